@@ -1,0 +1,68 @@
+# On a fresh machine only Python 3.11+ (python3, or PYTHON=...) and make are needed. Each target
+# does its own set-up in .venv, again whenever a lock file has changed.
+
+PYTHON ?= python3
+# Processes that share the tests; 0 is none but pytest's own.
+TEST_WORKERS ?= 0
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV := $(VENV)/uv/bin/uv
+UV_VERSION := 0.13.9
+# One lock for every Python from 3.11 on. It names no index: pip uses its own.
+LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench soak lock install
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+run: $(VENV)/runtime ## start the bridge on this machine, listening on PORT (default 8000)
+	$(BIN)/python -m bridge run
+
+test: $(VENV)/dev ## run every test but the soak
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
+
+check: $(VENV)/dev ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev ## print the figures
+	$(BIN)/python -m tests.bench
+
+# make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
+soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
+	$(BIN)/python -m pytest -q -m soak --timeout 0
+
+install: $(VENV)/dev ## only set up .venv, with all that the other targets need
+
+lock: $(UV) ## write both lock files anew, with the newest versions
+	$(LOCK) --output-file requirements.txt pyproject.toml
+	$(LOCK) --output-file requirements-dev.txt --extra dev --constraint requirements.txt pyproject.toml
+
+$(VENV)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here: install Python 3.11 or later, or name yours with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, $(PYTHON) is %d.%d: name another with make PYTHON=..." % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# The editable install brings .venv/bin/bridge. It needs setuptools, whose version and hashes are
+# taken from the development lock, since the bridge itself does not run on it.
+$(VENV)/runtime: $(VENV)/python requirements.txt requirements-dev.txt pyproject.toml
+	$(PIP) install --require-hashes --requirement requirements.txt
+	sed -n '/^setuptools==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/setuptools.txt
+	$(PIP) install --require-hashes --requirement $(VENV)/setuptools.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+$(UV): $(VENV)/python
+	$(BIN)/python -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION)

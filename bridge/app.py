@@ -1,0 +1,94 @@
+"""The web process: wires settings, inbox, receiver and API together."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import structlog
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bridge import logs, migrate, receive, settings
+from bridge.database import Database
+from bridge.errors import Rejected, Unavailable
+from bridge.inbox import Inbox
+from bridge.search import Search
+from bridge.viewer import api
+
+log = structlog.get_logger()
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+"""The checkout: `config/` stands beside the package."""
+WEB_POOL = 4
+"""Connections of one web process: commits share one, reads and probes the rest."""
+
+
+def create_app(given: settings.Settings | None = None, database: Database | None = None) -> Flask:
+    """Build the application; the settings come from the environment unless they are given."""
+    chosen = given or settings.load(os.environ, ROOT)
+    logs.set_up(chosen.log_level)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = receive.LARGEST
+    store = database or Database(chosen.database_url, pool_size=WEB_POOL)
+    app.extensions["settings"] = chosen
+    app.extensions["inbox"] = Inbox(store, gap=chosen.gap, lease=chosen.lease)
+    app.extensions["search"] = Search(store)
+    app.register_blueprint(receive.routes)
+    app.register_blueprint(api.routes)
+    app.add_url_rule("/healthz", view_func=healthz)
+    app.add_url_rule("/readyz", view_func=lambda: readyz(store))
+    app.register_error_handler(Rejected, _rejected)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _bug)
+    if chosen.proxy_hops:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0
+        )
+    return app
+
+
+def healthz() -> Response:
+    """Say that the process answers."""
+    return jsonify(status="ok")
+
+
+def readyz(database: Database) -> tuple[Response, int]:
+    """Say whether webhooks can be stored: the database is writable and its migrations are current."""
+    try:
+        problem = migrate.problem(database)
+    except Unavailable as error:
+        problem = str(error)
+    if problem:
+        return jsonify(status="unavailable", message=problem), 503
+    return jsonify(status="ready"), 200
+
+
+def _rejected(error: Rejected) -> tuple[Response, int]:
+    response = jsonify(error=error.word, message=str(error))
+    if error.status == 503:
+        response.headers["Retry-After"] = str(receive.RETRY_SECONDS)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="bridge", charset="UTF-8"'
+    return response, error.status
+
+
+def _unavailable(error: Unavailable) -> tuple[Response, int]:
+    return _rejected(Rejected("unavailable", 503, str(error)))
+
+
+_WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
+
+
+def _http(error: HTTPException) -> tuple[Response, int]:
+    status = error.code or 500
+    word = _WORDS.get(status, "bad_request")
+    return jsonify(error=word, message=error.description or word), status
+
+
+def _bug(error: Exception) -> tuple[Response, int]:
+    """Answer a bug without showing it; a webhook that met one is not acknowledged."""
+    log.error("bug", error=type(error).__name__, exc_info=error)
+    return _rejected(Rejected("unavailable", 503, "Something is wrong here; send it again later."))

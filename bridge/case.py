@@ -1,0 +1,469 @@
+"""A case, and what is to be done for it next. Pure: the one place where that is decided.
+
+`merge` takes in what an alert says, `next_step` names the one call to 29next that is due, `learn`
+and `give_way` take in how it went. A crash between any two of them loses nothing, since everything
+they know is in the case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from bridge import dispute, match
+from bridge.alert import RESOLUTIONS, Alert, DisputeType, Effect, Reason, State
+
+Json = dict[str, typing.Any]
+
+LOOKS = 2
+"""A doubt is settled by two empty look-ups."""
+LOOK_GAP = 5.0
+"""Seconds between them, since 29next's lists may lag behind its writes."""
+WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
+DUPLICATE_WORDS = ("already", "exist", "duplicate", "unique", "one alert", "one chargeback")
+
+WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to 29next; `path` is below the base URL."""
+
+    kind: str
+    method: str
+    path: str
+    params: Json | None = None
+    body: Json | None = None
+    rule: str | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something at 29next, so that an unclear answer puts the case in doubt."""
+        return self.kind in WRITES
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done before a moment."""
+
+    until: float
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """What waits on this case has waited in vain."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """29next has everything that the case wants."""
+
+
+Step = Call | Wait | Fail | Done
+
+
+@dataclass
+class Case:
+    """Everything that is known of one dispute."""
+
+    id: str
+    store: str
+    case_number: str
+    type: DisputeType
+    provider: str
+    opened_at: float
+    deadline_at: float
+    providers: list[str] = field(default_factory=list)
+    facts: Alert | None = None
+    dispute_id: int | None = None
+    transaction_id: int | None = None
+    resolution: str | None = None
+    refund: str | None = None
+    duplicate_of: str | None = None
+    wants: Json = field(default_factory=dict)
+    match: Json | None = None
+    doubt: Json | None = None
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    due_at: float | None = None
+    lease_until: float = 0.0
+    fence: int = 0
+    tries: int = 0
+
+    @property
+    def state(self) -> State:
+        """Where the case stands, as everybody may see it."""
+        if self.duplicate_of:
+            return State.DUPLICATE
+        if self.doubt:
+            return State.UNCLEAR
+        if self.wants.get("withdrawn"):
+            return State.WITHDRAWN
+        if self.wants.get("contradicted"):
+            return State.REVIEW
+        if self.resolution:
+            return State.RESOLVED
+        if self.dispute_id is None:
+            return State.NEW
+        return State.OPEN if self.transaction_id else State.REVIEW
+
+    @property
+    def found(self) -> int | None:
+        """The transaction that the ladder found, whether 29next knows of it yet or not."""
+        return self.match.get("transaction_id") if self.match else None
+
+    def note(self, text: str) -> None:
+        """Say something that a person should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first: bool = False) -> None:
+    """Take in what an alert says of its case."""
+    if provider not in case.providers:
+        case.providers.append(provider)
+    if alert.carries_facts and effect is not Effect.WITHDRAW:
+        _take_facts(case, provider, alert, look_first=look_first)
+    elif case.facts and effect is Effect.MATCH:
+        _take_ids(case, alert)
+    if alert.resolution:
+        _take_resolution(case, alert)
+    if effect is Effect.WITHDRAW:
+        case.wants["withdraw"] = True
+    if case.facts is None:
+        case.wants.setdefault("looks", 0)
+
+
+def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) -> None:
+    if case.dispute_id is None and case.doubt is None:
+        first = case.facts is None
+        case.facts = alert if first else _over(typing.cast("Alert", case.facts), alert)
+        case.provider = provider if first else case.provider
+        case.match = None
+        if first and look_first:
+            case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
+    elif case.facts:
+        _take_ids(case, alert)
+    else:  # the dispute was found at 29next, before any alert told the facts
+        case.facts = alert
+
+
+def _over(old: Alert, new: Alert) -> Alert:
+    return Alert.from_json({**old.to_json(), **new.to_json()})
+
+
+def _take_ids(case: Case, alert: Alert) -> None:
+    """Take in what helps to find the payment, without touching what the dispute was opened with."""
+    facts = typing.cast("Alert", case.facts)
+    names = ("order", "external_id", "network_transaction_id", "auth_code", "arn", "transaction_at")
+    fresh = {n: getattr(alert, n) for n in names if getattr(alert, n) and not getattr(facts, n)}
+    if fresh:
+        case.facts = dataclasses.replace(facts, **fresh)
+        if case.transaction_id is None and case.found is None:
+            case.match = None  # look again
+
+
+def _take_resolution(case: Case, alert: Alert) -> None:
+    wanted = case.resolution or case.wants.get("resolution")
+    if wanted is None:
+        case.wants["resolution"] = alert.resolution
+        case.wants["message"] = alert.message
+        case.wants["refund"] = alert.refunded_by_gateway
+    elif wanted != alert.resolution:
+        case.wants["contradicted"] = alert.resolution
+        case.note(f"A later result says {alert.resolution}; the first one, {wanted}, stands.")
+
+
+def met(case: Case, effect: Effect, alert: Alert) -> bool:
+    """Whether 29next has what one delivery of the case asked for."""
+    if case.duplicate_of:
+        return True
+    if case.dispute_id is None or case.doubt:
+        return False
+    if effect is Effect.WITHDRAW and not case.wants.get("withdrawn"):
+        return False
+    if effect is Effect.MATCH and (case.match is None or _unattached(case)):
+        return case.transaction_id is not None
+    return not alert.resolution or (case.resolution is not None and not _refund_due(case))
+
+
+def next_step(case: Case, now: float, *, metadata: typing.Iterable[str] = dispute.METADATA) -> Step:
+    """Name the one thing that is to be done for a case now."""
+    if case.duplicate_of:
+        return Done()
+    if case.doubt:
+        return _settle_doubt(case, now)
+    if case.dispute_id is None:
+        return _towards_opening(case, now, metadata)
+    return _for_dispute(case)
+
+
+def _towards_opening(case: Case, now: float, metadata: typing.Iterable[str]) -> Step:
+    if case.facts is None:
+        looks = case.wants.get("looks", 0)
+        if looks == 0 or (looks == 1 and now >= case.deadline_at):
+            return _look(case)
+        if looks == 1:
+            return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
+        return Fail(Reason.NO_OPENING, "Nothing has opened this case, and 29next has no dispute of it.")
+    if holder := case.wants.get("holder"):
+        filters = {"transaction_id": str(holder), "type": case.type.value}
+        return Call("holder", "GET", "disputes/", params=filters)
+    if question := _question(case):
+        return question
+    return Call("create", "POST", "disputes/", body=_opening(case, metadata))
+
+
+def _for_dispute(case: Case) -> Step:
+    here = f"disputes/{case.dispute_id}/"
+    if case.facts and case.transaction_id is None and (question := _question(case)):
+        return question
+    if _unattached(case):
+        return Call("attach", "PATCH", here, body={"transaction": case.found})
+    if (wanted := case.wants.get("resolution")) and case.resolution is None:
+        body = dispute.resolving(
+            wanted, case.wants.get("message"), external_refund=_refund_with_resolution(case)
+        )
+        return Call("resolve", "POST", f"{here}resolve/", body=body)
+    if _refund_due(case):
+        amount = typing.cast("Alert", case.facts).amount or Decimal(0)
+        path = f"transactions/{case.transaction_id}/refund/"
+        return Call("refund", "POST", path, body=dispute.refunding(amount))
+    if case.wants.get("withdraw") and not case.wants.get("withdrawn"):
+        if case.resolution is None:
+            body = dispute.resolving("other", WITHDRAWN_MESSAGE)
+            return Call("resolve", "POST", f"{here}resolve/", body=body)
+        return Call("note", "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
+    return Done()
+
+
+def _question(case: Case) -> Call | None:
+    """Return the look-up for its transaction that is due, if any; none are due once one was found."""
+    if "transaction" in case.left_out or case.facts is None:
+        return None
+    questions = match.queries(case.facts)
+    asked = len(case.match["asked"]) if case.match else 0
+    if case.found or asked >= len(questions):
+        if case.match is None:
+            case.match = {"asked": [], "rule": None, "candidates": []}
+        return None
+    rule, filters = questions[asked]
+    return Call("ask", "GET", "transactions/", params=filters, rule=rule)
+
+
+def _opening(case: Case, metadata: typing.Iterable[str]) -> Json:
+    facts = typing.cast("Alert", case.facts)
+    return dispute.opening(
+        facts,
+        provider=case.provider,
+        received_at=datetime.fromtimestamp(case.opened_at, UTC),
+        transaction_id=None if "transaction" in case.left_out else case.found,
+        metadata=() if "metadata" in case.left_out else metadata,
+    )
+
+
+def _look(case: Case) -> Call:
+    return Call("look", "GET", "disputes/", params={"case_number": case.case_number})
+
+
+def _settle_doubt(case: Case, now: float) -> Step:
+    doubt = typing.cast("Json", case.doubt)
+    if now < doubt["until"]:
+        return Wait(doubt["until"])
+    here = f"disputes/{case.dispute_id}/"
+    match doubt["kind"]:
+        case "create":
+            return _look(case)
+        case "refund":
+            filters = {"type": "refund", "is_external": "true"}
+            if case.facts and case.facts.amount is not None:
+                exact = f"{case.facts.amount:.2f}"
+                filters |= {"amount_min": exact, "amount_max": exact}
+            return Call("refunds", "GET", "transactions/", params=filters)
+        case "note":
+            return Call("notes", "GET", f"{here}notes/")
+        case _:
+            return Call("read", "GET", here)
+
+
+def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
+    """Take in what 29next answered: one object, or the rows of a list."""
+    match call.kind:
+        case "create" | "read":
+            _adopt(case, answer)
+        case "attach":
+            case.transaction_id = case.found
+        case "resolve":
+            _resolved(case, call)
+        case "refund":
+            case.refund = "recorded"
+        case "note":
+            case.wants["withdrawn"] = True
+        case "look":
+            _looked(case, answer)
+        case "holder":
+            _held(case, answer)
+        case "ask":
+            _asked(case, call, answer)
+        case "refunds" if any(row.get("parent_id") == case.transaction_id for row in answer):
+            case.refund = "recorded"
+        case "notes" if any(row.get("message") == WITHDRAWN_MESSAGE for row in answer):
+            case.wants["withdrawn"] = True
+    if case.doubt and not call.writes:
+        _doubt_after(case, now)
+    elif call.writes:
+        case.doubt = None
+
+
+def _doubt_after(case: Case, now: float) -> None:
+    """End the doubt once what was in doubt is there, or after enough empty look-ups."""
+    doubt = typing.cast("Json", case.doubt)
+    there = {
+        "create": case.dispute_id is not None,
+        "attach": case.transaction_id is not None,
+        "resolve": case.resolution is not None,
+        "refund": case.refund is not None,
+        "note": case.wants.get("withdrawn", False),
+    }[doubt["kind"]]
+    looks = doubt["looks"] + 1
+    if there or looks >= LOOKS:
+        if there and doubt["kind"] == "resolve":
+            _resolved(case, Call("resolve", "", "", body=doubt.get("body") or {}))
+        case.doubt = None
+    else:
+        case.doubt = {**doubt, "looks": looks, "until": now + LOOK_GAP}
+
+
+def _adopt(case: Case, row: Json) -> None:
+    """Take over a dispute as 29next shows it."""
+    case.dispute_id = int(row["id"])
+    if isinstance(row.get("transaction"), int):
+        case.transaction_id = row["transaction"]
+    if row.get("resolution") and row.get("status") == "resolved":
+        case.resolution = row["resolution"]
+
+
+def _looked(case: Case, rows: list[Json]) -> None:
+    ours = sorted(
+        (row for row in rows if row.get("case_number") == case.case_number and row.get("type") == case.type),
+        key=lambda row: int(row["id"]),
+    )
+    if "looks" in case.wants and case.doubt is None:
+        case.wants["looks"] += 1
+    if not ours:
+        return
+    _adopt(case, ours[0])
+    if len(ours) > 1:
+        others = ", ".join(str(row["id"]) for row in ours[1:])
+        case.note(f"29next has more than one dispute of this case: also {others}.")
+    amount = dispute.amount_text(case.facts.amount) if case.facts else None
+    if amount and ours[0].get("amount") not in (None, amount):
+        case.note(f"The dispute found at 29next says {ours[0]['amount']}, the alert {amount}.")
+
+
+def _held(case: Case, rows: list[Json]) -> None:
+    """Link the case to the dispute that holds its transaction, or go on without the transaction."""
+    holder = case.wants.pop("holder")
+    held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
+    if held:
+        case.duplicate_of = str(held[0]["id"])
+        case.transaction_id = holder
+        case.note(f"29next holds dispute {held[0]['id']} for the same transaction {holder}.")
+    else:
+        case.left_out.append("transaction")
+
+
+def _asked(case: Case, call: Call, rows: list[Json]) -> None:
+    before = case.match or {"asked": [], "candidates": []}
+    found = match.choose(typing.cast("Alert", case.facts), rows)
+    seen = {one["id"] for one in found.candidates}
+    case.match = {
+        "asked": [*before["asked"], call.rule],
+        "transaction_id": found.transaction_id,
+        "rule": found.rule,
+        "candidates": [
+            *found.candidates,
+            *(one for one in before["candidates"] if one["id"] not in seen),
+        ],
+    }
+
+
+def _resolved(case: Case, call: Call) -> None:
+    body = call.body or {}
+    case.resolution = body.get("resolution") or case.resolution
+    if body.get("create_external_refund"):
+        case.refund = "recorded"
+    if body.get("resolution_other_message") == WITHDRAWN_MESSAGE:
+        case.wants["withdrawn"] = True
+        case.note("Withdrawn by the provider: the customer's block-list entry stays at 29next.")
+
+
+def intend(case: Case, call: Call, until: float) -> None:
+    """Put the case in doubt before a write is sent: from now on it may have happened."""
+    case.doubt = {"kind": call.kind, "until": until, "looks": 0, "body": call.body}
+
+
+def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> bool:
+    """Go on without what 29next refused, where that never costs the alert; False where it would."""
+    body = call.body or {}
+    if call.kind == "create" and "metadata" in fields and "metadata" in body:
+        case.left_out.append("metadata")
+        case.note("29next refused the metadata; the dispute is made without it: " + _words(fields))
+    elif call.kind == "create" and "transaction" in fields and "transaction" in body:
+        words = " ".join(fields["transaction"]).lower()
+        case.note(f"29next refused transaction {body['transaction']}: " + _words(fields))
+        if any(word in words for word in DUPLICATE_WORDS):
+            case.wants["holder"] = body["transaction"]
+        else:
+            case.left_out.append("transaction")
+    elif call.kind == "attach":
+        case.left_out.append("transaction")
+        case.match = {**(case.match or {"asked": [], "candidates": []}), "transaction_id": None}
+        case.note("29next refused the transaction: " + _words(fields))
+    elif call.kind == "resolve" and "create_external_refund" in fields:
+        case.left_out.append("refund")
+        case.note("29next refused to record the gateway's refund: " + _words(fields))
+    elif call.kind in ("refund", "note"):
+        case.left_out.append(call.kind)
+        case.wants["withdrawn"] = case.wants.get("withdraw", False)
+        case.note(f"29next refused the {call.kind}: " + _words(fields))
+    elif call.kind == "ask":  # only the token's scope: look no further
+        case.left_out.append("transaction")
+        case.match = {"asked": [], "rule": None, "candidates": []}
+        case.note("The access token may not read transactions (scope transactions:read).")
+    else:
+        return False
+    return True
+
+
+def _words(fields: typing.Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{name}: {' '.join(messages)}" for name, messages in fields.items())[:500]
+
+
+def _unattached(case: Case) -> bool:
+    return case.found is not None and case.transaction_id is None and "transaction" not in case.left_out
+
+
+def _refund_with_resolution(case: Case) -> bool:
+    return bool(
+        case.wants.get("refund")
+        and case.transaction_id
+        and case.refund is None
+        and "refund" not in case.left_out
+    )
+
+
+def _refund_due(case: Case) -> bool:
+    return case.resolution is not None and case.facts is not None and _refund_with_resolution(case)
+
+
+def resolvable(kind: DisputeType, resolution: str) -> bool:
+    """Whether 29next takes a resolution for a type of dispute."""
+    return resolution in RESOLUTIONS[kind]

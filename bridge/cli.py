@@ -1,0 +1,417 @@
+"""The command line: `bridge ...`. Wires the same parts as the processes, and prints for a person."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import sys
+import typing
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from bridge import __version__, doctor, local, logs, migrate, sample, settings
+from bridge.alert import Webhook
+from bridge.app import ROOT
+from bridge.database import Database
+from bridge.errors import BridgeError, SettingsError
+from bridge.explain import Explained, explain
+from bridge.forward import Forwarder
+from bridge.inbox import Inbox
+from bridge.search import BadFilter, Search
+from bridge.send import post
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bridge.settings import Settings
+
+Json = dict[str, typing.Any]
+WORKER_POOL = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors are one line on stderr and status 1, settings' are 2 and all of them."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except (BridgeError, BadFilter, OSError) as error:
+        print(f"bridge: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bridge", description="Chargeback alerts become 29next disputes.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int | None], help_: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_)
+        command.set_defaults(run=run)
+        return command
+
+    add("run", _run, "migrate, then web and worker on this machine; the sandbox where nothing is configured")
+    add("worker", _worker, "translate and forward what the inbox owes")
+    add("migrate", _migrate, "bring the database to this release's schema")
+    sandbox = add("sandbox", _sandbox, "run a pretend 29next store")
+    sandbox.add_argument("--port", type=int, default=8001)
+    sandbox.add_argument("--token", default=local.SANDBOX_TOKEN)
+    send = add("send", _send, "post signed samples of a provider to the bridge")
+    send.add_argument("provider")
+    send.add_argument("--event", help="the provider's event type; the first one that opens by default")
+    send.add_argument("--count", type=int, default=1)
+    send.add_argument("--url", help="the webhook's URL, where it is not this machine's")
+    deliveries = add("deliveries", _deliveries, "list what was received")
+    _add_filters(
+        deliveries, "status", "provider", "store", "reason", "effect", "case_number", "since", "until"
+    )
+    cases = add("cases", _cases, "list cases")
+    _add_filters(cases, "state", "store", "type", "case_number", "arn", "provider")
+    for command in (deliveries, cases):
+        command.add_argument("--limit", default="50")
+        command.add_argument("--json", action="store_true")
+    show = add("show", _show, "show a delivery, a case or a webhook whole")
+    show.add_argument("id")
+    show.add_argument("--json", action="store_true")
+    replay = add("replay", _replay, "put deliveries back into the queue, by id or by filter")
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    _add_filters(replay, "status", "provider", "store", "reason", "case_number", "since", "until")
+    explain_ = add("explain", _explain, "show what a body would become, field by field; makes no call")
+    explain_.add_argument("provider")
+    explain_.add_argument("file", help="the body as it arrives; - for standard input")
+    explain_.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
+    explain_.add_argument("--json", action="store_true")
+    listed = (
+        add("providers", _providers, "list the providers: URL, proof, secret, last delivery"),
+        add("stores", _stores, "list the stores: address, backlog, pause"),
+        add("doctor", _doctor, "check settings, database, and each store's token and scopes"),
+    )
+    for command in listed:
+        command.add_argument("--json", action="store_true")
+    return parser
+
+
+def _add_filters(command: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        command.add_argument(f"--{name.replace('_', '-')}", dest=f"filter_{name}", metavar="VALUE")
+
+
+def _filters(options: argparse.Namespace) -> dict[str, str]:
+    found = {k.removeprefix("filter_"): v for k, v in vars(options).items() if k.startswith("filter_") and v}
+    return found | ({"limit": options.limit} if "limit" in options else {})
+
+
+# what the commands stand on
+
+
+def _environ() -> dict[str, str]:
+    environ = dict(os.environ)
+    return local.sandbox_surroundings(environ) if local.is_unconfigured(environ, ROOT) else environ
+
+
+def _settings() -> Settings:
+    return settings.load(_environ(), ROOT)
+
+
+@contextlib.contextmanager
+def _database(chosen: Settings, pool_size: int = 2) -> Iterator[Database]:
+    database = Database(chosen.database_url, pool_size=pool_size)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def _search() -> Iterator[Search]:
+    with _database(_settings()) as database:
+        yield Search(database)
+
+
+# processes
+
+
+def _run(_: argparse.Namespace) -> int:
+    environ = dict(os.environ)
+    sandbox = local.is_unconfigured(environ, ROOT)
+    if sandbox:
+        environ = local.sandbox_surroundings(environ)
+    chosen = settings.load(environ, ROOT)
+    if not chosen.stores:
+        raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
+    with _database(chosen) as database:
+        migrate.upgrade(database)
+    _greet(chosen, sandbox=sandbox)
+    return local.run(environ, sandbox=sandbox)
+
+
+def _greet(chosen: Settings, *, sandbox: bool) -> None:
+    if sandbox:
+        print("*** SANDBOX: no store is configured, so this is a pretend one, with made-up secrets. ***")
+        print("*** Nothing reaches 29next. Set NEXT_STORE and NEXT_ACCESS_TOKEN for the real thing. ***")
+    print("Webhook URLs:")
+    for name, known in chosen.providers.items():
+        if chosen.secrets.get(name):
+            print(f"  {known.title:<16} {chosen.url_of(name)}")
+    off = [name for name in chosen.providers if not chosen.secrets.get(name)]
+    if off:
+        print(f"  switched off, for they have no secret: {', '.join(off)}")
+    if sandbox:
+        print("Try, in another terminal:\n  .venv/bin/bridge send ethoca && .venv/bin/bridge deliveries")
+    sys.stdout.flush()
+
+
+def _worker(_: argparse.Namespace) -> None:
+    from bridge import worker  # noqa: PLC0415  threads and signals are the worker's alone
+
+    chosen = _settings()
+    logs.set_up(chosen.log_level)
+    with _database(chosen, WORKER_POOL) as database:
+        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        worker.run(worker.Worker(inbox, Forwarder(inbox, chosen)))
+
+
+def _migrate(_: argparse.Namespace) -> None:
+    with _database(_settings()) as database:
+        migrate.upgrade(database)
+    print("The database is up to date.")
+
+
+def _sandbox(options: argparse.Namespace) -> None:
+    from bridge.sandbox import serve  # noqa: PLC0415  the pretend store is no part of the bridge
+
+    serve("127.0.0.1", options.port, options.token)
+
+
+# trying out
+
+
+def _send(options: argparse.Namespace) -> int:
+    chosen = _settings()
+    provider = chosen.providers.get(options.provider)
+    if provider is None:
+        raise BridgeError(f"There is no provider {options.provider!r}; see `bridge providers`.")
+    if not chosen.secrets.get(provider.name):
+        raise BridgeError(f"{provider.name.upper()}_SECRET is not set.")
+    event = (options.event or sample.events(provider)[0]).lower()
+    if event not in provider.events:
+        raise BridgeError(f"{provider.title} has {', '.join(sample.events(provider))}, not {event!r}.")
+    url = options.url or chosen.url_of(provider.name)
+    chance, accepted = random.Random(), 0  # noqa: S311  made-up values
+    for _ in range(options.count):
+        now = datetime.now(UTC)
+        sale = sample.make_sale(chance, now)
+        made = sample.make(provider, event, sale, chance, now)
+        if local.is_unconfigured(os.environ, ROOT):
+            store = chosen.stores[local.SANDBOX_STORE]
+            post(
+                urlsplit(store.base_url)._replace(path="/sandbox/transactions").geturl(),
+                sale.to_transaction(),
+            )
+        headers = made.headers | provider.proof.sign(made.body, chosen.secrets[provider.name][0], now)
+        status, text = post(url, made.body, headers)
+        print(f"{status} {text}")
+        accepted += 200 <= status < 300
+    return 0 if accepted == options.count else 1
+
+
+def _explain(options: argparse.Namespace) -> int:
+    chosen = _settings()
+    provider = chosen.providers.get(options.provider)
+    if provider is None:
+        raise BridgeError(f"There is no provider {options.provider!r}; see `bridge providers`.")
+    body = sys.stdin.buffer.read() if options.file == "-" else pathlib.Path(options.file).read_bytes()
+    headers = dict(one.lower().split(":", 1) for one in options.header if ":" in one)
+    webhook = Webhook(provider.name, f"/webhooks/{provider.name}", body, headers)
+    said = explain(chosen, provider, webhook, datetime.now(UTC))
+    if options.json:
+        print(json.dumps([one.to_json() for one in said], indent=2))
+    for one in [] if options.json else said:
+        _print_explained(one)
+    return 1 if any(one.problem for one in said) else 0
+
+
+def _print_explained(one: Explained) -> None:
+    print(f"event   {one.event_type or '-'}  ({one.event_id or 'no id'})")
+    for row in one.fields:
+        verdict = "REFUSED: " + " ".join(row["refused"]) if row["refused"] else row["became"] or "-"
+        print(f"  {row['path']:<28} {row['value']!s:<34.34} {row['field']:<24} {verdict}")
+    shown = {row["path"] for row in one.fields}
+    for path, messages in one.errors.items():
+        if path not in shown:
+            print(f"  {path:<28} {'':<34} {'':<24} REFUSED: {' '.join(messages)}")
+    if one.problem:
+        print(f"failed  {one.problem}")
+        return
+    print(f"effect  {one.effect}" + (f" ({one.reason})" if one.reason else ""))
+    if one.case:
+        print(f"case    {one.case['type']} {one.case['case_number']} in store {one.store or '- (no route)'}")
+    for request in one.requests:
+        sent = json.dumps(request["params"] or request["body"])
+        print(f"would   {request['method']} {request['path']} {sent}")
+
+
+# the log
+
+
+def _deliveries(options: argparse.Namespace) -> None:
+    with _search() as search:
+        page = search.deliveries(_filters(options)).to_json()
+    columns = (
+        "received_at",
+        "id",
+        "provider",
+        "event_type",
+        "status",
+        "reason",
+        "store",
+        "dispute_id",
+        "case_number",
+    )
+    _print_list(page, columns, as_json=options.json)
+
+
+def _cases(options: argparse.Namespace) -> None:
+    with _search() as search:
+        page = search.cases(_filters(options)).to_json()
+    columns = (
+        "id",
+        "store",
+        "case_number",
+        "type",
+        "state",
+        "dispute_id",
+        "transaction_id",
+        "resolution",
+        "amount",
+        "currency",
+    )
+    _print_list(page, columns, as_json=options.json)
+
+
+def _show(options: argparse.Namespace) -> None:
+    with _search() as search:
+        thing = search.thing(options.id)
+    if thing is None:
+        raise BridgeError(f"There is nothing with the id {options.id!r}.")
+    if options.json:
+        print(json.dumps(thing, indent=2))
+    else:
+        _print_thing(thing)
+
+
+def _replay(options: argparse.Namespace) -> None:
+    filters = _filters(options)
+    if not options.ids and not filters:
+        raise BridgeError("Name deliveries by id, or filter them, such as --status failed.")
+    chosen = _settings()
+    with _database(chosen) as database:
+        ids = options.ids or Search(database).ids(filters, 500)
+        replayed = Inbox(database, gap=chosen.gap, lease=chosen.lease).replay(ids)
+    for one in replayed:
+        print(f"{one} replayed")
+    left = [one for one in ids if one not in replayed]
+    if left:
+        raise BridgeError(f"Not replayed, for they are pending or unknown: {', '.join(left)}")
+
+
+def _providers(options: argparse.Namespace) -> None:
+    chosen = _settings()
+    with _database(chosen) as database:
+        last = Search(database).last_deliveries()
+    rows = [
+        {
+            "provider": name,
+            "url": chosen.url_of(name),
+            "proof": provider.proof.kind,
+            "secret": "set" if chosen.secrets.get(name) else "missing (off)",
+            "last_delivery": last.get(name),
+        }
+        for name, provider in chosen.providers.items()
+    ]
+    _print_list({"results": rows, "next": None}, tuple(rows[0]), as_json=options.json)
+
+
+def _stores(options: argparse.Namespace) -> None:
+    chosen = _settings()
+    with _database(chosen) as database:
+        known = {row["name"]: row for row in Search(database).stores()}
+    rows = [
+        {"base_url": store.base_url, "waiting": 0, "paused_at": None, "paused_why": None}
+        | known.get(name, {})
+        | {"name": name}
+        for name, store in chosen.stores.items()
+    ]
+    columns = ("name", "base_url", "waiting", "paused_at", "paused_why")
+    _print_list({"results": rows, "next": None}, columns, as_json=options.json)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    chosen = _settings()
+    with _database(chosen) as database:
+        checks = list(doctor.examine(chosen, database))
+    if options.json:
+        print(json.dumps([vars(check) for check in checks], indent=2))
+    for check in [] if options.json else checks:
+        print(f"{'ok  ' if check.good else 'BAD '} {check.what}: {check.said}")
+        if check.remedy:
+            print(f"       {check.remedy}")
+    return 0 if all(check.good for check in checks) else 1
+
+
+# printing
+
+
+def _print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(page, indent=2))
+        return
+    rows = [[_cell(row.get(name)) for name in columns] for row in page["results"]]
+    if not rows:
+        print("(none)")
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in [list(columns), *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if page["next"]:
+        print("(more: raise --limit, or filter)")
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _print_thing(thing: Json) -> None:
+    """Print one thing: its plain facts first, then what hangs on it."""
+    parts = ("webhook", "deliveries", "attempts", "alert", "facts")
+    for name, value in thing.items():
+        if name not in parts and value not in (None, [], {}, ""):
+            print(f"{name:<15} {value if isinstance(value, str | int) else json.dumps(value)}")
+    for name in ("alert", "facts"):
+        if thing.get(name):
+            print(f"{name}:")
+            for fact, value in thing[name].items():
+                print(f"  {fact:<24} {value}")
+    if webhook := thing.get("webhook"):
+        print(f"webhook         {webhook['path']} ({webhook['id']})")
+        print("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))
+    for one in thing.get("deliveries", []):
+        words = (one["id"], one["provider"], one["event_type"], one["status"], one["reason"])
+        print("delivery       ", *(word for word in words if word))
+    for one in thing.get("attempts", []):
+        print(
+            f"attempt         {one['started_at']} {one['method']} {one['path']}"
+            f" -> {one['status']} {one['outcome']} ({one['seconds']} s)"
+        )
+        print(f"  sent     {json.dumps(one['request'])}\n  answered {one['response']}")

@@ -1,0 +1,236 @@
+"""The connection to the inbox's database: durable, shared commits, and its clock.
+
+Writes are functions of a connection. Those that wait at the same time are committed together, for
+the commit and the wait for it are what a write costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import typing
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from bridge.errors import Unavailable
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
+
+T = typing.TypeVar("T")
+Write = typing.Callable[[Connection], typing.Any]
+
+MOST_TOGETHER = 128
+"""How many writes may share one commit."""
+PATIENCE = 10.0
+"""Seconds that a caller waits for its commit before it counts as unavailable."""
+BUSY_SECONDS = 5
+CLOCK_SECONDS = 30.0
+"""How long the database's clock is carried on by the machine's monotonic one."""
+
+
+class Database:
+    """One database, SQLite or Postgres; safe to share between threads, not across a fork."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool_size: int = 8) -> None:
+        self.sqlite = url.startswith("sqlite")
+        self.engine = _sqlite(url) if self.sqlite else _postgres(url, pool_size)
+        self._clock = clock or (time.time if self.sqlite else _PostgresClock(self.engine))
+        self._writing = self.engine.execution_options(writes=True)
+        self._committer = _Committer(self._writing)
+
+    def now(self) -> float:
+        """Return the time that all processes share: the database's, on Postgres."""
+        return self._clock()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Lend a connection for reading; raises Unavailable."""
+        with _told_apart(), self.engine.connect() as connection:
+            yield connection
+
+    def write(self, function: Callable[[Connection], T]) -> T:
+        """Run a function in a transaction and return once it is durable; raises Unavailable.
+
+        The function may be run again, so it must do nothing but talk to the database.
+        """
+        return self._committer.commit(function)
+
+    def close(self) -> None:
+        """Finish what waits, and disconnect."""
+        self._committer.close()
+        self.engine.dispose()
+
+
+@dataclass
+class _Waiting:
+    function: Write
+    future: Future[typing.Any]
+
+
+class _Committer:
+    """A thread that commits together what waits together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+        self.lock = threading.Lock()
+
+    def commit(self, function: Callable[[Connection], T]) -> T:
+        one = _Waiting(function, Future())
+        self._start()
+        self.waiting.put(one)
+        try:
+            return typing.cast("T", one.future.result(PATIENCE))
+        except Late:
+            one.future.cancel()
+            raise Unavailable("The database does not answer in time.") from None
+
+    def close(self) -> None:
+        if self.thread:
+            self.waiting.put(None)
+            self.thread.join(PATIENCE)
+
+    def _start(self) -> None:
+        if self.thread is None:
+            with self.lock:
+                if self.thread is None:
+                    self.thread = threading.Thread(target=self._run, name="commits", daemon=True)
+                    self.thread.start()
+
+    def _run(self) -> None:
+        while (one := self.waiting.get()) is not None:
+            group = [one]
+            with contextlib.suppress(queue.Empty):
+                while len(group) < MOST_TOGETHER:
+                    more = self.waiting.get_nowait()
+                    if more is None:
+                        self.waiting.put(None)
+                        break
+                    group.append(more)
+            self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        """Commit a group; where one of it fails, each is committed alone, so that only that one does."""
+        if len(group) > 1:
+            try:
+                with _told_apart(), self.engine.begin() as connection:
+                    results = [one.function(connection) for one in group]
+            except Unavailable as error:
+                for one in group:
+                    one.future.set_exception(error)
+                return
+            except Exception:  # noqa: BLE001  one of them is at fault; alone it says so itself
+                results = None
+            if results is not None:
+                for one, result in zip(group, results, strict=True):
+                    one.future.set_result(result)
+                return
+        for one in group:
+            try:
+                one.future.set_result(self._alone(one.function))
+            except Exception as error:  # noqa: BLE001  the caller's to handle
+                one.future.set_exception(error)
+
+    def _alone(self, function: Write) -> typing.Any:
+        """Commit one, with a fresh connection if the pooled one turned out to be dead."""
+        try:
+            with self.engine.begin() as connection:
+                return function(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                with _told_apart():
+                    raise
+        with _told_apart(), self.engine.begin() as connection:
+            return function(connection)
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """Turn what a database cannot do just now into Unavailable; anything else is a bug."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(f"The database is not available: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("The connection to the database was lost.") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200]
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: typing.Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin below, not in the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: str, pool_size: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c synchronous_commit=on -c statement_timeout=15000 -c lock_timeout=5000",
+        },
+    )
+
+
+class _PostgresClock:
+    """The database's clock, asked now and then and carried on by this machine's monotonic clock."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.lock = threading.Lock()
+        self.known: tuple[float, float] | None = None  # (monotonic, database)
+
+    def __call__(self) -> float:
+        mark = time.monotonic()
+        known = self.known
+        if known is None or mark - known[0] > CLOCK_SECONDS:
+            with self.lock:
+                if self.known is known:
+                    # where it does not answer, the old reading is carried on and asked again later
+                    carried = known[1] + mark - known[0] if known else time.time()
+                    self.known = self._ask() or (mark, carried)
+            known = self.known or (mark, time.time())
+        return known[1] + (time.monotonic() - known[0])
+
+    def _ask(self) -> tuple[float, float] | None:
+        try:
+            with self.engine.connect() as connection:
+                before = time.monotonic()
+                seconds = connection.execute(
+                    text("SELECT extract(epoch FROM clock_timestamp())::float8")
+                ).scalar_one()
+                after = time.monotonic()
+        except (DBAPIError, PoolTimeout):
+            return None  # whoever needs the database now finds out in its own words
+        return (before + after) / 2, float(seconds)

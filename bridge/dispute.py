@@ -1,0 +1,111 @@
+"""From an Alert to what 29next is sent: the bodies of every write. Pure.
+
+The shapes are those of 29next's OpenAPI document (doc): amount as text with at most six integer
+digits and two decimals; `type` and `happened_at` cannot be changed after creation; id, status, order
+and the reporting fields are read-only and never sent.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from decimal import Decimal
+
+from marshmallow import Schema, fields
+
+from bridge.alert import Alert, iso
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+AMOUNT = re.compile(r"[0-9]{1,6}\.[0-9]{2}")
+CENT = Decimal("0.01")
+
+METADATA = ("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_amount")
+"""The metadata keys that are sent unless the settings say otherwise."""
+
+
+class DisputeSchema(Schema):
+    """The dump table: an Alert and what the bridge knows beside it become `POST /disputes/`."""
+
+    type = fields.String()
+    case_number = fields.String()
+    amount = fields.Function(lambda alert: amount_text(alert.amount))
+    currency = fields.String()
+    happened_at = fields.Function(lambda alert: iso(alert.happened_at))
+    arn = fields.String()
+
+
+_DUMP = DisputeSchema()
+
+
+def opening(
+    alert: Alert,
+    *,
+    provider: str,
+    received_at: datetime,
+    transaction_id: int | None = None,
+    metadata: Iterable[str] = METADATA,
+) -> dict[str, typing.Any]:
+    """Return the body that creates the dispute; what is not known is left out, never null."""
+    known = alert if alert.happened_at else _happened(alert, received_at)
+    body = {name: value for name, value in _DUMP.dump(known).items() if value is not None}
+    if transaction_id is not None:
+        body["transaction"] = transaction_id
+    if extra := decoration(alert, provider, metadata):
+        body["metadata"] = extra
+    return body
+
+
+def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return the metadata, on the wanted keys only; `bridge_amount` is there where `amount` cannot be."""
+    values = {
+        "bridge_provider": provider,
+        "bridge_network": alert.network or alert.subtype,
+        "bridge_reason_code": alert.reason_code,
+        "bridge_amount": None,
+        "bridge_order": alert.order,
+        "bridge_descriptor": alert.descriptor,
+        "bridge_auth_code": alert.auth_code,
+        "bridge_card": card_text(alert),
+    }
+    if alert.amount is not None and amount_text(alert.amount) is None:
+        values["bridge_amount"] = f"{alert.amount} {alert.currency}"
+    return {key: value for key in keys if (value := values.get(key))}
+
+
+def resolving(
+    resolution: str, message: str | None = None, *, external_refund: bool = False
+) -> dict[str, typing.Any]:
+    """Return the body of `POST /disputes/{id}/resolve/`."""
+    body: dict[str, typing.Any] = {"resolution": resolution}
+    if message:
+        body["resolution_other_message"] = message
+    if external_refund:
+        body["create_external_refund"] = True
+    return body
+
+
+def refunding(amount: Decimal) -> dict[str, typing.Any]:
+    """Return the body that records a refund which the gateway has made: no money, and no mail."""
+    return {"amount": f"{amount:.2f}", "is_external": True, "send_refund_notification": False}
+
+
+def amount_text(amount: Decimal | None) -> str | None:
+    """Write an amount as 29next takes it, or None where it would not be the true one."""
+    if amount is None or amount != amount.quantize(CENT):
+        return None
+    text = f"{amount:.2f}"
+    return text if AMOUNT.fullmatch(text) else None
+
+
+def card_text(alert: Alert) -> str | None:
+    """Write what is known of the card, as everywhere: first six and last four."""
+    if not alert.card_last_four:
+        return None
+    return f"{alert.card_first_six or ''}******{alert.card_last_four}"
+
+
+def _happened(alert: Alert, moment: datetime) -> Alert:
+    return Alert.from_json({**alert.to_json(), "happened_at": iso(moment)})

@@ -1,0 +1,83 @@
+"""Errors, told apart by what happens next: refuse, again, look first, a person. Stdlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class BridgeError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").splitlines()[0])
+
+
+class Rejected(BridgeError):
+    """The request is refused, and nothing is owed."""
+
+    def __init__(self, word: str, status: int, message: str) -> None:
+        super().__init__(message)
+        self.word = word
+        self.status = status
+
+
+class SettingsError(BridgeError):
+    """The settings do not work; every problem is listed."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class Unavailable(BridgeError):
+    """The database cannot store or read just now."""
+
+
+class TemporaryError(BridgeError):
+    """It certainly did not happen; it is tried again later."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  # seconds
+
+
+class Throttled(TemporaryError):
+    """29next asks for a pause: too many calls for this access token."""
+
+
+class Unclear(BridgeError):
+    """A write may or may not have happened: look before anything else."""
+
+
+class PermanentError(BridgeError):
+    """It will not work as it is; a person looks."""
+
+    def __init__(
+        self, message: str | None = None, *, fields: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.fields = {name: list(messages) for name, messages in (fields or {}).items()}
+
+
+class Untranslatable(PermanentError):
+    """The body does not fit the provider's table; every bad field is listed by the provider's name."""
+
+
+class UnknownEvent(PermanentError):
+    """The provider sent an event type that nobody listed."""
+
+
+class Refused(PermanentError):
+    """29next refused the call; its own words are kept."""
+
+
+class NotFound(Refused):
+    """29next does not know the dispute or transaction."""
+
+
+class StoreRefused(BridgeError):
+    """The store refuses the bridge as such: its alerts wait until it accepts a call again."""
+
+
+class MissingScope(BridgeError):
+    """The access token may not look up; disputes are created unmatched."""

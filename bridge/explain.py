@@ -1,0 +1,127 @@
+"""What would be made of a webhook, field by field, with no call made. Pure.
+
+Shows each source path, its value (cut), our field, what it became or what was refused and why, the
+effect, the case, the store, and the request that 29next would get.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bridge import case as cases
+from bridge import tree as trees
+from bridge.alert import Alert, Effect, Webhook
+from bridge.errors import PermanentError
+from bridge.redact import cut_body
+
+if typing.TYPE_CHECKING:
+    from bridge.provider import Item, Provider
+    from bridge.settings import Settings
+
+Json = dict[str, typing.Any]
+
+
+@dataclass
+class Explained:
+    """What one item of a webhook would become."""
+
+    event_id: str
+    event_type: str | None
+    fields: list[Json] = field(default_factory=list)
+    effect: Effect | None = None
+    reason: str | None = None
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    problem: str | None = None
+    case: Json | None = None
+    store: str | None = None
+    requests: list[Json] = field(default_factory=list)
+
+    def to_json(self) -> Json:
+        """Write it as plain values."""
+        return dict(vars(self))
+
+
+def explain(settings: Settings, provider: Provider, webhook: Webhook, now: datetime) -> list[Explained]:
+    """Explain each item of a webhook, which is cut first, as it would be stored."""
+    kept = Webhook(
+        provider.name, webhook.path, cut_body(webhook.body, provider), webhook.headers, store=webhook.store
+    )
+    return [_explain(settings, provider, kept, item, now) for item in provider.read(kept)]
+
+
+def _explain(
+    settings: Settings, provider: Provider, webhook: Webhook, item: Item, now: datetime
+) -> Explained:
+    said = Explained(item.event_id, item.event_type)
+    try:
+        reading = provider.translate(item)
+    except PermanentError as error:
+        said.problem = str(error)
+        said.errors = error.fields
+        said.fields = _fields(provider, item, None, said.errors)
+        return said
+    said.effect, said.reason = reading.effect, reading.reason
+    said.fields = _fields(provider, item, reading.alert, {})
+    if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
+        return said
+    store = settings.route(provider.name, reading.alert, webhook.store)
+    said.store = store.name if store else None
+    said.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
+    if store:
+        said.requests = _requests(provider, reading.alert, reading.effect, store.name, store.metadata, now)
+    return said
+
+
+def _fields(provider: Provider, item: Item, alert: Alert | None, errors: dict[str, list[str]]) -> list[Json]:
+    meaning = provider.events.get((item.event_type or "").lower())
+    table = meaning.table if meaning else None
+    rows = []
+    for name, path in (table.sources() if table else {}).items():
+        used, value = trees.locate(item.tree, path)
+        became = getattr(alert, name, None) if alert else None
+        if name == "card" and alert:
+            became = f"{alert.card_first_six or ''}******{alert.card_last_four or ''}"
+        refused = errors.get(used)
+        if value is not None or refused:
+            rows.append(
+                {
+                    "path": used,
+                    "value": value,
+                    "field": name,
+                    "became": None if became is None else str(became),
+                    "refused": refused,
+                }
+            )
+    return rows
+
+
+def _requests(
+    provider: Provider,
+    alert: Alert,
+    effect: Effect,
+    store: str,
+    metadata: typing.Iterable[str],
+    now: datetime,
+) -> list[Json]:
+    """Walk a new case through its steps as if 29next knew no transaction of it, and said yes."""
+    case = cases.Case(
+        id="",
+        store=store,
+        case_number=alert.case_number,
+        type=alert.type,
+        provider=provider.name,
+        opened_at=now.timestamp(),
+        deadline_at=now.timestamp(),
+    )
+    cases.merge(case, provider.name, effect, alert)
+    made: list[Json] = []
+    for _ in range(8):
+        step = cases.next_step(case, now.timestamp(), metadata=metadata)
+        if not isinstance(step, cases.Call):
+            break
+        made.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
+        answer: typing.Any = [] if step.method == "GET" else {"id": 0}
+        cases.learn(case, step, answer, now.timestamp())
+    return made

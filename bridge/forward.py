@@ -1,0 +1,356 @@
+"""Translates what is stored, and brings each case to 29next: one slot, one call, one settlement.
+
+What is to be done is decided in `case`; here it is done, and its outcome told apart by what happens
+next: it worked, again later, look first, or a person.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+import typing
+from dataclasses import dataclass, field
+
+import structlog
+
+from bridge import retry
+from bridge.alert import Effect, Reason, Status, Webhook
+from bridge.case import Call, Case, Done, Fail, Wait, give_way, intend, learn, met, next_step, resolvable
+from bridge.errors import (
+    MissingScope,
+    NotFound,
+    PermanentError,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    Unclear,
+    UnknownEvent,
+    Untranslatable,
+)
+from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
+from bridge.next_api import Answer, NextApi
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.inbox import Inbox
+    from bridge.settings import Settings, Store
+
+log = structlog.get_logger()
+
+TOO_OLD = 0.02
+"""Seconds after its slot beyond which a call is not sent, so that five never meet in one second."""
+
+
+@dataclass
+class Outcome:
+    """How one step went, applied to the case under lock."""
+
+    word: str
+    change: Callable[[Case, float], None] | None = None
+    again_after: float | None = None  # seconds; None: by the schedule
+    failed: tuple[Reason, str] | None = None
+    tried: bool = False  # whether it counts as a try that failed
+
+
+@dataclass
+class Forwarder:
+    """Works on cases, one call at a time; shared by the worker's threads."""
+
+    inbox: Inbox
+    settings: Settings
+    chance: random.Random = field(default_factory=random.Random)
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        """Open one client, with its connections, for each store."""
+        self.apis = {
+            store.name: NextApi(
+                store,
+                version=self.settings.api_version,
+                timeout=self.settings.timeout,
+                clock=self.inbox.now,
+            )
+            for store in self.settings.stores.values()
+        }
+
+    # the first queue
+
+    def judge(self, row: typing.Any) -> Verdict:
+        """Say what a stored delivery means and where it belongs."""
+        try:
+            return self._judge(row)
+        except Untranslatable as error:
+            message = str(error)
+            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
+        except UnknownEvent as error:
+            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
+        except Exception as error:  # noqa: BLE001  a bug in one table must not stop the others
+            return self._bug_in_translation(row, error)
+
+    def _judge(self, row: typing.Any) -> Verdict:
+        provider = self.settings.providers.get(row.provider)
+        if provider is None:
+            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, f"{row.provider} is not configured.")
+        if row.body is None:
+            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
+        webhook = Webhook(row.provider, row.path, row.body, row.headers, store=row.named)
+        items = provider.read(webhook)
+        reading = provider.translate(items[min(row.item, len(items) - 1)])
+        if reading.effect in (Effect.IGNORE, Effect.INFORM):
+            return Verdict(Status.IGNORED, reading.reason, reading=reading)
+        alert = reading.alert
+        if alert is None:
+            raise Untranslatable
+        if alert.resolution and not resolvable(alert.type, alert.resolution):
+            message = f"29next does not resolve a dispute of type {alert.type} as {alert.resolution}."
+            raise Untranslatable(message, fields={"resolution": [message]})
+        store = self.settings.route(row.provider, alert, row.named)
+        if store is None:
+            return Verdict(Status.FAILED, Reason.NO_STORE, _no_route(row.named, alert), reading=reading)
+        return Verdict(Status.PENDING, reading=reading, store=store)
+
+    def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
+        log.error("translation failed", delivery=row.id, provider=row.provider, trace=_trace(error))
+        if row.tries + 1 >= retry.BUG_TRIES:
+            return Verdict(Status.FAILED, Reason.BUG, _trace(error))
+        again_at = retry.next_try(self.inbox.now(), row.tries + 1, row.deadline_at, self.chance)
+        return Verdict(Status.PENDING, message=_trace(error), again_at=again_at)
+
+    # the second queue
+
+    def work(self, claim: Claim) -> str:
+        """Do the one thing that is due for a claimed case; returns the outcome in a word."""
+        loaded = self.inbox.load(claim)
+        if loaded is None:
+            return "lost"
+        case, owed = loaded
+        store = self.settings.stores[claim.store]
+        try:
+            step = next_step(case, self.inbox.now(), metadata=store.metadata)
+            if isinstance(step, Call):
+                return self._call(claim, case, owed, step, store)
+            self.inbox.settle(claim, lambda case, owed: self._close(case, owed, Outcome("idle"), store))
+            return "idle"
+        except (Unclear, TemporaryError, PermanentError):
+            raise
+        except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
+            return self._bug(claim, error, store)
+
+    def _call(self, claim: Claim, case: Case, owed: list[Delivery], call: Call, store: Store) -> str:
+        if call.writes and store.observe:
+            would = f"Observed: {call.method} {call.path} {call.body}"
+            self.inbox.settle(claim, lambda case, owed: _observed(case, owed, would))
+            return "observed"
+        now = self.inbox.now()
+        attempt = {
+            "id": new_id("a", now),
+            "case_id": case.id,
+            "delivery_id": owed[0].id if owed else None,
+            "store": store.name,
+            "method": call.method,
+            "path": call.path,
+            "request": call.body if call.writes else call.params,
+            "outcome": "intended",
+            "started_at": now,
+        }
+        if call.writes:
+            intend(case, call, max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds)
+            if not self.inbox.intend(claim, case, attempt):
+                return "lost"
+        answer = Answer()
+        outcome = self._send(claim, call, store, answer, attempt)
+        attempt |= {
+            "status": answer.status,
+            "response": answer.text,
+            "outcome": outcome.word,
+            "seconds": round(answer.seconds, 4),
+        }
+        record = None if outcome.word == "dropped" and not call.writes else attempt
+        kept = self.inbox.settle(claim, lambda case, owed: self._close(case, owed, outcome, store), record)
+        self._of_the_store(claim, outcome, answer, store)
+        log.info(
+            "called 29next",
+            store=store.name,
+            case=case.id,
+            delivery=attempt["delivery_id"],
+            attempt=attempt["id"],
+            call=call.kind,
+            outcome=outcome.word,
+            status=answer.status,
+            seconds=attempt["seconds"],
+            **({} if kept else {"fence": "lost"}),
+        )
+        return outcome.word
+
+    def _send(
+        self, claim: Claim, call: Call, store: Store, answer: Answer, attempt: dict[str, typing.Any]
+    ) -> Outcome:
+        """Wait for the slot, make the call, and tell apart what came of it."""
+        wait = claim.slot_at - self.inbox.now()
+        if wait > 0:
+            self.sleep(wait)
+        attempt["started_at"] = self.inbox.now()
+        if self.inbox.gap and attempt["started_at"] > claim.slot_at + TOO_OLD:
+            return Outcome("dropped", _not_sent if call.writes else None, again_after=0.0)
+        api = self.apis[store.name]
+        try:
+            if call.kind in ("look", "holder", "ask", "refunds", "notes"):
+                found = api.rows(
+                    call.path, call.params or {}, answer=answer, slot=lambda: self._next_page(claim, store)
+                )
+            else:
+                found = api.call(call.method, call.path, body=call.body, answer=answer)
+                if call.kind == "create":
+                    found = _with_id(found)
+            return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
+        except Throttled as error:
+            return Outcome("throttled", _undo(call), again_after=error.retry_after or 1.0)
+        except TemporaryError as error:
+            return Outcome("temporary", _undo(call), again_after=error.retry_after, tried=True)
+        except Unclear:
+            until = self.inbox.now() + self.settings.settle_seconds
+            return Outcome("unclear", lambda case, _: _put_off(case, until), tried=True)
+        except StoreRefused as error:
+            return Outcome("store_refused", _undo(call), failed=(Reason.STORE_PAUSED, str(error)))
+        except MissingScope as error:
+            return self._given_way(call, {"detail": [str(error)]}, error)
+        except NotFound as error:
+            return self._vanished(call, error)
+        except PermanentError as error:
+            return self._given_way(call, error.fields, error)
+
+    def _given_way(self, call: Call, fields: dict[str, list[str]], error: Exception) -> Outcome:
+        """Go on without what was refused, if that is possible; else a person looks."""
+
+        def change(case: Case, now: float) -> None:
+            _not_sent(case, now)
+            if not give_way(case, call, fields):
+                case.wants["refused"] = str(error)
+
+        return Outcome("refused", change, again_after=0.0)
+
+    def _vanished(self, call: Call, error: NotFound) -> Outcome:
+        """A dispute that was there is gone: a person deleted it; nothing of it is made again."""
+
+        def change(case: Case, now: float) -> None:
+            _not_sent(case, now)
+            case.wants["refused"] = f"{error} ({call.method} {call.path})"
+
+        return Outcome("refused", change, again_after=0.0)
+
+    def _next_page(self, claim: Claim, store: Store) -> None:
+        """Wait for a slot of its own before a further page."""
+        slot_at = self.inbox.take_slot(token_key(store.token))
+        self.sleep(max(slot_at - self.inbox.now(), 0.0))
+        self.inbox.hold(claim)
+
+    def _close(self, case: Case, owed: list[Delivery], outcome: Outcome, store: Store) -> Ending:
+        """Bring the case up to date, end what is met, and say when it is worked on next."""
+        now = self.inbox.now()
+        if outcome.change:
+            outcome.change(case, now)
+        ending = Ending()
+        case.wants.pop("waiting", None)
+        refused = case.wants.pop("refused", None)
+        for one in owed:
+            if one.effect and one.alert and met(case, one.effect, one.alert):
+                ending.forwarded.append(one.id)
+            elif refused:
+                ending.failed[one.id] = (Reason.REFUSED, refused)
+        left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
+        if outcome.failed and outcome.failed[0] is Reason.BUG and case.tries + 1 >= retry.BUG_TRIES:
+            ending.failed |= {one.id: outcome.failed for one in left}
+            left = []
+        self._schedule(case, left, outcome, ending, store, now)
+        return ending
+
+    def _schedule(
+        self, case: Case, left: list[Delivery], outcome: Outcome, ending: Ending, store: Store, now: float
+    ) -> None:
+        if outcome.tried or outcome.failed:
+            case.tries += 1
+            expired = [one for one in left if now > retry.expires(one.deadline_at)]
+            if outcome.word != "store_refused":
+                sentence = "Seven days past its deadline, 29next still has not taken it."
+                ending.failed |= {one.id: (Reason.EXPIRED, sentence) for one in expired}
+                left = [one for one in left if one not in expired]
+        elif outcome.word == "ok":
+            case.tries = 0
+        case.deadline_at = min((one.deadline_at for one in left), default=case.deadline_at)
+        step = next_step(case, now, metadata=store.metadata)
+        if isinstance(step, Fail):
+            ending.failed |= {one.id: (step.reason, step.message) for one in left}
+            left = []
+        if isinstance(step, Done) or (not left and not case.doubt and not isinstance(step, Call)):
+            case.due_at = None
+        elif isinstance(step, Wait):
+            case.due_at = step.until
+            if step.reason is Reason.WAITING_FOR_OPENING:
+                case.wants["waiting"] = True
+        elif not left and ending.failed:
+            case.due_at = None
+        elif outcome.again_after is not None and not outcome.tried:
+            case.due_at = now + outcome.again_after
+        else:
+            case.due_at = retry.next_try(now, case.tries, case.deadline_at, self.chance, outcome.again_after)
+
+    def _of_the_store(self, claim: Claim, outcome: Outcome, answer: Answer, store: Store) -> None:
+        """Let a refusal or a throttle hold for the whole store, and an answer end a pause."""
+        if outcome.word == "store_refused" and outcome.failed:
+            log.error("store paused", store=store.name, why=outcome.failed[1])
+            self.inbox.pause(store.name, outcome.failed[1], PROBE_SECONDS)
+        elif outcome.word == "throttled":
+            self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)
+        elif claim.probes and outcome.word in ("ok", "refused") and answer.status != 403:
+            log.info("store goes on", store=store.name)
+            self.inbox.resume(store.name)
+
+    def _bug(self, claim: Claim, error: Exception, store: Store) -> str:
+        log.error("working on a case failed", case=claim.case_id, trace=_trace(error))
+        outcome = Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
+        self.inbox.settle(claim, lambda case, owed: self._close(case, owed, outcome, store))
+        return "bug"
+
+
+def _undo(call: Call) -> Callable[[Case, float], None] | None:
+    return _not_sent if call.writes else None
+
+
+def _not_sent(case: Case, _: float) -> None:
+    """End the doubt of an intent that certainly did not happen."""
+    case.doubt = None
+
+
+def _put_off(case: Case, until: float) -> None:
+    """Wait until 29next must be done with a write whose answer did not come."""
+    if case.doubt:
+        case.doubt = {**case.doubt, "until": until}
+
+
+def _with_id(found: typing.Any) -> typing.Any:
+    if not isinstance(found.get("id"), int):
+        raise Unclear("29next said that it created a dispute, but not which.")
+    return found
+
+
+def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
+    case.note(would)
+    case.due_at = None
+    return Ending(ignored=[one.id for one in owed])
+
+
+def _no_route(named: str | None, alert: typing.Any) -> str:
+    if named is not None:
+        return f"There is no store {named!r}, which the URL's path names."
+    facts = {n: getattr(alert, n) for n in ("mid", "member_id", "merchant_id", "descriptor")}
+    told = ", ".join(f"{name} {value!r}" for name, value in facts.items() if value)
+    return f"No route fits ({told or 'the alert tells nothing to route by'}), and there is no default store."
+
+
+def _trace(error: Exception) -> str:
+    """Return a traceback without any local value, and without the message's own values."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error).__name__} at {places}"

@@ -1,0 +1,48 @@
+"""Brings the database to the schema of this release, one process at a time."""
+
+from __future__ import annotations
+
+import pathlib
+import typing
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+if typing.TYPE_CHECKING:
+    from bridge.database import Database
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "config" / "migrations"
+LOCK = 7_305_116_004_200_001
+"""The advisory lock that migrations of this application take on Postgres."""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+def upgrade(database: Database) -> None:
+    """Migrate to the newest schema; several at the same time wait for each other."""
+    config = _config()
+    with database.engine.execution_options(writes=True).begin() as connection:
+        if not database.sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def problem(database: Database) -> str | None:
+    """Say what keeps the database from taking webhooks, or None; raises Unavailable."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    with database.read() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != newest:
+        return f"The database's schema is {current or 'missing'}, not {newest}: run `bridge migrate`."
+    database.write(
+        lambda connection: connection.execute(text("UPDATE paces SET next_at = next_at WHERE 1 = 0"))
+    )
+    return None

@@ -1,0 +1,433 @@
+"""The client of 29next's Admin API: one call in, an answer or one of the errors out.
+
+It retries nothing: retries are durable and belong to the inbox. Every call carries the API version,
+follows no redirect, and ends after `timeout` seconds of wall time, however slowly an answer drips.
+Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 calls a second.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import socket
+import threading
+import time
+import typing
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+from bridge.errors import (
+    MissingScope,
+    NotFound,
+    Refused,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    Unclear,
+)
+from bridge.retry import parse_retry_after
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bridge.settings import Store
+
+Json = typing.Any
+
+CONNECT_SECONDS = 5.0
+MOST_BYTES = 2_000_000
+"""An answer larger than this is none of 29next's."""
+WORDS = 2000
+"""How much of an answer is kept to be shown."""
+MOST_PAGES = 50
+USER_AGENT = "dispute-bridge/0.1"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back from one call, for the record; `status` is None where nothing did."""
+
+    status: int | None = None
+    text: str = ""
+    seconds: float = 0.0
+
+
+class NextApi:
+    """One store's Admin API. `slot` is called before every call but the first, which has its own."""
+
+    def __init__(
+        self, store: Store, *, version: str, timeout: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.store = store
+        self.timeout = timeout
+        self.clock = clock
+        self.session = requests.Session()
+        self.session.trust_env = False  # no proxy and no netrc decides where a token goes
+        self.session.headers.update(
+            {
+                "Authorization": f"Bearer {store.token}",
+                "X-29next-API-Version": version,
+                "Accept": "application/json",
+                "User-Agent": USER_AGENT,
+            }
+        )
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=32))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Json = None,
+        answer: Answer | None = None,
+    ) -> Json:
+        """Make one call and return its JSON; `answer` is filled in for the record, whatever happens.
+
+        Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write
+        may have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store
+        is the matter, and MissingScope where only reading transactions is forbidden.
+        """
+        record = answer if answer is not None else Answer()
+        writes = method != "GET"
+        started = time.monotonic()
+        try:
+            status, headers, content = self._exchange(method, path, params, body)
+        except _NotConnected as error:
+            raise TemporaryError(str(error)) from None
+        except _NoAnswer as error:
+            raise (Unclear(str(error)) if writes else TemporaryError(str(error))) from None
+        finally:
+            record.seconds = time.monotonic() - started
+        record.status, record.text = status, content[:WORDS].decode("utf-8", "replace")
+        if 200 <= status < 300:
+            return self._readable(content, writes=writes)
+        raise self._error(method, path, status, headers, content)
+
+    def rows(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        answer: Answer | None = None,
+        slot: Callable[[], None] | None = None,
+    ) -> list[Json]:
+        """Return the rows of a list, all its pages; `slot` waits for the turn of each further page."""
+        found: list[Json] = []
+        for page in self.pages(path, params, answer=answer, slot=slot):
+            found += page
+        return found
+
+    def pages(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        answer: Answer | None = None,
+        slot: Callable[[], None] | None = None,
+    ) -> Iterator[list[Json]]:
+        """Yield the pages of a list; a list that does not end is a TemporaryError."""
+        wanted: Mapping[str, str] | None = params
+        for _ in range(MOST_PAGES):
+            page = self.call("GET", path, params=wanted, answer=answer)
+            rows = page.get("results") if isinstance(page, dict) else None
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise TemporaryError("29next answered a list that is none.")
+            yield rows
+            following = page.get("next")
+            if not following:
+                return
+            path, wanted = self._below(str(following)), None
+            if slot:
+                slot()
+        raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+    # disputes and transactions, by name
+
+    def create_dispute(self, body: Json) -> Json:
+        """Create a dispute; never call it twice for one case without looking."""
+        return self.call("POST", "disputes/", body=body)
+
+    def list_disputes(self, **filters: str) -> list[Json]:
+        """Return the disputes that fit the filters."""
+        return self.rows("disputes/", filters)
+
+    def retrieve_dispute(self, dispute_id: int) -> Json:
+        """Return one dispute."""
+        return self.call("GET", f"disputes/{dispute_id}/")
+
+    def update_dispute(self, dispute_id: int, body: Json) -> Json:
+        """Change some fields of a dispute, such as its transaction."""
+        return self.call("PATCH", f"disputes/{dispute_id}/", body=body)
+
+    def resolve_dispute(self, dispute_id: int, body: Json) -> Json:
+        """Resolve a dispute."""
+        return self.call("POST", f"disputes/{dispute_id}/resolve/", body=body)
+
+    def add_note(self, dispute_id: int, message: str) -> Json:
+        """Add a note to a dispute."""
+        return self.call("POST", f"disputes/{dispute_id}/notes/", body={"message": message})
+
+    def list_notes(self, dispute_id: int) -> list[Json]:
+        """Return the notes of a dispute."""
+        return self.rows(f"disputes/{dispute_id}/notes/", {})
+
+    def list_transactions(self, **filters: str) -> list[Json]:
+        """Return the transactions that fit the filters."""
+        return self.rows("transactions/", filters)
+
+    def retrieve_transaction(self, transaction_id: int) -> Json:
+        """Return one transaction."""
+        return self.call("GET", f"transactions/{transaction_id}/")
+
+    # the exchange
+
+    def _exchange(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Json
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        url = urljoin(self.store.base_url, path)
+        with _DEADLINES.within(self.timeout) as deadline:
+            try:
+                response = self.session.request(
+                    method,
+                    url,
+                    params=params,
+                    json=body,
+                    timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    content = bytearray()
+                    while len(content) <= MOST_BYTES and (piece := response.raw.read1(65536, True)):
+                        content += piece
+                    if deadline.passed:
+                        raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.")
+                    return response.status_code, response.headers, bytes(content)
+            except (RequestException, HTTPError, OSError) as error:
+                if _never_connected(error):
+                    raise _NotConnected(f"29next cannot be reached: {_reason(error)}") from None
+                if deadline.passed:
+                    raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.") from None
+                raise _NoAnswer(f"The connection to 29next broke: {_reason(error)}") from None
+
+    @staticmethod
+    def _readable(content: bytes, *, writes: bool) -> Json:
+        try:
+            if len(content) > MOST_BYTES:
+                raise ValueError("too large")
+            answer = json.loads(content)
+            if isinstance(answer, dict):
+                return answer
+        except (ValueError, RecursionError):
+            pass
+        message = "29next said yes, but its answer cannot be read."
+        raise Unclear(message) if writes else TemporaryError(message)
+
+    def _error(
+        self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
+    ) -> Exception:
+        writes = method != "GET"
+        collection = path.partition("?")[0] in ("disputes/", "transactions/")
+        fields, words = _words(content)
+        said = f"29next answered {status}: {words}"
+        if status == 429:
+            return Throttled(
+                said, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
+            )
+        if status == 401 or (status == 403 and (writes or path.startswith("disputes/"))):
+            return StoreRefused(said)
+        if status == 403:
+            return MissingScope(said)
+        if 300 <= status < 400:
+            return StoreRefused(said) if collection else _unclear_or_later(said, writes=writes)
+        if status == 404:
+            return StoreRefused(said) if collection else NotFound(said, fields=fields)
+        if 400 <= status < 500 and status != 408:
+            return Refused(said, fields=fields)
+        retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
+        return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
+
+    def _below(self, url: str) -> str:
+        """Keep the query of a page's address only: the host and path are ours, whatever it says."""
+        parts = urlsplit(url)
+        base = urlsplit(self.store.base_url).path
+        path = parts.path.partition("/api/admin/")[2] or parts.path.removeprefix(base).lstrip("/")
+        return f"{path}?{parts.query}"
+
+
+class _NotConnected(Exception):
+    """The request was certainly not sent."""
+
+
+class _NoAnswer(Exception):
+    """The request may have been sent; no answer came."""
+
+
+def _unclear_or_later(message: str, *, writes: bool) -> Exception:
+    return Unclear(message) if writes else TemporaryError(message)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether the connection was never there, so that nothing can have been sent over it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NewConnectionError | socket.gaierror | ConnectionRefusedError):
+            return True
+        if isinstance(cause, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
+            return True
+        inner = cause.args[0] if cause.args and isinstance(cause.args[0], Exception) else None
+        cause = cause.reason if isinstance(cause, MaxRetryError) else inner or cause.__cause__
+    return False
+
+
+def _reason(error: BaseException) -> str:
+    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
+    return f"{type(inner).__name__}"
+
+
+def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
+    """Return 29next's complaint by field, and as one text; HTML pages are only named."""
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}, "(no JSON)" if content else "(nothing)"
+    if isinstance(tree, list):
+        tree = {"": tree}
+    if not isinstance(tree, dict):
+        return {}, str(tree)[:WORDS]
+    fields = {
+        str(name): [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        for name, value in tree.items()
+    }
+    words = "; ".join(
+        " ".join(said) if name in ("detail", "") else f"{name}: {' '.join(said)}"
+        for name, said in fields.items()
+    )
+    return fields, words[:WORDS]
+
+
+class _Deadline:
+    """The end of one call's time: past it, its socket is shut, wherever the call hangs."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.connection: HTTPConnection | None = None
+        self.over = False
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def shut(self) -> None:
+        connection = self.connection
+        sock = connection.sock if connection and not self.over else None
+        if sock is not None:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                return  # closed already
+
+
+class _Deadlines:
+    """One thread that shuts the socket of every call whose time is over."""
+
+    def __init__(self) -> None:
+        self.local = threading.local()
+        self.heap: list[tuple[float, int, _Deadline]] = []
+        self.count = itertools.count()
+        self.changed = threading.Condition()
+        self.thread: threading.Thread | None = None
+
+    def within(self, seconds: float) -> _Within:
+        return _Within(self, seconds)
+
+    def current(self) -> _Deadline | None:
+        return getattr(self.local, "deadline", None)
+
+    def watch(self, deadline: _Deadline) -> None:
+        with self.changed:
+            heapq.heappush(self.heap, (deadline.at, next(self.count), deadline))
+            if self.thread is None or not self.thread.is_alive():
+                self.thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
+                self.thread.start()
+            if self.heap[0][2] is deadline:
+                self.changed.notify()
+
+    def _run(self) -> None:
+        with self.changed:
+            while True:
+                while self.heap and self.heap[0][2].over:
+                    heapq.heappop(self.heap)
+                wait = self.heap[0][0] - time.monotonic() if self.heap else None
+                if wait is not None and wait <= 0:
+                    heapq.heappop(self.heap)[2].shut()
+                else:
+                    self.changed.wait(wait)
+
+
+class _Within:
+    """The context of one call's deadline."""
+
+    def __init__(self, deadlines: _Deadlines, seconds: float) -> None:
+        self.deadlines = deadlines
+        self.deadline = _Deadline(time.monotonic() + seconds)
+
+    def __enter__(self) -> _Deadline:
+        self.deadlines.local.deadline = self.deadline
+        self.deadlines.watch(self.deadline)
+        return self.deadline
+
+    def __exit__(self, *_: object) -> None:
+        self.deadline.over = True
+        self.deadlines.local.deadline = None
+
+
+_DEADLINES = _Deadlines()
+
+
+class _Bounded:
+    """A connection that tells the current call's deadline which socket is its own."""
+
+    def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+        if deadline := _DEADLINES.current():
+            deadline.connection = typing.cast("HTTPConnection", self)
+        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
+
+
+class _Http(_Bounded, HTTPConnection):
+    pass
+
+
+class _Https(_Bounded, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over connections that end with their call."""
+
+    def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+        """Use the bounded connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}

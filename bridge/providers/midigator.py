@@ -1,0 +1,114 @@
+"""Midigator (Kount): preventions, RDR cases and chargebacks.
+
+The list of events is Midigator's own (doc); the bodies are known from implementers (third party):
+flat JSON, HTTP Basic with the credentials given at subscription. Amounts are decimal in the samples;
+one implementer stores integers, hence the setting `amount_unit`.
+"""
+
+from datetime import timedelta
+
+from bridge import fields
+from bridge.proof import Basic
+from bridge.provider import Provider, ignored, matches, opens, resolves
+
+
+class Prevention(fields.AlertSchema):
+    """A prevention alert of Ethoca, Verifi or, as `tc40`, a report that only informs."""
+
+    case_number = fields.Identifier(data_key="prevention_case_number", required=True)
+    subtype = fields.Word(data_key="prevention_type")
+    network = fields.Word(data_key="prevention_type")
+    amount = fields.Money(data_key="amount", required=True)
+    currency = fields.Currency(data_key="currency", required=True)
+    happened_at = fields.Moment(data_key="prevention_timestamp", required=True)
+    transaction_at = fields.Moment(data_key="transaction_timestamp")
+    arn = fields.Identifier(data_key="arn")
+    card_first_six = fields.FirstSix(data_key="card_first_6")
+    card_last_four = fields.LastFour(data_key="card_last_4")
+    order = fields.Identifier(data_key="order_id")
+    descriptor = fields.Text(data_key="merchant_descriptor")
+    mid = fields.Identifier(data_key="mid")
+
+
+class RapidResolution(fields.AlertSchema):
+    """An RDR case; where it was accepted, the gateway has refunded already."""
+
+    case_number = fields.Identifier(data_key="rdr_case_number", required=True)
+    subtype = fields.Constant("rdr")
+    network = fields.Constant("rdr")
+    amount = fields.Money(data_key="amount", required=True)
+    currency = fields.Currency(data_key="currency", required=True)
+    happened_at = fields.Moment(data_key="rdr_date", required=True)
+    transaction_at = fields.Moment(data_key="transaction_date")
+    arn = fields.Identifier(data_key="arn")
+    card_first_six = fields.FirstSix(data_key="card_first_6")
+    card_last_four = fields.LastFour(data_key="card_last_4")
+    auth_code = fields.Identifier(data_key="auth_code")
+    order = fields.Identifier(data_key="order_id")
+    descriptor = fields.Text(data_key="merchant_descriptor")
+    resolution = fields.Word(
+        data_key="rdr_resolution", values={"Accepted": "issued_full_refund", "Declined": None}
+    )
+    refunded_by_gateway = fields.Constant(True)
+
+
+class Chargeback(fields.AlertSchema):
+    """A chargeback; `result` and `dnf` (did not fight) end it."""
+
+    type = fields.CHARGEBACK
+    case_number = fields.Identifier(data_key="case_number", required=True)
+    amount = fields.Money(data_key="amount", required=True)
+    currency = fields.Currency(data_key="currency", required=True)
+    happened_at = fields.Moment(data_key="chargeback_date", required=True)
+    transaction_at = fields.Moment(data_key="processor_transaction_date")
+    arn = fields.Identifier(data_key="arn")
+    card_first_six = fields.FirstSix(data_key="card_first_6")
+    card_last_four = fields.LastFour(data_key="card_last_4")
+    auth_code = fields.Identifier(data_key="auth_code")
+    external_id = fields.Identifier(data_key="processor_transaction_id")
+    order = fields.Identifier(data_key="order_id|alternate_transaction_id")
+    descriptor = fields.Text(data_key="merchant_descriptor")
+    mid = fields.Identifier(data_key="mid")
+    reason_code = fields.Identifier(data_key="reason_code")
+
+
+class ChargebackResult(Chargeback):
+    """A chargeback's result; pre-arbitration keeps it open."""
+
+    resolution = fields.Word(
+        data_key="result",
+        required=True,
+        values={"won": "won", "lost": "lost", "pre_arbitration": None},
+    )
+
+
+class NotFought(Chargeback):
+    """A chargeback that the merchant did not fight."""
+
+    resolution = fields.Constant("accepted")
+    message = fields.Text(data_key="dnf_reason")
+
+
+PROVIDER = Provider(
+    title="Midigator",
+    proof=Basic(),
+    event_id=("event_guid",),
+    event_type="event_type",
+    events={
+        "prevention.new": opens(Prevention),
+        "prevention.match": matches(Prevention),
+        "rdr.new": opens(RapidResolution),
+        "rdr.match": matches(RapidResolution),
+        "chargeback.new": opens(Chargeback),
+        "chargeback.match": matches(Chargeback),
+        "chargeback.result": resolves(ChargebackResult),
+        "chargeback.dnf": resolves(NotFought),
+        "order_validation.new": ignored,
+        "order_validation.match": ignored,
+        "registration.new": ignored,
+    },
+    subtype="prevention_type",
+    inform=frozenset({"tc40"}),
+    deadline=timedelta(hours=72),
+    deadlines={"ethoca": timedelta(hours=24)},
+)

@@ -1,0 +1,81 @@
+"""Verifi (Visa): CDRN and RDR cases.
+
+The documents of Verifi's push to merchants are under a non-disclosure agreement. The XML `case` is
+the issuer's side of CDRN, verbatim (third party). The JSON names are those of Verifi's RDR decision
+request (the names are documented, their arrangement partly inferred); amounts are taken nested or
+flat. The event words are Verifi's, as two of its resellers document them (doc, at second hand).
+Names and proof can be overridden in `bridge.toml` by a merchant who holds Verifi's document.
+
+The bridge takes notifications. It is no decision endpoint: an RDR question posted to it is recorded
+as a dispute and not answered with a decision.
+"""
+
+from datetime import timedelta
+
+from bridge import fields
+from bridge.proof import Basic
+from bridge.provider import Provider, ignored, informs, opens
+
+
+class Case(fields.AlertSchema):
+    """A CDRN case; the case's amount is the disputed one, the transaction's may differ."""
+
+    case_number = fields.Identifier(data_key="caseNumber|caseId|number|decisionId", required=True)
+    subtype = fields.Word(data_key="eventType|caseType|type")
+    amount = fields.Money(data_key="caseAmount.amount|caseAmount|amount", required=True)
+    currency = fields.Currency(
+        data_key="caseAmount.currency|caseCurrency|currency|transactionAmount.currency", required=True
+    )
+    transaction_amount = fields.Money(
+        data_key="transactionAmount.amount|transactionAmount|referenceTransactionAmount"
+    )
+    transaction_currency = fields.Currency(
+        data_key="transactionAmount.currency|transactionCurrency|referenceTransactionCurrency"
+    )
+    happened_at = fields.Moment(data_key="caseDate|date", required=True)
+    transaction_at = fields.Moment(data_key="transactionDate|referenceTransactionDate")
+    arn = fields.Identifier(data_key="arn|acquirerReferenceNumber")
+    card = fields.Card(data_key="accountNumber|cardNumber|token")
+    card_first_six = fields.FirstSix(data_key="cardBin|bin")
+    card_last_four = fields.LastFour(data_key="cardLast4|lastFour")
+    auth_code = fields.Identifier(data_key="authCode|authorizationCode")
+    network_transaction_id = fields.Identifier(data_key="transactionId")
+    descriptor = fields.Text(data_key="paymentDescriptor|networkDescriptor|descriptor")
+    merchant_id = fields.Identifier(data_key="cardAcceptorId|uniqueMerchantIdentifier")
+    reason_code = fields.Identifier(data_key="reasonCode")
+    withdrawn = fields.Flag(data_key="caseStatus|status", true=("REVOKED",))
+
+
+class RapidResolution(Case):
+    """An RDR case: refunded by the gateway already, unless its status says that it was not accepted."""
+
+    resolution = fields.Word(
+        data_key="rdrResolution|decision|caseStatus|status",
+        values=dict.fromkeys(("ACCEPTED", "APPROVED", "REFUNDED", "RESOLVED"), "issued_full_refund"),
+        strict=False,
+        load_default="issued_full_refund",
+    )
+    refunded_by_gateway = fields.Constant(True)
+
+
+PROVIDER = Provider(
+    title="Verifi",
+    proof=Basic(),
+    formats=("json", "xml"),
+    event_id=(
+        "eventId|caseNumber|caseId|number|decisionId",
+        "eventType|caseType|type",
+        "caseStatus|status",
+    ),
+    event_type="eventType|caseType|type",
+    events={
+        "dispute": opens(Case),
+        "cancel": opens(Case),
+        "rdr": opens(RapidResolution),
+        "dispute_rdr": opens(RapidResolution),
+        "dispute_notice": informs(Case),
+        "fraud_notice": informs(Case),
+        "order_inquiry": ignored,
+    },
+    deadline=timedelta(hours=72),
+)

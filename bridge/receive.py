@@ -1,0 +1,129 @@
+"""Receives webhooks: size, raw bytes, proof, cutting, commit, and only then the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import typing
+from datetime import UTC, datetime
+
+import structlog
+from flask import Blueprint, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from bridge import tree as trees
+from bridge.alert import Webhook
+from bridge.errors import Rejected, Unavailable
+from bridge.inbox import Owed
+from bridge.provider import printable
+from bridge.redact import cut_body, cut_headers, cut_text
+
+if typing.TYPE_CHECKING:
+    from bridge.inbox import Inbox
+    from bridge.provider import Item, Provider
+    from bridge.settings import Settings
+
+log = structlog.get_logger()
+
+LARGEST = 256 * 1024
+"""Bytes of a webhook's body, at most."""
+RETRY_SECONDS = 5
+
+routes = Blueprint("receive", __name__)
+
+
+@routes.post("/webhooks/<provider>")
+@routes.post("/webhooks/<provider>/<store>")
+def receive(provider: str, store: str | None = None) -> Response:
+    """Take one webhook in."""
+    inbox: Inbox = current_app.extensions["inbox"]
+    settings: Settings = current_app.extensions["settings"]
+    try:
+        known, webhook = _prove(settings, provider, store)
+        return _keep(inbox, settings, known, webhook)
+    except Rejected as error:
+        log.warning("webhook refused", provider=printable(provider)[:40], reason=error.word)
+        if error.word != "unavailable" and provider in settings.providers:
+            with contextlib.suppress(Unavailable):
+                inbox.refuse(provider, error.word, str(error))
+        raise
+
+
+def _prove(settings: Settings, name: str, store: str | None) -> tuple[Provider, Webhook]:
+    """Read the request and have its sender proven."""
+    provider = settings.providers.get(name)
+    if provider is None:
+        raise Rejected("unknown_provider", 404, "There is no such provider.")
+    if not settings.secrets.get(name):
+        raise Rejected("unknown_provider", 404, "This provider has no secret here, so it is switched off.")
+    if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise Rejected("unsupported_encoding", 415, "Send the body as it is, without Content-Encoding.")
+    webhook = Webhook(
+        provider=name,
+        path=request.path,
+        body=_body(),
+        headers={key.lower(): value for key, value in request.headers.items()},
+        query=request.args.to_dict(),
+        store=store,
+    )
+    provider.proof.verify(webhook, settings.secrets[name], datetime.now(UTC))
+    return provider, webhook
+
+
+def _body() -> bytes:
+    """Read the raw body, whole, before anything else is held."""
+    too_large = Rejected("too_large", 413, f"A webhook has at most {LARGEST // 1024} kB.")
+    if (request.content_length or 0) > LARGEST:
+        raise too_large
+    try:
+        body = request.stream.read(LARGEST + 1)
+    except RequestEntityTooLarge:
+        raise too_large from None
+    except (OSError, ValueError):
+        raise Rejected("bad_request", 400, "The body did not arrive whole.") from None
+    if len(body) > LARGEST:
+        raise too_large
+    return body
+
+
+def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
+    """Store what is owed, cut, and acknowledge it in the provider's own way."""
+    secrets = [part for secret in settings.secrets[provider.name] for part in (secret, *_parts(secret))]
+    kept = Webhook(
+        provider=provider.name,
+        path=printable(cut_text(webhook.path)),
+        body=cut_body(webhook.body, provider),
+        headers=cut_headers(webhook.headers, provider, secrets),
+        store=printable(cut_text(webhook.store)) if webhook.store else None,
+    )
+    items = provider.read(kept)
+    owed = [_owed(provider, kept, item, single=len(items) == 1) for item in items]
+    try:
+        delivery = inbox.keep(kept, owed)
+    except Unavailable as error:
+        log.error("webhook not stored", provider=provider.name, why=str(error))
+        raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None
+    log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(owed))
+    if own := provider.acknowledgement(items[0]):
+        acknowledgement, text = own
+        return Response(text, acknowledgement.status, content_type=acknowledgement.content_type)
+    return Response(json.dumps({"id": delivery, "status": "received"}), content_type="application/json")
+
+
+def _parts(secret: str) -> list[str]:
+    """Return the pieces of a secret that alone are secret: a password, a header's value."""
+    return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
+
+
+def _owed(provider: Provider, kept: Webhook, item: Item, *, single: bool) -> Owed:
+    """Say what one item owes; a repeat is the same provider, path, event id and (cut) body."""
+    body = kept.body if single else trees.render(item.tree)
+    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(body).hexdigest())
+    return Owed(
+        item=item.index,
+        event_id=item.event_id,
+        event_type=cut_text(item.event_type) if item.event_type else None,
+        fingerprint=hashlib.sha256("\n".join(marks).encode("utf-8", "surrogatepass")).hexdigest(),
+        deadline=provider.deadline_of(item).total_seconds(),
+    )

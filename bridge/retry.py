@@ -1,0 +1,69 @@
+"""When to try again. Pure: the moment and the chance are arguments.
+
+Times are seconds since the epoch, in the inbox's clock.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from email.utils import parsedate_to_datetime
+
+if typing.TYPE_CHECKING:
+    from random import Random
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+EARLY_TRIES = 5
+EARLY_CEILING = 30.0
+"""The first five retries come within thirty seconds each."""
+CEILING = 15 * MINUTE
+LATE_INTERVAL = HOUR
+GIVE_UP_AFTER = 7 * DAY
+"""How long after its deadline a delivery is still tried."""
+LONGEST_RETRY_AFTER = 15 * MINUTE
+"""29next is heeded up to here; a larger Retry-After is a slip, and a deadline runs."""
+BUG_TRIES = 5
+"""How often an error of ours is tried again before a person looks."""
+
+
+def next_try(
+    now: float, tries: int, deadline: float, chance: Random, retry_after: float | None = None
+) -> float:
+    """Return when to try again after the `tries`-th failed try, with full jitter.
+
+    Before the deadline the waits grow; one try is made right before it; after it they are hourly.
+    """
+    if now >= deadline:
+        wait = chance.uniform(0.5, 1.0) * LATE_INTERVAL
+    else:
+        ceiling = min(2.0**tries, EARLY_CEILING) if tries <= EARLY_TRIES else _later(tries)
+        wait = min(chance.uniform(0, ceiling), max(deadline - now, 0.0))
+    return now + max(wait, retry_after or 0.0)
+
+
+def _later(tries: int) -> float:
+    return min(EARLY_CEILING * 2.0 ** min(tries - EARLY_TRIES, 10), CEILING)
+
+
+def expires(deadline: float) -> float:
+    """Return when a delivery that still does not succeed is given up."""
+    return deadline + GIVE_UP_AFTER
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Read a Retry-After header, seconds or a date, into seconds; None where it says nothing.
+
+    Negative values and past dates are no wait; absurd ones are cut to a quarter of an hour.
+    """
+    text = (value or "").strip()
+    if not text:
+        return None
+    if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", text):
+        seconds = float(text[:20])
+    else:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

@@ -1,0 +1,187 @@
+"""Makes sample webhooks out of a provider's table, for `bridge send` and for trying things out. Pure."""
+
+from __future__ import annotations
+
+import json
+import typing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+from bridge import fields
+from bridge.provider import HEADER
+from bridge.tree import Tree
+
+if typing.TYPE_CHECKING:
+    from random import Random
+
+    from marshmallow.fields import Field
+
+    from bridge.provider import Meaning, Provider
+
+
+@dataclass(frozen=True)
+class Sale:
+    """The payment that a sample alert is about."""
+
+    amount: str
+    first_six: str
+    last_four: str
+    auth_code: str
+    network_transaction_id: str
+    external_id: str
+    order: str
+    sold_at: datetime
+
+    def to_transaction(self) -> dict[str, typing.Any]:
+        """Write the payment as a sandbox store takes it."""
+        return {
+            "amount": self.amount,
+            "currency": "USD",
+            "type": "debit",
+            "status": "succeeded",
+            "auth_code": self.auth_code,
+            "network_transaction_id": self.network_transaction_id,
+            "external_id": self.external_id,
+            "order": self.order,
+            "bankcard_first_six": self.first_six,
+            "bankcard_last_four": self.last_four,
+            "date_created": self.sold_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A webhook to send: its body and the headers besides the proof's."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+def make_sale(chance: Random, now: datetime) -> Sale:
+    """Make up a payment of a few days ago."""
+
+    def digits(count: int) -> str:
+        return "".join(chance.choices("0123456789", k=count))
+
+    return Sale(
+        amount=f"{chance.randint(9, 199)}.{chance.randint(0, 99):02d}",
+        first_six="411111",
+        last_four=digits(4),
+        auth_code=digits(6),
+        network_transaction_id="3" + digits(14),
+        external_id="pi_" + digits(16),
+        order=digits(6),
+        sold_at=now - timedelta(days=2),
+    )
+
+
+def events(provider: Provider) -> list[str]:
+    """Return the event types of which a sample can be made."""
+    return [name for name in provider.events if name != "*"]
+
+
+def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
+    """Make a webhook of one event type, as the provider's table describes it."""
+    meaning = provider.events[event]
+    tree: dict[str, Tree] = {}
+    headers: dict[str, str] = {}
+    item: dict[str, Tree] = {} if provider.items else tree
+    for path, value in _values(provider, meaning, sale, chance, now):
+        _put(item, path, value)
+    for path in provider.event_id:
+        _put_or_send(item, headers, path, f"evt-{chance.getrandbits(48):x}", over=False)
+    if provider.event_type:
+        _put_or_send(item, headers, provider.event_type, event, over=True)
+    if provider.items:
+        _put(tree, provider.items, [item])
+    body, content_type = _render(provider, tree)
+    return Sample(body, headers | {"Content-Type": content_type})
+
+
+def _values(
+    provider: Provider, meaning: Meaning, sale: Sale, chance: Random, now: datetime
+) -> list[tuple[str, Tree]]:
+    table = meaning.table
+    if table is None:
+        return []
+    found = []
+    for name, a_field in table.load_fields.items():
+        value = _value(name, a_field, sale, chance, now)
+        if value is not None:
+            found.append((table.path(name), value))
+    if provider.subtype:
+        words = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
+        found.append((provider.subtype, words[0] if words else "ethoca"))
+    return found
+
+
+def _value(name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime) -> Tree:
+    """Return a plausible value of a field, by its name and else by its kind."""
+    known = {
+        "amount": sale.amount,
+        "transaction_amount": sale.amount,
+        "case_number": "".join(chance.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=20)),
+        "auth_code": sale.auth_code,
+        "network_transaction_id": sale.network_transaction_id,
+        "external_id": sale.external_id,
+        "order": sale.order,
+        "arn": "7" + "".join(chance.choices("0123456789", k=22)),
+        "descriptor": "SANDBOX*SHOP",
+        "transaction_at": sale.sold_at.isoformat(),
+        "happened_at": now.isoformat(timespec="seconds"),
+        "card": f"{sale.first_six}******{sale.last_four}",
+        "card_first_six": sale.first_six,
+        "card_last_four": sale.last_four,
+    }
+    if isinstance(a_field, fields.Constant | fields.Flag):
+        return None
+    if isinstance(a_field, fields.Word):
+        return next(iter(a_field.values)) if a_field.values and a_field.required else None
+    if isinstance(a_field, fields.Currency):
+        return "USD"
+    value = known.get(name)
+    if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
+        return value.replace(".", "").lstrip("0")
+    return value or ("sandbox-" + name if a_field.required else None)
+
+
+def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
+    """Set a value at the first alternative of a path, making the objects on its way."""
+    *parents, last = path.partition("|")[0].split(".")
+    for step in parents:
+        tree = tree.setdefault(step, {})
+    tree[last] = value
+
+
+def _put_or_send(
+    tree: dict[str, Tree], headers: dict[str, str], path: str, value: str, *, over: bool
+) -> None:
+    """Set a value where the provider has it: in a header, or in the body."""
+    if path.startswith(HEADER):
+        headers[path.removeprefix(HEADER)] = value
+    elif over or _absent(tree, path):
+        _put(tree, path, value)
+
+
+def _absent(tree: dict[str, Tree], path: str) -> bool:
+    node: Tree = tree
+    for step in path.partition("|")[0].split("."):
+        node = node.get(step) if isinstance(node, dict) else None
+    return node is None
+
+
+def _render(provider: Provider, tree: dict[str, Tree]) -> tuple[bytes, str]:
+    if "json" in provider.formats:
+        return json.dumps(tree, indent=2).encode(), "application/json"
+    if "form" in provider.formats:
+        flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in tree.items()}
+        return urlencode(flat).encode(), "application/x-www-form-urlencoded"
+    return ("<case>" + _xml(tree) + "</case>").encode(), "application/xml"
+
+
+def _xml(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in tree.items())
+    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape(str(tree))

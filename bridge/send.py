@@ -1,0 +1,22 @@
+"""Posts samples for `bridge send`: a plain HTTP client, on purpose not the one of 29next's API."""
+
+from __future__ import annotations
+
+import json
+import typing
+import urllib.error
+import urllib.request
+
+
+def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Post bytes, or a value as JSON; returns the status and the text of the answer."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310  the URL is the operator's own
+        url, content, {"Content-Type": "application/json"} | (headers or {}), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.read(4000).decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(4000).decode("utf-8", "replace")

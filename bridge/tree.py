@@ -1,0 +1,214 @@
+"""Bodies as trees: JSON, forms and XML become dicts, lists and text; numbers keep their digits.
+
+Pure. Nothing here trusts the sender: whatever does not parse is a `BadBody`, never a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from urllib.parse import parse_qsl
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+    from xml.etree.ElementTree import Element
+
+Tree = typing.Any
+"""Nested dicts and lists with `str`, `Number`, `bool` and None as leaves."""
+
+MAX_DEPTH = 64
+MAX_FORM_FIELDS = 2000
+FORMATS = ("json", "form", "xml")
+
+
+class BadBody(ValueError):
+    """The body does not parse."""
+
+
+class Number(str):
+    """The literal text of a JSON number, so that no digit of an identifier or amount is lost."""
+
+    __slots__ = ()
+
+
+class _Pairs(dict[str, Tree]):
+    """A JSON object that named a key twice; the last value counts, as everywhere."""
+
+
+def parse(body: bytes, formats: Iterable[str] = FORMATS) -> Tree:
+    """Parse a body in the first of the formats that its first character allows.
+
+    Raises BadBody, with a sentence for the sender's developer.
+    """
+    allowed = tuple(formats)
+    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if not start:
+        raise BadBody("the body is empty")
+    if start == b"<" and "xml" in allowed:
+        return _parse_xml(body)
+    if "json" in allowed and (start in b"{[" or "form" not in allowed):
+        return _parse_json(body)
+    if "form" in allowed:
+        return _parse_form(body)
+    raise BadBody("the body is not XML")
+
+
+def render(tree: Tree) -> bytes:
+    """Write a tree as JSON, its numbers digit for digit as they came."""
+    return _render(tree).encode("utf-8", "surrogatepass")
+
+
+def names_twice(tree: Tree) -> bool:
+    """Whether some object of the tree named a key twice, so that its text holds more than the tree."""
+    if isinstance(tree, _Pairs):
+        return True
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return any(names_twice(child) for child in children)
+
+
+def pick(tree: Tree, path: str) -> Tree:
+    """Return what stands at a dotted path, or None; `a|b` takes the first of several that is there.
+
+    A step into a list is a number; a step that names the whole rest of a path wins over its parts.
+    """
+    return locate(tree, path)[1]
+
+
+def locate(tree: Tree, path: str) -> tuple[str, Tree]:
+    """Return the alternative of a path that was there, and its value; else the first one and None."""
+    alternatives = path.split("|")
+    for alternative in alternatives:
+        value = _walk(tree, alternative)
+        if value is not None:
+            return alternative, value
+    return alternatives[0], None
+
+
+def _walk(tree: Tree, path: str) -> Tree:
+    if isinstance(tree, dict) and path in tree:
+        return tree[path]
+    for step in path.split("."):
+        if isinstance(tree, dict):
+            tree = tree.get(step)
+        elif isinstance(tree, list) and step.isdecimal() and int(step) < len(tree):
+            tree = tree[int(step)]
+        else:
+            return None
+    return tree
+
+
+def _render(tree: Tree) -> str:
+    if isinstance(tree, Number):
+        return str(tree)
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{json.dumps(k)}: {_render(v)}" for k, v in tree.items()) + "}"
+    if isinstance(tree, list):
+        return "[" + ", ".join(map(_render, tree)) + "]"
+    return json.dumps(tree)
+
+
+def _parse_json(body: bytes) -> Tree:
+    try:
+        tree = json.loads(
+            body.decode("utf-8-sig"),
+            parse_float=Number,
+            parse_int=Number,
+            parse_constant=_no_constant,
+            object_pairs_hook=_pairs,
+        )
+    except BadBody:
+        raise
+    except UnicodeDecodeError:
+        raise BadBody("the body is not UTF-8") from None
+    except RecursionError:
+        raise BadBody("the body is nested too deeply") from None
+    except ValueError as error:
+        raise BadBody(f"the body is not JSON: {error}") from None
+    if _deeper_than(tree, MAX_DEPTH):
+        raise BadBody("the body is nested too deeply")
+    return tree
+
+
+def _no_constant(word: str) -> typing.NoReturn:
+    raise BadBody(f"the body is not JSON: {word} is not a number")
+
+
+def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
+    tree = dict(pairs)
+    return tree if len(tree) == len(pairs) else _Pairs(tree)
+
+
+def _deeper_than(tree: Tree, depth: int) -> bool:
+    level: list[Tree] = [tree]
+    for _ in range(depth):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _parse_form(body: bytes) -> Tree:
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise BadBody(f"the body is not a form: {error}") from None
+    return _pairs(list(pairs))
+
+
+def _parse_xml(body: bytes) -> Tree:
+    try:
+        root = fromstring(body, forbid_dtd=True)
+    except DefusedXmlException:
+        raise BadBody("the body is XML with a document type or entities, which are refused") from None
+    except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
+        raise BadBody(f"the body is not XML: {error}") from None
+    if _too_deep(root):
+        raise BadBody("the body is nested too deeply")
+    tree = _element(root)
+    return tree if isinstance(tree, dict) else {_local(root.tag): tree}
+
+
+def _too_deep(root: Element) -> bool:
+    level = [root]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in node]
+        if not level:
+            return False
+    return True
+
+
+def _element(element: Element) -> Tree:
+    """Turn an element into a dict of its attributes and children, or into its text."""
+    tree: dict[str, Tree] = {f"@{_local(name)}": value for name, value in element.attrib.items()}
+    for child in element:
+        name, value = _local(child.tag), _element(child)
+        if name not in tree:
+            tree[name] = value
+        elif isinstance(tree[name], list):
+            tree[name].append(value)
+        else:
+            tree[name] = [tree[name], value]
+    text = (element.text or "").strip()
+    if not tree:
+        return text
+    if text:
+        tree["#text"] = text
+    return tree
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

@@ -1,0 +1,1 @@
+"""The log, looked at by a person or by a program."""

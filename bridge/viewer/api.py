@@ -1,0 +1,80 @@
+"""The JSON API: the log for programs, and replay."""
+
+from __future__ import annotations
+
+import typing
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from bridge.errors import Rejected
+from bridge.proof import same
+from bridge.search import BadFilter
+
+if typing.TYPE_CHECKING:
+    from bridge.inbox import Inbox
+    from bridge.search import Search
+    from bridge.settings import Settings
+
+routes = Blueprint("api", __name__, url_prefix="/api")
+
+
+@routes.before_request
+def authorize() -> None:
+    """Let in who knows the token; without a token the API is off, unless bound to loopback."""
+    settings: Settings = current_app.extensions["settings"]
+    if settings.api_token is None:
+        if settings.on_loopback:
+            return
+        raise Rejected("not_found", 404, "The API is off: BRIDGE_API_TOKEN is not set.")
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not same(given.strip(), settings.api_token):
+        raise Rejected("unauthorized", 401, "The bearer token is missing or wrong.")
+
+
+@routes.errorhandler(BadFilter)
+def bad_filter(error: BadFilter) -> tuple[Response, int]:
+    """Refuse a filter that the list does not have."""
+    return jsonify(error="bad_request", message=str(error)), 400
+
+
+@routes.get("/deliveries")
+def deliveries() -> Response:
+    """List deliveries, newest first."""
+    return jsonify(_search().deliveries(request.args.to_dict()).to_json())
+
+
+@routes.get("/deliveries/<ident>")
+def delivery(ident: str) -> Response:
+    """Return one delivery."""
+    return jsonify(_found(_search().delivery(ident), "delivery"))
+
+
+@routes.post("/deliveries/<ident>/replay")
+def replay(ident: str) -> Response:
+    """Put a delivery back into the queue, with a new deadline; a pending one is left as it is."""
+    _found(_search().delivery(ident), "delivery")
+    inbox: Inbox = current_app.extensions["inbox"]
+    inbox.replay([ident])
+    return jsonify(_found(_search().delivery(ident), "delivery"))
+
+
+@routes.get("/cases")
+def cases() -> Response:
+    """List cases, newest first."""
+    return jsonify(_search().cases(request.args.to_dict()).to_json())
+
+
+@routes.get("/cases/<ident>")
+def case(ident: str) -> Response:
+    """Return one case."""
+    return jsonify(_found(_search().case(ident), "case"))
+
+
+def _search() -> Search:
+    return typing.cast("Search", current_app.extensions["search"])
+
+
+def _found(thing: dict[str, typing.Any] | None, kind: str) -> dict[str, typing.Any]:
+    if thing is None:
+        raise Rejected("not_found", 404, f"There is no such {kind}.")
+    return thing

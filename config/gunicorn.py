@@ -1,0 +1,79 @@
+"""gunicorn's settings. Imports nothing of the bridge: they are read before the application is.
+
+The command line goes before this file, so `bridge run` may bind elsewhere.
+"""
+
+import os
+import struct
+import sys
+from pathlib import Path
+from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+# `bridge run` says where it binds, so that the bridge knows whether only this machine reaches it.
+bind = os.environ.get("BRIDGE_BIND") or f"0.0.0.0:{os.environ.get('PORT') or 8000}"
+
+# On SQLite there is one process, whatever WEB_CONCURRENCY says (Heroku sets it by itself): its
+# threads share their commits, two processes would only wait for each other's lock.
+on_sqlite = (os.environ.get("DATABASE_URL") or "sqlite:").startswith("sqlite")
+workers = 1 if on_sqlite else max(1, int(os.environ.get("WEB_CONCURRENCY") or 2))
+worker_class = "gthread"
+threads = 64  # each waits for the database most of its time
+
+if workers > 1:
+    # Against slow leaks, and not all at the same moment. A process that is alone is never
+    # restarted: until the next one is up, alerts would wait.
+    max_requests = 50_000
+    max_requests_jitter = 10_000
+
+preload_app = False  # no database connection may be shared across a fork
+if Path("/dev/shm").is_dir():  # noqa: S108 - a heartbeat file in memory; a slow disk stops no worker
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+keepalive = 95  # longer than the 90 s of Heroku's router, which may reuse what we have just closed
+graceful_timeout = 20  # of the 30 s between SIGTERM and SIGKILL
+control_socket_disable = True  # nobody steers the server from outside
+
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+# Nobody's X-Forwarded-* is believed here, not even loopback's: the application trusts one hop.
+forwarded_allow_ips = ""
+
+
+class QuietLogger(Logger):
+    """gunicorn's log without what the caller sent: a query may hold a secret, a body a card."""
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Cuts what follows "Invalid request from ip=1.2.3.4: ", the refused bytes."""
+        if msg.startswith("Invalid request from "):
+            msg = msg.partition(": ")[0]
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Cuts the query in "Error handling request POST /webhooks/acme?key=..."."""
+        if isinstance(sys.exception(), BlockingIOError):  # the limit that when_ready sets
+            self.info("A client went silent in the middle of a request")
+            return
+        args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args)
+        super().exception(msg, *args, **kwargs)
+
+
+logger_class = QuietLogger
+loglevel = "info"  # debug prints what it has read of a broken request, headers and all
+accesslog = None  # the bridge logs its requests itself, without their queries
+
+
+def when_ready(server: Any) -> None:
+    """Limits how long a thread waits for a client in the middle of a request.
+
+    gunicorn waits for ever, so that as many stalled clients as there are threads would stop the
+    bridge. Accepted connections inherit this from the listening one.
+    """
+    ten_seconds = struct.pack("ll", 10, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, ten_seconds)
+        listener.sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, ten_seconds)
