@@ -27,7 +27,8 @@ if typing.TYPE_CHECKING:
     from sqlalchemy import Engine
 
 T = typing.TypeVar("T")
-Write = typing.Callable[[Connection], typing.Any]
+I = typing.TypeVar("I")
+Write = typing.Callable[[Connection, list[typing.Any]], list[typing.Any]]
 
 MOST_TOGETHER = 128
 """How many writes may share one commit."""
@@ -63,7 +64,14 @@ class Database:
 
         The function may be run again, so it must do nothing but talk to the database.
         """
-        return self._committer.commit(function)
+        return self._committer.commit(_alone, function)
+
+    def gather(self, function: Callable[[Connection, list[I]], list[T]], item: I) -> T:
+        """Run a function once for the items of all who wait, and return this one's result.
+
+        It is called with the items and returns as many results, under the rules of `write`.
+        """
+        return self._committer.commit(function, item)
 
     def close(self) -> None:
         """Finish what waits, and disconnect."""
@@ -71,9 +79,15 @@ class Database:
         self.engine.dispose()
 
 
+def _alone(connection: Connection, functions: list[Callable[[Connection], T]]) -> list[T]:
+    """Run writes that have nothing in common but their commit."""
+    return [function(connection) for function in functions]
+
+
 @dataclass
 class _Waiting:
     function: Write
+    item: typing.Any
     future: Future[typing.Any]
 
 
@@ -86,8 +100,8 @@ class _Committer:
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
-    def commit(self, function: Callable[[Connection], T]) -> T:
-        one = _Waiting(function, Future())
+    def commit(self, function: Callable[[Connection, list[I]], list[T]], item: I) -> T:
+        one = _Waiting(function, item, Future())
         self._start()
         self.waiting.put(one)
         try:
@@ -121,11 +135,11 @@ class _Committer:
             self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
 
     def _commit(self, group: list[_Waiting]) -> None:
-        """Commit a group; where one of it fails, each is committed alone, so that only that one does."""
+        """Commit a group; where it fails, each of it is committed alone, so that only one is at fault."""
         if len(group) > 1:
             try:
-                with _told_apart(), self.engine.begin() as connection:
-                    results = [one.function(connection) for one in group]
+                with _told_apart():
+                    results = self._transact(group)
             except Unavailable as error:
                 for one in group:
                     one.future.set_exception(error)
@@ -138,21 +152,29 @@ class _Committer:
                 return
         for one in group:
             try:
-                one.future.set_result(self._alone(one.function))
+                with _told_apart():
+                    one.future.set_result(self._transact([one])[0])
             except Exception as error:  # noqa: BLE001  the caller's to handle
                 one.future.set_exception(error)
 
-    def _alone(self, function: Write) -> typing.Any:
-        """Commit one, with a fresh connection if the pooled one turned out to be dead."""
+    def _transact(self, group: list[_Waiting]) -> list[typing.Any]:
+        """Commit a group, with a fresh connection if the pooled one turns out to be dead."""
         try:
-            with self.engine.begin() as connection:
-                return function(connection)
+            return self._once(group)
         except DBAPIError as error:
             if not error.connection_invalidated:
-                with _told_apart():
-                    raise
-        with _told_apart(), self.engine.begin() as connection:
-            return function(connection)
+                raise
+        return self._once(group)
+
+    def _once(self, group: list[_Waiting]) -> list[typing.Any]:
+        results: list[typing.Any] = [None] * len(group)
+        with self.engine.begin() as connection:
+            for function in dict.fromkeys(one.function for one in group):
+                places = [place for place, one in enumerate(group) if one.function == function]
+                found = function(connection, [group[place].item for place in places])
+                for place, result in zip(places, found, strict=True):
+                    results[place] = result
+        return results
 
 
 @contextlib.contextmanager

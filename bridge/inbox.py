@@ -128,11 +128,37 @@ class Inbox:
 
         Returns the id of the first delivery, the earlier one's where it is a repeat.
         """
+        return self.database.gather(self._keep, (webhook, owed))
+
+    def _keep(self, connection: Connection, arrived: list[tuple[Webhook, Sequence[Owed]]]) -> list[str]:
+        """Store what arrived at the same time with two statements for all of it."""
         now = self.now()
-        webhook_id = new_id("w", now)
-        rows = [self._delivery(webhook, webhook_id, one, now) for one in owed]
-        kept = {
-            "id": webhook_id,
+        kept = [(new_id("w", now), webhook, owed) for webhook, owed in arrived]
+        owed_rows = [
+            self._delivery(webhook, ident, one, now) for ident, webhook, owed in kept for one in owed
+        ]
+        fresh = connection.execute(
+            self._insert(deliveries)
+            .on_conflict_do_nothing(index_elements=["fingerprint"])
+            .returning(deliveries.c.fingerprint, deliveries.c.id, deliveries.c.webhook_id),
+            owed_rows,
+        ).all()
+        if fresh:
+            new = {row.webhook_id for row in fresh}
+            rows = [self._webhook(ident, webhook, now) for ident, webhook, _ in kept if ident in new]
+            connection.execute(insert(webhooks), rows)
+        known = {row.fingerprint: str(row.id) for row in fresh}
+        firsts = [owed[0].fingerprint for _, owed in arrived]
+        if repeated := [one for one in firsts if one not in known]:
+            earlier = select(deliveries.c.fingerprint, deliveries.c.id)
+            found = connection.execute(earlier.where(deliveries.c.fingerprint.in_(repeated)))
+            known |= {row.fingerprint: str(row.id) for row in found}
+        return [known[one] for one in firsts]
+
+    @staticmethod
+    def _webhook(ident: str, webhook: Webhook, now: float) -> dict[str, typing.Any]:
+        return {
+            "id": ident,
             "provider": webhook.provider,
             "path": webhook.path,
             "store": webhook.store,
@@ -140,26 +166,6 @@ class Inbox:
             "body": webhook.body,
             "received_at": now,
         }
-
-        def write(connection: Connection) -> str:
-            fresh = {
-                row.fingerprint: row.id
-                for row in connection.execute(
-                    self._insert(deliveries)
-                    .on_conflict_do_nothing(index_elements=["fingerprint"])
-                    .returning(deliveries.c.fingerprint, deliveries.c.id),
-                    rows,
-                )
-            }
-            if fresh:
-                connection.execute(insert(webhooks), kept)
-            first = rows[0]["fingerprint"]
-            if first in fresh:
-                return str(fresh[first])
-            earlier = select(deliveries.c.id).where(deliveries.c.fingerprint == first)
-            return str(connection.execute(earlier).scalar_one())
-
-        return self.database.write(write)
 
     @staticmethod
     def _delivery(webhook: Webhook, webhook_id: str, one: Owed, now: float) -> dict[str, typing.Any]:

@@ -11,6 +11,7 @@ import typing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
@@ -197,14 +198,14 @@ class Provider:
             for path in table.path(name).split("|")
         )
 
-    @property
+    @cached_property
     def identifiers(self) -> frozenset[str]:
         """Paths of identifiers, which must survive the cutting of card numbers."""
         declared = self.paths(lambda a_field: getattr(a_field, "spared", False))
         events = {path for joined in self.event_id for path in joined.split("|")}
         return declared | frozenset(path for path in events if not path.startswith(HEADER))
 
-    @property
+    @cached_property
     def cards(self) -> frozenset[str]:
         """Paths of card numbers, which are always cut."""
         return self.paths(lambda a_field: isinstance(a_field, Card))

@@ -40,7 +40,10 @@ from tests.fake_next import (
     SandboxProcess,
     eventually,
     referee,
+    sandbox_in_process,
     sandbox_process,
+    validate_request,
+    validate_response,
 )
 
 ALERT: Json = {
@@ -1214,6 +1217,17 @@ def judge(request: pytest.FixtureRequest) -> Referee:
 def test_the_referee_refuses_wrong_calls(judge: Referee, method: str, path: str, body: object) -> None:
     with pytest.raises(AssertionError):
         judge.request(method, path, body)
+
+
+def test_the_referee_at_hand_judges_what_the_sandbox_in_process_answers() -> None:
+    with sandbox_in_process(page_size=2) as (sandbox, call):
+        validate_request("POST", "/disputes/", ALERT)
+        made = created(call)
+        validate_response("POST", "/disputes/", 201, made)
+        for page in (call("GET", "/disputes/"), call("GET", "/transactions/?currency=USD")):
+            validate_request("GET", page.url)  # an address will do
+            validate_response("GET", page.url, page.status_code, page.json(), VERSIONS[1])
+        assert sandbox.ledger.disputes == [made]
 
 
 def test_the_referee_refuses_wrong_answers(judge: Referee, call: Caller) -> None:

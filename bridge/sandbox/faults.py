@@ -12,7 +12,7 @@ import fnmatch
 import random
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -93,10 +93,6 @@ class Fault:
             and fnmatch.fnmatchcase(path, self.path)
             and fnmatch.fnmatchcase(token, self.token)
         )
-
-    def as_json(self) -> dict[str, Any]:
-        """This fault as the control surface takes it back."""
-        return asdict(self)
 
 
 HTML = "<!doctype html><html><head><title>Error</title></head><body><h1>Error</h1></body></html>"

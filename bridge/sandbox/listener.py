@@ -27,7 +27,6 @@ from bridge.sandbox.replies import Refusal, Reply, Request
 if TYPE_CHECKING:
     from bridge.sandbox.server import Admitted, Sandbox
 
-MAX_BODY = 1_000_000  # bytes; the bridge sends less than a thousand
 _API = re.compile(r"(.*?/api/admin)(/.*)")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time
 
@@ -47,7 +46,7 @@ class Listener(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Take connections, in a thread of its own."""
-        every = {"poll_interval": 0.02}  # seconds until `stop` is noticed
+        every = {"poll_interval": 0.005}  # seconds until `stop` is noticed
         threading.Thread(target=self.serve_forever, kwargs=every, daemon=True).start()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ missing scope, and that the token is looked at before the rest.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections import deque
@@ -103,9 +104,9 @@ class Sandbox:
     def stop(self) -> None:
         """Refuse and end all connections; commits that are still to come are dropped."""
         listener, self._listener = self._listener, None
-        self._drop_late()
         if listener is not None:
             listener.stop()
+        self._drop_late()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -137,8 +138,9 @@ class Sandbox:
         """Accept a token, with these scopes only, for a store, with these metadata keys only."""
         with self._lock:
             if store not in self.stores:
-                made = Store(store, self._committed, self.clock, self.page_size)
-                self.stores[store] = made
+                # Bound to its ledger: a call that a reset overtakes counts in the old one.
+                committed = functools.partial(self._committed, self.ledger)
+                self.stores[store] = made = Store(store, committed, self.clock, self.page_size)
                 for facts in self.transactions:
                     made.add_transaction(**facts)
             if metadata_keys is not None:
@@ -214,8 +216,8 @@ class Sandbox:
             self._late.add(timer)
         timer.start()
 
-    def _committed(self, store: str, kind: str, facts: Json) -> None:
-        self.ledger.commit(Commit(time.monotonic(), self.clock(), store, kind, dict(facts)))
+    def _committed(self, ledger: Ledger, store: str, kind: str, facts: Json) -> None:
+        ledger.commit(Commit(time.monotonic(), self.clock(), store, kind, dict(facts)))
 
     def _drop_late(self) -> None:
         with self._lock:
