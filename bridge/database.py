@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:
     from sqlalchemy import Engine
 
 T = typing.TypeVar("T")
-I = typing.TypeVar("I")
+Item = typing.TypeVar("Item")
 Write = typing.Callable[[Connection, list[typing.Any]], list[typing.Any]]
 
 MOST_TOGETHER = 128
@@ -66,7 +66,7 @@ class Database:
         """
         return self._committer.commit(_alone, function)
 
-    def gather(self, function: Callable[[Connection, list[I]], list[T]], item: I) -> T:
+    def gather(self, function: Callable[[Connection, list[Item]], list[T]], item: Item) -> T:
         """Run a function once for the items of all who wait, and return this one's result.
 
         It is called with the items and returns as many results, under the rules of `write`.
@@ -100,7 +100,7 @@ class _Committer:
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
-    def commit(self, function: Callable[[Connection, list[I]], list[T]], item: I) -> T:
+    def commit(self, function: Callable[[Connection, list[Item]], list[T]], item: Item) -> T:
         one = _Waiting(function, item, Future())
         self._start()
         self.waiting.put(one)

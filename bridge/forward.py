@@ -19,7 +19,6 @@ from bridge.alert import Effect, Reason, Status, Webhook
 from bridge.case import Call, Case, Done, Fail, Wait, give_way, intend, learn, met, next_step, resolvable
 from bridge.errors import (
     MissingScope,
-    NotFound,
     PermanentError,
     StoreRefused,
     TemporaryError,
@@ -216,8 +215,6 @@ class Forwarder:
             return Outcome("store_refused", _undo(call), failed=(Reason.STORE_PAUSED, str(error)))
         except MissingScope as error:
             return self._given_way(call, {"detail": [str(error)]}, error)
-        except NotFound as error:
-            return self._vanished(call, error)
         except PermanentError as error:
             return self._given_way(call, error.fields, error)
 
@@ -228,15 +225,6 @@ class Forwarder:
             _not_sent(case, now)
             if not give_way(case, call, fields):
                 case.wants["refused"] = str(error)
-
-        return Outcome("refused", change, again_after=0.0)
-
-    def _vanished(self, call: Call, error: NotFound) -> Outcome:
-        """A dispute that was there is gone: a person deleted it; nothing of it is made again."""
-
-        def change(case: Case, now: float) -> None:
-            _not_sent(case, now)
-            case.wants["refused"] = f"{error} ({call.method} {call.path})"
 
         return Outcome("refused", change, again_after=0.0)
 

@@ -13,11 +13,13 @@ import typing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, insert, or_, select, update
+from sqlalchemy import case as either
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
-from bridge.case import Case, merge
+from bridge.case import Case, merge, met
+from bridge.retry import LONGEST_RETRY_AFTER
 from bridge.tables import attempts, cases, deliveries, paces, refusals, stores, webhooks
 
 if typing.TYPE_CHECKING:
@@ -36,6 +38,8 @@ HORIZON = 0.15
 """A slot is taken no earlier than so many seconds before it opens: never beyond the next one."""
 PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
+SET_BACK = 60.0
+"""A lease or slot that lies further ahead than it could was made before the clock was set back."""
 NEVER = 0.0
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -260,6 +264,10 @@ class Inbox:
         if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
             case = self._attach(connection, row, reading.effect, reading.alert, verdict.store)
             values |= {"case_id": case.id, "due_at": now}
+            if met(case, reading.effect, reading.alert):
+                values |= {"status": Status.FORWARDED, "due_at": None}
+            elif self._is_paused(connection, verdict.store):
+                values["reason"] = Reason.STORE_PAUSED
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
 
     def _attach(
@@ -287,14 +295,18 @@ class Inbox:
         )
         case = _case(connection.execute(select(cases).where(key).with_for_update()).one())
         merge(case, row.provider, effect, alert, look_first=store.look_first)
-        idle = case.due_at is None
-        values = _case_values(case) | {
-            "due_at": row.received_at if idle else min(typing.cast("float", case.due_at), self.now()),
-            "deadline_at": row.deadline_at if idle else min(case.deadline_at, row.deadline_at),
-            "tries": 0 if idle else case.tries,
-        }
-        connection.execute(update(cases).where(cases.c.id == case.id).values(**values))
+        if not met(case, effect, alert) or case.due_at is not None:
+            idle = case.due_at is None
+            case.tries = 0 if idle else case.tries
+            case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
+            case.due_at = min(case.due_at or row.received_at, self.now())
+        connection.execute(update(cases).where(cases.c.id == case.id).values(**_case_values(case)))
         return case
+
+    @staticmethod
+    def _is_paused(connection: Connection, store: Store) -> bool:
+        paused_at = select(stores.c.paused_at).where(stores.c.name == store.name)
+        return connection.execute(paused_at).scalar() is not None
 
     # the second queue: forwarding
 
@@ -331,10 +343,11 @@ class Inbox:
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
-                slot_at = max(next_at, now + LEAD) if self.gap else now
+                opens = next_at if next_at <= now + HORIZON else now
+                slot_at = max(opens, now + LEAD) if self.gap else now
                 fence = connection.execute(
                     update(cases)
-                    .where(cases.c.id == case_id, cases.c.lease_until <= now)
+                    .where(cases.c.id == case_id, self._is_free(now))
                     .values(lease_until=now + self.lease, fence=cases.c.fence + 1)
                     .returning(cases.c.fence)
                 ).scalar()
@@ -350,10 +363,16 @@ class Inbox:
             ready = connection.execute(self._ready_stores(now, names, lock=False)).all()
         return any(row.case_id is not None for row in ready)
 
+    def _is_free(self, now: float) -> ColumnElement[bool]:
+        """Whether no worker holds a case."""
+        held = cases.c.lease_until
+        return or_(held <= now, held > now + self.lease + SET_BACK)
+
     def _ready_stores(self, now: float, names: Sequence[str], *, lock: bool) -> typing.Any:
         due = (
             select(cases.c.id)
-            .where(cases.c.store == stores.c.name, cases.c.due_at <= now, cases.c.lease_until <= now)
+            .where(cases.c.store == stores.c.name, cases.c.due_at <= now)
+            .where(self._is_free(now))
             .order_by(cases.c.deadline_at, cases.c.id)
             .limit(1)
             .scalar_subquery()
@@ -367,7 +386,10 @@ class Inbox:
                 due.label("case_id"),
             )
             .join(stores, stores.c.token == paces.c.token)
-            .where(stores.c.name.in_(names), paces.c.next_at <= now + HORIZON)
+            .where(stores.c.name.in_(names))
+            .where(
+                or_(paces.c.next_at <= now + HORIZON, paces.c.next_at > now + LONGEST_RETRY_AFTER + SET_BACK)
+            )
             .where(or_(stores.c.paused_at.is_(None), stores.c.probe_at <= now))
         )
         return statement.with_for_update(of=paces, skip_locked=True) if lock else statement
@@ -446,10 +468,10 @@ class Inbox:
         give(ending.ignored, status=Status.IGNORED, **over | {"reason": Reason.IGNORE})
         for one, (reason, message) in ending.failed.items():
             give([one], status=Status.FAILED, **over | {"reason": reason, "message": message})
-        waiting = Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else None
+        paused = either((deliveries.c.reason == Reason.STORE_PAUSED, Reason.STORE_PAUSED), else_=None)
         give(
             list(left),
-            reason=waiting,
+            reason=Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else paused,
             due_at=case.due_at,
             tries=case.tries,
             late=deliveries.c.deadline_at < now,
@@ -493,11 +515,12 @@ class Inbox:
             "paused_why": why,
             "probe_at": probe_at,
         }
-        self.database.write(
-            lambda connection: connection.execute(
-                update(stores).where(stores.c.name == store).values(**values)
-            )
-        )
+
+        def write(connection: Connection) -> None:
+            connection.execute(update(stores).where(stores.c.name == store).values(**values))
+            connection.execute(_pending_of(store).values(reason=Reason.STORE_PAUSED))
+
+        self.database.write(write)
 
     def resume(self, store: str) -> None:
         """Call a store again; the clocks of its alerts stood still while it was paused."""
@@ -515,9 +538,7 @@ class Inbox:
                 .values(paused_at=None, paused_why=None, probe_at=None)
             )
             connection.execute(
-                update(deliveries)
-                .where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)
-                .values(deadline_at=deliveries.c.deadline_at + stood)
+                _pending_of(store).values(deadline_at=deliveries.c.deadline_at + stood, reason=None)
             )
             connection.execute(
                 update(cases)
@@ -558,6 +579,10 @@ class Inbox:
             return found
 
         return self.database.write(write)
+
+
+def _pending_of(store: str) -> Update:
+    return update(deliveries).where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)
 
 
 def token_key(token: str) -> str:

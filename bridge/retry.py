@@ -21,7 +21,7 @@ CEILING = 15 * MINUTE
 LATE_INTERVAL = HOUR
 GIVE_UP_AFTER = 7 * DAY
 """How long after its deadline a delivery is still tried."""
-LONGEST_RETRY_AFTER = 15 * MINUTE
+LONGEST_RETRY_AFTER = 5 * MINUTE
 """29next is heeded up to here; a larger Retry-After is a slip, and a deadline runs."""
 BUG_TRIES = 5
 """How often an error of ours is tried again before a person looks."""
@@ -54,7 +54,7 @@ def expires(deadline: float) -> float:
 def parse_retry_after(value: str | None, now: float) -> float | None:
     """Read a Retry-After header, seconds or a date, into seconds; None where it says nothing.
 
-    Negative values and past dates are no wait; absurd ones are cut to a quarter of an hour.
+    Negative values and past dates are no wait; absurd ones are cut to five minutes.
     """
     text = (value or "").strip()
     if not text:

@@ -7,6 +7,7 @@ a store whose calls hang keeps a few threads, never all.
 from __future__ import annotations
 
 import collections
+import os
 import signal
 import threading
 import time
@@ -32,7 +33,7 @@ BATCH = 50
 """Deliveries that are translated in one transaction."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
-DRAIN_SECONDS = 18.0
+DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
 NO_ANSWER = frozenset({"unclear", "temporary"})
 
@@ -48,23 +49,25 @@ class Worker:
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
-    def run(self) -> None:
-        """Work until stopped; a database that is away is waited for."""
+    def run(self) -> bool:
+        """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
         log.info("worker started", stores=sorted(self.forwarder.settings.stores))
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
         registered = False
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="call") as pool:
-            while not self.stopping.is_set():
-                try:
-                    if not registered:
-                        self.inbox.register(self.forwarder.settings.stores.values())
-                        registered = True
-                    if not self.turn(pool):
-                        self.stopping.wait(IDLE_SECONDS)
-                except Unavailable as error:
-                    log.warning("database unavailable", why=str(error))
-                    self.stopping.wait(DATABASE_SECONDS)
-            self._drain()
-        log.info("worker stopped")
+        while not self.stopping.is_set():
+            try:
+                if not registered:
+                    self.inbox.register(self.forwarder.settings.stores.values())
+                    registered = True
+                if not self.turn(pool):
+                    self.stopping.wait(IDLE_SECONDS)
+            except Unavailable as error:
+                log.warning("database unavailable", why=str(error))
+                self.stopping.wait(DATABASE_SECONDS)
+        drained = self._drain()
+        pool.shutdown(wait=drained, cancel_futures=True)
+        log.info("worker stopped", drained=drained)
+        return drained
 
     def stop(self, *_: object) -> None:
         """Claim nothing more, finish what is under way."""
@@ -107,19 +110,20 @@ class Worker:
                 elif outcome in ("ok", "refused", "throttled", "store_refused"):
                     self.unanswered[claim.store] = 0
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
         """Let calls under way end; what does not is settled after its lease, as after a crash."""
         until = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < until:
             with self.lock:
                 if not sum(self.under_way.values()):
-                    return
+                    return True
             time.sleep(0.05)
-        log.warning("calls left under way")
+        return False
 
 
 def run(worker: Worker) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT, and end in time even where a call still hangs."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.stop)
-    worker.run()
+    if not worker.run():
+        os._exit(0)  # its intents are committed: they are looked up, as after a crash
