@@ -112,7 +112,8 @@ class Case:
             return State.RESOLVED
         if self.dispute_id is None:
             return State.NEW
-        return State.OPEN if self.transaction_id else State.REVIEW
+        decided = self.match is not None and self.match.get("rule") == "none"
+        return State.OPEN if self.transaction_id or decided else State.REVIEW
 
     @property
     def found(self) -> int | None:
@@ -248,14 +249,47 @@ def _question(case: Case) -> Call | None:
     """Return the look-up for its transaction that is due, if any; none are due once one was found."""
     if "transaction" in case.left_out or case.facts is None:
         return None
-    questions = match.queries(case.facts)
-    asked = len(case.match["asked"]) if case.match else 0
-    if case.found or asked >= len(questions):
-        if case.match is None:
-            case.match = {"asked": [], "rule": None, "candidates": []}
+    known = case.match or {"asked": []}
+    if case.found or known.get("closed"):
         return None
-    rule, filters = questions[asked]
-    return Call("ask", "GET", "transactions/", params=filters, rule=rule)
+    left = [(rule, f) for rule, f in match.queries(case.facts) if rule not in known["asked"]]
+    return Call("ask", "GET", "transactions/", params=left[0][1], rule=left[0][0]) if left else None
+
+
+def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
+    """Take in what the local index knows; where several fit there already, 29next is not asked."""
+    if case.match is not None or case.facts is None or "transaction" in case.left_out:
+        return
+    found = match.choose(case.facts, rows, complete=complete)
+    several = any(one["why"] == match.SEVERAL for one in found.candidates)
+    case.match = {
+        "asked": [],
+        "transaction_id": found.transaction_id,
+        "rule": found.rule,
+        "candidates": list(found.candidates),
+        "closed": several,
+    }
+
+
+def attach_later(case: Case, rows: list[Json], *, complete: bool) -> bool:
+    """Match a case whose dispute exists with a transaction that came later; whether one was found."""
+    if case.facts is None or case.transaction_id or case.found or case.duplicate_of:
+        return False
+    found = match.choose(case.facts, rows, complete=complete)
+    if found.transaction_id is None:
+        return False
+    case.match = {**(case.match or {"asked": [], "candidates": []}), "closed": False}
+    case.match |= {"transaction_id": found.transaction_id, "rule": found.rule}
+    return True
+
+
+def decide(case: Case, transaction_id: int | None) -> None:
+    """Take a person's word for the transaction, or for there being none."""
+    before = case.match or {"asked": [], "candidates": []}
+    rule = "manual" if transaction_id else "none"
+    case.match = {**before, "transaction_id": transaction_id, "rule": rule, "closed": True}
+    if "transaction" in case.left_out:
+        case.left_out.remove("transaction")
 
 
 def _opening(case: Case, metadata: typing.Iterable[str]) -> Json:
@@ -373,7 +407,8 @@ def _held(case: Case, rows: list[Json]) -> None:
     holder = case.wants.pop("holder")
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if held:
-        case.duplicate_of = str(held[0]["id"])
+        case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
+        case.dispute_id = int(held[0]["id"])
         case.transaction_id = holder
         case.note(f"29next holds dispute {held[0]['id']} for the same transaction {holder}.")
     else:
@@ -385,13 +420,11 @@ def _asked(case: Case, call: Call, rows: list[Json]) -> None:
     found = match.choose(typing.cast("Alert", case.facts), rows)
     seen = {one["id"] for one in found.candidates}
     case.match = {
+        **before,
         "asked": [*before["asked"], call.rule],
         "transaction_id": found.transaction_id,
         "rule": found.rule,
-        "candidates": [
-            *found.candidates,
-            *(one for one in before["candidates"] if one["id"] not in seen),
-        ],
+        "candidates": [*found.candidates, *(one for one in before["candidates"] if one["id"] not in seen)],
     }
 
 

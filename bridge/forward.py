@@ -16,18 +16,33 @@ import structlog
 
 from bridge import retry
 from bridge.alert import Effect, Reason, Status, Webhook
-from bridge.case import Call, Case, Done, Fail, Wait, give_way, intend, learn, met, next_step, resolvable
+from bridge.case import (
+    Call,
+    Case,
+    Done,
+    Fail,
+    Wait,
+    consult,
+    give_way,
+    intend,
+    learn,
+    met,
+    next_step,
+    resolvable,
+)
 from bridge.errors import (
     MissingScope,
     PermanentError,
     StoreRefused,
     TemporaryError,
     Throttled,
+    Unavailable,
     Unclear,
     UnknownEvent,
     Untranslatable,
 )
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
+from bridge.index import Index
 from bridge.next_api import Answer, NextApi
 
 if typing.TYPE_CHECKING:
@@ -64,6 +79,7 @@ class Forwarder:
 
     def __post_init__(self) -> None:
         """Open one client, with its connections, for each store."""
+        self.index = Index(self.inbox.database)
         self.apis = {
             store.name: NextApi(
                 store,
@@ -127,15 +143,43 @@ class Forwarder:
         case, owed = loaded
         store = self.settings.stores[claim.store]
         try:
+            self._consult(case)
             step = next_step(case, self.inbox.now(), metadata=store.metadata)
             if isinstance(step, Call):
                 return self._call(claim, case, owed, step, store)
-            self.inbox.settle(claim, lambda case, owed: self._close(case, owed, Outcome("idle"), store))
+            self._settle(claim, case, Outcome("idle"), store)
             return "idle"
-        except (Unclear, TemporaryError, PermanentError):
+        except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
-            return self._bug(claim, error, store)
+            return self._bug(claim, case, error, store)
+
+    def _consult(self, case: Case) -> None:
+        """Ask the local index for the case's transaction, and the inbox for who else has it."""
+        if case.match is None and case.facts is not None:
+            rows = self.index.find(case.store, case.facts)
+            complete = bool(rows) and self.index.covers(case.store, case.facts, self.inbox.now())
+            consult(case, rows, complete=complete)
+        if case.dispute_id is None and case.found and not case.doubt:
+            self.inbox.find_holder(case)
+
+    def _settle(
+        self,
+        claim: Claim,
+        known: Case,
+        outcome: Outcome,
+        store: Store,
+        attempt: dict[str, typing.Any] | None = None,
+    ) -> bool:
+        """Settle the case as it is now in the inbox, with what was found out about it meanwhile."""
+
+        def change(case: Case, owed: list[Delivery]) -> Ending:
+            if case.match is None and case.facts == known.facts:
+                case.match = known.match
+            case.duplicate_of = case.duplicate_of or known.duplicate_of
+            return self._close(case, owed, outcome, store)
+
+        return self.inbox.settle(claim, change, attempt)
 
     def _call(self, claim: Claim, case: Case, owed: list[Delivery], call: Call, store: Store) -> str:
         if call.writes and store.observe:
@@ -167,7 +211,7 @@ class Forwarder:
             "seconds": round(answer.seconds, 4),
         }
         record = None if outcome.word == "dropped" and not call.writes else attempt
-        kept = self.inbox.settle(claim, lambda case, owed: self._close(case, owed, outcome, store), record)
+        kept = self._settle(claim, case, outcome, store, record)
         self._of_the_store(claim, outcome, answer, store)
         log.info(
             "called 29next",
@@ -295,10 +339,10 @@ class Forwarder:
             log.info("store goes on", store=store.name)
             self.inbox.resume(store.name)
 
-    def _bug(self, claim: Claim, error: Exception, store: Store) -> str:
+    def _bug(self, claim: Claim, case: Case, error: Exception, store: Store) -> str:
         log.error("working on a case failed", case=claim.case_id, trace=_trace(error))
         outcome = Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
-        self.inbox.settle(claim, lambda case, owed: self._close(case, owed, outcome, store))
+        self._settle(claim, case, outcome, store)
         return "bug"
 
 

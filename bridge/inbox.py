@@ -17,10 +17,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, inser
 from sqlalchemy import case as either
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge import words
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.case import Case, merge, met
 from bridge.retry import LONGEST_RETRY_AFTER
-from bridge.tables import attempts, cases, deliveries, paces, refusals, stores, webhooks
+from bridge.tables import attempts, cases, deliveries, marks, paces, refusals, stores, webhooks
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -256,9 +257,13 @@ class Inbox:
             "due_at": verdict.again_at,
             "tries": row.tries + (1 if verdict.again_at else 0),
         }
+        found = {words.word(row.event_id)}
         if reading:
             values["effect"] = reading.effect
             values["alert"] = reading.alert.to_json() if reading.alert else None
+        if reading and reading.alert:
+            values["case_number"] = reading.alert.case_number
+            found |= words.of_alert(reading.alert)
         if verdict.store:
             values["store"] = verdict.store.name
         if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
@@ -268,7 +273,15 @@ class Inbox:
                 values |= {"status": Status.FORWARDED, "due_at": None}
             elif self._is_paused(connection, verdict.store):
                 values["reason"] = Reason.STORE_PAUSED
+        values["settled_at"] = None if values["status"] is Status.PENDING else now
+        self._mark(connection, row.id, found)
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+
+    def _mark(self, connection: Connection, ident: str, found: set[str]) -> None:
+        """Let a delivery or a case be found by its words."""
+        rows = [{"word": word, "id": ident} for word in sorted(found) if word]
+        if rows:
+            connection.execute(self._insert(marks).on_conflict_do_nothing(), rows)
 
     def _attach(
         self, connection: Connection, row: Row[typing.Any], effect: Effect, alert: Alert, store: Store
@@ -301,6 +314,7 @@ class Inbox:
             case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
             case.due_at = min(case.due_at or row.received_at, self.now())
         connection.execute(update(cases).where(cases.c.id == case.id).values(**_case_values(case)))
+        self._mark(connection, case.id, words.of_alert(alert))
         return case
 
     @staticmethod
@@ -348,7 +362,11 @@ class Inbox:
                 fence = connection.execute(
                     update(cases)
                     .where(cases.c.id == case_id, self._is_free(now))
-                    .values(lease_until=now + self.lease, fence=cases.c.fence + 1)
+                    .values(
+                        lease_until=now + self.lease,
+                        fence=cases.c.fence + 1,
+                        lapses=cases.c.lapses + either((cases.c.lease_until > NEVER, 1), else_=0),
+                    )
                     .returning(cases.c.fence)
                 ).scalar()
                 if fence is not None:
@@ -402,6 +420,24 @@ class Inbox:
             ).first()
             return (_case(row), _pending(connection, claim.case_id)) if row else None
 
+    def find_holder(self, case: Case) -> None:
+        """Link a case to the one that already holds the dispute of its transaction, if there is one.
+
+        The other type is no duplicate: an alert that did not prevent its chargeback is said on both.
+        """
+        kin = select(cases).where(
+            cases.c.store == case.store,
+            cases.c.transaction_id == case.found,
+            cases.c.id != case.id,
+            cases.c.dispute_id.is_not(None),
+            cases.c.duplicate_of.is_(None),
+        )
+        with self.database.read() as connection:
+            for row in connection.execute(kin.order_by(cases.c.id)):
+                if row.type == case.type:
+                    case.duplicate_of = row.id
+                    return
+
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""
         until = self.now() + self.lease
@@ -442,7 +478,10 @@ class Inbox:
             if row is None:
                 return False
             case, owed = _case(row), _pending(connection, claim.case_id)
+            before = (case.duplicate_of, case.transaction_id)
             ending = change(case, owed)
+            if before != (case.duplicate_of, case.transaction_id):
+                self._relate(connection, case, now)
             connection.execute(
                 update(cases)
                 .where(cases.c.id == case.id)
@@ -452,6 +491,45 @@ class Inbox:
             return True
 
         return self.database.write(write)
+
+    def _relate(self, connection: Connection, case: Case, now: float) -> None:
+        """Tell the other cases of the same payment of this one, and pass a duplicate's result on."""
+        if case.duplicate_of:
+            self._join(connection, case, now)
+            return
+        same = select(cases).where(
+            cases.c.store == case.store,
+            cases.c.transaction_id == case.transaction_id,
+            cases.c.type != case.type,
+        )
+        for row in connection.execute(same.with_for_update()).all():
+            other = _case(row)
+            alert, chargeback = (other, case) if case.type is DisputeType.CHARGEBACK else (case, other)
+            alert.note(f"The alert did not prevent chargeback {chargeback.case_number} ({chargeback.id}).")
+            chargeback.note(f"Alert {alert.case_number} ({alert.id}) did not prevent it.")
+            connection.execute(update(cases).where(cases.c.id == other.id).values(notes=other.notes))
+
+    @staticmethod
+    def _join(connection: Connection, case: Case, now: float) -> None:
+        """Link a duplicate to the case that holds the dispute, and pass on what is wanted of it."""
+        named = or_(
+            cases.c.id == case.duplicate_of,
+            and_(cases.c.store == case.store, cases.c.dispute_id == case.dispute_id),
+        )
+        others = named & (cases.c.id != case.id) & cases.c.duplicate_of.is_(None)
+        row = connection.execute(select(cases).where(others).with_for_update()).first()
+        if row is None:
+            return  # 29next's dispute is none of ours
+        holder = _case(row)
+        case.duplicate_of, case.dispute_id = holder.id, holder.dispute_id
+        case.transaction_id = holder.transaction_id
+        holder.note(f"Case {case.id} ({case.provider} {case.case_number}) is a duplicate of this one.")
+        result = case.wants.get("resolution")
+        if result and case.facts:
+            alert = dataclasses.replace(case.facts, resolution=result, message=case.wants.get("message"))
+            merge(holder, case.provider, Effect.RESOLVE, alert)
+            holder.due_at = now
+        connection.execute(update(cases).where(cases.c.id == holder.id).values(**_case_values(holder)))
 
     @staticmethod
     def _end(connection: Connection, case: Case, owed: list[Delivery], ending: Ending, now: float) -> None:
@@ -463,7 +541,7 @@ class Inbox:
                 connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**values))
                 left[:] = [one for one in left if one not in ids]
 
-        over = {"due_at": None, "message": None, "reason": None}
+        over = {"due_at": None, "message": None, "reason": None, "settled_at": now}
         give(ending.forwarded, status=Status.FORWARDED, **over)
         give(ending.ignored, status=Status.IGNORED, **over | {"reason": Reason.IGNORE})
         for one, (reason, message) in ending.failed.items():
@@ -574,6 +652,7 @@ class Inbox:
                     deadline_at=now + deliveries.c.allowed,
                     late=False,
                     tries=0,
+                    settled_at=None,
                 )
             )
             return found

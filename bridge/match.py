@@ -25,6 +25,7 @@ OLDEST = timedelta(days=180)
 LOOK_UPS = 2
 """At most so many look-ups at 29next for one alert."""
 MOST_CANDIDATES = 20
+SEVERAL = "several fit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Rule:
         values = {theirs: _text(getattr(alert, ours)) for ours, theirs in self.facts}
         if not all(values.values()):
             return None
-        return {_FILTERS.get(name, name): value for name, value in values.items()} | {"is_test": "false"}
+        return values | {"is_test": "false"}
 
     def holds(self, alert: Alert, row: Row) -> bool:
         """Whether the transaction has exactly the facts of the alert."""
@@ -50,6 +51,7 @@ class Rule:
 
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
 LADDER = (
+    Rule("order", (("order", "order"),), unique=True),
     Rule("external_id", (("external_id", "external_id"),), unique=True),
     Rule("network_transaction_id", (("network_transaction_id", "network_transaction_id"),), unique=True),
     Rule("auth_code", (("auth_code", "auth_code"),), unique=False),
@@ -58,7 +60,6 @@ LADDER = (
 """The rungs, strongest evidence first."""
 ASKED = ("external_id", "auth_code", "network_transaction_id", "card_and_amount")
 """The order in which 29next is asked: authorization codes are what most alerts carry."""
-_FILTERS: dict[str, str] = {}
 _BY_NAME = {rule.name: rule for rule in LADDER}
 
 
@@ -88,17 +89,26 @@ def queries(alert: Alert) -> list[tuple[str, dict[str, str]]]:
     return found[:LOOK_UPS]
 
 
-def choose(alert: Alert, rows: Iterable[Row]) -> Match:
-    """Choose the one transaction that fits, or none; candidates say why each was not taken."""
+def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match:
+    """Choose the one transaction that fits, or none; candidates say why each was not taken.
+
+    Where several fit a rung, only these are looked at on the rungs below. Where `rows` may not be
+    complete, only a rung with an id of its own counts: the one that fits may be missing among them.
+    """
     payments = _payments(rows)
     reasons = {row["id"]: contradiction(alert, row) for row in payments}
+    left = [row for row in payments if reasons[row["id"]] is None]
+    several = False
     for rule in LADDER:
-        held = [row for row in payments if rule.holds(alert, row)]
-        fitting = [row for row in held if reasons[row["id"]] is None and _enough(rule, alert, row)]
+        if not (rule.unique or complete):
+            continue
+        fitting = [row for row in left if rule.holds(alert, row) and _enough(rule, alert, row)]
         if len(fitting) == 1:
             return Match(int(fitting[0]["id"]), rule.name)
-        if len(fitting) > 1:
-            return Match(candidates=_candidates(fitting, dict.fromkeys(reasons, "several fit")))
+        if fitting:
+            left, several = fitting, True
+    if several:
+        return Match(candidates=_candidates(left, dict.fromkeys(reasons, SEVERAL)))
     return Match(candidates=_candidates(payments, reasons))
 
 

@@ -40,6 +40,12 @@ class Json(TypeDecorator[typing.Any]):
         return None if value is None else json.loads(value)
 
 
+def _where_set(name: str, first: str, *others: str) -> Index:
+    """Index only the rows whose first column is set."""
+    condition = text(f"{first} IS NOT NULL")
+    return Index(name, first, *others, sqlite_where=condition, postgresql_where=condition)
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -78,17 +84,24 @@ deliveries = Table(
     Column("errors", Json),
     Column("alert", Json),
     Column("case_id", Text),
+    Column("case_number", Text),  # as its alert says; a delivery without a case has one too
     Column("received_at", Double, nullable=False),
     Column("allowed", Double, nullable=False),  # seconds from receipt to deadline
     Column("deadline_at", Double, nullable=False),
     Column("due_at", Double),
     Column("late", Boolean, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("settled_at", Double),  # when it left the queue; None while it is owed
     UniqueConstraint("fingerprint"),
     Index("ix_deliveries_webhook_id", "webhook_id"),
     Index("ix_deliveries_case_id", "case_id"),
     Index("ix_deliveries_status_id", "status", "id"),
     Index("ix_deliveries_provider_id", "provider", "id"),
+    Index("ix_deliveries_provider_status_id", "provider", "status", "id"),
+    # known only once it is translated, so that receiving it costs nothing here
+    _where_set("ix_deliveries_store_id", "store", "id"),
+    _where_set("ix_deliveries_effect_id", "effect", "id"),
+    _where_set("ix_deliveries_reason_id", "reason", "id"),
     # what is stored and not yet translated: the first of the two queues
     Index(
         "ix_deliveries_untranslated",
@@ -131,10 +144,29 @@ cases = Table(
     Column("lease_until", Double, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("lapses", Integer, nullable=False, default=0),  # how often a worker let its lease run out
     UniqueConstraint("store", "case_number", "type"),
+    Index("ix_cases_case_number", "case_number"),
+    Index("ix_cases_store_id", "store", "id"),
+    Index("ix_cases_provider_id", "provider", "id"),
+    _where_set("ix_cases_transaction_id", "transaction_id"),
+    Index(
+        "ix_cases_lapses",
+        "lapses",
+        sqlite_where=text("lapses > 0"),
+        postgresql_where=text("lapses > 0"),
+    ),
     Index("ix_cases_arn", "arn"),
     Index("ix_cases_dispute_id", "dispute_id"),
     Index("ix_cases_state_id", "state", "id"),
+    # what a transaction that comes later may still belong to
+    Index(
+        "ix_cases_unmatched",
+        "store",
+        "deadline_at",
+        sqlite_where=text("transaction_id IS NULL"),
+        postgresql_where=text("transaction_id IS NULL"),
+    ),
     # the second queue: each store's work, most urgent first
     Index(
         "ix_cases_work",
@@ -163,6 +195,7 @@ attempts = Table(
     Column("seconds", Double),
     Index("ix_attempts_case_id", "case_id", "id"),
     Index("ix_attempts_delivery_id", "delivery_id"),
+    Index("ix_attempts_store_outcome_status", "store", "outcome", "status"),
 )
 
 paces = Table(
@@ -191,4 +224,84 @@ refusals = Table(
     Column("count", Integer, nullable=False),
     Column("message", Text),
     Column("last_at", Double, nullable=False),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("store", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    # what matching needs, and nothing more of the customer
+    Column("order", Text),
+    Column("type", Text),
+    Column("status", Text),
+    Column("amount", Text),
+    Column("currency", Text),
+    Column("bankcard_first_six", Text),
+    Column("bankcard_last_four", Text),
+    Column("auth_code", Text),
+    Column("network_transaction_id", Text),
+    Column("external_id", Text),
+    Column("parent_id", BigInteger),
+    Column("date_created", Text),
+    Column("is_disputed", Boolean),
+    Column("is_3ds", Boolean),
+    Column("gateway", Text),
+    Column("statement_descriptor", Text),
+    Column("created_at", Double),
+    Column("reread_at", Double),  # two tellings contradict each other: 29next is to be asked
+    Index("ix_transactions_order", "store", "order"),
+    Index("ix_transactions_auth_code", "store", "auth_code"),
+    Index("ix_transactions_network_transaction_id", "store", "network_transaction_id"),
+    Index("ix_transactions_external_id", "store", "external_id"),
+    Index("ix_transactions_card", "store", "bankcard_last_four", "bankcard_first_six", "created_at"),
+    Index("ix_transactions_parent_id", "store", "parent_id"),
+    Index(
+        "ix_transactions_reread_at",
+        "store",
+        "reread_at",
+        sqlite_where=text("reread_at IS NOT NULL"),
+        postgresql_where=text("reread_at IS NOT NULL"),
+    ),
+)
+
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("store", Text, primary_key=True),
+    # the stretch of time of which the index has every transaction
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+# what an operator looks for, and the deliveries and cases that have it
+marks = Table(
+    "marks",
+    metadata,
+    Column("word", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# small things that processes remember for one another: heartbeats, what was told, how far one is
+memos = Table(
+    "memos",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Json),
+    Column("at", Double, nullable=False),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("filters", Json, nullable=False),
+    Column("total", Integer, nullable=False),  # as it was planned
+    Column("done", Integer, nullable=False),
+    Column("cursor", Text),  # the last delivery that was put back
+    Column("upto", Text, nullable=False),  # the newest delivery that was there when it was asked for
+    Column("state", Text, nullable=False),  # running, stopped, done
+    Column("asked_at", Double, nullable=False),
+    Column("ended_at", Double),
 )
