@@ -71,7 +71,8 @@ def _rejected(error: Rejected) -> tuple[Response, int]:
     if error.status == 503:
         response.headers["Retry-After"] = str(receive.RETRY_SECONDS)
     if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="bridge", charset="UTF-8"'
+        scheme = "Bearer" if error.word == "unauthorized" else 'Basic realm="bridge", charset="UTF-8"'
+        response.headers["WWW-Authenticate"] = scheme
     return response, error.status
 
 

@@ -139,7 +139,7 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
     if effect is Effect.WITHDRAW:
         case.wants["withdraw"] = True
     if case.facts is None:
-        case.wants.setdefault("looks", 0)
+        case.wants["looks"] = 0
 
 
 def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) -> None:
@@ -224,6 +224,8 @@ def _towards_opening(case: Case, now: float, metadata: typing.Iterable[str]) -> 
 
 def _for_dispute(case: Case) -> Step:
     here = f"disputes/{case.dispute_id}/"
+    if case.wants.get("reread"):
+        return Call("read", "GET", here)
     if case.facts and case.transaction_id is None and (question := _question(case)):
         return question
     if _unattached(case):
@@ -258,29 +260,18 @@ def _question(case: Case) -> Call | None:
 
 def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
     """Take in what the local index knows; where several fit there already, 29next is not asked."""
-    if case.match is not None or case.facts is None or "transaction" in case.left_out:
+    known = case.match or {"asked": [], "again": True}
+    if not known.pop("again", False) or case.facts is None or "transaction" in case.left_out:
         return
     found = match.choose(case.facts, rows, complete=complete)
     several = any(one["why"] == match.SEVERAL for one in found.candidates)
     case.match = {
-        "asked": [],
+        "asked": known["asked"],
         "transaction_id": found.transaction_id,
         "rule": found.rule,
         "candidates": list(found.candidates),
         "closed": several,
     }
-
-
-def attach_later(case: Case, rows: list[Json], *, complete: bool) -> bool:
-    """Match a case whose dispute exists with a transaction that came later; whether one was found."""
-    if case.facts is None or case.transaction_id or case.found or case.duplicate_of:
-        return False
-    found = match.choose(case.facts, rows, complete=complete)
-    if found.transaction_id is None:
-        return False
-    case.match = {**(case.match or {"asked": [], "candidates": []}), "closed": False}
-    case.match |= {"transaction_id": found.transaction_id, "rule": found.rule}
-    return True
 
 
 def decide(case: Case, transaction_id: int | None) -> None:
@@ -329,31 +320,38 @@ def _settle_doubt(case: Case, now: float) -> Step:
 
 def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
     """Take in what 29next answered: one object, or the rows of a list."""
-    match call.kind:
-        case "create" | "read":
-            _adopt(case, answer)
-        case "attach":
-            case.transaction_id = case.found
-        case "resolve":
-            _resolved(case, call)
-        case "refund":
-            case.refund = "recorded"
-        case "note":
-            case.wants["withdrawn"] = True
-        case "look":
-            _looked(case, answer)
-        case "holder":
-            _held(case, answer)
-        case "ask":
-            _asked(case, call, answer)
-        case "refunds" if any(row.get("parent_id") == case.transaction_id for row in answer):
-            case.refund = "recorded"
-        case "notes" if any(row.get("message") == WITHDRAWN_MESSAGE for row in answer):
-            case.wants["withdrawn"] = True
+    _LEARN[call.kind](case, call, answer)
     if case.doubt and not call.writes:
         _doubt_after(case, now)
     elif call.writes:
         case.doubt = None
+
+
+def _learn_dispute(case: Case, _: Call, row: Json) -> None:
+    case.wants.pop("reread", None)
+    adopt(case, row)
+
+
+def _learn_attached(case: Case, _: Call, __: Json) -> None:
+    case.transaction_id = case.found
+
+
+def _learn_refund(case: Case, _: Call, __: Json) -> None:
+    case.refund = "recorded"
+
+
+def _learn_note(case: Case, _: Call, __: Json) -> None:
+    case.wants["withdrawn"] = True
+
+
+def _learn_refunds(case: Case, call: Call, rows: list[Json]) -> None:
+    if any(row.get("parent_id") == case.transaction_id for row in rows):
+        _learn_refund(case, call, {})
+
+
+def _learn_notes(case: Case, call: Call, rows: list[Json]) -> None:
+    if any(row.get("message") == WITHDRAWN_MESSAGE for row in rows):
+        _learn_note(case, call, {})
 
 
 def _doubt_after(case: Case, now: float) -> None:
@@ -369,13 +367,13 @@ def _doubt_after(case: Case, now: float) -> None:
     looks = doubt["looks"] + 1
     if there or looks >= LOOKS:
         if there and doubt["kind"] == "resolve":
-            _resolved(case, Call("resolve", "", "", body=doubt.get("body") or {}))
+            _resolved_after_all(case, doubt.get("body") or {})
         case.doubt = None
     else:
         case.doubt = {**doubt, "looks": looks, "until": now + LOOK_GAP}
 
 
-def _adopt(case: Case, row: Json) -> None:
+def adopt(case: Case, row: Json) -> None:
     """Take over a dispute as 29next shows it."""
     case.dispute_id = int(row["id"])
     if isinstance(row.get("transaction"), int):
@@ -384,7 +382,35 @@ def _adopt(case: Case, row: Json) -> None:
         case.resolution = row["resolution"]
 
 
-def _looked(case: Case, rows: list[Json]) -> None:
+def reconsider(case: Case, told: Json) -> bool:
+    """Take in what 29next's webhook tells of the case's dispute; whether the case is to be worked on.
+
+    What only adds to the case is taken. What contradicts it may be old, and is read again.
+    """
+    if case.dispute_id is None:
+        if case.doubt is None or case.doubt["kind"] == "create":
+            adopt(case, told)
+            case.doubt = None
+        return True
+    resolved = told.get("resolution") if told.get("status") == "resolved" else None
+    if (resolved, told.get("transaction")) == (case.resolution, case.transaction_id):
+        return False
+    case.wants["reread"] = True
+    return True
+
+
+def recover(case: Case) -> None:
+    """Put a case in doubt: what 29next has of it is looked up before anything is sent."""
+    kind = "create" if case.dispute_id is None else "reread"
+    if case.dispute_id is None and case.facts is None:
+        case.wants["looks"] = 0
+    elif kind == "create":
+        case.doubt = {"kind": kind, "until": 0.0, "looks": 0}
+    else:
+        case.wants["reread"] = True
+
+
+def _looked(case: Case, _: Call, rows: list[Json]) -> None:
     ours = sorted(
         (row for row in rows if row.get("case_number") == case.case_number and row.get("type") == case.type),
         key=lambda row: int(row["id"]),
@@ -393,7 +419,7 @@ def _looked(case: Case, rows: list[Json]) -> None:
         case.wants["looks"] += 1
     if not ours:
         return
-    _adopt(case, ours[0])
+    adopt(case, ours[0])
     if len(ours) > 1:
         others = ", ".join(str(row["id"]) for row in ours[1:])
         case.note(f"29next has more than one dispute of this case: also {others}.")
@@ -402,7 +428,7 @@ def _looked(case: Case, rows: list[Json]) -> None:
         case.note(f"The dispute found at 29next says {ours[0]['amount']}, the alert {amount}.")
 
 
-def _held(case: Case, rows: list[Json]) -> None:
+def _held(case: Case, _: Call, rows: list[Json]) -> None:
     """Link the case to the dispute that holds its transaction, or go on without the transaction."""
     holder = case.wants.pop("holder")
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
@@ -428,7 +454,7 @@ def _asked(case: Case, call: Call, rows: list[Json]) -> None:
     }
 
 
-def _resolved(case: Case, call: Call) -> None:
+def _resolved(case: Case, call: Call, _: object = None) -> None:
     body = call.body or {}
     case.resolution = body.get("resolution") or case.resolution
     if body.get("create_external_refund"):
@@ -436,6 +462,30 @@ def _resolved(case: Case, call: Call) -> None:
     if body.get("resolution_other_message") == WITHDRAWN_MESSAGE:
         case.wants["withdrawn"] = True
         case.note("Withdrawn by the provider: the customer's block-list entry stays at 29next.")
+
+
+def _resolved_after_all(case: Case, body: Json) -> None:
+    """Take in that a dispute in doubt is resolved: by our call, unless it says something else."""
+    if case.resolution == body.get("resolution"):
+        _resolved(case, Call("resolve", "POST", "", body=body))
+    else:
+        case.wants["contradicted"] = body.get("resolution")
+        case.note(f"29next has it resolved as {case.resolution}; the alert said {body.get('resolution')}.")
+
+
+_LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
+    "create": _learn_dispute,
+    "read": _learn_dispute,
+    "attach": _learn_attached,
+    "resolve": _resolved,
+    "refund": _learn_refund,
+    "note": _learn_note,
+    "look": _looked,
+    "holder": _held,
+    "ask": _asked,
+    "refunds": _learn_refunds,
+    "notes": _learn_notes,
+}
 
 
 def intend(case: Case, call: Call, until: float) -> None:
@@ -465,8 +515,10 @@ def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> 
         case.note("29next refused to record the gateway's refund: " + _words(fields))
     elif call.kind in ("refund", "note"):
         case.left_out.append(call.kind)
-        case.wants["withdrawn"] = case.wants.get("withdraw", False)
-        case.note(f"29next refused the {call.kind}: " + _words(fields))
+        if call.kind == "note":
+            case.wants["withdrawn"] = True
+        scope = " (scope transactions:write)" if call.kind == "refund" and "detail" in fields else ""
+        case.note(f"29next refused the {call.kind}{scope}: " + _words(fields))
     elif call.kind == "ask":  # only the token's scope: look no further
         case.left_out.append("transaction")
         case.match = {"asked": [], "rule": None, "candidates": []}

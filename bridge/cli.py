@@ -9,25 +9,31 @@ import os
 import pathlib
 import random
 import sys
+import time
 import typing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from bridge import __version__, doctor, local, logs, migrate, sample, settings
 from bridge.alert import Webhook
 from bridge.app import ROOT
+from bridge.backfill import Backfill
 from bridge.database import Database
 from bridge.errors import BridgeError, SettingsError
 from bridge.explain import Explained, explain
 from bridge.forward import Forwarder
-from bridge.inbox import Inbox
+from bridge.inbox import Inbox, token_key
+from bridge.next_api import NextApi
+from bridge.reconcile import reconcile
 from bridge.search import BadFilter, Search
 from bridge.send import post
+from bridge.subscribe import subscribe
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bridge.settings import Settings
+    from bridge.settings import Settings, Store
 
 Json = dict[str, typing.Any]
 WORKER_POOL = 12
@@ -42,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has seen enough
+        return 1
     except (BridgeError, BadFilter, OSError) as error:
         print(f"bridge: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
         return 1
 
 
@@ -92,6 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     explain_.add_argument("file", help="the body as it arrives; - for standard input")
     explain_.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
     explain_.add_argument("--json", action="store_true")
+    match = add("match", _match, "attach a transaction to a case, or state that there is none")
+    match.add_argument("case")
+    match.add_argument("transaction", help="the transaction's id, or none")
+    backfill = add("backfill", _backfill, "fill the local index of a store's transactions")
+    backfill.add_argument("--store", required=True)
+    backfill.add_argument("--days", type=int, default=180)
+    subscribe_ = add("subscribe", _subscribe, "create or repair 29next's webhook subscription of a store")
+    subscribe_.add_argument("--store", required=True)
+    reconcile_ = add("reconcile", _reconcile, "compare with 29next; no output means that both agree")
+    reconcile_.add_argument("--store", required=True)
+    reconcile_.add_argument("--since", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
+    recover = add("recover", _recover, "after a restored backup: look every case up before going on")
+    recover.add_argument("--since", type=datetime.fromisoformat, required=True, metavar="TIME")
+    recover.add_argument("--store")
     listed = (
         add("providers", _providers, "list the providers: URL, proof, secret, last delivery"),
         add("stores", _stores, "list the stores: address, backlog, pause"),
@@ -260,6 +280,75 @@ def _print_explained(one: Explained) -> None:
     for request in one.requests:
         sent = json.dumps(request["params"] or request["body"])
         print(f"would   {request['method']} {request['path']} {sent}")
+
+
+# the way back from 29next
+
+
+@contextlib.contextmanager
+def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
+    """Open the inbox and the client of one store, for calls outside the queue."""
+    chosen = _settings()
+    store = chosen.stores.get(name)
+    if store is None:
+        raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+    with _database(chosen) as database:
+        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        inbox.register([store])
+        api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, clock=inbox.now)
+        try:
+            yield chosen, inbox, api, store
+        finally:
+            api.close()
+
+
+def _wait_for_slot(inbox: Inbox, store: Store) -> None:
+    time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
+
+
+def _match(options: argparse.Namespace) -> None:
+    if options.transaction != "none" and not options.transaction.isdecimal():
+        raise BridgeError(f"A transaction is a number, or none; not {options.transaction!r}.")
+    chosen = _settings()
+    with _database(chosen) as database:
+        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        wanted = None if options.transaction == "none" else int(options.transaction)
+        if not inbox.decide(options.case, wanted):
+            raise BridgeError(f"{options.case!r} is no case that still wants a transaction.")
+    print(f"{options.case} decided; the worker tells 29next.")
+
+
+def _backfill(options: argparse.Namespace) -> None:
+    with _with_store(options.store) as (_, inbox, api, store):
+        fresh = Backfill(inbox, api, store).run(options.days)
+    print(f"{fresh} transactions new or changed.")
+
+
+def _subscribe(options: argparse.Namespace) -> None:
+    with _with_store(options.store) as (chosen, inbox, api, store):
+        secret = next(iter(chosen.secrets.get("next", ())), None)
+        if secret is None or chosen.public_url is None:
+            raise BridgeError("NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.")
+        target = f"{chosen.url_of('next')}/{store.name}"
+        slot = partial(_wait_for_slot, inbox, store)
+        print(f"{target} {subscribe(api, target, secret, chosen.api_version, slot=slot)}")
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    with _with_store(options.store) as (_, inbox, api, store):
+        lines = list(reconcile(inbox, api, store, options.since))
+    for line in lines:
+        print(line)
+    return 1 if lines else 0
+
+
+def _recover(options: argparse.Namespace) -> None:
+    since = options.since if options.since.tzinfo else options.since.replace(tzinfo=UTC)
+    chosen = _settings()
+    with _database(chosen) as database:
+        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        count = inbox.doubt(since.timestamp(), options.store)
+    print(f"{count} cases are looked up before anything is sent for them.")
 
 
 # the log

@@ -14,6 +14,7 @@ from bridge import case as cases
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Webhook
 from bridge.errors import PermanentError
+from bridge.provider import ANY
 from bridge.redact import cut_body
 
 if typing.TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _explain(
 
 
 def _fields(provider: Provider, item: Item, alert: Alert | None, errors: dict[str, list[str]]) -> list[Json]:
-    meaning = provider.events.get((item.event_type or "").lower())
+    meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
     table = meaning.table if meaning else None
     rows = []
     for name, path in (table.sources() if table else {}).items():

@@ -10,6 +10,7 @@ import re
 import typing
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError
@@ -18,12 +19,15 @@ from marshmallow.fields import Constant, Field
 from bridge.alert import Alert, DisputeType
 from bridge.currencies import DECIMALS
 from bridge.errors import Untranslatable
-from bridge.tree import Number, Tree, locate
+from bridge.tree import Number, Tree, locate, pick
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ALERT",
+    "CHARGEBACK",
+    "FACTS",
     "AlertSchema",
     "Card",
     "CardNumber",
@@ -38,6 +42,9 @@ __all__ = [
     "Text",
     "Word",
 ]
+
+FACTS = ("amount", "currency", "transaction_amount", "transaction_currency", "happened_at")
+"""What opens a case; an event about a case that is open already may leave it out."""
 
 MAX_LENGTH = 255
 LONGEST_EPOCH_SECONDS = 100_000_000_000  # beyond it (year 5138) epoch numbers are milliseconds
@@ -91,11 +98,20 @@ class Identifier(Text):
         return super().read(value)
 
 
-class Word(Text):
+class _Telling:
+    """A field of words: of its alternatives, the first that says something counts."""
+
+    def says(self, value: Tree) -> bool:
+        """Whether the field makes anything of a value."""
+        raise NotImplementedError
+
+
+class Word(_Telling, Text):
     """A word of the provider's vocabulary, in lower case or as the table `values` has it in ours.
 
-    A word that the table lacks is an error where `strict`, and unknown (None) elsewhere; a table
-    may hold None for words that say nothing yet.
+    The table's words may be patterns (`warning_*`, `*` for the rest); the word itself goes before them.
+    A word that the table lacks is an error where `strict`, and unknown (None) elsewhere; a table may
+    hold None for words that say nothing yet.
     """
 
     def __init__(
@@ -105,40 +121,59 @@ class Word(Text):
         self.values = None if values is None else {k.lower(): v for k, v in values.items()}
         self.strict = strict
 
+    def says(self, value: Tree) -> bool:
+        """Whether the table has a value for a word."""
+        return isinstance(value, str) and self._look_up(value.strip().lower())[1] is not None
+
     def read(self, value: str) -> Any:
         """Return our word for the provider's."""
         word = super().read(value).lower()
         if self.values is None:
             return word
-        if word not in self.values and self.strict:
+        known, ours = self._look_up(word)
+        if not known and self.strict:
             raise ValidationError(f"{value!r} is not one of {', '.join(sorted(self.values))}.")
-        return self.values.get(word)
+        return ours
+
+    def _look_up(self, word: str) -> tuple[bool, Any]:
+        """Return whether the table knows a word, and ours for it."""
+        values = self.values or {}
+        entries = [word, *(one for one in values if fnmatchcase(word, one))]
+        return next(((True, values[one]) for one in entries if one in values), (False, None))
 
 
-class Flag(Field[bool]):
+class Flag(_Telling, Field[bool]):
     """True where the provider's value is one of `true`, in any spelling of case; else False."""
 
     def __init__(self, *, true: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.true = {word.lower() for word in true}
 
+    def says(self, value: Tree) -> bool:
+        """Whether a value means true."""
+        return str(value).strip().lower() in self.true
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> bool:
-        return str(value).strip().lower() in self.true
+        return self.says(value)
 
 
 class Money(_Leaf):
     """An amount that is not negative, as Decimal; `unit` is `decimal` (major units) or `minor`.
 
-    Minor units are divided in `AlertSchema`, where the currency is known.
+    Minor units are divided in `AlertSchema`, where the currency is known. `decimals` holds those of the
+    currencies that the provider counts in another way than ISO 4217 does.
     """
 
     PLAIN = re.compile(r"(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,6})?")
 
-    def __init__(self, *, unit: str = "decimal", **kwargs: Any) -> None:
+    def __init__(
+        self, *, unit: str = "decimal", decimals: Mapping[str, int] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.unit = unit
+        self.decimals = DECIMALS | dict(decimals or {})
 
     def read(self, value: str) -> Decimal:
         """Return the amount as it was written: no exponents, no signs, no rounding."""
@@ -273,37 +308,59 @@ class AlertSchema(Schema):
 
     def translate(self, tree: Tree) -> Alert:
         """Turn one parsed item into an Alert; raises Untranslatable with every bad field."""
-        located = {name: locate(tree, self.path(name)) for name in self.load_fields}
+        located = {name: self._locate(name, tree) for name in self.load_fields}
         named = {name: path for name, (path, _) in located.items()}
         found = {name: value for name, (_, value) in located.items() if value not in (None, "")}
         try:
-            values = self.load(found)
+            values = self.load(found, partial=FACTS if self._is_withdrawn(found) else None)
         except ValidationError as error:
             messages = typing.cast("dict[str, list[str]]", error.messages_dict)
             errors = {named.get(name, name): list(said) for name, said in messages.items()}
             raise Untranslatable(fields=errors) from None
-        return self._alert(values, named)
+        return self._alert(values, named, found)
 
     def sources(self) -> dict[str, str]:
         """Return the provider's path of every field of ours that has one."""
         fields = self.load_fields.items()
         return {name: self.path(name) for name, a_field in fields if not isinstance(a_field, Constant)}
 
-    def _alert(self, values: dict[str, Any], named: dict[str, str]) -> Alert:
+    def _locate(self, name: str, tree: Tree) -> tuple[str, Tree]:
+        """Find a field's value: the first alternative that is there, or of words that says something."""
+        a_field, path = self.load_fields[name], self.path(name)
+        if isinstance(a_field, _Telling):
+            for alternative in path.split("|"):
+                if a_field.says(value := pick(tree, alternative)):
+                    return alternative, value
+        return locate(tree, path)
+
+    def _is_withdrawn(self, found: Mapping[str, Tree]) -> bool:
+        a_field = self.load_fields.get("withdrawn")
+        return isinstance(a_field, Flag) and a_field.says(found.get("withdrawn"))
+
+    def _alert(self, values: dict[str, Any], named: dict[str, str], found: Mapping[str, Tree]) -> Alert:
         card: CardNumber | None = values.pop("card", None)
         if card:
             values["card_first_six"] = values.get("card_first_six") or card.first_six
             values["card_last_four"] = values.get("card_last_four") or card.last_four
         values = {name: value for name, value in values.items() if value not in (None, "")}
-        taken_over = "amount" not in values and "transaction_amount" in values
+        self._add_up(values, named)
+        if values.get("resolution") == "other" and "resolution" in found:
+            values.setdefault("message", f"{named['resolution']}: {str(found['resolution'])[:MAX_LENGTH]}")
+        if "resolution" not in values:
+            values.pop("refunded_by_gateway", None)  # what is not resolved was not refunded
+        return Alert(**values)
+
+    def _add_up(self, values: dict[str, Any], named: dict[str, str]) -> None:
+        """Bring the amounts into major units; where only the transaction's is told, it counts for both."""
+        if "amount" not in values and "transaction_amount" in values:
+            values["currency"] = values.get("transaction_currency") or values.get("currency")
         values.setdefault("currency", values.get("transaction_currency"))
         values.setdefault("transaction_currency", values["currency"])
         for name, currency in (("amount", "currency"), ("transaction_amount", "transaction_currency")):
             if name in values:
                 values[name] = self._in_major_units(name, values[name], values[currency], named)
-        if taken_over:
-            values["amount"] = values["transaction_amount"]
-        return Alert(**values)
+        if "transaction_amount" in values:
+            values.setdefault("amount", values["transaction_amount"])
 
     def _in_major_units(
         self, name: str, amount: Decimal, currency: str | None, named: dict[str, str]
@@ -313,7 +370,7 @@ class AlertSchema(Schema):
             return amount
         if currency is None:
             raise Untranslatable(fields={named[name]: ["Minor units need a currency, and there is none."]})
-        return amount.scaleb(-DECIMALS[currency])
+        return amount.scaleb(-a_field.decimals[currency])
 
 
 ALERT, CHARGEBACK = Constant(DisputeType.ALERT), Constant(DisputeType.CHARGEBACK)

@@ -42,13 +42,15 @@ from bridge.errors import (
     Untranslatable,
 )
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
-from bridge.index import Index
 from bridge.next_api import Answer, NextApi
+from bridge.provider import Reading
+from bridge.tree import pick, plain
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.inbox import Inbox
+    from bridge.provider import Item, Provider
     from bridge.settings import Settings, Store
 
 log = structlog.get_logger()
@@ -79,7 +81,7 @@ class Forwarder:
 
     def __post_init__(self) -> None:
         """Open one client, with its connections, for each store."""
-        self.index = Index(self.inbox.database)
+        self.index = self.inbox.index
         self.apis = {
             store.name: NextApi(
                 store,
@@ -112,7 +114,10 @@ class Forwarder:
             return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
         webhook = Webhook(row.provider, row.path, row.body, row.headers, store=row.named)
         items = provider.read(webhook)
-        reading = provider.translate(items[min(row.item, len(items) - 1)])
+        item = items[min(row.item, len(items) - 1)]
+        reading = provider.translate(item)
+        if provider.tells:
+            return self._tell(provider, item, row.named)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
             return Verdict(Status.IGNORED, reading.reason, reading=reading)
         alert = reading.alert
@@ -125,6 +130,27 @@ class Forwarder:
         if store is None:
             return Verdict(Status.FAILED, Reason.NO_STORE, _no_route(row.named, alert), reading=reading)
         return Verdict(Status.PENDING, reading=reading, store=store)
+
+    def _tell(self, provider: Provider, item: Item, named: str | None) -> Verdict:
+        """Take in what 29next itself tells of a store's transactions and disputes."""
+        domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
+        store = self.settings.stores.get(named or domain) or (
+            None if named else self.settings.stores.get(self.settings.default_store or "")
+        )
+        if store is None:
+            return Verdict(Status.FAILED, Reason.NO_STORE, f"There is no store {named or domain!r}.")
+        told = pick(item.tree, provider.tells or "")
+        if not isinstance(told, dict) or not str(told.get("id", "")).isdecimal():
+            message = "It tells of no object with an id."
+            raise Untranslatable(fields={f"{provider.tells}.id": [message]})
+        kind = (item.event_type or "").partition(".")[0]
+        return Verdict(
+            Status.IGNORED,
+            Reason.INFORM,
+            reading=Reading(Effect.INFORM),
+            store=store,
+            told=(kind, plain(told)),
+        )
 
     def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
         log.error("translation failed", delivery=row.id, provider=row.provider, trace=_trace(error))
@@ -156,7 +182,7 @@ class Forwarder:
 
     def _consult(self, case: Case) -> None:
         """Ask the local index for the case's transaction, and the inbox for who else has it."""
-        if case.match is None and case.facts is not None:
+        if case.facts is not None and (case.match is None or case.match.get("again")):
             rows = self.index.find(case.store, case.facts)
             complete = bool(rows) and self.index.covers(case.store, case.facts, self.inbox.now())
             consult(case, rows, complete=complete)
@@ -271,6 +297,20 @@ class Forwarder:
                 case.wants["refused"] = str(error)
 
         return Outcome("refused", change, again_after=0.0)
+
+    def reread(self, store: str, ident: int) -> str:
+        """Read a transaction again that 29next's webhooks told contradictorily."""
+        slot_at = self.inbox.take_slot(token_key(self.settings.stores[store].token))
+        self.sleep(max(slot_at - self.inbox.now(), 0.0))
+        now = self.inbox.now()
+        try:
+            row = self.apis[store].call("GET", f"transactions/{ident}/")
+        except (TemporaryError, StoreRefused, MissingScope, PermanentError) as error:
+            self.index.put_off(store, ident, now + retry.CEILING)
+            return "temporary" if isinstance(error, TemporaryError) else "refused"
+        self.index.store_page(store, [row], now)
+        self.index.put_off(store, ident, None)
+        return "ok"
 
     def _next_page(self, claim: Claim, store: Store) -> None:
         """Wait for a slot of its own before a further page."""

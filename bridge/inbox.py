@@ -17,9 +17,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, inser
 from sqlalchemy import case as either
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge import words
+from bridge import match, words
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
-from bridge.case import Case, merge, met
+from bridge.case import Case, adopt, decide, merge, met, reconsider, recover
+from bridge.fields import MAX_LENGTH
+from bridge.index import Index
 from bridge.retry import LONGEST_RETRY_AFTER
 from bridge.tables import attempts, cases, deliveries, marks, paces, refusals, stores, webhooks
 
@@ -41,6 +43,8 @@ PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
 SET_BACK = 60.0
 """A lease or slot that lies further ahead than it could was made before the clock was set back."""
+MOST_WOKEN = 500
+"""Unmatched cases that one transaction may be compared with."""
 NEVER = 0.0
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -105,6 +109,7 @@ class Verdict:
     reading: Reading | None = None
     store: Store | None = None
     again_at: float | None = None  # pending, and translated once more then
+    told: tuple[str, dict[str, typing.Any]] | None = None  # what 29next tells: kind and object
 
 
 @dataclass(slots=True)
@@ -124,6 +129,7 @@ class Inbox:
         self.now = database.now
         self.gap = gap
         self.lease = lease
+        self.index = Index(database)
         self._insert = sqlite.insert if database.sqlite else postgresql.insert
 
     # receiving
@@ -269,13 +275,127 @@ class Inbox:
         if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
             case = self._attach(connection, row, reading.effect, reading.alert, verdict.store)
             values |= {"case_id": case.id, "due_at": now}
+            found |= _numbers(case)
             if met(case, reading.effect, reading.alert):
                 values |= {"status": Status.FORWARDED, "due_at": None}
             elif self._is_paused(connection, verdict.store):
                 values["reason"] = Reason.STORE_PAUSED
+        if verdict.told and verdict.store:
+            self._tell(connection, verdict.store.name, *verdict.told, now)
         values["settled_at"] = None if values["status"] is Status.PENDING else now
         self._mark(connection, row.id, found)
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+
+    def _tell(
+        self, connection: Connection, store: str, kind: str, told: dict[str, typing.Any], now: float
+    ) -> None:
+        """Take in what 29next tells of a transaction or a dispute."""
+        if kind == "transaction":
+            self.index.heard(connection, store, now)
+            if self.index.put(connection, store, told, now, certain=False):
+                self._wake_unmatched(connection, store, told, now)
+        elif kind == "dispute":
+            self._tell_dispute(connection, store, told, now)
+
+    @staticmethod
+    def _wake_unmatched(connection: Connection, store: str, told: dict[str, typing.Any], now: float) -> None:
+        """Let cases that wait for their transaction look again, where this may be it."""
+        unmatched = (
+            select(cases)
+            .where(cases.c.store == store, cases.c.transaction_id.is_(None), cases.c.deadline_at >= now)
+            .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
+            .limit(MOST_WOKEN)
+        )
+        for row in connection.execute(unmatched).all():
+            case = _case(row)
+            if case.facts and case.match and not case.found and match.is_kin(case.facts, told):
+                again = {**case.match, "again": True}
+                woken = update(cases).where(cases.c.id == case.id)
+                connection.execute(woken.values(match=again, due_at=now))
+
+    def _tell_dispute(
+        self, connection: Connection, store: str, told: dict[str, typing.Any], now: float
+    ) -> None:
+        """Bring the case of a dispute up to date, or make one, so that its alert will find it.
+
+        A webhook carries no time of change, so an old one must not undo a newer one: what contradicts
+        the case is read again.
+        """
+        number, kind = told.get("case_number"), told.get("type")
+        same = and_(cases.c.case_number == number, cases.c.type == kind)
+        one = and_(cases.c.store == store, or_(cases.c.dispute_id == told["id"], same))
+        row = connection.execute(select(cases).where(one).order_by(cases.c.id).with_for_update()).first()
+        if row is None:
+            if number and kind in set(DisputeType):
+                self._adopt_unknown(connection, store, told, now)
+            return
+        case = _case(row)
+        if not reconsider(case, told):
+            return
+        case.due_at = now
+        connection.execute(update(cases).where(cases.c.id == case.id).values(**_case_values(case)))
+
+    def _adopt_unknown(
+        self, connection: Connection, store: str, told: dict[str, typing.Any], now: float
+    ) -> None:
+        """Make a case of a dispute that somebody else made: its alert adopts it."""
+        case = Case(
+            id=new_id("c", now),
+            store=store,
+            case_number=str(told["case_number"])[:MAX_LENGTH],
+            type=DisputeType(told["type"]),
+            provider="next",
+            providers=["next"],
+            opened_at=now,
+            deadline_at=now,
+        )
+        adopt(case, told)
+        fresh = self._insert(cases).values(**_case_values(case), id=case.id, lease_until=NEVER, fence=0)
+        keys = ["store", "case_number", "type"]
+        connection.execute(fresh.on_conflict_do_nothing(index_elements=keys))
+
+    def decide(self, case_id: str, transaction_id: int | None) -> bool:
+        """Take a person's word for a case's transaction; None says that there is none.
+
+        Returns False where there is no such case, or its transaction is known to 29next already.
+        """
+        now = self.now()
+
+        def write(connection: Connection) -> bool:
+            row = connection.execute(select(cases).where(cases.c.id == case_id).with_for_update()).first()
+            if row is None or row.transaction_id or row.duplicate_of:
+                return False
+            case = _case(row)
+            decide(case, transaction_id)
+            case.due_at = now
+            connection.execute(update(cases).where(cases.c.id == case_id).values(**_case_values(case)))
+            return True
+
+        return self.database.write(write)
+
+    def doubt(self, since: float, store: str | None = None) -> int:
+        """Put every case that is unfinished, or was opened since, in doubt; returns how many.
+
+        The recipe after a restored backup: each is looked up before anything is sent for it.
+        """
+        now = self.now()
+
+        def write(connection: Connection) -> int:
+            chosen = select(cases).where(cases.c.duplicate_of.is_(None))
+            chosen = chosen.where(
+                or_(cases.c.dispute_id.is_(None), cases.c.due_at.is_not(None), cases.c.opened_at >= since)
+            )
+            if store:
+                chosen = chosen.where(cases.c.store == store)
+            rows = connection.execute(chosen.with_for_update()).all()
+            for row in rows:
+                case = _case(row)
+                recover(case)
+                case.due_at = now
+                connection.execute(update(cases).where(cases.c.id == case.id).values(**_case_values(case)))
+            return len(rows)
+
+        return self.database.write(write)
 
     def _mark(self, connection: Connection, ident: str, found: set[str]) -> None:
         """Let a delivery or a case be found by its words."""
@@ -314,7 +434,7 @@ class Inbox:
             case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
             case.due_at = min(case.due_at or row.received_at, self.now())
         connection.execute(update(cases).where(cases.c.id == case.id).values(**_case_values(case)))
-        self._mark(connection, case.id, words.of_alert(alert))
+        self._mark(connection, case.id, words.of_alert(alert) | {words.reported_by(row.provider)})
         return case
 
     @staticmethod
@@ -479,7 +599,11 @@ class Inbox:
                 return False
             case, owed = _case(row), _pending(connection, claim.case_id)
             before = (case.duplicate_of, case.transaction_id)
+            known = _numbers(case)
             ending = change(case, owed)
+            if fresh := _numbers(case) - known:
+                for ident in (case.id, *(one.id for one in owed)):
+                    self._mark(connection, ident, fresh)
             if before != (case.duplicate_of, case.transaction_id):
                 self._relate(connection, case, now)
             connection.execute(
@@ -570,6 +694,19 @@ class Inbox:
             return slot_at
 
         return self.database.write(write)
+
+    def cases_since(self, store: str, since: float) -> list[Case]:
+        """Return a store's cases that were opened since a moment."""
+        chosen = select(cases).where(cases.c.store == store, cases.c.opened_at >= since).order_by(cases.c.id)
+        with self.database.read() as connection:
+            return [_case(row) for row in connection.execute(chosen)]
+
+    def is_wanted(self, store: str) -> bool:
+        """Whether disputes of a store wait for its slots."""
+        now = self.now()
+        due = select(cases.c.id).where(cases.c.store == store, cases.c.due_at <= now, self._is_free(now))
+        with self.database.read() as connection:
+            return connection.execute(due.limit(1)).first() is not None
 
     def throttle(self, token: str, seconds: float) -> None:
         """Push a token's next slot forward, as 29next asked for."""
@@ -707,6 +844,11 @@ def _case_values(case: Case) -> dict[str, typing.Any]:
         "currency": facts.currency if facts else None,
         "arn": facts.arn if facts else None,
     }
+
+
+def _numbers(case: Case) -> set[str]:
+    """Return 29next's numbers of a case, by which it is looked for too."""
+    return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
 
 
 def _pending(connection: Connection, case_id: str) -> list[Delivery]:

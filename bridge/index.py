@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.match import AFTER, BEFORE, OLDEST
@@ -121,20 +121,15 @@ class Index:
 
         return self.database.write(write)
 
-    def doubted(self, store: str, now: float) -> int | None:
-        """Return the id of a transaction that is to be read again, if any."""
-        marked = (
-            select(transactions.c.id)
-            .where(transactions.c.store == store, transactions.c.reread_at <= now)
-            .order_by(transactions.c.reread_at)
-            .limit(1)
-        )
+    def doubted(self, now: float) -> dict[str, int]:
+        """Return, by store, the id of a transaction that is to be read again."""
+        marked = select(transactions.c.store, func.min(transactions.c.id).label("id"))
+        marked = marked.where(transactions.c.reread_at <= now).group_by(transactions.c.store)
         with self.database.read() as connection:
-            ident = connection.execute(marked).scalar()
-        return None if ident is None else int(ident)
+            return {row.store: int(row.id) for row in connection.execute(marked)}
 
-    def put_off(self, store: str, ident: int, until: float) -> None:
-        """Read a transaction again later: it could not be read now."""
+    def put_off(self, store: str, ident: int, until: float | None) -> None:
+        """Read a transaction again at a later time; None: it was read."""
         one = and_(transactions.c.store == store, transactions.c.id == ident)
         self.database.write(
             lambda connection: connection.execute(update(transactions).where(one).values(reread_at=until))

@@ -112,6 +112,11 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
     return Match(candidates=_candidates(payments, reasons))
 
 
+def is_kin(alert: Alert, row: Row) -> bool:
+    """Whether a transaction shares an id, a code or the card with an alert."""
+    return any(rule.holds(alert, row) for rule in LADDER)
+
+
 def contradiction(alert: Alert, row: Row) -> str | None:
     """Name the fact of the alert that a transaction contradicts, or None."""
     amount, currency = _money(alert)

@@ -11,11 +11,14 @@ import binascii
 import dataclasses
 import hashlib
 import hmac
+import json
 import re
 import typing
 from dataclasses import dataclass
 
+from bridge import tree as trees
 from bridge.errors import Rejected
+from bridge.tree import BadBody, Tree
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,6 +48,17 @@ class Proof(typing.Protocol):
     def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
         """Return the headers that a sender who knows the secret would add."""
 
+    def seal(self, body: bytes, secret: str) -> bytes:
+        """Return the body with the signatures that a sender would put inside it."""
+
+
+class _InHeaders:
+    """What nearly all proofs have in common: they stand in the headers, and leave the body alone."""
+
+    def seal(self, body: bytes, secret: str) -> bytes:
+        """Return the body as it is."""
+        return body
+
 
 def bad_proof(message: str) -> Rejected:
     """Build the one refusal of this module."""
@@ -57,7 +71,7 @@ def same(given: str | bytes, expected: str | bytes) -> bool:
 
 
 def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
 def _any(matches: Iterable[bool]) -> bool:
@@ -66,16 +80,16 @@ def _any(matches: Iterable[bool]) -> bool:
 
 
 @dataclass(frozen=True)
-class Basic:
+class Basic(_InHeaders):
     """HTTP Basic authentication; the secret is `user:password`."""
 
     kind: typing.ClassVar[str] = "basic"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Want a user and a password."""
-        user, colon, password = secret.partition(":")
-        return None if user and colon and password else "must be user:password"
+        """Want a user and a password; `Name: value` is a header's secret in the wrong place."""
+        user, _, password = secret.partition(":")
+        return None if user and password and not password[0].isspace() else "must be user:password"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
         """Compare the credentials as bytes."""
@@ -95,7 +109,7 @@ class Basic:
 
 
 @dataclass(frozen=True)
-class Bearer:
+class Bearer(_InHeaders):
     """A bearer token in the Authorization header; the secret is the token."""
 
     kind: typing.ClassVar[str] = "bearer"
@@ -120,7 +134,7 @@ class Bearer:
 
 
 @dataclass(frozen=True)
-class Header:
+class Header(_InHeaders):
     """One static header. The secret is `Name: value`, or the value where `header` names it."""
 
     kind: typing.ClassVar[str] = "header"
@@ -158,7 +172,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Url:
+class Url(_InHeaders):
     """A secret in the URL (`?key=`), for services that can send nothing else; never logged."""
 
     kind: typing.ClassVar[str] = "url"
@@ -189,7 +203,7 @@ ENCODINGS: dict[str, Callable[[bytes], str]] = {
 }
 
 
-class _Keyed:
+class _Keyed(_InHeaders):
     """What every signature has in common: a key, and no secret among its headers."""
 
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
@@ -214,6 +228,9 @@ class Hmac(_Keyed):
         given = webhook.headers.get(self.header.lower(), "").strip()
         if not given:
             raise bad_proof(f"The header {self.header} is missing.")
+        if not given.startswith(self.prefix):
+            raise bad_proof(f"The header {self.header} is malformed.")
+        given = given[len(self.prefix) :]
         if self.encoding == "hex":
             given = given.lower()
         if not _any(same(given, self._signature(webhook.body, secret)) for secret in secrets):
@@ -221,11 +238,11 @@ class Hmac(_Keyed):
 
     def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
         """Return the signature's header."""
-        return {self.header: self._signature(body, secret)}
+        return {self.header: self.prefix + self._signature(body, secret)}
 
     def _signature(self, body: bytes, secret: str) -> str:
         digest = hmac.digest(secret.encode(), body, ALGORITHMS[self.algorithm])
-        return self.prefix + ENCODINGS[self.encoding](digest)
+        return ENCODINGS[self.encoding](digest)
 
 
 @dataclass(frozen=True)
@@ -258,20 +275,22 @@ class TimestampedHmac(_Keyed):
         return {self.header: f"t={stamp},v1={self._signature(stamp, body, secret)}"}
 
     def _signature(self, stamp: str, body: bytes, secret: str) -> str:
-        message = stamp.encode("utf-8", "surrogateescape") + b"." + body
+        message = _bytes(stamp) + b"." + body
         return ENCODINGS[self.encoding](hmac.digest(secret.encode(), message, ALGORITHMS[self.algorithm]))
 
 
 @dataclass(frozen=True)
-class StandardWebhooks:
+class StandardWebhooks(_InHeaders):
     """The Standard Webhooks specification: three headers `<prefix>-id`, `-timestamp`, `-signature`.
 
-    HMAC-SHA256 over `{id}.{timestamp}.{raw body}` with the base64 part of `whsec_...`.
+    HMAC-SHA256 over `{id}.{timestamp}.{raw body}` with the base64 part of `whsec_...`. Svix sends the
+    same under its own names, so where none of the `prefix`'s headers is there, the other's count.
     """
 
     kind: typing.ClassVar[str] = "standard_webhooks"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
     prefix: str = "webhook"
+    PREFIXES: typing.ClassVar[tuple[str, ...]] = ("webhook", "svix")
 
     def problem(self, secret: str) -> str | None:
         """Want the base64 key that the provider shows."""
@@ -282,7 +301,7 @@ class StandardWebhooks:
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
         """Check the timestamp's age, then every v1 signature against every secret."""
-        names = [f"{self.prefix}-{part}" for part in ("id", "timestamp", "signature")]
+        names = self._names(webhook.headers)
         ident, stamp, signatures = (webhook.headers.get(name, "") for name in names)
         if not (ident and stamp and signatures):
             raise bad_proof(f"One of the headers {', '.join(names)} is missing.")
@@ -300,20 +319,196 @@ class StandardWebhooks:
         values = {"id": ident, "timestamp": stamp, "signature": f"v1,{signature}"}
         return {f"{self.prefix}-{name}": value for name, value in values.items()}
 
+    def _names(self, headers: Mapping[str, str]) -> list[str]:
+        families = [
+            [f"{prefix}-{part}" for part in ("id", "timestamp", "signature")]
+            for prefix in (self.prefix, *self.PREFIXES)
+        ]
+        return next((names for names in families if not headers.keys().isdisjoint(names)), families[0])
+
     @staticmethod
     def _key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
 
     def _signature(self, ident: str, stamp: str, body: bytes, secret: str) -> str:
-        message = f"{ident}.{stamp}.".encode("utf-8", "surrogateescape") + body
+        message = _bytes(f"{ident}.{stamp}.") + body
         return ENCODINGS["base64"](hmac.digest(self._key(secret), message, hashlib.sha256))
 
 
+@dataclass(frozen=True)
+class BasicOrHeader(_InHeaders):
+    """Basic where the secret is `user:password`, a static header where it is `Name: value`."""
+
+    kind: typing.ClassVar[str] = "basic or header"
+    secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
+
+    def problem(self, secret: str) -> str | None:
+        """Want either form."""
+        return "must be user:password or Name: value" if self._way(secret).problem(secret) else None
+
+    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
+        """Verify each secret in its own way; one that fits is enough."""
+        refusals = [refusal(self._way(secret), webhook, [secret], now) for secret in secrets]
+        if None not in refusals:
+            raise next(filter(None, refusals), bad_proof("There is no secret to compare with."))
+
+    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+        """Return the header that the secret's form asks for."""
+        return self._way(secret).sign(body, secret, now)
+
+    @staticmethod
+    def _way(secret: str) -> Basic | Header:
+        return Basic() if Basic().problem(secret) is None else Header()
+
+
+@dataclass(frozen=True)
+class Solidgate(_Keyed):
+    """Solidgate's two signatures, told apart by the header `merchant`, which only the first has.
+
+    Version 1: base64 of the hex text of an HMAC-SHA512 over public key, raw body, public key, where
+    `merchant` is the public key. Version 2: base64 of an HMAC-SHA256 over the raw body.
+    """
+
+    kind: typing.ClassVar[str] = "solidgate"
+    second: typing.ClassVar[Hmac] = Hmac(header="signature", algorithm="sha256", encoding="base64")
+
+    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
+        """Compare the signature of the version that the headers show."""
+        merchant = webhook.headers.get("merchant")
+        if merchant is None:
+            return self.second.verify(webhook, secrets, now)
+        given = webhook.headers.get("signature", "").strip()
+        if not given:
+            raise bad_proof("The header signature is missing.")
+        if not _any(same(given, self.first(webhook.body, merchant, secret)) for secret in secrets):
+            raise bad_proof("The signature does not fit the body.")
+        return None
+
+    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+        """Return version 2's header."""
+        return self.second.sign(body, secret, now)
+
+    @staticmethod
+    def first(body: bytes, merchant: str, secret: str) -> str:
+        """Compute version 1's signature."""
+        key = _bytes(merchant)
+        return base64.b64encode(
+            _bytes(hmac.digest(secret.encode(), key + body + key, "sha512").hex())
+        ).decode()
+
+
+@dataclass(frozen=True)
+class AdyenItems:
+    """Adyen's signature inside each item of a batch: base64 HMAC-SHA256 with a key in hex.
+
+    Signed are eight fields, joined by colons, and nothing else of the item. Every item must be right.
+    """
+
+    kind: typing.ClassVar[str] = "adyen"
+    secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
+    SIGNED: typing.ClassVar[tuple[str, ...]] = (
+        "pspReference",
+        "originalReference",
+        "merchantAccountCode",
+        "merchantReference",
+        "amount.value",
+        "amount.currency",
+        "eventCode",
+        "success",
+    )
+    SIGNATURE: typing.ClassVar[str] = "additionalData.hmacSignature"
+
+    def problem(self, secret: str) -> str | None:
+        """Want the key in hex, as Adyen shows it."""
+        return None if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", secret) else "must be an HMAC key in hex"
+
+    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
+        """Compare the signature of each item."""
+        for item in self._items(webhook.body):
+            given = trees.pick(item, self.SIGNATURE)
+            if not isinstance(given, str):
+                raise bad_proof("An item of the batch has no signature.")
+            if not _any(same(given, self._signature(item, secret)) for secret in secrets):
+                raise bad_proof("The signature of an item does not fit it.")
+
+    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+        """Add no header: the signatures stand inside the body."""
+        return {}
+
+    def seal(self, body: bytes, secret: str) -> bytes:
+        """Return the body with each item signed."""
+        tree = trees.parse(body, ("json",))
+        for wrapped in tree["notificationItems"]:
+            item = wrapped["NotificationRequestItem"]
+            item.setdefault("additionalData", {})["hmacSignature"] = self._signature(item, secret)
+        return trees.render(tree)
+
+    @staticmethod
+    def _items(body: bytes) -> list[Tree]:
+        try:
+            tree = trees.parse(body, ("json",))
+        except BadBody as error:
+            raise bad_proof(f"There is no signature to be found: {error}.") from None
+        batch = trees.pick(tree, "notificationItems")
+        wrapped = batch if isinstance(batch, list) else []
+        items = [trees.pick(one, "NotificationRequestItem") for one in wrapped]
+        if not items or not all(isinstance(item, dict) for item in items):
+            raise bad_proof("The body has no notificationItems with signatures.")
+        # A dotted name would be read in place of the nested value that is signed.
+        if any("." in name for level in (tree, *wrapped, *items) for name in level):
+            raise bad_proof("An item names a signed field twice.")
+        return items
+
+    def _signature(self, item: Tree, secret: str) -> str:
+        values = [trees.pick(item, path) for path in self.SIGNED]
+        if any(isinstance(value, dict | list) for value in values):
+            raise bad_proof("A signed field of an item is no single value.")
+        message = ":".join(map(self._word, values))
+        return ENCODINGS["base64"](hmac.digest(bytes.fromhex(secret), _bytes(message), "sha256"))
+
+    @staticmethod
+    def _word(value: Tree) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(value or "")
+
+
+def refusal(way: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
+    """Return what a way of proof has against a webhook, if anything."""
+    try:
+        way.verify(webhook, secrets, now)
+    except Rejected as error:
+        return error
+    return None
+
+
+@dataclass(frozen=True)
+class Resigned(Hmac):
+    """29next's: an HMAC over the body as Python's `json.dumps` writes it again, or over the raw body."""
+
+    kind: typing.ClassVar[str] = "resigned"
+    header: str = "X-29Next-Signature"
+
+    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
+        """Try the raw bytes, then the body written again."""
+        try:
+            super().verify(webhook, secrets, now)
+        except Rejected:
+            if self.header.lower() not in webhook.headers:
+                raise
+            try:
+                again = json.dumps(json.loads(webhook.body)).encode()
+            except (ValueError, RecursionError):
+                raise bad_proof("The signature does not fit the body.") from None
+            super().verify(dataclasses.replace(webhook, body=again), secrets, now)
+
+
 def check_age(stamp: str, now: datetime) -> None:
-    """Refuse a signed timestamp (unix seconds) that is older or newer than the tolerance."""
+    """Refuse a signed timestamp (unix seconds) that is older or newer than the tolerance.
+
+    Whole seconds are compared, as they are signed: 300 pass and 301 do not, in either direction.
+    """
     if not re.fullmatch(r"[0-9]{1,12}", stamp):
         raise bad_proof("The signed timestamp is malformed.")
-    if abs(now.timestamp() - int(stamp)) > TOLERANCE:
+    if abs(int(now.timestamp()) - int(stamp)) > TOLERANCE:
         raise bad_proof("The signed timestamp is more than five minutes off.")
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
 from bridge.errors import UnknownEvent, Untranslatable
-from bridge.fields import AlertSchema, Card, Moment, Money
+from bridge.fields import FACTS, AlertSchema, Card, Moment, Money
 from bridge.tree import BadBody, Tree
 
 if typing.TYPE_CHECKING:
@@ -66,8 +66,6 @@ def informs(table: type[AlertSchema] | None = None) -> Meaning:
 
 ignored = Meaning(Effect.IGNORE)
 """An event that is known and not acted on."""
-
-FACTS = ("amount", "currency", "transaction_amount", "transaction_currency", "happened_at")
 
 
 def _without_facts(table: type[AlertSchema]) -> AlertSchema:
@@ -133,6 +131,9 @@ class Provider:
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    tells: str | None = None  # 29next's own: where the object stands that it tells of
+    store: str | None = None  # where a webhook names its store
+    variable: str = ""  # of the secret, where it is not the name's
     name: str = ""
 
     def read(self, webhook: Webhook) -> list[Item]:
@@ -152,9 +153,9 @@ class Provider:
         """
         if item.problem is not None:
             raise Untranslatable(item.problem, fields={"": [item.problem]})
-        meaning = self._meaning(item)
         if self._is_test(item.tree):
             return Reading(Effect.IGNORE, reason=Reason.TEST)
+        meaning = self._meaning(item)
         effect = self._effect(item, meaning)
         if effect is Effect.IGNORE:
             return Reading(effect, reason=Reason.IGNORE)
@@ -165,8 +166,8 @@ class Provider:
         alert = meaning.table.translate(item.tree)
         if alert.withdrawn:
             effect = Effect.WITHDRAW
-        if effect is Effect.RESOLVE and alert.resolution is None:
-            return Reading(Effect.IGNORE, alert, Reason.IGNORE)  # not final yet
+        if effect is Effect.RESOLVE and alert.resolution is None:  # not final yet
+            return Reading(Effect.OPEN, alert) if alert.carries_facts else _nothing_to_do(alert)
         return Reading(effect, alert)
 
     def deadline_of(self, item: Item) -> timedelta:
@@ -198,17 +199,30 @@ class Provider:
             for path in table.path(name).split("|")
         )
 
+    @property
+    def secret_variable(self) -> str:
+        """The environment variable that holds the current secret; `_PREVIOUS` holds the one before."""
+        return self.variable or f"{self.name.upper()}_SECRET"
+
     @cached_property
     def identifiers(self) -> frozenset[str]:
         """Paths of identifiers, which must survive the cutting of card numbers."""
         declared = self.paths(lambda a_field: getattr(a_field, "spared", False))
         events = {path for joined in self.event_id for path in joined.split("|")}
-        return declared | frozenset(path for path in events if not path.startswith(HEADER))
+        return self._as_walked(declared | {path for path in events if not path.startswith(HEADER)})
 
     @cached_property
     def cards(self) -> frozenset[str]:
         """Paths of card numbers, which are always cut."""
-        return self.paths(lambda a_field: isinstance(a_field, Card))
+        return self._as_walked(self.paths(lambda a_field: isinstance(a_field, Card)))
+
+    def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
+        """Spell declared paths as the cutting meets them: without positions, in lists and embedded JSON."""
+        paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
+        holder = self.items.rpartition(".")[0] + "." if self.items and "." in self.items else ""
+        inside = {f"{self.items}.{path.removeprefix(holder)}" for path in paths} if self.items else set()
+        embedded = {path.removeprefix(f"{name}.") for name in self.embedded for path in paths}
+        return declared | paths | inside | embedded
 
     def configured(self, *, zone: tzinfo | None = None, unit: str | None = None) -> Provider:
         """Return the provider with another zone for naive times, or another unit for amounts."""
@@ -236,15 +250,16 @@ class Provider:
         return tree
 
     def _split(self, tree: Tree) -> list[Tree]:
-        """Lay each item of a batch over what the envelope says for all of them."""
-        if self.items is None:
+        """Lay each item of a batch over what the envelope says for all of them.
+
+        An item's fields are then found both where its list stands and at the root.
+        """
+        pieces = trees.pick(tree, self.items) if self.items else None
+        if isinstance(pieces, dict):
+            pieces = [pieces]  # XML has no list of one
+        if not self.items or not pieces or not isinstance(pieces, list) or not isinstance(tree, dict):
             return [tree]
-        pieces = trees.pick(tree, self.items)
-        if not isinstance(pieces, list) or not pieces or not isinstance(tree, dict):
-            return [tree]
-        top = self.items.partition(".")[0]
-        envelope = {name: value for name, value in tree.items() if name != top}
-        return [{**envelope, **piece} if isinstance(piece, dict) else piece for piece in pieces]
+        return [_laid_over(tree, self.items.split("."), piece) for piece in pieces]
 
     def _item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
         parts = [self._text(webhook, tree, path) for path in self.event_id]
@@ -259,11 +274,13 @@ class Provider:
 
     @staticmethod
     def _text(webhook: Webhook, tree: Tree, path: str) -> str | None:
-        if path.startswith(HEADER):
-            value = webhook.headers.get(path.removeprefix(HEADER).lower())
-        else:
-            value = trees.pick(tree, path)
-        return printable(value)[:LONGEST_ID] if isinstance(value, str) and value else None
+        """Return the first alternative of a path that is there, in the body or among the headers."""
+        for one in path.split("|"):
+            name = one.removeprefix(HEADER)
+            value = trees.pick(tree, one) if name == one else webhook.headers.get(name.lower())
+            if isinstance(value, str) and value:
+                return printable(value)[:LONGEST_ID]
+        return None
 
     def _meaning(self, item: Item) -> Meaning:
         word = (item.event_type or "").lower()
@@ -275,13 +292,14 @@ class Provider:
         raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")
 
     def _effect(self, item: Item, meaning: Meaning) -> Effect:
+        """Say what an event asks for, given its subtype and the operator's policy for it."""
+        if meaning.effect is Effect.IGNORE:
+            return Effect.IGNORE
         words = [word.lower() for word in (item.subtype, item.event_type) if word]
-        for word in words:
-            if word in self.policy and meaning.effect in (Effect.OPEN, Effect.MATCH, Effect.INFORM):
-                return self.policy[word]
-        if meaning.effect in (Effect.OPEN, Effect.MATCH) and not self.inform.isdisjoint(words):
-            return Effect.INFORM
-        return meaning.effect
+        told = Effect.INFORM if not self.inform.isdisjoint(words) else meaning.effect
+        effect = next((self.policy[word] for word in words if word in self.policy), told)
+        opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM
+        return meaning.effect if opened else effect  # a result stays one
 
     def _is_test(self, tree: Tree) -> bool:
         if self.test is None:
@@ -297,6 +315,20 @@ class Provider:
             return meaning.table.translate(item.tree) if meaning.table else None
         except Untranslatable:
             return None
+
+
+def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
+    """Replace the list at a path by one of its items, laid over the object that held it and the root."""
+    if not isinstance(piece, dict):
+        return piece
+    name, *rest = path
+    others = {key: value for key, value in tree.items() if key != name}
+    inner = {name: _laid_over(tree[name], rest, piece)} if rest else {}
+    return {**others, **inner, **piece}
+
+
+def _nothing_to_do(alert: Alert) -> Reading:
+    return Reading(Effect.IGNORE, alert, Reason.IGNORE)
 
 
 def printable(text: str) -> str:

@@ -9,37 +9,61 @@ from __future__ import annotations
 
 import re
 import typing
+from decimal import Decimal
+from itertools import accumulate
 from urllib.parse import urlencode
 
+from defusedxml.ElementTree import tostring
+
 from bridge import tree as trees
-from bridge.tree import BadBody, Tree
+from bridge.tree import BadBody, Number, Tree
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from xml.etree.ElementTree import Element
 
     from bridge.provider import Provider
 
 CUT = "[cut]"
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+SHORTEST_SECRET = 4  # a shorter piece of a secret would cut half of the headers
 
+# Names as `_squeezed` writes them.
 _CARD_NAMES = re.compile(
-    r"(?:card_?(?:number|no|num)|pan|primary_?account_?number|account_?number|card|cc_?(?:number|num))",
-    re.IGNORECASE,
+    r"(?:credit|debit|payment)?card(?:number|num|no)?|[fd]?pan|(?:primary)?account(?:number|num|no)"
+    r"|cc(?:number|num|no)"
 )
 _CODE_NAMES = re.compile(
-    r"(?:card_?)?(?:cvv2?|cvc2?|cid|cav2|security_?code|verification_?value|track_?[12]?(?:_?data)?)",
+    r"(?:card)?(?:cvv2?|cvc2?|cvn2?|csc|cid|cav2|securitycode|verification(?:value|code)|track[12]?(?:data)?)"
+)
+# Groups of digits with blanks or dashes between (`+` is a form's blank): the widest stretch to look
+# into. UUIDs are stepped over: their groups of digits belong together with the letters.
+_DIGITS = re.compile(
+    r"(?P<uuid>(?<!\w)(?=[0-9-]{0,35}[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w))"
+    r"|\d+(?:[ \t\xa0\u2007\u202f\u2010-\u2015+-]{1,3}\d+)*",
     re.IGNORECASE,
 )
-# Groups of digits with at most one blank or dash between them: the widest stretch to look into.
-_DIGITS = re.compile(r"[0-9]+(?:[ -][0-9]+)*")
-_ISSUERS = re.compile(r"4|5[1-5]|2(?:2[2-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|09|[689])|35|6")
+# A digit, blank or dash as JSON, URLs and XML may write it.
+_ESCAPED = re.compile(
+    r"\\u00(3\d|2[0d])|%(3\d|2[0d])|&#x0*(3\d|2[0d]);|&#0*(4[89]|5[0-7]|32|45);", re.IGNORECASE | re.ASCII
+)
+_DECIMAL_ESCAPE = 4  # its group above
+_ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
 _SHORTEST, _LONGEST = 13, 19
 _CARD_FIELD_LEAST = 12  # a field that is named for cards is cut from here on, whatever it looks like
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # Luhn's: a digit times two, and the sum of its digits
+
+_STEPS, _STEP_LENGTH = 8, 100  # how much of a path tells what stands there, however a body is built
 
 
 def cut_text(text: str) -> str:
-    """Return a text with every stretch that looks like a card number cut."""
-    return _DIGITS.sub(lambda found: _cut_groups(found[0]), text)
+    """Return a text with every stretch that looks like a card number cut, escapes or not."""
+    cut = _DIGITS.sub(_cut_stretch, text)
+    plain = _ESCAPED.sub(_unescape, cut)
+    if plain == cut:
+        return cut
+    plainly_cut = _DIGITS.sub(_cut_stretch, plain)
+    return cut if plainly_cut == plain else plainly_cut
 
 
 def cut_body(body: bytes, provider: Provider) -> bytes:
@@ -47,131 +71,210 @@ def cut_body(body: bytes, provider: Provider) -> bytes:
 
     Cut on the parsed tree where the body parses, so that it still does; else on the bytes.
     """
+    cutter = _Cutter(provider)
     try:
-        tree = trees.parse(body, provider.formats)
+        form = trees.format_of(body, provider.formats)
+        if form == "xml":
+            return _cut_xml(body, cutter)
+        cut = cutter.cut(trees.parse(body, provider.formats))
     except BadBody:
-        return cut_text(body.decode("latin-1")).encode("latin-1")
-    cut = _Cutter(provider).cut(tree, "", "")
-    if cut == tree and not trees.names_twice(tree):
+        return _cut_bytes(body)
+    if not cutter.found:
         return body
-    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start == b"<":
-        return _cut_xml(body, tree, cut)
-    if start not in b"{[":
-        return urlencode(cut).encode()
-    return trees.render(cut)
+    return trees.render(cut) if form == "json" else urlencode(cut).encode()
 
 
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
     """Return headers (lower case) without secrets and card numbers."""
     hidden = SECRET_HEADERS | provider.proof.secret_headers
+    telling = [one for one in secrets if len(one) >= SHORTEST_SECRET]
     kept = {}
     for name, value in headers.items():
-        secret = name in hidden or any(value and value in one for one in secrets if len(value) > 3)
-        kept[name] = CUT if secret else cut_text(value)
+        secret = name in hidden or any(one in value or (value and value in one) for one in telling)
+        kept[cut_text(name)] = CUT if secret else cut_text(value)
     return kept
 
 
 def masked(digits: str) -> str:
     """Write a card number the one way: first six, stars, last four."""
-    return digits[:6] + "*" * (len(digits) - 10) + digits[-4:]
+    return digits[:6] + "*" * min(max(len(digits) - 10, 3), 9) + digits[-4:]
 
 
 class _Cutter:
     """Walks a tree along its paths; list positions are no part of a path."""
 
     def __init__(self, provider: Provider) -> None:
-        self.cards = provider.cards
-        self.spared = provider.identifiers
-        self.embedded = provider.embedded
+        self.provider = provider
+        self.cards = _without_positions(provider.cards)
+        self.spared = _without_positions(provider.identifiers)
+        self.depth = max((path.count(".") + 1 for path in self.cards | self.spared), default=1)
+        self.found = False
 
-    def cut(self, tree: Tree, path: str, name: str) -> Tree:
+    def cut(self, tree: Tree, path: tuple[str, ...] = ()) -> Tree:
+        """Return the tree with its card numbers cut; `found` says whether there were any."""
         if isinstance(tree, dict):
-            return {k: self.cut(v, f"{path}.{k}" if path else k, k) for k, v in tree.items()}
+            for pair in trees.lost(tree):
+                self.cut(pair, path)
+            return {self.text(key): self.cut(value, below(path, key)) for key, value in tree.items()}
         if isinstance(tree, list):
-            return [self.cut(child, path, name) for child in tree]
-        return self._leaf(tree, path, name) if isinstance(tree, str) else tree
+            return [self.cut(child, path) for child in tree]
+        return self.leaf(tree, path) if isinstance(tree, str) else tree
 
-    def _leaf(self, value: str, path: str, name: str) -> Tree:
-        if _CODE_NAMES.fullmatch(name):
-            return CUT
-        if _ends_in(path, self.cards) or _CARD_NAMES.fullmatch(name):
-            return _cut_card_field(value)
-        if name in self.embedded:
+    def leaf(self, value: str, path: tuple[str, ...]) -> str:
+        """Cut one value, by its place and by its looks."""
+        ends = {".".join(path[-length:]) for length in range(1, self.depth + 1)}
+        parent, name = ("", *map(_squeezed, path))[-2:] if path else ("", "")
+        if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
+            return self._changed(value, CUT)
+        if not ends.isdisjoint(self.cards) or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
+            return self._changed(value, _cut_card_field(value))
+        if value.lstrip()[:1] in ("{", "["):
             return self._embedded(value)
-        if _ends_in(path, self.spared):
+        if not ends.isdisjoint(self.spared):
             return value
-        cut = cut_text(value)
-        return value if cut == value else cut
+        return self._changed(value, cut_text(_written_out(value)), _written_out(value))
+
+    def text(self, value: str) -> str:
+        """Cut what has no place of its own, by its looks."""
+        return self._changed(value, cut_text(value))
 
     def _embedded(self, value: str) -> str:
+        """Cut a text that is JSON itself."""
+        inner = _Cutter(self.provider)
         try:
-            tree = trees.parse(value.encode("utf-8", "surrogatepass"), ("json",))
+            cut = inner.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)))
         except BadBody:
-            return cut_text(value)
-        cut = self.cut(tree, "", "")
-        return value if cut == tree else trees.render(cut).decode("utf-8", "surrogatepass")
+            return self.text(value)
+        return self._changed(value, trees.render(cut).decode()) if inner.found else value
+
+    def _changed(self, value: str, cut: str, written: str | None = None) -> str:
+        if cut == (value if written is None else written):
+            return value
+        self.found = True
+        return cut
 
 
-def _ends_in(path: str, declared: frozenset[str]) -> bool:
-    """Whether a path, or its part below a batch's envelope, is among the declared ones."""
-    if path in declared:
-        return True
-    while "." in path:
-        path = path.partition(".")[2]
-        if path in declared:
-            return True
-    return False
+def below(path: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the path of what stands at a name below a path."""
+    return (*path, name[:_STEP_LENGTH])[-_STEPS:]
+
+
+def _without_positions(paths: frozenset[str]) -> frozenset[str]:
+    return frozenset(".".join(step for step in path.split(".") if not step.isdecimal()) for path in paths)
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _written_out(value: str) -> str:
+    """Write a JSON number such as 4.1e15 with all its digits."""
+    if isinstance(value, Number) and "e" in value.lower():
+        number = Decimal(value)
+        if abs(number.adjusted()) <= _LONGEST:
+            return f"{number:f}"
+    return value
 
 
 def _cut_card_field(value: str) -> str:
-    digits = re.sub(r"[^0-9]", "", value)
+    digits = re.sub(r"\D", "", _written_out(value))
     if len(digits) < _CARD_FIELD_LEAST:
         return value  # masked already, or not a card
     return masked(digits)
 
 
-def _cut_groups(text: str) -> str:
-    """Cut the first stretch of whole groups that is a card number, and look on behind it."""
-    groups = list(re.finditer(r"[0-9]+", text))
-    for first in range(len(groups)):
-        digits = ""
-        for last in range(first, len(groups)):
-            digits += groups[last][0]
-            if len(digits) > _LONGEST:
+def _cut_xml(body: bytes, cutter: _Cutter) -> bytes:
+    """Cut an XML document; one that hides something where no value stands is written anew as well."""
+    root = trees.xml(body)
+    _cut_element(root, cutter, ())
+    text = body.decode("latin-1").replace("\0", "")
+    if not cutter.found and cut_text(text) == text:
+        return body
+    return typing.cast("bytes", tostring(root, encoding="utf-8"))
+
+
+def _cut_element(element: Element, cutter: _Cutter, path: tuple[str, ...]) -> None:
+    for name, value in list(element.attrib.items()):
+        del element.attrib[name]
+        attribute = below(path, f"@{trees.local(name)}")
+        element.attrib[_cut_name(name, cutter)] = cutter.leaf(value, attribute)
+    element.tag = _cut_name(element.tag, cutter)
+    if element.text and element.text.strip():
+        element.text = cutter.leaf(element.text, path)
+    for child in element:
+        _cut_element(child, cutter, below(path, trees.local(child.tag)))
+        if child.tail:
+            child.tail = cutter.text(child.tail)
+
+
+def _cut_name(name: str, cutter: _Cutter) -> str:
+    return cutter.text(name).replace("*", "x")  # a star is no part of a name
+
+
+def _cut_bytes(body: bytes) -> bytes:
+    """Cut what does not parse; NULs, as UTF-16 has them between digits, go where they hide something."""
+    text = body.decode("utf-8", "surrogateescape").replace("\0", "")
+    cut = cut_text(text)
+    return body if cut == text else cut.encode("utf-8", "surrogateescape")
+
+
+def _unescape(found: re.Match[str]) -> str:
+    code = found[found.lastindex or 0]
+    return chr(int(code, 10 if found.lastindex == _DECIMAL_ESCAPE else 16))
+
+
+def _cut_stretch(found: re.Match[str]) -> str:
+    """Cut the card numbers in a stretch of groups of digits; those that overlap are cut as one."""
+    text = found[0]
+    if found["uuid"] or len(text) < _SHORTEST:
+        return text
+    groups = [group.span() for group in re.finditer(r"\d+", text)]
+    digits = "".join(str(int(one)) for one in re.sub(r"\D", "", text))
+    starts = list(accumulate((end - start for start, end in groups), initial=0))
+    pieces, done = [], 0
+    for first, last in _together(_cards(digits, starts)):
+        pieces += [text[done : groups[first][0]], masked(digits[starts[first] : starts[last + 1]])]
+        done = groups[last][1]
+    return "".join(pieces) + text[done:]
+
+
+def _cards(digits: str, starts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield each first and last group that together are a card number; `starts` ends with the end."""
+    sums: tuple[list[int], list[int]] | None = None
+    for first, start in enumerate(starts[:-1]):
+        if not _ISSUERS.match(digits, start):
+            continue
+        for last in range(first, min(first + _LONGEST, len(starts) - 1)):
+            end = starts[last + 1]
+            if end - start > _LONGEST:
                 break
-            if len(digits) >= _SHORTEST and _is_card(digits):
-                start, end = groups[first].start(), groups[last].end()
-                return text[:start] + masked(digits) + _cut_groups(text[end:])
-    return text
+            if end - start >= _SHORTEST:
+                sums = sums or _luhn_sums(digits)
+                of_last = sums[end % 2]
+                if (of_last[end] - of_last[start]) % 10 == 0:
+                    yield first, last
 
 
-def _is_card(digits: str) -> bool:
-    return _ISSUERS.match(digits) is not None and _luhn(digits)
+def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
+    """Return the check sums of every beginning, for numbers that end at an even and an odd position.
+
+    With them the check digit of any stretch costs one subtraction, however many overlap.
+    """
+    values = [int(one) for one in digits]
+    even = (_DOUBLED[v] if position % 2 == 0 else v for position, v in enumerate(values))
+    odd = (v if position % 2 == 0 else _DOUBLED[v] for position, v in enumerate(values))
+    return list(accumulate(even, initial=0)), list(accumulate(odd, initial=0))
 
 
-def _luhn(digits: str) -> bool:
-    odd = sum(int(d) for d in digits[-1::-2])
-    even = sum(sum(divmod(2 * int(d), 10)) for d in digits[-2::-2])
-    return (odd + even) % 10 == 0
-
-
-def _cut_xml(body: bytes, tree: Tree, cut: Tree) -> bytes:
-    """Replace in the text of an XML document each value that was cut in its tree."""
-    pairs: dict[str, str] = {}
-
-    def compare(before: Tree, after: Tree) -> None:
-        if isinstance(before, dict):
-            for name in before:
-                compare(before[name], after[name])
-        elif isinstance(before, list):
-            for old, new in zip(before, after, strict=True):
-                compare(old, new)
-        elif before != after:
-            pairs[before] = after
-
-    compare(tree, cut)
-    text = body.decode("latin-1")
-    for before, after in sorted(pairs.items(), key=lambda pair: -len(pair[0])):
-        text = text.replace(before.encode().decode("latin-1"), after.encode().decode("latin-1"))
-    return text.encode("latin-1")
+def _together(spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join spans that overlap; they come in the order of their beginnings."""
+    current: tuple[int, int] | None = None
+    for first, last in spans:
+        if current and first <= current[1]:
+            current = current[0], max(current[1], last)
+        else:
+            if current:
+                yield current
+            current = first, last
+    if current:
+        yield current

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from bridge import fields
-from bridge.provider import HEADER
+from bridge.provider import ANY, HEADER
 from bridge.tree import Tree
 
 if typing.TYPE_CHECKING:
@@ -79,7 +79,7 @@ def make_sale(chance: Random, now: datetime) -> Sale:
 
 def events(provider: Provider) -> list[str]:
     """Return the event types of which a sample can be made."""
-    return [name for name in provider.events if name != "*"]
+    return [name for name in provider.events if name != ANY] or list(provider.events)
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:

@@ -6,34 +6,45 @@ variables and never holds a secret.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bridge import dispute, proof, providers
-from bridge.alert import Alert, Effect
+from bridge import address, configured, dispute, providers, toml
+from bridge.alert import Alert
 from bridge.errors import SettingsError
-from bridge.provider import Acknowledgement, Provider
+from bridge.provider import Provider
 
-Table = Mapping[str, typing.Any]
+if typing.TYPE_CHECKING:
+    from bridge.toml import Section
 
 API_VERSIONS = ("2023-02-10", "2024-04-01")
+LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
 STORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-PROVIDER_NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
-TOKEN = re.compile(r"[\x21-\x7e]+")
+VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*")
+HEADER_WORD = re.compile(r"[\x21-\x7e]+")
+NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 PACE_MARGIN = 1.04
 """A gap of 0.26 s between calls was measured to hold four in any second; 0.25 s was not."""
 SHUTDOWN_SECONDS = 30.0
 """What a platform leaves a process between SIGTERM and SIGKILL."""
 ROUTE_KEYS = ("mid", "member_id", "merchant_id", "descriptor")
+METADATA_KEYS = (
+    "bridge_provider",
+    "bridge_network",
+    "bridge_reason_code",
+    "bridge_amount",
+    "bridge_order",
+    "bridge_descriptor",
+    "bridge_auth_code",
+    "bridge_card",
+)
+"""What `dispute.decoration` can say."""
+SHORTEST_RETENTION = timedelta(days=8)
+"""A delivery that failed stays replayable for a week."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +73,25 @@ class Route:
             return False
         facts = {name: getattr(alert, name) or "" for name in self.wanted}
         return all(
-            fnmatchcase(facts[name].lower(), value.lower()) if name == "descriptor" else facts[name] == value
+            _like(value, facts[name]) if name == "descriptor" else facts[name] == value
             for name, value in self.wanted.items()
         )
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Where the operator is told what needs a person; times are seconds."""
+
+    url: str = field(repr=False)
+    form: str = "slack"  # or json
+    queue_old: float = 600.0
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set; times are seconds."""
 
-    database_url: str = "sqlite:///bridge.db"
+    database_url: str = field(default="sqlite:///bridge.db", repr=False)
     stores: Mapping[str, Store] = field(default_factory=dict)
     default_store: str | None = None
     routes: tuple[Route, ...] = ()
@@ -86,9 +106,11 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)
     public_url: str | None = None
     port: int = 8000
-    log_level: str = "INFO"
+    log_level: str = LOG_LEVELS[0]
     on_loopback: bool = False  # the server itself is bound to loopback
     proxy_hops: int = 0  # proxies in front that are trusted to name the client
+    notify: Notify | None = None
+    keep_bodies: float | None = None  # None keeps them for ever
 
     @property
     def gap(self) -> float:
@@ -121,355 +143,277 @@ class Settings:
 
 
 def load(environ: Mapping[str, str], root: Path) -> Settings:
-    """Read the settings; raises SettingsError with every problem."""
-    return _Reader(environ, root).settings()
+    """Read the settings; raises SettingsError with every problem.
+
+    A variable that is empty counts as unset. BRIDGE_CONFIG is relative to `root`.
+    """
+    problems: list[str] = []
+    env = _Environment(environ, problems)
+    file = _file(env, root)
+    file.only("metadata", "stores", "routes", "providers", "notify", "retention")
+    stores, default = _stores(env, file)
+    known = configured.configure(file.section("providers"), providers.built_in())
+    settings = Settings(
+        database_url=_database_url(env),
+        stores=stores,
+        default_store=default,
+        routes=_routes(file, stores, {*known, *file.section("providers")}),
+        providers=known,
+        secrets={name: _secrets(env, provider) for name, provider in known.items()},
+        api_version=env.one_of("NEXT_API_VERSION", API_VERSIONS),
+        rate=env.number("NEXT_RATE", 4.0, least=0.0, most=100.0),
+        timeout=env.number("NEXT_TIMEOUT", 20.0, least=0.1, most=300.0),
+        settle_seconds=env.number("NEXT_SETTLE_SECONDS", 60.0, least=0.0, most=3600.0),
+        password=env.secret("BRIDGE_PASSWORD"),
+        api_token=env.header_word("BRIDGE_API_TOKEN", "a bearer token"),
+        secret_key=env.secret("SECRET_KEY"),
+        public_url=_public_url(env),
+        port=env.integer("PORT", 8000, least=1, most=65535),
+        log_level=env.one_of("LOG_LEVEL", LOG_LEVELS, upper=True),
+        on_loopback=address.is_loopback(env.text("BRIDGE_BIND").rpartition(":")[0]),
+        proxy_hops=1 if env.text("DYNO") or env.text("RENDER") else 0,
+        notify=_notify(env, file),
+        keep_bodies=_retention(file),
+    )
+    env.integer("WEB_CONCURRENCY", 1, least=1, most=64)  # gunicorn's, whose own complaint is a traceback
+    if problems:
+        raise SettingsError(problems)
+    return settings
 
 
-class _Reader:
-    """Reads one thing after the other and collects what is wrong."""
+class _Environment:
+    """The variables, and what is wrong with them; a secret's value is never said."""
 
-    def __init__(self, environ: Mapping[str, str], root: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], problems: list[str]) -> None:
         self.environ = environ
-        self.root = root
-        self.problems: list[str] = []
-        self.file = self.variable("BRIDGE_CONFIG", "config/bridge.toml")
+        self.problems = problems
 
-    def settings(self) -> Settings:
-        config = self.config()
-        self.known(config, "", ("stores", "routes", "providers", "metadata"))
-        metadata = self.metadata(config, "metadata", dispute.METADATA)
-        stores = self.stores(self.table(config, "stores"), metadata)
-        default = self.default_store(stores, metadata)
-        tables = self.table(config, "providers")
-        known = self.providers(tables)
-        settings = Settings(
-            database_url=self.database_url(),
-            stores=stores,
-            default_store=default,
-            routes=self.routes(config.get("routes", []), stores, known),
-            providers=known,
-            secrets={name: self.secrets(name, one) for name, one in known.items()},
-            api_version=self.one_of("NEXT_API_VERSION", API_VERSIONS),
-            rate=self.number("NEXT_RATE", 4.0, least=0.0, most=100.0),
-            timeout=self.number("NEXT_TIMEOUT", 20.0, least=0.1, most=300.0),
-            settle_seconds=self.number("NEXT_SETTLE_SECONDS", 60.0, least=0.0, most=3600.0),
-            password=self.environ.get("BRIDGE_PASSWORD") or None,
-            api_token=self.environ.get("BRIDGE_API_TOKEN") or None,
-            secret_key=self.environ.get("SECRET_KEY") or None,
-            public_url=self.public_url(),
-            port=int(self.number("PORT", 8000, least=1, most=65535)),
-            log_level=self.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
-            on_loopback=self.variable("BRIDGE_BIND", "").startswith(("127.", "localhost", "[::1]")),
-            proxy_hops=1 if self.environ.get("DYNO") or self.environ.get("RENDER") else 0,
-        )
-        self.no_lost_disk(settings)
-        if self.problems:
-            raise SettingsError(self.problems)
-        return settings
+    def wrong(self, name: str, said: str) -> None:
+        self.problems.append(f"{name}: {said}")
 
-    # the environment
-
-    def variable(self, name: str, default: str) -> str:
+    def text(self, name: str, default: str = "") -> str:
         return self.environ.get(name, "").strip() or default
 
-    def one_of(self, name: str, words: tuple[str, ...]) -> str:
-        value = self.variable(name, words[0])
-        value = value.upper() if name == "LOG_LEVEL" else value
+    def secret(self, name: str) -> str | None:
+        value = self.environ.get(name, "")
+        return value if value.strip() else None
+
+    def header_word(self, name: str, what: str) -> str | None:
+        """Return a secret that a header can carry."""
+        value = self.text(name)
+        if value and not HEADER_WORD.fullmatch(value):
+            self.wrong(name, f"expected {what}: one word of plain characters")
+        return value or None
+
+    def one_of(self, name: str, words: tuple[str, ...], *, upper: bool = False) -> str:
+        value = self.text(name, words[0])
+        value = value.upper() if upper else value
         if value not in words:
-            self.problems.append(f"{name} must be one of {', '.join(words)}, not {value!r}")
+            self.wrong(name, f"expected one of {', '.join(words)}, not {value[:40]!r}")
         return value
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
-        text = self.variable(name, str(default))
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        text = self.text(name)
+        if not text:
+            return default
+        value = float(text) if NUMBER.fullmatch(text) else -1.0
         if not least <= value <= most:
-            self.problems.append(f"{name} must be a number from {least:g} to {most:g}, not {text!r}")
+            self.wrong(name, f"expected a number from {least:g} to {most:g}, not {text[:40]!r}")
             return default
         return value
 
-    def database_url(self) -> str:
-        url = self.variable("DATABASE_URL", "sqlite:///bridge.db")
-        scheme, separator, rest = url.partition("://")
-        if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator:
-            return f"postgresql+psycopg://{rest}"
-        if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
-            return url
-        self.problems.append("DATABASE_URL must be sqlite:///FILE or postgres://..., not " + scheme[:20])
-        return url
-
-    def public_url(self) -> str | None:
-        url = self.variable("BRIDGE_PUBLIC_URL", "")
-        if url and urlsplit(url).scheme not in ("http", "https"):
-            self.problems.append("BRIDGE_PUBLIC_URL must be a URL such as https://alerts.example.com")
-        return url or None
-
-    def no_lost_disk(self, settings: Settings) -> None:
-        """Refuse SQLite where the file goes with the machine: acknowledged alerts would be lost."""
-        if not settings.sqlite or self.environ.get("ALLOW_EPHEMERAL_SQLITE") == "1":
-            return
-        path = Path(settings.database_url.removeprefix("sqlite:///"))
-        lost = bool(self.environ.get("DYNO")) or (
-            bool(self.environ.get("RENDER")) and not _on_a_mounted_disk(path)
-        )
-        if lost:
-            self.problems.append(
-                "DATABASE_URL: this platform throws the disk away at every restart, and acknowledged "
-                "alerts with it; add Postgres (or set ALLOW_EPHEMERAL_SQLITE=1 for a trial)"
-            )
-
-    def secrets(self, name: str, provider: Provider) -> tuple[str, ...]:
-        """Return a provider's current secret and, during a rotation, the previous one."""
-        found = []
-        for variable in (f"{name.upper()}_SECRET", f"{name.upper()}_SECRET_PREVIOUS"):
-            if secret := self.environ.get(variable, "").strip():
-                found.append(secret)
-                if problem := provider.proof.problem(secret):
-                    self.problems.append(f"{variable} {problem} ({provider.proof.kind})")
-        return tuple(found)
-
-    # bridge.toml
-
-    def config(self) -> Table:
-        path = self.root / self.file
-        if not path.exists():
-            if "BRIDGE_CONFIG" in self.environ:
-                self.problems.append(f"BRIDGE_CONFIG: there is no file {self.file}")
-            return {}
-        try:
-            return tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            self.problems.append(f"{self.file}: not TOML: {error}")
-            return {}
-
-    def wrong(self, key: str, expected: str) -> None:
-        self.problems.append(f"{self.file}: {key}: {expected}")
-
-    def table(self, parent: Table, name: str, key: str = "") -> Table:
-        value = parent.get(name, {})
-        if not isinstance(value, Mapping):
-            self.wrong(key or name, "expected a table")
-            return {}
-        return value
-
-    def known(self, table: Table, key: str, names: tuple[str, ...]) -> None:
-        for name in sorted(set(table) - set(names)):
-            where = f"{key}.{name}" if key else name
-            self.wrong(where, f"unknown; expected one of {', '.join(names)}")
-
-    def text(self, table: Table, name: str, key: str, default: str = "") -> str:
-        value = table.get(name, default)
-        if not isinstance(value, str):
-            self.wrong(f"{key}.{name}", "expected text")
+    def integer(self, name: str, default: int, *, least: int, most: int) -> int:
+        text = self.text(name, str(default))
+        value = int(text) if NUMBER.fullmatch(text) and text.isdecimal() else -1
+        if not least <= value <= most:
+            self.wrong(name, f"expected a whole number from {least} to {most}, not {text[:40]!r}")
             return default
         return value
 
-    def truth(self, table: Table, name: str, key: str) -> bool:
-        value = table.get(name, False)
-        if not isinstance(value, bool):
-            self.wrong(f"{key}.{name}", "expected true or false")
-        return value is True
 
-    def metadata(self, table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = table.get("metadata", list(default))
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self.wrong(key, "expected a list of metadata keys")
-            return default
-        return tuple(value)
-
-    def stores(self, tables: Table, metadata: tuple[str, ...]) -> dict[str, Store]:
-        found = {}
-        for name in tables:
-            key, table = f"stores.{name}", self.table(tables, name, f"stores.{name}")
-            self.known(table, key, ("token_env", "base_url", "observe", "look_first", "metadata"))
-            if not STORE_NAME.fullmatch(name):
-                self.wrong(key, "a store's name is its subdomain: letters, digits and dashes")
-            variable = self.text(table, "token_env", key)
-            if not variable:
-                self.wrong(f"{key}.token_env", "expected the name of the variable with the access token")
-            found[name] = Store(
-                name=name,
-                base_url=self.base_url(
-                    self.text(table, "base_url", key, _store_url(name)), f"{self.file}: {key}.base_url"
-                ),
-                token=self.token(variable) if variable else "",
-                observe=self.truth(table, "observe", key),
-                look_first=self.truth(table, "look_first", key),
-                metadata=self.metadata(table, f"{key}.metadata", metadata),
-            )
-        return found
-
-    def default_store(self, stores: dict[str, Store], metadata: tuple[str, ...]) -> str | None:
-        """Add the store of NEXT_STORE and return its name; it may have a table, for its policies."""
-        given = self.variable("NEXT_STORE", "").lower()
-        if not given:
-            if self.environ.get("NEXT_ACCESS_TOKEN"):
-                self.problems.append("NEXT_STORE: missing, though NEXT_ACCESS_TOKEN is set")
-            return None
-        name = given.removesuffix(".29next.store")
-        if not STORE_NAME.fullmatch(name):
-            self.problems.append(f"NEXT_STORE must be like example or example.29next.store, not {given!r}")
-            return None
-        if name not in stores:
-            url = self.base_url(self.variable("NEXT_BASE_URL", _store_url(name)), "NEXT_BASE_URL")
-            stores[name] = Store(name, url, self.token("NEXT_ACCESS_TOKEN"), metadata=metadata)
-        return name
-
-    def token(self, variable: str) -> str:
-        token = self.variable(variable, "")
-        if not token:
-            self.problems.append(f"{variable}: missing; expected the store's access token")
-        elif not TOKEN.fullmatch(token):
-            self.problems.append(f"{variable}: an access token is one word of plain characters")
-        return token
-
-    def base_url(self, url: str, where: str) -> str:
-        """Check the address of a store's Admin API: never plain HTTP beyond this machine."""
-        if problem := bad_base_url(url):
-            self.problems.append(f"{where}: {problem}")
-        return url
-
-    def routes(
-        self, rows: object, stores: Mapping[str, Store], known: Mapping[str, Provider]
-    ) -> tuple[Route, ...]:
-        if not isinstance(rows, list):
-            self.wrong("routes", "expected [[routes]] tables")
-            return ()
-        found = []
-        for number, row in enumerate(rows, 1):
-            key = f"routes[{number}]"
-            if not isinstance(row, Mapping):
-                self.wrong(key, "expected a table")
-                continue
-            self.known(row, key, ("provider", "store", *ROUTE_KEYS))
-            store, provider = self.text(row, "store", key), self.text(row, "provider", key)
-            if store not in stores:
-                self.wrong(f"{key}.store", f"expected the name of a store, not {store!r}")
-            if provider and provider not in known:
-                self.wrong(f"{key}.provider", f"expected the name of a provider, not {provider!r}")
-            wanted = {name: self.text(row, name, key) for name in ROUTE_KEYS if name in row}
-            found.append(Route(store, provider or None, wanted))
-        return tuple(found)
-
-    def providers(self, tables: Table) -> dict[str, Provider]:
-        found = providers.built_in()
-        for name in tables:
-            table = self.table(tables, name, f"providers.{name}")
-            if name in found:
-                found[name] = self.configured(found[name], table, f"providers.{name}")
-            else:
-                self.wrong(f"providers.{name}", f"expected one of {', '.join(found)}")
-        return found
-
-    def configured(self, provider: Provider, table: Table, key: str) -> Provider:
-        """Lay a built-in provider's settings over its table."""
-        names = ("proof", "deadline", "deadlines", "acknowledgement", "zone", "amount_unit", "inform")
-        self.known(table, key, names)
-        changes: dict[str, typing.Any] = {}
-        if "proof" in table:
-            changes["proof"] = self.proof(self.table(table, "proof", f"{key}.proof"), f"{key}.proof")
-        if "deadline" in table:
-            changes["deadline"] = self.duration(table["deadline"], f"{key}.deadline")
-            changes["deadlines"] = {}
-        if "deadlines" in table:
-            own = self.table(table, "deadlines", f"{key}.deadlines")
-            changes["deadlines"] = {
-                word.lower(): self.duration(value, f"{key}.deadlines.{word}") for word, value in own.items()
-            }
-        if "acknowledgement" in table:
-            own = self.table(table, "acknowledgement", f"{key}.acknowledgement")
-            changes["acknowledgements"] = (self.acknowledgement(own, f"{key}.acknowledgement"),)
-        if "inform" in table:
-            policy = self.table(table, "inform", f"{key}.inform")
-            changes["policy"] = {
-                word.lower(): self.policy(value, f"{key}.inform.{word}") for word, value in policy.items()
-            }
-        changed = replace(provider, **{name: value for name, value in changes.items() if value is not None})
-        zone = self.zone(table["zone"], f"{key}.zone") if "zone" in table else None
-        unit = self.unit(table["amount_unit"], f"{key}.amount_unit") if "amount_unit" in table else None
-        return changed.configured(zone=zone, unit=unit) if zone or unit else changed
-
-    def proof(self, table: Table, key: str) -> proof.Proof | None:
-        try:
-            return proof.build(table)
-        except ValueError as error:
-            self.wrong(key, str(error))
-            return None
-
-    def duration(self, value: object, key: str) -> timedelta:
-        found = re.fullmatch(r"([0-9]{1,4})([mhd])", value) if isinstance(value, str) else None
-        if not found or not int(found[1]):
-            self.wrong(key, f'expected a time such as "20h", "90m" or "3d", not {value!r}')
-            return timedelta(hours=24)
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-        return timedelta(**{unit: int(found[1])})
-
-    def acknowledgement(self, table: Table, key: str) -> Acknowledgement:
-        self.known(table, key, ("body", "content_type", "status"))
-        status = table.get("status", 200)
-        if not isinstance(status, int) or not 200 <= status <= 299:
-            self.wrong(f"{key}.status", "expected a number from 200 to 299")
-            status = 200
-        return Acknowledgement(
-            self.text(table, "body", key),
-            self.text(table, "content_type", key, "application/json"),
-            status,
-        )
-
-    def policy(self, value: object, key: str) -> Effect:
-        words = {effect.value: effect for effect in (Effect.OPEN, Effect.INFORM, Effect.IGNORE)}
-        if value not in words:
-            self.wrong(key, f"expected one of {', '.join(words)}")
-            return Effect.INFORM
-        return words[str(value)]
-
-    def zone(self, value: object, key: str) -> ZoneInfo | None:
-        try:
-            return ZoneInfo(str(value))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            self.wrong(key, f'expected a zone such as "US/Eastern", not {value!r}')
-            return None
-
-    def unit(self, value: object, key: str) -> str | None:
-        if value not in ("decimal", "minor"):
-            self.wrong(key, 'expected "decimal" or "minor"')
-            return None
-        return str(value)
+# the environment's own
 
 
-def bad_base_url(url: str) -> str | None:
-    """Say what is wrong with the base URL of an Admin API: plain HTTP and odd hosts are refused."""
+def _database_url(env: _Environment) -> str:
+    given = env.text("DATABASE_URL", "sqlite:///bridge.db")
+    tls = bool(env.text("DYNO")) and not env.text("PGSSLMODE")
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return "not a URL"
-    if not parts.path.endswith("/api/admin/") or parts.query or parts.fragment or parts.username:
-        return "must end in /api/admin/, without user, query or fragment"
-    if parts.scheme == "https" and re.fullmatch(r"[a-z0-9.-]+\.[a-z]{2,}", host):
-        return None
-    if parts.scheme in ("http", "https") and _loopback(host):
-        return None
-    return "must be https:// and a host's name (http:// only to this machine)"
+        url = address.database_url(given, require_tls=tls)
+    except ValueError as error:
+        env.wrong("DATABASE_URL", str(error))
+        return given
+    if url.startswith("sqlite") and _loses_its_disk(env, address.sqlite_file(url)):
+        env.wrong(
+            "DATABASE_URL",
+            "this platform throws the disk away at every restart, and acknowledged alerts with it; "
+            "add Postgres (or set ALLOW_EPHEMERAL_SQLITE=1 for a trial)",
+        )
+    return url
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
+def _loses_its_disk(env: _Environment, file: Path) -> bool:
+    allowed = env.text("ALLOW_EPHEMERAL_SQLITE")
+    if allowed not in ("", "0", "1"):
+        env.wrong("ALLOW_EPHEMERAL_SQLITE", "expected 1, or nothing")
+    if allowed == "1":
         return False
+    return bool(env.text("DYNO")) or (bool(env.text("RENDER")) and not _on_a_mounted_disk(file))
+
+
+def _on_a_mounted_disk(file: Path) -> bool:
+    folders = file.resolve().parents
+    return any(folder.is_mount() for folder in folders if folder != folder.parent)
+
+
+def _public_url(env: _Environment) -> str | None:
+    url = env.text("BRIDGE_PUBLIC_URL")
+    if url and not address.is_public(url):
+        env.wrong("BRIDGE_PUBLIC_URL", "expected a URL such as https://alerts.example.com")
+    return url or None
+
+
+def _secrets(env: _Environment, provider: Provider) -> tuple[str, ...]:
+    """Return a provider's current secret and, during a rotation, the previous one."""
+    current, previous = provider.secret_variable, f"{provider.secret_variable}_PREVIOUS"
+    found = {name: env.text(name) for name in (current, previous) if env.text(name)}
+    for name, secret in found.items():
+        if problem := provider.proof.problem(secret):
+            env.wrong(name, f"{problem} (proof: {provider.proof.kind})")
+    if previous in found and current not in found:
+        env.wrong(current, f"missing, though {previous} is set")
+    return tuple(found.values())
+
+
+# bridge.toml
+
+
+def _file(env: _Environment, root: Path) -> Section:
+    file = env.text("BRIDGE_CONFIG", "config/bridge.toml")
+    content = b""
+    try:
+        content = (root / file).read_bytes()
+    except FileNotFoundError:
+        if env.text("BRIDGE_CONFIG"):
+            env.wrong("BRIDGE_CONFIG", f"there is no file {file}")
+    except (OSError, ValueError) as error:
+        env.wrong("BRIDGE_CONFIG", f"{file} cannot be read ({type(error).__name__})")
+    return toml.parse(content, file, env.problems)
+
+
+def _stores(env: _Environment, file: Section) -> tuple[dict[str, Store], str | None]:
+    """Read every store, and the name of the one that takes whatever no route claims."""
+    common = _metadata(file, dispute.METADATA)
+    default = _default_name(env)
+    found = {
+        name: _store(env, name, table, default, common) for name, table in file.section("stores").sections()
+    }
+    if default and default not in found:
+        url, token = _default_url(env) or _store_url(default), _token(env, "NEXT_ACCESS_TOKEN")
+        found[default] = Store(default, url, token, metadata=common)
+    return found, default
+
+
+def _default_name(env: _Environment) -> str | None:
+    given = env.text("NEXT_STORE").lower()
+    if not given:
+        for name in ("NEXT_ACCESS_TOKEN", "NEXT_BASE_URL"):
+            if env.text(name):
+                env.wrong("NEXT_STORE", f"missing, though {name} is set")
+        return None
+    name = given.removesuffix(".29next.store")
+    if not STORE_NAME.fullmatch(name):
+        env.wrong("NEXT_STORE", "expected a name such as example or example.29next.store")
+        return None
+    return name
+
+
+def _default_url(env: _Environment) -> str | None:
+    url = env.text("NEXT_BASE_URL")
+    if url and (problem := address.bad_base_url(url)):
+        env.wrong("NEXT_BASE_URL", problem)
+    return url or None
+
+
+def _store(
+    env: _Environment, name: str, table: Section, default: str | None, metadata: tuple[str, ...]
+) -> Store:
+    table.only("token_env", "base_url", "observe", "look_first", "metadata")
+    if not STORE_NAME.fullmatch(name):
+        table.wrong("", "a store's name is its subdomain: small letters, digits and dashes")
+    is_default = name == default
+    spared = is_default and bool(env.text("NEXT_ACCESS_TOKEN"))
+    variable = _variable(table, "token_env", required=not spared)
+    if variable is None and spared:
+        variable = "NEXT_ACCESS_TOKEN"
+    url = table.text("base_url", "a URL that ends in /api/admin/")
+    if url and (problem := address.bad_base_url(url)):
+        table.wrong("base_url", problem)
+    return Store(
+        name=name,
+        base_url=(_default_url(env) if is_default else None) or url or _store_url(name),
+        token=_token(env, variable) if variable else "",
+        observe=table.truth("observe"),
+        look_first=table.truth("look_first"),
+        metadata=_metadata(table, metadata),
+    )
+
+
+def _variable(table: Section, name: str, *, required: bool) -> str | None:
+    """Return a variable's name; a secret in its place is refused, and not shown."""
+    expected = "the name of an environment variable, such as ALPHA_TOKEN, never the secret itself"
+    return table.text(name, expected, fits=VARIABLE.fullmatch, required=required)
+
+
+def _token(env: _Environment, variable: str) -> str:
+    token = env.header_word(variable, "an access token")
+    if not token:
+        env.wrong(variable, "missing; expected the store's access token")
+    return token or ""
 
 
 def _store_url(name: str) -> str:
     return f"https://{name}.29next.store/api/admin/"
 
 
-def _on_a_mounted_disk(path: Path) -> bool:
-    folder = path.resolve().parent
-    while folder != folder.parent:
-        if folder.is_mount():
-            return True
-        folder = folder.parent
-    return False
+def _metadata(table: Section, default: tuple[str, ...]) -> tuple[str, ...]:
+    expected = f"a list of some of {', '.join(METADATA_KEYS)}"
+    keys = table.texts("metadata", expected, fits=METADATA_KEYS.__contains__)
+    return default if keys is None else keys
+
+
+def _routes(file: Section, stores: Mapping[str, Store], known: set[str]) -> tuple[Route, ...]:
+    found = []
+    for row in file.rows("routes"):
+        row.only("provider", "store", *ROUTE_KEYS)
+        names = ", ".join(stores) or "no store is configured"
+        store = row.text("store", f"the name of a store ({names})", fits=stores.__contains__, required=True)
+        provider = row.text("provider", "the name of a provider", fits=known.__contains__)
+        wanted = {name: row.text(name, "the value to route by") for name in ROUTE_KEYS}
+        found.append(Route(store or "", provider, {name: value for name, value in wanted.items() if value}))
+    return tuple(found)
+
+
+def _like(pattern: str, text: str) -> bool:
+    """Whether a text fits a pattern, in which `*` is any text; upper and lower case are the same."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.IGNORECASE) is not None
+
+
+def _notify(env: _Environment, file: Section) -> Notify | None:
+    if "notify" not in file:
+        return None
+    table = file.section("notify")
+    table.only("url_env", "form", "queue_old")
+    variable = _variable(table, "url_env", required=True)
+    form = table.word("form", ("slack", "json"), "slack")
+    queue_old = table.duration("queue_old") or timedelta(minutes=10)
+    url = env.text(variable) if variable else ""
+    if variable and not address.is_public(url):
+        env.wrong(variable, "expected the URL to notify, https:// and a host's name")
+    return Notify(url, str(form), queue_old.total_seconds())
+
+
+def _retention(file: Section) -> float | None:
+    table = file.section("retention")
+    table.only("bodies")
+    length = table.duration("bodies", least=SHORTEST_RETENTION)
+    return length.total_seconds() if length else None

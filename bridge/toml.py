@@ -7,19 +7,23 @@ import re
 import tomllib
 import typing
 from collections.abc import Mapping
+from datetime import timedelta
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 SECRET_WORDS = re.compile(r"secret|token|password|api_?key", re.IGNORECASE)
+DURATION = re.compile(r"0*[1-9][0-9]{0,3}[mhd]", re.ASCII)
 NO_SECRETS = "no secret stands in this file, but in a variable of the environment"
 
 
 class Section:
     """One table of the file. Readers return None for what is missing or wrong, and note the latter."""
 
-    def __init__(self, values: Mapping[str, typing.Any], problems: list[str], file: str, key: str = "") -> None:
+    def __init__(
+        self, values: Mapping[str, typing.Any], problems: list[str], file: str, key: str = ""
+    ) -> None:
         self.values = values
         self.problems = problems
         self.file = file
@@ -70,7 +74,9 @@ class Section:
         known = tuple(words)
         return self.text(name, f"one of {', '.join(known)}", fits=known.__contains__) or default
 
-    def texts(self, name: str, expected: str, *, fits: Callable[[str], object] = bool) -> tuple[str, ...] | None:
+    def texts(
+        self, name: str, expected: str, *, fits: Callable[[str], object] = bool
+    ) -> tuple[str, ...] | None:
         """Return a list of texts that fit."""
         value = self.values.get(name)
         if value is None:
@@ -86,6 +92,18 @@ class Section:
         if not isinstance(value, bool):
             self.wrong(name, "expected true or false")
         return value is True
+
+    def duration(self, name: str, *, least: timedelta = timedelta(minutes=1)) -> timedelta | None:
+        """Return a length of time."""
+        text = self.text(name, 'a time such as "20h", "90m" or "3d"', fits=DURATION.fullmatch)
+        if text is None:
+            return None
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[text[-1]]
+        length = timedelta(**{unit: int(text[:-1])})
+        if length < least:
+            self.wrong(name, f"expected at least {least.days} days")
+            return None
+        return length
 
     def section(self, name: str, *, required: bool = False) -> Section:
         """Return the table below a key, empty where there is none."""

@@ -20,6 +20,7 @@ Tree = typing.Any
 """Nested dicts and lists with `str`, `Number`, `bool` and None as leaves."""
 
 MAX_DEPTH = 64
+LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
 FORMATS = ("json", "form", "xml")
 
@@ -35,7 +36,9 @@ class Number(str):
 
 
 class _Pairs(dict[str, Tree]):
-    """A JSON object that named a key twice; the last value counts, as everywhere."""
+    """An object that named a key twice; the last value counts, as everywhere."""
+
+    lost: list[Tree]
 
 
 def parse(body: bytes, formats: Iterable[str] = FORMATS) -> Tree:
@@ -43,16 +46,22 @@ def parse(body: bytes, formats: Iterable[str] = FORMATS) -> Tree:
 
     Raises BadBody, with a sentence for the sender's developer.
     """
+    parsers = {"json": _parse_json, "form": _parse_form, "xml": _parse_xml}
+    return parsers[format_of(body, formats)](body)
+
+
+def format_of(body: bytes, formats: Iterable[str] = FORMATS) -> str:
+    """Return the format that a body is parsed in; raises BadBody where none of them can be meant."""
     allowed = tuple(formats)
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if not start:
         raise BadBody("the body is empty")
     if start == b"<" and "xml" in allowed:
-        return _parse_xml(body)
+        return "xml"
     if "json" in allowed and (start in b"{[" or "form" not in allowed):
-        return _parse_json(body)
+        return "json"
     if "form" in allowed:
-        return _parse_form(body)
+        return "form"
     raise BadBody("the body is not XML")
 
 
@@ -61,12 +70,18 @@ def render(tree: Tree) -> bytes:
     return _render(tree).encode("utf-8", "surrogatepass")
 
 
-def names_twice(tree: Tree) -> bool:
-    """Whether some object of the tree named a key twice, so that its text holds more than the tree."""
-    if isinstance(tree, _Pairs):
-        return True
-    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    return any(names_twice(child) for child in children)
+def lost(tree: Tree) -> list[Tree]:
+    """Return the pairs of an object that the tree lacks, since their key came again; each an object."""
+    return tree.lost if isinstance(tree, _Pairs) else []
+
+
+def plain(tree: Tree) -> Tree:
+    """Return a tree whose whole numbers are int again; other numbers stay the text that they were."""
+    if isinstance(tree, Number):
+        return int(tree) if tree.lstrip("-").isdecimal() and len(tree) <= LONGEST_INT else str(tree)
+    if isinstance(tree, dict):
+        return {name: plain(child) for name, child in tree.items()}
+    return [plain(child) for child in tree] if isinstance(tree, list) else tree
 
 
 def pick(tree: Tree, path: str) -> Tree:
@@ -88,16 +103,19 @@ def locate(tree: Tree, path: str) -> tuple[str, Tree]:
 
 
 def _walk(tree: Tree, path: str) -> Tree:
-    if isinstance(tree, dict) and path in tree:
-        return tree[path]
-    for step in path.split("."):
+    rest = path
+    while True:
+        if isinstance(tree, dict) and rest in tree:
+            return tree[rest]
+        step, dot, rest = rest.partition(".")
         if isinstance(tree, dict):
             tree = tree.get(step)
         elif isinstance(tree, list) and step.isdecimal() and int(step) < len(tree):
             tree = tree[int(step)]
         else:
             return None
-    return tree
+        if not dot:
+            return tree
 
 
 def _render(tree: Tree) -> str:
@@ -138,7 +156,12 @@ def _no_constant(word: str) -> typing.NoReturn:
 
 def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
     tree = dict(pairs)
-    return tree if len(tree) == len(pairs) else _Pairs(tree)
+    if len(tree) == len(pairs):
+        return tree
+    twice = _Pairs(tree)
+    last = {name: position for position, (name, _) in enumerate(pairs)}
+    twice.lost = [{name: value} for position, (name, value) in enumerate(pairs) if last[name] != position]
+    return twice
 
 
 def _deeper_than(tree: Tree, depth: int) -> bool:
@@ -148,7 +171,7 @@ def _deeper_than(tree: Tree, depth: int) -> bool:
             child
             for node in level
             if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
+            for child in ([*node.values(), *lost(node)] if isinstance(node, dict) else node)
         ]
         if not level:
             return False
@@ -170,6 +193,13 @@ def _parse_form(body: bytes) -> Tree:
 
 
 def _parse_xml(body: bytes) -> Tree:
+    root = xml(body)
+    tree = _element(root)
+    return tree if isinstance(tree, dict) else {local(root.tag): tree}
+
+
+def xml(body: bytes) -> Element:
+    """Parse an XML document into its elements, without a document type or entities; raises BadBody."""
     try:
         root = fromstring(body, forbid_dtd=True)
     except DefusedXmlException:
@@ -178,8 +208,7 @@ def _parse_xml(body: bytes) -> Tree:
         raise BadBody(f"the body is not XML: {error}") from None
     if _too_deep(root):
         raise BadBody("the body is nested too deeply")
-    tree = _element(root)
-    return tree if isinstance(tree, dict) else {_local(root.tag): tree}
+    return root
 
 
 def _too_deep(root: Element) -> bool:
@@ -193,9 +222,9 @@ def _too_deep(root: Element) -> bool:
 
 def _element(element: Element) -> Tree:
     """Turn an element into a dict of its attributes and children, or into its text."""
-    tree: dict[str, Tree] = {f"@{_local(name)}": value for name, value in element.attrib.items()}
+    tree: dict[str, Tree] = {f"@{local(name)}": value for name, value in element.attrib.items()}
     for child in element:
-        name, value = _local(child.tag), _element(child)
+        name, value = local(child.tag), _element(child)
         if name not in tree:
             tree[name] = value
         elif isinstance(tree[name], list):
@@ -210,5 +239,6 @@ def _element(element: Element) -> Tree:
     return tree
 
 
-def _local(name: str) -> str:
+def local(name: str) -> str:
+    """Return an XML name without its namespace."""
     return name.rpartition("}")[2]

@@ -41,6 +41,11 @@ def amount(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def reported_by(provider: str) -> str:
+    """Return the word by which the cases are found that a provider has a part in."""
+    return f"provider:{provider}"
+
+
 def asked(text: str) -> str:
     """Return the word that somebody looks for: an amount however it is written, else the text."""
     plain = word(text)

@@ -13,12 +13,15 @@ import threading
 import time
 import typing
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
 from bridge.errors import Unavailable
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.forward import Forwarder
     from bridge.inbox import Claim, Inbox
 
@@ -33,19 +36,29 @@ BATCH = 50
 """Deliveries that are translated in one transaction."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
+REREAD_SECONDS = 1.0
 DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
 NO_ANSWER = frozenset({"unclear", "temporary"})
 
 
+class Chores(typing.Protocol):
+    """What a worker does beside forwarding, in a thread of its own."""
+
+    def run(self, stopping: threading.Event) -> None:
+        """Do it until told to stop; never raises."""
+
+
 class Worker:
     """Translates and forwards what the inbox owes."""
 
-    def __init__(self, inbox: Inbox, forwarder: Forwarder) -> None:
+    def __init__(self, inbox: Inbox, forwarder: Forwarder, chores: Chores | None = None) -> None:
         self.inbox = inbox
         self.forwarder = forwarder
+        self.chores = chores
         self.stopping = threading.Event()
         self.lock = threading.Lock()
+        self.reread_at = 0.0
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -53,6 +66,10 @@ class Worker:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
         log.info("worker started", stores=sorted(self.forwarder.settings.stores))
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
+        if self.chores:
+            threading.Thread(
+                target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
+            ).start()
         registered = False
         while not self.stopping.is_set():
             try:
@@ -76,12 +93,26 @@ class Worker:
     def turn(self, pool: ThreadPoolExecutor) -> bool:
         """Translate a batch and claim what can be sent; returns whether there was anything."""
         translated = self.inbox.translate(self.forwarder.judge, BATCH)
-        claims = self.inbox.claim(self._free())
+        free = self._free()
+        claims = self.inbox.claim(free)
         for claim in claims:
             with self.lock:
                 self.under_way[claim.store] += 1
             pool.submit(self._work, claim)
+        if not claims and not translated:
+            self._reread(pool, free)
         return bool(translated or claims)
+
+    def _reread(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
+        """While no dispute wants a slot, read transactions again that were told contradictorily."""
+        if time.monotonic() < self.reread_at:
+            return
+        self.reread_at = time.monotonic() + REREAD_SECONDS
+        for store, ident in self.inbox.index.doubted(self.inbox.now()).items():
+            if store in free and not self.under_way[store]:
+                with self.lock:
+                    self.under_way[store] += 1
+                pool.submit(self._work_on, store, partial(self.forwarder.reread, store, ident))
 
     def _free(self) -> list[str]:
         """Return the stores that may have another call under way."""
@@ -95,20 +126,23 @@ class Worker:
         return self.under_way[store] < most
 
     def _work(self, claim: Claim) -> None:
+        self._work_on(claim.store, partial(self.forwarder.work, claim))
+
+    def _work_on(self, store: str, work: Callable[[], str]) -> None:
         outcome = "lost"
         try:
-            outcome = self.forwarder.work(claim)
+            outcome = work()
         except Unavailable as error:
-            log.warning("database unavailable", case=claim.case_id, why=str(error))
+            log.warning("database unavailable", store=store, why=str(error))
         except Exception:  # the lease runs out, and the case is tried again
-            log.exception("work failed", case=claim.case_id)
+            log.exception("work failed", store=store)
         finally:
             with self.lock:
-                self.under_way[claim.store] -= 1
+                self.under_way[store] -= 1
                 if outcome in NO_ANSWER:
-                    self.unanswered[claim.store] += 1
+                    self.unanswered[store] += 1
                 elif outcome in ("ok", "refused", "throttled", "store_refused"):
-                    self.unanswered[claim.store] = 0
+                    self.unanswered[store] = 0
 
     def _drain(self) -> bool:
         """Let calls under way end; what does not is settled after its lease, as after a crash."""

@@ -1,0 +1,97 @@
+"""Addresses that the settings name: stores, the bridge itself, its database. Pure: nothing is looked up.
+
+A store's address is where its token goes, so what is odd in it is refused rather than understood.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import parse_qs
+
+URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/[A-Za-z0-9_~-]+)*/?)",
+    re.ASCII,
+)
+"""A plain URL: no user, query, fragment, escapes or dots in its path."""
+HOST_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+INSIDE = ("internal", "local", "localhost", "localdomain", "lan", "intranet", "corp", "home")
+"""Last labels of names that lead into a private network."""
+POSTGRES = re.compile(
+    r"(?:[^@]*@)?(?P<host>\[[^\]]+\]|[^/:?@]*)(?::(?P<port>[0-9]{1,5}))?(?:/[^?@]*)?(?:\?(?P<query>.*))?"
+)
+"""What follows postgres://, as SQLAlchemy reads it: the password may hold anything but an @."""
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DATABASE_FORMS = "expected sqlite:///FILE or postgres://USER:PASSWORD@HOST/NAME"
+
+
+def bad_base_url(url: str) -> str | None:
+    """Say what is wrong with the base URL of an Admin API: plain HTTP and odd hosts are refused."""
+    found = URL.fullmatch(url)
+    if not found or not found["path"].endswith("/api/admin/"):
+        return "expected a URL that ends in /api/admin/, without user, query or fragment"
+    return (
+        None if _is_trusted(found) else "expected https:// and a host's name (http:// only to this machine)"
+    )
+
+
+def is_public(url: str) -> bool:
+    """Whether a URL is plain and leads to a host's name by HTTPS, or to this machine."""
+    found = URL.fullmatch(url)
+    return found is not None and _is_trusted(found)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_trusted(found: re.Match[str]) -> bool:
+    host = found["host"].lower()
+    if int(found["port"] or 443) > 65535:
+        return False
+    if is_loopback(host):
+        return True
+    named = HOST_NAME.fullmatch(host) and host.rpartition(".")[2] not in INSIDE
+    return found["scheme"] == "https" and bool(named)
+
+
+def database_url(given: str, *, require_tls: bool) -> str:
+    """Return a database's URL as SQLAlchemy takes it; raises ValueError with what is expected.
+
+    The driver asks for TLS and goes on without it (`sslmode=prefer`); `require_tls` makes it insist,
+    unless the URL says otherwise or the database is on this machine.
+    """
+    scheme, _, rest = given.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{_postgres(rest, require_tls=require_tls)}"
+    file = rest.partition("?")[0]
+    in_memory = ":memory:" in rest or "mode=memory" in rest
+    if scheme == "sqlite" and file.startswith("/") and file.strip("/") and not in_memory:
+        return given
+    raise ValueError(DATABASE_FORMS)
+
+
+def _postgres(rest: str, *, require_tls: bool) -> str:
+    found = POSTGRES.fullmatch(rest)
+    if not rest or not found or not rest.isprintable() or int(found["port"] or 5432) > 65535:
+        raise ValueError(f"{DATABASE_FORMS} (with @, : and / in the password written as %40, %3A, %2F)")
+    query = parse_qs(found["query"] or "", keep_blank_values=True)
+    mode = query.get("sslmode", [""])[-1]
+    if "sslmode" in query and mode not in SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
+    host = query.get("host", [found["host"]])[-1]
+    is_here = not host or host.startswith("/") or is_loopback(host)
+    if not require_tls or mode or is_here:
+        return rest
+    return f"{rest}{'&' if found['query'] else '' if rest.endswith('?') else '?'}sslmode=require"
+
+
+def sqlite_file(url: str) -> Path:
+    """Return the file of an SQLite URL."""
+    return Path(url.removeprefix("sqlite:///").partition("?")[0])

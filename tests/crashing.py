@@ -1,0 +1,196 @@
+"""The bridge's processes, made to end or stop themselves at a named point, with other constants.
+
+`python -m tests.crashing worker` is `bridge worker`, and gunicorn's `tests.crashing:create_app()` is
+`bridge.app:create_app()`. CRASHING, as JSON, says what is different: `at` (one of POINTS), `signal`
+(SIGKILL by default), `nth` (the first time by default), and `constants`, by full name, since no
+setting makes a lease or a probe's interval short.
+
+The points are those of the libraries below the bridge wherever possible, so that they stay where
+they are when the bridge is rebuilt.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask, Response, request
+from requests.adapters import HTTPAdapter
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.default import DefaultDialect
+
+from bridge import app, cli
+from bridge.inbox import Inbox
+
+Crash = Callable[[], None]
+Install = Callable[[Crash], None]
+
+executed = threading.local()
+"""Whether the statement that a point is about is part of a thread's transaction."""
+
+
+def wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
+    """Have `around` called in a method's place, with the method, bound, as its first argument."""
+    method = getattr(owner, name)
+
+    @functools.wraps(method)
+    def instead(self: Any, *words: Any, **named: Any) -> Any:
+        return around(functools.partial(method, self), *words, **named)
+
+    setattr(owner, name, instead)
+
+
+# --- points -------------------------------------------------------------------------------------
+
+
+def around_commit(statement: str, when: str, *, once_answered: bool = False) -> Install:
+    """Crash before or after the commit of a transaction in which a statement was executed."""
+
+    def install(crash: Crash) -> None:
+        answered = threading.Event()  # a write, by 29next
+
+        @event.listens_for(Engine, "before_cursor_execute")
+        def note(_: Connection, __: object, text: str, *___: object) -> None:
+            if text.startswith(statement) and (answered.is_set() or not once_answered):
+                executed.hit = True
+
+        def commit(forward: Callable[..., None], *connection: object) -> None:
+            hit, executed.hit = getattr(executed, "hit", False), False
+            if hit and when == "before":
+                crash()
+            forward(*connection)
+            if hit and when == "after":
+                crash()
+
+        wrap(DefaultDialect, "do_commit", commit)
+        around_send("after")(answered.set)
+
+    return install
+
+
+def around_send(when: str) -> Install:
+    """Crash right before a write is sent to 29next, or once its answer has begun."""
+
+    def install(crash: Crash) -> None:
+        def send(forward: Callable[..., Any], request: Any, **named: Any) -> Any:
+            writes = request.method != "GET"
+            if writes and when == "before":
+                crash()
+            answer = forward(request, **named)
+            if writes and when == "after":
+                crash()
+            return answer
+
+        wrap(HTTPAdapter, "send", send)
+
+    return install
+
+
+def after_claim(crash: Crash) -> None:
+    """Crash once a case is leased."""
+
+    def claim(forward: Callable[..., Any], *names: Any) -> Any:
+        claims = forward(*names)
+        if claims:
+            crash()
+        return claims
+
+    wrap(Inbox, "claim", claim)
+
+
+def before_answer(crash: Crash) -> None:
+    """Crash when a webhook is stored and its answer is about to be sent."""
+    on_answer(lambda _: crash())
+
+
+def in_answer(crash: Crash) -> None:
+    """Crash when a part of a webhook's answer is on its way."""
+
+    def broken_off() -> Iterator[bytes]:
+        yield b'{"id"'
+        crash()
+
+    def halve(response: Response) -> None:
+        response.response = broken_off()
+        response.headers["Content-Length"] = "100"
+
+    on_answer(halve)
+
+
+def on_answer(change: Callable[[Response], None]) -> None:
+    """Change the answer to a webhook that was stored."""
+
+    def dispatch(forward: Callable[[], Response]) -> Response:
+        response = forward()
+        if request.path.startswith("/webhooks/") and response.status_code == 200:
+            change(response)
+        return response
+
+    wrap(Flask, "full_dispatch_request", dispatch)
+
+
+POINTS: dict[str, Install] = {
+    # of the web process
+    "before the webhook's commit": around_commit("INSERT INTO deliveries", "before"),
+    "after the webhook's commit": around_commit("INSERT INTO deliveries", "after"),
+    "before the answer": before_answer,
+    "in the answer": in_answer,
+    # of the worker
+    "before the translation's commit": around_commit("INSERT INTO cases", "before"),
+    "after the translation's commit": around_commit("INSERT INTO cases", "after"),
+    "after the claim": after_claim,
+    "before the intent's commit": around_commit("INSERT INTO attempts", "before"),
+    "after the intent's commit": around_commit("INSERT INTO attempts", "after"),
+    "before the POST": around_send("before"),
+    "after the POST": around_send("after"),
+    "before the settlement's commit": around_commit("INSERT INTO attempts", "before", once_answered=True),
+    "after the settlement's commit": around_commit("INSERT INTO attempts", "after", once_answered=True),
+}
+
+
+# --- doors --------------------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Do to this process what CRASHING says."""
+    wanted = json.loads(os.environ.get("CRASHING", "{}"))
+    for name, value in wanted.get("constants", {}).items():
+        module, _, constant = name.rpartition(".")
+        owner = importlib.import_module(module)
+        if not hasattr(owner, constant):
+            raise SystemExit(f"{module} has no {constant} any more")
+        setattr(owner, constant, value)
+    if "at" in wanted:
+        POINTS[wanted["at"]](_crash(wanted))
+
+
+def _crash(wanted: dict[str, Any]) -> Crash:
+    """What happens at a point, the nth time that it is reached."""
+    times = itertools.count(1)
+    number = signal.Signals[wanted.get("signal", "SIGKILL")]
+
+    def crash() -> None:
+        if next(times) == wanted.get("nth", 1):
+            # to this very thread, which thus does nothing more, not even until another one is stopped
+            signal.pthread_kill(threading.get_ident(), number)
+
+    return crash
+
+
+def create_app() -> Flask:
+    """Build the web application, for gunicorn."""
+    prepare()
+    return app.create_app()
+
+
+if __name__ == "__main__":
+    prepare()
+    sys.exit(cli.main(sys.argv[1:]))
