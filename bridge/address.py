@@ -10,12 +10,10 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs
 
-URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
-    r"(?P<path>(?:/[A-Za-z0-9_~-]+)*/?)",
-    re.ASCII,
-)
+SERVER = r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+URL = re.compile(SERVER + r"(?P<path>(?:/[A-Za-z0-9_~-]+)*/?)")
 """A plain URL: no user, query, fragment, escapes or dots in its path."""
+HOOK = re.compile(SERVER + r"(?:[/?][!-~]*)?")
 HOST_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 INSIDE = ("internal", "local", "localhost", "localdomain", "lan", "intranet", "corp", "home")
 """Last labels of names that lead into a private network."""
@@ -37,9 +35,14 @@ def bad_base_url(url: str) -> str | None:
     )
 
 
-def is_public(url: str) -> bool:
-    """Whether a URL is plain and leads to a host's name by HTTPS, or to this machine."""
-    found = URL.fullmatch(url)
+def is_url(url: str) -> bool:
+    """Whether a URL is plain."""
+    return URL.fullmatch(url) is not None
+
+
+def is_hook(url: str) -> bool:
+    """Whether a URL leads to a host's name by HTTPS, or to this machine, whatever its path and query."""
+    found = HOOK.fullmatch(url)
     return found is not None and _is_trusted(found)
 
 

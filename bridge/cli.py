@@ -239,8 +239,8 @@ def _send(options: argparse.Namespace) -> int:
                 urlsplit(store.base_url)._replace(path="/sandbox/transactions").geturl(),
                 sale.to_transaction(),
             )
-        headers = made.headers | provider.proof.sign(made.body, chosen.secrets[provider.name][0], now)
-        status, text = post(url, made.body, headers)
+        signed = sample.sign(provider, made, chosen.secrets[provider.name][0], now)
+        status, text = post(url, signed.body, signed.headers)
         print(f"{status} {text}")
         accepted += 200 <= status < 300
     return 0 if accepted == options.count else 1

@@ -220,7 +220,11 @@ def _postgres(url: str, pool_size: int) -> Engine:
         pool_recycle=1800,
         connect_args={
             "connect_timeout": 5,
-            "options": "-c synchronous_commit=on -c statement_timeout=15000 -c lock_timeout=5000",
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 15_000,
+            # a process that froze in a transaction must not hold its locks for ever
+            "options": "-c synchronous_commit=on -c statement_timeout=15000 -c lock_timeout=5000"
+            " -c idle_in_transaction_session_timeout=10000",
         },
     )
 

@@ -45,6 +45,10 @@ class Throttled(TemporaryError):
     """29next asks for a pause: too many calls for this access token."""
 
 
+class TooLate(BridgeError):
+    """The slot of the call has passed, so it was not sent."""
+
+
 class Unclear(BridgeError):
     """A write may or may not have happened: look before anything else."""
 

@@ -98,15 +98,15 @@ class Identifier(Text):
         return super().read(value)
 
 
-class _Telling:
-    """A field of words: of its alternatives, the first that says something counts."""
+class _Knowing:
+    """A field of words: of its alternatives, the first whose word it knows counts."""
 
-    def says(self, value: Tree) -> bool:
-        """Whether the field makes anything of a value."""
+    def knows(self, value: Tree) -> bool:
+        """Whether the field has an entry for a value."""
         raise NotImplementedError
 
 
-class Word(_Telling, Text):
+class Word(_Knowing, Text):
     """A word of the provider's vocabulary, in lower case or as the table `values` has it in ours.
 
     The table's words may be patterns (`warning_*`, `*` for the rest); the word itself goes before them.
@@ -121,9 +121,9 @@ class Word(_Telling, Text):
         self.values = None if values is None else {k.lower(): v for k, v in values.items()}
         self.strict = strict
 
-    def says(self, value: Tree) -> bool:
-        """Whether the table has a value for a word."""
-        return isinstance(value, str) and self._look_up(value.strip().lower())[1] is not None
+    def knows(self, value: Tree) -> bool:
+        """Whether a word is in the table."""
+        return isinstance(value, str) and self._look_up(value.strip().lower())[0]
 
     def read(self, value: str) -> Any:
         """Return our word for the provider's."""
@@ -142,21 +142,21 @@ class Word(_Telling, Text):
         return next(((True, values[one]) for one in entries if one in values), (False, None))
 
 
-class Flag(_Telling, Field[bool]):
+class Flag(_Knowing, Field[bool]):
     """True where the provider's value is one of `true`, in any spelling of case; else False."""
 
     def __init__(self, *, true: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.true = {word.lower() for word in true}
 
-    def says(self, value: Tree) -> bool:
+    def knows(self, value: Tree) -> bool:
         """Whether a value means true."""
         return str(value).strip().lower() in self.true
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> bool:
-        return self.says(value)
+        return self.knows(value)
 
 
 class Money(_Leaf):
@@ -325,17 +325,17 @@ class AlertSchema(Schema):
         return {name: self.path(name) for name, a_field in fields if not isinstance(a_field, Constant)}
 
     def _locate(self, name: str, tree: Tree) -> tuple[str, Tree]:
-        """Find a field's value: the first alternative that is there, or of words that says something."""
+        """Find a field's value: the first alternative that is there, or of words that is known."""
         a_field, path = self.load_fields[name], self.path(name)
-        if isinstance(a_field, _Telling):
+        if isinstance(a_field, _Knowing):
             for alternative in path.split("|"):
-                if a_field.says(value := pick(tree, alternative)):
+                if a_field.knows(value := pick(tree, alternative)):
                     return alternative, value
         return locate(tree, path)
 
     def _is_withdrawn(self, found: Mapping[str, Tree]) -> bool:
         a_field = self.load_fields.get("withdrawn")
-        return isinstance(a_field, Flag) and a_field.says(found.get("withdrawn"))
+        return isinstance(a_field, Flag) and a_field.knows(found.get("withdrawn"))
 
     def _alert(self, values: dict[str, Any], named: dict[str, str], found: Mapping[str, Tree]) -> Alert:
         card: CardNumber | None = values.pop("card", None)

@@ -6,25 +6,28 @@ about the same at a thousand deliveries as at a million.
 
 from __future__ import annotations
 
+import itertools
 import typing
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Integer, cast, func, literal, or_, select
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
-from bridge.search import Json, first_id
+from bridge.search import first_id
 from bridge.tables import attempts, cases, deliveries, memos, refusals, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from sqlalchemy import Select
 
     from bridge.database import Database
 
 DAY = 86_400.0
-MINUTE = 60.0
 FAILURES = (
     Reason.UNTRANSLATABLE,
     Reason.UNKNOWN_EVENT,
@@ -41,6 +44,8 @@ RHYTHM = 100
 MOST_AMOUNTS = 5000
 WORKER = "worker:"
 """How the memos begin that a worker's heart beats in."""
+_TRIED = or_(deliveries.c.reason.is_(None), deliveries.c.reason != Reason.WAITING_FOR_OPENING)
+"""What waits for another alert waits rightly; its deadline ends it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,10 @@ class Figures:
 
     def received(self, since: float, until: float, provider: str | None = None) -> int:
         """Count the alerts that came in a stretch of time."""
-        within = [deliveries.c.id >= first_id(deliveries, since), deliveries.c.id < first_id(deliveries, until)]
+        within = [
+            deliveries.c.id >= first_id(deliveries, since),
+            deliveries.c.id < first_id(deliveries, until),
+        ]
         if provider is not None:
             within.append(deliveries.c.provider == provider)
         return self._number(select(func.count()).select_from(deliveries).where(*within))
@@ -118,11 +126,12 @@ class Figures:
         with self.database.read() as connection:
             return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
 
-    def oldest_pending(self) -> float | None:
-        """Return when the oldest delivery that is still owed was received."""
+    def oldest_pending(self, paused: Iterable[str] = ()) -> float | None:
+        """Return when the oldest delivery that is still owed was received, but for the paused stores'."""
         statement = (
             select(deliveries.c.received_at)
             .where(deliveries.c.status == Status.PENDING)
+            .where(_TRIED, or_(deliveries.c.store.is_(None), deliveries.c.store.not_in(list(paused))))
             .order_by(deliveries.c.id)
             .limit(1)
         )
@@ -140,17 +149,11 @@ class Figures:
         with self.database.read() as connection:
             return list(connection.execute(statement).scalars())
 
-    def newest_failed(self, after: str, most: int) -> list[Json]:
-        """Return failed deliveries by when they failed... newest first."""
-        raise NotImplementedError
-
     # cases
 
     def reviews(self) -> int:
         """Count the cases that a person decides."""
-        return self._number(
-            select(func.count()).select_from(cases).where(cases.c.state == State.REVIEW)
-        )
+        return self._number(select(func.count()).select_from(cases).where(cases.c.state == State.REVIEW))
 
     def urgent(self, most: int) -> list[Urgent]:
         """Return the cases with work due whose deadlines come first."""
@@ -163,16 +166,125 @@ class Figures:
         with self.database.read() as connection:
             return [Urgent(*row) for row in connection.execute(statement)]
 
-    def deadlines(self, width: float, count: int) -> list[int]:
-        """Count the cases with work due by the stretch of time that their deadline falls into.
+    def deadlines_used(self, most: int, paused: Iterable[str]) -> list[float]:
+        """Return which share of its deadline each delivery of the most urgent cases has used.
 
-        The first stretch holds what is late, the last what lies beyond the others.
+        Those of paused stores are left out: their clocks stand still.
+        """
+        first = (
+            select(cases.c.id)
+            .where(cases.c.due_at.is_not(None), cases.c.store.not_in(list(paused)))
+            .order_by(cases.c.deadline_at)
+            .limit(most)
+            .subquery()
+        )
+        owed = (
+            select(deliveries.c.deadline_at, deliveries.c.allowed)
+            .join(first, first.c.id == deliveries.c.case_id)
+            .where(deliveries.c.status == Status.PENDING, _TRIED)
+        )
+        now = self.now()
+        with self.database.read() as connection:
+            return [1 - (row.deadline_at - now) / row.allowed for row in connection.execute(owed)]
+
+    def deadlines(self, width: float, count: int) -> list[int]:
+        """Count the cases with work due by the stretch of `width` seconds that their deadline falls into.
+
+        The first stretch holds what is late, the last one all that lies beyond the others.
         """
         now = self.now()
-        place = cast(func.floor((cases.c.deadline_at - now) / width), Integer).label("place")
-        statement = select(place, func.count()).where(cases.c.due_at.is_not(None)).group_by(place)
-        counted: Counter[int] = Counter()
+        deadline = cases.c.deadline_at
+        edges = [now + n * width for n in range(count - 1)]
+        within = [
+            deadline < edges[0],
+            *(and_(deadline >= low, deadline < high) for low, high in itertools.pairwise(edges)),
+            deadline >= edges[-1],
+        ]
+        sums = [func.coalesce(func.sum(either((one, 1), else_=0)), 0) for one in within]
         with self.database.read() as connection:
-            for where, number in connection.execute(statement):
-                counted[min(max(where, -1), count - 2) + 1] += number
-        return [counted[n] for n in range(count)]
+            return list(connection.execute(select(*sums).where(cases.c.due_at.is_not(None))).one())
+
+    def at_stake(self) -> dict[str, Decimal]:
+        """Sum what is disputed where the bridge or a person has something to do yet, by currency."""
+        money = select(cases.c.id, cases.c.amount, cases.c.currency).limit(MOST_AMOUNTS)
+        lost = select(deliveries.c.id, deliveries.c.alert).where(deliveries.c.status == Status.FAILED)
+        with self.database.read() as connection:
+            found = {
+                row.id: (row.amount, row.currency)
+                for condition in (cases.c.due_at.is_not(None), cases.c.state == State.REVIEW)
+                for row in connection.execute(money.where(condition))
+            }
+            for row in connection.execute(lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS)):
+                found[row.id] = ((row.alert or {}).get("amount"), (row.alert or {}).get("currency"))
+        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for amount, currency in found.values():
+            if amount and currency:
+                sums[currency] += Decimal(amount)
+        return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
+
+    def seconds_to_dispute(self, since: float) -> list[float]:
+        """Return how long the newest disputes took, from the webhook to 29next's answer, shortest first."""
+        newest = select(attempts).order_by(attempts.c.id.desc()).limit(NEWEST_CALLS).subquery()
+        took = (newest.c.started_at + func.coalesce(newest.c.seconds, 0.0) - cases.c.opened_at).label("took")
+        statement = (
+            select(took)
+            .join(cases, cases.c.id == newest.c.case_id)
+            .where(newest.c.method == "POST", newest.c.path == "disputes/", newest.c.outcome == "ok")
+            .where(newest.c.started_at >= since)
+        )
+        with self.database.read() as connection:
+            return sorted(connection.execute(statement).scalars())
+
+    def lapses(self) -> int:
+        """Count the leases that ran out: a worker was killed, or took too long."""
+        return self._number(select(func.coalesce(func.sum(cases.c.lapses), 0)).where(cases.c.lapses > 0))
+
+    # stores
+
+    def calls(self) -> dict[tuple[str, str, int | None], int]:
+        """Count every call to 29next, by store, outcome and HTTP status."""
+        by = (attempts.c.store, attempts.c.outcome, attempts.c.status)
+        with self.database.read() as connection:
+            counted = connection.execute(select(*by, func.count()).group_by(*by))
+            return {(row[0], row[1], row[2]): row[3] for row in counted}
+
+    def newest_calls(self, seconds: float) -> dict[str, dict[str, int]]:
+        """Count the calls of the last seconds, by store and outcome."""
+        statement = (
+            select(attempts.c.store, attempts.c.outcome, func.count())
+            .where(attempts.c.id >= first_id(attempts, self.now() - seconds))
+            .group_by(attempts.c.store, attempts.c.outcome)
+        )
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        with self.database.read() as connection:
+            for store, outcome, count in connection.execute(statement):
+                found[store][outcome] = count
+        return dict(found)
+
+    # what is small
+
+    def refused(self, since: date) -> dict[tuple[str, str], int]:
+        """Count the refused webhooks since a day, by provider and reason."""
+        statement = (
+            select(refusals.c.provider, refusals.c.reason, func.sum(refusals.c.count))
+            .where(refusals.c.day >= since.isoformat())
+            .group_by(refusals.c.provider, refusals.c.reason)
+        )
+        with self.database.read() as connection:
+            return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}
+
+    def paused(self) -> dict[str, str]:
+        """Return the stores that are paused, and why."""
+        statement = select(stores.c.name, stores.c.paused_why).where(stores.c.paused_at.is_not(None))
+        with self.database.read() as connection:
+            return {row.name: row.paused_why or "" for row in connection.execute(statement)}
+
+    def worker_seen_at(self) -> float | None:
+        """Return when a worker's heart last beat, or None if none ever did."""
+        beats = memos.c.name.startswith(WORKER, autoescape=True)
+        with self.database.read() as connection:
+            return connection.execute(select(func.max(memos.c.at)).where(beats)).scalar()
+
+    def _number(self, statement: Select[typing.Any]) -> int:
+        with self.database.read() as connection:
+            return int(connection.execute(statement).scalar_one())

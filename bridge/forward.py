@@ -11,6 +11,7 @@ import time
 import traceback
 import typing
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -36,6 +37,7 @@ from bridge.errors import (
     StoreRefused,
     TemporaryError,
     Throttled,
+    TooLate,
     Unavailable,
     Unclear,
     UnknownEvent,
@@ -57,6 +59,8 @@ log = structlog.get_logger()
 
 TOO_OLD = 0.02
 """Seconds after its slot beyond which a call is not sent, so that five never meet in one second."""
+UNPACED_TOO_OLD = 5.0
+"""The same where no limit holds: a worker that was stopped for long must still send nothing."""
 
 
 @dataclass
@@ -82,6 +86,7 @@ class Forwarder:
     def __post_init__(self) -> None:
         """Open one client, with its connections, for each store."""
         self.index = self.inbox.index
+        self.tolerance = TOO_OLD if self.inbox.gap else UNPACED_TOO_OLD
         self.apis = {
             store.name: NextApi(
                 store,
@@ -224,12 +229,14 @@ class Forwarder:
             "outcome": "intended",
             "started_at": now,
         }
-        if call.writes:
-            intend(case, call, max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds)
+        answer = Answer()
+        ready = self._prepare(store)
+        if ready is None and call.writes:
+            until = max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds
+            intend(case, call, until)
             if not self.inbox.intend(claim, case, attempt):
                 return "lost"
-        answer = Answer()
-        outcome = self._send(claim, call, store, answer, attempt)
+        outcome = ready or self._send(claim, call, store, answer, attempt)
         attempt |= {
             "status": answer.status,
             "response": answer.text,
@@ -253,27 +260,33 @@ class Forwarder:
         )
         return outcome.word
 
+    def _prepare(self, store: Store) -> Outcome | None:
+        """Have a connection ready before anything is intended; returns the outcome where there is none."""
+        try:
+            self.apis[store.name].prepare()
+        except TemporaryError as error:
+            return Outcome("temporary", again_after=error.retry_after, tried=True)
+        return None
+
     def _send(
         self, claim: Claim, call: Call, store: Store, answer: Answer, attempt: dict[str, typing.Any]
     ) -> Outcome:
         """Wait for the slot, make the call, and tell apart what came of it."""
-        wait = claim.slot_at - self.inbox.now()
-        if wait > 0:
-            self.sleep(wait)
+        self.sleep(max(claim.slot_at - self.inbox.now(), 0.0))
         attempt["started_at"] = self.inbox.now()
-        if self.inbox.gap and attempt["started_at"] > claim.slot_at + TOO_OLD:
-            return Outcome("dropped", _not_sent if call.writes else None, again_after=0.0)
+        send_by = time.monotonic() + claim.slot_at - self.inbox.now() + self.tolerance
         api = self.apis[store.name]
         try:
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
-                found = api.rows(
-                    call.path, call.params or {}, answer=answer, slot=lambda: self._next_page(claim, store)
-                )
+                slot = partial(self._next_page, claim, store)
+                found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, send_by=send_by)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer)
+                found = api.call(call.method, call.path, body=call.body, answer=answer, send_by=send_by)
                 if call.kind == "create":
                     found = _with_id(found)
             return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
+        except TooLate:
+            return Outcome("dropped", _undo(call), again_after=0.0)
         except Throttled as error:
             return Outcome("throttled", _undo(call), again_after=error.retry_after or 1.0)
         except TemporaryError as error:

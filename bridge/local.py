@@ -55,6 +55,7 @@ def made_up_secret(name: str) -> str:
         "whsec_c2FuZGJveC1vbmx5",
         "X-Sandbox: only",
         f"{name}-sandbox-only",
+        name.encode().hex(),
     ):
         if proof.problem(secret) is None:
             return secret

@@ -31,6 +31,7 @@ from bridge.errors import (
     StoreRefused,
     TemporaryError,
     Throttled,
+    TooLate,
     Unclear,
 )
 from bridge.retry import parse_retry_after
@@ -90,8 +91,11 @@ class NextApi:
         params: Mapping[str, str] | None = None,
         body: Json = None,
         answer: Answer | None = None,
+        send_by: float | None = None,
     ) -> Json:
         """Make one call and return its JSON; `answer` is filled in for the record, whatever happens.
+
+        Past `send_by` (of the monotonic clock) not a byte of it leaves any more: TooLate.
 
         Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write
         may have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store
@@ -101,7 +105,7 @@ class NextApi:
         writes = method != "GET"
         started = time.monotonic()
         try:
-            status, headers, content = self._exchange(method, path, params, body)
+            status, headers, content = self._exchange(method, path, params, body, send_by)
         except _NotConnected as error:
             raise TemporaryError(str(error)) from None
         except _NoAnswer as error:
@@ -120,10 +124,11 @@ class NextApi:
         *,
         answer: Answer | None = None,
         slot: Callable[[], None] | None = None,
+        send_by: float | None = None,
     ) -> list[Json]:
         """Return the rows of a list, all its pages; `slot` waits for the turn of each further page."""
         found: list[Json] = []
-        for page in self.pages(path, params, answer=answer, slot=slot):
+        for page in self.pages(path, params, answer=answer, slot=slot, send_by=send_by):
             found += page
         return found
 
@@ -134,11 +139,12 @@ class NextApi:
         *,
         answer: Answer | None = None,
         slot: Callable[[], None] | None = None,
+        send_by: float | None = None,
     ) -> Iterator[list[Json]]:
         """Yield the pages of a list; a list that does not end is a TemporaryError."""
         wanted: Mapping[str, str] | None = params
         for _ in range(MOST_PAGES):
-            page = self.call("GET", path, params=wanted, answer=answer)
+            page = self.call("GET", path, params=wanted, answer=answer, send_by=send_by)
             rows = page.get("results") if isinstance(page, dict) else None
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise TemporaryError("29next answered a list that is none.")
@@ -146,10 +152,27 @@ class NextApi:
             following = page.get("next")
             if not following:
                 return
-            path, wanted = self._below(str(following)), None
+            path, wanted, send_by = self._below(str(following)), None, None
             if slot:
                 slot()
         raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
+
+    def prepare(self) -> None:
+        """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
+        request = self.session.prepare_request(requests.Request("GET", self.store.base_url))
+        adapter = typing.cast("typing.Any", self.session.get_adapter(self.store.base_url))
+        try:
+            pool = adapter.get_connection_with_tls_context(request, verify=True)
+            adapter.cert_verify(pool, self.store.base_url, verify=True, cert=None)
+            connection = pool._get_conn(CONNECT_SECONDS)  # noqa: SLF001  urllib3 has no public way
+            try:
+                if connection.sock is None:
+                    connection.timeout = min(CONNECT_SECONDS, self.timeout)
+                    connection.connect()
+            finally:
+                pool._put_conn(connection)  # noqa: SLF001
+        except (RequestException, HTTPError, OSError) as error:
+            raise TemporaryError(f"29next cannot be reached: {_reason(error)}") from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -196,10 +219,15 @@ class NextApi:
     # the exchange
 
     def _exchange(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Json
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Json,
+        send_by: float | None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         url = urljoin(self.store.base_url, path)
-        with _DEADLINES.within(self.timeout) as deadline:
+        with _DEADLINES.within(self.timeout, send_by) as deadline:
             try:
                 response = self.session.request(
                     method,
@@ -323,8 +351,9 @@ def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
 class _Deadline:
     """The end of one call's time: past it, its socket is shut, wherever the call hangs."""
 
-    def __init__(self, at: float) -> None:
+    def __init__(self, at: float, send_by: float | None) -> None:
         self.at = at
+        self.send_by = send_by
         self.connection: HTTPConnection | None = None
         self.over = False
 
@@ -352,8 +381,8 @@ class _Deadlines:
         self.changed = threading.Condition()
         self.thread: threading.Thread | None = None
 
-    def within(self, seconds: float) -> _Within:
-        return _Within(self, seconds)
+    def within(self, seconds: float, send_by: float | None) -> _Within:
+        return _Within(self, seconds, send_by)
 
     def current(self) -> _Deadline | None:
         return getattr(self.local, "deadline", None)
@@ -382,9 +411,9 @@ class _Deadlines:
 class _Within:
     """The context of one call's deadline."""
 
-    def __init__(self, deadlines: _Deadlines, seconds: float) -> None:
+    def __init__(self, deadlines: _Deadlines, seconds: float, send_by: float | None) -> None:
         self.deadlines = deadlines
-        self.deadline = _Deadline(time.monotonic() + seconds)
+        self.deadline = _Deadline(time.monotonic() + seconds, send_by)
 
     def __enter__(self) -> _Deadline:
         self.deadlines.local.deadline = self.deadline
@@ -404,7 +433,13 @@ class _Bounded:
 
     def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         if deadline := _DEADLINES.current():
-            deadline.connection = typing.cast("HTTPConnection", self)
+            connection = typing.cast("HTTPConnection", self)
+            deadline.connection = connection
+            if connection.sock is None:
+                connection.connect()
+            # the very last moment: a process that was stopped anywhere before sends nothing any more
+            if deadline.send_by is not None and time.monotonic() > deadline.send_by:
+                raise TooLate
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 
 

@@ -8,6 +8,7 @@ digit. The identifiers that a provider declares are spared.
 from __future__ import annotations
 
 import re
+import sys
 import typing
 from decimal import Decimal
 from itertools import accumulate
@@ -38,32 +39,33 @@ _CODE_NAMES = re.compile(
 )
 # Groups of digits with blanks or dashes between (`+` is a form's blank): the widest stretch to look
 # into. UUIDs are stepped over: their groups of digits belong together with the letters.
+_GAP = r" \t\xa0\u2007\u202f\u2010-\u2015+-"
 _DIGITS = re.compile(
     r"(?P<uuid>(?<!\w)(?=[0-9-]{0,35}[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w))"
-    r"|\d+(?:[ \t\xa0\u2007\u202f\u2010-\u2015+-]{1,3}\d+)*",
+    rf"|\d+(?:[{_GAP}]{{1,3}}\d+)*",
     re.IGNORECASE,
 )
-# A digit, blank or dash as JSON, URLs and XML may write it.
+# A character as JSON, URLs and XML may write it, and those that a card number is written with.
 _ESCAPED = re.compile(
-    r"\\u00(3\d|2[0d])|%(3\d|2[0d])|&#x0*(3\d|2[0d]);|&#0*(4[89]|5[0-7]|32|45);", re.IGNORECASE | re.ASCII
+    r"\\+u(?P<json>[0-9a-f]{4})|%(?P<url>[0-9a-f]{2})|&#x0*(?P<xml>[0-9a-f]{1,6});|&#0*(?P<decimal>[0-9]{1,7});",
+    re.IGNORECASE,
 )
-_DECIMAL_ESCAPE = 4  # its group above
+_PART = re.compile(rf"[\d{_GAP}]")
+_MARK = "\uffff"  # between an escape that stays and what follows it: its digits belong to nothing else
 _ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
 _SHORTEST, _LONGEST = 13, 19
 _CARD_FIELD_LEAST = 12  # a field that is named for cards is cut from here on, whatever it looks like
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # Luhn's: a digit times two, and the sum of its digits
 
-_STEPS, _STEP_LENGTH = 8, 100  # how much of a path tells what stands there, however a body is built
+_STEP_LENGTH = 100  # as much of a name as tells what stands there, however a body is built
 
 
 def cut_text(text: str) -> str:
     """Return a text with every stretch that looks like a card number cut, escapes or not."""
     cut = _DIGITS.sub(_cut_stretch, text)
-    plain = _ESCAPED.sub(_unescape, cut)
-    if plain == cut:
-        return cut
-    plainly_cut = _DIGITS.sub(_cut_stretch, plain)
-    return cut if plainly_cut == plain else plainly_cut
+    plain = _ESCAPED.sub(_plainly, cut)
+    plainly_cut = plain if plain == cut else _DIGITS.sub(_cut_stretch, plain)
+    return cut if plainly_cut == plain else plainly_cut.replace(_MARK, "")
 
 
 def cut_body(body: bytes, provider: Provider) -> bytes:
@@ -87,12 +89,18 @@ def cut_body(body: bytes, provider: Provider) -> bytes:
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
     """Return headers (lower case) without secrets and card numbers."""
     hidden = SECRET_HEADERS | provider.proof.secret_headers
-    telling = [one for one in secrets if len(one) >= SHORTEST_SECRET]
     kept = {}
     for name, value in headers.items():
-        secret = name in hidden or any(one in value or (value and value in one) for one in telling)
-        kept[cut_text(name)] = CUT if secret else cut_text(value)
+        part = len(value) >= SHORTEST_SECRET and any(value in one for one in secrets)
+        kept[cut_text(name)] = CUT if part or name in hidden else cut_text(_without(secrets, value))
     return kept
+
+
+def _without(secrets: list[str], value: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            value = value.replace(secret, CUT)
+    return value
 
 
 def masked(digits: str) -> str:
@@ -104,10 +112,8 @@ class _Cutter:
     """Walks a tree along its paths; list positions are no part of a path."""
 
     def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-        self.cards = _without_positions(provider.cards)
-        self.spared = _without_positions(provider.identifiers)
-        self.depth = max((path.count(".") + 1 for path in self.cards | self.spared), default=1)
+        self.cards = provider.cards
+        self.spared = provider.identifiers
         self.found = False
 
     def cut(self, tree: Tree, path: tuple[str, ...] = ()) -> Tree:
@@ -115,22 +121,22 @@ class _Cutter:
         if isinstance(tree, dict):
             for pair in trees.lost(tree):
                 self.cut(pair, path)
-            return {self.text(key): self.cut(value, below(path, key)) for key, value in tree.items()}
+            return {self.text(key): self.cut(value, _below(path, key)) for key, value in tree.items()}
         if isinstance(tree, list):
             return [self.cut(child, path) for child in tree]
         return self.leaf(tree, path) if isinstance(tree, str) else tree
 
     def leaf(self, value: str, path: tuple[str, ...]) -> str:
         """Cut one value, by its place and by its looks."""
-        ends = {".".join(path[-length:]) for length in range(1, self.depth + 1)}
-        parent, name = ("", *map(_squeezed, path))[-2:] if path else ("", "")
+        place = ".".join(path)
+        parent, name = ("", "", *(_squeezed(step) for step in path[-3:] if step != "#text"))[-2:]
         if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
             return self._changed(value, CUT)
-        if not ends.isdisjoint(self.cards) or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
+        if place in self.cards or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
             return self._changed(value, _cut_card_field(value))
         if value.lstrip()[:1] in ("{", "["):
-            return self._embedded(value)
-        if not ends.isdisjoint(self.spared):
+            return self._embedded(value, path)
+        if place in self.spared:
             return value
         return self._changed(value, cut_text(_written_out(value)), _written_out(value))
 
@@ -138,14 +144,17 @@ class _Cutter:
         """Cut what has no place of its own, by its looks."""
         return self._changed(value, cut_text(value))
 
-    def _embedded(self, value: str) -> str:
+    def _embedded(self, value: str, path: tuple[str, ...]) -> str:
         """Cut a text that is JSON itself."""
-        inner = _Cutter(self.provider)
+        before, self.found = self.found, False
         try:
-            cut = inner.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)))
+            cut = self.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)), path)
         except BadBody:
             return self.text(value)
-        return self._changed(value, trees.render(cut).decode()) if inner.found else value
+        else:
+            return trees.render(cut).decode() if self.found else value
+        finally:
+            self.found = self.found or before
 
     def _changed(self, value: str, cut: str, written: str | None = None) -> str:
         if cut == (value if written is None else written):
@@ -154,13 +163,9 @@ class _Cutter:
         return cut
 
 
-def below(path: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _below(path: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Return the path of what stands at a name below a path."""
-    return (*path, name[:_STEP_LENGTH])[-_STEPS:]
-
-
-def _without_positions(paths: frozenset[str]) -> frozenset[str]:
-    return frozenset(".".join(step for step in path.split(".") if not step.isdecimal()) for path in paths)
+    return (*path, name[:_STEP_LENGTH])
 
 
 def _squeezed(name: str) -> str:
@@ -187,8 +192,7 @@ def _cut_xml(body: bytes, cutter: _Cutter) -> bytes:
     """Cut an XML document; one that hides something where no value stands is written anew as well."""
     root = trees.xml(body)
     _cut_element(root, cutter, ())
-    text = body.decode("latin-1").replace("\0", "")
-    if not cutter.found and cut_text(text) == text:
+    if not cutter.found and _cut_bytes(body) == body:
         return body
     return typing.cast("bytes", tostring(root, encoding="utf-8"))
 
@@ -196,13 +200,14 @@ def _cut_xml(body: bytes, cutter: _Cutter) -> bytes:
 def _cut_element(element: Element, cutter: _Cutter, path: tuple[str, ...]) -> None:
     for name, value in list(element.attrib.items()):
         del element.attrib[name]
-        attribute = below(path, f"@{trees.local(name)}")
+        attribute = _below(path, f"@{trees.local(name)}")
         element.attrib[_cut_name(name, cutter)] = cutter.leaf(value, attribute)
     element.tag = _cut_name(element.tag, cutter)
     if element.text and element.text.strip():
-        element.text = cutter.leaf(element.text, path)
+        whole = not element.attrib and not len(element)
+        element.text = cutter.leaf(element.text, path if whole else _below(path, "#text"))
     for child in element:
-        _cut_element(child, cutter, below(path, trees.local(child.tag)))
+        _cut_element(child, cutter, _below(path, trees.local(child.tag)))
         if child.tail:
             child.tail = cutter.text(child.tail)
 
@@ -218,9 +223,12 @@ def _cut_bytes(body: bytes) -> bytes:
     return body if cut == text else cut.encode("utf-8", "surrogateescape")
 
 
-def _unescape(found: re.Match[str]) -> str:
-    code = found[found.lastindex or 0]
-    return chr(int(code, 10 if found.lastindex == _DECIMAL_ESCAPE else 16))
+def _plainly(found: re.Match[str]) -> str:
+    """Write an escape as the character that it means, if that may be a part of a card number."""
+    kind = found.lastgroup or ""
+    code = int(found[kind], 10 if kind == "decimal" else 16)
+    character = chr(code) if code <= sys.maxunicode else ""
+    return character if _PART.fullmatch(character) else found[0] + _MARK
 
 
 def _cut_stretch(found: re.Match[str]) -> str:
@@ -231,7 +239,8 @@ def _cut_stretch(found: re.Match[str]) -> str:
     groups = [group.span() for group in re.finditer(r"\d+", text)]
     digits = "".join(str(int(one)) for one in re.sub(r"\D", "", text))
     starts = list(accumulate((end - start for start, end in groups), initial=0))
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for first, last in _together(_cards(digits, starts)):
         pieces += [text[done : groups[first][0]], masked(digits[starts[first] : starts[last + 1]])]
         done = groups[last][1]

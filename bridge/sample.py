@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from bridge import fields
+from bridge import tree as trees
+from bridge.alert import Effect
 from bridge.provider import ANY, HEADER
 from bridge.tree import Tree
 
@@ -79,7 +81,7 @@ def make_sale(chance: Random, now: datetime) -> Sale:
 
 def events(provider: Provider) -> list[str]:
     """Return the event types of which a sample can be made."""
-    return [name for name in provider.events if name != ANY] or list(provider.events)
+    return [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
@@ -92,12 +94,18 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
         _put(item, path, value)
     for path in provider.event_id:
         _put_or_send(item, headers, path, f"evt-{chance.getrandbits(48):x}", over=False)
-    if provider.event_type:
+    if provider.event_type and event:
         _put_or_send(item, headers, provider.event_type, event, over=True)
     if provider.items:
         _put(tree, provider.items, [item])
     body, content_type = _render(provider, tree)
     return Sample(body, headers | {"Content-Type": content_type})
+
+
+def sign(provider: Provider, sample: Sample, secret: str, now: datetime) -> Sample:
+    """Add what proves that the sender knows the secret, in the headers or inside the body."""
+    body = provider.proof.seal(sample.body, secret)
+    return Sample(body, sample.headers | provider.proof.sign(body, secret, now))
 
 
 def _values(
@@ -108,7 +116,8 @@ def _values(
         return []
     found = []
     for name, a_field in table.load_fields.items():
-        value = _value(name, a_field, sale, chance, now)
+        wanted = a_field.required or (name == "resolution" and meaning.effect is Effect.RESOLVE)
+        value = _value(name, a_field, sale, chance, now, wanted=wanted)
         if value is not None:
             found.append((table.path(name), value))
     if provider.subtype:
@@ -117,7 +126,9 @@ def _values(
     return found
 
 
-def _value(name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime) -> Tree:
+def _value(
+    name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime, *, wanted: bool
+) -> Tree:
     """Return a plausible value of a field, by its name and else by its kind."""
     known = {
         "amount": sale.amount,
@@ -138,44 +149,47 @@ def _value(name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, no
     if isinstance(a_field, fields.Constant | fields.Flag):
         return None
     if isinstance(a_field, fields.Word):
-        return next(iter(a_field.values)) if a_field.values and a_field.required else None
+        words = [
+            word for word, ours in (a_field.values or {}).items() if ours is not None and ANY not in word
+        ]
+        return next(iter(words), "sandbox") if wanted else None
     if isinstance(a_field, fields.Currency):
         return "USD"
     value = known.get(name)
     if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
         return value.replace(".", "").lstrip("0")
-    return value or ("sandbox-" + name if a_field.required else None)
+    return value or ("sandbox-" + name if wanted else None)
 
 
 def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
-    """Set a value at the first alternative of a path, making the objects on its way."""
-    *parents, last = path.partition("|")[0].split(".")
-    for step in parents:
-        tree = tree.setdefault(step, {})
-    tree[last] = value
+    """Set a value at the first alternative of a path, making the objects and lists on its way."""
+    step, _, rest = path.partition("|")[0].partition(".")
+    position, _, inner = rest.partition(".")
+    if not rest:
+        tree[step] = value
+    elif not position.isdecimal():
+        _put(tree.setdefault(step, {}), rest, value)
+    elif inner:
+        _put(tree.setdefault(step, [{}])[0], inner, value)
+    else:
+        tree[step] = [value]
 
 
 def _put_or_send(
     tree: dict[str, Tree], headers: dict[str, str], path: str, value: str, *, over: bool
 ) -> None:
     """Set a value where the provider has it: in a header, or in the body."""
-    if path.startswith(HEADER):
-        headers[path.removeprefix(HEADER)] = value
-    elif over or _absent(tree, path):
-        _put(tree, path, value)
-
-
-def _absent(tree: dict[str, Tree], path: str) -> bool:
-    node: Tree = tree
-    for step in path.partition("|")[0].split("."):
-        node = node.get(step) if isinstance(node, dict) else None
-    return node is None
+    first = path.partition("|")[0]
+    if first.startswith(HEADER):
+        headers[first.removeprefix(HEADER)] = value
+    elif over or trees.pick(tree, first) is None:
+        _put(tree, first, value)
 
 
 def _render(provider: Provider, tree: dict[str, Tree]) -> tuple[bytes, str]:
-    if "json" in provider.formats:
+    if provider.formats[0] == "json":
         return json.dumps(tree, indent=2).encode(), "application/json"
-    if "form" in provider.formats:
+    if provider.formats[0] == "form":
         flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in tree.items()}
         return urlencode(flat).encode(), "application/x-www-form-urlencoded"
     return ("<case>" + _xml(tree) + "</case>").encode(), "application/xml"

@@ -265,6 +265,11 @@ class Search:
             row = connection.execute(select(webhooks).where(webhooks.c.id == ident)).first()
         return webhook_json(row) if row else None
 
+    def body(self, webhook_id: str) -> bytes | None:
+        """Return the bytes of a webhook's body, or None where retention has removed it."""
+        with self.database.read() as connection:
+            return connection.execute(select(webhooks.c.body).where(webhooks.c.id == webhook_id)).scalar()
+
     # small tables, whole
 
     def stores(self) -> list[Json]:

@@ -175,7 +175,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         notify=_notify(env, file),
         keep_bodies=_retention(file),
     )
-    env.integer("WEB_CONCURRENCY", 1, least=1, most=64)  # gunicorn's, whose own complaint is a traceback
+    env.integer("WEB_CONCURRENCY", 1, least=1, most=1000)  # gunicorn's, whose own complaint is a traceback
     if problems:
         raise SettingsError(problems)
     return settings
@@ -267,7 +267,7 @@ def _on_a_mounted_disk(file: Path) -> bool:
 
 def _public_url(env: _Environment) -> str | None:
     url = env.text("BRIDGE_PUBLIC_URL")
-    if url and not address.is_public(url):
+    if url and not address.is_url(url):
         env.wrong("BRIDGE_PUBLIC_URL", "expected a URL such as https://alerts.example.com")
     return url or None
 
@@ -407,7 +407,7 @@ def _notify(env: _Environment, file: Section) -> Notify | None:
     form = table.word("form", ("slack", "json"), "slack")
     queue_old = table.duration("queue_old") or timedelta(minutes=10)
     url = env.text(variable) if variable else ""
-    if variable and not address.is_public(url):
+    if variable and not address.is_hook(url):
         env.wrong(variable, "expected the URL to notify, https:// and a host's name")
     return Notify(url, str(form), queue_old.total_seconds())
 

@@ -37,8 +37,9 @@ class Section:
 
     def wrong(self, name: str, said: str) -> None:
         """Note what is wrong with a key of this table, or with the table itself (no name)."""
-        key = self._key(name) if name else self.key
-        self.problems.append(f"{self.file}: {key}: {said}")
+        problem = f"{self.file}: {self._key(name) if name else self.key}: {said}"
+        if problem not in self.problems:  # several may read the same key
+            self.problems.append(problem)
 
     def only(self, *names: str) -> None:
         """Note every key that is none of the names."""

@@ -7,7 +7,6 @@ is there, nothing is doubled, the pace was kept, and no secret was written anywh
 from __future__ import annotations
 
 import base64
-import functools
 import itertools
 import json
 import os
@@ -19,11 +18,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import requests
 from sqlalchemy import select
@@ -32,7 +32,9 @@ from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.search import Search
 from bridge.tables import attempts, metadata
-from tests.fake_next import ROOT, Json, SandboxProcess, eventually, sandbox_process
+from tests.fake_next import ROOT, Json, SandboxProcess, sandbox_process
+
+T = TypeVar("T")
 
 PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator")}
 FULL_CARD = "4111111111111111"  # the number that every test environment of the world knows
@@ -110,11 +112,17 @@ class Senders:
             "prevention.new", "prevention", case, {**facts, **changes}, store, opens=(case, "alert")
         )
 
-    def rdr(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
+    def rdr(
+        self,
+        store: str | None = None,
+        case: str | None = None,
+        event: str = "rdr.new",
+        **changes: Any,
+    ) -> Sent:
         """Midigator's RDR case that was accepted: the gateway has refunded it already."""
         facts = {"rdr_date": "2026-03-01", "rdr_resolution": "Accepted"}
         case = case or self.case_number()
-        return self._midigator("rdr.new", "rdr", case, {**facts, **changes}, store, opens=(case, "alert"))
+        return self._midigator(event, "rdr", case, {**facts, **changes}, store, opens=(case, "alert"))
 
     def chargeback(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
         """Midigator's chargeback."""
@@ -183,7 +191,9 @@ class Senders:
             "caseAmount": {"amount": self.amount(), "currency": "USD"},
             **changes,
         }
-        return Sent("verifi", f"evt-{case}:DISPUTE", json.dumps(told).encode(), store, (case, "alert"))
+        words = (told["eventId"], told["eventType"], told.get("caseStatus"))
+        event_id = ":".join(word for word in words if word)
+        return Sent("verifi", event_id, json.dumps(told).encode(), store, (case, "alert"))
 
     def any(self, store: str | None = None) -> Sent:
         """An alert of any provider that opens a case."""
@@ -259,6 +269,15 @@ class Process:
     def open_files(self) -> int:
         """Files and sockets that it and its children have open."""
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.family())
+
+
+def eventually(check: Callable[[], T], seconds: float = 10, every: float = 0.03) -> T:
+    """What `check` gives once it is true; an AssertionError if it does not come true in time."""
+    end = time.monotonic() + seconds
+    while not (outcome := check()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(every)
+    return outcome
 
 
 def free_port() -> int:
@@ -404,12 +423,9 @@ class House:
             return None
 
     def deliver(self, *several: Sent) -> None:
-        """Post webhooks as providers do: again, until each is acknowledged."""
-        for one in several:
-            eventually(functools.partial(self._is_taken, one))
-
-    def _is_taken(self, sent: Sent) -> bool:
-        return self.try_post(sent) == 200
+        """Post webhooks as providers do: at the same time, and again until each is acknowledged."""
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda one: eventually(lambda: self.try_post(one) == 200), several))
 
     # what has become of it
 
@@ -455,6 +471,13 @@ class House:
         return [one for one in self.next.disputes() if key(one) == wanted]
 
     # the audit
+
+    def replay(self, *ids: str) -> None:
+        """Put deliveries back into the queue."""
+        with requests.Session() as session:
+            session.trust_env = False
+            for one in ids:
+                session.post(f"{self.url}/api/deliveries/{one}/replay", timeout=30).raise_for_status()
 
     def audit(
         self,

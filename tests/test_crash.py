@@ -11,8 +11,7 @@ import pytest
 
 from tests.conftest import KINDS, MakeDatabase
 from tests.crashing import POINTS
-from tests.fake_next import eventually
-from tests.running import SHORT, House, Senders, running
+from tests.running import SHORT, House, Senders, eventually, running
 
 BRIEF = {**SHORT, "bridge.settings.SHUTDOWN_SECONDS": -4.0, "bridge.case.LOOK_GAP": 0.5}
 WEB_POINTS = [point for point in POINTS if "webhook" in point or "answer" in point]

@@ -21,6 +21,7 @@ class EthocaAlert(fields.AlertSchema):
 
     case_number = fields.Identifier(data_key="ethoca_id|alertId", required=True)
     subtype = fields.Word(data_key="type|alertType")
+    network = fields.Constant("ethoca")
     amount = fields.Money(data_key="chargeback_amount|chargebackAmount")
     currency = fields.Currency(data_key="chargeback_currency|chargebackCurrency")
     transaction_amount = fields.Money(data_key="amount|transactionAmount", required=True)

@@ -47,7 +47,9 @@ class RapidResolution(fields.AlertSchema):
     order = fields.Identifier(data_key="order_id")
     descriptor = fields.Text(data_key="merchant_descriptor")
     resolution = fields.Word(
-        data_key="rdr_resolution", values={"Accepted": "issued_full_refund", "Declined": None}
+        data_key="rdr_resolution",
+        values={"Accepted": "issued_full_refund", "Declined": None},
+        strict=False,
     )
     refunded_by_gateway = fields.Constant(True)
 

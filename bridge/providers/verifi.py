@@ -22,9 +22,11 @@ class Case(fields.AlertSchema):
 
     case_number = fields.Identifier(data_key="caseNumber|caseId|number|decisionId", required=True)
     subtype = fields.Word(data_key="eventType|caseType|type")
+    network = fields.Constant("verifi")
     amount = fields.Money(data_key="caseAmount.amount|caseAmount|amount", required=True)
     currency = fields.Currency(
-        data_key="caseAmount.currency|caseCurrency|currency|transactionAmount.currency", required=True
+        data_key="caseAmount.currency|caseCurrency|currency|transactionAmount.currency|transactionCurrency",
+        required=True,
     )
     transaction_amount = fields.Money(
         data_key="transactionAmount.amount|transactionAmount|referenceTransactionAmount"
@@ -47,11 +49,15 @@ class Case(fields.AlertSchema):
 
 
 class RapidResolution(Case):
-    """An RDR case: refunded by the gateway already, unless its status says that it was not accepted."""
+    """An RDR case: refunded by the gateway already, unless a status says anything else."""
 
+    network = fields.Constant("rdr")
     resolution = fields.Word(
         data_key="rdrResolution|decision|caseStatus|status",
-        values=dict.fromkeys(("ACCEPTED", "APPROVED", "REFUNDED", "RESOLVED"), "issued_full_refund"),
+        values={
+            **dict.fromkeys(("ACCEPTED", "APPROVED", "REFUNDED", "RESOLVED"), "issued_full_refund"),
+            **dict.fromkeys(("DECLINED", "REJECTED", "REVOKED"), None),
+        },
         strict=False,
         load_default="issued_full_refund",
     )

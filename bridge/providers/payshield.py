@@ -1,0 +1,97 @@
+"""PayShield (TxShield): alerts of Ethoca and Verifi, relayed.
+
+The fields, the words and the reason codes are PayShield's own document (doc); the body as a whole is
+reconstructed from it: a form, with `txdetails` as JSON text inside. An alert has no time of its own, so
+its receipt counts. Any body that comes back with a status would count as the merchant's outcome: the
+answer is an empty 200. An RDR case arrives with the action already taken; RDR_DELETE revokes it. What
+a reason code means as a 29next resolution is ours.
+"""
+
+from datetime import timedelta
+
+from bridge import fields
+from bridge.proof import Bearer
+from bridge.provider import Acknowledgement, Provider, informs, opens, resolves
+
+REASONS = {
+    "100": "issued_full_refund",
+    "100.001": "issued_full_refund",
+    "100.003": "declined_or_canceled_nothing_to_do",
+    "101": "issued_refund_for_remaining_amount",
+    "101.001": "issued_refund_for_remaining_amount",
+    "102": "declined_or_canceled_nothing_to_do",
+    "102.003": "declined_or_canceled_nothing_to_do",
+    "103.001": "issued_full_refund",
+    "103.002": "other",  # the account was suspended
+    "103.003": "declined_or_canceled_nothing_to_do",
+    "951": "previously_refunded_nothing_to_do",
+    "951.001": "previously_refunded_nothing_to_do",
+    "951.003": "declined_or_canceled_nothing_to_do",
+    "902*": "could_not_find_order",
+    "954*": "3ds_authorized_successfully",
+    "950*": "unable_to_refund_merchant_account_closed",
+    "900*": "other",
+    "901*": "other",  # not our descriptor
+    "910*": "other",  # the 72 hours went by
+    "940*": "other",  # a duplicate
+    "952*": "other",  # a chargeback already
+    "953*": "other",  # too old
+    "956*": "other",  # could not stop the fulfilment
+    "957*": "other",  # the merchant disagrees
+    "998*": None,  # the shipper was asked
+    "999*": None,  # in work
+}
+
+
+class PayShieldAlert(fields.AlertSchema):
+    """A new alert."""
+
+    case_number = fields.Identifier(data_key="alert_id", required=True)
+    subtype = fields.Word(data_key="alert_type")
+    network = fields.Word(data_key="provider")
+    amount = fields.Money(data_key="amount", required=True)
+    currency = fields.Currency(data_key="currency", required=True)
+    transaction_at = fields.Moment(data_key="transaction_timestamp")
+    arn = fields.Identifier(data_key="arn")
+    card = fields.Card(data_key="card")
+    auth_code = fields.Identifier(data_key="auth_code")
+    order = fields.Identifier(data_key="txdetails.0.orderid|txdetails.orderid")
+    descriptor = fields.Text(data_key="descriptor")
+    merchant_id = fields.Identifier(data_key="descriptor_id")
+
+
+class RapidResolution(PayShieldAlert):
+    """An RDR case, which the gateway has refunded already."""
+
+    resolution = fields.Constant("issued_full_refund")
+    refunded_by_gateway = fields.Constant(True)
+
+
+class StatusUpdate(fields.AlertSchema):
+    """A change of an alert's status; its reason code says how it ended."""
+
+    case_number = fields.Identifier(data_key="alert_id", required=True)
+    subtype = fields.Word(data_key="status")
+    resolution = fields.Word(data_key="reason_code", values=REASONS, strict=False)
+    reason_code = fields.Identifier(data_key="reason_code")
+    withdrawn = fields.Flag(data_key="status", true=("RDR_DELETE",))
+
+
+PROVIDER = Provider(
+    title="PayShield",
+    proof=Bearer(),
+    formats=("form", "json"),
+    embedded=("txdetails",),
+    event_id=("alert_id", "action|alert_action", "status"),
+    event_type="alert_type|action",
+    events={
+        "dispute": opens(PayShieldAlert),
+        "cancel": opens(PayShieldAlert),
+        "dispute_rdr": opens(RapidResolution),
+        "dispute_notice": informs(PayShieldAlert),
+        "fraud_notice": informs(PayShieldAlert),
+        "statusupdate": resolves(StatusUpdate),
+    },
+    deadline=timedelta(hours=72),
+    acknowledgements=(Acknowledgement("", content_type="text/plain"),),
+)

@@ -1,0 +1,331 @@
+"""Where the fields of an Alert come from, as `bridge.toml` says it, and the tables that they make. Pure."""
+
+from __future__ import annotations
+
+import copy
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from marshmallow import ValidationError
+
+from bridge import fields
+from bridge.alert import RESOLUTIONS, DisputeType, Effect
+from bridge.currencies import DECIMALS
+from bridge.fields import AlertSchema
+from bridge.provider import ANY, HEADER, Meaning
+
+if typing.TYPE_CHECKING:
+    from marshmallow.fields import Field
+
+    from bridge.toml import Section
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+LONGEST_PATH = 200
+UNITS = ("decimal", "minor")
+TRUE = ("true", "yes", "1")
+
+A_PATH = 'a path such as "data.case" ("a|b" for the first that is there)'
+A_PLACE = f'{A_PATH}, or "header:Name"'
+
+
+class Word(fields.Word):
+    """A word whose table may say with `*` what the rest become."""
+
+    def read(self, value: str) -> typing.Any:
+        """Return our word for the provider's."""
+        word = value.strip().lower()
+        if self.values is not None and word not in self.values and ANY in self.values:
+            return self.values[ANY]
+        return super().read(value)
+
+
+class Moment(fields.Moment):
+    """A moment that may be written in a form of the provider's own, as `strptime` reads it."""
+
+    def __init__(self, *, form: str | None = None, **kwargs: typing.Any) -> None:
+        super().__init__(**kwargs)
+        self.form = form
+
+    def read(self, value: str) -> datetime:
+        """Return the moment, with its zone."""
+        if self.form is None:
+            return super().read(value)
+        text = value.strip()
+        try:
+            moment = datetime.strptime(text, self.form)  # noqa: DTZ007  the zone comes below
+        except ValueError:
+            raise ValidationError(f"{text[:40]!r} is not a date like {self.form}.") from None
+        return super().read(moment.isoformat())
+
+
+FIELDS: Mapping[str, type[Field[typing.Any]]] = {
+    "case_number": fields.Identifier,
+    "type": Word,
+    "subtype": Word,
+    "network": Word,
+    "amount": fields.Money,
+    "currency": fields.Currency,
+    "happened_at": Moment,
+    "transaction_amount": fields.Money,
+    "transaction_currency": fields.Currency,
+    "transaction_at": Moment,
+    "arn": fields.Identifier,
+    "card": fields.Card,
+    "card_first_six": fields.FirstSix,
+    "card_last_four": fields.LastFour,
+    "auth_code": fields.Identifier,
+    "network_transaction_id": fields.Identifier,
+    "external_id": fields.Identifier,
+    "order": fields.Identifier,
+    "descriptor": fields.Text,
+    "mid": fields.Identifier,
+    "member_id": fields.Identifier,
+    "merchant_id": fields.Identifier,
+    "resolution": Word,
+    "message": fields.Text,
+    "refunded_by_gateway": fields.Flag,
+    "withdrawn": fields.Flag,
+    "reason_code": fields.Identifier,
+}
+"""The kind of each field of an Alert, and `card` for both halves of a card number."""
+
+OPTIONS: Mapping[type[Field[typing.Any]], tuple[str, ...]] = {
+    fields.Money: ("unit",),
+    Moment: ("zone", "form"),
+    Word: ("values", "value"),
+    fields.Flag: ("values", "value"),
+    fields.Currency: ("value",),
+    fields.Text: ("value",),
+}
+"""What a field's table may say beside its path; `value` stands in the path's place."""
+
+REQUIRED = ("case_number", "amount", "currency")
+"""Fields that a body must have; `provider.FACTS` says which may lack where it opens nothing."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a field comes from: a path, or a constant; and the options of its kind."""
+
+    path: str | None = None
+    constant: typing.Any = None
+    options: Mapping[str, typing.Any] = field(default_factory=dict)
+
+    def new(self, name: str, **defaults: typing.Any) -> Field[typing.Any]:
+        """Make the field."""
+        if self.constant is not None:
+            return fields.Constant(self.constant)
+        return FIELDS[name](**(defaults | dict(self.options)), data_key=self.path)
+
+    def over(self, name: str, old: Field[typing.Any]) -> Field[typing.Any]:
+        """Make the field in an old one's place, which counts where the source says nothing."""
+        if isinstance(old, fields.Constant):
+            return old  # what the event's type says already stands nowhere in its body
+        if self.constant is not None or not self.options:
+            changed = copy.copy(old)
+            changed.data_key = self.path
+            return changed if self.constant is None else fields.Constant(self.constant)
+        kept = ("unit", "zone", "form", "values", "strict", "required", "load_default")
+        said = {one: getattr(old, one) for one in kept if hasattr(old, one)}
+        return replace(self, path=self.path or old.data_key).new(name, **said)
+
+
+# reading the file
+
+
+def read(section: Section, kind: DisputeType | None = None) -> dict[str, Source]:
+    """Read the `fields` of a provider: ours on the left, a path or a table on the right.
+
+    `kind` is the type of a new provider's disputes; None where built-in tables are changed.
+    """
+    table = section.section("fields")
+    for name in sorted(set(table) - set(FIELDS)):
+        table.wrong(name, f"unknown; expected one of {', '.join(FIELDS)}")
+    zone, unit = read_zone(section, "zone"), section.word("amount_unit", UNITS)
+    common = {"zone": zone, "unit": unit} if kind else {}
+    one_kind = None if "type" in table else kind
+    found = {}
+    for name in (one for one in table if one in FIELDS):
+        if isinstance(table.values[name], Mapping):
+            source = _read_table(name, table.section(name), one_kind, new=kind is not None)
+        else:
+            source = Source(table.text(name, f"{A_PATH}, or a table", fits=is_path))
+        suited = {one: common[one] for one in common if one in _suited(name) and common[one]}
+        found[name] = replace(source, options=suited | dict(source.options))
+    return found
+
+
+def _suited(name: str) -> tuple[str, ...]:
+    return OPTIONS.get(FIELDS[name], ())
+
+
+def _read_table(name: str, table: Section, kind: DisputeType | None, *, new: bool) -> Source:
+    suited = _suited(name)
+    table.only("path", *suited)
+    if "value" in table and "value" in suited:
+        if len(table.values) > 1:
+            table.wrong("value", "stands alone, for it is the same in every body")
+        return Source(constant=_read_constant(name, table, kind))
+    path = table.text("path", A_PATH, fits=is_path, required=new)
+    options: dict[str, typing.Any] = {}
+    if "unit" in suited:
+        options["unit"] = table.word("unit", UNITS)
+    if "zone" in suited:
+        options["zone"] = read_zone(table, "zone")
+        options["form"] = table.text("form", 'a form such as "%d/%m/%Y %H:%M"', fits=_is_form)
+    if "values" in suited and "values" in table:
+        options |= _read_values(name, table.section("values"), kind)
+    return Source(path, options={option: value for option, value in options.items() if value is not None})
+
+
+def _read_values(name: str, values: Section, kind: DisputeType | None) -> dict[str, typing.Any]:
+    """Read the provider's words and ours; an empty one of ours says nothing."""
+    if not values.values:
+        values.wrong("", 'expected their words and ours, such as { REFUNDED = "issued_full_refund" }')
+    if FIELDS[name] is fields.Flag:
+        return {"true": tuple(word for word in values if values.truth(word))}
+    known = _our_words(name, kind)
+    expected = f"one of {', '.join(known)}" if known else "our word for it"
+    found = {}
+    for word in values:
+        ours = values.text(word, expected, fits=_among(known), empty=True) or ""
+        found[word.lower()] = known.get(ours) if known else ours or None
+    return {"values": found}
+
+
+def _read_constant(name: str, table: Section, kind: DisputeType | None) -> typing.Any:
+    if FIELDS[name] is fields.Flag:
+        return table.truth("value") or None
+    if FIELDS[name] is fields.Currency:
+        return table.text("value", "an ISO 4217 currency code such as USD", fits=DECIMALS.__contains__)
+    known = _our_words(name, kind)
+    return known.get(table.word("value", known) or "") if known else table.text("value")
+
+
+def _our_words(name: str, kind: DisputeType | None) -> dict[str, typing.Any] | None:
+    """Return the words that a field may become, where 29next has a list of them."""
+    if name == "type":
+        return {one.value: one for one in DisputeType}
+    if name == "resolution":
+        kinds = (kind,) if kind else tuple(RESOLUTIONS)
+        return {word: word for one in kinds for word in RESOLUTIONS[one]}
+    return None
+
+
+def _among(known: Mapping[str, typing.Any] | None) -> typing.Callable[[str], bool]:
+    return lambda word: known is None or word == "" or word in known
+
+
+# the tables
+
+
+def make_table(sources: Mapping[str, Source], kind: DisputeType, effect: Effect) -> type[AlertSchema]:
+    """Make the table of the events of one effect."""
+    made: dict[str, Field[typing.Any]] = {"type": fields.Constant(kind)}
+    for name, source in sources.items():
+        defaults = _defaults(name, kind)
+        if name == "type":
+            defaults |= {"strict": True, "load_default": kind}
+        elif name == "resolution" and effect is Effect.RESOLVE:
+            defaults |= _demanded(source)
+        elif name in REQUIRED:
+            defaults["required"] = True
+        made[name] = _in_events(source, name, effect).new(name, **defaults)
+    return declare(AlertSchema, made)
+
+
+def _demanded(source: Source) -> dict[str, typing.Any]:
+    """Where the outcome is the point, one that is missing or unknown is an error, unless `*` takes it."""
+    values = source.options.get("values", {})
+    return {"load_default": values[ANY]} if ANY in values else {"strict": True, "required": True}
+
+
+def _in_events(source: Source, name: str, effect: Effect) -> Source:
+    """Keep `*` from resolving what only opens: there an unknown outcome is none."""
+    values = source.options.get("values", {})
+    if name != "resolution" or effect is Effect.RESOLVE or ANY not in values:
+        return source
+    known = {word: ours for word, ours in values.items() if word != ANY}
+    return replace(source, options={**source.options, "values": known})
+
+
+def lay_over(meaning: Meaning, sources: Mapping[str, Source]) -> Meaning:
+    """Lay sources over the table of a built-in provider's event."""
+    if meaning.table is None or not sources:
+        return meaning
+    old = declared(meaning.table)
+    new: dict[str, Field[typing.Any]] = {}
+    for name, source in sources.items():
+        suited = _in_events(source, name, meaning.effect)
+        if name in old:
+            new[name] = suited.over(name, old[name])
+        elif suited.path or suited.constant is not None:
+            new[name] = suited.new(name, **_defaults(name, None))
+    table = declare(type(meaning.table), old | new)
+    return replace(meaning, table=table(partial=meaning.table.partial))
+
+
+def _defaults(name: str, kind: DisputeType | None) -> dict[str, typing.Any]:
+    if FIELDS[name] is Word:
+        return {"strict": False, "values": _our_words(name, kind)}
+    return {"true": TRUE} if FIELDS[name] is fields.Flag else {}
+
+
+def declared(table: AlertSchema) -> dict[str, Field[typing.Any]]:
+    """Return a table's fields with their paths, as a class declares them."""
+    found = {name: copy.copy(a_field) for name, a_field in table.load_fields.items()}
+    for name, a_field in found.items():
+        a_field.data_key = table.path(name)
+    return found
+
+
+def declare(base: type[AlertSchema], made: dict[str, Field[typing.Any]]) -> type[AlertSchema]:
+    """Declare a class with these fields."""
+    return typing.cast("type[AlertSchema]", base.from_dict(made, name=base.__name__))
+
+
+# what the file may say
+
+
+def read_zone(section: Section, name: str) -> ZoneInfo | None:
+    """Read a zone's name."""
+    text = section.text(name, 'a zone such as "US/Eastern"', fits=_is_zone)
+    return ZoneInfo(text) if text else None
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is a path into a body, or several to be tried in turn."""
+    return all(map(is_one_path, text.split("|")))
+
+
+def is_one_path(text: str) -> bool:
+    """Whether a text is one path: names with dots between them."""
+    plain = text == text.strip() and "|" not in text and not text.startswith(HEADER)
+    return plain and all(text.split(".")) and len(text) <= LONGEST_PATH
+
+
+def is_place(text: str) -> bool:
+    """Whether a text is a path, or names a header."""
+    if text.startswith(HEADER):
+        return HEADER_NAME.fullmatch(text.removeprefix(HEADER)) is not None
+    return is_path(text)
+
+
+def _is_zone(text: str) -> bool:
+    try:
+        return bool(ZoneInfo(text))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+def _is_form(text: str) -> bool:
+    """Whether a form of dates holds the whole date, and reads what it writes."""
+    day = datetime(2023, 11, 30, tzinfo=UTC)
+    try:
+        return datetime.strptime(day.strftime(text), text).date() == day.date()  # noqa: DTZ007
+    except (ValueError, re.error):
+        return False

@@ -1,0 +1,163 @@
+"""The fixtures in tests/providers/<provider>/<case>/, and how their expectations are first written.
+
+A folder holds the request as it arrives, but for its proof: `headers.txt`, and the bytes of `body.json`,
+`body.form` or `body.xml`; and what is expected of it: `reading.json`, `alert.json` where it tells of a
+case, and `dispute.json` where it opens one. For a batch each of the last three holds a list.
+
+`python -m tests.fixtures acme/alert_created` writes the last three as the bridge reads the request now,
+for a person to compare with the provider's document.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+from bridge import dispute, providers
+from bridge import tree as trees
+from bridge.alert import Effect, Webhook
+from bridge.provider import Item, Provider, Reading
+from bridge.redact import cut_body
+from bridge.tree import Tree
+
+FOLDER = Path(__file__).parent / "providers"
+PROVIDERS = providers.built_in()
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fixture folder."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def provider(self) -> Provider:
+        """The provider that the folder stands under."""
+        return PROVIDERS[self.folder.parent.name]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers, lower case as a webhook has them."""
+        lines = (self.folder / "headers.txt").read_text("utf-8").splitlines()
+        pairs = [line.split(":", 1) for line in lines if line.strip()]
+        return {name.strip().lower(): value.strip() for name, value in pairs}
+
+    @property
+    def body_file(self) -> Path:
+        """The file with the request's body."""
+        return next(self.folder.glob("body.*"))
+
+    @property
+    def body(self) -> bytes:
+        """The request's body, byte for byte."""
+        return self.body_file.read_bytes()
+
+    @property
+    def tree(self) -> Tree:
+        """The body, parsed."""
+        return trees.parse(self.body, self.provider.formats)
+
+    def webhook(self, body: bytes | None = None, **headers: str) -> Webhook:
+        """The request as it is stored: cut; with another body or other headers where they are given."""
+        kept = cut_body(self.body if body is None else body, self.provider)
+        name = self.provider.name
+        return Webhook(name, f"/webhooks/{name}", kept, self.headers | headers)
+
+    def items(self) -> list[Item]:
+        """The items that the request is split into."""
+        return self.provider.read(self.webhook())
+
+    def expected(self, what: str) -> list[Json]:
+        """The expectation of a kind for each item; None where there is none."""
+        file = self.folder / f"{what}.json"
+        if not file.exists():
+            return [None] * len(self.items())
+        read = json.loads(file.read_text("utf-8"))
+        return read if isinstance(read, list) else [read]
+
+    def encode(self, tree: Tree) -> bytes:
+        """Write a changed tree in the format of this body."""
+        match self.body_file.suffix:
+            case ".form":
+                plain = {k: v if isinstance(v, str) else trees.render(v).decode() for k, v in tree.items()}
+                return urlencode(plain).encode()
+            case ".xml":
+                return f"<case>{_xml(tree)}</case>".encode("utf-8", "surrogatepass")
+            case _:
+                return trees.render(tree)
+
+
+def all_cases() -> list[Case]:
+    """Every fixture, in order."""
+    return [Case(folder) for folder in sorted(FOLDER.glob("*/*")) if folder.is_dir()]
+
+
+def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
+    """Write what an item was read as: its reading, its alert, and the dispute that it opens."""
+    read = {
+        "event_id": item.event_id,
+        "event_type": item.event_type,
+        "effect": reading.effect.value,
+        "reason": reading.reason.value if reading.reason else None,
+        "deadline_hours": case.provider.deadline_of(item).total_seconds() / 3600,
+    }
+    alert = reading.alert
+    opens = alert is not None and alert.carries_facts and reading.effect in OPENING
+    body = dispute.opening(alert, provider=case.provider.name, received_at=NOW) if alert and opens else None
+    return read, alert.to_json() if alert else None, body
+
+
+OPENING = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE)
+"""Effects by which an alert with its case's facts opens the case."""
+
+
+def put(tree: Tree, path: str, value: Tree) -> Tree:
+    """Return a copy of a tree with another value at each alternative of a path that is there."""
+    changed = copy.deepcopy(tree)
+    for alternative in path.split("|"):
+        if trees.pick(changed, alternative) is not None:
+            _set(changed, alternative.split("."), value)
+    return changed
+
+
+def _set(node: Tree, steps: list[str], value: Tree) -> None:
+    for step in steps[:-1]:
+        node = node[int(step)] if isinstance(node, list) else node[step]
+    if isinstance(node, list):
+        node[int(steps[-1])] = value
+    else:
+        node[steps[-1]] = value
+
+
+def _xml(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in tree.items())
+    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape(str(tree))
+
+
+def write(case: Case) -> None:
+    """Write a fixture's expectations as the bridge reads its request now."""
+    items = case.items()
+    rows = [told(case, item, case.provider.translate(item)) for item in items]
+    for what, values in zip(("reading", "alert", "dispute"), zip(*rows, strict=True), strict=True):
+        if any(value is not None for value in values):
+            value = list(values) if len(values) > 1 else values[0]
+            (case.folder / f"{what}.json").write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        write(Case(FOLDER / name))
