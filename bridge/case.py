@@ -130,7 +130,7 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
     """Take in what an alert says of its case."""
     if provider not in case.providers:
         case.providers.append(provider)
-    if alert.carries_facts and effect is not Effect.WITHDRAW:
+    if effect is Effect.OPEN or (alert.carries_facts and effect is not Effect.WITHDRAW):
         _take_facts(case, provider, alert, look_first=look_first)
     elif case.facts and effect is Effect.MATCH:
         _take_ids(case, alert)

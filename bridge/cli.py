@@ -13,7 +13,7 @@ import time
 import typing
 from datetime import UTC, date, datetime
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from bridge import __version__, doctor, local, logs, migrate, sample, settings
 from bridge.alert import Webhook
@@ -112,10 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     recover = add("recover", _recover, "after a restored backup: look every case up before going on")
     recover.add_argument("--since", type=datetime.fromisoformat, required=True, metavar="TIME")
     recover.add_argument("--store")
+    doctor_ = add("doctor", _doctor, "look at everything that can be wrong, each with its remedy")
+    doctor_.add_argument(
+        "--spec",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="also compare with 29next's OpenAPI document, in JSON (or in YAML, where PyYAML is installed)",
+    )
     listed = (
         add("providers", _providers, "list the providers: URL, proof, secret, last delivery"),
         add("stores", _stores, "list the stores: address, backlog, pause"),
-        add("doctor", _doctor, "check settings, database, and each store's token and scopes"),
+        doctor_,
     )
     for command in listed:
         command.add_argument("--json", action="store_true")
@@ -137,7 +144,7 @@ def _filters(options: argparse.Namespace) -> dict[str, str]:
 
 def _environ() -> dict[str, str]:
     environ = dict(os.environ)
-    return local.sandbox_surroundings(environ) if local.is_unconfigured(environ, ROOT) else environ
+    return local.sandbox_surroundings(environ, ROOT) if local.is_unconfigured(environ, ROOT) else environ
 
 
 def _settings() -> Settings:
@@ -166,7 +173,7 @@ def _run(_: argparse.Namespace) -> int:
     environ = dict(os.environ)
     sandbox = local.is_unconfigured(environ, ROOT)
     if sandbox:
-        environ = local.sandbox_surroundings(environ)
+        environ = local.sandbox_surroundings(environ, ROOT)
     chosen = settings.load(environ, ROOT)
     if not chosen.stores:
         raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
@@ -228,6 +235,8 @@ def _send(options: argparse.Namespace) -> int:
     if event not in provider.events:
         raise BridgeError(f"{provider.title} has {', '.join(sample.events(provider))}, not {event!r}.")
     url = options.url or chosen.url_of(provider.name)
+    if provider.proof.kind == "url":
+        url += "?" + urlencode({"key": chosen.secrets[provider.name][0]})
     chance, accepted = random.Random(), 0  # noqa: S311  made-up values
     for _ in range(options.count):
         now = datetime.now(UTC)
@@ -447,16 +456,23 @@ def _stores(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    document = doctor.read_document(options.spec) if options.spec else None
     chosen = _settings()
+    checks = []
     with _database(chosen) as database:
-        checks = list(doctor.examine(chosen, database))
+        for check in doctor.examine(chosen, database, document=document):
+            checks.append(check)
+            if not options.json:
+                _print_check(check)
     if options.json:
         print(json.dumps([vars(check) for check in checks], indent=2))
-    for check in [] if options.json else checks:
-        print(f"{'ok  ' if check.good else 'BAD '} {check.what}: {check.said}")
-        if check.remedy:
-            print(f"       {check.remedy}")
     return 0 if all(check.good for check in checks) else 1
+
+
+def _print_check(check: doctor.Check) -> None:
+    print(f"{'ok ' if check.good else 'BAD'}  {check.what}: {check.said}")
+    if check.remedy:
+        print(f"       {check.remedy}", flush=True)
 
 
 # printing

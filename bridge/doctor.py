@@ -1,26 +1,53 @@
-"""Checks what can be wrong, each with its remedy in a sentence."""
+"""Looks at everything that can be wrong, each with its remedy in a sentence. Changes nothing.
+
+Whether a token may write is asked with dispute and transaction 0, which no store has: 29next, as its
+framework does, checks the scope before it looks for the thing, so 403 means that the scope is missing
+and 404 that it is there (inferred, not documented).
+"""
 
 from __future__ import annotations
 
+import json
+import pathlib
+import shutil
 import time
 import typing
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
-from bridge import migrate
-from bridge.errors import BridgeError, MissingScope, StoreRefused, Unavailable
+from bridge import address, contract, migrate
+from bridge.errors import BridgeError, Refused, Unavailable
+from bridge.figures import Figures
 from bridge.inbox import Inbox, token_key
-from bridge.next_api import NextApi
+from bridge.next_api import Answer, NextApi
+from bridge.search import Search
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bridge.database import Database
+    from bridge.provider import Provider
     from bridge.settings import Settings, Store
+
+LEAST_FREE = 500_000_000
+"""Bytes that the disk of an SQLite inbox should have left."""
+WORKER_SILENCE = 180.0
+"""Seconds without a heartbeat after which there is no worker."""
+CLOCK_TOLERANCE = 30.0
+"""Seconds that clocks may differ; signatures are accepted within 300."""
+SHORTEST_PASSWORD = 12
+ALLOWED_RATE = 4.0
+"""Calls a second that 29next allows one token (doc)."""
+REFUSED_LATELY = timedelta(days=1)
+REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at; the remedy of a good one is advice."""
 
     what: str
     good: bool
@@ -28,56 +55,312 @@ class Check:
     remedy: str = ""
 
 
-def examine(settings: Settings, database: Database) -> Iterator[Check]:
-    """Look at the settings, the database and each store; makes two reading calls a store."""
-    yield _has_stores(settings)
-    yield _has_secrets(settings)
-    checked = _database(database)
-    yield checked
-    if checked.good:
-        inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
-        inbox.register(settings.stores.values())
-        for store in settings.stores.values():
-            yield from _store(settings, inbox, store)
+def examine(
+    settings: Settings,
+    database: Database,
+    *,
+    document: typing.Any = None,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Check]:
+    """Look at the settings, the database, the processes, each store and provider, and the way in.
+
+    Asks each store four times, at its pace. `document` is 29next's OpenAPI document, if it is to be
+    compared; `clock` is this machine's.
+    """
+    yield from _settings(settings)
+    if document is not None:
+        yield _contract(document, settings.api_version)
+    away = _unreachable(database)
+    if away:
+        yield away
+    else:
+        yield _durable(settings, database)
+        yield from _on_postgres(database, clock)
+        yield _worker(database)
+        yield from _stores(settings, database, clock)
+        yield from _providers(settings, database, datetime.fromtimestamp(clock(), UTC))
+    yield _reached(settings)
 
 
-def _has_stores(settings: Settings) -> Check:
-    names = ", ".join(settings.stores) or "none"
+# the settings
+
+
+def _settings(settings: Settings) -> Iterator[Check]:
     remedy = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
-    return Check("stores", bool(settings.stores), names, "" if settings.stores else remedy)
-
-
-def _has_secrets(settings: Settings) -> Check:
+    names = ", ".join(settings.stores)
+    yield _judged("stores", settings.stores, names or "none is configured", remedy)
     on = [name for name in settings.providers if settings.secrets.get(name)]
     remedy = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
-    return Check("providers", bool(on), ", ".join(on) or "all switched off", "" if on else remedy)
+    yield _judged("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", remedy)
+    yield _guessable("viewer", "BRIDGE_PASSWORD", settings.password)
+    yield _guessable("JSON API", "BRIDGE_API_TOKEN", settings.api_token)
+    yield _rate(settings)
 
 
-def _database(database: Database) -> Check:
-    kind = "SQLite" if database.sqlite else "Postgres"
+def _guessable(what: str, variable: str, secret: str | None) -> Check:
+    if secret is None:
+        said = f"off: {variable} is not set"
+        return Check(what, good=True, said=said, remedy=f"Set {variable} to use it from elsewhere.")
+    long = len(secret) >= SHORTEST_PASSWORD
+    remedy = f"Set {variable} to {SHORTEST_PASSWORD} characters or more, made by chance."
+    return _judged(what, long, "on" if long else f"{variable} is short enough to be guessed", remedy)
+
+
+def _rate(settings: Settings) -> Check:
+    limited = 0 < settings.rate <= ALLOWED_RATE
+    hosts = [urlsplit(store.base_url).hostname or "" for store in settings.stores.values()]
+    pretended = all(map(address.is_loopback, hosts))
+    said = f"{settings.rate:g} calls a second for each token" if settings.rate else "no limit"
+    remedy = f"Take NEXT_RATE away: 29next allows {ALLOWED_RATE:g} calls a second."
+    return _judged("rate", limited or pretended, f"{said}, API version {settings.api_version}", remedy)
+
+
+def _contract(document: typing.Any, version: str) -> Check:
+    try:
+        found = list(contract.drift(document))
+        theirs = str((document.get("info") or {}).get("version") or "unknown")
+    except ValueError as error:
+        remedy = "Give --spec the document that 29next publishes for its Admin API."
+        return Check("contract", good=False, said=f"the document cannot be used: {error}", remedy=remedy)
+    said = f"29next's document of version {theirs} allows all that the bridge sends and reads"
+    if theirs != version:
+        said += f" (NEXT_API_VERSION is {version})"
+    remedy = "Look for a release of the bridge that fits, or stay at an API version that does."
+    return _judged("contract", not found, "; ".join(found) or said, remedy)
+
+
+def read_document(file: pathlib.Path) -> typing.Any:
+    """Read an OpenAPI document, JSON or, where PyYAML is installed, YAML; raises BridgeError."""
+    content = file.read_bytes()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        import yaml  # noqa: PLC0415  only the developers' lock has it
+    except ImportError:
+        raise BridgeError(
+            f"{file} is no JSON, and to read YAML PyYAML must be installed (`make test` does)."
+        ) from None
+    try:
+        return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  safe
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise BridgeError(f"{file} is neither JSON nor YAML.") from None
+
+
+# the database
+
+
+def _unreachable(database: Database) -> Check | None:
+    """Say why the database takes no webhooks, or None where it does."""
     try:
         problem = migrate.problem(database)
     except Unavailable as error:
-        return Check("database", good=False, said=str(error), remedy="Check DATABASE_URL, and that it runs.")
-    remedy = "Run `bridge migrate`." if problem else ""
-    return Check("database", not problem, problem or f"{kind}, durable, schema current", remedy)
+        remedy = "Check DATABASE_URL, and that the database runs and lets this machine in."
+        return Check("database", good=False, said=str(error), remedy=remedy)
+    remedy = "Run `bridge migrate`; on Heroku and Render the deploy does it."
+    return Check("database", good=False, said=problem, remedy=remedy) if problem else None
 
 
-def _store(settings: Settings, inbox: Inbox, store: Store) -> Iterator[Check]:
-    api = NextApi(store, version=settings.api_version, timeout=settings.timeout, clock=inbox.now)
-    scopes = {"disputes/": "disputes:read and disputes:write", "transactions/": "transactions:read"}
-    for path, scope in scopes.items():
-        what = f"{store.name}: {path.rstrip('/')}"
-        time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
-        params = {"case_number": "bridge-doctor"} if path == "disputes/" else {"external_id": "bridge-doctor"}
+def _durable(settings: Settings, database: Database) -> Check:
+    """Say whether what is committed stays, as it is in force and not as it was asked for."""
+    with database.read() as connection:
+
+        def ask(question: str) -> str:
+            return str(connection.exec_driver_sql(question).scalar()).lower()
+
+        if not database.sqlite:
+            found = {name: ask(f"SHOW {name}") for name in ("synchronous_commit", "fsync")}
+            said = "Postgres, schema current, " + ", ".join(f"{k}={v}" for k, v in found.items())
+            remedy = "Use a database with fsync and synchronous_commit on, without a pooler in between."
+            return _judged("database", set(found.values()) <= {"on", "remote_apply"}, said, remedy)
+        mode, level = ask("PRAGMA journal_mode"), ask("PRAGMA synchronous")
+    file = address.sqlite_file(settings.database_url)
+    free = shutil.disk_usage(file.resolve().parent).free
+    said = f"SQLite, schema current, journal_mode={mode}, synchronous={level}, {free // 1_000_000} MB free"
+    if (mode, level) != ("wal", "2"):
+        remedy = "Put the file on a local disk (not a network one), on which SQLite can keep a WAL."
+        return Check("database", good=False, said=said, remedy=remedy)
+    return _judged("database", free >= LEAST_FREE, said, "Make room on the disk of the database.")
+
+
+def _on_postgres(database: Database, clock: Callable[[], float]) -> Iterator[Check]:
+    """Look at what a database on another machine adds: the way there, and its clock."""
+    if database.sqlite:
+        return
+    with database.read() as connection:
+        here = "host(inet_server_addr()) IN ('127.0.0.1', '::1') OR inet_server_addr() IS NULL"
+        tls = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        local = bool(connection.exec_driver_sql(f"SELECT {here}").scalar())
+        encrypted = bool(connection.exec_driver_sql(tls).scalar())
+    said = "encrypted" if encrypted else "on this machine" if local else "in clear text"
+    remedy = "Add ?sslmode=require to DATABASE_URL, if the network between is not your own."
+    yield _judged("database's connection", encrypted or local, said, remedy)
+    yield _clock("database's clock", clock() - database.now())
+
+
+def _clock(what: str, ahead: float) -> Check:
+    said = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
+    remedy = "Set this machine's clock by NTP: signed webhooks are refused when it is five minutes off."
+    return _judged(what, abs(ahead) <= CLOCK_TOLERANCE, said, remedy)
+
+
+def _worker(database: Database) -> Check:
+    seen_at = Figures(database).worker_seen_at()
+    silence = None if seen_at is None else database.now() - seen_at
+    said = "none was ever seen" if silence is None else f"seen {silence:.0f} s ago"
+    remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
+    return _judged("worker", silence is not None and silence <= WORKER_SILENCE, said, remedy)
+
+
+# the stores
+
+
+def _stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
+    inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
+    inbox.register(settings.stores.values())
+    paused = Figures(database).paused()
+    told = None
+    for store in settings.stores.values():
+        if store.name in paused:
+            remedy = "Remedy what it says: the bridge tries once a minute, and goes on by itself."
+            yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
+        api = NextApi(store, version=settings.api_version, timeout=settings.timeout, clock=inbox.now)
         try:
-            api.call("GET", path, params=params)
-        except (StoreRefused, MissingScope) as error:
-            yield Check(
-                what, good=False, said=str(error), remedy=f"Give the store's token the scopes {scope}."
-            )
+            for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
+                answer = Answer()
+                time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
+                check = probe.make(api, store, answer)
+                yield check
+                if told is None and answer.date is not None:
+                    told = answer.date
+                    yield _clock("29next's clock", clock() - told)
+                if not check.good and answer.status != 403:
+                    break  # whatever else is asked will end in the same way
+        finally:
+            api.close()
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A call that shows whether a token has a scope; one that would write names a thing that is not."""
+
+    scope: str
+    method: str
+    path: str
+    params: typing.Mapping[str, str] | None = None
+    without: str = ""  # what is lost without the scope, where the bridge goes on without it
+
+    def make(self, api: NextApi, store: Store, answer: Answer) -> Check:
+        what = f"{store.name}: {self.scope}"
+        body: dict[str, str] | None = None if self.method == "GET" else {}
+        try:
+            api.call(self.method, self.path, params=self.params, body=body, answer=answer)
+        except Refused as error:
+            if self.method == "GET":
+                remedy = "Compare what the bridge asks with 29next's document: `bridge doctor --spec FILE`."
+                return Check(what, good=False, said=str(error), remedy=remedy)
         except BridgeError as error:
-            yield Check(what, good=False, said=str(error), remedy="Check the store's name, then try again.")
-        else:
-            yield Check(what, good=True, said=f"readable at {store.base_url}")
-    api.close()
+            if answer.status == 403 and self.without:
+                remedy = f"Give the token the scope {self.scope}, or {self.without}."
+                return Check(what, good=True, said="missing", remedy=remedy)
+            return Check(what, good=False, said=str(error), remedy=self._remedy(answer.status, store))
+        return Check(what, good=True, said=f"granted ({answer.seconds:.2f} s)")
+
+    def _remedy(self, status: int | None, store: Store) -> str:
+        if status == 401:
+            return "Set this store's access token anew: 29next does not know the one that is set."
+        if status == 403:
+            return f"Give the store's token the scope {self.scope}, in 29next under Settings > API Access."
+        if status == 404 or (status and 300 <= status < 400):
+            return f"Check the store's name: there is no Admin API at {store.base_url}."
+        return "Try again; if it stays, look at 29next's status and at this machine's way to the internet."
+
+
+PROBES = (
+    _Probe("disputes:read", "GET", "disputes/", {"case_number": "bridge-doctor"}),
+    _Probe("disputes:write", "PATCH", "disputes/0/"),
+    _Probe(
+        "transactions:read",
+        "GET",
+        "transactions/",
+        {"external_id": "bridge-doctor"},
+        without="every dispute is created unmatched",
+    ),
+    _Probe(
+        "transactions:write",
+        "POST",
+        "transactions/0/refund/",
+        without="refunds that the gateway made are not recorded where a match is found later",
+    ),
+)
+
+
+# the providers, and the way in
+
+
+def _providers(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
+    """Say of each provider that is on when it last got in, and whether it was turned away since."""
+    search = Search(database)
+    last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
+    refused: dict[str, dict[str, typing.Any]] = {}
+    for row in search.refusals():
+        refused.setdefault(row["provider"], row)
+    for name, provider in settings.providers.items():
+        if settings.secrets.get(name):
+            yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+
+
+def _provider(
+    provider: Provider,
+    last: datetime | None,
+    refused: dict[str, typing.Any] | None,
+    now: datetime,
+    secrets: tuple[str, ...],
+) -> Check:
+    variable = provider.secret_variable
+    said = f"last delivery {last:%Y-%m-%d %H:%M} UTC" if last else "nothing received yet"
+    if refused:
+        refused_at = datetime.fromisoformat(refused["last_at"])
+        if now - refused_at < REFUSED_LATELY and (last is None or refused_at > last):
+            said += f"; refused since, {refused_at:%H:%M} UTC: {refused['reason']}: {refused['message']}"
+            remedy = f"Enter in its console what {variable} says; while it still sends the former secret, "
+            remedy += f"put that into {variable}_PREVIOUS."
+            return Check(provider.name, good=False, said=said, remedy=remedy)
+    rotating = (
+        f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
+    )
+    return Check(provider.name, good=True, said=said, remedy=rotating)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for an answer: no provider follows one."""
+
+    def redirect_request(self, *_: typing.Any) -> None:
+        return None
+
+
+def _reached(settings: Settings) -> Check:
+    """Ask for the bridge at its public address, from this machine and through the internet."""
+    what = "public URL"
+    if settings.public_url is None:
+        remedy = "Set BRIDGE_PUBLIC_URL, so that the way in is checked and printed URLs can be copied."
+        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
+    url = f"{settings.public_url.rstrip('/')}/healthz"
+    try:
+        opener = urllib.request.build_opener(_NoRedirect)
+        with opener.open(url, timeout=REACH_SECONDS) as answer:
+            healthy = json.loads(answer.read(1000)) == {"status": "ok"}
+            said = "the bridge answers" if healthy else "something else answers"
+    except urllib.error.HTTPError as error:
+        with error:
+            healthy, said = False, f"answered with {error.code}"
+    except (OSError, ValueError) as error:
+        healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
+    remedy = "Let this address lead to the web process by HTTPS, with no redirect and no sign-in before it."
+    return _judged(what, healthy, f"{url}: {said}", remedy)
+
+
+def _judged(what: str, good: object, said: str, remedy: str) -> Check:
+    """Make a check whose remedy is for the bad case."""
+    return Check(what, bool(good), said, "" if good else remedy)

@@ -3,68 +3,76 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import signal
 import subprocess
 import sys
 import time
 import typing
 
-from bridge import providers
+from bridge import settings
 from bridge.errors import SettingsError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.provider import Provider
+
 SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a pretend store on loopback, and nothing else
 SANDBOX_STORE = "sandbox"
+DEFAULT_PORT, LAST_PORT = 8000, 65535
 STOP_SECONDS = 25.0
 
 
 def is_unconfigured(environ: Mapping[str, str], root: pathlib.Path) -> bool:
-    """Whether no store and no provider secret is set at all, so that only the sandbox can be meant."""
-    secret = re.compile("|".join(f"{name.upper()}_SECRET(_PREVIOUS)?" for name in providers.built_in()))
-    named = any(name.startswith("NEXT_") or secret.fullmatch(name) for name in environ if environ[name])
-    file = root / (environ.get("BRIDGE_CONFIG") or "config/bridge.toml")
-    stores = file.exists() and re.search(r"(?m)^\s*\[stores\.", file.read_text("utf-8", "replace"))
-    platform = environ.get("DYNO") or environ.get("RENDER")
-    return not named and not stores and not platform
+    """Whether neither a store nor a provider's secret is set, so that only the sandbox can be meant.
+
+    Never on a platform; and settings that do not work are told as they are.
+    """
+    if environ.get("DYNO") or environ.get("RENDER"):
+        return False
+    try:
+        chosen = settings.load(environ, root)
+    except SettingsError:
+        return False
+    return not chosen.stores and not any(chosen.secrets.values())
 
 
-def sandbox_surroundings(environ: Mapping[str, str]) -> dict[str, str]:
+def sandbox_surroundings(environ: Mapping[str, str], root: pathlib.Path) -> dict[str, str]:
     """Return the environment with the sandbox store and made-up secrets, bound to loopback."""
-    port = int(environ.get("PORT") or 8000)
-    made_up = {f"{name.upper()}_SECRET": made_up_secret(name) for name in providers.built_in()}
-    return (
-        dict(environ)
-        | made_up
-        | {
-            "NEXT_STORE": SANDBOX_STORE,
-            "NEXT_ACCESS_TOKEN": SANDBOX_TOKEN,
-            "NEXT_BASE_URL": f"http://127.0.0.1:{port + 1}/api/admin/",
-            "BRIDGE_BIND": f"127.0.0.1:{port}",
-        }
-    )
+    chosen = settings.load(environ, root)
+    made_up = {one.secret_variable: made_up_secret(one) for one in chosen.providers.values()}
+    return {
+        **environ,
+        **made_up,
+        "NEXT_STORE": SANDBOX_STORE,
+        "NEXT_ACCESS_TOKEN": SANDBOX_TOKEN,
+        "NEXT_BASE_URL": f"http://127.0.0.1:{sandbox_port(chosen.port)}/api/admin/",
+        "BRIDGE_BIND": f"127.0.0.1:{chosen.port}",
+    }
 
 
-def made_up_secret(name: str) -> str:
+def sandbox_port(port: int) -> int:
+    """Return the port of the sandbox store beside the bridge's: the next one, or the last but one."""
+    return port + 1 if port < LAST_PORT else port - 1
+
+
+def made_up_secret(provider: Provider) -> str:
     """Make up a provider's secret in the form that its proof wants."""
-    proof = providers.built_in()[name].proof
     for secret in (
-        f"{name}:sandbox-only",
-        "whsec_c2FuZGJveC1vbmx5",
+        f"{provider.name}:sandbox-only",
+        "whsec_c2FuZGJveC1vbmx5",  # for Standard Webhooks
         "X-Sandbox: only",
-        f"{name}-sandbox-only",
-        name.encode().hex(),
+        f"{provider.name}-sandbox-only-secret",
+        provider.name.encode().hex(),
     ):
-        if proof.problem(secret) is None:
+        if provider.proof.problem(secret) is None:
             return secret
-    raise SettingsError([f"{name}: no sandbox secret fits its proof"])
+    raise SettingsError([f"{provider.secret_variable}: no made-up secret fits its proof, so set one"])
 
 
 def run(environ: dict[str, str], *, sandbox: bool) -> int:
     """Run web and worker (and the sandbox) until one of them ends or a signal comes."""
-    port = environ.get("PORT") or "8000"
+    port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
     if not environ.get("WEB_CONCURRENCY"):
         environ.pop("WEB_CONCURRENCY", None)  # gunicorn cannot read an empty one
@@ -73,7 +81,7 @@ def run(environ: dict[str, str], *, sandbox: bool) -> int:
         ["-m", "bridge", "worker"],
     ]
     if sandbox:
-        commands.insert(0, ["-m", "bridge", "sandbox", "--port", str(int(port) + 1)])
+        commands.insert(0, ["-m", "bridge", "sandbox", "--port", str(sandbox_port(port))])
     root = pathlib.Path(__file__).resolve().parent.parent
     children = [subprocess.Popen([sys.executable, *words], cwd=root, env=environ) for words in commands]  # noqa: S603
     stopping = False

@@ -20,12 +20,16 @@ Row = dict[str, typing.Any]
 
 BEFORE, AFTER = timedelta(days=4), timedelta(days=4)
 """How far a transaction may lie from the time that the alert gives: clearing takes days."""
+LATEST = timedelta(days=1)
+"""How far a transaction may lie after its dispute: the zones of the two may differ, no more."""
 OLDEST = timedelta(days=180)
 """How far a transaction may lie before its dispute, where the alert gives no transaction time."""
 LOOK_UPS = 2
 """At most so many look-ups at 29next for one alert."""
 MOST_CANDIDATES = 20
 SEVERAL = "several fit"
+WALLETS = frozenset({"apple_pay", "google_pay"})
+"""29next's payment methods whose card numbers are virtual ones, unknown to the issuer's alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,31 @@ class Rule:
 
     def query(self, alert: Alert) -> dict[str, str] | None:
         """Return the filters of `GET /transactions/` for this rung, or None where facts are missing."""
-        values = {theirs: _text(getattr(alert, ours)) for ours, theirs in self.facts}
+        values = {theirs: _told(alert, ours) for ours, theirs in self.facts}
         if not all(values.values()):
             return None
         return values | {"is_test": "false"}
 
     def holds(self, alert: Alert, row: Row) -> bool:
         """Whether the transaction has exactly the facts of the alert."""
-        pairs = [(_text(getattr(alert, ours)), _of(row, theirs)) for ours, theirs in self.facts]
+        pairs = [(_told(alert, ours), _of(row, theirs)) for ours, theirs in self.facts]
         return all(ours and ours == theirs for ours, theirs in pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A transaction that a dispute can be about, and those that lead to it: see `_payments`."""
+
+    row: Row
+    kin: tuple[Row, ...] = ()
+
+    def is_told_of(self, rule: Rule, alert: Alert) -> bool:
+        """Whether the payment, or one of its kin, has exactly the facts of the alert."""
+        return any(rule.holds(alert, row) for row in (self.row, *self.kin))
+
+
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
+IDS = ("auth_code", "network_transaction_id", "external_id")
 LADDER = (
     Rule("order", (("order", "order"),), unique=True),
     Rule("external_id", (("external_id", "external_id"),), unique=True),
@@ -96,15 +113,15 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
     complete, only a rung with an id of its own counts: the one that fits may be missing among them.
     """
     payments = _payments(rows)
-    reasons = {row["id"]: contradiction(alert, row) for row in payments}
-    left = [row for row in payments if reasons[row["id"]] is None]
+    reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
+    left = [one for one in payments if reasons[one.row["id"]] is None]
     several = False
     for rule in LADDER:
         if not (rule.unique or complete):
             continue
-        fitting = [row for row in left if rule.holds(alert, row) and _enough(rule, alert, row)]
+        fitting = [one for one in left if one.is_told_of(rule, alert) and _enough(rule, alert, one.row)]
         if len(fitting) == 1:
-            return Match(int(fitting[0]["id"]), rule.name)
+            return Match(int(fitting[0].row["id"]), rule.name)
         if fitting:
             left, several = fitting, True
     if several:
@@ -117,80 +134,140 @@ def is_kin(alert: Alert, row: Row) -> bool:
     return any(rule.holds(alert, row) for rule in LADDER)
 
 
-def contradiction(alert: Alert, row: Row) -> str | None:
-    """Name the fact of the alert that a transaction contradicts, or None."""
-    amount, currency = _money(alert)
+def contradiction(alert: Alert, payment: Payment) -> str | None:
+    """Name the fact of the alert that a payment contradicts, or None."""
+    row = payment.row
     if row.get("status") != "succeeded":
         return "it did not succeed"
-    if currency and row.get("currency") and row["currency"].upper() == currency:
-        theirs = _decimal(row.get("amount"))
-        partial = alert.transaction_amount is None
-        if (
-            amount is not None
-            and theirs is not None
-            and (amount > theirs or (amount != theirs and not partial))
-        ):
-            return f"its amount is {theirs}, not {amount}"
-    if alert.card_last_four and _of(row, "bankcard_last_four") not in ("", alert.card_last_four):
-        return None if _wallet(alert, row) else "another card"
-    created = _moment(row.get("date_created"))
-    if created and (why := _off_in_time(alert, created)):
-        return why
+    if row.get("is_test") is True:
+        return "a test"
+    return (
+        _another_amount(alert, row)
+        or _another_card(alert, row)
+        or _another_id(alert, payment)
+        or _another_date(alert, row)
+    )
+
+
+def _another_amount(alert: Alert, row: Row) -> str | None:
+    """Compare the transaction's amount where the alert tells it; else a part of it may be disputed.
+
+    Across currencies an amount says nothing.
+    """
+    amount, currency = _money(alert)
+    theirs, their_currency = _decimal(row.get("amount")), _of(row, "currency").upper()
+    told = alert.transaction_amount is not None
+    if currency and their_currency and currency != their_currency:
+        return f"its currency is {their_currency}, not {currency}" if told else None
+    if amount is None or theirs is None or amount == theirs or (amount < theirs and not told):
+        return None
+    return f"its amount is {theirs}, not {amount}"
+
+
+def _another_card(alert: Alert, row: Row) -> str | None:
+    pairs = [(_told(alert, ours), _of(row, theirs)) for ours, theirs in CARD]
+    differs = any(ours and theirs and ours != theirs for ours, theirs in pairs)
+    return "another card" if differs and not _is_virtual(alert, row) else None
+
+
+def _is_virtual(alert: Alert, row: Row) -> bool:
+    """Whether another card number is no contradiction, for wallets pay with a virtual one.
+
+    Where nobody says that it was a wallet, the network's id or the code and the amount have to.
+    """
+    method = _of(row, "payment_method")
+    by_code = _BY_NAME["auth_code"].holds(alert, row) and _same_amount(alert, row)
+    by_network = _BY_NAME["network_transaction_id"].holds(alert, row)
+    return method in WALLETS or by_network or (by_code and not method)
+
+
+def _another_id(alert: Alert, payment: Payment) -> str | None:
+    """Find an id of the alert's that the payment has another one of: ids of other kinds say nothing."""
+    for name in IDS:
+        ours = _told(alert, name)
+        theirs = {_of(row, name) for row in (payment.row, *payment.kin)}
+        if ours and ours not in theirs and any(_kind(one) == _kind(ours) for one in theirs):
+            return f"another {name.replace('_', ' ')}"
     return None
 
 
+def _kind(ident: str) -> tuple[str, int]:
+    """Tell ids apart by their form: pi_... and ch_... are a payment's and a charge's."""
+    return ident.rpartition("_")[0], len(ident)
+
+
+def _another_date(alert: Alert, row: Row) -> str | None:
+    created = _moment(row.get("date_created"))
+    since, until = _window(alert)
+    if created and ((since and created < since) or (until and created > until)):
+        return "another date"
+    return None
+
+
+def _window(alert: Alert) -> tuple[datetime | None, datetime | None]:
+    """Return between which moments the alert's transaction lies."""
+    told, happened = alert.transaction_at, alert.happened_at
+    since = told - BEFORE if told else happened - OLDEST if happened else None
+    ends = [told + AFTER] if told else []
+    ends += [happened + LATEST] if happened else []
+    return since, min(ends, default=None)
+
+
 def _enough(rule: Rule, alert: Alert, row: Row) -> bool:
-    """Whether a rung without an id of its own has the further evidence that it needs."""
+    """Whether a rung without an id of its own has the further evidence that it needs.
+
+    Codes and cards come again, so both dates must be known; and no part of the amount will do.
+    """
     if rule.unique:
         return True
+    if _moment(row.get("date_created")) is None or _window(alert) == (None, None):
+        return False
+    if rule.name == "auth_code":
+        across = _of(row, "currency").upper() != _money(alert)[1]
+        return _same_amount(alert, row) or (across and _BY_NAME["card_and_amount"].holds(alert, row))
+    return _same_amount(alert, row)
+
+
+def _same_amount(alert: Alert, row: Row) -> bool:
     amount, currency = _money(alert)
-    same_amount = (
+    return (
         amount is not None
         and _decimal(row.get("amount")) == amount
-        and (row.get("currency") or "").upper() == currency
+        and _of(row, "currency").upper() == currency
     )
-    if rule.name == "auth_code":
-        return same_amount or all(r == t for r, t in _card_pairs(alert, row))
-    return same_amount and _moment(row.get("date_created")) is not None
 
 
-def _card_pairs(alert: Alert, row: Row) -> list[tuple[str | None, str]]:
-    return [(getattr(alert, ours) or "-", _of(row, theirs)) for ours, theirs in CARD]
+def _payments(rows: Iterable[Row]) -> list[Payment]:
+    """Return the payments among transactions, each once: debits, and authorizations without one.
 
-
-def _wallet(alert: Alert, row: Row) -> bool:
-    """Whether another card number is no contradiction: wallets pay with a virtual one."""
-    by_code = bool(alert.auth_code) and alert.auth_code == _of(row, "auth_code")
-    by_network = bool(alert.network_transaction_id) and alert.network_transaction_id == _of(
-        row, "network_transaction_id"
-    )
-    amount, currency = _money(alert)
-    exact = _decimal(row.get("amount")) == amount and (row.get("currency") or "").upper() == currency
-    return by_network or (by_code and exact)
-
-
-def _payments(rows: Iterable[Row]) -> list[Row]:
-    """Return the payments among transactions, each once: debits, and authorizations without one."""
+    A refund leads to its parent, an authorization to the debits that it was captured by.
+    """
     by_id = {row["id"]: row for row in rows if isinstance(row.get("id"), int)}
-    captured = {row.get("parent_id") for row in by_id.values() if row.get("type") == "debit"}
-    return [
-        row
-        for row in by_id.values()
-        if row.get("type") == "debit" or (row.get("type") == "authorize" and row["id"] not in captured)
-    ]
+    children: dict[object, list[Row]] = {}
+    for row in by_id.values():
+        children.setdefault(row.get("parent_id"), []).append(row)
+    found = []
+    for ident, row in by_id.items():
+        born = children.get(ident, [])
+        refunds = [one for one in born if one.get("type") == "refund"]
+        parent = by_id.get(typing.cast("int", row.get("parent_id")), {})
+        if row.get("type") == "debit":
+            authorized = [parent] if parent.get("type") == "authorize" else []
+            found.append(Payment(row, (*refunds, *authorized)))
+        elif row.get("type") == "authorize" and not any(_ends_authorization(one) for one in born):
+            found.append(Payment(row))
+    return found
 
 
-def _candidates(rows: list[Row], reasons: Mapping[int, str | None]) -> tuple[Row, ...]:
+def _ends_authorization(row: Row) -> bool:
+    return row.get("type") in ("debit", "void") and row.get("status") == "succeeded"
+
+
+def _candidates(payments: list[Payment], reasons: Mapping[int, str | None]) -> tuple[Row, ...]:
+    shown = ("id", "order", "amount", "currency", "date_created")
     return tuple(
-        {
-            "id": row["id"],
-            "order": row.get("order"),
-            "amount": row.get("amount"),
-            "currency": row.get("currency"),
-            "date_created": row.get("date_created"),
-            "why": reasons[row["id"]] or "too little evidence",
-        }
-        for row in rows[:MOST_CANDIDATES]
+        {name: one.row.get(name) for name in shown} | {"why": reasons[one.row["id"]] or "too little evidence"}
+        for one in payments[:MOST_CANDIDATES]
     )
 
 
@@ -199,19 +276,10 @@ def _around(alert: Alert) -> dict[str, str]:
     filters: dict[str, str] = {}
     if alert.transaction_amount is not None and amount is not None and currency:
         filters |= {"amount_min": str(amount), "amount_max": str(amount), "currency": currency}
-    if alert.transaction_at:
-        filters["date_created_from"] = (alert.transaction_at - BEFORE).astimezone(UTC).date().isoformat()
-        filters["date_created_to"] = (alert.transaction_at + AFTER).astimezone(UTC).date().isoformat()
+    for name, moment in zip(("date_created_from", "date_created_to"), _window(alert), strict=True):
+        if moment:
+            filters[name] = moment.astimezone(UTC).date().isoformat()
     return filters
-
-
-def _off_in_time(alert: Alert, created: datetime) -> str | None:
-    if alert.transaction_at:
-        if not alert.transaction_at - BEFORE <= created <= alert.transaction_at + AFTER:
-            return "another date"
-    elif alert.happened_at and not alert.happened_at - OLDEST <= created <= alert.happened_at + AFTER:
-        return "another date"
-    return None
 
 
 def _money(alert: Alert) -> tuple[Decimal | None, str | None]:
@@ -221,23 +289,32 @@ def _money(alert: Alert) -> tuple[Decimal | None, str | None]:
     return alert.amount, alert.currency
 
 
+def _told(alert: Alert, name: str) -> str:
+    return _text(name, getattr(alert, name))
+
+
 def _of(row: Row, name: str) -> str:
     details = row.get("payment_details")
     value = row.get(name)
     if value is None and isinstance(details, dict):
         value = details.get(name)
-    return _text(value)
+    return _text(name, value)
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _text(name: str, value: object) -> str:
+    """Write a fact so that it compares; a code that was a number has lost its zeros in front."""
+    text = "" if value is None else str(value).strip()
+    if name != "auth_code":
+        return text
+    return text.upper().rjust(6, "0") if text.strip("0") else ""
 
 
 def _decimal(value: object) -> Decimal | None:
     try:
-        return Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
         return None
+    return number if number.is_finite() else None
 
 
 def _moment(value: object) -> datetime | None:

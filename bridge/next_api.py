@@ -7,14 +7,13 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import socket
 import threading
 import time
 import typing
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -24,6 +23,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
+from bridge.deadline import WATCH, Deadline
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -59,6 +59,7 @@ class Answer:
     status: int | None = None
     text: str = ""
     seconds: float = 0.0
+    date: float | None = None  # 29next's clock as it answered, seconds since the epoch
 
 
 class NextApi:
@@ -113,6 +114,7 @@ class NextApi:
         finally:
             record.seconds = time.monotonic() - started
         record.status, record.text = status, content[:WORDS].decode("utf-8", "replace")
+        record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
             return self._readable(content, writes=writes)
         raise self._error(method, path, status, headers, content)
@@ -227,7 +229,8 @@ class NextApi:
         send_by: float | None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         url = urljoin(self.store.base_url, path)
-        with _DEADLINES.within(self.timeout, send_by) as deadline:
+        with WATCH.within(self.timeout) as deadline:
+            _CURRENT.deadline, _CURRENT.send_by = deadline, send_by
             try:
                 response = self.session.request(
                     method,
@@ -322,6 +325,13 @@ def _never_connected(error: BaseException) -> bool:
     return False
 
 
+def _moment(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text or "").timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
 def _reason(error: BaseException) -> str:
     inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
     return f"{type(inner).__name__}"
@@ -348,98 +358,28 @@ def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, words[:WORDS]
 
 
-class _Deadline:
-    """The end of one call's time: past it, its socket is shut, wherever the call hangs."""
+class _Current(threading.local):
+    """What the call that this thread is making must keep to."""
 
-    def __init__(self, at: float, send_by: float | None) -> None:
-        self.at = at
-        self.send_by = send_by
-        self.connection: HTTPConnection | None = None
-        self.over = False
-
-    @property
-    def passed(self) -> bool:
-        return time.monotonic() >= self.at
-
-    def shut(self) -> None:
-        connection = self.connection
-        sock = connection.sock if connection and not self.over else None
-        if sock is not None:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                return  # closed already
+    deadline: Deadline | None = None
+    send_by: float | None = None
 
 
-class _Deadlines:
-    """One thread that shuts the socket of every call whose time is over."""
-
-    def __init__(self) -> None:
-        self.local = threading.local()
-        self.heap: list[tuple[float, int, _Deadline]] = []
-        self.count = itertools.count()
-        self.changed = threading.Condition()
-        self.thread: threading.Thread | None = None
-
-    def within(self, seconds: float, send_by: float | None) -> _Within:
-        return _Within(self, seconds, send_by)
-
-    def current(self) -> _Deadline | None:
-        return getattr(self.local, "deadline", None)
-
-    def watch(self, deadline: _Deadline) -> None:
-        with self.changed:
-            heapq.heappush(self.heap, (deadline.at, next(self.count), deadline))
-            if self.thread is None or not self.thread.is_alive():
-                self.thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
-                self.thread.start()
-            if self.heap[0][2] is deadline:
-                self.changed.notify()
-
-    def _run(self) -> None:
-        with self.changed:
-            while True:
-                while self.heap and self.heap[0][2].over:
-                    heapq.heappop(self.heap)
-                wait = self.heap[0][0] - time.monotonic() if self.heap else None
-                if wait is not None and wait <= 0:
-                    heapq.heappop(self.heap)[2].shut()
-                else:
-                    self.changed.wait(wait)
-
-
-class _Within:
-    """The context of one call's deadline."""
-
-    def __init__(self, deadlines: _Deadlines, seconds: float, send_by: float | None) -> None:
-        self.deadlines = deadlines
-        self.deadline = _Deadline(time.monotonic() + seconds, send_by)
-
-    def __enter__(self) -> _Deadline:
-        self.deadlines.local.deadline = self.deadline
-        self.deadlines.watch(self.deadline)
-        return self.deadline
-
-    def __exit__(self, *_: object) -> None:
-        self.deadline.over = True
-        self.deadlines.local.deadline = None
-
-
-_DEADLINES = _Deadlines()
+_CURRENT = _Current()
 
 
 class _Bounded:
     """A connection that tells the current call's deadline which socket is its own."""
 
     def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        if deadline := _DEADLINES.current():
-            connection = typing.cast("HTTPConnection", self)
-            deadline.connection = connection
-            if connection.sock is None:
-                connection.connect()
-            # the very last moment: a process that was stopped anywhere before sends nothing any more
-            if deadline.send_by is not None and time.monotonic() > deadline.send_by:
-                raise TooLate
+        connection = typing.cast("HTTPConnection", self)
+        if connection.sock is None:
+            connection.connect()
+        if _CURRENT.deadline is not None:
+            _CURRENT.deadline.sock = connection.sock
+        # the very last moment: a process that was stopped anywhere before sends nothing any more
+        if _CURRENT.send_by is not None and time.monotonic() > _CURRENT.send_by:
+            raise TooLate
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 
 

@@ -170,7 +170,7 @@ def _read_table(name: str, table: Section, kind: DisputeType | None, *, new: boo
         if len(table.values) > 1:
             table.wrong("value", "stands alone, for it is the same in every body")
         return Source(constant=_read_constant(name, table, kind))
-    path = table.text("path", A_PATH, fits=is_path, required=new)
+    path = table.text("path", A_PATH, fits=is_path, required=new and "value" not in table)
     options: dict[str, typing.Any] = {}
     if "unit" in suited:
         options["unit"] = table.word("unit", UNITS)

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from werkzeug.test import TestResponse
 
-from bridge import dispute, providers, settings
+from bridge import providers
 from bridge.alert import Alert, DisputeType, Effect, Reason, Webhook
 from bridge.app import create_app
 from bridge.database import Database
-from bridge.errors import SettingsError, UnknownEvent, Untranslatable
+from bridge.errors import UnknownEvent, Untranslatable
 from bridge.forward import Forwarder
-from bridge.provider import HEADER, Provider, Reading
+from bridge.inbox import Inbox
+from bridge.provider import HEADER, Item, Provider, Reading
 from bridge.sandbox import Sandbox
+from bridge.search import Search
 from bridge.sources import FIELDS
-from bridge.tree import pick, render
+from bridge.tree import pick
+from tests.configuring import blocks, load, problems
 from tests.conftest import MakeDatabase
 from tests.fake_next import ROOT
 from tests.fixtures import put
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-NOW = datetime(2026, 3, 7, 12, 0, tzinfo=UTC)
 
 DESIGNED = """
 [providers.acme]
@@ -71,7 +73,7 @@ test = { path = "demo", value = true }
 new = "open"
 Inquiry_New = "inform"
 over = "resolve"
-"*" = "ignore"
+gone = "withdraw"
 [providers.paperless.fields]
 case_number = "ref"
 subtype = { path = "sort", values = { F = "fraud", D = "dispute" } }
@@ -86,57 +88,54 @@ withdrawn = { path = "state", values = { REVOKED = true, OPEN = false } }
 """
 
 
-# --- three providers without code: two of the documentation, and a form -------------------------
-
-
 @dataclass(frozen=True)
 class Example:
-    """A provider's table, its secret, and one webhook that opens a case."""
+    """A provider's table and variables, and one webhook that opens a case."""
 
     name: str
     toml: str
     environ: Mapping[str, str]
-    headers: Mapping[str, str]  # all but the proof's are enough
+    headers: Mapping[str, str]
     body: bytes
     answer: str
     dispute: Mapping[str, Any]
 
-    @property
-    def secret(self) -> str:
-        return self.environ[f"{self.name.upper()}_SECRET"]
-
-    @property
+    @functools.cached_property
     def provider(self) -> Provider:
         return load(self.toml).providers[self.name]
 
+    @property
+    def secret(self) -> str:
+        return self.environ[self.provider.secret_variable]
+
     def signed(self, body: bytes | None = None, secret: str | None = None) -> dict[str, str]:
         """The headers of a sender who knows the secret, or another one."""
-        made = self.provider.proof.sign(self.body if body is None else body, secret or self.secret, NOW)
-        return {**self.headers, **made}
+        body = self.body if body is None else body
+        return {**self.headers, **self.provider.proof.sign(body, secret or self.secret, datetime.now(UTC))}
 
-    def webhook(self, body: bytes | None = None, **headers: str) -> Webhook:
-        """The webhook as it is stored, but for its proof."""
+    def item(self, **headers: str) -> Item:
+        """The event of the webhook, with other headers where they are given."""
         lower = {name.lower(): value for name, value in {**self.headers, **headers}.items()}
-        return Webhook(self.name, f"/webhooks/{self.name}", self.body if body is None else body, lower)
+        [item] = self.provider.read(Webhook(self.name, f"/webhooks/{self.name}", self.body, lower))
+        return item
 
 
 def documented(heading: str) -> Example:
     """Take an example out of the documentation, as its reader would."""
     section = re.split(r"\n##+ ", DOCUMENT.split(f"\n### {heading}\n")[1])[0]
-    blocks = {kind: text for kind, text in re.findall(r"```(\w+)\n(.*?)\n```", section, re.DOTALL)}
-    head, _, body = blocks["http"].partition("\n\n")
+    found = dict(blocks(section))
+    head, _, body = found["http"].partition("\n\n")
     request, *headers = head.splitlines()
-    path = request.split()[1]
     answer = re.search(r"is answered with `([^`]*)`", section)
     assert answer is not None
     return Example(
-        name=path.rpartition("/")[2],
-        toml=blocks["toml"],
-        environ=dict(line.split("=", 1) for line in blocks["sh"].splitlines()),
+        name=request.split()[1].removeprefix("/webhooks/"),
+        toml=found["toml"],
+        environ=dict(line.split("=", 1) for line in found["sh"].splitlines()),
         headers=dict(line.split(": ", 1) for line in headers),
         body=body.encode(),
         answer=answer[1],
-        dispute=json.loads(blocks["json"]),
+        dispute=json.loads(found["json"]),
     )
 
 
@@ -146,7 +145,12 @@ PAPERLESS = Example(
     name="paperless",
     toml=FORM,
     environ={"PAPERLESS_SECRET": "a-bearer-token-of-paperless"},
-    headers={"Content-Type": "application/x-www-form-urlencoded", "X-Event": "new", "X-Delivery": "77"},
+    headers={
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Event": "new",
+        "X-Delivery": "77",
+        "Authorization": "Bearer a-bearer-token-of-paperless",
+    },
     body=urlencode(
         {
             "ref": "P-9",
@@ -169,24 +173,851 @@ PAPERLESS = Example(
 EXAMPLES = pytest.mark.parametrize("example", [ACME, NORTHBANK, PAPERLESS], ids=lambda one: one.name)
 
 
-def load(toml: str, **environ: str) -> settings.Settings:
-    """Read the settings with this as bridge.toml."""
-    return settings.load({"BRIDGE_CONFIG": "given.toml", **environ}, _Root(toml))
+# --- the whole way ------------------------------------------------------------------------------
 
 
-def _Root(toml: str) -> Path:  # noqa: N802  stands for a folder with one file
-    class Folder(type(Path())):  # type: ignore[misc]
-        def __truediv__(self, key: Any) -> Any:
-            return self
+class Bridge:
+    """The web application and the forwarder over one database, before a sandbox store."""
 
-        def read_bytes(self) -> bytes:
-            return toml.encode()
+    def __init__(self, toml: str, environ: Mapping[str, str], url: str, sandbox: Sandbox) -> None:
+        here = {
+            "NEXT_STORE": "sandbox",
+            "NEXT_ACCESS_TOKEN": "sandbox-token",
+            "NEXT_BASE_URL": sandbox.base_url,
+            "NEXT_RATE": "0",
+            "DATABASE_URL": url,
+        }
+        self.settings = load(toml, **here, **environ)
+        self.database = Database(url)
+        self.client = create_app(self.settings, self.database).test_client()
+        self.inbox = Inbox(self.database, gap=self.settings.gap, lease=self.settings.lease)
+        self.forwarder = Forwarder(self.inbox, self.settings)
+        self.inbox.register(self.settings.stores.values())
 
-    return Folder()  # type: ignore[no-any-return]
+    def post(self, example: Example, body: bytes, headers: Mapping[str, str]) -> TestResponse:
+        return self.client.post(f"/webhooks/{example.name}", data=body, headers=dict(headers))
+
+    def work(self) -> None:
+        """Translate and forward until nothing is due."""
+        while self.inbox.translate(self.forwarder.judge, 50) or self._forward():
+            pass
+
+    def _forward(self) -> bool:
+        claims = self.inbox.claim(list(self.settings.stores))
+        for claim in claims:
+            self.forwarder.work(claim)
+        return bool(claims)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Everything that was stored, the oldest first."""
+        found: list[dict[str, Any]] = Search(self.database).deliveries({}).to_json()["results"]
+        return found[::-1]
+
+    def close(self) -> None:
+        for api in self.forwarder.apis.values():
+            api.close()
+        self.database.close()
 
 
-def problems(toml: str, **environ: str) -> list[str]:
-    """What is said of a file that does not work, without the file's name."""
-    with pytest.raises(SettingsError) as caught:
-        load(toml, **environ)
-    return [problem.removeprefix("given.toml: ") for problem in caught.value.problems]
+OpenBridge = Callable[[Example], Any]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(tokens={"sandbox-token": "sandbox"}, rate=0) as running:
+        yield running
+
+
+@pytest.fixture
+def open_bridge(make_database: MakeDatabase, sandbox: Sandbox) -> OpenBridge:
+    @contextmanager
+    def opened(example: Example) -> Iterator[Bridge]:
+        with (
+            make_database("sqlite") as url,
+            closing(Bridge(example.toml, example.environ, url, sandbox)) as bridge,
+        ):
+            yield bridge
+
+    return opened
+
+
+def created(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """The bodies of the disputes that the sandbox was asked for."""
+    return [
+        call.body
+        for call in sandbox.ledger.calls
+        if call.method == "POST" and call.path.endswith("/disputes/")
+    ]
+
+
+@EXAMPLES
+def test_a_webhook_of_a_provider_without_code_becomes_the_dispute_that_is_promised(
+    example: Example, open_bridge: OpenBridge, sandbox: Sandbox
+) -> None:
+    with open_bridge(example) as bridge:
+        answer = bridge.post(example, example.body, example.headers)
+        assert answer.status_code == 200
+        assert answer.text == example.answer or (not example.answer and answer.json["status"] == "received")
+        bridge.work()
+        [delivery] = bridge.deliveries()
+        assert (delivery["status"], delivery["effect"]) == ("forwarded", "open")
+    [body] = created(sandbox)
+    happened_at = body.pop("happened_at")
+    promised = dict(example.dispute)
+    if "happened_at" in promised:
+        assert happened_at == promised.pop("happened_at")
+    else:  # the time of receipt
+        received = datetime.fromisoformat(delivery["received_at"])
+        assert abs(datetime.fromisoformat(happened_at) - received) < timedelta(seconds=2)
+    assert body == promised
+
+
+@EXAMPLES
+def test_a_repeat_is_answered_alike_and_adds_nothing(example: Example, open_bridge: OpenBridge) -> None:
+    with open_bridge(example) as bridge:
+        first, again = (bridge.post(example, example.body, example.headers) for _ in range(2))
+        assert (first.status_code, first.data) == (again.status_code, again.data)
+        assert len(bridge.deliveries()) == 1
+
+
+@EXAMPLES
+def test_whoever_does_not_prove_to_be_the_provider_is_refused(
+    example: Example, open_bridge: OpenBridge
+) -> None:
+    name = next(name for name in example.signed() if name not in {"Content-Type", "X-Event", "X-Delivery"})
+    right = example.signed()[name]
+    wrong = {
+        "missing": None,
+        "empty": "",
+        "foreign": example.signed(secret="northbank:someone-elses-secret")[name],
+        "cut short": right[:-3],
+        "doubled": f"{right}, {right}",
+        "longer": right + "0",
+        "in unicode": "\u00e9" + right,
+        "of another scheme": f"Digest {right}",
+    }
+    with open_bridge(example) as bridge:
+        for what, value in wrong.items():
+            headers = {k: v for k, v in example.headers.items() if k != name}
+            answer = bridge.post(example, example.body, headers | ({} if value is None else {name: value}))
+            assert (what, answer.status_code, answer.json["error"]) == (what, 401, "bad_proof")
+        assert bridge.deliveries() == []
+
+
+def test_a_signature_is_over_the_body_as_it_came(open_bridge: OpenBridge) -> None:
+    with open_bridge(ACME) as bridge:
+        assert bridge.post(ACME, ACME.body + b" ", ACME.headers).status_code == 401
+        assert bridge.post(ACME, ACME.body.replace(b"8950", b"8951"), ACME.headers).status_code == 401
+
+
+@EXAMPLES
+def test_the_previous_secret_is_accepted_and_without_a_secret_there_is_no_provider(
+    example: Example, open_bridge: OpenBridge
+) -> None:
+    variable = example.provider.secret_variable
+    rotated = {variable: "northbank:the-next-secret", f"{variable}_PREVIOUS": example.secret}
+    with open_bridge(replace(example, environ=rotated)) as bridge:
+        assert bridge.post(example, example.body, example.headers).status_code == 200
+    with open_bridge(replace(example, environ={})) as bridge:
+        assert bridge.post(example, example.body, example.headers).status_code == 404
+
+
+JUNK = [
+    b"",
+    b"\x00",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"{",
+    b"[" * 100_000,
+    b"\xff\xfe\x00",
+    b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+    b"a=1&a=2",
+    b'{"id": {"$ne": 1}, "kind": ["alert.created"], "data": 7}',
+    b'{"kind": "alert.created", "data": {"case": "\\ud800", "cents": 1e400, "currency": "\\u0000"}}',
+    b"<notice><cases><case/></cases></notice>",
+    b"details=%7B%7B&ref=%FF",
+]
+
+
+@EXAMPLES
+def test_a_body_that_is_junk_is_kept_and_fails_with_a_reason(
+    example: Example, open_bridge: OpenBridge
+) -> None:
+    with open_bridge(example) as bridge:
+        for body in JUNK:
+            assert bridge.post(example, body, example.signed(body)).status_code == 200, body[:60]
+        bridge.work()
+        for delivery in bridge.deliveries():
+            assert (delivery["status"], delivery["reason"]) in {
+                ("failed", "untranslatable"),
+                ("failed", "unknown_event"),
+            }
+
+
+def test_an_outcome_before_its_opening_waits_and_then_resolves(
+    open_bridge: OpenBridge, sandbox: Sandbox
+) -> None:
+    told = json.loads(ACME.body)
+    closed = {"id": "evt-8", "kind": "alert.closed", "data": {"case": "AC-2044", "outcome": "REFUNDED"}}
+    with open_bridge(ACME) as bridge:
+        for body in (json.dumps(closed).encode(), json.dumps(told | {"id": "evt-9"}).encode()):
+            assert bridge.post(ACME, body, ACME.signed(body)).status_code == 200
+            bridge.work()
+        assert [one["status"] for one in bridge.deliveries()] == ["forwarded", "forwarded"]
+    [dispute] = sandbox.stores["sandbox"].disputes.values()
+    assert dispute["resolution"] == "issued_full_refund"
+
+
+# --- what a body says ---------------------------------------------------------------------------
+
+
+def said(example: Example, changes: Mapping[str, Any] | None = None, *, event: str | None = None) -> Reading:
+    """What the example means, with other values at some paths, as another event."""
+    item = example.item(**({"X-Event": event} if event else {}))
+    tree = item.tree
+    for path, value in (changes or {}).items():
+        tree = put(tree, path, value)
+    return example.provider.translate(replace(item, tree=tree))
+
+
+def fields_of(example: Example) -> dict[str, str]:
+    """Our fields of the example's opening table, with their paths."""
+    item = example.item()
+    word = (item.event_type or "*").lower()
+    table = example.provider.events[word].table
+    assert table is not None
+    return {name: path for name, path in table.sources().items() if pick(item.tree, path) is not None}
+
+
+NEEDED = {"case_number", "amount", "currency"}
+
+
+@EXAMPLES
+@pytest.mark.parametrize("value", [None, ""], ids=["null", "empty"])
+def test_a_field_that_is_not_there_is_named_by_its_path_where_it_is_needed(
+    example: Example, value: str | None
+) -> None:
+    for name, path in fields_of(example).items():
+        if name in NEEDED:
+            with pytest.raises(Untranslatable) as caught:
+                said(example, {path: value})
+            [(named, [message])] = caught.value.fields.items()
+            assert named in path.split("|")
+            assert "Missing" in message
+        else:
+            assert said(example, {path: value}).effect is Effect.OPEN
+
+
+@EXAMPLES
+def test_a_field_that_holds_something_else_is_named_by_its_path(example: Example) -> None:
+    for name, path in fields_of(example).items():
+        if name == "withdrawn":
+            continue  # whatever is not one of its words means no
+        for value in ({"a": "b"}, ["a"], True):
+            with pytest.raises(Untranslatable) as caught:
+                said(example, {path: value})
+            assert list(caught.value.fields) == [path.split("|")[0]]
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    wrong = {"data.cents": "12.5", "data.currency": "DOLLARS", "data.at": "soon", "data.card": "?"}
+    with pytest.raises(Untranslatable) as caught:
+        said(ACME, wrong)
+    assert set(caught.value.fields) == set(wrong)
+
+
+@EXAMPLES
+def test_fields_that_nobody_declared_are_none_of_our_business(example: Example) -> None:
+    item = example.item()
+    more = replace(item, tree={**item.tree, "unheard": {"of": ["x" * 5000]}, "type": 7, "resolution": "won"})
+    assert example.provider.translate(more).alert == example.provider.translate(item).alert
+
+
+def test_an_event_type_that_nobody_listed_is_unknown_unless_the_rest_has_an_effect() -> None:
+    with pytest.raises(UnknownEvent):
+        said(PAPERLESS, event="unheard-of")
+    rest = replace(PAPERLESS, toml=FORM.replace("[providers.paperless.fields]", '"*" = "ignore"\n\\g<0>'))
+    rest = replace(rest, toml=rest.toml.replace("\\g<0>", "[providers.paperless.fields]"))
+    assert said(rest, event="unheard-of").reason is Reason.IGNORE
+    assert said(rest, event="NEW").effect is Effect.OPEN
+
+
+def test_a_missing_event_type_is_named_by_its_place() -> None:
+    item = ACME.item()
+    with pytest.raises(Untranslatable) as caught:
+        ACME.provider.translate(replace(item, event_type=None))
+    assert list(caught.value.fields) == ["kind"]
+
+
+def test_test_traffic_is_told_by_its_mark() -> None:
+    assert said(ACME, {"mode": "TEST"}).reason is Reason.TEST
+    assert said(ACME, {"mode": "live"}).effect is Effect.OPEN
+    item = PAPERLESS.item()
+    for mark in (True, "true"):
+        marked = replace(item, tree={**item.tree, "demo": mark})
+        assert PAPERLESS.provider.translate(marked).reason is Reason.TEST
+
+
+def test_a_subtype_that_only_informs_opens_nothing() -> None:
+    item = ACME.item()
+    assert said(ACME).effect is Effect.OPEN
+    assert ACME.provider.translate(replace(item, subtype="SAFE")).reason is Reason.INFORM
+    opened = replace(PAPERLESS, toml=f'{FORM}\n[providers.paperless.inform]\ninquiry_new = "open"')
+    assert said(PAPERLESS, event="inquiry_new").reason is Reason.INFORM
+    assert said(opened, event="inquiry_new").effect is Effect.OPEN
+
+
+def test_each_kind_of_field_is_read_as_the_file_says() -> None:
+    alert = said(PAPERLESS).alert
+    assert alert is not None
+    assert (alert.subtype, alert.network, alert.order) == ("fraud", "verifi", "5511")
+    assert (alert.amount, alert.currency) == (Decimal(1999), "JPY")
+    assert (alert.withdrawn, alert.refunded_by_gateway, alert.happened_at) == (False, False, None)
+    alert = said(NORTHBANK).alert
+    assert alert is not None
+    assert (alert.type, alert.amount, alert.transaction_amount) == (
+        DisputeType.CHARGEBACK,
+        Decimal("40.00"),
+        Decimal("1240.00"),
+    )
+    assert alert.transaction_at is not None
+    assert alert.transaction_at.astimezone(UTC) == datetime(2026, 2, 20, 0, 20, tzinfo=UTC)
+    assert (alert.card_first_six, alert.card_last_four) == ("457173", "0009")
+    assert (alert.mid, alert.reason_code) == ("880012", "10.4")
+
+
+def test_a_flag_is_true_for_its_own_words_only() -> None:
+    assert said(PAPERLESS, {"state": "revoked"}).effect is Effect.WITHDRAW
+    assert said(PAPERLESS, {"state": "OPEN"}).effect is Effect.OPEN
+    item = PAPERLESS.item()
+    for word, flag in (("yes", True), ("1", True), (True, True), ("no", False), ("0", False)):
+        alert = PAPERLESS.provider.translate(replace(item, tree={**item.tree, "refunded": word})).alert
+        assert alert is not None
+        assert alert.refunded_by_gateway is flag
+
+
+def test_one_provider_may_send_both_types_of_dispute() -> None:
+    both = DESIGNED.replace(
+        "[providers.acme.fields]",
+        "[providers.acme.fields]\n"
+        'type = { path = "data.sort", values = { CB = "chargeback", AL = "alert" } }',
+    ).replace('refunded = "issued_full_refund"', 'refunded = "issued_full_refund", kept = "won"')
+    provider = load(both).providers["acme"]
+    case = {"case": "C", "cents": "5", "currency": "USD"}
+    assert _alert(provider, data=case).type is DisputeType.ALERT
+    chargeback = _alert(provider, data={**case, "sort": "cb", "outcome": "kept"})
+    assert (chargeback.type, chargeback.resolution) == (DisputeType.CHARGEBACK, "won")
+    with pytest.raises(Untranslatable) as caught:
+        _alert(provider, data={**case, "sort": "?"})
+    assert list(caught.value.fields) == ["data.sort"]
+
+
+def test_an_unknown_outcome_costs_no_opening_and_fails_where_it_is_the_point() -> None:
+    provider = load(DESIGNED).providers["acme"]
+    case = {"case": "C", "cents": "5", "currency": "USD"}
+    assert _alert(provider, data={**case, "outcome": "unheard-of"}).resolution is None
+    assert _alert(provider, data={**case, "outcome": "refunded"}).resolution == "issued_full_refund"
+    for outcome in ("unheard-of", None):
+        with pytest.raises(Untranslatable) as caught:
+            _alert(provider, kind="alert.closed", data={"case": "C", "outcome": outcome})
+        assert list(caught.value.fields) == ["data.outcome"]
+
+
+def test_the_rest_of_the_outcomes_may_have_a_word_and_some_say_nothing_yet() -> None:
+    assert _resolution(said(PAPERLESS, {"result": "WIN"}, event="over")) == "other"
+    assert _resolution(said(PAPERLESS, {"result": "UNHEARD-OF"}, event="over")) == "could_not_find_order"
+    assert _resolution(said(PAPERLESS, {"result": None}, event="over")) == "could_not_find_order"
+    assert _resolution(said(PAPERLESS, {"result": "OPEN"}, event="over")) is None
+    nothing = {"cents": None, "details.currency": None, "result": "OPEN"}
+    assert said(PAPERLESS, nothing, event="over").reason is Reason.IGNORE
+    assert _resolution(said(PAPERLESS, {"result": "UNHEARD-OF"})) is None  # it opens, and resolves nothing
+
+
+def _resolution(reading: Reading) -> str | None:
+    assert reading.alert is not None
+    return reading.alert.resolution
+
+
+def test_the_form_of_the_design_reads_single_cases_and_batches() -> None:
+    provider = load(DESIGNED).providers["acme"]
+    single = {"case": "C1", "cents": 1250, "currency": "usd", "at": "2026-01-02T03:04:05"}
+    assert _alert(provider, data=single).amount == Decimal("12.50")
+    assert _alert(provider, data=single).happened_at == datetime(2026, 1, 2, 8, 4, 5, tzinfo=UTC)
+    batch = {"currency": "EUR", "cases": [{"case": "C1", "cents": 7}, {"case": "C2", "cents": 8}]}
+    alerts = [reading.alert for reading in _readings(provider, "alert.created", batch)]
+    assert [(one.case_number, one.amount, one.currency) for one in alerts if one] == [
+        ("C1", Decimal("0.07"), "EUR"),
+        ("C2", Decimal("0.08"), "EUR"),
+    ]
+    assert provider.deadline == timedelta(hours=24)
+    acknowledged = provider.acknowledgement(provider.read(_webhook("alert.created", single))[0])
+    assert acknowledged is not None
+    assert (acknowledged[1], acknowledged[0].content_type) == ('{"ok": true}', "application/json")
+
+
+def _webhook(kind: str, data: Mapping[str, Any]) -> Webhook:
+    body = json.dumps({"id": "e1", "kind": kind, "data": data}).encode()
+    return Webhook("acme", "/webhooks/acme", body)
+
+
+def _readings(provider: Provider, kind: str, data: Mapping[str, Any]) -> list[Reading]:
+    return [provider.translate(item) for item in provider.read(_webhook(kind, data))]
+
+
+def _alert(provider: Provider, *, data: Mapping[str, Any], kind: str = "alert.created") -> Alert:
+    [reading] = _readings(provider, kind, data)
+    assert reading.alert is not None
+    return reading.alert
+
+
+def test_an_event_that_only_tells_or_revokes_needs_no_money() -> None:
+    reading = said(PAPERLESS, {"cents": None, "details.currency": None}, event="gone")
+    assert reading.effect is Effect.WITHDRAW
+
+
+def test_a_deadline_may_depend_on_the_event() -> None:
+    assert PAPERLESS.provider.deadline_of(PAPERLESS.item()) == timedelta(hours=24)
+    inquiry = PAPERLESS.item(**{"X-Event": "INQUIRY_NEW"})
+    assert PAPERLESS.provider.deadline_of(inquiry) == timedelta(hours=3)
+
+
+def test_an_identifier_that_looks_like_a_card_is_spared_and_a_card_is_cut(open_bridge: OpenBridge) -> None:
+    """4000056655665556 passes every test of a card number; as a case number it must stay whole."""
+    told = json.loads(ACME.body)
+    told["data"] |= {"case": "4000056655665556", "card": "4242424242424242", "descriptor": "4242424242424242"}
+    body = json.dumps(told).encode()
+    with open_bridge(ACME) as bridge:
+        bridge.post(ACME, body, ACME.signed(body))
+        bridge.work()
+        [delivery] = bridge.deliveries()
+        shown = json.dumps(Search(bridge.database).delivery(delivery["id"]))
+    assert "4000056655665556" in shown
+    assert "4242424242424242" not in shown
+    assert "424242******4242" in shown
+
+
+def test_every_field_of_an_alert_can_be_configured() -> None:
+    known = {*Alert.__dataclass_fields__, "card"}
+    assert set(FIELDS) == known
+    paths = "\n".join(f'{name} = "at.{name}"' for name in sorted(known))
+    start, heading, _ = DESIGNED.partition("[providers.acme.fields]\n")
+    provider = load(start + heading + paths)
+    [table, *_] = provider.providers["acme"].tables()
+    assert table.sources() == {name: f"at.{name}" for name in known}
+
+
+# --- built-in providers with changes ------------------------------------------------------------
+
+
+def changed(name: str, toml: str) -> Provider:
+    """A built-in provider with a table of settings."""
+    return load(f"[providers.{name}]\n{toml}").providers[name]
+
+
+def one_alert(provider: Provider, body: Mapping[str, Any], **headers: str) -> Reading:
+    [item] = provider.read(Webhook(provider.name, "/", json.dumps(body).encode(), headers))
+    return provider.translate(item)
+
+
+CDRN = {
+    "eventType": "DISPUTE",
+    "caseNumber": "V-1",
+    "caseAmount": "19.90",
+    "caseCurrency": "USD",
+    "caseDate": "2026-03-01T10:00:00",
+    "arn": "74537606062000049988877",
+}
+
+
+def test_the_example_of_the_documentation_changes_verifi_only_where_it_says_so() -> None:
+    section = DOCUMENT.split("## Changing a built-in provider")[1]
+    [toml] = [inside for kind, inside in blocks(section) if kind == "toml"]
+    verifi = load(toml).providers["verifi"]
+    theirs = {
+        "reference": {"number": "R-5", "openedAt": "2026-03-01T10:00:00"},
+        "merchantReference": "1042",
+        **{name: CDRN[name] for name in ("caseAmount", "caseCurrency", "arn")},
+    }
+    reading = one_alert(verifi, theirs, **{"x-case-kind": "Dispute"})
+    assert reading.alert is not None
+    assert (reading.alert.case_number, reading.alert.order, reading.alert.arn) == ("R-5", "1042", CDRN["arn"])
+    assert reading.alert.happened_at == datetime(2026, 3, 1, 18, tzinfo=UTC)
+    accepted = one_alert(verifi, theirs, **{"x-case-kind": "RDR_CASE"}).alert
+    assert accepted is not None
+    assert (accepted.resolution, accepted.refunded_by_gateway) == ("issued_full_refund", True)
+    assert one_alert(verifi, theirs, **{"x-case-kind": "REMINDER"}).reason is Reason.IGNORE
+    assert (verifi.proof.kind, verifi.deadline) == ("header", timedelta(hours=48))
+    with pytest.raises(Untranslatable) as caught:
+        one_alert(verifi, CDRN, **{"x-case-kind": "DISPUTE"})
+    assert set(caught.value.fields) == {"reference.number", "reference.openedAt"}
+
+
+def test_a_name_is_replaced_in_all_tables_of_a_built_in_provider() -> None:
+    midigator = changed("midigator", 'fields = { case_number = "ref", amount = { unit = "minor" } }')
+    for meaning in midigator.events.values():
+        if meaning.table:
+            assert meaning.table.path("case_number") == "ref"
+    body = {"event_type": "chargeback.new", "ref": "C9", "amount": 1250, "currency": "USD"}
+    alert = one_alert(midigator, {**body, "chargeback_date": "2026-03-01"}).alert
+    assert alert is not None
+    assert (alert.case_number, alert.amount, alert.type) == ("C9", Decimal("12.50"), DisputeType.CHARGEBACK)
+
+
+def test_what_an_events_type_says_already_stays() -> None:
+    midigator = changed("midigator", 'fields = { resolution = "how" }')
+    body = {"event_type": "chargeback.dnf", "case_number": "C9", "how": "won"}
+    alert = one_alert(midigator, body).alert
+    assert alert is not None
+    assert alert.resolution == "accepted"
+
+
+def test_a_result_without_the_facts_still_needs_none_after_a_change() -> None:
+    midigator = changed("midigator", 'fields = { case_number = "ref" }\nzone = "US/Eastern"')
+    alert = one_alert(midigator, {"event_type": "chargeback.result", "ref": "C9", "result": "won"}).alert
+    assert alert is not None
+    assert alert.resolution == "won"
+    with pytest.raises(Untranslatable) as caught:
+        one_alert(midigator, {"event_type": "chargeback.new", "ref": "C9"})
+    assert {"amount", "currency"} <= set(caught.value.fields)
+
+
+def test_effects_of_a_built_in_provider_are_changed_and_added() -> None:
+    ethoca = changed("ethoca", 'effects = { issuer_alert = "ignore", Late_Alert = "open" }')
+    body = {
+        "ethoca_id": "E1",
+        "amount": 5,
+        "currency": "EUR",
+        "alert_timestamp": "2026-03-01T10:00:00",
+    }
+    assert one_alert(ethoca, {**body, "type": "issuer_alert"}).reason is Reason.IGNORE
+    assert one_alert(ethoca, {**body, "type": "late_alert"}).effect is Effect.OPEN
+    assert one_alert(ethoca, {**body, "type": "customerdispute_alert"}).effect is Effect.OPEN
+
+
+def test_the_settings_of_a_built_in_provider_take_the_place_of_its_own() -> None:
+    midigator = changed(
+        "midigator",
+        'zone = "US/Eastern"\namount_unit = "minor"\ndeadline = "20h"\n'
+        'acknowledgement = { body = "thanks", status = 202, echo = [] }\n'
+        'inform = { tc40 = "open" }\nproof = { kind = "bearer" }',
+    )
+    body = {
+        "event_type": "prevention.new",
+        "prevention_type": "tc40",
+        "prevention_case_number": "P1",
+        "amount": 1990,
+        "currency": "USD",
+        "prevention_timestamp": "2026-01-05T08:00:00",
+    }
+    reading = one_alert(midigator, body)
+    assert reading.effect is Effect.OPEN
+    assert reading.alert is not None
+    assert reading.alert.amount == Decimal("19.90")
+    assert reading.alert.happened_at == datetime(2026, 1, 5, 13, tzinfo=UTC)
+    item = midigator.read(Webhook("midigator", "/", json.dumps(body).encode()))[0]
+    assert midigator.deadline_of(replace(item, subtype="ethoca")) == timedelta(hours=20)
+    acknowledged = midigator.acknowledgement(item)
+    assert acknowledged is not None
+    assert (acknowledged[1], acknowledged[0].status, acknowledged[0].content_type) == (
+        "thanks",
+        202,
+        "text/plain; charset=utf-8",
+    )
+
+
+def test_an_acknowledgement_may_repeat_what_came() -> None:
+    ethoca = changed("ethoca", 'acknowledgement = { body = \'{"status": "success"}\', echo = ["ethoca_id"] }')
+    item = ethoca.read(Webhook("ethoca", "/", b'{"ethoca_id": "E7"}'))[0]
+    acknowledged = ethoca.acknowledgement(item)
+    assert acknowledged is not None
+    assert json.loads(acknowledged[1]) == {"ethoca_id": "E7", "status": "success"}
+
+
+@pytest.mark.parametrize("name", sorted(providers.built_in()))
+def test_an_empty_table_changes_nothing_of_a_built_in_provider(name: str) -> None:
+    before, after = providers.built_in()[name], changed(name, "")
+    assert replace(after, events=before.events) == before
+    for event, meaning in before.events.items():
+        kept = after.events[event]
+        assert kept.effect is meaning.effect
+        if meaning.table:
+            assert kept.table is not None
+            assert kept.table.sources() == meaning.table.sources()
+            assert kept.table.partial == meaning.table.partial
+
+
+# --- mistakes in the file -----------------------------------------------------------------------
+
+START = """
+[providers.acme]
+proof = { kind = "basic" }
+event_id = "id"
+event_type = "kind"
+"""
+MEANT = '[providers.acme.effects]\nnew = "open"\n'
+FOUND = '[providers.acme.fields]\ncase_number = "case"\namount = "amount"\ncurrency = "currency"\n'
+
+
+def test_a_provider_needs_no_more_than_this() -> None:
+    assert load(START + MEANT + FOUND).providers["acme"].title == "Acme"
+
+
+MISTAKES = {
+    # key: (the file, where it says what is wrong, what it says)
+    "no proof": (START.replace("proof", "#") + MEANT + FOUND, "proof", "missing"),
+    "no event id": (START.replace("event_id", "#") + MEANT + FOUND, "event_id", "missing"),
+    "no effects": (START + FOUND, "effects", "missing"),
+    "empty effects": (START + "effects = {}\n" + FOUND, "effects", "expected their event types"),
+    "unknown effect": (START + MEANT.replace("open", "create") + FOUND, "effects.new", "one of open, match"),
+    "an effect that is no text": (
+        START + MEANT.replace('"open"', "true") + FOUND,
+        "effects.new",
+        "in quotes",
+    ),
+    "types without their place": (
+        START.replace("event_type", "#") + MEANT + FOUND,
+        "effects.new",
+        "needs event_type",
+    ),
+    "no fields": (START + MEANT.replace("open", "ignore"), "fields.case_number", "missing"),
+    "no amount to open with": (
+        START + MEANT + FOUND.replace("amount", "#", 1),
+        "fields.amount",
+        "opens cases",
+    ),
+    "no currency to open with": (
+        START
+        + 'inform = { x = "open" }\n'
+        + MEANT.replace("open", "inform")
+        + FOUND.replace("currency", "#", 1),
+        "fields.currency",
+        "opens cases",
+    ),
+    "no outcome to resolve with": (
+        START + MEANT + 'over = "resolve"\n' + FOUND,
+        "fields.resolution",
+        "resolves cases",
+    ),
+    "unknown field": (
+        START + MEANT + FOUND + 'amnt = "x"',
+        "fields.amnt",
+        "expected one of case_number, type",
+    ),
+    "empty path": (START + MEANT + FOUND + 'arn = ""', "fields.arn", "expected a path"),
+    "blank path": (START + MEANT + FOUND + 'arn = " "', "fields.arn", "expected a path"),
+    "a step without a name": (START + MEANT + FOUND + 'arn = "data..arn"', "fields.arn", "expected a path"),
+    "an alternative without a name": (START + MEANT + FOUND + 'arn = "a|"', "fields.arn", "expected a path"),
+    "a header in a field": (START + MEANT + FOUND + 'arn = "header:X"', "fields.arn", "expected a path"),
+    "a path that is no text": (START + MEANT + FOUND + "arn = 7", "fields.arn", "in quotes"),
+    "a field without a path": (START + MEANT + FOUND + "arn = {}", "fields.arn.path", "missing"),
+    "unknown option": (
+        START + MEANT + FOUND + 'arn = { path = "a", unit = "minor" }',
+        "fields.arn.unit",
+        "unknown; expected one of path",
+    ),
+    "unknown unit": (
+        START + MEANT + FOUND.replace('"amount"', '{ path = "a", unit = "cents" }'),
+        "fields.amount.unit",
+        "one of decimal, minor",
+    ),
+    "unknown zone": (
+        START + MEANT + FOUND + 'happened_at = { path = "a", zone = "Mars/Base" }',
+        "fields.happened_at.zone",
+        "expected a zone",
+    ),
+    "a zone outside": (START + 'zone = "../../etc/passwd"\n' + MEANT + FOUND, "zone", "expected a zone"),
+    "a form without a year": (
+        START + MEANT + FOUND + 'happened_at = { path = "a", form = "%d/%m" }',
+        "fields.happened_at.form",
+        "expected a form",
+    ),
+    "a form that is none": (
+        START + MEANT + FOUND + 'happened_at = { path = "a", form = "%Q" }',
+        "fields.happened_at.form",
+        "expected a form",
+    ),
+    "unknown resolution": (
+        START + MEANT + FOUND + 'resolution = { path = "a", values = { x = "refunded" } }',
+        "fields.resolution.values.x",
+        "issued_full_refund",
+    ),
+    "a resolution of the other type": (
+        START + MEANT + FOUND + 'resolution = { path = "a", values = { x = "won" } }',
+        "fields.resolution.values.x",
+        "issued_full_refund",
+    ),
+    "no values": (
+        START + MEANT + FOUND + 'resolution = { path = "a", values = {} }',
+        "fields.resolution.values",
+        "their words and ours",
+    ),
+    "a flag's value that is no truth": (
+        START + MEANT + FOUND + 'withdrawn = { path = "a", values = { R = "yes" } }',
+        "fields.withdrawn.values.R",
+        "true or false",
+    ),
+    "a constant that is no currency": (
+        START + MEANT + FOUND.replace('"currency"', '{ value = "dollars" }'),
+        "fields.currency.value",
+        "ISO 4217",
+    ),
+    "a constant beside a path": (
+        START + MEANT + FOUND.replace('"currency"', '{ value = "USD", path = "c" }'),
+        "fields.currency.value",
+        "stands alone",
+    ),
+    "a constant where none can be": (
+        START + MEANT + FOUND + 'order = { value = "1" }',
+        "fields.order.value",
+        "unknown",
+    ),
+    "unknown format": (START + 'format = "yaml"\n' + MEANT + FOUND, "format", "one of json, form, xml"),
+    "unknown type": (START + 'type = "inquiry"\n' + MEANT + FOUND, "type", "one of alert, chargeback"),
+    "unknown key": (START + 'colour = "red"\n' + MEANT + FOUND, "colour", "unknown"),
+    "items that are two paths": (START + 'items = "a|b"\n' + MEANT + FOUND, "items", "expected a path"),
+    "embedded that is no list": (START + 'embedded = "a"\n' + MEANT + FOUND, "embedded", "expected a list"),
+    "a header without a name": (
+        START.replace('"id"', '"header:"') + MEANT + FOUND,
+        "event_id",
+        "header:Name",
+    ),
+    "a header that is none": (
+        START.replace('"kind"', '"header:X Y"') + MEANT + FOUND,
+        "event_type",
+        "header:Name",
+    ),
+    "an empty list of places": (START.replace('"id"', "[]") + MEANT + FOUND, "event_id", "expected a path"),
+    "unknown proof": (START.replace("basic", "magic") + MEANT + FOUND, "proof", "kind must be one of"),
+    "a proof that is no table": (
+        START.replace('{ kind = "basic" }', '"basic"') + MEANT + FOUND,
+        "proof",
+        "expected a table",
+    ),
+    "unknown option of a proof": (
+        START.replace('"basic" }', '"hmac", key = "x" }') + MEANT + FOUND,
+        "proof",
+        "no option key",
+    ),
+    "unknown algorithm": (
+        START.replace('"basic" }', '"hmac", algorithm = "md5" }') + MEANT + FOUND,
+        "proof",
+        "algorithm must be one of",
+    ),
+    "unknown encoding": (
+        START.replace('"basic" }', '"hmac", encoding = "base58" }') + MEANT + FOUND,
+        "proof",
+        "encoding must be one of",
+    ),
+    "a proof's header that is none": (
+        START.replace('"basic" }', '"hmac", header = "X-Key: abc" }') + MEANT + FOUND,
+        "proof.header",
+        "the name of a header",
+    ),
+    "a time without a unit": (START + 'deadline = "24"\n' + MEANT + FOUND, "deadline", 'such as "20h"'),
+    "a time that is no text": (START + "deadline = 24\n" + MEANT + FOUND, "deadline", 'such as "20h"'),
+    "no time at all": (START + 'deadline = "0h"\n' + MEANT + FOUND, "deadline", 'such as "20h"'),
+    "a deadline of an event": (
+        START + 'deadlines = { new = "soon" }\n' + MEANT + FOUND,
+        "deadlines.new",
+        'such as "20h"',
+    ),
+    "unknown policy": (START + 'inform = { x = "resolve" }\n' + MEANT + FOUND, "inform.x", "one of open"),
+    "a mark without a value": (START + 'test = { path = "a" }\n' + MEANT + FOUND, "test.value", "expected"),
+    "a mark without a path": (START + "test = { value = true }\n" + MEANT + FOUND, "test.path", "missing"),
+    "a status that refuses": (
+        START + "acknowledgement = { status = 404 }\n" + MEANT + FOUND,
+        "acknowledgement.status",
+        "200 to 299",
+    ),
+    "a body where there is none": (
+        START + 'acknowledgement = { status = 204, body = "ok" }\n' + MEANT + FOUND,
+        "acknowledgement.status",
+        "have no body",
+    ),
+    "an echo into plain text": (
+        START + 'acknowledgement = { body = "ok", echo = ["id"] }\n' + MEANT + FOUND,
+        "acknowledgement.body",
+        "JSON object",
+    ),
+    "a content type that is none": (
+        START + 'acknowledgement = { content_type = "text" }\n' + MEANT + FOUND,
+        "acknowledgement.content_type",
+        "text/plain",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_its_key_and_what_is_expected(mistake: str) -> None:
+    toml, key, expected = MISTAKES[mistake]
+    [problem] = problems(toml)
+    assert problem.startswith(f"providers.acme.{key}: ")
+    assert expected in problem
+
+
+def test_all_mistakes_of_all_providers_are_told_at_once() -> None:
+    toml = START.replace("basic", "magic") + MEANT.replace("open", "create") + FOUND.replace('"case"', '""')
+    said = problems(toml + '[providers.ethoca]\ndeadline = "x"\n[providers.verifi.fields]\nnumber = "x"')
+    assert [problem.partition(": ")[0] for problem in said] == [
+        "providers.acme.effects.new",
+        "providers.acme.fields.case_number",
+        "providers.acme.proof",
+        "providers.ethoca.deadline",
+        "providers.verifi.fields.number",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["Acme", "acme-alerts", "acme.alerts", "a", "1acme", "acme/x", "\u00e4cme", "a" * 41, "", "a b"]
+)
+def test_a_providers_name_must_fit_its_url_and_its_variable(name: str) -> None:
+    key = json.dumps(name, ensure_ascii=False)
+    [problem] = problems((START + MEANT + FOUND).replace("providers.acme", f"providers.{key}"))
+    assert "gives its URL and its variable" in problem
+
+
+def test_a_name_must_not_take_the_variable_of_29nexts_own_secret() -> None:
+    [problem] = problems((START + MEANT + FOUND).replace("providers.acme", "providers.next_webhook"))
+    assert "29next's own" in problem
+
+
+def test_a_misspelt_built_in_provider_is_one_mistake_that_names_the_others() -> None:
+    [problem] = problems('[providers.ethoka]\ndeadline = "20h"')
+    assert problem.startswith("providers.ethoka: no built-in provider (")
+    assert "ethoca" in problem
+
+
+@pytest.mark.parametrize("key", ['format = "xml"', 'type = "chargeback"', 'items = "x"', 'title = "X"'])
+def test_what_a_built_in_provider_is_cannot_be_changed(key: str) -> None:
+    [problem] = problems(f"[providers.ethoca]\n{key}")
+    assert problem.startswith(f"providers.ethoca.{key.partition(' ')[0]}: not for a built-in provider")
+
+
+@pytest.mark.parametrize(
+    ("toml", "key", "expected"),
+    [
+        ('fields = { case_nr = "x" }', "fields.case_nr", "expected one of"),
+        ('effects = { rdr = "refund" }', "effects.rdr", "one of open"),
+        ('effects = { x = { effect = "open", like = "unheard-of" } }', "effects.x.like", "one of dispute"),
+        ('effects = { x = { like = "rdr" } }', "effects.x.effect", "missing"),
+        ('fields = { amount = { unit = "cents" } }', "fields.amount.unit", "one of decimal"),
+        ('zone = "Eastern"', "zone", "expected a zone"),
+        ('amount_unit = "cents"', "amount_unit", "one of decimal, minor"),
+    ],
+)
+def test_a_mistake_in_a_built_in_providers_table_is_told_alike(toml: str, key: str, expected: str) -> None:
+    [problem] = problems(f"[providers.verifi]\n{toml}")
+    assert problem.startswith(f"providers.verifi.{key}: ")
+    assert expected in problem
+
+
+def test_a_secret_does_not_fit_its_proof_is_told_without_showing_it() -> None:
+    [problem] = problems(START + MEANT + FOUND, ACME_SECRET="canary-without-a-colon")
+    assert problem == "ACME_SECRET: must be user:password (proof: basic)"
+
+
+def test_a_header_is_where_it_is_said() -> None:
+    assert base64.b64encode(NORTHBANK.secret.encode()).decode() in NORTHBANK.headers["Authorization"]
+    assert PAPERLESS.item().event_id == "P-9:77"
+    assert PAPERLESS.provider.event_type == f"{HEADER}X-Event"

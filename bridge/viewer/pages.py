@@ -44,7 +44,7 @@ LATEST = "8"
 URGENT = 8
 SIX_HOURS, STRETCHES = 6 * 3600.0, 13
 TOOK = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-TOOK_LABELS = ("<1 s", "1–2", "2–5", "5–10", "10–30", "30–60 s", "1–5 min", "more")
+TOOK_LABELS = ("<1 s", "1-2", "2-5", "5-10", "10-30", "30-60 s", "1-5 min", "more")
 LAST_MINUTE, LAST_TEN = 60.0, 600.0
 MOST_COUNTED = 100_000
 """How far a bulk replay's plan counts."""
@@ -128,7 +128,7 @@ def today() -> View:
 
 
 def _ahead_labels() -> list[str]:
-    within = [f"{6 * n}–{6 * n + 6} h" for n in range(STRETCHES - 2)]
+    within = [f"{6 * n}-{6 * n + 6} h" for n in range(STRETCHES - 2)]
     return ["late", *within, "later"]
 
 
@@ -201,7 +201,7 @@ def _explained(found: Json) -> Explained | None:
     except Exception as error:  # noqa: BLE001  the page is needed most where the translation has a bug
         log.error("explain failed", delivery=found["id"], error=type(error).__name__)
         return None
-    return said[min(found["item"], len(said) - 1)]
+    return said[min(int(found["item"]), len(said) - 1)]
 
 
 def _curl(webhook: Json | None) -> str | None:
