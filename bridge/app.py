@@ -6,16 +6,18 @@ import os
 import pathlib
 
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import logs, migrate, receive, settings
 from bridge.database import Database
 from bridge.errors import Rejected, Unavailable
+from bridge.figures import Figures
 from bridge.inbox import Inbox
+from bridge.memos import Memos
 from bridge.search import Search
-from bridge.viewer import api
+from bridge.viewer import api, gate, pages
 
 log = structlog.get_logger()
 
@@ -35,8 +37,14 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app.extensions["settings"] = chosen
     app.extensions["inbox"] = Inbox(store, gap=chosen.gap, lease=chosen.lease)
     app.extensions["search"] = Search(store)
+    app.extensions["figures"] = Figures(store)
+    app.extensions["memos"] = Memos(store)
+    gate.set_up(app, chosen)
     app.register_blueprint(receive.routes)
     app.register_blueprint(api.routes)
+    app.register_blueprint(gate.gate)
+    app.register_blueprint(pages.viewer)
+    app.after_request(_guarded)
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=lambda: readyz(store))
     app.register_error_handler(Rejected, _rejected)
@@ -48,6 +56,28 @@ def create_app(given: settings.Settings | None = None, database: Database | None
             app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0
         )
     return app
+
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+"""What every answer carries: a browser runs, frames and guesses nothing that is not ours."""
+
+
+def _guarded(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    kept = request.endpoint == "viewer.static" and "v" in request.args  # its URL changes with its content
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-store"
+    return response
 
 
 def healthz() -> Response:

@@ -89,7 +89,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true")
     show = add("show", _show, "show a delivery, a case or a webhook whole")
     show.add_argument("id")
-    show.add_argument("--json", action="store_true")
     replay = add("replay", _replay, "put deliveries back into the queue, by id or by filter")
     replay.add_argument("ids", nargs="*", metavar="ID")
     _add_filters(replay, "status", "provider", "store", "reason", "case_number", "since", "until")
@@ -97,7 +96,26 @@ def _parser() -> argparse.ArgumentParser:
     explain_.add_argument("provider")
     explain_.add_argument("file", help="the body as it arrives; - for standard input")
     explain_.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
-    explain_.add_argument("--json", action="store_true")
+    _add_way_back(add)
+    doctor_ = add("doctor", _doctor, "look at everything that can be wrong, each with its remedy")
+    doctor_.add_argument(
+        "--spec",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="also compare with 29next's OpenAPI document, in JSON (or in YAML, where PyYAML is installed)",
+    )
+    listed = (
+        add("providers", _providers, "list the providers: URL, proof, secret, last delivery"),
+        add("stores", _stores, "list the stores: address, backlog, pause"),
+        doctor_,
+    )
+    for command in (show, explain_, *listed):
+        command.add_argument("--json", action="store_true")
+    return parser
+
+
+def _add_way_back(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that compare and match with what 29next has."""
     match = add("match", _match, "attach a transaction to a case, or state that there is none")
     match.add_argument("case")
     match.add_argument("transaction", help="the transaction's id, or none")
@@ -112,21 +130,6 @@ def _parser() -> argparse.ArgumentParser:
     recover = add("recover", _recover, "after a restored backup: look every case up before going on")
     recover.add_argument("--since", type=datetime.fromisoformat, required=True, metavar="TIME")
     recover.add_argument("--store")
-    doctor_ = add("doctor", _doctor, "look at everything that can be wrong, each with its remedy")
-    doctor_.add_argument(
-        "--spec",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="also compare with 29next's OpenAPI document, in JSON (or in YAML, where PyYAML is installed)",
-    )
-    listed = (
-        add("providers", _providers, "list the providers: URL, proof, secret, last delivery"),
-        add("stores", _stores, "list the stores: address, backlog, pause"),
-        doctor_,
-    )
-    for command in listed:
-        command.add_argument("--json", action="store_true")
-    return parser
 
 
 def _add_filters(command: argparse.ArgumentParser, *names: str) -> None:

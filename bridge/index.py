@@ -1,22 +1,23 @@
 """The local index of each store's transactions: what matching needs of them, and nothing more.
 
-It is fed by 29next's webhooks and by `bridge backfill`, and knows of which stretch of time it has
-every transaction: only inside it does "exactly one fits" mean what it says for facts that are no id.
+It is fed by 29next's webhooks and by what is read from its lists, and knows of which stretches of time
+it has every transaction: only inside one does "exactly one fits" mean what it says.
 """
 
 from __future__ import annotations
 
 import typing
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.match import AFTER, BEFORE, OLDEST
-from bridge.tables import coverage, transactions
+from bridge import match
+from bridge.tables import coverage, memos, transactions
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from bridge.alert import Alert
     from bridge.database import Database
@@ -29,97 +30,136 @@ KEPT = tuple(
 FIXED = ("amount", "currency", "type", "auth_code", "external_id", "parent_id", "date_created")
 """What 29next never changes of a transaction: two tellings that differ here contradict each other."""
 MOST_FOUND = 200
-WEBHOOK_PATIENCE = 86_400.0
-"""Seconds without a transaction webhook after which the covered stretch no longer grows by itself."""
+"""Transactions that share one fact; of more than that nobody can say that exactly one fits."""
+UNDISPUTED = 7200.0
+"""Seconds for which no sale is disputed yet: the index may be as far behind."""
+KEEP_UP = 3600.0
+"""Seconds after which what 29next has created since is read, whether its webhooks came or not."""
+GENERATIONS = 3
+"""From a refund to its debit, from there to the authorization, and to all that it was captured by."""
 
 
 class Index:
-    """Transactions by store; reads and writes are functions of a connection, to share transactions."""
+    """Transactions by store."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._insert = sqlite.insert if database.sqlite else postgresql.insert
+        self._insert: typing.Any = sqlite.insert if database.sqlite else postgresql.insert
 
-    def find(self, store: str, alert: Alert) -> list[Row]:
-        """Return the transactions that share an id, a code or the card with an alert, and their parents."""
-        with self.database.read() as connection:
-            found = self._rows(connection, store, _kin(alert))
-            related = [ident for row in found for ident in (row["parent_id"], row["id"]) if ident]
-            if related:
-                kin = or_(transactions.c.id.in_(related), transactions.c.parent_id.in_(related))
-                found += self._rows(connection, store, [kin])
-        return list({row["id"]: row for row in found}.values())
+    # asking
 
-    def covers(self, store: str, alert: Alert, now: float) -> bool:
-        """Whether the index has every transaction that an alert may be about."""
-        around = alert.transaction_at
-        told = alert.happened_at or datetime.fromtimestamp(now, UTC)
-        since = (around - BEFORE if around else told - OLDEST).timestamp()
-        until = min((around + AFTER if around else told).timestamp(), now)
+    def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
+        """Return the transactions that an alert may be about, and whether these are certainly all.
+
+        Those of which contradictory things were told are left out until they are read again.
+        """
+        found: dict[int, Row] = {}
+        whole = True
         with self.database.read() as connection:
-            row = connection.execute(select(coverage).where(coverage.c.store == store)).first()
-        return row is not None and row.since <= since and row.until >= until
+            for condition in _kin(alert):  # one by one, so that each is answered by its own index
+                rows = self._rows(connection, store, condition)
+                whole = whole and len(rows) < MOST_FOUND
+                found |= {row["id"]: row for row in rows}
+            self._add_family(connection, store, found)
+            certain = [row for row in found.values() if row["reread_at"] is None]
+            whole = whole and len(certain) == len(found) and self._covers(connection, store, alert, now)
+        return certain, whole
+
+    def _rows(self, connection: Connection, store: str, condition: ColumnElement[bool]) -> list[Row]:
+        statement = select(transactions).where(transactions.c.store == store, condition).limit(MOST_FOUND)
+        return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001
+
+    def _add_family(self, connection: Connection, store: str, found: dict[int, Row]) -> None:
+        """Add the payments that refunds belong to, their authorizations, and what those were captured by."""
+        opened: set[int] = set()
+        for _ in range(GENERATIONS):
+            parents = {row["parent_id"] for row in found.values()} - {None, *found}
+            captured = {ident for ident, row in found.items() if row["type"] == "authorize"} - opened
+            opened |= captured
+            for column, idents in ((transactions.c.id, parents), (transactions.c.parent_id, captured)):
+                if idents:
+                    rows = self._rows(connection, store, column.in_(idents))
+                    found |= {row["id"]: row for row in rows if row["id"] not in found}
+
+    @staticmethod
+    def _covers(connection: Connection, store: str, alert: Alert, now: float) -> bool:
+        since, until = match.window(alert)
+        end = min(until.timestamp() if until else now, now) - UNDISPUTED
+        if since is None:
+            return False
+        stretch = select(coverage).where(coverage.c.store == store, coverage.c.until >= end)
+        begins = coverage.c.since <= min(since.timestamp(), end)
+        return connection.execute(stretch.where(begins).limit(1)).first() is not None
+
+    # taking in
 
     def put(self, connection: Connection, store: str, told: Row, now: float, *, certain: bool) -> bool:
         """Take in a transaction as 29next tells it; returns whether anything is new.
 
-        Webhooks carry no time of change and may overtake each other. A telling that contradicts the
-        earlier one is not believed but marked, to be read again; what was read (`certain`) is believed.
+        Webhooks carry no time of change and may overtake each other, and lists may lag. A telling that
+        contradicts the earlier one is not believed, and the transaction is marked to be read again;
+        what was read for that (`certain`) is believed.
         """
-        if not isinstance(told.get("id"), int) or told.get("is_test") is True:
-            return False
-        row = _kept(told)
+        row = row_of(store, told)
         one = and_(transactions.c.store == store, transactions.c.id == row["id"])
+        if told.get("is_test") is True:
+            connection.execute(delete(transactions).where(one))
+            return False
         known = connection.execute(select(transactions).where(one)).first()
         if known is None:
-            values = row | {"store": store, "created_at": _seconds(row["date_created"]), "reread_at": None}
-            fresh = self._insert(transactions).values(**values)
+            fresh = self._insert(transactions).values(**row)
             connection.execute(fresh.on_conflict_do_nothing(index_elements=["store", "id"]))
             return True
         if not certain and _contradicts(dict(known._mapping), row):  # noqa: SLF001
-            connection.execute(update(transactions).where(one).values(reread_at=now))
+            doubted = func.coalesce(transactions.c.reread_at, now)
+            connection.execute(update(transactions).where(one).values(reread_at=doubted))
             return False
         # a list's row lacks what a single one has: nothing known is forgotten
-        values = {name: value for name, value in row.items() if value is not None and name != "id"}
-        connection.execute(update(transactions).where(one).values(**values, reread_at=None))
-        return any(getattr(known, name) != value for name, value in values.items())
+        fresh = {name: new for name, new in row.items() if new is not None and new != getattr(known, name)}
+        values = fresh | ({"reread_at": None} if certain else {})
+        if values:
+            connection.execute(update(transactions).where(one).values(**values))
+        return bool(fresh)
 
-    def heard(self, connection: Connection, store: str, now: float) -> None:
-        """Let the covered stretch grow up to now: 29next's webhooks still arrive."""
-        connection.execute(
-            update(coverage)
-            .where(coverage.c.store == store, coverage.c.until >= now - WEBHOOK_PATIENCE)
-            .values(until=now)
-        )
+    # what it covers
 
     def cover(self, store: str, since: float, until: float) -> None:
-        """Note that a stretch was read without a gap; it is joined to the known one where they meet."""
+        """Note that a stretch was read without a gap; it becomes one with those that it meets."""
 
         def write(connection: Connection) -> None:
-            row = connection.execute(
-                select(coverage).where(coverage.c.store == store).with_for_update()
-            ).first()
-            meets = row is not None and row.since <= until and row.until >= since
-            low, high = (min(row.since, since), max(row.until, until)) if row and meets else (since, until)
-            values = {"since": low, "until": high}
-            statement = self._insert(coverage).values(store=store, **values)
-            connection.execute(statement.on_conflict_do_update(index_elements=["store"], set_=values))
+            meeting = and_(coverage.c.store == store, coverage.c.since <= until, coverage.c.until >= since)
+            rows = connection.execute(select(coverage).where(meeting).with_for_update()).all()
+            low = min([since, *(row.since for row in rows)])
+            high = max([until, *(row.until for row in rows)])
+            connection.execute(delete(coverage).where(meeting))
+            joined = self._insert(coverage).values(store=store, since=low, until=high)
+            keys = ["store", "since"]
+            connection.execute(joined.on_conflict_do_update(index_elements=keys, set_={"until": high}))
 
         self.database.write(write)
 
-    def covered(self, store: str) -> tuple[float, float] | None:
-        """Return the stretch of time (since, until) of which the index has every transaction."""
+    def covered(self, store: str) -> list[tuple[float, float]]:
+        """Return the stretches (since, until) of which the index has every transaction, oldest first."""
+        statement = select(coverage).where(coverage.c.store == store).order_by(coverage.c.since)
         with self.database.read() as connection:
-            row = connection.execute(select(coverage).where(coverage.c.store == store)).first()
-        return (row.since, row.until) if row else None
+            return [(row.since, row.until) for row in connection.execute(statement)]
 
-    def store_page(self, store: str, rows: Iterable[Row], now: float) -> int:
-        """Take in a page that was read from 29next; returns how many transactions were new or changed."""
+    def behind(self, now: float) -> list[str]:
+        """Return the stores that were read once and not lately."""
+        latest = select(coverage.c.store).group_by(coverage.c.store)
+        latest = latest.having(func.max(coverage.c.until) < now - KEEP_UP)
+        with self.database.read() as connection:
+            return list(connection.execute(latest).scalars())
 
-        def write(connection: Connection) -> int:
-            return sum(self.put(connection, store, row, now, certain=True) for row in rows)
+    def take_turn(self, store: str, now: float) -> bool:
+        """Take it on oneself to read what is new of a store; False where another worker does."""
+        values = {"name": f"index:{store}", "at": now}
+        turn = self._insert(memos).values(**values)
+        free = memos.c.at < now - KEEP_UP / 2
+        turn = turn.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=free)
+        return self.database.write(lambda connection: bool(connection.execute(turn).rowcount))
 
-        return self.database.write(write)
+    # what is in doubt
 
     def doubted(self, now: float) -> dict[str, int]:
         """Return, by store, the id of a transaction that is to be read again."""
@@ -128,66 +168,76 @@ class Index:
         with self.database.read() as connection:
             return {row.store: int(row.id) for row in connection.execute(marked)}
 
-    def put_off(self, store: str, ident: int, until: float | None) -> None:
-        """Read a transaction again at a later time; None: it was read."""
-        one = and_(transactions.c.store == store, transactions.c.id == ident)
-        self.database.write(
-            lambda connection: connection.execute(update(transactions).where(one).values(reread_at=until))
+    def put_off(self, store: str, ident: int, now: float, until: float) -> bool:
+        """Take a transaction that is due to be read again until a later time; False where it is not due."""
+        due = update(transactions).where(
+            transactions.c.store == store, transactions.c.id == ident, transactions.c.reread_at <= now
         )
+        postponed = due.values(reread_at=until)
+        return self.database.write(lambda connection: bool(connection.execute(postponed).rowcount))
 
-    @staticmethod
-    def _rows(connection: Connection, store: str, kin: list[ColumnElement[bool]]) -> list[Row]:
-        found: list[Row] = []
-        for condition in kin:  # one by one, so that each is answered by its own index
-            statement = select(transactions).where(transactions.c.store == store, condition).limit(MOST_FOUND)
-            found += [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001
-        return found
-
-
-def _kin(alert: Alert) -> list[ColumnElement[bool]]:
-    """Return the conditions under which a transaction may be an alert's, each with an index."""
-    conditions = [
-        transactions.c[theirs] == value
-        for ours, theirs in (
-            ("order", "order"),
-            ("external_id", "external_id"),
-            ("network_transaction_id", "network_transaction_id"),
-            ("auth_code", "auth_code"),
-        )
-        if (value := getattr(alert, ours))
-    ]
-    if alert.card_first_six and alert.card_last_four:
-        card = [
-            transactions.c.bankcard_last_four == alert.card_last_four,
-            transactions.c.bankcard_first_six == alert.card_first_six,
-        ]
-        if alert.transaction_at:
-            card.append(transactions.c.created_at >= (alert.transaction_at - BEFORE).timestamp())
-            card.append(transactions.c.created_at <= (alert.transaction_at + AFTER).timestamp())
-        conditions.append(and_(*card))
-    return conditions
+    def forget(self, store: str, ident: int) -> None:
+        """Remove a transaction that 29next does not know any more."""
+        gone = delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
+        self.database.write(lambda connection: connection.execute(gone))
 
 
-def _kept(told: Row) -> Row:
+def row_of(store: str, told: Row) -> Row:
     """Return a transaction's row of the index, out of 29next's nested one."""
     details = told.get("payment_details")
     details = details if isinstance(details, dict) else {}
     gateway = details.get("gateway")
-    row = {name: told.get(name, details.get(name)) for name in KEPT}
-    row["gateway"] = gateway.get("name") if isinstance(gateway, dict) else None
+    flat = {name: told.get(name, details.get(name)) for name in KEPT}
+    flat["gateway"] = gateway.get("name") if isinstance(gateway, dict) else None
     texts = [name for name in KEPT if name not in ("id", "parent_id", "is_disputed", "is_3ds")]
-    return row | {name: None if row[name] is None else str(row[name]) for name in texts}
+    spelled = {name: match.spelling(name, flat[name]) or None for name in texts}
+    return {
+        **flat,
+        **spelled,
+        "id": int(flat["id"]),
+        "store": store,
+        "created_at": _seconds(spelled["date_created"]),
+        "reread_at": None,
+    }
+
+
+def _kin(alert: Alert) -> list[ColumnElement[bool]]:
+    """Return the conditions under which a transaction may be an alert's, each with an index."""
+    conditions = []
+    for rule in match.LADDER:
+        facts = {theirs: match.spelling(theirs, getattr(alert, ours)) for ours, theirs in rule.facts}
+        if all(facts.values()):
+            same = [transactions.c[name] == value for name, value in facts.items()]
+            conditions.append(and_(*same, *(_within(alert) if len(facts) > 1 else ())))
+    return conditions
+
+
+def _within(alert: Alert) -> Collection[ColumnElement[bool]]:
+    """Return the conditions of time: a card has many transactions, most of them long ago."""
+    since, until = match.window(alert)
+    bounds = [transactions.c.created_at >= since.timestamp()] if since else []
+    return [*bounds, transactions.c.created_at <= until.timestamp()] if until else bounds
 
 
 def _contradicts(known: Row, told: Row) -> bool:
     """Whether a telling cannot simply be a later one: it changes what is fixed, or goes backwards."""
     changed = any(
-        known[name] is not None and told[name] is not None and known[name] != told[name] for name in FIXED
+        None not in (known[name], told[name]) and _value(name, known) != _value(name, told) for name in FIXED
     )
-    backwards = (known["is_disputed"] is True and told["is_disputed"] is False) or (
-        known["status"] != told["status"] and None not in (known["status"], told["status"])
-    )
-    return changed or backwards
+    undisputed = known["is_disputed"] is True and told["is_disputed"] is False
+    undecided = bool(known["status"]) and told["status"] != known["status"]
+    return changed or undisputed or undecided
+
+
+def _value(name: str, row: Row) -> object:
+    if name == "date_created":
+        return row["created_at"]
+    if name != "amount":
+        return row[name]
+    try:
+        return Decimal(row[name])
+    except InvalidOperation:
+        return row[name]
 
 
 def _seconds(text: str | None) -> float | None:

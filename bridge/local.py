@@ -10,10 +10,10 @@ import time
 import typing
 
 from bridge import settings
-from bridge.errors import SettingsError
+from bridge.errors import BridgeError, SettingsError
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from bridge.provider import Provider
 
@@ -71,34 +71,36 @@ def made_up_secret(provider: Provider) -> str:
 
 
 def run(environ: dict[str, str], *, sandbox: bool) -> int:
-    """Run web and worker (and the sandbox) until one of them ends or a signal comes."""
+    """Run web and worker (and the sandbox) until a signal comes; raises BridgeError if one ends before."""
     port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
     if not environ.get("WEB_CONCURRENCY"):
         environ.pop("WEB_CONCURRENCY", None)  # gunicorn cannot read an empty one
-    commands = [
-        ["-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.app:create_app()"],
-        ["-m", "bridge", "worker"],
-    ]
+    commands = {
+        "web": ["-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.app:create_app()"],
+        "worker": ["-m", "bridge", "worker"],
+    }
     if sandbox:
-        commands.insert(0, ["-m", "bridge", "sandbox", "--port", str(sandbox_port(port))])
-    root = pathlib.Path(__file__).resolve().parent.parent
-    children = [subprocess.Popen([sys.executable, *words], cwd=root, env=environ) for words in commands]  # noqa: S603
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-
+        commands["sandbox"] = ["-m", "bridge", "sandbox", "--port", str(sandbox_port(port))]
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not stopping and all(child.poll() is None for child in children):
+        signal.signal(number, lambda number, _: signals.append(number))
+    root = pathlib.Path(__file__).resolve().parent.parent
+    children = {
+        name: subprocess.Popen([sys.executable, *words], cwd=root, env=environ)  # noqa: S603  our own
+        for name, words in commands.items()
+    }
+    ended: list[str] = []
+    while not ended and not signals:
         time.sleep(0.2)
-    _end(children)
-    return 0 if stopping else 1
+        ended = [name for name, child in children.items() if child.poll() is not None]
+    _end(children.values())
+    if ended and not signals:
+        raise BridgeError(f"{' and '.join(ended)} ended by itself, so the rest did too; see above why")
+    return 0
 
 
-def _end(children: list[subprocess.Popen[bytes]]) -> None:
+def _end(children: Collection[subprocess.Popen[bytes]]) -> None:
     """Ask each process to end, and wait for it."""
     for child in children:
         if child.poll() is None:

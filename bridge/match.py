@@ -20,8 +20,8 @@ Row = dict[str, typing.Any]
 
 BEFORE, AFTER = timedelta(days=4), timedelta(days=4)
 """How far a transaction may lie from the time that the alert gives: clearing takes days."""
-LATEST = timedelta(days=1)
-"""How far a transaction may lie after its dispute: the zones of the two may differ, no more."""
+LATEST = timedelta(days=2)
+"""How far a transaction may lie after its dispute: a date is its midnight, in some zone; no more."""
 OLDEST = timedelta(days=180)
 """How far a transaction may lie before its dispute, where the alert gives no transaction time."""
 LOOK_UPS = 2
@@ -66,6 +66,8 @@ class Payment:
 
 
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
+OWN = "external_id"
+"""The one id that no other payment has: an order has several, and rebills share the network's id."""
 IDS = ("auth_code", "network_transaction_id", "external_id")
 LADDER = (
     Rule("order", (("order", "order"),), unique=True),
@@ -110,22 +112,26 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
     Where several fit a rung, only these are looked at on the rungs below. Where `rows` may not be
-    complete, only a rung with an id of its own counts: the one that fits may be missing among them.
+    complete, the one that fits may be missing among them, so that only an id counts.
     """
     payments = _payments(rows)
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
-    left = [one for one in payments if reasons[one.row["id"]] is None]
+    left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
     several = False
     for rule in LADDER:
-        if not (rule.unique or complete):
+        told_of = [one for one in payments if one.is_told_of(rule, alert)]
+        # an id that several have, or may have, is one fact among others
+        sure = rule.unique and len(told_of) == 1 and (complete or rule.name == OWN)
+        if not (sure or complete or (rule.unique and alert.transaction_at)):
             continue
-        fitting = [one for one in left if one.is_told_of(rule, alert) and _enough(rule, alert, one.row)]
+        possible = [one for one in told_of if one.row["id"] in left]
+        fitting = {one.row["id"]: one for one in possible if sure or _enough(rule, alert, one.row)}
         if len(fitting) == 1:
-            return Match(int(fitting[0].row["id"]), rule.name)
+            return Match(next(iter(fitting)), rule.name)
         if fitting:
             left, several = fitting, True
     if several:
-        return Match(candidates=_candidates(left, dict.fromkeys(reasons, SEVERAL)))
+        return Match(candidates=_candidates(list(left.values()), dict.fromkeys(reasons, SEVERAL)))
     return Match(candidates=_candidates(payments, reasons))
 
 
@@ -198,14 +204,14 @@ def _kind(ident: str) -> tuple[str, int]:
 
 def _another_date(alert: Alert, row: Row) -> str | None:
     created = _moment(row.get("date_created"))
-    since, until = _window(alert)
+    since, until = window(alert)
     if created and ((since and created < since) or (until and created > until)):
         return "another date"
     return None
 
 
-def _window(alert: Alert) -> tuple[datetime | None, datetime | None]:
-    """Return between which moments the alert's transaction lies."""
+def window(alert: Alert) -> tuple[datetime | None, datetime | None]:
+    """Return the moments between which the alert's transaction lies."""
     told, happened = alert.transaction_at, alert.happened_at
     since = told - BEFORE if told else happened - OLDEST if happened else None
     ends = [told + AFTER] if told else []
@@ -214,13 +220,11 @@ def _window(alert: Alert) -> tuple[datetime | None, datetime | None]:
 
 
 def _enough(rule: Rule, alert: Alert, row: Row) -> bool:
-    """Whether a rung without an id of its own has the further evidence that it needs.
+    """Whether a fact that several payments may have comes with the further evidence that it needs.
 
-    Codes and cards come again, so both dates must be known; and no part of the amount will do.
+    Codes, cards and shared ids come again: dates must be known, and no part of the amount will do.
     """
-    if rule.unique:
-        return True
-    if _moment(row.get("date_created")) is None or _window(alert) == (None, None):
+    if _moment(row.get("date_created")) is None or window(alert) == (None, None):
         return False
     if rule.name == "auth_code":
         across = _of(row, "currency").upper() != _money(alert)[1]
@@ -276,7 +280,7 @@ def _around(alert: Alert) -> dict[str, str]:
     filters: dict[str, str] = {}
     if alert.transaction_amount is not None and amount is not None and currency:
         filters |= {"amount_min": str(amount), "amount_max": str(amount), "currency": currency}
-    for name, moment in zip(("date_created_from", "date_created_to"), _window(alert), strict=True):
+    for name, moment in zip(("date_created_from", "date_created_to"), window(alert), strict=True):
         if moment:
             filters[name] = moment.astimezone(UTC).date().isoformat()
     return filters
@@ -290,7 +294,7 @@ def _money(alert: Alert) -> tuple[Decimal | None, str | None]:
 
 
 def _told(alert: Alert, name: str) -> str:
-    return _text(name, getattr(alert, name))
+    return spelling(name, getattr(alert, name))
 
 
 def _of(row: Row, name: str) -> str:
@@ -298,12 +302,17 @@ def _of(row: Row, name: str) -> str:
     value = row.get(name)
     if value is None and isinstance(details, dict):
         value = details.get(name)
-    return _text(name, value)
+    return spelling(name, value)
 
 
-def _text(name: str, value: object) -> str:
-    """Write a fact so that it compares; a code that was a number has lost its zeros in front."""
+def spelling(name: str, value: object) -> str:
+    """Write a fact so that it compares, "" where it says nothing.
+
+    A code that was a number has lost its zeros in front; an order may be written with `#`.
+    """
     text = "" if value is None else str(value).strip()
+    if name == "order":
+        return text.lstrip("#")
     if name != "auth_code":
         return text
     return text.upper().rjust(6, "0") if text.strip("0") else ""

@@ -8,7 +8,6 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 import typing
@@ -21,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from bridge.deadline import WATCH, Deadline
 from bridge.errors import (
@@ -100,7 +99,7 @@ class NextApi:
 
         Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write
         may have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store
-        is the matter, and MissingScope where only reading transactions is forbidden.
+        is the matter, and MissingScope where only transactions are forbidden.
         """
         record = answer if answer is not None else Answer()
         writes = method != "GET"
@@ -113,7 +112,7 @@ class NextApi:
             raise (Unclear(str(error)) if writes else TemporaryError(str(error))) from None
         finally:
             record.seconds = time.monotonic() - started
-        record.status, record.text = status, content[:WORDS].decode("utf-8", "replace")
+        record.status, record.text = status, _storable(content[:WORDS].decode("utf-8", "replace"))
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
             return self._readable(content, writes=writes)
@@ -154,7 +153,7 @@ class NextApi:
             following = page.get("next")
             if not following:
                 return
-            path, wanted, send_by = self._below(str(following)), None, None
+            path, wanted, send_by = _page_after(path, str(following)), None, None
             if slot:
                 slot()
         raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
@@ -230,7 +229,7 @@ class NextApi:
     ) -> tuple[int, Mapping[str, str], bytes]:
         url = urljoin(self.store.base_url, path)
         with WATCH.within(self.timeout) as deadline:
-            _CURRENT.deadline, _CURRENT.send_by = deadline, send_by
+            _CURRENT.deadline, _CURRENT.send_by, _CURRENT.sent = deadline, send_by, False
             try:
                 response = self.session.request(
                     method,
@@ -249,7 +248,7 @@ class NextApi:
                         raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.")
                     return response.status_code, response.headers, bytes(content)
             except (RequestException, HTTPError, OSError) as error:
-                if _never_connected(error):
+                if not _CURRENT.sent:
                     raise _NotConnected(f"29next cannot be reached: {_reason(error)}") from None
                 if deadline.passed:
                     raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.") from None
@@ -272,19 +271,21 @@ class NextApi:
         self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
     ) -> Exception:
         writes = method != "GET"
-        collection = path.partition("?")[0] in ("disputes/", "transactions/")
+        collection = path in ("disputes/", "transactions/")
         fields, words = _words(content)
         said = f"29next answered {status}: {words}"
         if status == 429:
             return Throttled(
                 said, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
             )
-        if status == 401 or (status == 403 and (writes or path.startswith("disputes/"))):
+        if status == 401 or (status == 403 and path.startswith("disputes/")):
             return StoreRefused(said)
         if status == 403:
             return MissingScope(said)
         if 300 <= status < 400:
             return StoreRefused(said) if collection else _unclear_or_later(said, writes=writes)
+        if status == 404 and "?" in path:
+            return TemporaryError(said)  # the cursor of a further page: the list is read anew
         if status == 404:
             return StoreRefused(said) if collection else NotFound(said, fields=fields)
         if 400 <= status < 500 and status != 408:
@@ -292,12 +293,14 @@ class NextApi:
         retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
 
-    def _below(self, url: str) -> str:
-        """Keep the query of a page's address only: the host and path are ours, whatever it says."""
-        parts = urlsplit(url)
-        base = urlsplit(self.store.base_url).path
-        path = parts.path.partition("/api/admin/")[2] or parts.path.removeprefix(base).lstrip("/")
-        return f"{path}?{parts.query}"
+
+def _page_after(path: str, url: str) -> str:
+    """Return the path of a further page: of its address only the query counts, the rest is ours."""
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        raise TemporaryError("29next answered a list whose next page has no proper address.") from None
+    return f"{path.partition('?')[0]}?{query}"
 
 
 class _NotConnected(Exception):
@@ -310,19 +313,6 @@ class _NoAnswer(Exception):
 
 def _unclear_or_later(message: str, *, writes: bool) -> Exception:
     return Unclear(message) if writes else TemporaryError(message)
-
-
-def _never_connected(error: BaseException) -> bool:
-    """Whether the connection was never there, so that nothing can have been sent over it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, NewConnectionError | socket.gaierror | ConnectionRefusedError):
-            return True
-        if isinstance(cause, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
-            return True
-        inner = cause.args[0] if cause.args and isinstance(cause.args[0], Exception) else None
-        cause = cause.reason if isinstance(cause, MaxRetryError) else inner or cause.__cause__
-    return False
 
 
 def _moment(text: str | None) -> float | None:
@@ -346,9 +336,9 @@ def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
     if isinstance(tree, list):
         tree = {"": tree}
     if not isinstance(tree, dict):
-        return {}, str(tree)[:WORDS]
+        return {}, _storable(str(tree)[:WORDS])
     fields = {
-        str(name): [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        _storable(name): [_storable(str(one)) for one in (value if isinstance(value, list) else [value])]
         for name, value in tree.items()
     }
     words = "; ".join(
@@ -358,11 +348,17 @@ def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, words[:WORDS]
 
 
+def _storable(text: str) -> str:
+    """Replace what no database takes: NUL, and halves of characters."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 class _Current(threading.local):
     """What the call that this thread is making must keep to."""
 
     deadline: Deadline | None = None
     send_by: float | None = None
+    sent: bool = False  # whether a byte of it may have left
 
 
 _CURRENT = _Current()
@@ -380,6 +376,7 @@ class _Bounded:
         # the very last moment: a process that was stopped anywhere before sends nothing any more
         if _CURRENT.send_by is not None and time.monotonic() > _CURRENT.send_by:
             raise TooLate
+        _CURRENT.sent = True
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 
 

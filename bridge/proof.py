@@ -305,6 +305,8 @@ class StandardWebhooks(_InHeaders):
         ident, stamp, signatures = (webhook.headers.get(name, "") for name in names)
         if not (ident and stamp and signatures):
             raise bad_proof(f"One of the headers {', '.join(names)} is missing.")
+        if not re.fullmatch(r"\w+,[\w+/=]+(?: \w+,[\w+/=]+)*", signatures):
+            raise bad_proof(f"The header {names[2]} is malformed.")
         check_age(stamp, now)
         given = [part[3:] for part in signatures.split(" ") if part.startswith("v1,")]
         expected = [self._signature(ident, stamp, webhook.body, secret) for secret in secrets]

@@ -217,12 +217,11 @@ class Provider:
         return self._as_walked(self.paths(lambda a_field: isinstance(a_field, Card)))
 
     def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
-        """Spell declared paths as the cutting meets them: without positions, in lists and embedded JSON."""
+        """Spell declared paths as the cutting meets them: without positions, and in a batch's list."""
         paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
         holder = self.items.rpartition(".")[0] + "." if self.items and "." in self.items else ""
         inside = {f"{self.items}.{path.removeprefix(holder)}" for path in paths} if self.items else set()
-        embedded = {path.removeprefix(f"{name}.") for name in self.embedded for path in paths}
-        return declared | paths | inside | embedded
+        return declared | paths | inside
 
     def configured(self, *, zone: tzinfo | None = None, unit: str | None = None) -> Provider:
         """Return the provider with another zone for naive times, or another unit for amounts."""

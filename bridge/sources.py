@@ -32,17 +32,6 @@ A_PATH = 'a path such as "data.case" ("a|b" for the first that is there)'
 A_PLACE = f'{A_PATH}, or "header:Name"'
 
 
-class Word(fields.Word):
-    """A word whose table may say with `*` what the rest become."""
-
-    def read(self, value: str) -> typing.Any:
-        """Return our word for the provider's."""
-        word = value.strip().lower()
-        if self.values is not None and word not in self.values and ANY in self.values:
-            return self.values[ANY]
-        return super().read(value)
-
-
 class Moment(fields.Moment):
     """A moment that may be written in a form of the provider's own, as `strptime` reads it."""
 
@@ -64,9 +53,9 @@ class Moment(fields.Moment):
 
 FIELDS: Mapping[str, type[Field[typing.Any]]] = {
     "case_number": fields.Identifier,
-    "type": Word,
-    "subtype": Word,
-    "network": Word,
+    "type": fields.Word,
+    "subtype": fields.Word,
+    "network": fields.Word,
     "amount": fields.Money,
     "currency": fields.Currency,
     "happened_at": Moment,
@@ -85,7 +74,7 @@ FIELDS: Mapping[str, type[Field[typing.Any]]] = {
     "mid": fields.Identifier,
     "member_id": fields.Identifier,
     "merchant_id": fields.Identifier,
-    "resolution": Word,
+    "resolution": fields.Word,
     "message": fields.Text,
     "refunded_by_gateway": fields.Flag,
     "withdrawn": fields.Flag,
@@ -96,7 +85,7 @@ FIELDS: Mapping[str, type[Field[typing.Any]]] = {
 OPTIONS: Mapping[type[Field[typing.Any]], tuple[str, ...]] = {
     fields.Money: ("unit",),
     Moment: ("zone", "form"),
-    Word: ("values", "value"),
+    fields.Word: ("values", "value"),
     fields.Flag: ("values", "value"),
     fields.Currency: ("value",),
     fields.Text: ("value",),
@@ -270,7 +259,7 @@ def lay_over(meaning: Meaning, sources: Mapping[str, Source]) -> Meaning:
 
 
 def _defaults(name: str, kind: DisputeType | None) -> dict[str, typing.Any]:
-    if FIELDS[name] is Word:
+    if FIELDS[name] is fields.Word:
         return {"strict": False, "values": _our_words(name, kind)}
     return {"true": TRUE} if FIELDS[name] is fields.Flag else {}
 
@@ -309,10 +298,11 @@ def is_one_path(text: str) -> bool:
 
 
 def is_place(text: str) -> bool:
-    """Whether a text is a path, or names a header."""
-    if text.startswith(HEADER):
-        return HEADER_NAME.fullmatch(text.removeprefix(HEADER)) is not None
-    return is_path(text)
+    """Whether a text is a path or names a header, or several to be tried in turn."""
+    return all(
+        HEADER_NAME.fullmatch(one.removeprefix(HEADER)) if one.startswith(HEADER) else is_one_path(one)
+        for one in text.split("|")
+    )
 
 
 def _is_zone(text: str) -> bool:

@@ -242,6 +242,7 @@ transactions = Table(
     Column("auth_code", Text),
     Column("network_transaction_id", Text),
     Column("external_id", Text),
+    Column("payment_method", Text),
     Column("parent_id", BigInteger),
     Column("date_created", Text),
     Column("is_disputed", Boolean),
@@ -265,12 +266,12 @@ transactions = Table(
     ),
 )
 
+# the stretches of time of which the index has every transaction; those that meet are one
 coverage = Table(
     "coverage",
     metadata,
     Column("store", Text, primary_key=True),
-    # the stretch of time of which the index has every transaction
-    Column("since", Double, nullable=False),
+    Column("since", Double, primary_key=True, autoincrement=False),
     Column("until", Double, nullable=False),
 )
 

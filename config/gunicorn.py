@@ -55,8 +55,12 @@ class QuietLogger(Logger):
 
     def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Cuts the query in "Error handling request POST /webhooks/acme?key=..."."""
-        if isinstance(sys.exception(), BlockingIOError):  # the limit that when_ready sets
+        error = sys.exception()
+        if isinstance(error, BlockingIOError):  # the limit that when_ready sets
             self.info("A client went silent in the middle of a request")
+            return
+        if hasattr(error, "problems"):  # the bridge's SettingsError, which gunicorn prints by itself
+            self.error("The settings do not work")
             return
         args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args)
         super().exception(msg, *args, **kwargs)

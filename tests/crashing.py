@@ -2,8 +2,8 @@
 
 `python -m tests.crashing worker` is `bridge worker`, and gunicorn's `tests.crashing:create_app()` is
 `bridge.app:create_app()`. CRASHING, as JSON, says what is different: `at` (one of POINTS), `signal`
-(SIGKILL by default), `nth` (the first time by default), and `constants`, by full name, since no
-setting makes a lease or a probe's interval short.
+(SIGKILL by default), `nth` (the first time by default), and `constants` by name, in whatever
+module they are, since no setting makes a lease or a probe's interval short.
 
 The points are those of the libraries below the bridge wherever possible, so that they stay where
 they are when the bridge is rebuilt.
@@ -12,7 +12,6 @@ they are when the bridge is rebuilt.
 from __future__ import annotations
 
 import functools
-import importlib
 import itertools
 import json
 import os
@@ -162,12 +161,13 @@ POINTS: dict[str, Install] = {
 def prepare() -> None:
     """Do to this process what CRASHING says."""
     wanted = json.loads(os.environ.get("CRASHING", "{}"))
+    ours = [module for name, module in sys.modules.items() if name.startswith("bridge.")]
     for name, value in wanted.get("constants", {}).items():
-        module, _, constant = name.rpartition(".")
-        owner = importlib.import_module(module)
-        if not hasattr(owner, constant):
-            raise SystemExit(f"{module} has no {constant} any more")
-        setattr(owner, constant, value)
+        owners = [module for module in ours if hasattr(module, name)]
+        if not owners:
+            raise SystemExit(f"the bridge has no {name} any more")
+        for module in owners:
+            setattr(module, name, value)
     if "at" in wanted:
         POINTS[wanted["at"]](_crash(wanted))
 

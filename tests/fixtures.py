@@ -13,23 +13,39 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
-from bridge import dispute, providers
+import pytest
+
+from bridge import dispute, fields, providers
 from bridge import tree as trees
-from bridge.alert import Effect, Webhook
+from bridge.alert import RESOLUTIONS, Effect, Reason, Webhook
+from bridge.errors import Untranslatable
+from bridge.fields import AlertSchema
 from bridge.provider import Item, Provider, Reading
 from bridge.redact import cut_body
 from bridge.tree import Tree
+from tests.fake_next import validate_request
 
 FOLDER = Path(__file__).parent / "providers"
 PROVIDERS = providers.built_in()
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+VERSIONS = ("2023-02-10", "2024-04-01")
+CARD_NUMBER = "4111111111111111"
+SECRETS = ("someone:secret", "whsec_c29tZW9uZS1rbm93cy1pdA==", "X-Someone: secret", "a-secret", "0fa5" * 16)
+OTHER_SECRETS = (
+    "someone:else",
+    "whsec_c29tZW9uZS1lbHNlLXRoYW4tdXM=",
+    "X-Someone: else",
+    "other",
+    "1234" * 16,
+)
 
 Json = Any
 
@@ -100,9 +116,23 @@ class Case:
                 return trees.render(tree)
 
 
-def all_cases() -> list[Case]:
-    """Every fixture, in order."""
-    return [Case(folder) for folder in sorted(FOLDER.glob("*/*")) if folder.is_dir()]
+CASES = [Case(folder) for folder in sorted(FOLDER.glob("*/*")) if (folder / "headers.txt").exists()]
+"""Every fixture, in order."""
+
+
+def case_of(name: str) -> Case:
+    """A fixture by its folder."""
+    return Case(FOLDER / name)
+
+
+def secret_of(provider: Provider) -> str:
+    """A secret in the form that a provider's proof wants."""
+    return next(one for one in SECRETS if provider.proof.problem(one) is None)
+
+
+def other_secret(provider: Provider) -> str:
+    """Another secret in that form."""
+    return next(one for one in OTHER_SECRETS if provider.proof.problem(one) is None)
 
 
 def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
@@ -142,10 +172,78 @@ def _set(node: Tree, steps: list[str], value: Tree) -> None:
         node[steps[-1]] = value
 
 
+def changed(item: Item, path: str, value: Any) -> Item:
+    """An item with another value at a path."""
+    return replace(item, tree=put(item.tree, path, value))
+
+
+def leaves(tree: Tree, path: str = "") -> Iterator[str]:
+    """The path of every value in a tree, and of every object and list around it."""
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in pairs:
+        if "." not in str(key):
+            here = f"{path}.{key}" if path else str(key)
+            yield here
+            yield from leaves(value, here)
+
+
+def required(table: AlertSchema, item: Item) -> list[str]:
+    """The paths that a table requires of an item."""
+    partial = {*(table.partial or ())} if not isinstance(table.partial, bool) else set()
+    if table.translate(item.tree).withdrawn:
+        partial |= {*fields.FACTS}
+    return [
+        table.path(name) for name, one in table.load_fields.items() if one.required and name not in partial
+    ]
+
+
+def refusal(provider: Provider, item: Item) -> dict[str, list[str]]:
+    """The errors of an item that does not fit its table."""
+    with pytest.raises(Untranslatable) as caught:
+        provider.translate(item)
+    return caught.value.fields
+
+
+def check(reading: Reading) -> None:
+    """Check what holds for every alert that is not refused."""
+    alert = reading.alert
+    if alert is None:
+        return
+    assert alert.case_number
+    assert reading.effect is not Effect.RESOLVE or alert.resolution
+    assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type]
+    assert json.dumps(alert.to_json()).isascii()
+    if alert.carries_facts:
+        validate_request("POST", "/disputes/", dispute.opening(alert, provider="any", received_at=NOW))
+
+
 def _xml(tree: Tree) -> str:
     if isinstance(tree, dict):
         return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in tree.items())
-    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape(str(tree))
+    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape("" if tree is None else str(tree))
+
+
+def _translated() -> list[tuple[Case, Item, AlertSchema]]:
+    """Every item of the fixtures that a table reads, unless it is kept whatever it holds."""
+    found = []
+    for case in CASES:
+        for item in case.items():
+            meaning = case.provider.events[(item.event_type or "").lower()]
+            reading = case.provider.translate(item)
+            if meaning.table and reading.effect is not Effect.INFORM and reading.reason is not Reason.TEST:
+                found.append((case, item, meaning.table))
+    return found
+
+
+TRANSLATED = _translated()
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+each_translated = pytest.mark.parametrize(
+    ("case", "item", "table"),
+    TRANSLATED,
+    ids=[f"{case}#{item.index}" for case, item, _ in TRANSLATED],
+)
 
 
 def write(case: Case) -> None:
@@ -160,4 +258,4 @@ def write(case: Case) -> None:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        write(Case(FOLDER / name))
+        write(case_of(name))

@@ -41,13 +41,11 @@ FULL_CARD = "4111111111111111"  # the number that every test environment of the 
 TRACES = ("Traceback (most recent call last)", '"message": "bug"', '"message": "work failed"', '"trace":')
 
 SHORT: Mapping[str, float] = {
-    "bridge.settings.SHUTDOWN_SECONDS": -3.0,  # the lease is the timeout and two seconds
-    "bridge.case.LOOK_GAP": 1.0,
-    "bridge.retry.EARLY_CEILING": 1.0,
-    "bridge.retry.LONGEST_RETRY_AFTER": 2.0,
-    "bridge.inbox.LONGEST_RETRY_AFTER": 2.0,
-    "bridge.inbox.PROBE_SECONDS": 1.0,
-    "bridge.forward.PROBE_SECONDS": 1.0,
+    "SHUTDOWN_SECONDS": -3.0,  # the lease is the timeout and two seconds
+    "LOOK_GAP": 1.0,
+    "EARLY_CEILING": 1.0,
+    "LONGEST_RETRY_AFTER": 2.0,
+    "PROBE_SECONDS": 1.0,
 }
 """What tests cannot wait for, made short."""
 

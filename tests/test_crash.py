@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import KINDS, MakeDatabase
 from tests.crashing import POINTS
 from tests.running import SHORT, House, Senders, eventually, running
 
-BRIEF = {**SHORT, "bridge.settings.SHUTDOWN_SECONDS": -4.0, "bridge.case.LOOK_GAP": 0.5}
+BRIEF = {**SHORT, "SHUTDOWN_SECONDS": -4.0, "LOOK_GAP": 0.5}
 WEB_POINTS = [point for point in POINTS if "webhook" in point or "answer" in point]
 WORKER_POINTS = [point for point in POINTS if point not in WEB_POINTS]
 OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in point or "POST" in point]
@@ -23,7 +21,9 @@ OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in poin
 def house(database_url: str, tmp_path: Path) -> Iterator[House]:
     """A house where leases and settling are as short as may be."""
     # 29next lets every call in, so that nothing which comes twice hides behind its limit
-    with running(tmp_path, database_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF) as house:
+    with running(
+        tmp_path, database_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF
+    ) as house:
         yield house
 
 
@@ -59,7 +59,7 @@ def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(house: Hou
     assert len(house.next.disputes()) == len(WORKER_POINTS)
 
 
-def test_a_worker_killed_in_the_POST_leaves_one_dispute(house: House, senders: Senders) -> None:
+def test_a_worker_killed_in_its_call_leaves_one_dispute(house: House, senders: Senders) -> None:
     house.start(workers=1)
     house.next.add_faults({"name": "hang_after", "method": "POST", "count": 1})
     sent = senders.prevention()

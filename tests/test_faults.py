@@ -20,7 +20,8 @@ from tests.running import House, Senders, Sent, running
 Fault = str | Json
 Phases = Sequence[Sequence[Sent]]
 
-AMOUNT, CODE = 77.5, "CODE77"
+AMOUNT, CODE = 77.5, "CODE77"  # of the payment that each store has
+OPENED = "OPENED-1"  # the case of the chargeback that each store has
 
 THROTTLED = ("429", "429_date", "429_absent", "429_huge", "429_negative")
 BROKEN = ("500", "502", "503", "reset", "close", "refuse", "hang", "drip", "drip_body")
@@ -52,36 +53,33 @@ class Trial:
         return "-".join([self.kind, *words]).replace("_", "-")
 
 
-def _opening(senders: Senders, store: str, house: House) -> Phases:
+def _opening(senders: Senders, store: str) -> Phases:
     return [[senders.prevention(store)]]
 
 
-def _resolution(senders: Senders, store: str, house: House) -> Phases:
+def _resolution(senders: Senders, store: str) -> Phases:
     return [[senders.rdr(store)]]
 
 
-def _resolution_with_refund(senders: Senders, store: str, house: House) -> Phases:
+def _resolution_with_refund(senders: Senders, store: str) -> Phases:
     return [[senders.rdr(store, amount=AMOUNT, auth_code=CODE)]]
 
 
-def _found_later(senders: Senders, store: str, house: House) -> Phases:
+def _found_later(senders: Senders, store: str) -> Phases:
     first = senders.rdr(store, amount=AMOUNT)
     assert first.opens
     return [[first], [senders.rdr(store, first.opens[0], "rdr.match", amount=AMOUNT, auth_code=CODE)]]
 
 
-def _withdrawal(senders: Senders, store: str, house: House) -> Phases:
+def _withdrawal(senders: Senders, store: str) -> Phases:
     first = senders.verifi(store, eventType="RDR")
     assert first.opens
     return [[first], [senders.verifi(store, first.opens[0], eventType="RDR", caseStatus="REVOKED")]]
 
 
-def _result(senders: Senders, store: str, house: House) -> Phases:
+def _result(senders: Senders, store: str) -> Phases:
     """A result whose dispute somebody else has opened."""
-    case = senders.case_number()
-    other = {"store": store, "case_number": case, "type": "chargeback", "amount": "5.00", "currency": "USD"}
-    house.next.control("POST", "disputes", other)
-    return [[senders.result(case, store)]]
+    return [[senders.result(OPENED, store)]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Kind:
 
     method: str
     path: str
-    phases: Callable[[Senders, str, House], Phases]
+    phases: Callable[[Senders, str], Phases]
 
 
 CALLS = {
@@ -163,9 +161,11 @@ def outcome(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactor
         house.start()
         payment = {"amount": f"{AMOUNT:.2f}", "auth_code": CODE, "date_created": "2026-02-27T00:00:00Z"}
         house.next.control("POST", "transactions", [{"store": store, **payment} for store in stores])
+        dispute = {"case_number": OPENED, "type": "chargeback", "amount": "5.00", "currency": "USD"}
+        house.next.control("POST", "disputes", [{"store": store, **dispute} for store in stores])
         house.next.add_faults(*(fault for trial in TRIALS for fault in _planned(trial, house)))
         senders = Senders()
-        phases = [CALLS[trial.kind].phases(senders, trial.name, house) for trial in TRIALS]
+        phases = [CALLS[trial.kind].phases(senders, trial.name) for trial in TRIALS]
         for phase in itertools.zip_longest(*phases, fillvalue=()):
             house.deliver(*(sent for several in phase for sent in several))
             house.wait(seconds=60)

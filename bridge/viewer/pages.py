@@ -13,10 +13,12 @@ from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, current_app, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 
 from bridge import notify
-from bridge.alert import Status, Webhook
-from bridge.errors import Rejected
+from bridge.alert import State, Status, Webhook
+from bridge.chores import A_SECOND
+from bridge.errors import Rejected, Unavailable
 from bridge.explain import Explained, explain
 from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, ID, BadFilter, Page
 from bridge.viewer import charts, gate, show, story
@@ -44,13 +46,15 @@ LATEST = "8"
 URGENT = 8
 SIX_HOURS, STRETCHES = 6 * 3600.0, 13
 TOOK = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-TOOK_LABELS = ("<1 s", "1-2", "2-5", "5-10", "10-30", "30-60 s", "1-5 min", "more")
+TOOK_LABELS = ("1 s", "2 s", "5 s", "10 s", "30 s", "1 m", "5 m", "more")
 LAST_MINUTE, LAST_TEN = 60.0, 600.0
 MOST_COUNTED = 100_000
 """How far a bulk replay's plan counts."""
 SAMPLE = "10"
 
-viewer = Blueprint("viewer", __name__, static_folder="static", static_url_path="/static")
+viewer = Blueprint(
+    "viewer", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+)
 
 
 @viewer.before_request
@@ -61,11 +65,14 @@ def guard() -> AnyResponse | None:
     return gate.guard()
 
 
+@viewer.app_context_processor
 def context() -> Json:
     """Return what every page needs."""
-    figures = _figures()
-    now = figures.now()
-    seen = figures.worker_seen_at()
+    now = _figures().now()
+    try:
+        seen = _figures().worker_seen_at()
+    except Unavailable:
+        seen = now  # what keeps the page from being made says so itself
     return {
         "now": now,
         "form_token": gate.form_token,
@@ -76,17 +83,8 @@ def context() -> Json:
     }
 
 
-FILTERS: dict[str, Callable[..., typing.Any]] = {
-    "ago": show.ago,
-    "stamp": show.stamp,
-    "tone": show.tone,
-    "plain": show.plain,
-    "money": show.money,
-    "precise": show.precise,
-    "span": notify.span,
-    "pretty": show.pretty,
-    "purpose": show.purpose,
-}
+for said in (show.ago, show.stamp, show.tone, show.plain, show.money, show.precise, show.pretty, notify.span):
+    viewer.add_app_template_filter(said)
 
 
 @functools.cache
@@ -128,8 +126,7 @@ def today() -> View:
 
 
 def _ahead_labels() -> list[str]:
-    within = [f"{6 * n}-{6 * n + 6} h" for n in range(STRETCHES - 2)]
-    return ["late", *within, "later"]
+    return ["late", *(f"{6 * n} h" for n in range(1, STRETCHES - 1)), "later"]
 
 
 # deliveries
@@ -152,6 +149,7 @@ def deliveries() -> View:
         in_bodies=in_bodies,
         older=_older(page, wanted, in_bodies=in_bodies),
         filters=_choices(DELIVERY_FILTERS),
+        tabs=_tabs("viewer.deliveries", "status", list(Status), wanted),
         replayable=_replayable(wanted),
     )
     return (shown, 400) if problem else shown
@@ -231,6 +229,7 @@ def cases() -> View:
         problem=problem,
         older=_older(page, wanted),
         filters=_choices(CASE_FILTERS),
+        tabs=_tabs("viewer.cases", "state", list(State), wanted),
     )
     return (shown, 400) if problem else shown
 
@@ -377,9 +376,8 @@ def plan() -> View:
     wanted = _replay_filters(request.args)
     total = _search().count(wanted, MOST_COUNTED)
     first = _search().deliveries(wanted | {"limit": SAMPLE}, newest_first=False).results
-    rate = current_app.extensions["replay_rate"]
     return render_template(
-        "replay_plan.html", wanted=wanted, total=total, most=MOST_COUNTED, first=first, rate=rate
+        "replay_plan.html", wanted=wanted, total=total, most=MOST_COUNTED, first=first, rate=A_SECOND
     )
 
 
@@ -438,6 +436,21 @@ def bad_filter(error: BadFilter) -> AnyResponse | tuple[str, int]:
     return refusal(Rejected("bad_request", 400, str(error)))
 
 
+@viewer.errorhandler(Unavailable)
+def unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
+    """Say that the database is away."""
+    return refusal(Rejected("unavailable", 503, str(error)))
+
+
+@viewer.errorhandler(Exception)
+def bug(error: Exception) -> AnyResponse | tuple[str, int]:
+    """Say that a page could not be made, without showing why."""
+    if isinstance(error, HTTPException):
+        return refusal(Rejected("not_found", error.code or 500, error.description or ""))
+    log.error("bug", page=request.endpoint, error=type(error).__name__, exc_info=error)
+    return refusal(Rejected("bug", 500, "This page could not be made. The log has the reason."))
+
+
 @viewer.errorhandler(Rejected)
 @gate.gate.errorhandler(Rejected)
 def refusal(error: Rejected) -> AnyResponse | tuple[str, int]:
@@ -475,6 +488,17 @@ def _choices(filters: tuple[Filter, ...]) -> dict[str, list[str]]:
     """Return the values that each filter of a list offers."""
     offered = {one.name: list(one.words) for one in filters}
     return offered | {"provider": list(_settings().providers), "store": list(_settings().stores)}
+
+
+def _tabs(endpoint: str, name: str, words: list[typing.Any], wanted: Json) -> list[Json]:
+    """Return the links that narrow a list to one status, or to none."""
+    others = {key: value for key, value in wanted.items() if key not in (name, "cursor", "reason")}
+    chosen = wanted.get(name)
+    rows: list[Json] = [{"label": "All", "url": url_for(endpoint, **others), "current": chosen is None}]
+    for word in words:
+        url = url_for(endpoint, **others, **{name: word.value})
+        rows.append({"label": show.plain(word), "url": url, "current": chosen == word})
+    return rows
 
 
 def _found(thing: Json | None, kind: str) -> Json:

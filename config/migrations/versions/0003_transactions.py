@@ -38,6 +38,7 @@ TEXTS = (
     "auth_code",
     "network_transaction_id",
     "external_id",
+    "payment_method",
 )
 
 
@@ -60,9 +61,9 @@ def upgrade() -> None:
     op.create_table(
         "coverage",
         sa.Column("store", sa.Text(), nullable=False),
-        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("since", sa.Double(), autoincrement=False, nullable=False),
         sa.Column("until", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("store", name="pk_coverage"),
+        sa.PrimaryKeyConstraint("store", "since", name="pk_coverage"),
     )
     for name, table, columns, condition in INDEXES:
         where = sa.text(condition) if condition else None

@@ -1,0 +1,110 @@
+"""What the worker does beside its alerts: its heartbeat, bulk replays, notifications, retention.
+
+One thread, small steps, never in the way of forwarding: whatever goes wrong here is logged and tried
+again. The web process runs the same thread for one thing only: to tell that the worker is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import typing
+from dataclasses import dataclass, field
+
+import structlog
+
+from bridge.errors import Unavailable
+from bridge.figures import Figures
+from bridge.inbox import Inbox
+from bridge.memos import Memos
+from bridge.notify import WORKER, Notifier
+from bridge.search import Search
+
+if typing.TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from bridge.database import Database
+    from bridge.settings import Settings
+
+log = structlog.get_logger()
+
+A_SECOND = 20
+"""Deliveries that a bulk replay puts back in a second, all workers together or not."""
+BODIES = 500
+"""Bodies that are removed in one step."""
+TURN_SECONDS = 0.25
+
+
+@dataclass
+class Chore:
+    """One thing to do again and again."""
+
+    name: str
+    every: float  # seconds
+    do: Callable[[], object]
+    due_at: float = field(default=0.0)
+
+
+class Chores:
+    """The chores of one process."""
+
+    def __init__(self, settings: Settings, database: Database, *, worker: bool = True) -> None:
+        self.settings = settings
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.memos = Memos(database)
+        self.search = Search(database)
+        self.inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
+        figures = Figures(database)
+        self.chores: list[Chore] = []
+        if worker:
+            self.chores.append(Chore("heartbeat", 10.0, lambda: self.memos.beat(self.name)))
+            self.chores.append(Chore("bulk replay", 1.0, self.replay))
+        if worker and settings.keep_bodies:
+            self.chores.append(Chore("retention", 20.0, self.drop_bodies))
+        if settings.notify:
+            notifier = Notifier(figures, self.memos, settings, settings.notify)
+            only = None if worker else WORKER
+            self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only)))
+
+    def run(self, stopping: threading.Event) -> None:
+        """Do what is due until told to stop."""
+        while self.chores and not stopping.wait(TURN_SECONDS):
+            self.turn(time.monotonic())
+
+    def turn(self, now: float) -> None:
+        """Do what is due at a moment, on any clock; never raises."""
+        for chore in self.chores:
+            if chore.due_at <= now:
+                chore.due_at = now + chore.every
+                try:
+                    chore.do()
+                except Unavailable as error:
+                    log.warning("database unavailable", chore=chore.name, why=str(error))
+                except Exception:  # the next turn tries again
+                    log.exception("chore failed", chore=chore.name)
+
+    def replay(self) -> None:
+        """Take each bulk replay one step further.
+
+        Its deliveries are put back before it is written down, so that a crash between the two only
+        puts them back twice, which changes nothing.
+        """
+        for one in self.memos.replays(running=True):
+            wanted = one.filters | ({"cursor": one.cursor} if one.cursor else {})
+            found = self.search.ids(wanted, A_SECOND)
+            ids = [ident for ident in found if ident < one.upto]
+            if ids:
+                self.inbox.replay(ids)
+                self.memos.advance_replay(one, ids)
+            if len(ids) < A_SECOND:
+                self.memos.end_replay(one.id)
+                log.info("bulk replay done", replay=one.id)
+
+    def drop_bodies(self) -> None:
+        """Remove the bodies that are older than they are kept for, one step of them."""
+        if self.settings.keep_bodies:
+            dropped = self.memos.drop_bodies(self.memos.now() - self.settings.keep_bodies, BODIES)
+            if dropped:
+                log.info("bodies removed", count=dropped)

@@ -1,0 +1,27 @@
+"""The inbox: what is owed, and the two queues that it is worked off by. Every write of the bridge.
+
+Deliveries that nobody has translated yet are the first queue, cases with work the second. Both are
+rows in the same database as the alerts, so nothing can fall between "stored" and "queued".
+"""
+
+from bridge.inbox.forwarding import PROBE_SECONDS, Forwarding
+from bridge.inbox.receiving import Receiving
+from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
+from bridge.inbox.translating import Translating
+
+__all__ = [
+    "ALPHABET",
+    "PROBE_SECONDS",
+    "Claim",
+    "Delivery",
+    "Ending",
+    "Inbox",
+    "Owed",
+    "Verdict",
+    "new_id",
+    "token_key",
+]
+
+
+class Inbox(Receiving, Translating, Forwarding):
+    """The durable record of deliveries, cases and attempts."""

@@ -1,0 +1,120 @@
+"""The pace of each access token, and stores that are paused."""
+
+from __future__ import annotations
+
+import typing
+
+from sqlalchemy import Connection, Update, func, select, update
+
+from bridge.alert import Reason, Status
+from bridge.inbox.rows import (
+    Part,
+    insert_or_update,
+    token_key,
+)
+from bridge.tables import cases, deliveries, paces, stores
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.settings import Store
+
+
+class Pacing(Part):
+    """Hands out slots for calls, and holds a store still while it refuses the bridge."""
+
+    def register(self, wanted: Iterable[Store]) -> None:
+        """Let the inbox know the stores that are configured."""
+        rows = [{"name": store.name, "token": token_key(store.token)} for store in wanted]
+        if not rows:
+            return
+
+        def write(connection: Connection) -> None:
+            for row in rows:
+                names = insert_or_update(self._insert, stores, row, "name")
+                connection.execute(names)
+                pace = self._insert(paces).values(token=row["token"], next_at=0.0)
+                connection.execute(pace.on_conflict_do_nothing(index_elements=["token"]))
+
+        self.database.write(write)
+
+    def take_slot(self, token: str) -> float:
+        """Take the next slot of a token and return when it opens, for calls outside the queue."""
+        now = self.now()
+        if not self.gap:
+            return now
+
+        def write(connection: Connection) -> float:
+            pace = select(paces.c.next_at).where(paces.c.token == token).with_for_update()
+            slot_at = max(float(connection.execute(pace).scalar_one()), now)
+            self._set_pace(connection, token, slot_at + self.gap)
+            return slot_at
+
+        return self.database.write(write)
+
+    def is_wanted(self, store: str) -> bool:
+        """Whether disputes of a store wait for its slots."""
+        now = self.now()
+        due = select(cases.c.id).where(cases.c.store == store, cases.c.due_at <= now, self._is_free(now))
+        with self.database.read() as connection:
+            return connection.execute(due.limit(1)).first() is not None
+
+    def throttle(self, token: str, seconds: float) -> None:
+        """Push a token's next slot forward, as 29next asked for."""
+        until = self.now() + seconds
+        self.database.write(
+            lambda connection: connection.execute(
+                update(paces).where(paces.c.token == token, paces.c.next_at < until).values(next_at=until)
+            )
+        )
+
+    @staticmethod
+    def _set_pace(connection: Connection, token: str, next_at: float) -> None:
+        connection.execute(update(paces).where(paces.c.token == token).values(next_at=next_at))
+
+    def pause(self, store: str, why: str, probe_after: float | None) -> None:
+        """Stop calling a store but for a probe now and then; None waits for an operator to resume."""
+        now = self.now()
+        probe_at = None if probe_after is None else now + probe_after
+        values = {
+            "paused_at": func.coalesce(stores.c.paused_at, now),
+            "paused_why": why,
+            "probe_at": probe_at,
+        }
+
+        def write(connection: Connection) -> None:
+            connection.execute(update(stores).where(stores.c.name == store).values(**values))
+            connection.execute(pending_deliveries(store).values(reason=Reason.STORE_PAUSED))
+
+        self.database.write(write)
+
+    def resume(self, store: str) -> None:
+        """Call a store again; the clocks of its alerts stood still while it was paused."""
+        now = self.now()
+
+        def write(connection: Connection) -> None:
+            row = select(stores.c.paused_at).where(stores.c.name == store).with_for_update()
+            paused_at = connection.execute(row).scalar()
+            if paused_at is None:
+                return
+            stood = now - paused_at
+            connection.execute(
+                update(stores)
+                .where(stores.c.name == store)
+                .values(paused_at=None, paused_why=None, probe_at=None)
+            )
+            connection.execute(
+                pending_deliveries(store).values(deadline_at=deliveries.c.deadline_at + stood, reason=None)
+            )
+            connection.execute(
+                update(cases)
+                .where(cases.c.store == store, cases.c.due_at.is_not(None))
+                .values(deadline_at=cases.c.deadline_at + stood, due_at=now)
+            )
+
+        self.database.write(write)
+
+
+def pending_deliveries(store: str) -> Update:
+    """Begin a change to all that is owed to a store."""
+    return update(deliveries).where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)

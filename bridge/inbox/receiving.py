@@ -1,0 +1,132 @@
+"""Receiving: what a webhook owes is stored before it is answered; refusals are only counted."""
+
+from __future__ import annotations
+
+import typing
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from bridge.alert import Status
+from bridge.inbox.rows import (
+    Owed,
+    Part,
+    new_id,
+)
+from bridge.tables import deliveries, refusals, webhooks
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.alert import Webhook
+
+
+class Receiving(Part):
+    """Stores webhooks and their deliveries."""
+
+    def keep(self, webhook: Webhook, owed: Sequence[Owed]) -> str:
+        """Store a webhook and what it owes, durably; a repeat adds nothing.
+
+        Returns the id of the first delivery, the earlier one's where it is a repeat.
+        """
+        return self.database.gather(self._keep, (webhook, owed))
+
+    def _keep(self, connection: Connection, arrived: list[tuple[Webhook, Sequence[Owed]]]) -> list[str]:
+        """Store what arrived at the same time with two statements for all of it."""
+        now = self.now()
+        kept = [(new_id("w", now), webhook, owed) for webhook, owed in arrived]
+        owed_rows = [
+            self._delivery(webhook, ident, one, now) for ident, webhook, owed in kept for one in owed
+        ]
+        fresh = connection.execute(
+            self._insert(deliveries)
+            .on_conflict_do_nothing(index_elements=["fingerprint"])
+            .returning(deliveries.c.fingerprint, deliveries.c.id, deliveries.c.webhook_id),
+            owed_rows,
+        ).all()
+        if fresh:
+            new = {row.webhook_id for row in fresh}
+            rows = [self._webhook(ident, webhook, now) for ident, webhook, _ in kept if ident in new]
+            connection.execute(insert(webhooks), rows)
+        known = {row.fingerprint: str(row.id) for row in fresh}
+        firsts = [owed[0].fingerprint for _, owed in arrived]
+        if repeated := [one for one in firsts if one not in known]:
+            earlier = select(deliveries.c.fingerprint, deliveries.c.id)
+            found = connection.execute(earlier.where(deliveries.c.fingerprint.in_(repeated)))
+            known |= {row.fingerprint: str(row.id) for row in found}
+        return [known[one] for one in firsts]
+
+    @staticmethod
+    def _webhook(ident: str, webhook: Webhook, now: float) -> dict[str, typing.Any]:
+        return {
+            "id": ident,
+            "provider": webhook.provider,
+            "path": webhook.path,
+            "store": webhook.store,
+            "headers": dict(webhook.headers),
+            "body": webhook.body,
+            "received_at": now,
+        }
+
+    @staticmethod
+    def _delivery(webhook: Webhook, webhook_id: str, one: Owed, now: float) -> dict[str, typing.Any]:
+        return {
+            "id": new_id("d", now),
+            "webhook_id": webhook_id,
+            "item": one.item,
+            "fingerprint": one.fingerprint,
+            "provider": webhook.provider,
+            "store": webhook.store,
+            "event_id": one.event_id,
+            "event_type": one.event_type,
+            "status": Status.PENDING,
+            "received_at": now,
+            "allowed": one.deadline,
+            "deadline_at": now + one.deadline,
+            "due_at": now,
+            "late": False,
+            "tries": 0,
+        }
+
+    def refuse(self, provider: str, reason: str, message: str) -> None:
+        """Count a webhook that was refused, without anything of what it brought."""
+        now = self.now()
+        day = datetime.fromtimestamp(now, UTC).date().isoformat()
+        row = {"provider": provider, "reason": reason, "day": day, "message": message, "last_at": now}
+        statement = self._insert(refusals).values(count=1, **row)
+        statement = statement.on_conflict_do_update(
+            index_elements=["provider", "reason", "day"],
+            set_={"count": refusals.c.count + 1, "message": message, "last_at": now},
+        )
+        self.database.write(lambda connection: connection.execute(statement))
+
+    def replay(self, ids: Sequence[str]) -> list[str]:
+        """Put deliveries back into the first queue, each with a new deadline; returns which."""
+        now = self.now()
+
+        def write(connection: Connection) -> list[str]:
+            chosen = select(deliveries.c.id).where(
+                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING
+            )
+            found = list(connection.execute(chosen).scalars())
+            if not found:
+                return []
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(found))
+                .values(
+                    status=Status.PENDING,
+                    reason=None,
+                    message=None,
+                    errors=None,
+                    case_id=None,
+                    due_at=now,
+                    deadline_at=now + deliveries.c.allowed,
+                    late=False,
+                    tries=0,
+                    settled_at=None,
+                )
+            )
+            return found
+
+        return self.database.write(write)

@@ -1,0 +1,193 @@
+"""What the inbox's parts share: ids, the values that they hand on, and cases as rows and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+import typing
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.alert import Alert, DisputeType, Effect, Reason, Status
+from bridge.case import Case
+from bridge.index import Index
+from bridge.tables import cases, deliveries, marks
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Table
+
+    from bridge.database import Database
+    from bridge.provider import Reading
+    from bridge.settings import Store
+
+SET_BACK = 60.0
+"""A lease or slot that lies further ahead than it could was made before the clock was set back."""
+NEVER = 0.0
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(kind: str, now: float) -> str:
+    """Make an id that sorts by time: a letter for the kind, milliseconds, and chance."""
+    number = (int(now * 1000) << 60) | secrets.randbits(60)
+    digits = []
+    for _ in range(21):
+        number, digit = divmod(number, 32)
+        digits.append(ALPHABET[digit])
+    return f"{kind}_{''.join(reversed(digits))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery about to be stored."""
+
+    item: int
+    event_id: str
+    event_type: str | None
+    fingerprint: str
+    deadline: float  # seconds from receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One case to work on, for one call that may start at `slot_at`."""
+
+    case_id: str
+    store: str
+    fence: int
+    slot_at: float
+    probes: bool = False  # the store is paused, and this call finds out whether it still refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is owed, as the steps see it."""
+
+    id: str
+    webhook_id: str
+    item: int
+    provider: str
+    store: str | None
+    effect: Effect | None
+    alert: Alert | None
+    received_at: float
+    deadline_at: float
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the translation of one delivery came to."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str | None = None
+    errors: Mapping[str, Sequence[str]] | None = None
+    reading: Reading | None = None
+    store: Store | None = None
+    again_at: float | None = None  # pending, and translated once more then
+    told: tuple[str, dict[str, typing.Any]] | None = None  # what 29next tells: kind and object
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the deliveries of a case leave the queue after a step; those not named stay pending."""
+
+    forwarded: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    failed: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+
+
+class Part:
+    """What every part of the inbox stands on."""
+
+    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
+        self.database = database
+        self.now = database.now
+        self.gap = gap
+        self.lease = lease
+        self.index = Index(database)
+        self._insert = sqlite.insert if database.sqlite else postgresql.insert
+
+    def _mark(self, connection: Connection, ident: str, found: set[str]) -> None:
+        """Let a delivery or a case be found by its words."""
+        rows = [{"word": word, "id": ident} for word in sorted(found) if word]
+        if rows:
+            connection.execute(self._insert(marks).on_conflict_do_nothing(), rows)
+
+    def _is_free(self, now: float) -> ColumnElement[bool]:
+        """Whether no worker holds a case."""
+        held = cases.c.lease_until
+        return or_(held <= now, held > now + self.lease + SET_BACK)
+
+
+def token_key(token: str) -> str:
+    """Name an access token without holding it."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def insert_or_update(
+    dialect_insert: typing.Any, table: Table, row: Mapping[str, typing.Any], key: str
+) -> typing.Any:
+    """Build a statement that writes a row, over an earlier one with the same key."""
+    others = {name: value for name, value in row.items() if name != key}
+    return dialect_insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=others)
+
+
+_SAME = tuple(one.name for one in dataclasses.fields(Case) if one.name not in ("type", "facts"))
+"""What a case and its row call by the same name, in the same form."""
+
+
+def case_of(row: Row[typing.Any]) -> Case:
+    """Read a case from its row."""
+    values = {name: getattr(row, name) for name in _SAME}
+    facts = Alert.from_json(row.facts) if row.facts else None
+    return Case(**values, type=DisputeType(row.type), facts=facts)
+
+
+def values_of(case: Case) -> dict[str, typing.Any]:
+    """Return the columns that a step may change."""
+    facts = case.facts
+    same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence", "lease_until")}
+    return same | {
+        "type": case.type,
+        "state": case.state,
+        "facts": facts.to_json() if facts else None,
+        "amount": str(facts.amount) if facts and facts.amount is not None else None,
+        "currency": facts.currency if facts else None,
+        "arn": facts.arn if facts else None,
+    }
+
+
+def numbers_of(case: Case) -> set[str]:
+    """Return 29next's numbers of a case, by which it is looked for too."""
+    return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
+
+
+def pending_of(connection: Connection, case_id: str) -> list[Delivery]:
+    """Return what is still owed for a case, most urgent first."""
+    rows = connection.execute(
+        select(deliveries)
+        .where(deliveries.c.case_id == case_id, deliveries.c.status == Status.PENDING)
+        .order_by(deliveries.c.deadline_at, deliveries.c.id)
+    )
+    return [
+        Delivery(
+            id=row.id,
+            webhook_id=row.webhook_id,
+            item=row.item,
+            provider=row.provider,
+            store=row.store,
+            effect=Effect(row.effect) if row.effect else None,
+            alert=Alert.from_json(row.alert) if row.alert else None,
+            received_at=row.received_at,
+            deadline_at=row.deadline_at,
+            tries=row.tries,
+        )
+        for row in rows
+    ]

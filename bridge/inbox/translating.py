@@ -1,0 +1,151 @@
+"""The first queue: deliveries that nobody has translated yet, and the cases that they become."""
+
+from __future__ import annotations
+
+import typing
+
+from sqlalchemy import Connection, Row, and_, select, update
+
+from bridge import words
+from bridge.alert import Alert, Effect, Reason, Status
+from bridge.case import Case, merge, met
+from bridge.inbox.hearing import Hearing
+from bridge.inbox.rows import (
+    NEVER,
+    Verdict,
+    case_of,
+    new_id,
+    numbers_of,
+    values_of,
+)
+from bridge.tables import cases, deliveries, stores, webhooks
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.settings import Store
+
+
+class Translating(Hearing):
+    """Has deliveries judged, and lets cases take in what they say."""
+
+    def translate(self, judge: Callable[[Row[typing.Any]], Verdict], most: int) -> int:
+        """Have the oldest untranslated deliveries judged, and take in the verdicts; returns how many."""
+        now = self.now()
+        waiting = (
+            select(
+                deliveries,
+                webhooks.c.path,
+                webhooks.c.headers,
+                webhooks.c.body,
+                webhooks.c.store.label("named"),
+            )
+            .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
+            .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
+            .where(deliveries.c.due_at <= now)
+            .order_by(deliveries.c.due_at)
+            .limit(most)
+            .with_for_update(of=deliveries, skip_locked=True)
+        )
+
+        def write(connection: Connection) -> int:
+            judged = [(row, judge(row)) for row in connection.execute(waiting)]
+            for row, verdict in sorted(judged, key=_case_order):  # one order for all, so no deadlock
+                self._take_verdict(connection, row, verdict, now)
+            return len(judged)
+
+        if not self._any_untranslated(now):
+            return 0
+        return self.database.write(write)
+
+    def _any_untranslated(self, now: float) -> bool:
+        waiting = (
+            select(deliveries.c.id)
+            .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
+            .where(deliveries.c.due_at <= now)
+            .limit(1)
+        )
+        with self.database.read() as connection:
+            return connection.execute(waiting).first() is not None
+
+    def _take_verdict(
+        self, connection: Connection, row: Row[typing.Any], verdict: Verdict, now: float
+    ) -> None:
+        reading = verdict.reading
+        values: dict[str, typing.Any] = {
+            "status": verdict.status,
+            "reason": verdict.reason,
+            "message": verdict.message,
+            "errors": verdict.errors,
+            "due_at": verdict.again_at,
+            "tries": row.tries + (1 if verdict.again_at else 0),
+        }
+        found = {words.word(row.event_id)}
+        if reading:
+            values["effect"] = reading.effect
+            values["alert"] = reading.alert.to_json() if reading.alert else None
+        if reading and reading.alert:
+            values["case_number"] = reading.alert.case_number
+            found |= words.of_alert(reading.alert)
+        if verdict.store:
+            values["store"] = verdict.store.name
+        if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
+            case = self._attach(connection, row, reading.effect, reading.alert, verdict.store)
+            values |= {"case_id": case.id, "due_at": now}
+            found |= numbers_of(case)
+            if met(case, reading.effect, reading.alert):
+                values |= {"status": Status.FORWARDED, "due_at": None}
+            elif self._is_paused(connection, verdict.store):
+                values["reason"] = Reason.STORE_PAUSED
+        if verdict.told and verdict.store:
+            self._tell(connection, verdict.store.name, *verdict.told, now)
+        values["settled_at"] = None if values["status"] is Status.PENDING else now
+        self._mark(connection, row.id, found)
+        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+
+    def _attach(
+        self, connection: Connection, row: Row[typing.Any], effect: Effect, alert: Alert, store: Store
+    ) -> Case:
+        """Let a case take in an alert, making the case if it is the first."""
+        fresh = Case(
+            id=new_id("c", row.received_at),
+            store=store.name,
+            case_number=alert.case_number,
+            type=alert.type,
+            provider=row.provider,
+            opened_at=row.received_at,
+            deadline_at=row.deadline_at,
+        )
+        key = and_(
+            cases.c.store == store.name,
+            cases.c.case_number == alert.case_number,
+            cases.c.type == alert.type,
+        )
+        connection.execute(
+            self._insert(cases)
+            .on_conflict_do_nothing(index_elements=["store", "case_number", "type"])
+            .values(**values_of(fresh), id=fresh.id, lease_until=NEVER, fence=0)
+        )
+        case = case_of(connection.execute(select(cases).where(key).with_for_update()).one())
+        merge(case, row.provider, effect, alert, look_first=store.look_first)
+        if not met(case, effect, alert) or case.due_at is not None:
+            idle = case.due_at is None
+            case.tries = 0 if idle else case.tries
+            case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
+            case.due_at = min(case.due_at or row.received_at, self.now())
+        connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
+        self._mark(connection, case.id, words.of_alert(alert) | {words.reported_by(row.provider)})
+        return case
+
+    @staticmethod
+    def _is_paused(connection: Connection, store: Store) -> bool:
+        paused_at = select(stores.c.paused_at).where(stores.c.name == store.name)
+        return connection.execute(paused_at).scalar() is not None
+
+
+def _case_order(pair: tuple[Row[typing.Any], Verdict]) -> tuple[str, ...]:
+    verdict = pair[1]
+    if not (verdict.reading and verdict.reading.alert and verdict.store):
+        return ("",)
+    alert = verdict.reading.alert
+    return (verdict.store.name, alert.case_number, alert.type.value)
