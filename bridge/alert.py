@@ -84,7 +84,7 @@ CHARGEBACK_RESOLUTIONS = ("won", "lost", "accepted")
 
 RESOLUTIONS = {
     DisputeType.ALERT: ALERT_RESOLUTIONS,
-    DisputeType.CHARGEBACK: (*CHARGEBACK_RESOLUTIONS, "other"),
+    DisputeType.CHARGEBACK: CHARGEBACK_RESOLUTIONS,
 }
 """What a dispute of each type may be resolved as."""
 
@@ -170,5 +170,6 @@ _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment in UTC as RFC 3339, with `Z`, and with no more digits than it has."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Write a moment in UTC as RFC 3339, with `Z`; milliseconds where it has them."""
+    precision = "milliseconds" if moment.microsecond else "seconds"
+    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

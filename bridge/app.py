@@ -7,7 +7,7 @@ import pathlib
 
 import structlog
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import logs, migrate, receive, settings
@@ -116,7 +116,10 @@ _WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 def _http(error: HTTPException) -> tuple[Response, int]:
     status = error.code or 500
     word = _WORDS.get(status, "bad_request")
-    return jsonify(error=word, message=error.description or word), status
+    response = jsonify(error=word, message=error.description or word)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response, status
 
 
 def _bug(error: Exception) -> tuple[Response, int]:

@@ -23,9 +23,13 @@ LOOKS = 2
 LOOK_GAP = 5.0
 """Seconds between them, since 29next's lists may lag behind its writes."""
 WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
+HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
+"""What is kept of a dispute that holds the transaction of another."""
 DUPLICATE_WORDS = ("already", "exist", "duplicate", "unique", "one alert", "one chargeback")
 
 WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
+LOOKED_AT = {"read": ("attach", "resolve"), "refunds": ("refund",), "notes": ("note",)}
+"""What each reading shows whether it was done already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,8 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
         case.wants["withdraw"] = True
     if case.facts is None:
         case.wants["looks"] = 0
+    if look_first:
+        case.wants.setdefault("unseen", _all_but_create())
 
 
 def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) -> None:
@@ -154,6 +160,7 @@ def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) ->
         _take_ids(case, alert)
     else:  # the dispute was found at 29next, before any alert told the facts
         case.facts = alert
+        case.provider = provider
 
 
 def _over(old: Alert, new: Alert) -> Alert:
@@ -167,7 +174,7 @@ def _take_ids(case: Case, alert: Alert) -> None:
     fresh = {n: getattr(alert, n) for n in names if getattr(alert, n) and not getattr(facts, n)}
     if fresh:
         case.facts = dataclasses.replace(facts, **fresh)
-        if case.transaction_id is None and case.found is None:
+        if case.transaction_id is None and case.found is None and not _is_decided(case):
             case.match = None  # look again
 
 
@@ -180,12 +187,14 @@ def _take_resolution(case: Case, alert: Alert) -> None:
     elif wanted != alert.resolution:
         case.wants["contradicted"] = alert.resolution
         case.note(f"A later result says {alert.resolution}; the first one, {wanted}, stands.")
+    elif alert.refunded_by_gateway and not case.wants.get("refund"):
+        case.note("The gateway says that it refunded this too: was the money given back twice?")
 
 
 def met(case: Case, effect: Effect, alert: Alert) -> bool:
     """Whether 29next has what one delivery of the case asked for."""
     if case.duplicate_of:
-        return True
+        return not alert.resolution or case.resolution is not None
     if case.dispute_id is None or case.doubt:
         return False
     if effect is Effect.WITHDRAW and not case.wants.get("withdrawn"):
@@ -201,9 +210,13 @@ def next_step(case: Case, now: float, *, metadata: typing.Iterable[str] = disput
         return Done()
     if case.doubt:
         return _settle_doubt(case, now)
-    if case.dispute_id is None:
-        return _towards_opening(case, now, metadata)
-    return _for_dispute(case)
+    if holder := case.wants.get("holder"):
+        filters = {"transaction_id": str(holder), "type": case.type.value}
+        return Call("holder", "GET", "disputes/", params=filters)
+    step = _for_dispute(case) if case.dispute_id else _towards_opening(case, now, metadata)
+    if isinstance(step, Call) and step.kind in case.wants.get("unseen", ()):
+        return _reading(case, step.kind)
+    return step
 
 
 def _towards_opening(case: Case, now: float, metadata: typing.Iterable[str]) -> Step:
@@ -214,9 +227,6 @@ def _towards_opening(case: Case, now: float, metadata: typing.Iterable[str]) -> 
         if looks == 1:
             return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
         return Fail(Reason.NO_OPENING, "Nothing has opened this case, and 29next has no dispute of it.")
-    if holder := case.wants.get("holder"):
-        filters = {"transaction_id": str(holder), "type": case.type.value}
-        return Call("holder", "GET", "disputes/", params=filters)
     if question := _question(case):
         return question
     return Call("create", "POST", "disputes/", body=_opening(case, metadata))
@@ -230,17 +240,17 @@ def _for_dispute(case: Case) -> Step:
         return question
     if _unattached(case):
         return Call("attach", "PATCH", here, body={"transaction": case.found})
-    if (wanted := case.wants.get("resolution")) and case.resolution is None:
+    wanted = case.wants.get("resolution")
+    if wanted and case.resolution is None and "refusal" not in case.wants:
         body = dispute.resolving(
             wanted, case.wants.get("message"), external_refund=_refund_with_resolution(case)
         )
         return Call("resolve", "POST", f"{here}resolve/", body=body)
-    if _refund_due(case):
-        amount = typing.cast("Alert", case.facts).amount or Decimal(0)
+    if _refund_due(case) and (amount := _refunded(case)):
         path = f"transactions/{case.transaction_id}/refund/"
         return Call("refund", "POST", path, body=dispute.refunding(amount))
     if case.wants.get("withdraw") and not case.wants.get("withdrawn"):
-        if case.resolution is None:
+        if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
             body = dispute.resolving("other", WITHDRAWN_MESSAGE)
             return Call("resolve", "POST", f"{here}resolve/", body=body)
         return Call("note", "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
@@ -252,26 +262,46 @@ def _question(case: Case) -> Call | None:
     if "transaction" in case.left_out or case.facts is None:
         return None
     known = case.match or {"asked": []}
-    if case.found or known.get("closed"):
+    if case.found or known.get("closed") or len(known["asked"]) >= match.LOOK_UPS:
         return None
-    left = [(rule, f) for rule, f in match.queries(case.facts) if rule not in known["asked"]]
+    if behind := known.get("behind"):
+        return Call("payment", "GET", f"transactions/{behind}/", rule="payment")
+    left = [(rule, f) for rule, f in match.queries(dated(case)) if rule not in known["asked"]]
     return Call("ask", "GET", "transactions/", params=left[0][1], rule=left[0][0]) if left else None
 
 
+def dated(case: Case) -> Alert:
+    """Return the case's alert for matching: where it does not say when it happened, it was by receipt."""
+    facts = typing.cast("Alert", case.facts)
+    received = datetime.fromtimestamp(case.opened_at, UTC)
+    return facts if facts.happened_at else dataclasses.replace(facts, happened_at=received)
+
+
+def consults(case: Case) -> bool:
+    """Whether the local index is to be asked: at first, and again once it has learned more."""
+    return case.facts is not None and (case.match is None or "again" in case.match)
+
+
 def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
-    """Take in what the local index knows; where several fit there already, 29next is not asked."""
-    known = case.match or {"asked": [], "again": True}
-    if not known.pop("again", False) or case.facts is None or "transaction" in case.left_out:
+    """Take in what the local index knows; where several fit there already, 29next is not asked.
+
+    A case that looks again asks 29next again too, unless the index is known to have everything.
+    """
+    known = dict(case.match or {"asked": [], "candidates": []})
+    woken = known.pop("again", None)
+    if _is_decided(case) or "transaction" in case.left_out:
+        case.match = {**known, "woken": woken}
         return
-    found = match.choose(case.facts, rows, complete=complete)
+    found = match.choose(dated(case), rows, complete=complete)
     several = any(one["why"] == match.SEVERAL for one in found.candidates)
-    case.match = {
-        "asked": known["asked"],
-        "transaction_id": found.transaction_id,
-        "rule": found.rule,
-        "candidates": list(found.candidates),
-        "closed": several,
-    }
+    asked = known["asked"] if complete else []
+    case.match = {**_chosen(found, rows), "asked": asked, "closed": several, "woken": woken}
+
+
+def is_overtaken(case: Case, known: Case) -> bool:
+    """Whether a case was woken since its match, as `known` has it, was looked for."""
+    again = (case.match or {}).get("again")
+    return case.facts != known.facts or again != (known.match or {}).get("woken")
 
 
 def decide(case: Case, transaction_id: int | None) -> None:
@@ -281,6 +311,17 @@ def decide(case: Case, transaction_id: int | None) -> None:
     case.match = {**before, "transaction_id": transaction_id, "rule": rule, "closed": True}
     if "transaction" in case.left_out:
         case.left_out.remove("transaction")
+
+
+def _is_decided(case: Case) -> bool:
+    return case.match is not None and case.match.get("rule") in ("none", "manual")
+
+
+def _chosen(found: match.Match, rows: list[Json]) -> Json:
+    """Write a match, with the money of the transaction: a refund of it is recorded in its currency."""
+    row = next((row for row in rows if row["id"] == found.transaction_id), {})
+    money = {name: row.get(name) for name in ("amount", "currency")}
+    return {**found.to_json(), "transaction_id": found.transaction_id, **money}
 
 
 def _opening(case: Case, metadata: typing.Iterable[str]) -> Json:
@@ -302,14 +343,19 @@ def _settle_doubt(case: Case, now: float) -> Step:
     doubt = typing.cast("Json", case.doubt)
     if now < doubt["until"]:
         return Wait(doubt["until"])
+    return _reading(case, doubt["kind"])
+
+
+def _reading(case: Case, kind: str) -> Call:
+    """Return the call that shows whether a write of some kind has been done."""
     here = f"disputes/{case.dispute_id}/"
-    match doubt["kind"]:
+    match kind:
         case "create":
             return _look(case)
         case "refund":
             filters = {"type": "refund", "is_external": "true"}
-            if case.facts and case.facts.amount is not None:
-                exact = f"{case.facts.amount:.2f}"
+            if (amount := _refunded(case)) is not None:
+                exact = f"{amount:.2f}"
                 filters |= {"amount_min": exact, "amount_max": exact}
             return Call("refunds", "GET", "transactions/", params=filters)
         case "note":
@@ -321,6 +367,8 @@ def _settle_doubt(case: Case, now: float) -> Step:
 def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
     """Take in what 29next answered: one object, or the rows of a list."""
     _LEARN[call.kind](case, call, answer)
+    if unseen := case.wants.get("unseen"):
+        case.wants["unseen"] = [kind for kind in unseen if kind not in LOOKED_AT.get(call.kind, ())]
     if case.doubt and not call.writes:
         _doubt_after(case, now)
     elif call.writes:
@@ -328,12 +376,27 @@ def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
 
 
 def _learn_dispute(case: Case, _: Call, row: Json) -> None:
-    case.wants.pop("reread", None)
+    adopt(case, row)
+
+
+def _read(case: Case, _: Call, row: Json) -> None:
+    """Take in a dispute as it is; what was undone at 29next is not done again."""
+    if case.wants.pop("reread", None):
+        if case.resolution and not _resolution(row):
+            case.note(f"29next has it open again; it was resolved as {case.resolution}.")
+            case.resolution = None
+            case.wants.pop("resolution", None)
+        if case.transaction_id and row.get("transaction") is None:
+            case.note(f"29next has it without transaction {case.transaction_id} now.")
+            case.transaction_id = None
+            case.match = {**(case.match or {}), "asked": [], "candidates": [], "transaction_id": None}
+            case.match |= {"rule": "none", "closed": True}
     adopt(case, row)
 
 
 def _learn_attached(case: Case, _: Call, __: Json) -> None:
     case.transaction_id = case.found
+    _note_refund(case)
 
 
 def _learn_refund(case: Case, _: Call, __: Json) -> None:
@@ -374,12 +437,19 @@ def _doubt_after(case: Case, now: float) -> None:
 
 
 def adopt(case: Case, row: Json) -> None:
-    """Take over a dispute as 29next shows it."""
+    """Take over a dispute as 29next shows it; of two disputes of one case, the first known stays."""
+    if case.dispute_id not in (None, int(row["id"])):
+        case.note(f"29next has more than one dispute of this case: also {row['id']}.")
+        return
     case.dispute_id = int(row["id"])
     if isinstance(row.get("transaction"), int):
         case.transaction_id = row["transaction"]
-    if row.get("resolution") and row.get("status") == "resolved":
-        case.resolution = row["resolution"]
+    if resolution := _resolution(row):
+        case.resolution = resolution
+
+
+def _resolution(row: Json) -> str | None:
+    return row.get("resolution") or None if row.get("status") == "resolved" else None
 
 
 def reconsider(case: Case, told: Json) -> bool:
@@ -392,22 +462,35 @@ def reconsider(case: Case, told: Json) -> bool:
             adopt(case, told)
             case.doubt = None
         return True
-    resolved = told.get("resolution") if told.get("status") == "resolved" else None
-    if (resolved, told.get("transaction")) == (case.resolution, case.transaction_id):
+    if int(told["id"]) != case.dispute_id:
+        adopt(case, told)  # which only says so
         return False
-    case.wants["reread"] = True
+    theirs = (_resolution(told), told.get("transaction"))
+    ours = (case.resolution, case.transaction_id)
+    sent = (case.doubt or {}).get("body") or {}  # what is under way is no news either
+    if theirs in (ours, (sent.get("resolution") or ours[0], sent.get("transaction") or ours[1])):
+        return False
+    if not case.doubt and all(known in (None, new) for known, new in zip(ours, theirs, strict=True)):
+        adopt(case, told)
+    else:
+        case.wants["reread"] = True
     return True
 
 
 def recover(case: Case) -> None:
     """Put a case in doubt: what 29next has of it is looked up before anything is sent."""
-    kind = "create" if case.dispute_id is None else "reread"
-    if case.dispute_id is None and case.facts is None:
-        case.wants["looks"] = 0
-    elif kind == "create":
-        case.doubt = {"kind": kind, "until": 0.0, "looks": 0}
-    else:
+    case.wants["unseen"] = _all_but_create()
+    if case.dispute_id is not None:
         case.wants["reread"] = True
+    elif case.facts is None:
+        case.wants["looks"] = 0
+    else:
+        case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
+
+
+def _all_but_create() -> list[str]:
+    """Return the writes that are to be looked up before they are made; a creation is put in doubt."""
+    return sorted(WRITES - {"create"})
 
 
 def _looked(case: Case, _: Call, rows: list[Json]) -> None:
@@ -432,25 +515,27 @@ def _held(case: Case, _: Call, rows: list[Json]) -> None:
     """Link the case to the dispute that holds its transaction, or go on without the transaction."""
     holder = case.wants.pop("holder")
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
-    if held:
-        case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
-        case.dispute_id = int(held[0]["id"])
-        case.transaction_id = holder
-        case.note(f"29next holds dispute {held[0]['id']} for the same transaction {holder}.")
-    else:
+    if not held:
         case.left_out.append("transaction")
+    elif held[0].get("case_number") == case.case_number:
+        adopt(case, held[0])  # our own, which 29next made after all
+    else:
+        case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
+        case.wants["held"] = {name: held[0].get(name) for name in HELD}
 
 
 def _asked(case: Case, call: Call, rows: list[Json]) -> None:
     before = case.match or {"asked": [], "candidates": []}
-    found = match.choose(typing.cast("Alert", case.facts), rows)
+    alert = dated(case)
+    found = match.choose(alert, rows)
     seen = {one["id"] for one in found.candidates}
+    kept = [one for one in before["candidates"] if one["id"] not in seen]
     case.match = {
         **before,
+        **_chosen(found, rows),
         "asked": [*before["asked"], call.rule],
-        "transaction_id": found.transaction_id,
-        "rule": found.rule,
-        "candidates": [*found.candidates, *(one for one in before["candidates"] if one["id"] not in seen)],
+        "behind": match.payment_behind(alert, rows),
+        "candidates": [*found.candidates, *kept][: match.MOST_CANDIDATES],
     }
 
 
@@ -475,7 +560,7 @@ def _resolved_after_all(case: Case, body: Json) -> None:
 
 _LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
     "create": _learn_dispute,
-    "read": _learn_dispute,
+    "read": _read,
     "attach": _learn_attached,
     "resolve": _resolved,
     "refund": _learn_refund,
@@ -483,6 +568,7 @@ _LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
     "look": _looked,
     "holder": _held,
     "ask": _asked,
+    "payment": _asked,
     "refunds": _learn_refunds,
     "notes": _learn_notes,
 }
@@ -500,12 +586,13 @@ def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> 
         case.left_out.append("metadata")
         case.note("29next refused the metadata; the dispute is made without it: " + _words(fields))
     elif call.kind == "create" and "transaction" in fields and "transaction" in body:
-        words = " ".join(fields["transaction"]).lower()
         case.note(f"29next refused transaction {body['transaction']}: " + _words(fields))
-        if any(word in words for word in DUPLICATE_WORDS):
+        if _says_duplicate(fields):
             case.wants["holder"] = body["transaction"]
         else:
             case.left_out.append("transaction")
+    elif call.kind == "attach" and _says_duplicate(fields):
+        case.wants["holder"] = body["transaction"]
     elif call.kind == "attach":
         case.left_out.append("transaction")
         case.match = {**(case.match or {"asked": [], "candidates": []}), "transaction_id": None}
@@ -519,6 +606,9 @@ def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> 
             case.wants["withdrawn"] = True
         scope = " (scope transactions:write)" if call.kind == "refund" and "detail" in fields else ""
         case.note(f"29next refused the {call.kind}{scope}: " + _words(fields))
+    elif call.kind == "payment":
+        known = case.match or {"asked": [], "candidates": []}
+        case.match = {**known, "asked": [*known["asked"], call.rule], "behind": None}
     elif call.kind == "ask":  # only the token's scope: look no further
         case.left_out.append("transaction")
         case.match = {"asked": [], "rule": None, "candidates": []}
@@ -526,6 +616,11 @@ def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> 
     else:
         return False
     return True
+
+
+def _says_duplicate(fields: typing.Mapping[str, list[str]]) -> bool:
+    said = " ".join(fields.get("transaction", ())).lower()
+    return any(word in said for word in DUPLICATE_WORDS)
 
 
 def _words(fields: typing.Mapping[str, list[str]]) -> str:
@@ -546,7 +641,23 @@ def _refund_with_resolution(case: Case) -> bool:
 
 
 def _refund_due(case: Case) -> bool:
-    return case.resolution is not None and case.facts is not None and _refund_with_resolution(case)
+    return case.resolution is not None and _refunded(case) is not None and _refund_with_resolution(case)
+
+
+def _refunded(case: Case) -> str | None:
+    """Return what the gateway gave back, in the transaction's currency; None where that is not sure."""
+    amount = case.facts.amount if case.facts else None
+    known = case.match or {}
+    across = case.facts and (known.get("currency") or "").upper() not in ("", case.facts.currency)
+    if (amount is None or across) and known.get("amount"):
+        amount = Decimal(known["amount"])
+    return dispute.amount_text(amount)
+
+
+def _note_refund(case: Case) -> None:
+    """Tell a person of a refund that the bridge cannot record."""
+    if _refund_with_resolution(case) and _refunded(case) is None:
+        case.note("The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
 
 
 def resolvable(kind: DisputeType, resolution: str) -> bool:

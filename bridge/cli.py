@@ -19,6 +19,7 @@ from bridge import __version__, doctor, local, logs, migrate, sample, settings
 from bridge.alert import Webhook
 from bridge.app import ROOT
 from bridge.backfill import Backfill
+from bridge.chores import Chores
 from bridge.database import Database
 from bridge.errors import BridgeError, SettingsError
 from bridge.explain import Explained, explain
@@ -209,7 +210,7 @@ def _worker(_: argparse.Namespace) -> None:
     logs.set_up(chosen.log_level)
     with _database(chosen, WORKER_POOL) as database:
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        worker.run(worker.Worker(inbox, Forwarder(inbox, chosen)))
+        worker.run(worker.Worker(inbox, Forwarder(inbox, chosen), Chores(chosen, database)))
 
 
 def _migrate(_: argparse.Namespace) -> None:
@@ -232,8 +233,10 @@ def _send(options: argparse.Namespace) -> int:
     provider = chosen.providers.get(options.provider)
     if provider is None:
         raise BridgeError(f"There is no provider {options.provider!r}; see `bridge providers`.")
+    if provider.tells:
+        raise BridgeError(f"{provider.title} sends no alerts; it tells of transactions and disputes.")
     if not chosen.secrets.get(provider.name):
-        raise BridgeError(f"{provider.name.upper()}_SECRET is not set.")
+        raise BridgeError(f"{provider.secret_variable} is not set.")
     event = (options.event or sample.events(provider)[0]).lower()
     if event not in provider.events:
         raise BridgeError(f"{provider.title} has {', '.join(sample.events(provider))}, not {event!r}.")

@@ -234,9 +234,7 @@ def _proof(section: Section, *, required: bool = False) -> proof.Proof | None:
     table = section.section("proof", required=required)
     if not isinstance(section.values.get("proof"), Mapping):
         return None
-    header = table.text("header", "the name of a header", fits=HEADER_NAME.fullmatch)
-    if "header" in table and header is None:
-        return None
+    table.text("header", "the name of a header", fits=HEADER_NAME.fullmatch)
     try:
         return proof.build(table.values)
     except ValueError as error:

@@ -7,7 +7,6 @@ and the reporting fields are read-only and never sent.
 
 from __future__ import annotations
 
-import re
 import typing
 from decimal import Decimal
 
@@ -19,7 +18,8 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-AMOUNT = re.compile(r"[0-9]{1,6}\.[0-9]{2}")
+TOO_LARGE = 1_000_000
+"""29next's amounts have six integer digits, and two decimals."""
 CENT = Decimal("0.01")
 
 METADATA = ("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_amount")
@@ -87,17 +87,16 @@ def resolving(
     return body
 
 
-def refunding(amount: Decimal) -> dict[str, typing.Any]:
+def refunding(amount: str) -> dict[str, typing.Any]:
     """Return the body that records a refund which the gateway has made: no money, and no mail."""
-    return {"amount": f"{amount:.2f}", "is_external": True, "send_refund_notification": False}
+    return {"amount": amount, "is_external": True, "send_refund_notification": False}
 
 
 def amount_text(amount: Decimal | None) -> str | None:
     """Write an amount as 29next takes it, or None where it would not be the true one."""
-    if amount is None or amount != amount.quantize(CENT):
+    if amount is None or not 0 <= amount < TOO_LARGE or amount != amount.quantize(CENT):
         return None
-    text = f"{amount:.2f}"
-    return text if AMOUNT.fullmatch(text) else None
+    return f"{amount:.2f}"
 
 
 def card_text(alert: Alert) -> str | None:

@@ -24,8 +24,11 @@ from bridge.case import (
     Fail,
     Wait,
     consult,
+    consults,
+    dated,
     give_way,
     intend,
+    is_overtaken,
     learn,
     met,
     next_step,
@@ -72,6 +75,7 @@ class Outcome:
     again_after: float | None = None  # seconds; None: by the schedule
     failed: tuple[Reason, str] | None = None
     tried: bool = False  # whether it counts as a try that failed
+    said: str | None = None  # why it did not work, in a sentence
 
 
 @dataclass
@@ -187,11 +191,10 @@ class Forwarder:
 
     def _consult(self, case: Case) -> None:
         """Ask the local index for the case's transaction, and the inbox for who else has it."""
-        if case.facts is not None and (case.match is None or case.match.get("again")):
-            rows = self.index.find(case.store, case.facts)
-            complete = bool(rows) and self.index.covers(case.store, case.facts, self.inbox.now())
+        if consults(case):
+            rows, complete = self.index.look_up(case.store, dated(case), self.inbox.now())
             consult(case, rows, complete=complete)
-        if case.dispute_id is None and case.found and not case.doubt:
+        if case.found and case.transaction_id is None and not (case.doubt or case.duplicate_of):
             self.inbox.find_holder(case)
 
     def _settle(
@@ -205,7 +208,7 @@ class Forwarder:
         """Settle the case as it is now in the inbox, with what was found out about it meanwhile."""
 
         def change(case: Case, owed: list[Delivery]) -> Ending:
-            if case.match is None and case.facts == known.facts:
+            if not is_overtaken(case, known):
                 case.match = known.match
             case.duplicate_of = case.duplicate_of or known.duplicate_of
             return self._close(case, owed, outcome, store)
@@ -239,7 +242,7 @@ class Forwarder:
         outcome = ready or self._send(claim, call, store, answer, attempt)
         attempt |= {
             "status": answer.status,
-            "response": answer.text,
+            "response": answer.text or outcome.said,
             "outcome": outcome.word,
             "seconds": round(answer.seconds, 4),
         }
@@ -265,7 +268,7 @@ class Forwarder:
         try:
             self.apis[store.name].prepare()
         except TemporaryError as error:
-            return Outcome("temporary", again_after=error.retry_after, tried=True)
+            return Outcome("temporary", again_after=error.retry_after, tried=True, said=str(error))
         return None
 
     def _send(
@@ -282,20 +285,24 @@ class Forwarder:
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, send_by=send_by)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, send_by=send_by)
-                if call.kind == "create":
-                    found = _with_id(found)
+            if call.kind == "create":
+                found = _with_id(found)
+            elif call.kind in ("ask", "payment"):
+                found = self._with_family(store, found if call.kind == "ask" else [found])
             return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
         except TooLate:
             return Outcome("dropped", _undo(call), again_after=0.0)
         except Throttled as error:
-            return Outcome("throttled", _undo(call), again_after=error.retry_after or 1.0)
+            wait = error.retry_after or 1.0
+            return Outcome("throttled", _undo(call), again_after=wait, said=str(error))
         except TemporaryError as error:
-            return Outcome("temporary", _undo(call), again_after=error.retry_after, tried=True)
-        except Unclear:
+            wait_at_least = error.retry_after
+            return Outcome("temporary", _undo(call), wait_at_least, tried=True, said=str(error))
+        except Unclear as error:
             until = self.inbox.now() + self.settings.settle_seconds
-            return Outcome("unclear", lambda case, _: _put_off(case, until), tried=True)
+            return Outcome("unclear", lambda case, _: _put_off(case, until), tried=True, said=str(error))
         except StoreRefused as error:
-            return Outcome("store_refused", _undo(call), failed=(Reason.STORE_PAUSED, str(error)))
+            return Outcome("store_refused", _undo(call), tried=True, said=str(error))
         except MissingScope as error:
             return self._given_way(call, {"detail": [str(error)]}, error)
         except PermanentError as error:
@@ -311,24 +318,51 @@ class Forwarder:
 
         return Outcome("refused", change, again_after=0.0)
 
+    def _with_family(self, store: Store, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
+        """Keep transactions that were read, and add what the index knows of the same payments."""
+        self.inbox.hear_of(store.name, rows)
+        return self.index.with_family(store.name, rows)
+
+    # the index's own calls, while no dispute wants the slots
+
     def reread(self, store: str, ident: int) -> str:
-        """Read a transaction again that 29next's webhooks told contradictorily."""
-        slot_at = self.inbox.take_slot(token_key(self.settings.stores[store].token))
-        self.sleep(max(slot_at - self.inbox.now(), 0.0))
+        """Read a transaction again of which 29next's webhooks told contradictory things."""
         now = self.inbox.now()
+        if not self.index.put_off(store, ident, now, now + retry.CEILING):
+            return "lost"
+        self._wait_for_slot(self.settings.stores[store])
         try:
             row = self.apis[store].call("GET", f"transactions/{ident}/")
-        except (TemporaryError, StoreRefused, MissingScope, PermanentError) as error:
-            self.index.put_off(store, ident, now + retry.CEILING)
-            return "temporary" if isinstance(error, TemporaryError) else "refused"
-        self.index.store_page(store, [row], now)
-        self.index.put_off(store, ident, None)
+        except NotFound:
+            self.index.forget(store, ident)
+            return "ok"
+        except TemporaryError:
+            return "temporary"
+        except (StoreRefused, MissingScope, PermanentError):
+            return "refused"
+        self.inbox.hear_of(store, [row], certain=True)
         return "ok"
+
+    def keep_up(self, store: str) -> str:
+        """Read what 29next has created since the index was last sure to have everything."""
+        if not self.index.take_turn(store, self.inbox.now()):
+            return "lost"
+        backfill = Backfill(self.inbox, self.apis[store], self.settings.stores[store], sleep=self.sleep)
+        try:
+            backfill.keep_up()
+        except TemporaryError:
+            return "temporary"
+        except (StoreRefused, MissingScope, PermanentError):
+            return "refused"
+        return "ok"
+
+    def _wait_for_slot(self, store: Store) -> None:
+        slot_at = self.inbox.take_slot(token_key(store.token))
+        self.sleep(max(slot_at - self.inbox.now(), 0.0))
 
     def _next_page(self, claim: Claim, store: Store) -> None:
         """Wait for a slot of its own before a further page."""
-        slot_at = self.inbox.take_slot(token_key(store.token))
-        self.sleep(max(slot_at - self.inbox.now(), 0.0))
+        self._wait_for_slot(store)
         self.inbox.hold(claim)
 
     def _close(self, case: Case, owed: list[Delivery], outcome: Outcome, store: Store) -> Ending:
@@ -336,16 +370,18 @@ class Forwarder:
         now = self.inbox.now()
         if outcome.change:
             outcome.change(case, now)
-        ending = Ending()
+        ending = Ending(said=outcome.said)
         case.wants.pop("waiting", None)
         refused = case.wants.pop("refused", None)
+        if refused:
+            case.wants["refusal"] = refused
         for one in owed:
             if one.effect and one.alert and met(case, one.effect, one.alert):
                 ending.forwarded.append(one.id)
             elif refused:
                 ending.failed[one.id] = (Reason.REFUSED, refused)
         left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
-        if outcome.failed and outcome.failed[0] is Reason.BUG and case.tries + 1 >= retry.BUG_TRIES:
+        if outcome.failed and case.tries + 1 >= retry.BUG_TRIES:
             ending.failed |= {one.id: outcome.failed for one in left}
             left = []
         self._schedule(case, left, outcome, ending, store, now)
@@ -354,7 +390,7 @@ class Forwarder:
     def _schedule(
         self, case: Case, left: list[Delivery], outcome: Outcome, ending: Ending, store: Store, now: float
     ) -> None:
-        if outcome.tried or outcome.failed:
+        if outcome.tried:
             case.tries += 1
             expired = [one for one in left if now > retry.expires(one.deadline_at)]
             if outcome.word != "store_refused":
@@ -383,9 +419,9 @@ class Forwarder:
 
     def _of_the_store(self, claim: Claim, outcome: Outcome, answer: Answer, store: Store) -> None:
         """Let a refusal or a throttle hold for the whole store, and an answer end a pause."""
-        if outcome.word == "store_refused" and outcome.failed:
-            log.error("store paused", store=store.name, why=outcome.failed[1])
-            self.inbox.pause(store.name, outcome.failed[1], PROBE_SECONDS)
+        if outcome.word == "store_refused":
+            log.error("store paused", store=store.name, why=outcome.said)
+            self.inbox.pause(store.name, outcome.said or "", PROBE_SECONDS)
         elif outcome.word == "throttled":
             self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)
         elif claim.probes and outcome.word in ("ok", "refused") and answer.status != 403:

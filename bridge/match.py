@@ -131,8 +131,16 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
         if fitting:
             left, several = fitting, True
     if several:
-        return Match(candidates=_candidates(list(left.values()), dict.fromkeys(reasons, SEVERAL)))
-    return Match(candidates=_candidates(payments, reasons))
+        return Match(candidates=_candidates(alert, left.values(), dict.fromkeys(reasons, SEVERAL)))
+    return Match(candidates=_candidates(alert, payments, reasons))
+
+
+def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:
+    """Return the id of the payment that a refund of the alert's leads to, where the rows lack it."""
+    rows = list(rows)
+    known = {row.get("id") for row in rows}
+    led = [row.get("parent_id") for row in rows if row.get("type") == "refund" and is_kin(alert, row)]
+    return next((ident for ident in led if isinstance(ident, int) and ident not in known), None)
 
 
 def is_kin(alert: Alert, row: Row) -> bool:
@@ -151,7 +159,7 @@ def contradiction(alert: Alert, payment: Payment) -> str | None:
         _another_amount(alert, row)
         or _another_card(alert, row)
         or _another_id(alert, payment)
-        or _another_date(alert, row)
+        or _another_date(alert, payment)
     )
 
 
@@ -202,10 +210,12 @@ def _kind(ident: str) -> tuple[str, int]:
     return ident.rpartition("_")[0], len(ident)
 
 
-def _another_date(alert: Alert, row: Row) -> str | None:
-    created = _moment(row.get("date_created"))
+def _another_date(alert: Alert, payment: Payment) -> str | None:
+    """Compare the days from the authorization, which may be captured much later, to the debit."""
+    lasted = [payment.row, *(one for one in payment.kin if one.get("type") == "authorize")]
+    moments = [moment for row in lasted if (moment := _moment(row.get("date_created")))]
     since, until = window(alert)
-    if created and ((since and created < since) or (until and created > until)):
+    if moments and ((since and max(moments) < since) or (until and min(moments) > until)):
         return "another date"
     return None
 
@@ -267,11 +277,20 @@ def _ends_authorization(row: Row) -> bool:
     return row.get("type") in ("debit", "void") and row.get("status") == "succeeded"
 
 
-def _candidates(payments: list[Payment], reasons: Mapping[int, str | None]) -> tuple[Row, ...]:
+def _candidates(
+    alert: Alert, payments: Iterable[Payment], reasons: Mapping[int, str | None]
+) -> tuple[Row, ...]:
+    """Write what was considered, by which rung, and why it was not taken; the strongest evidence first."""
     shown = ("id", "order", "amount", "currency", "date_created")
+    names = [*(rule.name for rule in LADDER), None]
+
+    def rung(one: Payment) -> int:
+        return next((n for n, rule in enumerate(LADDER) if one.is_told_of(rule, alert)), len(LADDER))
+
     return tuple(
-        {name: one.row.get(name) for name in shown} | {"why": reasons[one.row["id"]] or "too little evidence"}
-        for one in payments[:MOST_CANDIDATES]
+        {name: one.row.get(name) for name in shown}
+        | {"by": names[rung(one)], "why": reasons[one.row["id"]] or "too little evidence"}
+        for one in sorted(payments, key=rung)[:MOST_CANDIDATES]
     )
 
 

@@ -8,11 +8,14 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 import time
 import typing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -20,7 +23,15 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from bridge.deadline import WATCH, Deadline
 from bridge.errors import (
@@ -145,18 +156,30 @@ class NextApi:
         """Yield the pages of a list; a list that does not end is a TemporaryError."""
         wanted: Mapping[str, str] | None = params
         for _ in range(MOST_PAGES):
-            page = self.call("GET", path, params=wanted, answer=answer, send_by=send_by)
-            rows = page.get("results") if isinstance(page, dict) else None
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise TemporaryError("29next answered a list that is none.")
+            rows, following = self.page(path, wanted, answer=answer, send_by=send_by)
             yield rows
-            following = page.get("next")
-            if not following:
+            if following is None:
                 return
-            path, wanted, send_by = _page_after(path, str(following)), None, None
+            path, wanted, send_by = following, None, None
             if slot:
                 slot()
         raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
+
+    def page(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        answer: Answer | None = None,
+        send_by: float | None = None,
+    ) -> tuple[list[Json], str | None]:
+        """Return the rows of one page of a list, and the path of the next one, if there is one."""
+        page = self.call("GET", path, params=params, answer=answer, send_by=send_by)
+        rows = page.get("results") if isinstance(page, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise TemporaryError("29next answered a list that is none.")
+        following = page.get("next")
+        return rows, _page_after(path, str(following)) if following else None
 
     def prepare(self) -> None:
         """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
@@ -323,8 +346,25 @@ def _moment(text: str | None) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
-    return f"{type(inner).__name__}"
+    """Say in plain words what lies at the bottom of a library's error."""
+    while inner := getattr(error, "reason", None) or (error.args[0] if error.args else None):
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    for kinds, words in _REASONS:
+        if isinstance(error, kinds):
+            return words
+    return type(error).__name__
+
+
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((NameResolutionError, socket.gaierror), "its name is not found"),
+    ((ConnectTimeoutError,), "it does not take the connection in time"),
+    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),
+    ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
+    ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
+    ((ProtocolError, OSError, HTTPException), "the connection was cut"),
+)
 
 
 def _words(content: bytes) -> tuple[dict[str, list[str]], str]:

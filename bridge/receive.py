@@ -7,6 +7,7 @@ import hashlib
 import json
 import typing
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from flask import Blueprint, Response, current_app, request
@@ -31,6 +32,7 @@ LARGEST = 256 * 1024
 """Bytes of a webhook's body, at most."""
 BODY_SECONDS = 20.0
 """How long a body may take to arrive, however slowly it drips."""
+PIECE = 64 * 1024
 RETRY_SECONDS = 5
 
 routes = Blueprint("receive", __name__)
@@ -82,7 +84,7 @@ def _body() -> bytes:
     with WATCH.within(BODY_SECONDS) as deadline:
         deadline.sock = request.environ.get("gunicorn.socket")
         try:
-            body = request.stream.read(LARGEST + 1)
+            body = b"".join(iter(partial(request.stream.read, PIECE), b""))
         except RequestEntityTooLarge:
             raise too_large from None
         except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown

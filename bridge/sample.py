@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from bridge import fields
 from bridge import tree as trees
@@ -80,8 +80,9 @@ def make_sale(chance: Random, now: datetime) -> Sale:
 
 
 def events(provider: Provider) -> list[str]:
-    """Return the event types of which a sample can be made."""
-    return [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
+    """Return the event types of which a sample can be made, those that open first."""
+    named = [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
+    return sorted(named, key=lambda name: provider.events[name].effect is not Effect.OPEN)
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
@@ -140,8 +141,8 @@ def _value(
         "order": sale.order,
         "arn": "7" + "".join(chance.choices("0123456789", k=22)),
         "descriptor": "SANDBOX*SHOP",
-        "transaction_at": sale.sold_at.isoformat(),
-        "happened_at": now.isoformat(timespec="seconds"),
+        "transaction_at": _moment(a_field, sale.sold_at),
+        "happened_at": _moment(a_field, now),
         "card": f"{sale.first_six}******{sale.last_four}",
         "card_first_six": sale.first_six,
         "card_last_four": sale.last_four,
@@ -159,6 +160,12 @@ def _value(
     if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
         return value.replace(".", "").lstrip("0")
     return value or ("sandbox-" + name if wanted else None)
+
+
+def _moment(a_field: Field[typing.Any], moment: datetime) -> str:
+    """Write a moment in the form that the field has of its own, if it has one."""
+    form = getattr(a_field, "form", None)
+    return moment.strftime(form) if form else moment.isoformat(timespec="seconds")
 
 
 def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
@@ -192,10 +199,21 @@ def _render(provider: Provider, tree: dict[str, Tree]) -> tuple[bytes, str]:
     if provider.formats[0] == "form":
         flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in tree.items()}
         return urlencode(flat).encode(), "application/x-www-form-urlencoded"
-    return ("<case>" + _xml(tree) + "</case>").encode(), "application/xml"
+    return _xml({"case": tree}).encode(), "application/xml"
 
 
 def _xml(tree: Tree) -> str:
-    if isinstance(tree, dict):
-        return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in tree.items())
-    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape(str(tree))
+    if isinstance(tree, list):
+        return "".join(map(_xml, tree))
+    if not isinstance(tree, dict):
+        return escape(str(tree))
+    return "".join(
+        f"<{name}{_attributes(value)}>{_xml(value)}</{name}>"
+        for name, value in tree.items()
+        if not name.startswith("@")
+    )
+
+
+def _attributes(tree: Tree) -> str:
+    found = tree.items() if isinstance(tree, dict) else ()
+    return "".join(f" {name[1:]}={quoteattr(str(value))}" for name, value in found if name.startswith("@"))

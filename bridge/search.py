@@ -35,6 +35,7 @@ LONGEST = 200
 STRETCH, STRETCHES = 5_000, 4
 """Bodies that are read through in one query, and queries that one page may cost."""
 ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{21}}")
+MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
 ID_BITS, ID_DIGITS = 60, 21
 """An id's lowest bits are chance, those above them its time in milliseconds."""
 
@@ -434,6 +435,8 @@ def _value(one: Filter, text: str) -> typing.Any:
 
 def _seconds(text: str) -> float:
     try:
+        if not MOMENT.match(text):
+            raise ValueError
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):

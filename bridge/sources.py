@@ -182,7 +182,7 @@ def _read_values(name: str, values: Section, kind: DisputeType | None) -> dict[s
     found = {}
     for word in values:
         ours = values.text(word, expected, fits=_among(known), empty=True) or ""
-        found[word.lower()] = known.get(ours) if known else ours or None
+        found[word] = known.get(ours) if known else ours or None
     return {"values": found}
 
 

@@ -10,6 +10,8 @@ import re
 import typing
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bridge.alert import Alert
 
 FACTS = (
@@ -29,6 +31,14 @@ def of_alert(alert: Alert) -> set[str]:
     """Return the words of an alert; an amount has one spelling, whatever zeros it ends in."""
     found = {word(str(value)) for name in FACTS if (value := getattr(alert, name))}
     return found | {amount(str(value)) for value in (alert.amount, alert.transaction_amount) if value}
+
+
+def of_transaction(row: Mapping[str, typing.Any]) -> set[str]:
+    """Return the words that an alert about a transaction of the index may have, however it writes them."""
+    code, order = row["auth_code"] or "", row["order"] or ""
+    names = ("external_id", "network_transaction_id", "bankcard_last_four")
+    found = {code, code.lstrip("0"), order, f"#{order}", *(row[name] or "" for name in names)}
+    return {word(one) for one in found} - {"", "#"}
 
 
 def word(text: str) -> str:

@@ -57,6 +57,7 @@ class Worker:
         self.forwarder = forwarder
         self.chores = chores
         self.stopping = threading.Event()
+        self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
         self.lock = threading.Lock()
         self.reread_at = 0.0
         self.under_way: collections.Counter[str] = collections.Counter()
@@ -71,16 +72,17 @@ class Worker:
                 target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
             ).start()
         registered = False
-        while not self.stopping.is_set():
+        while not self.told_to_stop:
             try:
                 if not registered:
                     self.inbox.register(self.forwarder.settings.stores.values())
                     registered = True
                 if not self.turn(pool):
-                    self.stopping.wait(IDLE_SECONDS)
+                    time.sleep(IDLE_SECONDS)
             except Unavailable as error:
                 log.warning("database unavailable", why=str(error))
-                self.stopping.wait(DATABASE_SECONDS)
+                time.sleep(DATABASE_SECONDS)
+        self.stopping.set()
         drained = self._drain()
         pool.shutdown(wait=drained, cancel_futures=True)
         log.info("worker stopped", drained=drained)
@@ -88,7 +90,7 @@ class Worker:
 
     def stop(self, *_: object) -> None:
         """Claim nothing more, finish what is under way."""
-        self.stopping.set()
+        self.told_to_stop = True
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
         """Translate a batch and claim what can be sent; returns whether there was anything."""

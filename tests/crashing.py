@@ -1,32 +1,34 @@
 """The bridge's processes, made to end or stop themselves at a named point, with other constants.
 
-`python -m tests.crashing worker` is `bridge worker`, and gunicorn's `tests.crashing:create_app()` is
-`bridge.app:create_app()`. CRASHING, as JSON, says what is different: `at` (one of POINTS), `signal`
-(SIGKILL by default), `nth` (the first time by default), and `constants` by name, in whatever
-module they are, since no setting makes a lease or a probe's interval short.
+What is different is told by a mapping: `at` (one of POINTS), `signal` (SIGKILL by default), `nth` (the
+first time by default), and `constants` by name, in whatever module they are, since no setting makes a
+lease or a probe's interval short.
 
 The points are those of the libraries below the bridge wherever possible, so that they stay where
-they are when the bridge is rebuilt.
+they are when the bridge is rebuilt. `tests.running` forks these processes from one that has imported
+all this, for an import takes longer than most of what they are started for.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, request
+from gunicorn.app import wsgiapp  # type: ignore[import-untyped]
 from requests.adapters import HTTPAdapter
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from bridge import app, cli
+import bridge.worker  # noqa: F401 - the command line imports it late, and its constants are wanted here
+from bridge import cli
+from bridge.app import ROOT
 from bridge.inbox import Inbox
 
 Crash = Callable[[], None]
@@ -158,21 +160,30 @@ POINTS: dict[str, Install] = {
 # --- doors --------------------------------------------------------------------------------------
 
 
-def prepare() -> None:
-    """Do to this process what CRASHING says."""
-    wanted = json.loads(os.environ.get("CRASHING", "{}"))
-    ours = [module for name, module in sys.modules.items() if name.startswith("bridge.")]
+def run(words: Sequence[str], environ: Mapping[str, str], log: str, wanted: Mapping[str, Any]) -> None:
+    """Be `gunicorn ...` or `bridge ...`, in a session of its own, with all output in a file."""
+    os.setsid()
+    os.chdir(ROOT)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(out, number)
+    os.environ.clear()
+    os.environ.update(environ)
     for name, value in wanted.get("constants", {}).items():
-        owners = [module for module in ours if hasattr(module, name)]
+        owners = [
+            one for name_, one in sys.modules.items() if name_.startswith("bridge.") and hasattr(one, name)
+        ]
         if not owners:
-            raise SystemExit(f"the bridge has no {name} any more")
+            raise LookupError(f"the bridge has no {name} any more")
         for module in owners:
             setattr(module, name, value)
     if "at" in wanted:
-        POINTS[wanted["at"]](_crash(wanted))
+        POINTS[wanted["at"]](crash_of(wanted))
+    sys.argv = list(words)
+    sys.exit(cli.main(words[1:]) if words[0] == "bridge" else wsgiapp.run())
 
 
-def _crash(wanted: dict[str, Any]) -> Crash:
+def crash_of(wanted: Mapping[str, Any]) -> Crash:
     """What happens at a point, the nth time that it is reached."""
     times = itertools.count(1)
     number = signal.Signals[wanted.get("signal", "SIGKILL")]
@@ -183,14 +194,3 @@ def _crash(wanted: dict[str, Any]) -> Crash:
             signal.pthread_kill(threading.get_ident(), number)
 
     return crash
-
-
-def create_app() -> Flask:
-    """Build the web application, for gunicorn."""
-    prepare()
-    return app.create_app()
-
-
-if __name__ == "__main__":
-    prepare()
-    sys.exit(cli.main(sys.argv[1:]))

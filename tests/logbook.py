@@ -29,6 +29,7 @@ Json = dict[str, Any]
 
 BEGINS = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
 DAY = 86_400.0
+OUTLET, OUTLET_TOKEN = "outlet", "outlet-token"
 ROUNDS = 200
 """How often the worker looks for more to do at one moment of the clock."""
 
@@ -56,6 +57,7 @@ class Logbook:
         provider: str = "ethoca",
         event: str | None = None,
         *,
+        store: str | None = None,
         known: bool = True,
         change: Callable[[Json], Any] | None = None,
     ) -> str:
@@ -69,13 +71,15 @@ class Logbook:
             change(tree)
             made = sample.Sample(json.dumps(tree, indent=2).encode(), made.headers)
         if known:
-            self.sandbox.add_transaction(STORE, **sale.to_transaction())
+            self.sandbox.add_transaction(store or STORE, **sale.to_transaction())
         signed = sample.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC))
         before = self._newest()
-        answer = self.client.post(f"/webhooks/{provider}", data=signed.body, headers=signed.headers)
+        path = f"/webhooks/{provider}" + (f"/{store}" if store else "")
+        answer = self.client.post(path, data=signed.body, headers=signed.headers)
         assert answer.status_code == 200, answer.text
         newest = self._newest()
-        assert newest and newest != before
+        assert newest
+        assert newest != before
         return newest
 
     def _newest(self) -> str | None:
@@ -115,11 +119,12 @@ def logbook(url: str, *, begins: float = BEGINS, **changes: Any) -> Iterator[Log
     """A bridge over a migrated database, bound to loopback unless the settings' changes say otherwise."""
     known = providers.built_in()
     clock = Clock(begins)
-    with Sandbox(rate=0, transactions=(), clock=clock) as sandbox:
-        store = Store(STORE, sandbox.base_url, TOKEN)
+    tokens = {TOKEN: STORE, OUTLET_TOKEN: OUTLET}
+    with Sandbox(rate=0, transactions=(), clock=clock, tokens=tokens) as sandbox:
+        stores = {name: Store(name, sandbox.base_url, token) for token, name in tokens.items()}
         given: Json = {
             "database_url": url,
-            "stores": {STORE: store},
+            "stores": stores,
             "default_store": STORE,
             "providers": known,
             "secrets": {name: (local.made_up_secret(one),) for name, one in known.items()},
@@ -165,15 +170,23 @@ def trouble(book: Logbook) -> None:
     book.send("midigator", "prevention.new", change=lambda tree: tree.update(event_type="prevention.renewed"))
     book.send("midigator", "prevention.new", change=lambda tree: tree.update(prevention_type="tc40"))
     review(book)
+    book.send("ethoca", store="alfa", known=False)  # there is no such store
     book.fail("502", count=2)
     book.send("verifi")
     book.work()
     for _ in range(5):
         book.clock.now += 90
         book.work()
-    book.clock.now += 600
-    book.chores.memos.beat("logbook")
-    book.send("midigator", "chargeback.result")  # waits for its opening
+    book.sandbox.revoke(OUTLET_TOKEN)
+    book.send("ethoca", store=OUTLET)
+    book.send("verifi", store=OUTLET)
+    book.work()
+    book.clock.now += 700
+    book.fail("500_after", count=1, method="POST", path="/disputes/")
+    book.send("midigator")
+    book.work()
+    book.clock.now += 3
+    book.send("ethoca")
     book.work()
     book.clock.now += 20
 

@@ -7,13 +7,14 @@ is there, nothing is doubled, the pace was kept, and no secret was written anywh
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -32,7 +32,8 @@ from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.search import Search
 from bridge.tables import attempts, metadata
-from tests.fake_next import ROOT, Json, SandboxProcess, sandbox_process
+from tests import crashing
+from tests.fake_next import Json, SandboxProcess, sandbox_process
 
 T = TypeVar("T")
 
@@ -202,52 +203,62 @@ class Senders:
 # --- processes ----------------------------------------------------------------------------------
 
 
-class Process:
-    """One process of the bridge, in a group of its own, with what it printed in a file."""
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tests.crashing"])
 
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
-        self.name = name
+
+class Process:
+    """One process of the bridge, in a session of its own, with what it printed in a file."""
+
+    def __init__(
+        self, words: Sequence[str], environ: Mapping[str, str], log: Path, wanted: Mapping[str, Any]
+    ) -> None:
         self.log = log
-        with log.open("ab") as out:
-            self.popen = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = FORKED.Process(
+            target=crashing.run, args=(words, environ, str(log), wanted), daemon=True
+        )
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its id, which is that of its group too."""
+        assert self.process.pid
+        return self.process.pid
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self.popen.poll() is None
+        return self.process.is_alive()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process itself."""
-        self.popen.send_signal(number)
+        if self.alive:
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it as a power cut does, with all that it has started."""
         if self.alive:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        self.popen.wait(10)
+            with contextlib.suppress(ProcessLookupError):  # it has no group yet
+                os.killpg(self.pid, signal.SIGKILL)
+            self.process.kill()
+        self.wait()
 
-    def terminate(self, seconds: float = 25) -> float:
+    def terminate(self) -> float:
         """Ask it to end; returns how long that took."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
-        self.popen.wait(seconds)
+        self.wait(25)
         return time.monotonic() - started
 
-    def wait_for_death(self, seconds: float = 15) -> int:
-        """Wait until it ends by itself; returns its status."""
-        return self.popen.wait(seconds)
+    def wait(self, seconds: float = 15) -> int:
+        """Wait until it has ended; returns its status, a signal's number negated."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still runs after {seconds} s"
+        return self.process.exitcode
 
     def is_stopped(self) -> bool:
         """Whether it is held by SIGSTOP."""
-        stat = Path(f"/proc/{self.popen.pid}/stat").read_text(encoding="ascii")
+        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
         return stat.rpartition(")")[2].split()[0] == "T"
 
     def said(self) -> str:
@@ -256,8 +267,8 @@ class Process:
 
     def family(self) -> list[int]:
         """Its own id, and those of the processes that it has started."""
-        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
-        return [self.popen.pid, *map(int, children.read_text(encoding="ascii").split())]
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [self.pid, *map(int, children.read_text(encoding="ascii").split())]
 
     def memory(self) -> int:
         """Kilobytes that it and its children hold."""
@@ -325,8 +336,8 @@ class House:
         self.tokens = {name: f"canary-token-of-{name}" for name in self.stores}
         self.next.control("POST", "tokens", [{"token": t, "store": s} for s, t in self.tokens.items()])
 
-    def surroundings(self, crashing: Mapping[str, Any] | None = None) -> dict[str, str]:
-        """The environment of a process that crashes as told, or not at all."""
+    def surroundings(self) -> dict[str, str]:
+        """The environment of its processes."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -338,7 +349,6 @@ class House:
             "NEXT_SETTLE_SECONDS": str(self.settle_seconds),
             "NEXT_TIMEOUT": str(self.timeout),
             "WEB_CONCURRENCY": "1",
-            "CRASHING": json.dumps({"constants": dict(self.constants), **(crashing or {})}),
             **{f"TOKEN_{number}": self.tokens[name] for number, name in enumerate(self.stores)},
             **{f"{name.upper()}_SECRET": f"{name}:{word}" for name, word in PASSWORDS.items()},
             **self.environ,
@@ -350,25 +360,25 @@ class House:
             self.start_worker()
         return self.start_web()
 
-    def start_web(self, *, ready: bool = True, **crashing: Any) -> Self:
-        """Start the web process in the place of another; `at`, `nth` and `signal` as in CRASHING."""
+    def start_web(self, *, ready: bool = True, **wanted: Any) -> Self:
+        """Start the web process in the place of another; `at`, `nth` and `signal` as in `crashing`."""
         if self.web:
             self.web.kill()
-        command = ["-m", "gunicorn", "--config", "config/gunicorn.py", "tests.crashing:create_app()"]
-        self.web = self._process("web", command, crashing)
+        words = ["gunicorn", "--config", "config/gunicorn.py", "bridge.app:create_app()"]
+        self.web = self._process(words, wanted)
         if ready:
             eventually(self.is_ready)
         return self
 
-    def start_worker(self, **crashing: Any) -> Process:
-        """Start one more worker; `at`, `nth` and `signal` as in CRASHING."""
-        worker = self._process("worker", ["-m", "tests.crashing", "worker"], crashing)
+    def start_worker(self, **wanted: Any) -> Process:
+        """Start one more worker; `at`, `nth` and `signal` as in `crashing`."""
+        worker = self._process(["bridge", "worker"], wanted)
         self.workers.append(worker)
         return worker
 
-    def _process(self, kind: str, command: Sequence[str], crashing: Mapping[str, Any]) -> Process:
-        name = f"{kind}{next(self.names)}"
-        return Process(name, command, self.surroundings(crashing), self.folder / f"{name}.log")
+    def _process(self, words: Sequence[str], wanted: Mapping[str, Any]) -> Process:
+        log = self.folder / f"{next(self.names)}-{words[-1].partition(':')[0]}.log"
+        return Process(words, self.surroundings(), log, {"constants": dict(self.constants), **wanted})
 
     def kill_workers(self) -> None:
         """End all workers as a power cut does."""
@@ -596,6 +606,6 @@ def running(folder: Path, database_url: str, *sandbox_options: str, **options: A
         yield house
 
 
-def now() -> datetime:
-    """This moment."""
-    return datetime.now(UTC)
+def say(text: str) -> None:
+    """Print a figure; pytest shows it with -s, and where the test fails."""
+    sys.stdout.write(text + "\n")

@@ -107,10 +107,11 @@ def main(folder: Path) -> None:
                         page = context.new_page()
                         for name, path in pages(book).items():
                             answer = page.goto(address + path)
-                            assert answer and answer.status == (404 if name == "not-found" else 200), path
+                            assert answer
+                            assert answer.status == (404 if name == "not-found" else 200), path
                             page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
                         context.close()
-    print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
+    sys.stdout.write(f"{len(list(folder.glob('*.png')))} pictures in {folder}\n")
 
 
 if __name__ == "__main__":

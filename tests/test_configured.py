@@ -67,7 +67,7 @@ event_id = ["ref", "header:X-Delivery"]
 event_type = "header:X-Event"
 embedded = ["details"]
 amount_unit = "minor"
-deadlines = { "inquiry*" = "3h" }
+deadlines = { "Inquiry*" = "3h" }
 test = { path = "demo", value = true }
 [providers.paperless.effects]
 new = "open"
@@ -461,7 +461,7 @@ def test_a_subtype_that_only_informs_opens_nothing() -> None:
     item = ACME.item()
     assert said(ACME).effect is Effect.OPEN
     assert ACME.provider.translate(replace(item, subtype="SAFE")).reason is Reason.INFORM
-    opened = replace(PAPERLESS, toml=f'{FORM}\n[providers.paperless.inform]\ninquiry_new = "open"')
+    opened = replace(PAPERLESS, toml=f'{FORM}\n[providers.paperless.inform]\nInquiry_New = "open"')
     assert said(PAPERLESS, event="inquiry_new").reason is Reason.INFORM
     assert said(opened, event="inquiry_new").effect is Effect.OPEN
 
@@ -510,6 +510,32 @@ def test_one_provider_may_send_both_types_of_dispute() -> None:
     with pytest.raises(Untranslatable) as caught:
         _alert(provider, data={**case, "sort": "?"})
     assert list(caught.value.fields) == ["data.sort"]
+
+
+def test_the_type_of_a_body_that_says_none_is_the_providers() -> None:
+    toml = DESIGNED.replace('type = "alert"', 'type = "chargeback"').replace("issued_full_refund", "won")
+    paths = '[providers.acme.fields]\ntype = { path = "data.sort", values = { AL = "alert" } }'
+    provider = load(toml.replace("[providers.acme.fields]", paths)).providers["acme"]
+    case = {"case": "C", "cents": "5", "currency": "USD"}
+    assert _alert(provider, data=case).type is DisputeType.CHARGEBACK
+    assert _alert(provider, data={**case, "sort": "AL"}).type is DisputeType.ALERT
+
+
+def test_what_a_field_says_of_itself_goes_before_what_is_said_of_all() -> None:
+    toml = DESIGNED.replace('deadline = "24h"', 'zone = "UTC"\namount_unit = "decimal"')
+    case = {"case": "C", "cents": "1250", "currency": "USD", "at": "2026-01-02T03:04:05"}
+    alert = _alert(load(toml).providers["acme"], data=case)
+    assert alert.amount == Decimal("12.50")
+    assert alert.happened_at == datetime(2026, 1, 2, 8, 4, 5, tzinfo=UTC)
+
+
+def test_a_date_in_another_form_is_refused_without_repeating_all_of_it() -> None:
+    with pytest.raises(Untranslatable) as caught:
+        said(NORTHBANK, {"opened": "2026-03-05" * 100})
+    [(path, [message])] = caught.value.fields.items()
+    assert path == "opened"
+    assert message.endswith("is not a date like %m/%d/%Y.")
+    assert len(message) < 100
 
 
 def test_an_unknown_outcome_costs_no_opening_and_fails_where_it_is_the_point() -> None:
@@ -664,7 +690,7 @@ def test_a_name_is_replaced_in_all_tables_of_a_built_in_provider() -> None:
 
 
 def test_what_an_events_type_says_already_stays() -> None:
-    midigator = changed("midigator", 'fields = { resolution = "how" }')
+    midigator = changed("midigator", 'fields = { resolution = { path = "how", values = { won = "won" } } }')
     body = {"event_type": "chargeback.dnf", "case_number": "C9", "how": "won"}
     alert = one_alert(midigator, body).alert
     assert alert is not None
@@ -692,6 +718,20 @@ def test_effects_of_a_built_in_provider_are_changed_and_added() -> None:
     assert one_alert(ethoca, {**body, "type": "issuer_alert"}).reason is Reason.IGNORE
     assert one_alert(ethoca, {**body, "type": "late_alert"}).effect is Effect.OPEN
     assert one_alert(ethoca, {**body, "type": "customerdispute_alert"}).effect is Effect.OPEN
+
+
+def test_an_added_event_has_the_fields_of_the_first_that_opens_or_of_the_one_it_is_like() -> None:
+    adyen = changed("adyen", 'effects = { CHARGEBACK_NEW = "open" }')
+    opening = next(one for one in adyen.events.values() if one.effect is Effect.OPEN)
+    added = adyen.events["chargeback_new"]
+    assert opening.table is not None
+    assert added.table is not None
+    assert added.table.sources() == opening.table.sources()
+    assert added.effect is Effect.OPEN
+    verifi = changed("verifi", 'effects = { dispute = { effect = "open", like = "rdr" } }')
+    alert = one_alert(verifi, CDRN).alert
+    assert alert is not None
+    assert alert.resolution == "issued_full_refund"
 
 
 def test_the_settings_of_a_built_in_provider_take_the_place_of_its_own() -> None:
@@ -805,6 +845,7 @@ MISTAKES = {
     ),
     "empty path": (START + MEANT + FOUND + 'arn = ""', "fields.arn", "expected a path"),
     "blank path": (START + MEANT + FOUND + 'arn = " "', "fields.arn", "expected a path"),
+    "a path that cannot be printed": (START + MEANT + FOUND + 'arn = "a\\u0007"', "fields.arn", "a path"),
     "a step without a name": (START + MEANT + FOUND + 'arn = "data..arn"', "fields.arn", "expected a path"),
     "an alternative without a name": (START + MEANT + FOUND + 'arn = "a|"', "fields.arn", "expected a path"),
     "a header in a field": (START + MEANT + FOUND + 'arn = "header:X"', "fields.arn", "expected a path"),

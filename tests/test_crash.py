@@ -52,7 +52,7 @@ def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(house: Hou
     for point in WORKER_POINTS:
         worker = house.start_worker(at=point)
         house.deliver(senders.prevention())
-        assert worker.wait_for_death() == -signal.SIGKILL, point
+        assert worker.wait() == -signal.SIGKILL, point
     house.start_worker()
     house.wait()
     house.audit()

@@ -381,6 +381,7 @@ def test_several_that_fit_are_no_match_and_all_shown() -> None:
         "amount": "40.00",
         "currency": "USD",
         "date_created": SOLD.isoformat(),
+        "by": "card_and_amount",
         "why": "several fit",
     }
 

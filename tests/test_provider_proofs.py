@@ -110,14 +110,15 @@ def test_a_signed_time_may_be_five_minutes_off(
     assert is_refused == (timed and not good)
 
 
-HEADER_VALUES = st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1"))
+ODD = st.text("\ud800\udcff\u00e9,=; v1t0:AQ", max_size=60)
+LATIN = st.binary(max_size=60).map(lambda raw: raw.decode("latin-1"))  # as WSGI delivers headers
 
 
 @each_provider
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_headers_of_any_kind_are_refused_and_never_crash(provider: Provider, data: st.DataObject) -> None:
     names = [*proving_headers(provider), "merchant", "authorization", "svix-id", "webhook-timestamp"]
-    headers = data.draw(st.dictionaries(st.sampled_from(names), HEADER_VALUES))
+    headers = data.draw(st.dictionaries(st.sampled_from(names), ODD | LATIN))
 
     assert refused(provider, Webhook(provider.name, "/", first_case(provider).body, headers))

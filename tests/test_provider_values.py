@@ -114,7 +114,7 @@ VALUES = st.recursive(
 
 @each_provider
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_value_in_any_field_ends_in_a_verdict(provider: Provider, data: st.DataObject) -> None:
     case = data.draw(st.sampled_from([case for case in CASES if case.provider.name == provider.name]))
     tree = case.tree
@@ -144,9 +144,7 @@ def openings() -> list[tuple[Case, Item, AlertSchema]]:
     )
 
 
-each_opening = pytest.mark.parametrize(
-    ("case", "item", "table"), openings(), ids=[f"{case}" for case, _, _ in openings()]
-)
+OPENINGS = openings()
 
 
 def money(table: AlertSchema, item: Item) -> tuple[str, fields.Money, str]:
@@ -170,7 +168,6 @@ def opened(case: Case, item: Item, amount: str, currency: str, table: AlertSchem
     return dispute.opening(alert, provider=case.provider.name, received_at=NOW)
 
 
-@each_opening
 @pytest.mark.parametrize(
     ("amount", "currency", "sent", "told_beside"),
     [
@@ -186,53 +183,41 @@ def opened(case: Case, item: Item, amount: str, currency: str, table: AlertSchem
     ],
 )
 def test_an_amount_is_sent_as_29next_takes_it_or_told_beside_it_and_never_wrong(
-    case: Case,
-    item: Item,
-    table: AlertSchema,
-    amount: str,
-    currency: str,
-    sent: str | None,
-    told_beside: str | None,
+    amount: str, currency: str, sent: str | None, told_beside: str | None
 ) -> None:
-    body = opened(case, item, amount, currency, table)
+    for case, item, table in OPENINGS:
+        body = opened(case, item, amount, currency, table)
+        beside = body["metadata"].get("bridge_amount")
 
-    assert body.get("amount") == sent
-    assert body["currency"] == currency
-    assert (body["metadata"].get("bridge_amount") is None) == (told_beside is None)
-    if told_beside:
-        number, code = body["metadata"]["bridge_amount"].split()
-        assert (Decimal(number), code) == (Decimal(told_beside.split()[0]), currency)
-    for version in VERSIONS:
-        validate_request("POST", "/disputes/", body, version)
+        assert (body.get("amount"), body["currency"]) == (sent, currency), case
+        assert (beside is None) == (told_beside is None), case
+        if beside and told_beside:
+            assert Decimal(beside.split()[0]) == Decimal(told_beside.split()[0]), case
+            assert beside.endswith(f" {currency}")
+        for version in VERSIONS:
+            validate_request("POST", "/disputes/", body, version)
 
 
-@each_opening
 @pytest.mark.parametrize(
     "amount",
     ["1e3", "-5", "1,23", "1 000", "1_000", " ", "0x10", "NaN", "12.50 USD", "\u0661\u0662", "9" * 16],
 )
-@pytest.mark.parametrize("kind", [str, trees.Number], ids=["text", "number"])
-def test_what_is_no_plain_amount_is_refused_by_the_providers_name(
-    case: Case, item: Item, table: AlertSchema, amount: str, kind: type[str]
-) -> None:
-    where, _, _ = money(table, item)
-    if not amount.strip() and kind is trees.Number:
-        pytest.skip("no JSON number")
-
-    errors = refusal(case.provider, changed(item, where, kind(amount)))
-
-    assert where in errors or any(where in name.split("|") for name in errors)
+def test_what_is_no_plain_amount_is_refused_by_the_providers_name(amount: str) -> None:
+    for case, item, table in OPENINGS:
+        where, _, _ = money(table, item)
+        for kind in (str, trees.Number):
+            assert where in refusal(case.provider, changed(item, where, kind(amount))), case
 
 
-@each_opening
-def test_thousands_may_be_separated(case: Case, item: Item, table: AlertSchema) -> None:
-    where, one, _ = money(table, item)
-    alert = case.provider.translate(changed(item, where, "1,234,500")).alert
+def test_thousands_may_be_separated() -> None:
+    for case, item, table in OPENINGS:
+        where, one, _ = money(table, item)
+        alert = case.provider.translate(changed(item, where, "1,234,500")).alert
 
-    assert alert is not None
-    assert alert.currency is not None
-    scale = one.decimals[alert.currency] if one.unit == "minor" else 0
-    assert alert.amount == Decimal(1234500).scaleb(-scale)
+        assert alert is not None
+        assert alert.currency is not None
+        scale = one.decimals[alert.currency] if one.unit == "minor" else 0
+        assert alert.amount == Decimal(1234500).scaleb(-scale), case
 
 
 def test_currencies_that_a_processor_counts_in_its_own_way_come_out_right() -> None:
@@ -291,37 +276,40 @@ ARNS = ("1", "74" * 6, "7" * 22, "2" * 23, "24692161070000622606414", "5" * 24, 
 LOOKS_LIKE_CARDS = ("6011000990139424", "4222222222222", "6304000000000000000")
 
 
-@each_translated
 @pytest.mark.parametrize("arn", [*ARNS, *LOOKS_LIKE_CARDS])
-def test_an_arn_of_any_length_survives_the_cutting(
-    case: Case, item: Item, table: AlertSchema, arn: str
-) -> None:
-    where = spot(case, item, table, "arn")
-    if where is None:
-        pytest.skip("no ARN here")
-    body = case.encode(put(case.tree, where, arn))
+def test_an_arn_of_any_length_survives_the_cutting(arn: str) -> None:
+    tried = set()
+    for case, item, table in OPENINGS:
+        if where := spot(case, item, table, "arn"):
+            body = case.encode(put(case.tree, where, arn))
 
-    kept = case.provider.read(case.webhook(body))[item.index]
+            alert = case.provider.translate(case.provider.read(case.webhook(body))[item.index]).alert
 
-    assert case.provider.translate(kept).alert.arn == arn  # type: ignore[union-attr]
+            assert alert is not None
+            assert alert.arn == arn, case
+            tried.add(case.provider.name)
+    assert tried >= {"ethoca", "verifi", "midigator", "kount", "chargeblast", "trusto", "payshield", "adyen"}
 
 
-@each_translated
-def test_a_full_card_number_is_cut_and_its_ends_are_read(case: Case, item: Item, table: AlertSchema) -> None:
-    where = spot(case, item, table, "card")
-    if where is None:
-        pytest.skip("no card field here")
-    tree = put(case.tree, where, "4222 2222-2222 2226")
-    for name in ("card_first_six", "card_last_four"):
-        if beside := spot(case, item, table, name):
-            tree = put(tree, beside, None if case.body_file.suffix == ".json" else "")
-    webhook = case.webhook(case.encode(tree))
+def test_a_full_card_number_is_cut_and_its_ends_are_read() -> None:
+    tried = set()
+    for case, item, table in OPENINGS:
+        where = spot(case, item, table, "card")
+        if where is None:
+            continue
+        tree = put(case.tree, where, "4222 2222-2222 2226")
+        for name in ("card_first_six", "card_last_four"):
+            if beside := spot(case, item, table, name):
+                tree = put(tree, beside, None if case.body_file.suffix == ".json" else "")
+        webhook = case.webhook(case.encode(tree))
 
-    alert = case.provider.translate(case.provider.read(webhook)[item.index]).alert
+        alert = case.provider.translate(case.provider.read(webhook)[item.index]).alert
 
-    assert alert is not None
-    assert (alert.card_first_six, alert.card_last_four) == ("422222", "2226")
-    assert not re.search(rb"4222\D?2222\D?2222\D?2226", webhook.body)
+        assert alert is not None
+        assert (alert.card_first_six, alert.card_last_four) == ("422222", "2226"), case
+        assert not re.search(rb"4222\D?2222\D?2222\D?2226", webhook.body)
+        tried.add(case.provider.name)
+    assert tried >= {"ethoca", "verifi", "kount", "chargeblast", "payshield"}
 
 
 @each_case

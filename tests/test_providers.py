@@ -227,6 +227,34 @@ def test_what_only_informs_opens_nothing_until_a_policy_says_so(provider: Provid
             assert silent.translate(item).reason is Reason.IGNORE
 
 
+ONLY_INFORMS = {
+    "midigator/prevention_new prevention_type": ("tc40", "TC40"),
+    "midigator/prevention_match prevention_type": ("tc40",),
+    "chargeblast/alert_created subprovider": ("TC40", "TC15", "SAFE", "tc40"),
+    "chargeblast/alert_refunded_before_it_was_created subprovider": ("TC40", "TC15", "SAFE"),
+    "kount/dispute eventType": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
+    "verifi/dispute_as_nested_json eventType": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
+    "payshield/dispute alert_type": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
+}
+"""Reports by which nobody asks for a refund: where a word stands, and the words."""
+
+
+@pytest.mark.parametrize(
+    ("where", "word"), [(where, word) for where, words in ONLY_INFORMS.items() for word in words]
+)
+def test_a_report_is_kept_and_shown_and_opens_nothing(where: str, word: str) -> None:
+    name, path = where.split()
+    case = case_of(name)
+    tree = put(case.tree, path, word)
+    tree = put(tree, f"events.0.{path}", word) if case.provider.items else tree
+
+    (item,) = case.provider.read(case.webhook(case.encode(tree)))
+    reading = case.provider.translate(item)
+
+    assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
+    assert reading.alert is not None
+
+
 ANSWERS = {
     "ethoca/issuer_alert": '{"ethoca_id": "QWJ7TRK20MZLX4P8VN3HS9DYC", "status": "received"}',
     "ethoca/confirmedfraud_in_camel_case": '{"status": "success"}',

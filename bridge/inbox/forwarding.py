@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy import case as either
 
-from bridge.alert import DisputeType, Effect, Reason, Status
-from bridge.case import Case, merge
+from bridge.alert import Reason, Status
+from bridge.case import Case
 from bridge.inbox.pacing import Pacing
+from bridge.inbox.relating import Relating
 from bridge.inbox.rows import (
     NEVER,
     SET_BACK,
@@ -38,7 +38,7 @@ PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
 
 
-class Forwarding(Pacing):
+class Forwarding(Pacing, Relating):
     """Gives out cases one call at a time, and records what came of it."""
 
     def claim(self, names: Sequence[str]) -> list[Claim]:
@@ -117,24 +117,6 @@ class Forwarding(Pacing):
             ).first()
             return (case_of(row), pending_of(connection, claim.case_id)) if row else None
 
-    def find_holder(self, case: Case) -> None:
-        """Link a case to the one that already holds the dispute of its transaction, if there is one.
-
-        The other type is no duplicate: an alert that did not prevent its chargeback is said on both.
-        """
-        kin = select(cases).where(
-            cases.c.store == case.store,
-            cases.c.transaction_id == case.found,
-            cases.c.id != case.id,
-            cases.c.dispute_id.is_not(None),
-            cases.c.duplicate_of.is_(None),
-        )
-        with self.database.read() as connection:
-            for row in connection.execute(kin.order_by(cases.c.id)):
-                if row.type == case.type:
-                    case.duplicate_of = row.id
-                    return
-
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""
         until = self.now() + self.lease
@@ -176,6 +158,7 @@ class Forwarding(Pacing):
                 return False
             case, owed = case_of(row), pending_of(connection, claim.case_id)
             before = (case.duplicate_of, case.transaction_id)
+            result = (case.resolution, case.wants.get("refusal"))
             known = numbers_of(case)
             ending = change(case, owed)
             if fresh := numbers_of(case) - known:
@@ -183,6 +166,8 @@ class Forwarding(Pacing):
                     self._mark(connection, ident, fresh)
             if before != (case.duplicate_of, case.transaction_id):
                 self._relate(connection, case, now)
+            if result != (case.resolution, case.wants.get("refusal")):
+                self._pass_back(connection, case, now)
             connection.execute(
                 update(cases)
                 .where(cases.c.id == case.id)
@@ -192,45 +177,6 @@ class Forwarding(Pacing):
             return True
 
         return self.database.write(write)
-
-    def _relate(self, connection: Connection, case: Case, now: float) -> None:
-        """Tell the other cases of the same payment of this one, and pass a duplicate's result on."""
-        if case.duplicate_of:
-            self._join(connection, case, now)
-            return
-        same = select(cases).where(
-            cases.c.store == case.store,
-            cases.c.transaction_id == case.transaction_id,
-            cases.c.type != case.type,
-        )
-        for row in connection.execute(same.with_for_update()).all():
-            other = case_of(row)
-            alert, chargeback = (other, case) if case.type is DisputeType.CHARGEBACK else (case, other)
-            alert.note(f"The alert did not prevent chargeback {chargeback.case_number} ({chargeback.id}).")
-            chargeback.note(f"Alert {alert.case_number} ({alert.id}) did not prevent it.")
-            connection.execute(update(cases).where(cases.c.id == other.id).values(notes=other.notes))
-
-    @staticmethod
-    def _join(connection: Connection, case: Case, now: float) -> None:
-        """Link a duplicate to the case that holds the dispute, and pass on what is wanted of it."""
-        named = or_(
-            cases.c.id == case.duplicate_of,
-            and_(cases.c.store == case.store, cases.c.dispute_id == case.dispute_id),
-        )
-        others = named & (cases.c.id != case.id) & cases.c.duplicate_of.is_(None)
-        row = connection.execute(select(cases).where(others).with_for_update()).first()
-        if row is None:
-            return  # 29next's dispute is none of ours
-        holder = case_of(row)
-        case.duplicate_of, case.dispute_id = holder.id, holder.dispute_id
-        case.transaction_id = holder.transaction_id
-        holder.note(f"Case {case.id} ({case.provider} {case.case_number}) is a duplicate of this one.")
-        result = case.wants.get("resolution")
-        if result and case.facts:
-            alert = dataclasses.replace(case.facts, resolution=result, message=case.wants.get("message"))
-            merge(holder, case.provider, Effect.RESOLVE, alert)
-            holder.due_at = now
-        connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
 
     @staticmethod
     def _end(connection: Connection, case: Case, owed: list[Delivery], ending: Ending, now: float) -> None:
@@ -251,6 +197,7 @@ class Forwarding(Pacing):
         give(
             list(left),
             reason=Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else paused,
+            message=ending.said,
             due_at=case.due_at,
             tries=case.tries,
             late=deliveries.c.deadline_at < now,

@@ -4,98 +4,102 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
-from bridge import match
-from bridge.alert import DisputeType
-from bridge.case import Case, adopt, decide, reconsider, recover
-from bridge.fields import MAX_LENGTH
-from bridge.inbox.rows import (
-    NEVER,
-    Part,
-    case_of,
-    new_id,
-    values_of,
-)
-from bridge.tables import cases
+from bridge import match, words
+from bridge.alert import Alert
+from bridge.case import Case, decide, reconsider, recover
+from bridge.inbox.relating import Relating, number_of
+from bridge.inbox.rows import case_of, insert_or_update, values_of
+from bridge.index import row_of
+from bridge.tables import cases, memos
 
 if typing.TYPE_CHECKING:
-    pass
+    from collections.abc import Iterable
 
-MOST_WOKEN = 500
-"""Unmatched cases that one transaction may be compared with."""
+Json = dict[str, typing.Any]
+
+RECOVERED = "recovered"
+"""The memo of when a backup was restored."""
 
 
-class Hearing(Part):
+class Hearing(Relating):
     """Takes in what is told of a case from elsewhere than its provider."""
 
-    def _tell(
-        self, connection: Connection, store: str, kind: str, told: dict[str, typing.Any], now: float
-    ) -> None:
+    # 29next: transactions
+
+    def hear_of(self, store: str, rows: Iterable[Json], *, certain: bool = False) -> int:
+        """Take in transactions that were read from 29next; returns how many were new or changed.
+
+        `certain` is what was read for the very purpose of settling a contradiction.
+        """
+        now = self.now()
+        wanted = [row for row in rows if isinstance(row.get("id"), int)]
+
+        def write(connection: Connection) -> int:
+            return sum(self._hear(connection, store, row, now, certain=certain) for row in wanted)
+
+        return self.database.write(write) if wanted else 0
+
+    def _hear(self, connection: Connection, store: str, told: Json, now: float, *, certain: bool) -> bool:
+        fresh = self.index.put(connection, store, told, now, certain=certain)
+        if fresh:
+            self._wake_unmatched(connection, store, told, now)
+        return fresh
+
+    def _wake_unmatched(self, connection: Connection, store: str, told: Json, now: float) -> None:
+        """Let cases that wait for their transaction look again, where this may be it."""
+        unmatched = (
+            cases.c.transaction_id.is_(None),
+            cases.c.duplicate_of.is_(None),
+            cases.c.deadline_at >= now,
+        )
+        found = words.of_transaction(row_of(store, told))
+        for case in self._marked(connection, store, found, *unmatched):
+            if case.facts and not case.found and match.is_kin(case.facts, told):
+                known = case.match or {"asked": [], "candidates": []}
+                again = {"match": {**known, "again": now}, "due_at": min(case.due_at or now, now)}
+                connection.execute(update(cases).where(cases.c.id == case.id).values(**again))
+
+    # 29next: disputes
+
+    def _tell(self, connection: Connection, store: str, kind: str, told: Json, now: float) -> None:
         """Take in what 29next tells of a transaction or a dispute."""
         if kind == "transaction":
-            self.index.heard(connection, store, now)
-            if self.index.put(connection, store, told, now, certain=False):
-                self._wake_unmatched(connection, store, told, now)
+            self._hear(connection, store, told, now, certain=False)
         elif kind == "dispute":
             self._tell_dispute(connection, store, told, now)
 
-    @staticmethod
-    def _wake_unmatched(connection: Connection, store: str, told: dict[str, typing.Any], now: float) -> None:
-        """Let cases that wait for their transaction look again, where this may be it."""
-        unmatched = (
-            select(cases)
-            .where(cases.c.store == store, cases.c.transaction_id.is_(None), cases.c.deadline_at >= now)
-            .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
-            .limit(MOST_WOKEN)
-        )
-        for row in connection.execute(unmatched).all():
-            case = case_of(row)
-            if case.facts and case.match and not case.found and match.is_kin(case.facts, told):
-                again = {**case.match, "again": True}
-                woken = update(cases).where(cases.c.id == case.id)
-                connection.execute(woken.values(match=again, due_at=now))
-
-    def _tell_dispute(
-        self, connection: Connection, store: str, told: dict[str, typing.Any], now: float
-    ) -> None:
+    def _tell_dispute(self, connection: Connection, store: str, told: Json, now: float) -> None:
         """Bring the case of a dispute up to date, or make one, so that its alert will find it.
 
         A webhook carries no time of change, so an old one must not undo a newer one: what contradicts
         the case is read again.
         """
-        number, kind = told.get("case_number"), told.get("type")
-        same = and_(cases.c.case_number == number, cases.c.type == kind)
-        one = and_(cases.c.store == store, or_(cases.c.dispute_id == told["id"], same))
-        row = connection.execute(select(cases).where(one).order_by(cases.c.id).with_for_update()).first()
+        row = self._case_told_of(connection, store, told)
         if row is None:
-            if number and kind in set(DisputeType):
-                self._adopt_unknown(connection, store, told, now)
+            self._adopt(connection, store, told, now)
             return
         case = case_of(row)
-        if not reconsider(case, told):
-            return
-        case.due_at = now
+        before = case.transaction_id
+        if reconsider(case, told):
+            case.due_at = now
+        if case.transaction_id != before:
+            self._relate(connection, case, now)
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
 
-    def _adopt_unknown(
-        self, connection: Connection, store: str, told: dict[str, typing.Any], now: float
-    ) -> None:
-        """Make a case of a dispute that somebody else made: its alert adopts it."""
-        case = Case(
-            id=new_id("c", now),
-            store=store,
-            case_number=str(told["case_number"])[:MAX_LENGTH],
-            type=DisputeType(told["type"]),
-            provider="next",
-            providers=["next"],
-            opened_at=now,
-            deadline_at=now,
-        )
-        adopt(case, told)
-        fresh = self._insert(cases).values(**values_of(case), id=case.id, lease_until=NEVER, fence=0)
-        keys = ["store", "case_number", "type"]
-        connection.execute(fresh.on_conflict_do_nothing(index_elements=keys))
+    @staticmethod
+    def _case_told_of(connection: Connection, store: str, told: Json) -> Row[typing.Any] | None:
+        """Find the case of a dispute, by its id, else by its number and type."""
+        held = (cases.c.dispute_id == told["id"], cases.c.duplicate_of.is_(None))
+        named = (cases.c.case_number == number_of(told), cases.c.type == str(told.get("type")))
+        for conditions in (held, named):
+            one = select(cases).where(cases.c.store == store, *conditions).with_for_update()
+            if row := connection.execute(one).first():
+                return row
+        return None
+
+    # a person
 
     def decide(self, case_id: str, transaction_id: int | None) -> bool:
         """Take a person's word for a case's transaction; None says that there is none.
@@ -119,7 +123,8 @@ class Hearing(Part):
     def doubt(self, since: float, store: str | None = None) -> int:
         """Put every case that is unfinished, or was opened since, in doubt; returns how many.
 
-        The recipe after a restored backup: each is looked up before anything is sent for it.
+        The recipe after a restored backup: each is looked up before anything is sent for it, and so is
+        each that an alert opens which is older than this moment, for the backup may not know it.
         """
         now = self.now()
 
@@ -130,15 +135,24 @@ class Hearing(Part):
             )
             if store:
                 chosen = chosen.where(cases.c.store == store)
-            rows = connection.execute(chosen.with_for_update()).all()
+            rows = connection.execute(chosen.order_by(cases.c.id).with_for_update()).all()
             for row in rows:
                 case = case_of(row)
                 recover(case)
                 case.due_at = now
                 connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
+            memo = {"name": f"{RECOVERED}:{store or ''}", "value": None, "at": now}
+            connection.execute(insert_or_update(self._insert, memos, memo, "name"))
             return len(rows)
 
         return self.database.write(write)
+
+    def _may_be_known(self, connection: Connection, store: str, alert: Alert, received_at: float) -> bool:
+        """Whether 29next may have a case that the inbox has not, since a backup was restored."""
+        names = (f"{RECOVERED}:", f"{RECOVERED}:{store}")
+        recovered = connection.execute(select(memos.c.at).where(memos.c.name.in_(names))).scalars().all()
+        happened = alert.happened_at.timestamp() if alert.happened_at else received_at
+        return bool(recovered) and min(happened, received_at) < max(recovered)
 
     def cases_since(self, store: str, since: float) -> list[Case]:
         """Return a store's cases that were opened since a moment."""

@@ -101,6 +101,7 @@ class Ending:
     forwarded: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     failed: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+    said: str | None = None  # why those that stay pending still wait
 
 
 class Part:

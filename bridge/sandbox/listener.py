@@ -229,7 +229,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._write(reply.status, headers, body, drip)
 
     def _write(self, status: int, headers: Mapping[str, str], body: bytes, drip: Fault | None = None) -> None:
-        lines = [f"HTTP/1.1 {status} {responses.get(status, '')}"]
+        lines = [f"HTTP/1.1 {status} {responses.get(status, '')}", f"Date: {formatdate(usegmt=True)}"]
         lines += [f"{name}: {text}" for name, text in headers.items()]
         if status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Length: {len(body)}")

@@ -83,8 +83,18 @@ def context() -> Json:
     }
 
 
-for said in (show.ago, show.stamp, show.tone, show.plain, show.money, show.precise, show.pretty, notify.span):
-    viewer.add_app_template_filter(said)
+for _said in (
+    show.ago,
+    show.stamp,
+    show.instant,
+    show.tone,
+    show.plain,
+    show.money,
+    show.precise,
+    show.pretty,
+):
+    viewer.add_app_template_filter(_said)
+viewer.add_app_template_filter(notify.span)
 
 
 @functools.cache

@@ -84,7 +84,6 @@ CALLS = (
 )
 """What each call to 29next is for; `*` is a number."""
 OUTCOMES = {
-    "ok": "done",
     "intended": "sent, its end was never recorded",
     "throttled": "29next asked for a pause",
     "temporary": "did not happen, tried again",
@@ -114,6 +113,13 @@ def stamp(moment: str | None) -> str:
     if moment is None:
         return ""
     return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def instant(moment: str | None) -> str:
+    """Write a moment in UTC, to the millisecond."""
+    if moment is None:
+        return ""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat(" ", "milliseconds")[:23] + " UTC"
 
 
 def ago(moment: str | None, now: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass
 
-from bridge.alert import Effect, Status
+from bridge.alert import Effect, Reason, Status
 from bridge.viewer import show
 
 Json = dict[str, typing.Any]
@@ -58,19 +58,27 @@ def of_case(case: Json) -> list[Step]:
 
 
 def _of_attempt(attempt: Json) -> Step:
-    said = show.OUTCOMES.get(attempt["outcome"], show.plain(attempt["outcome"]))
+    said = show.OUTCOMES.get(attempt["outcome"], "")
     tone = show.tone(attempt["outcome"])
     return Step(attempt["started_at"], tone, show.purpose(attempt), said, attempt)
 
 
+ENDINGS = {
+    Status.FORWARDED: "Settled: 29next has what it asked for",
+    Status.IGNORED: "Settled: ignored by rule",
+    Status.FAILED: "Failed",
+    Status.PENDING: "Next try",
+}
+WAITS = {
+    Reason.STORE_PAUSED: "It waits for its store",
+    Reason.WAITING_FOR_OPENING: "It waits for the alert that opens its case",
+}
+
+
 def _ending(delivery: Json, ident: str | None = None) -> Step:
-    status = Status(delivery["status"])
-    reason = show.plain(delivery["reason"]) if delivery["reason"] else ""
-    titles = {
-        Status.FORWARDED: "Settled: 29next has what it asked for",
-        Status.IGNORED: "Settled: ignored by rule",
-        Status.FAILED: "Failed",
-        Status.PENDING: "Next try",
-    }
+    """Tell how it ended, or what it waits for."""
+    status, reason = Status(delivery["status"]), delivery["reason"]
+    if reason in WAITS:
+        return Step(None, show.WAIT, WAITS[reason], delivery=ident)
     at = delivery["due_at"] if status is Status.PENDING else delivery["settled_at"]
-    return Step(at, show.tone(status), titles[status], reason, delivery=ident)
+    return Step(at, show.tone(status), ENDINGS[status], show.plain(reason or ""), delivery=ident)

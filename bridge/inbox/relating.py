@@ -1,0 +1,185 @@
+"""Which cases are about the same sale: duplicates, alerts that prevented nothing, and what only hints at it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from bridge import words
+from bridge.alert import DisputeType, Effect, Status
+from bridge.case import Case, adopt, merge
+from bridge.fields import MAX_LENGTH
+from bridge.inbox.rows import NEVER, Part, case_of, new_id, numbers_of, values_of
+from bridge.tables import cases, deliveries, marks
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Json = dict[str, typing.Any]
+
+MOST_RELATED = 500
+"""Cases that are looked through for one word of theirs."""
+MOST_HINTS = 5
+"""Other cases with the same ARN or network id that one case is told of."""
+CASES = ("c_", "c_~")
+"""The ids of cases lie between."""
+
+
+class Relating(Part):
+    """Ties cases of one sale to one another."""
+
+    def find_holder(self, case: Case) -> None:
+        """Link a case to the one that already holds the dispute of its transaction, if there is one.
+
+        A case of the other type is none: what it becomes is its own dispute.
+        """
+        held = select(cases.c.id).where(
+            cases.c.store == case.store,
+            cases.c.transaction_id == case.found,
+            cases.c.type == case.type,
+            cases.c.id != case.id,
+            cases.c.dispute_id.is_not(None),
+            cases.c.duplicate_of.is_(None),
+        )
+        with self.database.read() as connection:
+            case.duplicate_of = connection.execute(held.order_by(cases.c.id).limit(1)).scalar()
+
+    def _marked(
+        self, connection: Connection, store: str, found: Iterable[str], *conditions: ColumnElement[bool]
+    ) -> list[Case]:
+        """Return, locked, the cases of a store that are marked with one of some words, oldest first."""
+        named = select(marks.c.id).where(marks.c.word.in_(sorted(found)), marks.c.id.between(*CASES))
+        wanted = select(cases).where(cases.c.id.in_(named), cases.c.store == store, *conditions)
+        rows = connection.execute(wanted.order_by(cases.c.id).limit(MOST_RELATED).with_for_update())
+        return [case_of(row) for row in rows]
+
+    def _hint(self, connection: Connection, case: Case) -> None:
+        """Say on both where another case has the same ARN or network id: it is no proof, rebills share them."""
+        facts = case.facts
+        shared = ("arn", "network_transaction_id")
+        told = {name: value for name in shared if facts and (value := getattr(facts, name))}
+        if not told:
+            return
+        others = self._marked(connection, case.store, map(words.word, told.values()))
+        for other in [one for one in others if one.id != case.id and one.facts][-MOST_HINTS:]:
+            same = [name for name, value in told.items() if getattr(other.facts, name) == value]
+            if same:
+                case.note(_hinted(same[0], other))
+                other.note(_hinted(same[0], case))
+                self._save_notes(connection, other)
+
+    def _relate(self, connection: Connection, case: Case, now: float) -> None:
+        """Tell the other cases of the same transaction of this one."""
+        if case.duplicate_of:
+            self._join(connection, case, now)
+        if case.duplicate_of or case.transaction_id is None:
+            return
+        same = select(cases).where(
+            cases.c.store == case.store,
+            cases.c.transaction_id == case.transaction_id,
+            cases.c.type != case.type,
+            cases.c.duplicate_of.is_(None),
+        )
+        for row in connection.execute(same.order_by(cases.c.id).with_for_update()).all():
+            other = case_of(row)
+            alert, chargeback = (other, case) if case.type is DisputeType.CHARGEBACK else (case, other)
+            alert.note(f"The alert did not prevent chargeback {chargeback.case_number} ({chargeback.id}).")
+            chargeback.note(f"Alert {alert.case_number} ({alert.id}) did not prevent it.")
+            self._save_notes(connection, other)
+
+    def _join(self, connection: Connection, case: Case, now: float) -> None:
+        """Link a duplicate to the case that holds the dispute, and pass on what is wanted of it."""
+        holder = self._holder(connection, case, now)
+        if holder is None:
+            return
+        case.duplicate_of = holder.id
+        if case.dispute_id in (None, holder.dispute_id):
+            case.dispute_id, case.transaction_id = holder.dispute_id, holder.transaction_id
+        else:
+            case.note(f"Its own dispute {case.dispute_id} was made before the transaction was known.")
+        case.resolution = holder.resolution
+        case.note(f"Dispute {holder.dispute_id} of case {holder.id} is about the same transaction.")
+        holder.note(f"Case {case.id} ({case.provider} {case.case_number}) is a duplicate of this one.")
+        self._pass_on(holder, case, now)
+        connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
+
+    def _holder(self, connection: Connection, case: Case, now: float) -> Case | None:
+        """Return the case that holds the dispute of a duplicate, making one where nobody knew of it."""
+        held: Json | None = case.wants.pop("held", None)
+        one = cases.c.id == case.duplicate_of if held is None else cases.c.dispute_id == held["id"]
+        other = select(cases).where(one, cases.c.store == case.store, cases.c.id != case.id)
+        row = connection.execute(other.where(cases.c.duplicate_of.is_(None)).with_for_update()).first()
+        if row is not None:
+            return case_of(row)
+        return self._adopt(connection, case.store, held, now) if held else None
+
+    @staticmethod
+    def _pass_on(holder: Case, case: Case, now: float) -> None:
+        """Let the case that holds the dispute want the result of its duplicate."""
+        if (result := case.wants.get("resolution")) is None or case.facts is None:
+            return
+        refunded = bool(case.wants.get("refund"))
+        message = case.wants.get("message")
+        alert = dataclasses.replace(
+            case.facts, resolution=result, message=message, refunded_by_gateway=refunded
+        )
+        merge(holder, case.provider, Effect.RESOLVE, alert)
+        holder.deadline_at = min(holder.deadline_at, case.deadline_at) if holder.due_at else case.deadline_at
+        holder.due_at = now
+
+    def _pass_back(self, connection: Connection, holder: Case, now: float) -> None:
+        """Let the duplicates of a case know how its dispute was resolved, or that it cannot be."""
+        refusal = holder.wants.get("refusal")
+        owed = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
+        owed = owed.where(deliveries.c.status == Status.PENDING)
+        waiting = select(cases).where(cases.c.duplicate_of == holder.id, owed.exists())
+        for row in connection.execute(waiting.order_by(cases.c.id).with_for_update(of=cases)).all():
+            case = case_of(row)
+            case.resolution = holder.resolution
+            case.due_at = now
+            if refusal:
+                case.wants["refused"] = refusal
+            connection.execute(update(cases).where(cases.c.id == row.id).values(**values_of(case)))
+
+    def _adopt(self, connection: Connection, store: str, told: Json, now: float) -> Case | None:
+        """Make a case of a dispute that somebody else made: its alert finds it, or becomes its duplicate."""
+        if told.get("type") not in set(DisputeType):
+            return None
+        case = Case(
+            id=new_id("c", now),
+            store=store,
+            case_number=number_of(told),
+            type=DisputeType(told["type"]),
+            provider="next",
+            providers=["next"],
+            opened_at=now,
+            deadline_at=now,
+        )
+        adopt(case, told)
+        fresh = self._insert(cases).values(**values_of(case), id=case.id, lease_until=NEVER, fence=0)
+        keys = ["store", "case_number", "type"]
+        if not connection.execute(fresh.on_conflict_do_nothing(index_elements=keys)).rowcount:
+            return None
+        found = {words.word(case.case_number), words.reported_by("next"), *numbers_of(case)}
+        self._mark(connection, case.id, found)
+        if case.transaction_id:
+            self._relate(connection, case, now)
+            self._save_notes(connection, case)
+        return case
+
+    @staticmethod
+    def _save_notes(connection: Connection, case: Case) -> None:
+        connection.execute(update(cases).where(cases.c.id == case.id).values(notes=case.notes))
+
+
+def number_of(told: Json) -> str:
+    """Return the case number of a dispute as 29next tells it; one that has none is known by its id."""
+    return str(told.get("case_number") or f"29next-{told['id']}").strip()[:MAX_LENGTH]
+
+
+def _hinted(name: str, other: Case) -> str:
+    what = {"arn": "ARN", "network_transaction_id": "network transaction id"}[name]
+    number = f"{other.type} {other.case_number} ({other.id})"
+    return f"It has the same {what} as {number}: perhaps the same sale."
