@@ -143,7 +143,7 @@ class Alert:
 
     def to_json(self) -> dict[str, typing.Any]:
         """Write the alert as plain JSON values, leaving out what is not known."""
-        return {name: _plain(value) for name in _TYPES if (value := getattr(self, name)) not in (None, False)}
+        return {name: _plain(value) for name in _TYPES if (value := getattr(self, name)) is not None and value is not False}
 
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:

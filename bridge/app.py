@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 
 import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import logs, migrate, receive, settings
+from bridge import logs, metrics, migrate, receive, settings
+from bridge.chores import Chores
 from bridge.database import Database
 from bridge.errors import Rejected, Unavailable
 from bridge.figures import Figures
@@ -42,9 +44,14 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     gate.set_up(app, chosen)
     app.register_blueprint(receive.routes)
     app.register_blueprint(api.routes)
+    app.register_blueprint(metrics.routes)
     app.register_blueprint(gate.gate)
     app.register_blueprint(pages.viewer)
     app.after_request(_guarded)
+    if chosen.notify:  # to tell that the worker is gone, which it cannot do itself
+        watch = Chores(chosen, store, worker=False)
+        app.extensions["watch"] = stopping = threading.Event()
+        threading.Thread(target=watch.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=lambda: readyz(store))
     app.register_error_handler(Rejected, _rejected)

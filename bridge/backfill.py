@@ -1,7 +1,8 @@
-"""Fills the local index from 29next's list of transactions, a day at a time, behind the disputes.
+"""Fills the local index from 29next's list of transactions, in the slots that no dispute wants.
 
-A day counts as covered once its last page was read, so a run that stops goes on with the day it was
-at, and a half-read page costs nothing but reading it again.
+The list is read by days, newest first. What was read whole counts as covered, so that a run that was
+stopped goes on where it was. A page that fails is asked for again; a list whose cursor is gone begins
+anew, and what was read of it before is kept.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
-from bridge.errors import TemporaryError
-from bridge.inbox import token_key
+from bridge.errors import MissingScope, TemporaryError, Throttled
+from bridge.inbox.rows import token_key
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +26,23 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 DAY = 86_400.0
+ZONES = 43_200.0
+"""Seconds that a store's day may begin after UTC's: nobody says in which zone 29next filters by date."""
+LAG = 60.0
+"""Seconds by which 29next's lists may lag behind its transactions."""
 TRIES = 20
-"""How often in a row one day is tried again before the run gives up."""
+"""How often in a row a page is asked for before the run gives up."""
+TRIES_OF_A_CURSOR = 3
+"""How often of these with the same cursor, before the list is begun anew."""
+LONGEST_REST = 30.0
+"""Seconds between two tries."""
 YIELD_SECONDS = 0.2
-"""How long a page waits while disputes want the store's slots."""
+LONGEST_YIELD = 10.0
+"""How long a page waits for disputes that want the store's slots; then it takes one slot among theirs."""
 
 
 class Backfill:
-    """One run over one store."""
+    """Reads one store's transactions."""
 
     def __init__(
         self,
@@ -40,59 +50,100 @@ class Backfill:
         api: NextApi,
         store: Store,
         *,
-        tell: Callable[[str], None] = print,
+        tell: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
+        stops: Callable[[], bool] = lambda: False,
     ) -> None:
         self.inbox = inbox
         self.api = api
         self.store = store
         self.tell = tell
         self.sleep = sleep
+        self.stops = stops
 
     def run(self, days: int) -> int:
-        """Read the last `days` days, newest first; returns how many transactions were new or changed.
+        """Read the last `days` days; returns how many transactions were new or changed.
 
         Days that are covered already are left out. Raises TemporaryError where 29next does not answer
         for long, MissingScope where the token may not read transactions.
         """
-        started = self.inbox.now()
-        today = datetime.fromtimestamp(started, UTC).date()
-        fresh = 0
-        for back in range(days + 1):
+        today = _day(self.inbox.now())
+        fresh = self.keep_up(since=today - timedelta(days=1))
+        for back in range(2, days + 2):
             day = today - timedelta(days=back)
-            begins = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-            if self._is_covered(begins, min(begins + DAY, started)):
+            begins = _seconds(day) + ZONES
+            if self._is_covered(begins, begins + DAY):
                 continue
-            found = self._day(day)
+            found = self._read(day, day)
             fresh += found
-            self.inbox.index.cover(self.store.name, begins, min(begins + DAY, started))
-            self.tell(f"{day} {found} new or changed ({back + 1} of {days + 1} days)")
+            self.inbox.index.cover(self.store.name, begins, begins + DAY)
+            self.tell(f"{day}  {found} new or changed  ({back - 1} of {days} days)")
+        return fresh
+
+    def keep_up(self, since: date | None = None) -> int:
+        """Read what was created from a day on, or since the index was last sure to have everything."""
+        now = self.inbox.now()
+        covered = self.inbox.index.covered(self.store.name)
+        day = since or _day(max((until for _, until in covered), default=now) - ZONES)
+        fresh = self._read(day, None)
+        self.inbox.index.cover(self.store.name, _seconds(day) + ZONES, now - LAG)
+        self.tell(f"{day}  {fresh} new or changed since")
         return fresh
 
     def _is_covered(self, since: float, until: float) -> bool:
-        known = self.inbox.index.covered(self.store.name)
-        return known is not None and known[0] <= since and until <= known[1]
+        return any(low <= since and until <= high for low, high in self.inbox.index.covered(self.store.name))
 
-    def _day(self, day: date) -> int:
-        """Read a day whole; a page that fails lets the day begin again."""
-        filters = {"date_created_from": str(day), "date_created_to": str(day), "is_test": "false"}
-        for left in reversed(range(TRIES)):
+    def _read(self, first: date, last: date | None) -> int:
+        """Read the transactions of some days whole; returns how many were new or changed."""
+        filters = {"date_created_from": str(first), "is_test": "false"}
+        if last:
+            filters["date_created_to"] = str(last)
+        path: str | None = None
+        fresh = missed = begun = 0
+        while True:
+            self._wait()
             try:
-                self._wait()
-                return sum(
-                    self.inbox.index.store_page(self.store.name, page, self.inbox.now())
-                    for page in self.api.pages("transactions/", filters, slot=self._wait)
-                )
+                rows, following = self.api.page(path or "transactions/", None if path else filters)
+            except MissingScope as error:
+                message = f"The access token of store {self.store.name} lacks the scope transactions:read"
+                raise MissingScope(f"{message} ({error})") from None
             except TemporaryError as error:
-                if not left:
+                missed += 1
+                if TRIES in (missed, begun):
                     raise
-                log.warning("backfill waits", store=self.store.name, day=str(day), why=str(error))
-                self.inbox.throttle(token_key(self.store.token), error.retry_after or 1.0)
-        return 0
+                if missed % TRIES_OF_A_CURSOR == 0 and path:
+                    path, begun = None, begun + 1
+                self._rest(error, missed)
+                continue
+            if following is not None and following == path:
+                raise TemporaryError("29next's list of transactions goes round in a circle.")
+            fresh += self.inbox.hear_of(self.store.name, rows)
+            path, missed = following, 0
+            if path is None:
+                return fresh
+
+    def _rest(self, error: TemporaryError, missed: int) -> None:
+        """Wait longer after each miss; that 29next asks for a pause concerns all calls with the token."""
+        log.warning("backfill waits", store=self.store.name, missed=missed, why=str(error))
+        if isinstance(error, Throttled):
+            self.inbox.throttle(token_key(self.store.token), error.retry_after or 1.0)
+        self.sleep(min(2.0 ** (missed - 1), LONGEST_REST))
 
     def _wait(self) -> None:
-        """Wait for a slot that no dispute wants."""
-        while self.inbox.is_wanted(self.store.name):
+        """Wait for a slot that no dispute wants; where they want all of them, take one now and then."""
+        waited = 0.0
+        if self.stops():
+            raise TemporaryError("It was stopped, and goes on where it is.")
+        while waited < LONGEST_YIELD and self.inbox.is_wanted(self.store.name):
             self.sleep(YIELD_SECONDS)
+            waited += YIELD_SECONDS
         slot_at = self.inbox.take_slot(token_key(self.store.token))
         self.sleep(max(slot_at - self.inbox.now(), 0.0))
+
+
+def _day(seconds: float) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
+
+
+def _seconds(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()

@@ -140,6 +140,7 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
         _take_ids(case, alert)
     if alert.resolution:
         _take_resolution(case, alert)
+        case.wants.pop("refusal", None)  # it is tried again
     if effect is Effect.WITHDRAW:
         case.wants["withdraw"] = True
     if case.facts is None:
@@ -525,6 +526,8 @@ def _held(case: Case, _: Call, rows: list[Json]) -> None:
 
 
 def _asked(case: Case, call: Call, rows: list[Json]) -> None:
+    if _is_decided(case):
+        return
     before = case.match or {"asked": [], "candidates": []}
     alert = dated(case)
     found = match.choose(alert, rows)

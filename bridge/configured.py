@@ -33,7 +33,7 @@ from bridge.sources import A_PATH, A_PLACE, HEADER_NAME, UNITS, Source, is_one_p
 from bridge.tree import FORMATS
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bridge.toml import Section
 
@@ -183,8 +183,16 @@ def _effects(section: Section) -> dict[str, Effect]:
     if "event_type" not in section:
         for word in (one for one in table if one != ANY):
             table.wrong(word, 'needs event_type, where the type stands; without it expected only "*"')
-    found = {word.lower(): _effect(table, word) for word in table}
+    found = {word.lower(): _effect(table, word) for word in _types(table)}
     return found or {ANY: Effect.OPEN}
+
+
+def _types(table: Section) -> Iterator[str]:
+    """Return the event types of a table; none of them is a pattern."""
+    for word in table.words():
+        if ANY in word and word != ANY:
+            table.wrong(word, f'"{ANY}" stands alone, for all types that are not named')
+        yield word
 
 
 def _effect(table: Section, word: str) -> Effect:
@@ -199,7 +207,7 @@ def _effects_like(section: Section, events: Mapping[str, Meaning]) -> dict[str, 
         section.wrong("effects", "not for this provider, whose events carry no alerts")
         return {}
     found: dict[str, tuple[Effect, str | None]] = {}
-    for word in table:
+    for word in _types(table):
         if not isinstance(table.values[word], Mapping):
             found[word.lower()] = _effect(table, word), None
             continue
@@ -224,7 +232,7 @@ def _policy(section: Section) -> dict[str, Effect] | None:
     if "inform" not in section:
         return None
     table = section.section("inform")
-    return {word.lower(): Effect(table.word(word, POLICIES) or Effect.INFORM) for word in table}
+    return {word.lower(): Effect(table.word(word, POLICIES) or Effect.INFORM) for word in table.words()}
 
 
 # the rest
@@ -275,7 +283,7 @@ def _deadlines(section: Section) -> dict[str, timedelta] | None:
     if "deadlines" not in section:
         return None
     table = section.section("deadlines")
-    read = {word.lower(): table.duration(word) for word in table}
+    read = {word.lower(): table.duration(word) for word in table.words()}
     return {word: one for word, one in read.items() if one}
 
 

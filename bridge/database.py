@@ -7,7 +7,9 @@ the commit and the wait for it are what a write costs.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
+import socket
 import threading
 import time
 import typing
@@ -15,10 +17,12 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 
+import psycopg
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from bridge.deadline import WATCH
 from bridge.errors import Unavailable
 
 if typing.TYPE_CHECKING:
@@ -56,8 +60,14 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection for reading; raises Unavailable."""
-        with _told_apart(), self.engine.connect() as connection:
-            yield connection
+        with _told_apart(), self.engine.connect() as connection, WATCH.within(PATIENCE) as deadline:
+            deadline.sock = _socket_of(connection)
+            try:
+                yield connection
+            finally:
+                if deadline.sock:
+                    deadline.over = True
+                    deadline.sock.close()
 
     def write(self, function: Callable[[Connection], T]) -> T:
         """Run a function in a transaction and return once it is durable; raises Unavailable.
@@ -179,15 +189,22 @@ class _Committer:
 
 @contextlib.contextmanager
 def _told_apart() -> Iterator[None]:
-    """Turn what a database cannot do just now into Unavailable; anything else is a bug."""
+    """Turn what a database cannot do just now into Unavailable; a wrong value is a bug."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise Unavailable(f"The database is not available: {_first_line(error)}") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise Unavailable("The connection to the database was lost.") from error
+    except (IntegrityError, DataError):
         raise
+    except (DBAPIError, PoolTimeout) as error:
+        # also one that is read-only, not migrated yet, or has taken our rights away
+        raise Unavailable(f"The database is not available: {_first_line(error)}") from error
+
+
+def _socket_of(connection: Connection) -> socket.socket | None:
+    """Return a second handle on a Postgres connection's socket, so that it can be shut from outside."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        return None
+    return socket.socket(fileno=os.dup(driver.fileno()))
 
 
 def _first_line(error: Exception) -> str:

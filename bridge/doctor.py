@@ -23,6 +23,7 @@ from bridge.errors import BridgeError, Refused, Unavailable
 from bridge.figures import Figures
 from bridge.inbox import Inbox, token_key
 from bridge.next_api import Answer, NextApi
+from bridge.notify import GONE_AFTER
 from bridge.search import Search
 
 if typing.TYPE_CHECKING:
@@ -34,8 +35,6 @@ if typing.TYPE_CHECKING:
 
 LEAST_FREE = 500_000_000
 """Bytes that the disk of an SQLite inbox should have left."""
-WORKER_SILENCE = 180.0
-"""Seconds without a heartbeat after which there is no worker."""
 CLOCK_TOLERANCE = 30.0
 """Seconds that clocks may differ; signatures are accepted within 300."""
 SHORTEST_PASSWORD = 12
@@ -43,6 +42,8 @@ ALLOWED_RATE = 4.0
 """Calls a second that 29next allows one token (doc)."""
 REFUSED_LATELY = timedelta(days=1)
 REACH_SECONDS = 10.0
+BY_HAND = "Paused by hand."
+"""What the log notes of a store that a person has paused."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _worker(database: Database) -> Check:
     silence = None if seen_at is None else database.now() - seen_at
     said = "none was ever seen" if silence is None else f"seen {silence:.0f} s ago"
     remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
-    return _judged("worker", silence is not None and silence <= WORKER_SILENCE, said, remedy)
+    return _judged("worker", silence is not None and silence <= GONE_AFTER, said, remedy)
 
 
 # the stores
@@ -223,7 +224,9 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
     told = None
     for store in settings.stores.values():
         if store.name in paused:
-            remedy = "Remedy what it says: the bridge tries once a minute, and goes on by itself."
+            remedy = "Remedy what it says: the bridge tries twice a minute, and goes on by itself."
+            if paused[store.name] == BY_HAND:
+                remedy = "Let it go on, on the page /stores of the log."
             yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
         api = NextApi(store, version=settings.api_version, timeout=settings.timeout, clock=inbox.now)
         try:

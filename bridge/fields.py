@@ -19,7 +19,7 @@ from marshmallow.fields import Constant, Field
 from bridge.alert import Alert, DisputeType
 from bridge.currencies import DECIMALS
 from bridge.errors import Untranslatable
-from bridge.tree import Number, Tree, locate, pick
+from bridge.tree import Number, Tree, locate, pick, printable
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,15 @@ class _Leaf(Field[Any]):
 
 
 class Text(_Leaf):
-    """Text of at most 255 characters, trimmed."""
+    """Free text, for people: what cannot be shown or is too long never costs the alert."""
+
+    def read(self, value: str) -> str:
+        """Return the text with single blanks, what cannot be printed escaped, cut at 255 characters."""
+        return printable(" ".join(value.split()))[:MAX_LENGTH]
+
+
+class _Exact(_Leaf):
+    """Text that has to be exactly right."""
 
     def read(self, value: str) -> str:
         """Return the text trimmed."""
@@ -83,7 +91,7 @@ class Text(_Leaf):
         return text
 
 
-class Identifier(Text):
+class Identifier(_Exact):
     """An identifier, digit for digit as it was sent; never cut as a card number."""
 
     spared = True
@@ -106,7 +114,7 @@ class _Knowing:
         raise NotImplementedError
 
 
-class Word(_Knowing, Text):
+class Word(_Knowing, _Exact):
     """A word of the provider's vocabulary, in lower case or as the table `values` has it in ours.
 
     The table's words may be patterns (`warning_*`, `*` for the rest); the word itself goes before them.

@@ -12,11 +12,13 @@ import traceback
 import typing
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import urlsplit
 
 import structlog
 
 from bridge import retry
 from bridge.alert import Effect, Reason, Status, Webhook
+from bridge.backfill import Backfill
 from bridge.case import (
     Call,
     Case,
@@ -36,6 +38,7 @@ from bridge.case import (
 )
 from bridge.errors import (
     MissingScope,
+    NotFound,
     PermanentError,
     StoreRefused,
     TemporaryError,
@@ -48,14 +51,13 @@ from bridge.errors import (
 )
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
 from bridge.next_api import Answer, NextApi
-from bridge.provider import Reading
-from bridge.tree import pick, plain
+from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.inbox import Inbox
-    from bridge.provider import Item, Provider
+    from bridge.provider import Item, Provider, Reading
     from bridge.settings import Settings, Store
 
 log = structlog.get_logger()
@@ -126,7 +128,7 @@ class Forwarder:
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
         if provider.tells:
-            return self._tell(provider, item, row.named)
+            return self._tell(provider, item, row.named, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
             return Verdict(Status.IGNORED, reading.reason, reading=reading)
         alert = reading.alert
@@ -140,26 +142,29 @@ class Forwarder:
             return Verdict(Status.FAILED, Reason.NO_STORE, _no_route(row.named, alert), reading=reading)
         return Verdict(Status.PENDING, reading=reading, store=store)
 
-    def _tell(self, provider: Provider, item: Item, named: str | None) -> Verdict:
+    def _tell(self, provider: Provider, item: Item, named: str | None, reading: Reading) -> Verdict:
         """Take in what 29next itself tells of a store's transactions and disputes."""
         domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
-        store = self.settings.stores.get(named or domain) or (
-            None if named else self.settings.stores.get(self.settings.default_store or "")
-        )
+        store = self._teller(named, domain)
         if store is None:
-            return Verdict(Status.FAILED, Reason.NO_STORE, f"There is no store {named or domain!r}.")
-        told = pick(item.tree, provider.tells or "")
-        if not isinstance(told, dict) or not str(told.get("id", "")).isdecimal():
-            message = "It tells of no object with an id."
-            raise Untranslatable(fields={f"{provider.tells}.id": [message]})
+            message = f"There is no store {named or domain!r}."
+            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
+        told = plain(pick(item.tree, provider.tells or ""))
+        ident = str(told.get("id", "")) if isinstance(told, dict) else ""
+        if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
+            raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of no object with an id."]})
         kind = (item.event_type or "").partition(".")[0]
-        return Verdict(
-            Status.IGNORED,
-            Reason.INFORM,
-            reading=Reading(Effect.INFORM),
-            store=store,
-            told=(kind, plain(told)),
-        )
+        told = (kind, {**told, "id": int(ident)})
+        return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
+
+    def _teller(self, named: str | None, domain: str) -> Store | None:
+        """Return the store that a webhook of 29next is of: the path's, the one it names, or the only one."""
+        stores = self.settings.stores
+        if named is not None:
+            return stores.get(named)
+        hosts = (one for one in stores.values() if urlsplit(one.base_url).netloc.startswith(f"{domain}."))
+        only = next(iter(stores.values())) if len(stores) == 1 else None
+        return stores.get(domain) or next(hosts, only)
 
     def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
         log.error("translation failed", delivery=row.id, provider=row.provider, trace=_trace(error))
@@ -208,7 +213,7 @@ class Forwarder:
         """Settle the case as it is now in the inbox, with what was found out about it meanwhile."""
 
         def change(case: Case, owed: list[Delivery]) -> Ending:
-            if not is_overtaken(case, known):
+            if consults(case) and not is_overtaken(case, known):
                 case.match = known.match
             case.duplicate_of = case.duplicate_of or known.duplicate_of
             return self._close(case, owed, outcome, store)
@@ -279,6 +284,7 @@ class Forwarder:
         attempt["started_at"] = self.inbox.now()
         send_by = time.monotonic() + claim.slot_at - self.inbox.now() + self.tolerance
         api = self.apis[store.name]
+        found: typing.Any
         try:
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
                 slot = partial(self._next_page, claim, store)
@@ -288,7 +294,7 @@ class Forwarder:
             if call.kind == "create":
                 found = _with_id(found)
             elif call.kind in ("ask", "payment"):
-                found = self._with_family(store, found if call.kind == "ask" else [found])
+                found = self._with_family(store, [found] if isinstance(found, dict) else found)
             return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
         except TooLate:
             return Outcome("dropped", _undo(call), again_after=0.0)
@@ -343,13 +349,13 @@ class Forwarder:
         self.inbox.hear_of(store, [row], certain=True)
         return "ok"
 
-    def keep_up(self, store: str) -> str:
+    def keep_up(self, store: str, stops: Callable[[], bool]) -> str:
         """Read what 29next has created since the index was last sure to have everything."""
         if not self.index.take_turn(store, self.inbox.now()):
             return "lost"
-        backfill = Backfill(self.inbox, self.apis[store], self.settings.stores[store], sleep=self.sleep)
+        shop = self.settings.stores[store]
         try:
-            backfill.keep_up()
+            Backfill(self.inbox, self.apis[store], shop, sleep=self.sleep, stops=stops).keep_up()
         except TemporaryError:
             return "temporary"
         except (StoreRefused, MissingScope, PermanentError):

@@ -10,14 +10,14 @@ import typing
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import match
 from bridge.tables import coverage, memos, transactions
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from bridge.alert import Alert
     from bridge.database import Database
@@ -65,6 +65,13 @@ class Index:
             whole = whole and len(certain) == len(found) and self._covers(connection, store, alert, now)
         return certain, whole
 
+    def with_family(self, store: str, rows: list[Row]) -> list[Row]:
+        """Return transactions that were read, and what is known of the same payments."""
+        found = {row["id"]: row for row in rows if isinstance(row.get("id"), int)}
+        with self.database.read() as connection:
+            self._add_family(connection, store, found)
+        return [row for row in found.values() if row.get("reread_at") is None]
+
     def _rows(self, connection: Connection, store: str, condition: ColumnElement[bool]) -> list[Row]:
         statement = select(transactions).where(transactions.c.store == store, condition).limit(MOST_FOUND)
         return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001
@@ -73,8 +80,8 @@ class Index:
         """Add the payments that refunds belong to, their authorizations, and what those were captured by."""
         opened: set[int] = set()
         for _ in range(GENERATIONS):
-            parents = {row["parent_id"] for row in found.values()} - {None, *found}
-            captured = {ident for ident, row in found.items() if row["type"] == "authorize"} - opened
+            parents = {row.get("parent_id") for row in found.values()} - {None, *found}
+            captured = {ident for ident, row in found.items() if row.get("type") == "authorize"} - opened
             opened |= captured
             for column, idents in ((transactions.c.id, parents), (transactions.c.parent_id, captured)):
                 if idents:
@@ -93,33 +100,39 @@ class Index:
 
     # taking in
 
-    def put(self, connection: Connection, store: str, told: Row, now: float, *, certain: bool) -> bool:
-        """Take in a transaction as 29next tells it; returns whether anything is new.
+    def put(
+        self, connection: Connection, store: str, told: Iterable[Row], now: float, *, certain: bool
+    ) -> list[Row]:
+        """Take in transactions as 29next tells them; returns those that are new, or new in something.
 
         Webhooks carry no time of change and may overtake each other, and lists may lag. A telling that
         contradicts the earlier one is not believed, and the transaction is marked to be read again;
         what was read for that (`certain`) is believed.
         """
-        row = row_of(store, told)
-        one = and_(transactions.c.store == store, transactions.c.id == row["id"])
-        if told.get("is_test") is True:
-            connection.execute(delete(transactions).where(one))
-            return False
-        known = connection.execute(select(transactions).where(one)).first()
-        if known is None:
-            fresh = self._insert(transactions).values(**row)
-            connection.execute(fresh.on_conflict_do_nothing(index_elements=["store", "id"]))
-            return True
-        if not certain and _contradicts(dict(known._mapping), row):  # noqa: SLF001
-            doubted = func.coalesce(transactions.c.reread_at, now)
-            connection.execute(update(transactions).where(one).values(reread_at=doubted))
-            return False
-        # a list's row lacks what a single one has: nothing known is forgotten
-        fresh = {name: new for name, new in row.items() if new is not None and new != getattr(known, name)}
-        values = fresh | ({"reread_at": None} if certain else {})
-        if values:
-            connection.execute(update(transactions).where(one).values(**values))
-        return bool(fresh)
+        by_id = {row["id"]: row for row in told if isinstance(row.get("id"), int)}
+        one = and_(transactions.c.store == store, transactions.c.id == bindparam("ident"))
+        of_these = and_(transactions.c.store == store, transactions.c.id.in_(list(by_id)))
+        known = {row.id: row for row in connection.execute(select(transactions).where(of_these))}
+        news = [row for ident, row in by_id.items() if ident not in known and not row.get("is_test")]
+        if news:
+            fresh = self._insert(transactions).on_conflict_do_nothing(index_elements=["store", "id"])
+            connection.execute(fresh, [row_of(store, row) for row in news])
+        for ident, before in known.items():
+            row = row_of(store, by_id[ident])
+            if by_id[ident].get("is_test"):
+                connection.execute(delete(transactions).where(one), {"ident": ident})
+            elif not certain and _contradicts(dict(before._mapping), row):  # noqa: SLF001
+                doubted = func.coalesce(transactions.c.reread_at, now)
+                connection.execute(
+                    update(transactions).where(one).values(reread_at=doubted), {"ident": ident}
+                )
+            # a list's row lacks what a single one has: nothing known is forgotten
+            elif changed := {k: v for k, v in row.items() if v is not None and v != getattr(before, k)}:
+                connection.execute(update(transactions).where(one).values(**changed), {"ident": ident})
+                news.append(by_id[ident])
+        if certain:
+            connection.execute(update(transactions).where(of_these).values(reread_at=None))
+        return news
 
     # what it covers
 
@@ -184,6 +197,7 @@ class Index:
 
 def row_of(store: str, told: Row) -> Row:
     """Return a transaction's row of the index, out of 29next's nested one."""
+    ident: int = told["id"]
     details = told.get("payment_details")
     details = details if isinstance(details, dict) else {}
     gateway = details.get("gateway")
@@ -191,10 +205,12 @@ def row_of(store: str, told: Row) -> Row:
     flat["gateway"] = gateway.get("name") if isinstance(gateway, dict) else None
     texts = [name for name in KEPT if name not in ("id", "parent_id", "is_disputed", "is_3ds")]
     spelled = {name: match.spelling(name, flat[name]) or None for name in texts}
+    parent, flags = flat["parent_id"], ("is_disputed", "is_3ds")
     return {
-        **flat,
         **spelled,
-        "id": int(flat["id"]),
+        **{name: flat[name] if isinstance(flat[name], bool) else None for name in flags},
+        "id": ident,
+        "parent_id": parent if isinstance(parent, int) else None,
         "store": store,
         "created_at": _seconds(spelled["date_created"]),
         "reread_at": None,

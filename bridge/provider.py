@@ -17,7 +17,7 @@ from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
 from bridge.errors import UnknownEvent, Untranslatable
 from bridge.fields import FACTS, AlertSchema, Card, Moment, Money
-from bridge.tree import BadBody, Tree
+from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -328,10 +328,3 @@ def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
 
 def _nothing_to_do(alert: Alert) -> Reading:
     return Reading(Effect.IGNORE, alert, Reason.IGNORE)
-
-
-def printable(text: str) -> str:
-    """Make text safe to store and to show: no NUL, no control characters, no broken unicode."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

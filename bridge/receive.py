@@ -18,8 +18,8 @@ from bridge.alert import Webhook
 from bridge.deadline import WATCH
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
-from bridge.provider import printable
 from bridge.redact import cut_body, cut_headers, cut_text
+from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
     from bridge.inbox import Inbox

@@ -8,7 +8,6 @@ digit. The identifiers that a provider declares are spared.
 from __future__ import annotations
 
 import re
-import sys
 import typing
 from decimal import Decimal
 from itertools import accumulate
@@ -50,6 +49,7 @@ _ESCAPED = re.compile(
     r"\\+u(?P<json>[0-9a-f]{4})|%(?P<url>[0-9a-f]{2})|&#x0*(?P<xml>[0-9a-f]{1,6});|&#0*(?P<decimal>[0-9]{1,7});",
     re.IGNORECASE,
 )
+_LAST_CHARACTER = 0x10FFFF
 _PART = re.compile(rf"[\d{_GAP}]")
 _MARK = "\uffff"  # between an escape that stays and what follows it: its digits belong to nothing else
 _ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
@@ -227,7 +227,7 @@ def _plainly(found: re.Match[str]) -> str:
     """Write an escape as the character that it means, if that may be a part of a card number."""
     kind = found.lastgroup or ""
     code = int(found[kind], 10 if kind == "decimal" else 16)
-    character = chr(code) if code <= sys.maxunicode else ""
+    character = chr(code) if code <= _LAST_CHARACTER else ""
     return character if _PART.fullmatch(character) else found[0] + _MARK
 
 

@@ -181,7 +181,7 @@ class Search:
         edge: str | None = None
         with self.database.read() as connection:
             for _ in range(STRETCHES):
-                walk = self._narrowed(asked, select(asked.key)).order_by(asked.order)
+                walk = self._narrowed(asked, select(asked.key).select_from(deliveries)).order_by(asked.order)
                 edge = connection.execute(walk.offset(STRETCH - 1).limit(1)).scalar()
                 stretch = self._narrowed(asked, statement).join(
                     webhooks, webhooks.c.id == deliveries.c.webhook_id

@@ -180,7 +180,7 @@ def _read_values(name: str, values: Section, kind: DisputeType | None) -> dict[s
     known = _our_words(name, kind)
     expected = f"one of {', '.join(known)}" if known else "our word for it"
     found = {}
-    for word in values:
+    for word in values.words():
         ours = values.text(word, expected, fits=_among(known), empty=True) or ""
         found[word] = known.get(ours) if known else ours or None
     return {"values": found}

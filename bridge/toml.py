@@ -47,6 +47,15 @@ class Section:
             secret = f" ({NO_SECRETS})" if SECRET_WORDS.search(name) else ""
             self.wrong(name, f"unknown{secret}; expected one of {', '.join(names)}")
 
+    def words(self) -> Iterator[str]:
+        """Return the keys where they are a sender's words, of which upper and lower case are the same."""
+        seen: set[str] = set()
+        for name in self.values:
+            if name.lower() in seen:
+                self.wrong(name, "named twice, for upper and lower case are the same")
+            seen.add(name.lower())
+            yield name
+
     def text(
         self,
         name: str,

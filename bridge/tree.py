@@ -76,9 +76,11 @@ def lost(tree: Tree) -> list[Tree]:
 
 
 def plain(tree: Tree) -> Tree:
-    """Return a tree whose whole numbers are int again; other numbers stay the text that they were."""
+    """Return a tree that can be stored: whole numbers are int again, others the text that they were."""
     if isinstance(tree, Number):
         return int(tree) if tree.lstrip("-").isdecimal() and len(tree) <= LONGEST_INT else str(tree)
+    if isinstance(tree, str):
+        return printable(tree)
     if isinstance(tree, dict):
         return {name: plain(child) for name, child in tree.items()}
     return [plain(child) for child in tree] if isinstance(tree, list) else tree
@@ -242,3 +244,10 @@ def _element(element: Element) -> Tree:
 def local(name: str) -> str:
     """Return an XML name without its namespace."""
     return name.rpartition("}")[2]
+
+
+def printable(text: str) -> str:
+    """Make text safe to store and to show: no NUL, no control characters, no broken unicode."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

@@ -36,7 +36,7 @@ BATCH = 50
 """Deliveries that are translated in one transaction."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
-REREAD_SECONDS = 1.0
+TEND_SECONDS = 1.0
 DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
 NO_ANSWER = frozenset({"unclear", "temporary"})
@@ -59,7 +59,7 @@ class Worker:
         self.stopping = threading.Event()
         self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
         self.lock = threading.Lock()
-        self.reread_at = 0.0
+        self.tended_at = -TEND_SECONDS
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -82,6 +82,9 @@ class Worker:
             except Unavailable as error:
                 log.warning("database unavailable", why=str(error))
                 time.sleep(DATABASE_SECONDS)
+            except Exception:  # nothing may stop the worker: it says so, and goes on
+                log.exception("turn failed")
+                time.sleep(DATABASE_SECONDS)
         self.stopping.set()
         drained = self._drain()
         pool.shutdown(wait=drained, cancel_futures=True)
@@ -102,19 +105,28 @@ class Worker:
                 self.under_way[claim.store] += 1
             pool.submit(self._work, claim)
         if not claims and not translated:
-            self._reread(pool, free)
+            self._tend_index(pool, free)
         return bool(translated or claims)
 
-    def _reread(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
-        """While no dispute wants a slot, read transactions again that were told contradictorily."""
-        if time.monotonic() < self.reread_at:
+    def _tend_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
+        """While no dispute wants a slot, read what 29next told contradictorily, and what is new there."""
+        if time.monotonic() < self.tended_at + TEND_SECONDS:
             return
-        self.reread_at = time.monotonic() + REREAD_SECONDS
-        for store, ident in self.inbox.index.doubted(self.inbox.now()).items():
-            if store in free and not self.under_way[store]:
+        self.tended_at = time.monotonic()
+        index, now = self.inbox.index, self.inbox.now()
+        calls: list[tuple[str, Callable[[], str]]] = [
+            (store, partial(self.forwarder.reread, store, ident))
+            for store, ident in index.doubted(now).items()
+        ]
+        calls += [
+            (store, partial(self.forwarder.keep_up, store, self.stopping.is_set))
+            for store in index.behind(now)
+        ]
+        for store, call in calls:
+            if store in free and not self.under_way[store] and self.inbox.is_idle(store):
                 with self.lock:
                     self.under_way[store] += 1
-                pool.submit(self._work_on, store, partial(self.forwarder.reread, store, ident))
+                pool.submit(self._work_on, store, call)
 
     def _free(self) -> list[str]:
         """Return the stores that may have another call under way."""

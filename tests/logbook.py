@@ -110,7 +110,7 @@ class Clock:
     now: float = BEGINS
 
     def __call__(self) -> float:
-        self.now += 0.001  # no two things happen at the same moment
+        self.now += 0.002  # no two things happen in the same millisecond
         return self.now
 
 

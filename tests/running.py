@@ -508,7 +508,7 @@ class House:
             *self._leaked(),
             *(() if may_trace else self._traced()),
         ]
-        assert not problems, "\n".join(problems[:40])
+        assert not problems, "\n".join(problem[:1000] for problem in problems[:10])
 
     def _lost(self, rows: list[Json]) -> Iterator[str]:
         """What was acknowledged and is not there, and what is there twice."""

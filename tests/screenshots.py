@@ -100,7 +100,7 @@ def main(folder: Path) -> None:
                 for scheme in ("light", "dark"):
                     for size, (width, height) in SIZES.items():
                         context = browser.new_context(
-                            color_scheme=scheme,  # type: ignore[arg-type]
+                            color_scheme=scheme,
                             viewport={"width": width, "height": height},
                             device_scale_factor=1 if size == "desktop" else 2,
                         )

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,10 +29,10 @@ from bridge.provider import HEADER, Item, Provider, Reading
 from bridge.sandbox import Sandbox
 from bridge.search import Search
 from bridge.sources import FIELDS
-from bridge.tree import pick
+from tests import fixtures, test_provider_proofs, test_provider_values, test_providers
 from tests.configuring import blocks, load, problems
 from tests.conftest import MakeDatabase
-from tests.fake_next import ROOT
+from tests.fake_next import ROOT, eventually
 from tests.fixtures import put
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -170,7 +171,9 @@ PAPERLESS = Example(
         "metadata": {"bridge_provider": "paperless", "bridge_network": "verifi"},
     },
 )
-EXAMPLES = pytest.mark.parametrize("example", [ACME, NORTHBANK, PAPERLESS], ids=lambda one: one.name)
+ALL = (ACME, NORTHBANK, PAPERLESS)
+EXAMPLES = pytest.mark.parametrize("example", ALL, ids=lambda one: one.name)
+CASES = pytest.mark.parametrize("case", ALL, ids=lambda one: one.name, indirect=True)
 
 
 # --- the whole way ------------------------------------------------------------------------------
@@ -197,16 +200,17 @@ class Bridge:
     def post(self, example: Example, body: bytes, headers: Mapping[str, str]) -> TestResponse:
         return self.client.post(f"/webhooks/{example.name}", data=body, headers=dict(headers))
 
-    def work(self) -> None:
-        """Translate and forward until nothing is due."""
-        while self.inbox.translate(self.forwarder.judge, 50) or self._forward():
-            pass
+    def work(self, *statuses: str) -> list[dict[str, Any]]:
+        """Translate and forward until the deliveries have come so far; returns them, the oldest first."""
 
-    def _forward(self) -> bool:
-        claims = self.inbox.claim(list(self.settings.stores))
-        for claim in claims:
-            self.forwarder.work(claim)
-        return bool(claims)
+        def there() -> bool:
+            self.inbox.translate(self.forwarder.judge, 50)
+            for claim in self.inbox.claim(list(self.settings.stores)):
+                self.forwarder.work(claim)
+            return [one["status"] for one in self.deliveries()] == list(statuses)
+
+        eventually(there)
+        return self.deliveries()
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Everything that was stored, the oldest first."""
@@ -256,9 +260,8 @@ def test_a_webhook_of_a_provider_without_code_becomes_the_dispute_that_is_promis
         answer = bridge.post(example, example.body, example.headers)
         assert answer.status_code == 200
         assert answer.text == example.answer or (not example.answer and answer.json["status"] == "received")
-        bridge.work()
-        [delivery] = bridge.deliveries()
-        assert (delivery["status"], delivery["effect"]) == ("forwarded", "open")
+        [delivery] = bridge.work("forwarded")
+        assert delivery["effect"] == "open"
     [body] = created(sandbox)
     happened_at = body.pop("happened_at")
     promised = dict(example.dispute)
@@ -345,12 +348,8 @@ def test_a_body_that_is_junk_is_kept_and_fails_with_a_reason(
     with open_bridge(example) as bridge:
         for body in JUNK:
             assert bridge.post(example, body, example.signed(body)).status_code == 200, body[:60]
-        bridge.work()
-        for delivery in bridge.deliveries():
-            assert (delivery["status"], delivery["reason"]) in {
-                ("failed", "untranslatable"),
-                ("failed", "unknown_event"),
-            }
+        for delivery in bridge.work(*["failed"] * len(JUNK)):
+            assert delivery["reason"] in {"untranslatable", "unknown_event"}
 
 
 def test_an_outcome_before_its_opening_waits_and_then_resolves(
@@ -359,12 +358,93 @@ def test_an_outcome_before_its_opening_waits_and_then_resolves(
     told = json.loads(ACME.body)
     closed = {"id": "evt-8", "kind": "alert.closed", "data": {"case": "AC-2044", "outcome": "REFUNDED"}}
     with open_bridge(ACME) as bridge:
-        for body in (json.dumps(closed).encode(), json.dumps(told | {"id": "evt-9"}).encode()):
-            assert bridge.post(ACME, body, ACME.signed(body)).status_code == 200
-            bridge.work()
-        assert [one["status"] for one in bridge.deliveries()] == ["forwarded", "forwarded"]
+        first, second = json.dumps(closed).encode(), json.dumps(told | {"id": "evt-9"}).encode()
+        bridge.post(ACME, first, ACME.signed(first))
+        eventually(lambda: bridge.work("pending")[0]["reason"] == "waiting_for_opening")
+        bridge.post(ACME, second, ACME.signed(second))
+        bridge.work("forwarded", "forwarded")
     [dispute] = sandbox.stores["sandbox"].disputes.by_id.values()
     assert dispute["resolution"] == "issued_full_refund"
+
+
+# --- what every provider has to keep to, as the built-in ones ------------------------------------
+
+OF_A_PROVIDER: tuple[Callable[..., None], ...] = (
+    test_provider_proofs.test_the_previous_secret_is_good_while_a_new_one_is_brought_in,
+    test_provider_proofs.test_a_wrong_secret_is_refused,
+    test_provider_proofs.test_a_webhook_without_any_proof_is_refused,
+    test_provider_proofs.test_no_secret_at_all_proves_nothing,
+    test_provider_proofs.test_a_proof_that_came_twice_is_refused,
+    test_provider_proofs.test_a_signature_of_another_body_is_refused,
+    test_provider_proofs.test_headers_of_any_kind_are_refused_and_never_crash,
+    test_provider_values.test_bytes_of_any_kind_end_in_a_verdict,
+    test_provider_values.test_any_value_in_any_field_ends_in_a_verdict,
+    test_providers.test_what_only_informs_opens_nothing_until_a_policy_says_so,
+)
+OF_A_CASE: tuple[Callable[..., None], ...] = (
+    test_provider_proofs.test_the_right_secret_proves_a_webhook,
+    test_providers.test_an_alert_survives_being_written_down,
+)
+OF_A_TABLE: tuple[Callable[..., None], ...] = (
+    test_providers.test_unknown_fields_are_ignored,
+    test_providers.test_all_that_is_missing_is_named_at_once,
+    *(
+        functools.partial(
+            test_providers.test_each_required_field_that_is_missing_is_named_as_the_provider_names_it,
+            missing=missing,
+        )
+        for missing in (None, "")
+    ),
+    *(
+        functools.partial(
+            test_providers.test_each_field_of_another_type_is_named_as_the_provider_names_it, wrong=wrong
+        )
+        for wrong in ({"a": "1"}, ["1"], True)
+    ),
+    test_provider_values.test_identifiers_keep_their_digits_when_they_come_as_numbers,
+    test_provider_values.test_leading_zeros_that_a_number_lost_are_put_back,
+)
+
+
+@pytest.fixture
+def case(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[fixtures.Case]:
+    """The example as a fixture folder, among those of the built-in providers."""
+    example: Example = request.param
+    folder = tmp_path / example.name / "opening"
+    folder.mkdir(parents=True)
+    proof = {name.lower() for name in example.provider.proof.sign(b"", example.secret, fixtures.NOW)}
+    headers = [f"{k}: {v}" for k, v in example.headers.items() if k.lower() not in proof]
+    (folder / "headers.txt").write_text("\n".join(headers), "utf-8")
+    (folder / f"body.{example.provider.formats[0]}").write_bytes(example.body)
+    monkeypatch.setitem(fixtures.PROVIDERS, example.name, example.provider)
+    case = fixtures.Case(folder)
+    fixtures.CASES.append(case)
+    yield case
+    fixtures.CASES.remove(case)
+
+
+@CASES
+@pytest.mark.parametrize("promise", OF_A_PROVIDER, ids=lambda one: one.__name__)
+def test_a_provider_keeps_what_is_promised_of_all(case: fixtures.Case, promise: Callable[..., None]) -> None:
+    promise(provider=case.provider)
+
+
+@CASES
+def test_a_webhook_keeps_what_is_promised_of_all(case: fixtures.Case) -> None:
+    for promise in OF_A_CASE:
+        promise(case)
+
+
+@CASES
+def test_a_table_keeps_what_is_promised_of_all(case: fixtures.Case) -> None:
+    [item] = case.items()
+    events = case.provider.events
+    table = events.get((item.event_type or "").lower(), events.get("*"))
+    assert table is not None
+    for promise in OF_A_TABLE:
+        promise(case, item, table.table)
 
 
 # --- what a body says ---------------------------------------------------------------------------
@@ -379,57 +459,11 @@ def said(example: Example, changes: Mapping[str, Any] | None = None, *, event: s
     return example.provider.translate(replace(item, tree=tree))
 
 
-def fields_of(example: Example) -> dict[str, str]:
-    """Our fields of the example's opening table, with their paths."""
-    item = example.item()
-    word = (item.event_type or "*").lower()
-    table = example.provider.events[word].table
-    assert table is not None
-    return {name: path for name, path in table.sources().items() if pick(item.tree, path) is not None}
-
-
-NEEDED = {"case_number", "amount", "currency"}
-
-
-@EXAMPLES
-@pytest.mark.parametrize("value", [None, ""], ids=["null", "empty"])
-def test_a_field_that_is_not_there_is_named_by_its_path_where_it_is_needed(
-    example: Example, value: str | None
-) -> None:
-    for name, path in fields_of(example).items():
-        if name in NEEDED:
-            with pytest.raises(Untranslatable) as caught:
-                said(example, {path: value})
-            [(named, [message])] = caught.value.fields.items()
-            assert named in path.split("|")
-            assert "Missing" in message
-        else:
-            assert said(example, {path: value}).effect is Effect.OPEN
-
-
-@EXAMPLES
-def test_a_field_that_holds_something_else_is_named_by_its_path(example: Example) -> None:
-    for name, path in fields_of(example).items():
-        if name == "withdrawn":
-            continue  # whatever is not one of its words means no
-        for value in ({"a": "b"}, ["a"], True):
-            with pytest.raises(Untranslatable) as caught:
-                said(example, {path: value})
-            assert next(iter(caught.value.fields)) == path.split("|")[0]
-
-
 def test_every_wrong_field_is_named_at_once() -> None:
     wrong = {"data.cents": "12.5", "data.currency": "DOLLARS", "data.at": "soon", "data.card": "?"}
     with pytest.raises(Untranslatable) as caught:
         said(ACME, wrong)
     assert set(caught.value.fields) == set(wrong)
-
-
-@EXAMPLES
-def test_fields_that_nobody_declared_are_none_of_our_business(example: Example) -> None:
-    item = example.item()
-    more = replace(item, tree={**item.tree, "unheard": {"of": ["x" * 5000]}, "type": 7, "resolution": "won"})
-    assert example.provider.translate(more).alert == example.provider.translate(item).alert
 
 
 def test_an_event_type_that_nobody_listed_is_unknown_unless_the_rest_has_an_effect() -> None:
@@ -614,8 +648,7 @@ def test_an_identifier_that_looks_like_a_card_is_spared_and_a_card_is_cut(open_b
     body = json.dumps(told).encode()
     with open_bridge(ACME) as bridge:
         bridge.post(ACME, body, ACME.signed(body))
-        bridge.work()
-        [delivery] = bridge.deliveries()
+        [delivery] = bridge.work("forwarded")
         shown = json.dumps(Search(bridge.database).delivery(delivery["id"]))
     assert "4000056655665556" in shown
     assert "4242424242424242" not in shown
@@ -814,6 +847,12 @@ MISTAKES = {
         "effects.new",
         "in quotes",
     ),
+    "an effect of a pattern": (
+        START + MEANT + '"new.*" = "open"\n' + FOUND,
+        'effects."new.*"',
+        "stands alone",
+    ),
+    "an effect named twice": (START + MEANT + 'NEW = "ignore"\n' + FOUND, "effects.NEW", "named twice"),
     "types without their place": (
         START.replace("event_type", "#") + MEANT + FOUND,
         "effects.new",

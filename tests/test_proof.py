@@ -356,6 +356,13 @@ def test_either_family_of_headers_serves_but_no_mixture() -> None:
         assert not good(StandardWebhooks(prefix), webhook(mixed, body), secret)
 
 
+def test_a_signature_behind_another_prefix_is_a_wrong_one() -> None:
+    way, secret, request = KNOWN["SHA-256, RFC 4231, upper case behind a prefix"]
+    for prefix in ("SHA999=", "", "SHA256"):
+        value = request.headers["x-sig"].replace("SHA256=", prefix)
+        assert not good(way, dataclasses.replace(request, headers={"x-sig": value}), secret)
+
+
 @pytest.mark.parametrize(("seconds", "right"), [(0, True), (299, True), (300, True), (301, False)])
 @pytest.mark.parametrize("direction", [1, -1], ids=["old", "future"])
 @pytest.mark.parametrize("name", [name for name in KNOWN if "Standard" in name or "timestamped" in name])

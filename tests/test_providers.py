@@ -5,9 +5,11 @@ A new provider inherits these tests with its module and its fixture folder; noth
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -21,7 +23,7 @@ from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema
 from bridge.provider import ANY, HEADER, Item, Provider, Reading
 from bridge.redact import cut_body
-from tests.fake_next import validate_request
+from tests.fake_next import ROOT, validate_request
 from tests.fixtures import (
     CASES,
     NOW,
@@ -472,3 +474,37 @@ def test_two_samples_are_two_cases() -> None:
     }
 
     assert len(bodies) == 5
+
+
+# --- the documentation ----------------------------------------------------------------------------
+
+
+def test_the_provider_of_the_contributors_guide_works() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    code, body = (re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL)[0] for kind in ("python", "json"))
+    module: dict[str, Any] = {}
+    exec(code, module)  # noqa: S102  the guide is the project's own
+    acme = dataclasses.replace(module["PROVIDER"], name="acme")
+
+    (item,) = acme.read(Webhook("acme", "/webhooks/acme", body.encode()))
+    reading = acme.translate(item)
+
+    assert reading.effect is Effect.OPEN
+    assert reading.alert == Alert(
+        case_number="AC-1",
+        amount=Decimal("12.50"),
+        currency="USD",
+        transaction_currency="USD",
+        happened_at=datetime(2026, 5, 4, 9, 30, tzinfo=UTC),
+        card_first_six="411111",
+        card_last_four="1111",
+    )
+
+
+def test_no_provider_decides_anything_by_itself() -> None:
+    for name in PROVIDERS:
+        tree = ast.parse((ROOT / "bridge" / "providers" / f"{name}.py").read_text("utf-8"))
+        branches = (ast.If, ast.IfExp, ast.Match, ast.For, ast.While, ast.FunctionDef, ast.Lambda, ast.BoolOp)
+
+        assert not [node for node in ast.walk(tree) if isinstance(node, branches)], name
+        assert re.search(r"doc\)|third party|inferred", ast.get_docstring(tree) or ""), name

@@ -33,30 +33,30 @@ class Hearing(Relating):
 
         `certain` is what was read for the very purpose of settling a contradiction.
         """
-        now = self.now()
-        wanted = [row for row in rows if isinstance(row.get("id"), int)]
+        now, told = self.now(), list(rows)
+        return self.database.write(
+            lambda connection: self._hear(connection, store, told, now, certain=certain)
+        )
 
-        def write(connection: Connection) -> int:
-            return sum(self._hear(connection, store, row, now, certain=certain) for row in wanted)
-
-        return self.database.write(write) if wanted else 0
-
-    def _hear(self, connection: Connection, store: str, told: Json, now: float, *, certain: bool) -> bool:
+    def _hear(
+        self, connection: Connection, store: str, told: list[Json], now: float, *, certain: bool
+    ) -> int:
         fresh = self.index.put(connection, store, told, now, certain=certain)
         if fresh:
-            self._wake_unmatched(connection, store, told, now)
-        return fresh
+            self._wake_unmatched(connection, store, fresh, now)
+        return len(fresh)
 
-    def _wake_unmatched(self, connection: Connection, store: str, told: Json, now: float) -> None:
-        """Let cases that wait for their transaction look again, where this may be it."""
+    def _wake_unmatched(self, connection: Connection, store: str, fresh: list[Json], now: float) -> None:
+        """Let cases that wait for their transaction look again, where it may be among these."""
         unmatched = (
             cases.c.transaction_id.is_(None),
             cases.c.duplicate_of.is_(None),
             cases.c.deadline_at >= now,
         )
-        found = words.of_transaction(row_of(store, told))
+        found = {word for one in fresh for word in words.of_transaction(row_of(store, one))}
         for case in self._marked(connection, store, found, *unmatched):
-            if case.facts and not case.found and match.is_kin(case.facts, told):
+            facts = case.facts
+            if facts and not case.found and any(match.is_kin(facts, one) for one in fresh):
                 known = case.match or {"asked": [], "candidates": []}
                 again = {"match": {**known, "again": now}, "due_at": min(case.due_at or now, now)}
                 connection.execute(update(cases).where(cases.c.id == case.id).values(**again))
@@ -66,7 +66,7 @@ class Hearing(Relating):
     def _tell(self, connection: Connection, store: str, kind: str, told: Json, now: float) -> None:
         """Take in what 29next tells of a transaction or a dispute."""
         if kind == "transaction":
-            self._hear(connection, store, told, now, certain=False)
+            self._hear(connection, store, [told], now, certain=False)
         elif kind == "dispute":
             self._tell_dispute(connection, store, told, now)
 

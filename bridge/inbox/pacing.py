@@ -53,11 +53,17 @@ class Pacing(Part):
         return self.database.write(write)
 
     def is_wanted(self, store: str) -> bool:
-        """Whether disputes of a store wait for its slots."""
+        """Whether disputes of a store wait for its slots; while it is paused, they do not."""
         now = self.now()
         due = select(cases.c.id).where(cases.c.store == store, cases.c.due_at <= now, self._is_free(now))
         with self.database.read() as connection:
-            return connection.execute(due.limit(1)).first() is not None
+            return not self._is_paused(connection, store) and bool(connection.execute(due.limit(1)).first())
+
+    def is_idle(self, store: str) -> bool:
+        """Whether a store may be asked for what no dispute waits for."""
+        with self.database.read() as connection:
+            paused = self._is_paused(connection, store)
+        return not paused and not self.is_wanted(store)
 
     def throttle(self, token: str, seconds: float) -> None:
         """Push a token's next slot forward, as 29next asked for."""

@@ -1,4 +1,4 @@
-"""Which cases are about the same sale: duplicates, alerts that prevented nothing, and what only hints at it."""
+"""Which cases are about the same sale: duplicates, alerts that prevented nothing, and what hints at it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Relating(Part):
         return [case_of(row) for row in rows]
 
     def _hint(self, connection: Connection, case: Case) -> None:
-        """Say on both where another case has the same ARN or network id: it is no proof, rebills share them."""
+        """Say on both where another case has the same ARN or network id: no proof, for rebills share them."""
         facts = case.facts
         shared = ("arn", "network_transaction_id")
         told = {name: value for name in shared if facts and (value := getattr(facts, name))}
@@ -99,7 +99,8 @@ class Relating(Part):
             case.dispute_id, case.transaction_id = holder.dispute_id, holder.transaction_id
         else:
             case.note(f"Its own dispute {case.dispute_id} was made before the transaction was known.")
-        case.resolution = holder.resolution
+        if holder.resolution:
+            case.resolution, case.due_at = holder.resolution, now
         case.note(f"Dispute {holder.dispute_id} of case {holder.id} is about the same transaction.")
         holder.note(f"Case {case.id} ({case.provider} {case.case_number}) is a duplicate of this one.")
         self._pass_on(holder, case, now)
@@ -114,6 +115,15 @@ class Relating(Part):
         if row is not None:
             return case_of(row)
         return self._adopt(connection, case.store, held, now) if held else None
+
+    def _tell_holder(self, connection: Connection, case: Case, now: float) -> None:
+        """Pass a result on that came after its case was found to be a duplicate."""
+        one = select(cases).where(cases.c.id == case.duplicate_of).with_for_update()
+        if row := connection.execute(one).first():
+            holder = case_of(row)
+            self._pass_on(holder, case, now)
+            case.resolution = holder.resolution
+            connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
 
     @staticmethod
     def _pass_on(holder: Case, case: Case, now: float) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.case import Case
 from bridge.index import Index
-from bridge.tables import cases, deliveries, marks
+from bridge.tables import cases, deliveries, marks, stores
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,6 +125,11 @@ class Part:
         """Whether no worker holds a case."""
         held = cases.c.lease_until
         return or_(held <= now, held > now + self.lease + SET_BACK)
+
+    @staticmethod
+    def _is_paused(connection: Connection, store: str) -> bool:
+        paused_at = select(stores.c.paused_at).where(stores.c.name == store)
+        return connection.execute(paused_at).scalar() is not None
 
 
 def token_key(token: str) -> str:

@@ -18,7 +18,7 @@ from bridge.inbox.rows import (
     numbers_of,
     values_of,
 )
-from bridge.tables import cases, deliveries, stores, webhooks
+from bridge.tables import cases, deliveries, webhooks
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ class Translating(Hearing):
             found |= numbers_of(case)
             if met(case, reading.effect, reading.alert):
                 values |= {"status": Status.FORWARDED, "due_at": None}
-            elif self._is_paused(connection, verdict.store):
+            elif self._is_paused(connection, verdict.store.name):
                 values["reason"] = Reason.STORE_PAUSED
         if verdict.told and verdict.store:
             self._tell(connection, verdict.store.name, *verdict.told, now)
@@ -127,7 +127,11 @@ class Translating(Hearing):
             .values(**values_of(fresh), id=fresh.id, lease_until=NEVER, fence=0)
         )
         case = case_of(connection.execute(select(cases).where(key).with_for_update()).one())
-        merge(case, row.provider, effect, alert, look_first=store.look_first)
+        unknown = case.facts is None and self._may_be_known(connection, store.name, alert, row.received_at)
+        merge(case, row.provider, effect, alert, look_first=store.look_first or unknown)
+        if case.duplicate_of and alert.resolution:
+            self._tell_holder(connection, case, self.now())
+        self._hint(connection, case)
         if not met(case, effect, alert) or case.due_at is not None:
             idle = case.due_at is None
             case.tries = 0 if idle else case.tries
@@ -136,11 +140,6 @@ class Translating(Hearing):
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
         self._mark(connection, case.id, words.of_alert(alert) | {words.reported_by(row.provider)})
         return case
-
-    @staticmethod
-    def _is_paused(connection: Connection, store: Store) -> bool:
-        paused_at = select(stores.c.paused_at).where(stores.c.name == store.name)
-        return connection.execute(paused_at).scalar() is not None
 
 
 def _case_order(pair: tuple[Row[typing.Any], Verdict]) -> tuple[str, ...]:

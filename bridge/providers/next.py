@@ -6,8 +6,31 @@ body as Python's `json.dumps` writes it again (their published example); one ove
 accepted as well. None of the events carries a time of change.
 """
 
+from bridge import fields
+from bridge.alert import DisputeType
 from bridge.proof import Resigned
 from bridge.provider import Provider, informs
+
+
+class Dispute(fields.AlertSchema):
+    """A dispute as 29next tells it."""
+
+    case_number = fields.Identifier(data_key="data.case_number", required=True)
+    type = fields.Word(data_key="data.type", values={kind.value: kind for kind in DisputeType})
+    amount = fields.Money(data_key="data.amount")
+    currency = fields.Currency(data_key="data.currency")
+    arn = fields.Identifier(data_key="data.arn")
+
+
+class Transaction(fields.AlertSchema):
+    """A transaction is no alert: its table names the identifiers, which no cutting of cards may touch."""
+
+    case_number = fields.Identifier(data_key="data.case_number", required=True)
+    auth_code = fields.Identifier(data_key="data.auth_code")
+    network_transaction_id = fields.Identifier(data_key="data.network_transaction_id")
+    external_id = fields.Identifier(data_key="data.external_id")
+    order = fields.Identifier(data_key="data.order")
+
 
 PROVIDER = Provider(
     title="29next",
@@ -15,10 +38,10 @@ PROVIDER = Provider(
     event_id=("event_id",),
     event_type="event_type",
     events={
-        "transaction.created": informs(),
-        "transaction.updated": informs(),
-        "dispute.created": informs(),
-        "dispute.updated": informs(),
+        "transaction.created": informs(Transaction),
+        "transaction.updated": informs(Transaction),
+        "dispute.created": informs(Dispute),
+        "dispute.updated": informs(Dispute),
     },
     tells="data",
     store="webhook.store",

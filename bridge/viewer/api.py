@@ -9,6 +9,8 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from bridge.errors import Rejected
 from bridge.proof import same
 from bridge.search import BadFilter
+from bridge.viewer import gate
+from bridge.viewer.document import document
 
 if typing.TYPE_CHECKING:
     from bridge.inbox import Inbox
@@ -24,6 +26,7 @@ def authorize() -> None:
     settings: Settings = current_app.extensions["settings"]
     if settings.api_token is None:
         if settings.on_loopback:
+            gate.only_this_machine()
             return
         raise Rejected("not_found", 404, "The API is off: BRIDGE_API_TOKEN is not set.")
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -68,6 +71,12 @@ def cases() -> Response:
 def case(ident: str) -> Response:
     """Return one case."""
     return jsonify(_found(_search().case(ident), "case"))
+
+
+@routes.get("/openapi.json")
+def openapi() -> Response:
+    """Return the document of all this."""
+    return jsonify(document())
 
 
 def _search() -> Search:

@@ -194,7 +194,7 @@ def document() -> Json:
     _list(spec, "/api/deliveries", "deliveries", ListedDeliverySchema, DELIVERY_FILTERS)
     _one(spec, "/api/deliveries/{id}", "delivery", WholeDeliverySchema)
     _one(spec, "/api/deliveries/{id}/replay", "replay", WholeDeliverySchema, method="post")
-    _list(spec, "/api/cases", "cases", ListedCase, CASE_FILTERS)
+    _list(spec, "/api/cases", "cases", CaseSchema, CASE_FILTERS)
     _one(spec, "/api/cases/{id}", "case", WholeCaseSchema)
     spec.path(
         "/api/openapi.json", operations={"get": _operation("document", "This document.", {"type": "object"})}
@@ -202,7 +202,6 @@ def document() -> Json:
     return spec.to_dict()
 
 
-ListedCase = CaseSchema
 SAYS = {
     "deliveries": "List deliveries, newest first.",
     "delivery": "Return one delivery whole.",

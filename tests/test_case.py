@@ -1,0 +1,958 @@
+"""The planner: whatever happens between its steps, nothing is done twice and everything ends.
+
+29next is a model here: it commits or not, answers or not, commits late, and its lists lag.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge import case as cases
+from bridge.alert import Alert, DisputeType, Effect, Reason, State
+from bridge.case import Call, Case, Done, Fail, Wait, merge, met, next_step
+
+Json = dict[str, Any]
+Delivery = tuple[Effect, Alert]
+
+NOW = 1_772_366_400.0
+TIMEOUT, SETTLE = 20.0, 60.0
+DEADLINE = 86_400.0
+SOLD = datetime.fromtimestamp(NOW, UTC) - timedelta(days=5)
+
+SALE: Json = {
+    "id": 77,
+    "type": "debit",
+    "status": "succeeded",
+    "amount": "40.00",
+    "currency": "USD",
+    "date_created": SOLD.isoformat(),
+    "auth_code": "A1B2C3",
+    "external_id": "pi_1",
+    "network_transaction_id": None,
+    "order": "1001",
+    "parent_id": None,
+    "payment_method": "bankcard",
+    "payment_details": {"bankcard_first_six": "411111", "bankcard_last_four": "0042"},
+}
+
+
+# --- alerts --------------------------------------------------------------------------------------
+
+
+def facts(**changes: Any) -> Json:
+    """What an alert tells that opens a case, though not which payment it is."""
+    return {
+        "amount": Decimal("40.00"),
+        "currency": "USD",
+        "happened_at": datetime.fromtimestamp(NOW, UTC),
+        **changes,
+    }
+
+
+def alert(**changes: Any) -> Alert:
+    return Alert(**{"case_number": "C-1", **changes})
+
+
+OPEN: Delivery = (Effect.OPEN, alert(**facts()))
+OPEN_MATCHED: Delivery = (Effect.OPEN, alert(**facts(external_id="pi_1")))
+MATCH: Delivery = (Effect.MATCH, alert(external_id="pi_1"))
+MATCH_WITH_FACTS: Delivery = (Effect.MATCH, alert(**facts(external_id="pi_1")))
+RESOLVE: Delivery = (Effect.RESOLVE, alert(resolution="issued_full_refund"))
+RESOLVE_WITH_FACTS: Delivery = (Effect.RESOLVE, alert(**facts(resolution="issued_full_refund")))
+RESOLVE_OTHERWISE: Delivery = (Effect.RESOLVE, alert(resolution="could_not_find_order"))
+RDR: Delivery = (
+    Effect.OPEN,
+    alert(**facts(resolution="issued_full_refund", refunded_by_gateway=True)),
+)
+RDR_MATCHED: Delivery = (
+    Effect.MATCH,
+    alert(**facts(resolution="issued_full_refund", refunded_by_gateway=True, external_id="pi_1")),
+)
+WITHDRAW: Delivery = (Effect.WITHDRAW, alert(withdrawn=True))
+DELIVERIES = {
+    "open": OPEN,
+    "open, matched": OPEN_MATCHED,
+    "match": MATCH,
+    "match with facts": MATCH_WITH_FACTS,
+    "resolve": RESOLVE,
+    "resolve with facts": RESOLVE_WITH_FACTS,
+    "resolve otherwise": RESOLVE_OTHERWISE,
+    "RDR": RDR,
+    "RDR, matched": RDR_MATCHED,
+    "withdraw": WITHDRAW,
+}
+OPENS = {name for name, (effect, told) in DELIVERIES.items() if told.carries_facts}
+
+
+def new_case(kind: DisputeType = DisputeType.ALERT, **changes: Any) -> Case:
+    return Case(
+        **{
+            "id": "c_1",
+            "store": "alpha",
+            "case_number": "C-1",
+            "type": kind,
+            "provider": "acme",
+            "opened_at": NOW,
+            "deadline_at": NOW + DEADLINE,
+            **changes,
+        }
+    )
+
+
+# --- 29next --------------------------------------------------------------------------------------
+
+
+class Refusal(Exception):
+    """A 400 with its words by field."""
+
+    def __init__(self, **fields: list[str]) -> None:
+        super().__init__(str(fields))
+        self.fields = fields
+
+
+class Shop:
+    """What of 29next a case has to do with. `lag` list calls long, a new row is in no list."""
+
+    def __init__(
+        self, *, sold: bool = True, lag: int = 0, metadata: bool = True, taken: bool = False
+    ) -> None:
+        self.lag = lag
+        self.metadata = metadata
+        self.ids = itertools.count(1)
+        self.rows: dict[str, list[Json]] = {"disputes": [], "refunds": [], "notes": []}
+        self.sales = [SALE] if sold else []
+        self.hidden: dict[tuple[str, int], int] = {}
+        self.commits: list[str] = []
+        if taken:  # another case of the same sale
+            self.put("disputes", {"case_number": "X-9", "type": "alert", "transaction": 77, "status": "open"})
+            self.hidden.clear()
+
+    def put(self, kind: str, row: Json) -> Json:
+        """Add a row to a list."""
+        made = {"id": next(self.ids), **row}
+        self.rows[kind].append(made)
+        self.hidden[kind, made["id"]] = self.lag
+        return made
+
+    def listed(self, kind: str, **wanted: Any) -> list[Json]:
+        """Answer a list call; 29next may take no notice of its filters, so others are among them."""
+        shown = []
+        for row in self.rows[kind]:
+            left = self.hidden.get((kind, row["id"]), 0)
+            if left:
+                self.hidden[kind, row["id"]] = left - 1
+            elif all(str(row.get(name)) == str(value) for name, value in wanted.items()):
+                shown.append(copy.deepcopy(row))
+        return shown
+
+    def answer(self, call: Call) -> Any:
+        """Do what a call asks for, and give its answer."""
+        return getattr(self, f"do_{call.kind}")(call, call.body or {}, call.params or {})
+
+    def dispute(self, call: Call) -> Json:
+        """The dispute that a call's path names."""
+        number = int(call.path.split("/")[1])
+        return next(row for row in self.rows["disputes"] if row["id"] == number)
+
+    def free(self, transaction: object, kind: str, ident: int = 0) -> None:
+        """Refuse a second dispute of one type on one transaction."""
+        if transaction is not None and any(
+            row["transaction"] == transaction and row["type"] == kind and row["id"] != ident
+            for row in self.rows["disputes"]
+        ):
+            raise Refusal(transaction=["This transaction already has a dispute: alert."])
+
+    def do_create(self, call: Call, body: Json, _: Json) -> Json:
+        assert (call.method, call.path) == ("POST", "disputes/")
+        if "metadata" in body and not self.metadata:
+            raise Refusal(metadata=["Unknown key."])
+        self.free(body.get("transaction"), body["type"])
+        made = self.put("disputes", {"transaction": None, "resolution": None, "status": "new", **body})
+        self.commits.append("create")
+        return made
+
+    def do_attach(self, call: Call, body: Json, _: Json) -> Json:
+        assert call.method == "PATCH"
+        row = self.dispute(call)
+        self.free(body["transaction"], row["type"], row["id"])
+        row["transaction"] = body["transaction"]
+        self.commits.append("attach")
+        return row
+
+    def do_resolve(self, call: Call, body: Json, _: Json) -> Json:
+        row = self.dispute(call)
+        if body.get("create_external_refund"):
+            if row["transaction"] is None:
+                raise Refusal(create_external_refund=["The dispute has no transaction."])
+            self.put("refunds", {"parent_id": row["transaction"], "amount": row.get("amount")})
+            self.commits.append("refund")
+        row |= {"resolution": body["resolution"], "status": "resolved"}
+        self.commits.append("resolve")
+        return row
+
+    def do_refund(self, call: Call, body: Json, _: Json) -> Json:
+        assert body["is_external"] is True
+        assert body["send_refund_notification"] is False
+        made = self.put("refunds", {"parent_id": int(call.path.split("/")[1]), "amount": body["amount"]})
+        self.commits.append("refund")
+        return made
+
+    def do_note(self, call: Call, body: Json, _: Json) -> Json:
+        self.dispute(call)
+        self.commits.append("note")
+        return self.put("notes", body)
+
+    def do_look(self, _: Call, __: Json, ___: Json) -> list[Json]:
+        return self.listed("disputes")
+
+    def do_holder(self, _: Call, __: Json, params: Json) -> list[Json]:
+        return self.listed("disputes", transaction=params["transaction_id"], type=params["type"])
+
+    def do_read(self, call: Call, _: Json, __: Json) -> Json:
+        return copy.deepcopy(self.dispute(call))
+
+    def do_refunds(self, _: Call, __: Json, ___: Json) -> list[Json]:
+        return self.listed("refunds")
+
+    def do_notes(self, _: Call, __: Json, ___: Json) -> list[Json]:
+        return self.listed("notes")
+
+    def do_ask(self, call: Call, _: Json, params: Json) -> list[Json]:
+        assert call.path == "transactions/"
+        flat = [row | row["payment_details"] for row in self.sales]
+        ids = ("auth_code", "external_id", "network_transaction_id", "bankcard_last_four")
+        wanted = {name: value for name, value in params.items() if name in ids}
+        return [row for row in flat if all(row.get(name) == value for name, value in wanted.items())]
+
+
+# --- the bridge around the case ------------------------------------------------------------------
+
+
+def stored(case: Case) -> Case:
+    """The case as it comes back from the inbox: JSON has been made of it."""
+    written = dataclasses.asdict(dataclasses.replace(case, facts=None))
+    read = json.loads(json.dumps(written))
+    told = json.loads(json.dumps(case.facts.to_json())) if case.facts else None
+    return Case(**{**read, "type": DisputeType(read["type"]), "facts": told and Alert.from_json(told)})
+
+
+class Desk:
+    """One case, what is owed for it, and the time; works as `forward` does, one step after the other."""
+
+    def __init__(self, shop: Shop, case: Case | None = None) -> None:
+        self.shop = shop
+        self.case = case or new_case()
+        self.now = NOW
+        self.owed: list[Delivery] = []
+        self.ended: list[Delivery] = []
+        self.failed: list[tuple[Delivery, str]] = []
+        self.late: list[tuple[float, Callable[[], object]]] = []
+        self.calls: list[Call] = []
+
+    def receive(self, delivery: Delivery, provider: str = "acme", *, look_first: bool = False) -> None:
+        """Let the case take in an alert."""
+        self.owed.append(delivery)
+        merge(self.case, provider, *delivery, look_first=look_first)
+        self.case = stored(self.case)
+
+    def step(self) -> cases.Step:
+        """What is due; the local index is asked first, and knows nothing."""
+        if cases.consults(self.case):
+            cases.consult(self.case, [], complete=False)
+        return next_step(self.case, self.now)
+
+    def pass_time(self, until: float) -> None:
+        """Let the time pass, with what 29next still commits in it."""
+        self.now = max(self.now, until)
+        for at, work in [one for one in self.late if one[0] <= self.now]:
+            self.late.remove((at, work))
+            work()
+
+    def work(self, fate: str = "answered") -> bool:
+        """Do one step; returns whether there may be another one."""
+        step = self.step()
+        if isinstance(step, Wait):
+            self.settle()
+            self.pass_time(step.until)
+            return True
+        if isinstance(step, Fail):
+            self.failed += [(one, step.reason) for one in self.owed]
+            self.owed.clear()
+            return False
+        if isinstance(step, Done):
+            self.settle()
+            return False
+        self.calls.append(step)
+        (self.write if step.writes else self.read)(step, fate)
+        self.settle()
+        return True
+
+    def read(self, call: Call, fate: str) -> None:
+        if fate != "answered":
+            return  # a failed read is tried again
+        answer = self.shop.answer(call)
+        self.case = stored(self.case)
+        cases.learn(self.case, call, answer, self.now)
+
+    def write(self, call: Call, fate: str) -> None:
+        until = self.now + TIMEOUT + SETTLE
+        cases.intend(self.case, call, until)
+        self.case = stored(self.case)
+        if fate == "not sent":
+            self.case.doubt = None
+            return
+        if fate == "late":
+            self.late.append((until - 1, lambda: self.silently(call)))
+            return
+        if fate == "lost before":
+            return
+        try:
+            answer = self.shop.answer(call)
+        except Refusal as refusal:
+            self.case.doubt = None
+            assert cases.give_way(self.case, call, refusal.fields), f"{call} refused: {refusal}"
+            return
+        if fate == "answered":
+            cases.learn(self.case, call, answer, self.now)
+        # else "lost after": it happened, and nobody said so
+
+    def silently(self, call: Call) -> None:
+        """Commit what a call asked for; its caller has long given up."""
+        try:
+            self.shop.answer(call)
+        except Refusal:
+            return
+
+    def settle(self) -> None:
+        """End what is met."""
+        met_now = [one for one in self.owed if met(self.case, *one)]
+        self.ended += met_now
+        self.owed = [one for one in self.owed if one not in met_now]
+
+    def finish(self, most: int = 80) -> None:
+        """Work on until there is nothing to do."""
+        for _ in range(most):
+            if not self.work():
+                return
+        raise AssertionError(f"no end: {self.step()} {self.case}")
+
+
+def deal(*deliveries: Delivery, shop: Shop | None = None, kind: DisputeType = DisputeType.ALERT) -> Desk:
+    """Receive these, then work until the end."""
+    desk = Desk(shop or Shop(), new_case(kind))
+    for effect, told in deliveries:
+        desk.receive((effect, dataclasses.replace(told, type=kind)))
+    desk.finish()
+    return desk
+
+
+def kinds(desk: Desk) -> list[str]:
+    return [call.kind for call in desk.calls]
+
+
+def check(desk: Desk) -> None:
+    """Hold what must be true of 29next at any moment."""
+    counted = Counter(desk.shop.commits)
+    assert max(counted[kind] for kind in ("create", "resolve", "refund", "note", "attach")) <= 1, counted
+    own = [row for row in desk.shop.rows["disputes"] if row["case_number"] == "C-1"]
+    assert len(own) == counted["create"]
+    assert all(row["parent_id"] == 77 for row in desk.shop.rows["refunds"])
+
+
+FATES = ("answered", "answered", "not sent", "lost before", "lost after", "late")
+
+
+class Storm(RuleBasedStateMachine):
+    """Alerts in any order, repeated, with any fate of any call between them."""
+
+    desk: Desk
+
+    @initialize(sold=st.booleans(), lag=st.integers(0, 1), metadata=st.booleans(), look_first=st.booleans())
+    def begin(self, sold: bool, lag: int, metadata: bool, look_first: bool) -> None:
+        self.desk = Desk(Shop(sold=sold, lag=lag, metadata=metadata))
+        self.look_first = look_first
+        self.received: list[str] = []
+
+    @rule(name=st.sampled_from(sorted(DELIVERIES)), provider=st.sampled_from(["acme", "umbrella"]))
+    def receive(self, name: str, provider: str) -> None:
+        assume(len(self.received) < 8)
+        self.desk.receive(DELIVERIES[name], provider, look_first=self.look_first)
+        self.received.append(name)
+
+    @precondition(lambda self: self.received)
+    @rule(fate=st.sampled_from(FATES))
+    def work(self, fate: str) -> None:
+        self.desk.work(fate)
+
+    @rule()
+    def recover(self) -> None:
+        """A backup was restored, or somebody wants to be sure."""
+        assume(not self.desk.case.doubt)
+        cases.recover(self.desk.case)
+
+    @invariant()
+    def nothing_twice(self) -> None:
+        if hasattr(self, "desk"):
+            check(self.desk)
+            assert self.desk.case.state in State
+
+    def teardown(self) -> None:
+        if not getattr(self, "received", None):
+            return
+        desk = self.desk
+        desk.finish()
+        check(desk)
+        assert not desk.owed
+        if not OPENS & set(self.received):
+            assert {reason for _, reason in desk.failed} <= {Reason.NO_OPENING}
+            assert desk.shop.commits == []
+            return
+        assert "create" in desk.shop.commits
+        assert not desk.failed or not OPENS & {name for name, one in DELIVERIES.items() if one in desk.failed}
+        case = desk.case
+        [row] = desk.shop.rows["disputes"]
+        assert (case.dispute_id, case.transaction_id) == (row["id"], row["transaction"])
+        assert case.resolution == row["resolution"]
+        if "refund" in desk.shop.commits:
+            assert case.refund == "recorded"
+
+
+Storm.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+test_whatever_happens_nothing_is_done_twice_and_everything_ends = Storm.TestCase
+
+
+# --- one after the other -------------------------------------------------------------------------
+
+
+def test_an_opening_becomes_one_dispute_in_one_call() -> None:
+    desk = deal(OPEN)
+    assert kinds(desk) == ["create"]
+    assert (desk.case.state, desk.ended) == (State.REVIEW, [OPEN])
+
+
+def test_an_opening_that_tells_its_payment_asks_for_it_and_is_created_with_it() -> None:
+    desk = deal(OPEN_MATCHED)
+    assert kinds(desk) == ["ask", "create"]
+    assert desk.calls[1].body is not None
+    assert desk.calls[1].body["transaction"] == 77
+    assert desk.case.state is State.OPEN
+    assert desk.case.match is not None
+    assert desk.case.match["rule"] == "external_id"
+
+
+def test_what_the_index_finds_is_not_asked_for() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN_MATCHED)
+    cases.consult(desk.case, [SALE], complete=True)
+    desk.finish()
+    assert kinds(desk) == ["create"]
+    assert desk.case.transaction_id == 77
+
+
+def test_repeats_add_no_call() -> None:
+    desk = deal(OPEN, OPEN, OPEN_MATCHED)
+    before = list(desk.calls)
+    desk.receive(OPEN)
+    desk.finish()
+    assert desk.calls == before
+    assert desk.ended[-1] == OPEN
+
+
+def test_a_second_provider_is_noted_on_the_one_case() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN)
+    desk.receive(OPEN, "umbrella")
+    desk.finish()
+    assert desk.case.providers == ["acme", "umbrella"]
+    assert desk.case.provider == "acme"
+    assert desk.shop.commits == ["create"]
+
+
+def test_a_match_that_comes_later_is_attached() -> None:
+    desk = deal(OPEN)
+    desk.receive(MATCH)
+    desk.finish()
+    assert desk.shop.commits == ["create", "attach"]
+    assert desk.case.state is State.OPEN
+    assert desk.ended == [OPEN, MATCH]
+
+
+def test_a_result_waits_for_its_opening() -> None:
+    desk = Desk(Shop())
+    desk.receive(RESOLVE)
+    assert desk.work()
+    assert kinds(desk) == ["look"]
+    step = desk.step()
+    assert step == Wait(NOW + DEADLINE, Reason.WAITING_FOR_OPENING)
+    desk.receive(OPEN)
+    desk.finish()
+    assert desk.shop.commits == ["create", "resolve"]
+    assert desk.case.state is State.RESOLVED
+
+
+@pytest.mark.parametrize("delivery", [RESOLVE, WITHDRAW, MATCH], ids=["resolve", "withdraw", "match"])
+def test_what_never_gets_its_opening_fails_at_its_deadline_and_can_be_replayed(delivery: Delivery) -> None:
+    desk = Desk(Shop())
+    desk.receive(delivery)
+    desk.finish()
+    assert desk.failed == [(delivery, Reason.NO_OPENING)]
+    assert desk.now >= NOW + DEADLINE
+    assert kinds(desk) == ["look", "look"]
+    desk.case.deadline_at = desk.now + DEADLINE  # a replay opens a new deadline
+    desk.receive(delivery)
+    assert desk.work()
+    assert kinds(desk)[2:] == ["look"]
+    assert isinstance(desk.step(), Wait)
+    desk.receive(OPEN)
+    desk.finish()
+    assert not desk.owed
+
+
+def test_a_dispute_that_is_there_already_is_adopted() -> None:
+    shop = Shop()
+    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
+    shop.put("disputes", {"case_number": "C-1", "type": "chargeback", "transaction": 77, "status": "open"})
+    shop.put("disputes", {"case_number": "C-12", "type": "alert", "transaction": None, "status": "open"})
+    desk = deal(RESOLVE, shop=shop)
+    assert desk.case.dispute_id == 1
+    assert shop.commits == ["resolve"]
+
+
+def test_of_several_disputes_of_one_case_the_first_counts_and_a_person_is_told() -> None:
+    shop = Shop()
+    for _ in range(2):
+        shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open"})
+    desk = deal(RESOLVE, shop=shop)
+    assert desk.case.dispute_id == 1
+    assert any("more than one dispute" in note for note in desk.case.notes)
+
+
+def test_who_looks_first_finds_what_another_service_has_made() -> None:
+    shop = Shop()
+    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
+    desk = Desk(shop)
+    desk.receive(OPEN_MATCHED, look_first=True)
+    desk.finish()
+    assert (shop.commits, desk.case.dispute_id) == ([], 1)
+    assert desk.ended == [OPEN_MATCHED]
+
+
+def test_an_amount_that_differs_from_the_adopted_dispute_s_is_said() -> None:
+    shop = Shop()
+    row = {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open", "amount": "9.00"}
+    shop.put("disputes", row)
+    desk = Desk(shop)
+    desk.receive(OPEN, look_first=True)
+    desk.finish()
+    assert any("9.00" in note and "40.00" in note for note in desk.case.notes)
+
+
+# --- order ---------------------------------------------------------------------------------------
+
+
+def outcome(desk: Desk) -> Json:
+    """What is there in the end, whichever way it came about."""
+    [row] = desk.shop.rows["disputes"]
+    shown = {name: row[name] for name in ("type", "amount", "transaction", "resolution", "status")}
+    counted = Counter(desk.shop.commits)
+    return {**shown, "refunds": counted["refund"], "notes": counted["note"], "state": desk.case.state}
+
+
+@pytest.mark.parametrize(
+    "deliveries",
+    [
+        (OPEN, RESOLVE),
+        (OPEN, MATCH, RESOLVE),
+        (OPEN_MATCHED, MATCH, RESOLVE),
+        (OPEN, MATCH_WITH_FACTS, RESOLVE_WITH_FACTS),
+        (RDR, MATCH),
+        (RDR, RDR_MATCHED),
+        (RDR, RDR_MATCHED, MATCH),
+        (RDR_MATCHED,),
+        (OPEN, WITHDRAW),
+        (OPEN, MATCH, WITHDRAW),
+    ],
+)
+@pytest.mark.parametrize("lag", [0, 1])
+def test_the_order_of_alerts_does_not_matter(deliveries: tuple[Delivery, ...], lag: int) -> None:
+    outcomes = []
+    for order in itertools.permutations(deliveries):
+        for worked in itertools.product([0, 1, 9], repeat=len(order) - 1):  # steps between them
+            desk = Desk(Shop(lag=lag))
+            for delivery, steps in zip(order, (*worked, 0), strict=True):
+                desk.receive(delivery)
+                for _ in range(steps):
+                    if isinstance(desk.step(), Wait | Done) or not desk.work():
+                        break
+            desk.finish()
+            check(desk)
+            assert not desk.owed
+            assert not desk.failed
+            outcomes.append(outcome(desk))
+    assert all(one == outcomes[0] for one in outcomes), outcomes
+
+
+@pytest.mark.parametrize(
+    "deliveries", [(RDR_MATCHED,), (RDR, MATCH), (MATCH, RDR), (RDR, RDR_MATCHED), (RDR, RDR, MATCH, MATCH)]
+)
+def test_an_accepted_rdr_is_resolved_once_and_its_refund_recorded_once(
+    deliveries: tuple[Delivery, ...],
+) -> None:
+    desk = deal(*deliveries)
+    counted = Counter(desk.shop.commits)
+    assert (counted["resolve"], counted["refund"]) == (1, 1)
+    assert desk.shop.rows["disputes"][0]["resolution"] == "issued_full_refund"
+    assert desk.case.refund == "recorded"
+
+
+def test_the_refund_is_recorded_with_the_resolution_where_the_match_is_known_by_then() -> None:
+    desk = deal(RDR_MATCHED)
+    assert kinds(desk) == ["ask", "create", "resolve"]
+    assert desk.calls[-1].body == {"resolution": "issued_full_refund", "create_external_refund": True}
+
+
+def test_the_refund_is_recorded_by_itself_where_the_match_comes_later() -> None:
+    desk = deal(RDR)
+    assert kinds(desk) == ["create", "resolve"]
+    assert desk.calls[-1].body == {"resolution": "issued_full_refund"}
+    desk.receive(MATCH)
+    desk.finish()
+    assert kinds(desk)[2:] == ["ask", "attach", "refund"]
+    assert desk.calls[-1].path == "transactions/77/refund/"
+    assert desk.calls[-1].body == {"amount": "40.00", "is_external": True, "send_refund_notification": False}
+
+
+def test_without_a_match_no_refund_is_recorded() -> None:
+    desk = deal(RDR, MATCH, shop=Shop(sold=False))
+    assert Counter(desk.shop.commits) == {"create": 1, "resolve": 1}
+
+
+def test_the_first_result_stands_and_one_that_differs_is_shown() -> None:
+    desk = deal(OPEN, RESOLVE)
+    desk.receive(RESOLVE_OTHERWISE)
+    desk.finish()
+    assert desk.shop.commits == ["create", "resolve"]
+    assert desk.shop.rows["disputes"][0]["resolution"] == "issued_full_refund"
+    assert desk.case.state is State.REVIEW
+    assert desk.ended[-1] == RESOLVE_OTHERWISE
+    assert any("could_not_find_order" in note for note in desk.case.notes)
+
+
+def test_a_withdrawn_alert_is_resolved_as_other_and_says_what_stays() -> None:
+    desk = deal(OPEN, WITHDRAW)
+    assert desk.calls[-1].body == {
+        "resolution": "other",
+        "resolution_other_message": cases.WITHDRAWN_MESSAGE,
+    }
+    assert desk.case.state is State.WITHDRAWN
+    assert any("block-list" in note for note in desk.case.notes)
+
+
+def test_what_is_resolved_already_and_withdrawn_gets_a_note() -> None:
+    desk = deal(OPEN, RESOLVE)
+    desk.receive(WITHDRAW)
+    desk.finish()
+    assert desk.shop.commits == ["create", "resolve", "note"]
+    assert desk.case.state is State.WITHDRAWN
+
+
+def test_a_chargeback_that_is_withdrawn_gets_a_note_for_it_knows_no_other() -> None:
+    desk = deal(OPEN, WITHDRAW, kind=DisputeType.CHARGEBACK)
+    assert desk.shop.commits == ["create", "note"]
+    assert desk.case.state is State.WITHDRAWN
+
+
+# --- unclear -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fate", ["lost before", "lost after", "late"])
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize(
+    ("before", "last"),
+    [
+        ((OPEN_MATCHED,), "create"),
+        ((OPEN, MATCH), "attach"),
+        ((OPEN, RESOLVE), "resolve"),
+        ((RDR_MATCHED,), "resolve"),
+        ((RDR, MATCH), "refund"),
+        ((OPEN, RESOLVE, WITHDRAW), "note"),
+        ((OPEN, WITHDRAW), "resolve"),
+    ],
+)
+def test_after_an_unclear_answer_it_looks_before_it_writes_again(
+    fate: str, lag: int, before: tuple[Delivery, ...], last: str
+) -> None:
+    desk = Desk(Shop(lag=lag))
+    for delivery in before:
+        desk.receive(delivery)
+        while not isinstance(step := desk.step(), Done):
+            if isinstance(step, Call) and step.kind == last:
+                break
+            desk.work()
+    assert kinds(desk).count(last) == 0
+    desk.work(fate)
+    assert desk.case.state is State.UNCLEAR
+    assert isinstance(desk.step(), Wait)
+    started = desk.now
+    while desk.case.doubt:
+        desk.work()
+    looked = desk.calls[kinds(desk).index(last) + 1 :]
+    assert looked
+    assert not any(call.writes for call in looked)
+    assert desk.now >= started + TIMEOUT + SETTLE
+    if fate == "lost before":
+        assert len(looked) == cases.LOOKS
+        assert desk.now >= started + TIMEOUT + SETTLE + cases.LOOK_GAP
+    desk.finish()
+    check(desk)
+    assert not desk.owed
+    assert Counter(desk.shop.commits)[last] == 1
+
+
+def test_whatever_an_unclear_resolution_turned_out_to_be_stands() -> None:
+    desk = Desk(Shop())
+    desk.receive(RDR_MATCHED)
+    while kinds(desk)[-1:] != ["create"]:
+        desk.work()
+    desk.work("lost before")
+    desk.shop.rows["disputes"][0] |= {"resolution": "could_not_find_order", "status": "resolved"}  # by hand
+    desk.finish()
+    assert desk.case.resolution == "could_not_find_order"
+    assert desk.case.state is State.REVIEW
+    assert "resolve" not in desk.shop.commits
+
+
+def test_an_intent_that_certainly_did_not_leave_is_made_again_at_once() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN)
+    desk.work("not sent")
+    assert desk.case.doubt is None
+    desk.finish()
+    assert kinds(desk) == ["create", "create"]
+    assert desk.shop.commits == ["create"]
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_metadata_that_is_refused_never_costs_the_alert() -> None:
+    desk = deal(OPEN, shop=Shop(metadata=False))
+    assert kinds(desk) == ["create", "create"]
+    assert desk.case.left_out == ["metadata"]
+    assert any("metadata" in note for note in desk.case.notes)
+    assert desk.ended == [OPEN]
+
+
+@pytest.mark.parametrize("deliveries", [(OPEN_MATCHED,), (OPEN, MATCH)])
+def test_a_transaction_that_another_dispute_holds_links_the_case_to_it(
+    deliveries: tuple[Delivery, ...],
+) -> None:
+    shop = Shop(taken=True)
+    desk = Desk(shop)
+    for delivery in deliveries:
+        desk.receive(delivery)
+        desk.finish()
+    assert desk.case.duplicate_of
+    assert desk.case.state is State.DUPLICATE
+    assert not desk.owed
+    assert len(shop.rows["disputes"]) == len(deliveries)
+
+
+def test_a_transaction_that_is_refused_for_another_reason_is_left_out() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN_MATCHED)
+    desk.work()
+    call = desk.step()
+    assert isinstance(call, Call)
+    assert call.kind == "create"
+    assert cases.give_way(desk.case, call, {"transaction": ['Invalid pk "77".']})
+    desk.finish()
+    assert desk.shop.rows["disputes"][0]["transaction"] is None
+    assert desk.case.state is State.REVIEW
+    assert any("refused transaction 77" in note for note in desk.case.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("create", {"amount": ["Odd."]}),
+        ("create", {"detail": ["No."]}),
+        ("create", {}),
+        ("resolve", {"resolution": ["Odd."]}),
+    ],
+)
+def test_any_other_refusal_is_a_person_s(kind: str, fields: dict[str, list[str]]) -> None:
+    desk = Desk(Shop())
+    for delivery in (OPEN, RESOLVE):
+        desk.receive(delivery)
+        while (step := desk.step()) and isinstance(step, Call) and step.kind != kind:
+            desk.work()
+    assert isinstance(step, Call)
+    before = stored(desk.case)
+    assert not cases.give_way(desk.case, step, fields)
+    assert desk.case == before
+
+
+def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
+    """Work on; every call of one kind is refused."""
+    for _ in range(40):
+        step = desk.step()
+        if isinstance(step, Call) and step.kind == kind:
+            assert cases.give_way(desk.case, step, fields)
+            desk.settle()
+        elif not desk.work():
+            return
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "kind", "fields", "commits"),
+    [
+        ((OPEN, MATCH), "attach", {"transaction": ["Odd."]}, ["create"]),
+        (
+            (RDR_MATCHED,),
+            "resolve",
+            {"create_external_refund": ["No."]},
+            ["create", "resolve"],
+        ),
+        ((RDR, MATCH), "refund", {"detail": ["No."]}, ["create", "resolve", "attach"]),
+        ((OPEN, RESOLVE, WITHDRAW), "note", {"message": ["No."]}, ["create", "resolve"]),
+        ((OPEN_MATCHED,), "ask", {"detail": ["No."]}, ["create"]),
+    ],
+)
+def test_what_is_refused_beside_the_dispute_itself_is_left_out_and_said(
+    deliveries: tuple[Delivery, ...], kind: str, fields: dict[str, list[str]], commits: list[str]
+) -> None:
+    desk = Desk(Shop())
+    for delivery in deliveries:
+        desk.receive(delivery)
+        if kind == "resolve":
+            desk.case.left_out = []
+        step = desk.step()
+        while kind != "resolve" and isinstance(step, Call) and step.kind != kind:
+            desk.work()
+            step = desk.step()
+    if kind == "resolve":  # only the refund of it is refused
+        for _ in range(2):
+            desk.work()
+        call = desk.step()
+        assert isinstance(call, Call)
+        assert cases.give_way(desk.case, call, fields)
+        desk.finish()
+    else:
+        refused(desk, kind, fields)
+    assert desk.shop.commits == commits
+    assert not desk.owed or kind == "attach"
+    assert any("refused" in note or "may not read" in note for note in desk.case.notes)
+
+
+def test_a_withdrawal_is_not_forgotten_because_a_refund_was_refused() -> None:
+    desk = deal(RDR)
+    desk.receive(MATCH)
+    desk.receive(WITHDRAW)
+    refused(desk, "refund", {"detail": ["No."]})
+    assert desk.shop.commits[-1] == "note"
+
+
+@pytest.mark.parametrize(("amount", "currency"), [("1.234", "KWD"), ("1234567", "KRW"), ("12.345", "USD")])
+def test_a_refund_whose_amount_cannot_be_told_is_left_to_a_person(amount: str, currency: str) -> None:
+    told = {"amount": Decimal(amount), "currency": currency}
+    desk = Desk(Shop())
+    desk.receive((Effect.OPEN, dataclasses.replace(RDR[1], **told)))
+    desk.finish()
+    desk.shop.sales = [SALE | {"amount": amount, "currency": currency}]
+    desk.receive(MATCH)
+    desk.finish()
+    assert Counter(desk.shop.commits) == {"create": 1, "resolve": 1, "attach": 1}
+    assert any("refund" in note for note in desk.case.notes)
+
+
+# --- states --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, State.NEW),
+        ({"doubt": {"kind": "create", "until": 0.0, "looks": 0}}, State.UNCLEAR),
+        ({"dispute_id": 1}, State.REVIEW),
+        ({"dispute_id": 1, "match": {"asked": [], "rule": "none"}}, State.OPEN),
+        ({"dispute_id": 1, "transaction_id": 7}, State.OPEN),
+        ({"dispute_id": 1, "resolution": "won"}, State.RESOLVED),
+        ({"dispute_id": 1, "resolution": "won", "wants": {"contradicted": "lost"}}, State.REVIEW),
+        ({"dispute_id": 1, "resolution": "other", "wants": {"withdrawn": True}}, State.WITHDRAWN),
+        ({"dispute_id": 1, "duplicate_of": "c_2", "resolution": "won"}, State.DUPLICATE),
+    ],
+)
+def test_where_a_case_stands(changes: Json, state: State) -> None:
+    assert new_case(**changes).state is state
+
+
+@pytest.mark.parametrize("kind", list(DisputeType))
+def test_only_29next_s_own_resolutions_are_taken(kind: DisputeType) -> None:
+    assert cases.resolvable(DisputeType.CHARGEBACK, "won")
+    assert not cases.resolvable(DisputeType.ALERT, "won")
+    assert not cases.resolvable(DisputeType.CHARGEBACK, "other")
+    assert not cases.resolvable(kind, "solved")
+
+
+def test_a_note_is_said_once() -> None:
+    case = new_case()
+    for text in ("a", "b", "a"):
+        case.note(text)
+    assert case.notes == ["a", "b"]
+
+
+# --- a person's word, and 29next's own -----------------------------------------------------------
+
+
+def test_a_person_s_word_is_attached_and_asked_no_more() -> None:
+    desk = deal(OPEN)
+    cases.decide(desk.case, 77)
+    desk.finish()
+    assert kinds(desk) == ["create", "attach"]
+    assert desk.case.state is State.OPEN
+    none = deal(OPEN)
+    cases.decide(none.case, None)
+    none.receive(MATCH)
+    none.finish()
+    assert none.case.state is State.OPEN
+    assert none.shop.commits == ["create"]
+
+
+def rows_of(*shops: Shop) -> Iterable[Json]:
+    return (copy.deepcopy(row) for shop in shops for row in shop.rows["disputes"])
+
+
+def test_what_29next_tells_of_a_dispute_is_taken_or_read_again() -> None:
+    shop = Shop()
+    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
+    desk = Desk(shop)
+    desk.receive(OPEN)
+    [told] = rows_of(shop)
+    assert cases.reconsider(desk.case, told)
+    assert (desk.case.dispute_id, desk.case.transaction_id) == (1, 77)
+    assert not cases.reconsider(desk.case, told)
+    resolved = told | {"status": "resolved", "resolution": "other"}
+    assert cases.reconsider(desk.case, resolved)
+    assert desk.case.resolution == "other"
+    assert cases.reconsider(desk.case, told)  # an old one, or it was opened again: 29next knows
+    assert isinstance(step := desk.step(), Call)
+    assert step.kind == "read"
+    shop.rows["disputes"][0] |= {"status": "resolved", "resolution": "other"}
+    desk.finish()
+    assert desk.case.resolution == "other"
+    assert shop.commits == []
