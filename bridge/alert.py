@@ -143,7 +143,11 @@ class Alert:
 
     def to_json(self) -> dict[str, typing.Any]:
         """Write the alert as plain JSON values, leaving out what is not known."""
-        return {name: _plain(value) for name in _TYPES if (value := getattr(self, name)) is not None and value is not False}
+        return {
+            name: _plain(value)
+            for name in _TYPES
+            if (value := getattr(self, name)) is not None and value is not False
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:
@@ -170,6 +174,7 @@ _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment in UTC as RFC 3339, with `Z`; milliseconds where it has them."""
-    precision = "milliseconds" if moment.microsecond else "seconds"
+    """Write a moment in UTC as RFC 3339, with `Z`, and with no more digits than it has."""
+    micros = moment.microsecond
+    precision = "microseconds" if micros % 1000 else "milliseconds" if micros else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

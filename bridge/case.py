@@ -25,7 +25,7 @@ LOOK_GAP = 5.0
 WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
 HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
 """What is kept of a dispute that holds the transaction of another."""
-DUPLICATE_WORDS = ("already", "exist", "duplicate", "unique", "one alert", "one chargeback")
+DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one chargeback")
 
 WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
 LOOKED_AT = {"read": ("attach", "resolve"), "refunds": ("refund",), "notes": ("note",)}
@@ -136,8 +136,12 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
         case.providers.append(provider)
     if effect is Effect.OPEN or (alert.carries_facts and effect is not Effect.WITHDRAW):
         _take_facts(case, provider, alert, look_first=look_first)
-    elif case.facts and effect is Effect.MATCH:
+    elif effect is Effect.MATCH and case.facts is None:
+        case.wants["ids"] = {**case.wants.get("ids", {}), **alert.to_json()}  # for the opening to come
+    elif effect is Effect.MATCH:
         _take_ids(case, alert)
+    if case.facts and (early := case.wants.pop("ids", None)):
+        _take_ids(case, Alert.from_json(early))
     if alert.resolution:
         _take_resolution(case, alert)
         case.wants.pop("refusal", None)  # it is tried again
@@ -155,7 +159,8 @@ def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) ->
         case.facts = alert if first else _over(typing.cast("Alert", case.facts), alert)
         case.provider = provider if first else case.provider
         case.match = None
-        if first and look_first:
+        if look_first and not case.wants.get("looked_first"):  # also a case that was only observed so far
+            case.wants["looked_first"] = True
             case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
     elif case.facts:
         _take_ids(case, alert)
@@ -356,8 +361,7 @@ def _reading(case: Case, kind: str) -> Call:
         case "refund":
             filters = {"type": "refund", "is_external": "true"}
             if (amount := _refunded(case)) is not None:
-                exact = f"{amount:.2f}"
-                filters |= {"amount_min": exact, "amount_max": exact}
+                filters |= {"amount_min": amount, "amount_max": amount}
             return Call("refunds", "GET", "transactions/", params=filters)
         case "note":
             return Call("notes", "GET", f"{here}notes/")
@@ -447,6 +451,8 @@ def adopt(case: Case, row: Json) -> None:
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
         case.resolution = resolution
+        if row.get("resolution_other_message") == WITHDRAWN_MESSAGE:
+            case.wants["withdrawn"] = True
 
 
 def _resolution(row: Json) -> str | None:
@@ -532,7 +538,7 @@ def _asked(case: Case, call: Call, rows: list[Json]) -> None:
     alert = dated(case)
     found = match.choose(alert, rows)
     seen = {one["id"] for one in found.candidates}
-    kept = [one for one in before["candidates"] if one["id"] not in seen]
+    kept = [one for one in before["candidates"] if one["id"] not in seen and not found.transaction_id]
     case.match = {
         **before,
         **_chosen(found, rows),

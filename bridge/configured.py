@@ -12,13 +12,13 @@ import typing
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from bridge import proof, sources
 from bridge.alert import DisputeType, Effect
 from bridge.fields import AlertSchema
 from bridge.provider import (
     ANY,
-    HEADER,
     Acknowledgement,
     Meaning,
     Provider,
@@ -55,6 +55,7 @@ SETTINGS = (
     "acknowledgement",
     "zone",
     "amount_unit",
+    "networks",
 )
 """Keys of every provider."""
 DEFINITION = ("title", "format", "type", "items", "embedded")
@@ -83,7 +84,7 @@ def configure(section: Section, built_in: Mapping[str, Provider]) -> dict[str, P
 
 
 def _made(name: str, section: Section, built_in: Iterable[str]) -> Provider | None:
-    """Make a provider without code; what is wrong with it is noted, and nothing of it is used then."""
+    """Make a provider without code, or None where it is too wrong to be one."""
     if not {"proof", "event_id", "effects", "fields"} & set(section):
         known = ", ".join(built_in)
         section.wrong("", f"no built-in provider ({known}), and a new one needs proof, event_id and fields")
@@ -99,28 +100,23 @@ def _made(name: str, section: Section, built_in: Iterable[str]) -> Provider | No
     found = sources.read(section, kind)
     _complete(section, {*effects.values(), *common.get("policy", {}).values()})
     subtype = common.pop("subtype", None)
-    if subtype and not subtype.startswith(HEADER):
+    if subtype and is_path(subtype):
         found.setdefault("subtype", Source(subtype))
+    common |= {
+        "title": section.text("title") or name.replace("_", " ").title(),
+        "event_type": _place(section, "event_type"),
+        "formats": (section.word("format", FORMATS) or "json",),
+        "items": section.text("items", 'a path such as "data.cases"', fits=is_one_path),
+        "embedded": section.texts("embedded", "a list of names of text fields that hold JSON") or (),
+        "subtype": subtype or (found["subtype"].path if "subtype" in found else None),
+    }
     proven = _proof(section, required=True)
     event_id = _event_id(section, required=True)
     if proven is None or event_id is None:
         return None
-    return Provider(
-        name=name,
-        title=section.text("title") or name.replace("_", " ").title(),
-        proof=proven,
-        event_id=event_id,
-        event_type=_place(section, "event_type"),
-        events={
-            word: MEANINGS[effect](sources.make_table(found, kind, effect))
-            for word, effect in effects.items()
-        },
-        formats=(section.word("format", FORMATS) or "json",),
-        items=section.text("items", 'a path such as "data.cases"', fits=is_one_path),
-        embedded=section.texts("embedded", "a list of names of text fields that hold JSON") or (),
-        subtype=subtype or (found["subtype"].path if "subtype" in found else None),
-        **common,
-    )
+    tables = {effect: sources.make_table(found, kind, effect) for effect in effects.values()}
+    events = {word: MEANINGS[effect](tables[effect]) for word, effect in effects.items()}
+    return Provider(name=name, proof=proven, event_id=event_id, events=events, **common)
 
 
 def _changed(provider: Provider, section: Section) -> Provider:
@@ -155,6 +151,7 @@ def _common(section: Section) -> dict[str, typing.Any]:
         "deadlines": _deadlines(section),
         "policy": _policy(section),
         "acknowledgements": _acknowledgements(section),
+        "networks": _networks(section),
     }
     return {name: value for name, value in read.items() if value is not None}
 
@@ -285,6 +282,20 @@ def _deadlines(section: Section) -> dict[str, timedelta] | None:
     table = section.section("deadlines")
     read = {word.lower(): table.duration(word) for word in table.words()}
     return {word: one for word, one in read.items() if one}
+
+
+def _networks(section: Section) -> tuple[IPv4Network | IPv6Network, ...] | None:
+    expected = 'a list of networks, such as ["203.0.113.0/24"]'
+    found = section.texts("networks", expected, fits=_is_network)
+    return None if found is None else tuple(map(ip_network, found))
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _acknowledgements(section: Section) -> tuple[Acknowledgement, ...] | None:

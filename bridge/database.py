@@ -83,6 +83,12 @@ class Database:
         """
         return self._committer.commit(function, item)
 
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction of its own, for what must run once; raises Unavailable."""
+        with _told_apart(), self._writing.begin() as connection:
+            yield connection
+
     def close(self) -> None:
         """Finish what waits, and disconnect."""
         self._committer.close()
@@ -212,7 +218,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        hide_parameters=True,  # no fact of an alert in an error's text
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: typing.Any, _: object) -> None:
@@ -231,6 +241,7 @@ def _sqlite(url: str) -> Engine:
 def _postgres(url: str, pool_size: int) -> Engine:
     return create_engine(
         url,
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,

@@ -62,7 +62,7 @@ def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, st
     """Return the metadata, on the wanted keys only; `bridge_amount` is there where `amount` cannot be."""
     values = {
         "bridge_provider": provider,
-        "bridge_network": alert.network or alert.subtype,
+        "bridge_network": alert.network,
         "bridge_reason_code": alert.reason_code,
         "bridge_amount": None,
         "bridge_order": alert.order,

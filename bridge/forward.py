@@ -294,7 +294,7 @@ class Forwarder:
             if call.kind == "create":
                 found = _with_id(found)
             elif call.kind in ("ask", "payment"):
-                found = self._with_family(store, [found] if isinstance(found, dict) else found)
+                found = self._with_family(claim, [found] if isinstance(found, dict) else found)
             return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
         except TooLate:
             return Outcome("dropped", _undo(call), again_after=0.0)
@@ -324,10 +324,10 @@ class Forwarder:
 
         return Outcome("refused", change, again_after=0.0)
 
-    def _with_family(self, store: Store, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
+    def _with_family(self, claim: Claim, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
         """Keep transactions that were read, and add what the index knows of the same payments."""
-        self.inbox.hear_of(store.name, rows)
-        return self.index.with_family(store.name, rows)
+        self.inbox.hear_of(claim.store, rows, asked_by=claim.case_id)
+        return self.index.with_family(claim.store, rows)
 
     # the index's own calls, while no dispute wants the slots
 

@@ -36,7 +36,7 @@ UNDISPUTED = 7200.0
 KEEP_UP = 3600.0
 """Seconds after which what 29next has created since is read, whether its webhooks came or not."""
 GENERATIONS = 3
-"""From a refund to its debit, from there to the authorization, and to all that it was captured by."""
+"""From a refund to its debit, from there to the authorization, and to all that came of it."""
 
 
 class Index:
@@ -77,16 +77,19 @@ class Index:
         return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001
 
     def _add_family(self, connection: Connection, store: str, found: dict[int, Row]) -> None:
-        """Add the payments that refunds belong to, their authorizations, and what those were captured by."""
+        """Add the payments that refunds belong to, their authorizations, and what came of both."""
         opened: set[int] = set()
         for _ in range(GENERATIONS):
             parents = {row.get("parent_id") for row in found.values()} - {None, *found}
-            captured = {ident for ident, row in found.items() if row.get("type") == "authorize"} - opened
-            opened |= captured
-            for column, idents in ((transactions.c.id, parents), (transactions.c.parent_id, captured)):
+            payments = {one for one, row in found.items() if row.get("type") in ("authorize", "debit")}
+            for column, idents in (
+                (transactions.c.id, parents),
+                (transactions.c.parent_id, payments - opened),
+            ):
                 if idents:
                     rows = self._rows(connection, store, column.in_(idents))
                     found |= {row["id"]: row for row in rows if row["id"] not in found}
+            opened |= payments
 
     @staticmethod
     def _covers(connection: Connection, store: str, alert: Alert, now: float) -> bool:

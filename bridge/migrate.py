@@ -26,10 +26,12 @@ def _config() -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Migrate to the newest schema; several at the same time wait for each other."""
+    """Migrate to the newest schema; several at the same time wait for each other; raises Unavailable."""
     config = _config()
-    with database.engine.execution_options(writes=True).begin() as connection:
+    with database.begin() as connection:
         if not database.sqlite:
+            for limit in ("statement_timeout", "lock_timeout"):  # a large table takes its time
+                connection.execute(text(f"SET LOCAL {limit} = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
@@ -131,10 +132,19 @@ class Provider:
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
     tells: str | None = None  # 29next's own: where the object stands that it tells of
     store: str | None = None  # where a webhook names its store
     variable: str = ""  # of the secret, where it is not the name's
     name: str = ""
+
+    def may_call_from(self, address: str | None) -> bool:
+        """Whether a client's address is in the provider's networks, where it has such a list."""
+        try:
+            client = ip_address(address or "")
+        except ValueError:
+            return not self.networks
+        return not self.networks or any(client in network for network in self.networks)
 
     def read(self, webhook: Webhook) -> list[Item]:
         """Split a webhook into its items; a body that cannot be split is one item."""

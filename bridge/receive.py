@@ -62,6 +62,8 @@ def _prove(settings: Settings, name: str, store: str | None) -> tuple[Provider, 
         raise Rejected("unknown_provider", 404, "There is no such provider.")
     if not settings.secrets.get(name):
         raise Rejected("unknown_provider", 404, "This provider has no secret here, so it is switched off.")
+    if not provider.may_call_from(request.remote_addr):
+        raise Rejected("bad_proof", 401, "This address is not among the provider's networks.")
     if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise Rejected("unsupported_encoding", 415, "Send the body as it is, without Content-Encoding.")
     webhook = Webhook(

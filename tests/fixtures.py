@@ -251,9 +251,11 @@ def write(case: Case) -> None:
     items = case.items()
     rows = [told(case, item, case.provider.translate(item)) for item in items]
     for what, values in zip(("reading", "alert", "dispute"), zip(*rows, strict=True), strict=True):
+        file = case.folder / f"{what}.json"
+        file.unlink(missing_ok=True)
         if any(value is not None for value in values):
             value = list(values) if len(values) > 1 else values[0]
-            (case.folder / f"{what}.json").write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+            file.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -320,6 +320,7 @@ class House:
     port: int = field(default_factory=free_port)
     web: Process | None = None
     workers: list[Process] = field(default_factory=list)
+    leaving: list[Process] = field(default_factory=list)  # workers that were asked to end
     offered: list[Sent] = field(default_factory=list)
     accepted: list[Sent] = field(default_factory=list)
 
@@ -382,9 +383,10 @@ class House:
 
     def kill_workers(self) -> None:
         """End all workers as a power cut does."""
-        for worker in self.workers:
+        for worker in (*self.workers, *self.leaving):
             worker.kill()
         self.workers.clear()
+        self.leaving.clear()
 
     def close(self) -> None:
         """End all processes, by force."""
@@ -469,8 +471,9 @@ class House:
         try:
             eventually(lambda: self.is_done(*several), seconds)
         except AssertionError:
-            left = [one for one in self.deliveries() if one["status"] == "pending"][:5]
-            raise AssertionError(f"not done within {seconds} s: {json.dumps(left, indent=1)}") from None
+            left = [one for one in self.deliveries() if one["status"] == "pending"]
+            told = "\n".join(str(one) for one in left[:5])
+            raise AssertionError(f"{len(left)} are not done within {seconds} s, such as\n{told}") from None
 
     def disputes(self, sent: Sent) -> list[Json]:
         """The disputes at 29next that came of a webhook."""

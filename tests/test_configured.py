@@ -1036,11 +1036,13 @@ def test_a_mistake_is_told_with_its_key_and_what_is_expected(mistake: str) -> No
 
 
 def test_all_mistakes_of_all_providers_are_told_at_once() -> None:
-    toml = START.replace("basic", "magic") + MEANT.replace("open", "create") + FOUND.replace('"case"', '""')
+    start = START.replace("basic", "magic") + 'format = "yaml"\n'
+    toml = start + MEANT.replace("open", "create") + FOUND.replace('"case"', '""')
     said = problems(toml + '[providers.ethoca]\ndeadline = "x"\n[providers.verifi.fields]\nnumber = "x"')
     assert [problem.partition(": ")[0] for problem in said] == [
         "providers.acme.effects.new",
         "providers.acme.fields.case_number",
+        "providers.acme.format",
         "providers.acme.proof",
         "providers.ethoca.deadline",
         "providers.verifi.fields.number",

@@ -86,7 +86,7 @@ def test_every_key_of_the_metadata_is_a_setting() -> None:
     }
     assert opened(metadata=["bridge_card", "no_such_key"])["metadata"] == {"bridge_card": "411111******1111"}
     assert "metadata" not in opened(metadata=[])
-    assert decoration(Alert(case_number="A", subtype="tc40"), "acme", METADATA)["bridge_network"] == "tc40"
+    assert "bridge_network" not in decoration(Alert(case_number="A", subtype="tc40"), "acme", METADATA)
 
 
 def test_a_card_shows_no_more_than_its_ends() -> None:

@@ -45,7 +45,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "requests": ("next_api",),
     "urllib3": ("next_api",),
     "sqlalchemy": ("database", "tables", "index", "inbox.*", "search", "figures", "memos", "migrate"),
-    "psycopg": (),
+    "psycopg": ("database",),
     "alembic": ("migrate",),
     "flask": ("app", "receive", "viewer", "viewer.*"),
     "werkzeug": ("app", "receive", "viewer", "viewer.*"),

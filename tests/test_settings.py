@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bridge import dispute, settings
-from bridge.alert import Alert
+from bridge.alert import RESOLUTIONS, Alert, DisputeType
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import SettingsError
@@ -871,6 +871,12 @@ def test_every_proof_and_its_options_are_documented() -> None:
 def test_every_effect_is_documented() -> None:
     [said] = problems('[providers.ethoca.effects]\nx = "zzz"')
     assert set(said.partition("one of ")[2].split(", ")) == _documented("#### Effects")
+
+
+def test_every_resolution_is_documented() -> None:
+    told = DOCUMENT.partition("29next's resolutions are, for alerts: ")[2].partition("\n\n")[0]
+    for kind, text in zip(DisputeType, told.split("; for chargebacks: "), strict=True):
+        assert tuple(re.findall(r"`(\w+)`", text)) == RESOLUTIONS[kind]
 
 
 def test_the_report_in_the_documentation_is_what_is_said() -> None:

@@ -28,33 +28,35 @@ class Hearing(Relating):
 
     # 29next: transactions
 
-    def hear_of(self, store: str, rows: Iterable[Json], *, certain: bool = False) -> int:
+    def hear_of(
+        self, store: str, rows: Iterable[Json], *, certain: bool = False, asked_by: str | None = None
+    ) -> int:
         """Take in transactions that were read from 29next; returns how many were new or changed.
 
-        `certain` is what was read for the very purpose of settling a contradiction.
+        `certain` is what was read for the very purpose of settling a contradiction; a case that they
+        were read for takes them in by itself.
         """
         now, told = self.now(), list(rows)
-        return self.database.write(
-            lambda connection: self._hear(connection, store, told, now, certain=certain)
-        )
 
-    def _hear(
-        self, connection: Connection, store: str, told: list[Json], now: float, *, certain: bool
-    ) -> int:
-        fresh = self.index.put(connection, store, told, now, certain=certain)
-        if fresh:
-            self._wake_unmatched(connection, store, fresh, now)
-        return len(fresh)
+        def write(connection: Connection) -> int:
+            fresh = self.index.put(connection, store, told, now, certain=certain)
+            self._wake_unmatched(connection, store, fresh, now, asked_by)
+            return len(fresh)
 
-    def _wake_unmatched(self, connection: Connection, store: str, fresh: list[Json], now: float) -> None:
+        return self.database.write(write)
+
+    def _wake_unmatched(
+        self, connection: Connection, store: str, fresh: list[Json], now: float, but: str | None = None
+    ) -> None:
         """Let cases that wait for their transaction look again, where it may be among these."""
         unmatched = (
+            cases.c.id != (but or ""),
             cases.c.transaction_id.is_(None),
             cases.c.duplicate_of.is_(None),
             cases.c.deadline_at >= now,
         )
         found = {word for one in fresh for word in words.of_transaction(row_of(store, one))}
-        for case in self._marked(connection, store, found, *unmatched):
+        for case in self._marked(connection, store, found, *unmatched) if found else ():
             facts = case.facts
             if facts and not case.found and any(match.is_kin(facts, one) for one in fresh):
                 known = case.match or {"asked": [], "candidates": []}
@@ -66,7 +68,8 @@ class Hearing(Relating):
     def _tell(self, connection: Connection, store: str, kind: str, told: Json, now: float) -> None:
         """Take in what 29next tells of a transaction or a dispute."""
         if kind == "transaction":
-            self._hear(connection, store, [told], now, certain=False)
+            fresh = self.index.put(connection, store, [told], now, certain=False)
+            self._wake_unmatched(connection, store, fresh, now)
         elif kind == "dispute":
             self._tell_dispute(connection, store, told, now)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, select, update
 
 from bridge import words
 from bridge.alert import Alert, Effect, Reason, Status
-from bridge.case import Case, merge, met
+from bridge.case import Case, consults, merge, met
 from bridge.inbox.hearing import Hearing
 from bridge.inbox.rows import (
     NEVER,
@@ -132,7 +132,8 @@ class Translating(Hearing):
         if case.duplicate_of and alert.resolution:
             self._tell_holder(connection, case, self.now())
         self._hint(connection, case)
-        if not met(case, effect, alert) or case.due_at is not None:
+        unmatched = case.transaction_id is None and consults(case)
+        if unmatched or case.due_at is not None or not met(case, effect, alert):
             idle = case.due_at is None
             case.tries = 0 if idle else case.tries
             case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)

@@ -1,0 +1,390 @@
+"""The database: durable, shared commits of which only the faulty one fails, and one clock for all."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from bridge.database import MOST_TOGETHER, Database
+from bridge.errors import Unavailable
+from tests.conftest import MakeDatabase, Postgres
+
+Write = Callable[[Connection], Any]
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """A database with a table of its own."""
+    with contextlib.closing(Database(url, pool_size=3)) as database:
+        database.write(
+            lambda connection: connection.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)"))
+        )
+        yield database
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opened(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def on_sqlite(make_database: MakeDatabase) -> Iterator[Database]:
+    with make_database("sqlite") as url, opened(url) as database:
+        yield database
+
+
+@pytest.fixture
+def on_postgres(make_database: MakeDatabase) -> Iterator[Database]:
+    with make_database("postgres") as url, opened(url) as database:
+        yield database
+
+
+def adding(name: str) -> Write:
+    def add(connection: Connection) -> str:
+        connection.execute(text("INSERT INTO things VALUES (:name)"), {"name": name})
+        return f"{name} added"
+
+    return add
+
+
+def things(database: Database) -> list[str]:
+    with database.read() as connection:
+        return sorted(connection.execute(text("SELECT name FROM things")).scalars())
+
+
+class Commits:
+    """Counts what is committed, and holds the first one up until it is let go."""
+
+    def __init__(self, database: Database) -> None:
+        self.sizes: list[int] = []
+        self.go = threading.Event()
+        self.held = threading.Event()
+        event.listen(database.engine, "commit", self._note)
+
+    def hold(self, connection: Connection) -> None:
+        """A write that takes until `go`."""
+        self.held.set()
+        assert self.go.wait(10)
+
+    def _note(self, _: Connection) -> None:
+        self.sizes.append(1)
+
+
+def together(database: Database, *writes: Write) -> list[Any]:
+    """Have writes wait at the same time, so that they share a commit; results or exceptions."""
+    commits = Commits(database)
+    with ThreadPoolExecutor(len(writes) + 1) as pool:
+        first = pool.submit(database.write, commits.hold)
+        assert commits.held.wait(10)
+        futures = []
+        for write in writes:
+            before = database._committer.waiting.qsize()
+            futures.append(pool.submit(database.write, write))
+            until = time.monotonic() + 10
+            while database._committer.waiting.qsize() == before and time.monotonic() < until:
+                time.sleep(0.001)
+        commits.sizes.clear()
+        commits.go.set()
+        first.result(10)
+        done = [one.exception(10) or one.result(10) for one in futures]
+    event.remove(database.engine, "commit", commits._note)
+    return [*done, len(commits.sizes)]
+
+
+# --- writing and reading -------------------------------------------------------------------------
+
+
+def test_what_is_written_is_there(database: Database) -> None:
+    assert database.write(adding("a")) == "a added"
+    assert things(database) == ["a"]
+
+
+def test_writes_that_wait_together_are_committed_together(database: Database) -> None:
+    *done, commits = together(database, *(adding(f"t{number:02}") for number in range(20)))
+    assert done == [f"t{number:02} added" for number in range(20)]
+    assert len(things(database)) == 20
+    assert commits <= 2  # that of the one which held them up, and theirs
+
+
+def test_no_commit_is_shared_by_too_many(database: Database) -> None:
+    *done, commits = together(database, *(adding(f"t{number:03}") for number in range(MOST_TOGETHER + 5)))
+    assert len(done) == MOST_TOGETHER + 5
+    assert 2 <= commits <= 3
+
+
+def test_of_writes_that_share_a_commit_only_the_faulty_one_fails(database: Database) -> None:
+    database.write(adding("b"))
+
+    def wrong(_: Connection) -> None:
+        raise ZeroDivisionError
+
+    a, b, c, bug, *_ = together(database, adding("a"), adding("b"), adding("c"), wrong)
+    assert (a, c) == ("a added", "c added")
+    assert isinstance(b, IntegrityError)
+    assert isinstance(bug, ZeroDivisionError)
+    assert things(database) == ["a", "b", "c"]
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    def half(connection: Connection) -> None:
+        adding("a")(connection)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.write(half)
+    assert things(database) == []
+    assert database.write(adding("a")) == "a added"
+
+
+def test_what_is_gathered_is_written_by_one_statement_for_all(database: Database) -> None:
+    calls: list[list[str]] = []
+
+    def add(connection: Connection, names: list[str]) -> list[str]:
+        calls.append(list(names))
+        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        return [name.upper() for name in names]
+
+    commits = Commits(database)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(database.write, commits.hold)
+        assert commits.held.wait(10)
+        futures = [pool.submit(database.gather, add, name) for name in "abc"]
+        until = time.monotonic() + 10
+        while database._committer.waiting.qsize() < 3 and time.monotonic() < until:
+            time.sleep(0.001)
+        commits.go.set()
+        first.result(10)
+        assert [one.result(10) for one in futures] == ["A", "B", "C"]
+    assert sorted(calls[0]) == ["a", "b", "c"]
+    assert len(calls) == 1
+
+
+def test_where_one_of_the_gathered_is_at_fault_the_others_are_written(database: Database) -> None:
+    database.write(adding("b"))
+
+    def add(connection: Connection, names: list[str]) -> list[str]:
+        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        return names
+
+    def run(name: str) -> str:
+        try:
+            return database.gather(add, name)
+        except IntegrityError:
+            return "refused"
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(run, "abc")) == ["a", "refused", "c"]
+    assert things(database) == ["a", "b", "c"]
+
+
+def test_many_threads_lose_nothing(database: Database) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda number: database.write(adding(f"n{number:03}")), range(200)))
+    assert len(set(done)) == 200
+    assert len(things(database)) == 200
+
+
+def test_a_value_that_the_database_cannot_hold_is_a_bug_and_no_outage(on_postgres: Database) -> None:
+    with pytest.raises(DataError):
+        on_postgres.write(adding("a\0b"))
+    assert on_postgres.write(adding("a")) == "a added"
+
+
+# --- what it cannot do just now ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/bridge.db", "sqlite:////proc/bridge.db"])
+def test_a_file_that_cannot_be_opened_is_unavailable(url: str) -> None:
+    with contextlib.closing(Database(url)) as database:
+        with pytest.raises(Unavailable):
+            database.write(adding("a"))
+        with pytest.raises(Unavailable), database.read():
+            pass
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    url = "postgresql+psycopg://bridge:hunter22@127.0.0.1:1/bridge"
+    with contextlib.closing(Database(url)) as database:
+        with pytest.raises(Unavailable) as caught:
+            database.write(adding("a"))
+        assert "hunter22" not in str(caught.value)
+        with pytest.raises(Unavailable), database.read():
+            pass
+        assert abs(database.now() - time.time()) < 60
+
+
+def test_a_schema_that_is_not_there_yet_is_unavailable(database: Database) -> None:
+    with pytest.raises(Unavailable), database.read() as connection:
+        connection.execute(text("SELECT * FROM no_such_table"))
+    with pytest.raises(Unavailable):
+        database.write(lambda connection: connection.execute(text("DELETE FROM no_such_table")))
+
+
+def test_a_locked_file_is_unavailable_and_available_again(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.database.BUSY_SECONDS", 0.1)
+    with make_database("sqlite") as url, contextlib.closing(Database(url)) as database:
+        database.write(lambda c: c.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)")))
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="locked"):
+                database.write(adding("a"))
+            assert things(database) == []  # reading goes on
+            other.rollback()
+        assert database.write(adding("a")) == "a added"
+
+
+def test_a_file_that_may_only_be_read_is_unavailable_for_writing(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url:
+        read_only = f"sqlite:///file:{url.removeprefix('sqlite:///')}?mode=ro&uri=true"
+        with (
+            contextlib.closing(Database(read_only)) as database,
+            pytest.raises(Unavailable, match="readonly"),
+        ):
+            database.write(lambda connection: connection.execute(text("DELETE FROM paces")))
+
+
+def test_a_full_disk_is_unavailable(on_sqlite: Database) -> None:
+    on_sqlite.write(lambda connection: connection.execute(text("PRAGMA max_page_count = 1")))
+    with pytest.raises(Unavailable, match="full"):  # noqa: PT012 - which of them is the last, nobody knows
+        for number in range(5000):
+            on_sqlite.write(adding(f"{number} " + "x" * 4000))
+
+
+def test_a_pool_whose_connections_are_all_lent_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.1)
+    with contextlib.ExitStack() as lent:
+        for _ in range(database.engine.pool.size() + database.engine.pool._max_overflow):  # type: ignore[attr-defined]
+            lent.enter_context(database.read())
+        with pytest.raises(Unavailable):
+            database.write(adding("a"))
+        with pytest.raises(Unavailable), database.read():
+            pass
+    assert database.write(adding("a")) == "a added"
+
+
+def test_who_waits_too_long_for_a_commit_is_told_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = Commits(database)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(database.write, commits.hold)
+        assert commits.held.wait(10)
+        monkeypatch.setattr("bridge.database.PATIENCE", 0.1)
+        with pytest.raises(Unavailable, match="in time"):
+            database.write(adding("a"))
+        commits.go.set()
+        first.result(10)
+    monkeypatch.setattr("bridge.database.PATIENCE", 10)
+    database.write(adding("b"))
+    assert things(database) == ["b"], "what nobody waits for any more is not written"
+
+
+def test_connections_that_the_server_ended_are_replaced(postgres: Postgres, on_postgres: Database) -> None:
+    database = on_postgres
+    database.write(adding("a"))
+    with database.read() as connection:
+        connection.execute(text("SELECT 1"))
+    everyone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'bridge%'"
+    postgres.run(everyone)
+    assert database.write(adding("b")) == "b added"
+    postgres.run(everyone)
+    *done, _ = together(database, adding("c"), adding("d"))
+    assert done == ["c added", "d added"]
+    assert things(database) == ["a", "b", "c", "d"]
+
+
+# --- durability ----------------------------------------------------------------------------------
+
+
+def test_a_commit_is_on_the_disk_before_it_is_told(database: Database) -> None:
+    with database.read() as connection:
+        if database.sqlite:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
+        else:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
+
+
+def test_a_frozen_process_does_not_hold_its_locks_for_ever(on_postgres: Database) -> None:
+    with on_postgres.read() as connection:
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            assert connection.execute(text(f"SHOW {name}")).scalar() not in ("0", None)
+
+
+def test_on_sqlite_writers_wait_for_each_other_and_readers_for_nobody(make_database: MakeDatabase) -> None:
+    with (
+        make_database("sqlite") as url,
+        contextlib.closing(Database(url)) as one,
+        contextlib.closing(Database(url)) as other,
+    ):
+        one.write(lambda c: c.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)")))
+        with ThreadPoolExecutor(8) as pool:
+            both = [one, other]
+            list(pool.map(lambda number: both[number % 2].write(adding(f"n{number:03}")), range(60)))
+        assert len(things(one)) == 60
+
+
+# --- the clock -----------------------------------------------------------------------------------
+
+
+def test_the_clock_is_the_database_s_own(database: Database) -> None:
+    first = database.now()
+    assert abs(first - time.time()) < 5
+    assert database.now() >= first
+
+
+def test_all_processes_share_the_server_s_clock_whatever_their_own_says(
+    on_postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = time.time()
+    monkeypatch.setattr("bridge.database.time.time", lambda: true - 600)
+    assert abs(on_postgres.now() - true) < 5
+
+
+def test_the_clock_goes_on_while_the_server_does_not_answer(
+    on_postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = on_postgres.now()
+    monkeypatch.setattr("bridge.database.CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(on_postgres._clock, "_ask", lambda: None)
+    assert before <= on_postgres.now() < before + 5
+
+
+def test_the_clock_can_be_given(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, contextlib.closing(Database(url, clock=lambda: 5.0)) as database:
+        assert database.now() == 5.0
+
+
+def test_close_finishes_what_waits(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url:
+        database = Database(url)
+        database.write(lambda c: c.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)")))
+        commits = Commits(database)
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(database.write, commits.hold)
+            assert commits.held.wait(10)
+            second = pool.submit(database.write, adding("a"))
+            until = time.monotonic() + 10
+            while not database._committer.waiting.qsize() and time.monotonic() < until:
+                time.sleep(0.001)
+            closing = pool.submit(database.close)
+            commits.go.set()
+            first.result(10)
+            assert second.result(10) == "a added"
+            closing.result(10)
+        with contextlib.closing(Database(url)) as again:
+            assert things(again) == ["a"]
