@@ -551,7 +551,7 @@ class House:
         with self.database.read() as connection:
             rows = connection.execute(select(attempts.c.store, attempts.c.method, attempts.c.path)).all()
         recorded = Counter((row.store, row.method, "/" + row.path) for row in rows)
-        made = Counter((c["store"], c["method"], c["path"]) for c in calls if c["method"] != "GET")
+        made = Counter((c["store"], c["method"], c["path"]) for c in calls if c["method"] != "GET" and c["store"])
         for what, times in made.items():
             if times > recorded[what]:
                 yield f"{what} was called {times} times, and recorded {recorded[what]} times"
