@@ -1,4 +1,4 @@
-"""Looks at everything that can be wrong, each with its remedy in a sentence. Changes nothing.
+"""Looks at everything that can be wrong, each with its remedy in a sentence. Changes nothing at 29next.
 
 Whether a token may write is asked with dispute and transaction 0, which no store has: 29next, as its
 framework does, checks the scope before it looks for the thing, so 403 means that the scope is missing
@@ -93,14 +93,14 @@ def _settings(settings: Settings) -> Iterator[Check]:
     on = [name for name in settings.providers if settings.secrets.get(name)]
     remedy = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
     yield _judged("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", remedy)
-    yield _guessable("viewer", "BRIDGE_PASSWORD", settings.password)
-    yield _guessable("JSON API", "BRIDGE_API_TOKEN", settings.api_token)
+    yield _guessable("viewer", "BRIDGE_PASSWORD", settings.password, settings)
+    yield _guessable("JSON API", "BRIDGE_API_TOKEN", settings.api_token, settings)
     yield _rate(settings)
 
 
-def _guessable(what: str, variable: str, secret: str | None) -> Check:
+def _guessable(what: str, variable: str, secret: str | None, settings: Settings) -> Check:
     if secret is None:
-        said = f"off: {variable} is not set"
+        said = "open to this machine only" if settings.on_loopback else f"off: {variable} is not set"
         return Check(what, good=True, said=said, remedy=f"Set {variable} to use it from elsewhere.")
     long = len(secret) >= SHORTEST_PASSWORD
     remedy = f"Set {variable} to {SHORTEST_PASSWORD} characters or more, made by chance."

@@ -251,6 +251,10 @@ class Forwarder:
             "outcome": outcome.word,
             "seconds": round(answer.seconds, 4),
         }
+        if outcome.word == "dropped":
+            self.inbox.lead.missed(claim.slot_at, self.inbox.now())
+        else:
+            self.inbox.lead.met()
         record = None if outcome.word == "dropped" and not call.writes else attempt
         kept = self._settle(claim, case, outcome, store, record)
         self._of_the_store(claim, outcome, answer, store)

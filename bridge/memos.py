@@ -90,16 +90,17 @@ class Memos:
         def write(connection: Connection) -> bool:
             if before is None:
                 fresh = self._insert(memos).values(name=name, value=known, at=now)
-                return bool(connection.execute(fresh.on_conflict_do_nothing()).rowcount)
+                fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)
+                return connection.execute(fresh).first() is not None
             ours = update(memos).where(memos.c.name == name, memos.c.at == before)
-            return bool(connection.execute(ours.values(value=known, at=now)).rowcount)
+            return connection.execute(ours.values(value=known, at=now)).rowcount > 0
 
         return self.database.write(write)
 
     def forget(self, key: str) -> bool:
         """Let something be told anew; False where another process was faster."""
         gone = delete(memos).where(memos.c.name == f"{TOLD}{key}")
-        return self.database.write(lambda connection: bool(connection.execute(gone).rowcount))
+        return self.database.write(lambda connection: connection.execute(gone).rowcount > 0)
 
     # bulk replays
 
@@ -139,7 +140,7 @@ class Memos:
             replays.c.cursor.is_not_distinct_from(replay.cursor),
         )
         values = {"cursor": ids[-1], "done": replays.c.done + len(ids)}
-        return self.database.write(lambda c: bool(c.execute(mine.values(**values)).rowcount))
+        return self.database.write(lambda connection: connection.execute(mine.values(**values)).rowcount > 0)
 
     def replays(self, *, running: bool = False) -> list[Replay]:
         """List the newest bulk replays."""

@@ -133,6 +133,7 @@ class Provider:
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
+    keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
     tells: str | None = None  # 29next's own: where the object stands that it tells of
     store: str | None = None  # where a webhook names its store
     variable: str = ""  # of the secret, where it is not the name's

@@ -71,17 +71,19 @@ def cut_text(text: str) -> str:
 def cut_body(body: bytes, provider: Provider) -> bytes:
     """Return a body with its card numbers cut: the same bytes where there are none.
 
-    Cut on the parsed tree where the body parses, so that it still does; else on the bytes.
+    Cut on the parsed tree where the body parses, so that it still does; else on the bytes. Where a
+    provider says what of its bodies may be kept, nothing else is.
     """
     cutter = _Cutter(provider)
     try:
         form = trees.format_of(body, provider.formats)
         if form == "xml":
             return _cut_xml(body, cutter)
-        cut = cutter.cut(trees.parse(body, provider.formats))
+        tree = trees.parse(body, provider.formats)
+        cut = cutter.cut(trees.only(tree, provider.keeps) if provider.keeps else tree)
     except BadBody:
         return _cut_bytes(body)
-    if not cutter.found:
+    if not cutter.found and not provider.keeps:
         return body
     return trees.render(cut) if form == "json" else urlencode(cut).encode()
 

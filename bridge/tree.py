@@ -75,6 +75,21 @@ def lost(tree: Tree) -> list[Tree]:
     return tree.lost if isinstance(tree, _Pairs) else []
 
 
+def only(tree: Tree, paths: Iterable[str]) -> Tree:
+    """Return of an object what stands at some dotted paths; of anything else, all."""
+    if not isinstance(tree, dict):
+        return tree
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        name, _, rest = path.partition(".")
+        below.setdefault(name, []).append(rest)
+    return {
+        name: child if "" in below[name] else only(child, below[name])
+        for name, child in tree.items()
+        if name in below
+    }
+
+
 def plain(tree: Tree) -> Tree:
     """Return a tree that can be stored: whole numbers are int again, others the text that they were."""
     if isinstance(tree, Number):

@@ -60,6 +60,7 @@ class Worker:
         self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
         self.lock = threading.Lock()
         self.tended_at = -TEND_SECONDS
+        self.ahead: list[float] = []  # slots that were taken and have not opened yet
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -99,7 +100,10 @@ class Worker:
         """Translate a batch and claim what can be sent; returns whether there was anything."""
         translated = self.inbox.translate(self.forwarder.judge, BATCH)
         free = self._free()
-        claims = self.inbox.claim(free)
+        now = self.inbox.now()
+        self.ahead = [slot_at for slot_at in self.ahead if slot_at > now]
+        claims = self.inbox.claim(free, int(self.inbox.lead.most) - len(self.ahead))
+        self.ahead += [claim.slot_at for claim in claims]
         for claim in claims:
             with self.lock:
                 self.under_way[claim.store] += 1

@@ -457,10 +457,11 @@ class House:
         return next((one for one in found if one["event_id"] == sent.event_id), None)
 
     def is_done(self, *several: Sent) -> bool:
-        """Whether these webhooks, or all, have ended."""
+        """Whether these webhooks have ended, or all have, with all that they led to."""
         try:
             if not several:
-                return not self.search.deliveries({"status": "pending", "limit": "1"}).results
+                owed = self.search.deliveries({"status": "pending", "limit": "1"}).results
+                return not owed and not any(store["waiting"] for store in self.search.stores())
             found = [self.delivery(one) for one in several]
         except Unavailable:
             return False
@@ -551,7 +552,8 @@ class House:
         with self.database.read() as connection:
             rows = connection.execute(select(attempts.c.store, attempts.c.method, attempts.c.path)).all()
         recorded = Counter((row.store, row.method, "/" + row.path) for row in rows)
-        made = Counter((c["store"], c["method"], c["path"]) for c in calls if c["method"] != "GET" and c["store"])
+        writes = (one for one in calls if one["method"] != "GET" and one["store"])
+        made = Counter((one["store"], one["method"], one["path"]) for one in writes)
         for what, times in made.items():
             if times > recorded[what]:
                 yield f"{what} was called {times} times, and recorded {recorded[what]} times"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flask import Flask
 from playwright.sync_api import Browser, Playwright, sync_playwright
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bridge import migrate
 from bridge.database import Database
@@ -47,10 +47,17 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
 
 
+class Quiet(WSGIRequestHandler):
+    """Serves without a line for each request."""
+
+    def log_request(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """Serve an app on a free port of this machine; gives its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.app import create_app
 from bridge.sandbox import STORE
-from tests.logbook import OUTLET, Logbook, logbook, refuse, review, trouble
+from tests.logbook import OUTLET, OUTLET_TOKEN, Logbook, logbook, refuse, review, trouble
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -83,7 +83,7 @@ def test_calls_are_counted_by_store_outcome_and_status(book: Logbook) -> None:
     for _ in range(4):
         book.work()
         book.clock.now += 5
-    book.sandbox.revoke("outlet-token")
+    book.sandbox.revoke(OUTLET_TOKEN)
     book.send(store=OUTLET)
     book.work()
     samples = scraped(book)

@@ -29,25 +29,63 @@ from bridge.tables import attempts, cases, deliveries, paces, stores
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bridge.database import Database
+
 
 LEAD = 0.08
-"""Seconds between taking a slot and its start, so that the intent can be committed meanwhile."""
+"""Seconds between taking a slot and its start, at least, so that the intent can be committed meanwhile."""
+LONGEST_LEAD = 2.0
+MOST_AHEAD, FEWEST_AHEAD = 32, 4
+"""How many slots that have not opened yet one process holds."""
 HORIZON = 0.15
 """A slot is taken no earlier than so many seconds before it opens: never beyond the next one."""
 PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
 
 
+class Lead:
+    """How far ahead slots are taken, and how many of them at once, so that calls are ready in time.
+
+    One machine prepares three hundred calls a second, another's disk takes longer than a slot for
+    one intent: what is missed makes the lead follow, or nothing would ever be sent.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = LEAD
+        self.most = float(MOST_AHEAD)
+        self.changed_at = 0.0
+
+    def met(self) -> None:
+        """Come closer again, for a call that was ready."""
+        self.most = min(self.most + 0.25, float(MOST_AHEAD))
+        self.seconds = max(self.seconds * 0.99, LEAD)
+
+    def missed(self, slot_at: float, now: float) -> None:
+        """Keep farther off, for a call that was not; those of one batch count once."""
+        if slot_at < self.changed_at + self.seconds:
+            return
+        self.changed_at = now
+        if self.most > FEWEST_AHEAD:
+            self.most = max(self.most / 2, FEWEST_AHEAD)
+        else:
+            self.seconds = min(self.seconds * 2, LONGEST_LEAD)
+
+
 class Forwarding(Pacing, Relating):
     """Gives out cases one call at a time, and records what came of it."""
 
-    def claim(self, names: Sequence[str]) -> list[Claim]:
-        """Take the next slot and the most urgent case of every named store whose slot opens now.
+    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
+        super().__init__(database, gap=gap, lease=lease)
+        self.lead = Lead()
 
-        Each case is leased with a new fence, so that a worker that comes too late changes nothing.
+    def claim(self, names: Sequence[str], most: int = MOST_AHEAD) -> list[Claim]:
+        """Take the next slot and the most urgent case of some named stores whose slot opens now.
+
+        The stores that have waited longest come first. Each case is leased with a new fence, so that
+        a worker that comes too late changes nothing.
         """
         now = self.now()
-        if not names or not self._ready(now, names):
+        if not names or most < 1 or not self._ready(now, names):
             return []
 
         def write(connection: Connection) -> list[Claim]:
@@ -56,11 +94,13 @@ class Forwarding(Pacing, Relating):
             for token, next_at, store, probes, case_id in ready:
                 if case_id is None or token in claims:
                     continue
+                if len(claims) == most:
+                    break
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
                 opens = next_at if next_at <= now + HORIZON else now
-                slot_at = max(opens, now + LEAD) if self.gap else now
+                slot_at = max(opens, now + self.lead.seconds) if self.gap else now
                 fence = connection.execute(
                     update(cases)
                     .where(cases.c.id == case_id, self._is_free(now))
@@ -106,6 +146,7 @@ class Forwarding(Pacing, Relating):
                 or_(paces.c.next_at <= now + HORIZON, paces.c.next_at > now + LONGEST_RETRY_AFTER + SET_BACK)
             )
             .where(or_(stores.c.paused_at.is_(None), stores.c.probe_at <= now))
+            .order_by(paces.c.next_at)
         )
         return statement.with_for_update(of=paces, skip_locked=True) if lock else statement
 

@@ -4,12 +4,40 @@ The envelope and the signature are documented by 29next (doc): JSON `{object, da
 event_type, webhook: {id, store, ...}}`, answered with 200. The signature is a hex HMAC-SHA256 over the
 body as Python's `json.dumps` writes it again (their published example); one over the raw bytes is
 accepted as well. None of the events carries a time of change.
+
+Of a transaction 29next tells who bought, and where they live: of that nothing is kept.
 """
 
 from bridge import fields
 from bridge.alert import DisputeType
 from bridge.proof import Resigned
 from bridge.provider import Provider, informs
+
+ENVELOPE = ("object", "event_id", "event_type", "api_version", "webhook.id", "webhook.store")
+OF_BOTH = ("id", "type", "status", "amount", "currency", "order", "date_created")
+OF_A_DISPUTE = (
+    "case_number",
+    "arn",
+    "transaction",
+    "resolution",
+    "resolution_other_message",
+    "happened_at",
+)
+OF_A_TRANSACTION = (
+    "auth_code",
+    "external_id",
+    "is_disputed",
+    "is_external",
+    "is_test",
+    "network_transaction_id",
+    "parent_id",
+    "payment_details.bankcard_first_six",
+    "payment_details.bankcard_last_four",
+    "payment_details.gateway",
+    "payment_details.is_3ds",
+    "payment_method",
+    "statement_descriptor",
+)
 
 
 class Dispute(fields.AlertSchema):
@@ -43,6 +71,7 @@ PROVIDER = Provider(
         "dispute.created": informs(Dispute),
         "dispute.updated": informs(Dispute),
     },
+    keeps=frozenset((*ENVELOPE, *(f"data.{name}" for name in (*OF_BOTH, *OF_A_DISPUTE, *OF_A_TRANSACTION)))),
     tells="data",
     store="webhook.store",
     variable="NEXT_WEBHOOK_SECRET",

@@ -51,6 +51,7 @@ LAST_MINUTE, LAST_TEN = 60.0, 600.0
 MOST_COUNTED = 100_000
 """How far a bulk replay's plan counts."""
 SAMPLE = "10"
+PAGED = {"cursor", "limit"}
 
 viewer = Blueprint(
     "viewer", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
@@ -155,6 +156,7 @@ def deliveries() -> View:
         "deliveries.html",
         page=page,
         wanted=wanted,
+        narrowed=set(wanted) - PAGED,
         problem=problem,
         in_bodies=in_bodies,
         older=_older(page, wanted, in_bodies=in_bodies),
@@ -236,6 +238,7 @@ def cases() -> View:
         "cases.html",
         page=page,
         wanted=wanted,
+        narrowed=set(wanted) - PAGED,
         problem=problem,
         older=_older(page, wanted),
         filters=_choices(CASE_FILTERS),
@@ -431,7 +434,7 @@ def _replay_filters(given: Mapping[str, str]) -> Json:
 
 def _replayable(wanted: Json) -> str | None:
     """Return the query of a bulk replay over the filters of a list, if one makes sense."""
-    filters = {name: value for name, value in wanted.items() if name not in ("cursor", "limit")}
+    filters = {name: value for name, value in wanted.items() if name not in PAGED}
     if not filters or "text" in filters or filters.get("status") == Status.PENDING:
         return None
     return urlencode(filters)
