@@ -11,7 +11,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import logs, metrics, migrate, receive, settings
+from bridge import logs, migrate, receive, settings
 from bridge.chores import Chores
 from bridge.database import Database
 from bridge.errors import Rejected, Unavailable
@@ -19,7 +19,7 @@ from bridge.figures import Figures
 from bridge.inbox import Inbox
 from bridge.memos import Memos
 from bridge.search import Search
-from bridge.viewer import api, gate, pages
+from bridge.viewer import api, gate, ground, metrics, overview, pages, replays
 
 log = structlog.get_logger()
 
@@ -42,11 +42,9 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app.extensions["figures"] = Figures(store)
     app.extensions["memos"] = Memos(store)
     gate.set_up(app, chosen)
-    app.register_blueprint(receive.routes)
-    app.register_blueprint(api.routes)
-    app.register_blueprint(metrics.routes)
-    app.register_blueprint(gate.gate)
-    app.register_blueprint(pages.viewer)
+    rooms = (receive, api, metrics, overview, pages, replays)
+    for one in (*(room.routes for room in rooms), gate.gate, ground.viewer):
+        app.register_blueprint(one)
     app.after_request(_guarded)
     if chosen.notify:  # to tell that the worker is gone, which it cannot do itself
         watch = Chores(chosen, store, worker=False)

@@ -122,7 +122,7 @@ def _add_way_back(add: Callable[..., argparse.ArgumentParser]) -> None:
     match.add_argument("transaction", help="the transaction's id, or none")
     backfill = add("backfill", _backfill, "fill the local index of a store's transactions")
     backfill.add_argument("--store", required=True)
-    backfill.add_argument("--days", type=int, default=180)
+    backfill.add_argument("--days", type=int, default=200)
     subscribe_ = add("subscribe", _subscribe, "create or repair 29next's webhook subscription of a store")
     subscribe_.add_argument("--store", required=True)
     reconcile_ = add("reconcile", _reconcile, "compare with 29next; no output means that both agree")
@@ -335,7 +335,7 @@ def _match(options: argparse.Namespace) -> None:
 
 def _backfill(options: argparse.Namespace) -> None:
     with _with_store(options.store) as (_, inbox, api, store):
-        fresh = Backfill(inbox, api, store).run(options.days)
+        fresh = Backfill(inbox, api, store, tell=partial(print, flush=True)).run(options.days)
     print(f"{fresh} transactions new or changed.")
 
 

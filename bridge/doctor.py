@@ -25,6 +25,7 @@ from bridge.inbox import Inbox, token_key
 from bridge.next_api import Answer, NextApi
 from bridge.notify import GONE_AFTER
 from bridge.search import Search
+from bridge.subscribe import problem as subscription_problem
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,8 +241,28 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
                     yield _clock("29next's clock", clock() - told)
                 if not check.good and answer.status != 403:
                     break  # whatever else is asked will end in the same way
+            else:
+                yield _subscription(settings, inbox, api, store)
         finally:
             api.close()
+
+
+def _subscription(settings: Settings, inbox: Inbox, api: NextApi, store: Store) -> Check:
+    """Say whether 29next tells the bridge of a store's transactions and disputes."""
+    what = f"{store.name}: webhooks"
+    secret = next(iter(settings.secrets.get("next", ())), None)
+    if secret is None or settings.public_url is None:
+        remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
+        return Check(what, good=True, said="off: every transaction is looked up at 29next", remedy=remedy)
+    time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
+    target = f"{settings.url_of('next')}/{store.name}"
+    remedy = f"Run `bridge subscribe --store {store.name}`."
+    try:
+        wrong = subscription_problem(api.rows("webhooks/", {}), target, secret)
+    except BridgeError as error:
+        remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+        return Check(what, good=False, said=str(error), remedy=remedy)
+    return _judged(what, wrong is None, wrong or f"29next tells {target}", remedy)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import typing
 from collections import defaultdict
 from datetime import UTC, datetime
 
+from bridge.dispute import amount_text
 from bridge.inbox import token_key
 
 if typing.TYPE_CHECKING:
@@ -41,15 +42,20 @@ def reconcile(
 
     wait()
     disputes = api.rows("disputes/", {"dispute_date_from": str(since)}, slot=wait)
-    known = inbox.cases_since(
-        store.name, datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
-    )
+    begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
+    known = inbox.cases_since(store.name, begins)
     yield from _doubled(disputes)
-    ours = {one.dispute_id: one for one in known if one.dispute_id and not one.duplicate_of}
+    failed = inbox.failed_since(store.name, begins)
+    ours: dict[int | None, Case] = {}
+    for one in known:  # a duplicate may have a dispute of its own, made before the transaction was known
+        if one.dispute_id and not (one.duplicate_of and one.transaction_id):
+            ours[one.dispute_id] = one
     theirs = {row["id"]: row for row in disputes}
     for one in known:
-        if one.dispute_id is None and (one.facts or one.doubt):
-            yield f"unfinished: case {one.id} ({one.type} {one.case_number}) has no dispute yet"
+        if one.dispute_id is None or one.doubt:
+            yield f"unfinished: case {one.id} ({one.type} {one.case_number}) is not settled at 29next yet"
+    for delivery in failed:
+        yield f"failed: delivery {delivery} asked for what 29next does not have"
     for ident, one in ours.items():
         if ident not in theirs:
             # it happened before `since`, or is gone: only asking for it tells
@@ -59,7 +65,7 @@ def reconcile(
             if not found:
                 yield f"missing: dispute {ident} of case {one.id} is not at 29next"
     for ident, dispute in theirs.items():
-        case = ours.get(ident)
+        case = ours.get(ident) or inbox.case_of_dispute(store.name, ident)
         if case is None:
             yield f"unknown: dispute {ident} ({dispute.get('type')} {dispute.get('case_number')}) has no case"
         else:
@@ -77,10 +83,14 @@ def _doubled(disputes: list[Json]) -> Iterator[str]:
 
 
 def _different(case: Case, dispute: Json) -> Iterator[str]:
+    amount = amount_text(case.facts.amount) if case.facts else None
+    number = dispute.get("case_number") or case.case_number  # one that was made by hand may have none
     pairs = (
         ("transaction", case.transaction_id, dispute.get("transaction")),
         ("resolution", case.resolution, dispute.get("resolution") or None),
-        ("case number", case.case_number, dispute.get("case_number")),
+        ("case number", case.case_number, number),
+        ("type", case.type.value, dispute.get("type")),
+        ("amount", amount or dispute.get("amount"), dispute.get("amount")),
     )
     for name, ours, theirs in pairs:
         if ours != theirs:

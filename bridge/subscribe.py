@@ -15,18 +15,25 @@ EVENTS = ("transaction.created", "transaction.updated", "dispute.created", "disp
 NAME = "dispute-bridge"
 
 
-def problem(hooks: list[Json], target: str) -> str | None:
+def own(hooks: list[Json], target: str) -> Json | None:
+    """Return the bridge's subscription among a store's webhooks: by its target, else by its name."""
+    by_target = [hook for hook in hooks if hook.get("target") == target]
+    return next(iter([*by_target, *(hook for hook in hooks if hook.get("name") == NAME)]), None)
+
+
+def problem(hooks: list[Json], target: str, secret: str | None = None) -> str | None:
     """Say what is wrong with the bridge's subscription among a store's webhooks, or None."""
-    ours = [hook for hook in hooks if hook.get("name") == NAME or hook.get("target") == target]
-    if not ours:
+    hook = own(hooks, target)
+    if hook is None:
         return "there is no webhook subscription for the bridge"
-    hook = ours[0]
     if hook.get("target") != target:
         return f"the webhook subscription points to {hook.get('target')}, not to {target}"
     if hook.get("active") is False:
         return "the webhook subscription is switched off"
     if missing := sorted(set(EVENTS) - set(hook.get("events") or [])):
         return f"the webhook subscription lacks {', '.join(missing)}"
+    if secret and hook.get("secret_key") not in (None, "", secret):
+        return "the webhook subscription signs with another secret"
     return None
 
 
@@ -36,7 +43,7 @@ def subscribe(
     """Create or repair the subscription; returns what was done in a word."""
     slot()
     hooks = api.rows("webhooks/", {}, slot=slot)
-    ours = [hook for hook in hooks if hook.get("name") == NAME or hook.get("target") == target]
+    hook = own(hooks, target)
     body = {
         "name": NAME,
         "target": target,
@@ -46,8 +53,8 @@ def subscribe(
         "api_version": version,
     }
     slot()
-    if not ours:
+    if hook is None:
         api.call("POST", "webhooks/", body=body)
         return "created"
-    api.call("PATCH", f"webhooks/{ours[0]['id']}/", body=body)
-    return "repaired" if problem(hooks, target) else "renewed"
+    api.call("PATCH", f"webhooks/{hook['id']}/", body=body)
+    return "repaired" if problem(hooks, target, secret) else "renewed"

@@ -32,8 +32,8 @@ MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
-BATCH = 50
-"""Deliveries that are translated in one transaction."""
+BATCH = 10
+"""Deliveries that are translated in one transaction: few, since intents to send wait behind it."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
@@ -59,6 +59,7 @@ class Worker:
         self.stopping = threading.Event()
         self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
         self.lock = threading.Lock()
+        self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
         self.ahead: list[float] = []  # slots that were taken and have not opened yet
         self.under_way: collections.Counter[str] = collections.Counter()
@@ -98,7 +99,8 @@ class Worker:
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
         """Translate a batch and claim what can be sent; returns whether there was anything."""
-        translated = self.inbox.translate(self.forwarder.judge, BATCH)
+        self.newest = not self.newest
+        translated = self.inbox.translate(self.forwarder.judge, BATCH, newest=self.newest)
         free = self._free()
         now = self.inbox.now()
         self.ahead = [slot_at for slot_at in self.ahead if slot_at > now]

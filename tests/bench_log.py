@@ -207,7 +207,7 @@ def main(rows: int, url: str | None) -> None:
         with logbook(url, begins=begins) as book:
             started = time.perf_counter()
             fill(book.database, rows, begins)
-            print(f"{rows} deliveries in {time.perf_counter() - started:.0f} s")
+            print(f"{rows} deliveries in {time.perf_counter() - started:.0f} s", flush=True)
             search = book.app.extensions["search"]
             middle = search.deliveries({"until": "2026-01-05", "limit": "1"}).results[0]
             one = f"/deliveries/{middle['id']}"

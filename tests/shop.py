@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, insert, text
 
@@ -250,7 +250,7 @@ class Shop:
             yield from self._buy(one, min(at, NOON), auth_code=self._code())
             at += timedelta(days=self.chance.uniform(2, 60))
 
-    _HABITS = {
+    _HABITS: ClassVar[dict[str, Callable[[Shop, Sale, datetime], Iterator[Sale]]]] = {
         "once": _once,
         "captured": _captured,
         "in parts": _in_parts,
@@ -402,14 +402,14 @@ class Shop:
     def _rdr(self, case: str, told: Json, happened: datetime) -> tuple[Json, Json, str, str]:
         body, facts = self._midigator(case, told, ("at", "auth_code"), "rdr.new")
         code = facts.get("auth_code")
-        lost = code and self.chance.random() < 0.2  # a JSON number, which has no zeros in front
+        lost = self.chance.random() < 0.2  # a JSON number, which has no zeros in front
         facts["at"] = facts["at"].replace(hour=0, minute=0, second=0, microsecond=0)
         body |= {
             "rdr_case_number": case,
             "rdr_date": happened.date().isoformat(),
             "rdr_resolution": "Declined",
             "transaction_date": facts["at"].date().isoformat(),
-            "auth_code": int(code) if lost else code,
+            "auth_code": int(code) if code and lost else code,
         }
         return body, facts, "alert", "midigator"
 
@@ -574,28 +574,36 @@ def match_all(database: Database, shop: Shop, count: int) -> Figures:
     return figures
 
 
-def forward_all(url: str, shop: Shop, count: int) -> tuple[Counter[str], int]:
-    """Send alerts through the whole bridge; returns the calls that 29next got, and the alerts forwarded."""
+def forward_all(url: str, shop: Shop, count: int) -> tuple[Counter[str], int, int]:
+    """Send decidable alerts through the whole bridge.
+
+    Returns the calls that 29next got, how many alerts were matched, and how many there were.
+    """
     sandbox = Sandbox(rate=0, transactions=[], clock=Clock())
-    with desk(url, sandbox=sandbox) as bridge:
+    with desk(url, sandbox=sandbox, clock=Clock()) as bridge:
         fill(bridge.database, shop)
         for sale in shop.payments:
             sandbox.add_transaction(STORE, **sale.facts())
-        return _forward(bridge, [told for told in shop.alerts(count) if told.truth])
+        oracle = Oracle(shop.payments)
+        alerts = [told for told in shop.alerts(count) if told.truth and oracle.decides(told)]
+        once = {told.truth.id: told for told in alerts if told.truth}  # one alert a sale
+        matched = sum(_forward(bridge, told) for told in once.values())
+        return Counter(bridge.calls()), matched, len(once)
 
 
-def _forward(bridge: Desk, alerts: list[Told]) -> tuple[Counter[str], int]:
-    forwarded = 0
-    for told in alerts:
-        bridge.post(told.sent)
-        bridge.work()
-        case = bridge.case(told.sent)
-        forwarded += bool(case["transaction_id"] and not case["duplicate_of"])
-        assert case["transaction_id"] in (None, told.truth and told.truth.id)
-    return Counter(bridge.calls()), forwarded
+def _forward(bridge: Desk, told: Told) -> bool:
+    bridge.post(told.sent)
+    bridge.work()
+    return bool(told.truth and bridge.case(told.sent)["transaction_id"] == told.truth.id)
 
 
 # --- the command ------------------------------------------------------------------------------------
+
+
+def say(line: str) -> None:
+    """Print one line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -635,28 +643,26 @@ def _print_matching(options: argparse.Namespace) -> bool:
         shop = Shop(options.transactions, options.seed)
         fill(database, shop)
         figures = match_all(database, shop, options.alerts)
-    print(f"{options.transactions} transactions, {len(shop.payments)} of them payments; seed {options.seed}")
-    print(f"{figures.alerts} alerts, {figures.decidable} of them decidable")
-    print(
-        f"  matched     {figures.right} of {figures.decidable} ({figures.share:.2%}), {figures.lucky} others"
-    )
-    print(f"  wrong       {len(figures.wrong)}")
-    print(f"  by          {', '.join(f'{rule} {n}' for rule, n in figures.rules.most_common())}")
+    say(f"{options.transactions} transactions, {len(shop.payments)} of them payments; seed {options.seed}")
+    say(f"{figures.alerts} alerts, {figures.decidable} of them decidable")
+    say(f"  matched     {figures.right} of {figures.decidable} ({figures.share:.2%}), {figures.lucky} others")
+    say(f"  wrong       {len(figures.wrong)}")
+    say(f"  by          {', '.join(f'{rule} {n}' for rule, n in figures.rules.most_common())}")
     for told, chosen in figures.wrong:
-        print(f"  WRONG: {told.sent.body!r} is {told.truth and told.truth.id}, not {chosen}")
+        say(f"  WRONG: {told.sent.body!r} is {told.truth and told.truth.id}, not {chosen}")
     for told, found in figures.missed[:5]:
         why = Counter(one["why"] for one in found["candidates"]).most_common(3)
-        print(f"  missed: {told.facts}: {why}")
+        say(f"  missed: {told.facts}: {why}")
     return not figures.wrong and figures.share >= SHARE
 
 
 def _print_calls(options: argparse.Namespace) -> bool:
     with fresh("sqlite") as url:
-        calls, forwarded = forward_all(url, Shop(20_000, options.seed), options.forwarded)
-    per_alert = sum(calls.values()) / max(options.forwarded, 1)
-    print(f"{options.forwarded} alerts through the whole bridge, {forwarded} matched from the index")
-    print(f"  calls       {dict(calls)}, {per_alert:.2f} for each alert")
-    return True
+        calls, matched, alerts = forward_all(url, Shop(20_000, options.seed), options.forwarded)
+    each = sum(calls.values()) / alerts
+    say(f"{alerts} decidable alerts through the whole bridge, {matched} of them matched")
+    say(f"  calls       {dict(calls)}: {each:.2f} for each alert")
+    return each < 1 + 3 * (1 - SHARE)
 
 
 def _print_look_ups(kind: str, options: argparse.Namespace) -> bool:
@@ -666,7 +672,7 @@ def _print_look_ups(kind: str, options: argparse.Namespace) -> bool:
         match_all(database, shop, 200)  # what a running bridge has in its memory
         figures = match_all(database, shop, 2_000)
     low, high = figures.look_up(50), figures.look_up(99)
-    print(
+    say(
         f"look-ups in {options.looked_up} transactions on {kind}: {low * 1e3:.2f} ms, p99 {high * 1e3:.2f} ms"
     )
     return high < LOOK_UP_LIMIT

@@ -109,7 +109,7 @@ def test_schemathesis_finds_nothing(path: str, method: str, troubled: Logbook) -
     @hypothesis_settings(
         max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
-    def check(case: schemathesis.Case) -> None:
+    def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(headers=BEARER)
 
     check()

@@ -92,3 +92,54 @@ def test_workers_stopped_at_any_point_past_their_leases_do_nothing_twice_when_th
     for worker in stopped:
         worker.terminate()
     house.audit()
+
+
+def test_a_worker_told_to_end_twice_finishes_its_call_first(house: House, senders: Senders) -> None:
+    house.start()
+    house.next.add_faults({"name": "latency", "seconds": 0.4, "count": 1})
+    sent = senders.prevention()
+    house.deliver(sent)
+    (worker,) = house.workers
+    eventually(lambda: house.next.summary()["calls"], every=0.005)
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    house.wait(sent)
+    house.audit()
+
+
+def test_a_call_that_hangs_holds_up_no_shutdown(house: House, senders: Senders) -> None:
+    house.timeout = 60.0
+    house.constants = {**BRIEF, "DRAIN_SECONDS": 0.5}
+    house.start()
+    house.next.add_faults({"name": "hang_after", "count": 1})
+    sent = senders.prevention()
+    house.deliver(sent)
+    eventually(lambda: house.next.summary()["calls"])
+    (worker,) = house.workers
+    assert worker.terminate() < 15
+    assert house.web
+    assert house.web.terminate() < 15
+
+
+def test_generations_that_overlap_and_deliveries_of_one_case_do_nothing_twice(
+    house: House, senders: Senders
+) -> None:
+    house.start(workers=3)
+    house.next.add_faults({"name": "latency", "seconds": 0.2})
+    for generation in range(2):
+        cases = [f"OVER-{generation}-{number}" for number in range(4)]
+        house.deliver(
+            *(senders.prevention(case=case) for case in cases),
+            *(senders.rdr(case=case) for case in cases),
+            *(senders.ethoca(case=case) for case in cases),
+        )
+        for worker in house.workers:
+            worker.signal(signal.SIGTERM)
+        house.leaving += house.workers
+        house.workers = []
+        house.start_worker()
+        house.start_worker()
+    house.wait()
+    house.audit()
+    assert len(house.next.disputes()) == 8

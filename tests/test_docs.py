@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,9 +202,12 @@ def test_every_way_a_delivery_or_case_can_stand_is_explained() -> None:
 
 
 def test_every_module_has_its_place_in_the_house() -> None:
-    said = set(re.findall(r"`(\w+)(?:/\*)?`", (ROOT / "docs/architecture.md").read_text("utf-8")))
-    modules = {path.stem for path in (ROOT / "bridge").iterdir() if not path.name.startswith("__")}
-    assert modules <= said
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rows = page.partition("## The house")[2].partition("## ")[0].splitlines()
+    cells = " ".join(row.split("|")[2] for row in rows if row.startswith("| "))
+    said = re.findall(r"`(\w+)(?:/\*)?`", cells)
+    modules = [path.stem for path in (ROOT / "bridge").iterdir() if not path.name.startswith("__")]
+    assert sorted(said) == sorted(modules)
 
 
 def test_every_address_that_is_named_is_answered(make_database: MakeDatabase) -> None:
@@ -305,6 +309,8 @@ def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> Non
     environ = surroundings(trial, port)
     for session in blocks(ROOT / "README.md", "console"):
         for command, expected in re.findall(r"(?m)^\$ (.+)\n((?:(?!\$ ).*\n)*)", session):
+            if command.startswith("curl ") and not shutil.which("curl"):
+                continue
             typed = command.replace(".venv/bin/bridge", f"{sys.executable} -m bridge")
             typed = typed.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
 

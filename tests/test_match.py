@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bridge import match
@@ -555,6 +555,13 @@ STRANGE: dict[str, Any] = {
 }
 
 
+def sold(rows: list[Row]) -> st.SearchStrategy[Row]:
+    """One of the sales that somebody may dispute: what failed is none."""
+    sales = [row for row in rows if (row["type"], row["status"]) == ("debit", "succeeded")]
+    assume(sales)
+    return st.sampled_from(sales)
+
+
 def changed(told: Alert, **changes: Any) -> Alert:
     return dataclasses.replace(told, **changes)
 
@@ -564,25 +571,25 @@ def with_amounts(told: Alert, *, apart: bool) -> Alert:
     return told if apart else changed(told, transaction_amount=None, transaction_currency=None)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_an_alert_with_facts_left_out_never_matches_another_transaction(data: st.DataObject) -> None:
     rows = data.draw(shops())
-    truth = data.draw(st.sampled_from([row for row in rows if row["type"] == "debit"]))
+    truth = data.draw(sold(rows))
     left_out = data.draw(st.sets(st.sampled_from(FORGETTABLE)))
     told = changed(derived(truth), **dict.fromkeys(left_out))
     told = with_amounts(told, apart=data.draw(st.booleans()))
     found = choose(told, rows)
     assert found.transaction_id in (None, truth["id"])
-    if not left_out and truth["status"] == "succeeded":
+    if not left_out:
         assert found.transaction_id == truth["id"]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_an_alert_with_strange_facts_never_matches_another_transaction(data: st.DataObject) -> None:
     rows = data.draw(shops())
-    truth = data.draw(st.sampled_from([row for row in rows if row["type"] == "debit"]))
+    truth = data.draw(sold(rows))
     left_out = data.draw(st.sets(st.sampled_from(FORGETTABLE), max_size=4))
     strange = data.draw(st.sets(st.sampled_from(sorted(STRANGE)), min_size=1, max_size=3))
     told = with_amounts(derived(truth), apart=data.draw(st.booleans()))
@@ -591,11 +598,11 @@ def test_an_alert_with_strange_facts_never_matches_another_transaction(data: st.
     assert found.transaction_id in (None, truth["id"])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_row_that_is_missing_leads_to_no_other_where_that_is_known(data: st.DataObject) -> None:
     rows = data.draw(shops())
-    truth = data.draw(st.sampled_from([row for row in rows if row["type"] == "debit"]))
+    truth = data.draw(sold(rows))
     kin = {truth["id"], truth["parent_id"], truth["id"] + 100}
     left = [row for row in rows if row["id"] not in kin]
     told = with_amounts(derived(truth), apart=data.draw(st.booleans()))

@@ -32,7 +32,7 @@ from tests.logbook import BEGINS, DAY, OUTLET, OUTLET_TOKEN, Logbook, logbook, t
 
 Json = dict[str, Any]
 NOW = BEGINS
-ALIVE = {"now": NOW, "worker_seen_at": NOW}
+ALIVE: Json = {"now": NOW, "worker_seen_at": NOW}
 
 
 def titles(**seen: Any) -> list[str]:
@@ -151,7 +151,9 @@ def test_what_is_only_shown_is_not_told() -> None:
 def test_whatever_happens_nothing_is_told_twice_within_a_quarter_of_an_hour(
     steps: list[tuple[str, int]], pause: int
 ) -> None:
-    now, memory, last = NOW, {}, {}
+    now = NOW
+    memory: dict[str, Any] = {}
+    last: dict[str, float] = {}
     for key, count in steps:
         now += pause / 50
         found = [Condition(key, f"{count}", "", "/", count)]

@@ -41,6 +41,7 @@ def seconds_to_dispute(house: House, sent: Sent) -> float:
     house.deliver(sent)
     acknowledged = time.time()
     eventually(lambda: house.disputes(sent), 30)
+    house.wait(sent)
     commits = house.next.ledger()["commits"]
     wanted = (sent.store, *(sent.opens or ()))
     (at,) = (c["wall"] for c in commits if c["kind"] == "dispute" and key({**c, **c["facts"]}) == wanted)
@@ -71,9 +72,10 @@ def test_a_store_with_five_thousand_waiting_delays_no_other(
     make_database: MakeDatabase, tmp_path: Path, kind: str
 ) -> None:
     with make_database(kind) as url, running(tmp_path, url, stores=("busy", "quiet")) as house:
-        house.start()
+        house.start_web()
         senders = Senders()
         pour(house, [senders.prevention("busy") for _ in range(5000)])
+        house.start_worker()
         took = [seconds_to_dispute(house, senders.prevention("quiet")) for _ in range(4)]
         say(f"{kind}: beside 5,000 waiting, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
         assert max(took) < MOST_SECONDS
@@ -95,8 +97,8 @@ def test_stores_that_only_time_out_delay_no_other(
         hang = {"name": "hang", "seconds": 30}
         house.next.add_faults(*({**hang, "token": house.tokens[store]} for store in silent))
         pour(house, [senders.prevention(store) for _ in range(40) for store in silent])
-        # by now all that can hang does: a store has 16 calls a process under way after four seconds
-        eventually(lambda: house.next.summary()["calls"] >= 8 * hanging)
+        # by now most of what can hang does: in four seconds a store has 16 calls under way
+        eventually(lambda: house.next.summary()["calls"] >= 6 * hanging, 20)
         took = [seconds_to_dispute(house, senders.prevention("quiet")) for _ in range(6)]
         say(f"beside {hanging} silent stores, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
         assert max(took) < MOST_SECONDS

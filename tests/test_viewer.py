@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from bridge import notify
 from bridge.app import HEADERS, create_app
 from bridge.sandbox import STORE
-from bridge.viewer import charts, gate, pages, show
+from bridge.viewer import charts, gate, ground, pages, show
 from tests.conftest import MakeDatabase
 from tests.logbook import OUTLET, Logbook, logbook, refuse, review, trouble
 
@@ -139,7 +139,7 @@ def test_without_a_password_only_this_machines_names_are_answered(book: Logbook,
 def test_every_page_and_form_asks_for_the_password(locked: Logbook) -> None:
     asked = 0
     for rule in locked.app.url_map.iter_rules():
-        if not rule.endpoint.startswith("viewer.") or rule.endpoint == "viewer.static":
+        if not rule.endpoint.startswith(("overview.", "pages.", "replays.")):
             continue
         path = rule.rule.replace("<ident>", "d_" + "0" * 21).replace("<name>", STORE)
         for method in sorted((rule.methods or set()) & {"GET", "POST"}):
@@ -791,7 +791,7 @@ def test_a_bulk_replay_without_a_sensible_filter_is_refused(book: Logbook, query
 
 # --- how it looks -------------------------------------------------------------------------------
 
-STYLE = (pages.FOLDER / "style.css").read_text()
+STYLE = (ground.FOLDER / "style.css").read_text()
 PAIRS = [
     *((ink, ground, 4.5) for ink in ("text", "soft", "accent", "bad") for ground in ("bg", "card", "hover")),
     *((tone, f"{tone}-bg", 4.5) for tone in ("good", "wait", "bad", "quiet")),

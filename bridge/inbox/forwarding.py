@@ -203,8 +203,8 @@ class Forwarding(Pacing, Relating):
             known = numbers_of(case)
             ending = change(case, owed)
             if fresh := numbers_of(case) - known:
-                for ident in (case.id, *(one.id for one in owed)):
-                    self._mark(connection, ident, fresh)
+                idents = (case.id, *(one.id for one in owed))
+                self._mark(connection, [(ident, fresh) for ident in idents])
             if before != (case.duplicate_of, case.transaction_id):
                 self._relate(connection, case, now)
             if result != (case.resolution, case.wants.get("refusal")):

@@ -7,12 +7,12 @@ import typing
 from sqlalchemy import Connection, Row, or_, select, update
 
 from bridge import match, words
-from bridge.alert import Alert
+from bridge.alert import Alert, Status
 from bridge.case import Case, decide, reconsider, recover
 from bridge.inbox.relating import Relating, number_of
 from bridge.inbox.rows import case_of, insert_or_update, values_of
 from bridge.index import row_of
-from bridge.tables import cases, memos
+from bridge.tables import cases, deliveries, memos
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -162,3 +162,20 @@ class Hearing(Relating):
         chosen = select(cases).where(cases.c.store == store, cases.c.opened_at >= since).order_by(cases.c.id)
         with self.database.read() as connection:
             return [case_of(row) for row in connection.execute(chosen)]
+
+    def case_of_dispute(self, store: str, dispute_id: int) -> Case | None:
+        """Return the case of a dispute, whenever it was opened."""
+        one = select(cases).where(cases.c.store == store, cases.c.dispute_id == dispute_id)
+        with self.database.read() as connection:
+            row = connection.execute(one.where(cases.c.duplicate_of.is_(None))).first()
+        return case_of(row) if row else None
+
+    def failed_since(self, store: str, since: float) -> list[str]:
+        """Return the deliveries since a moment that failed, of a store and of none."""
+        failed = select(deliveries.c.id).where(
+            deliveries.c.status == Status.FAILED,
+            deliveries.c.received_at >= since,
+            or_(deliveries.c.store == store, deliveries.c.store.is_(None)),
+        )
+        with self.database.read() as connection:
+            return list(connection.execute(failed.order_by(deliveries.c.id)).scalars())

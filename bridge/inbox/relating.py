@@ -173,7 +173,7 @@ class Relating(Part):
         if not connection.execute(fresh.on_conflict_do_nothing(index_elements=keys)).rowcount:
             return None
         found = {words.word(case.case_number), words.reported_by("next"), *numbers_of(case)}
-        self._mark(connection, case.id, found)
+        self._mark(connection, [(case.id, found)])
         if case.transaction_id:
             self._relate(connection, case, now)
             self._save_notes(connection, case)

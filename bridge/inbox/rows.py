@@ -17,7 +17,7 @@ from bridge.index import Index
 from bridge.tables import cases, deliveries, marks, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -28,6 +28,9 @@ if typing.TYPE_CHECKING:
 SET_BACK = 60.0
 """A lease or slot that lies further ahead than it could was made before the clock was set back."""
 NEVER = 0.0
+
+Marks = tuple[str, set[str]]
+"""An id, and the words by which it is found."""
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -115,9 +118,9 @@ class Part:
         self.index = Index(database)
         self._insert = sqlite.insert if database.sqlite else postgresql.insert
 
-    def _mark(self, connection: Connection, ident: str, found: set[str]) -> None:
-        """Let a delivery or a case be found by its words."""
-        rows = [{"word": word, "id": ident} for word in sorted(found) if word]
+    def _mark(self, connection: Connection, found: Iterable[Marks]) -> None:
+        """Let deliveries and cases be found by their words."""
+        rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
         if rows:
             connection.execute(self._insert(marks).on_conflict_do_nothing(), rows)
 

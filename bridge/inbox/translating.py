@@ -10,15 +10,8 @@ from bridge import words
 from bridge.alert import Alert, Effect, Reason, Status
 from bridge.case import Case, consults, merge, met
 from bridge.inbox.hearing import Hearing
-from bridge.inbox.rows import (
-    NEVER,
-    Verdict,
-    case_of,
-    new_id,
-    numbers_of,
-    values_of,
-)
-from bridge.tables import cases, deliveries, webhooks
+from bridge.inbox.rows import NEVER, Marks, Verdict, case_of, new_id, numbers_of, values_of
+from bridge.tables import cases, deliveries, stores, webhooks
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +22,13 @@ if typing.TYPE_CHECKING:
 class Translating(Hearing):
     """Has deliveries judged, and lets cases take in what they say."""
 
-    def translate(self, judge: Callable[[Row[typing.Any]], Verdict], most: int) -> int:
-        """Have the oldest untranslated deliveries judged, and take in the verdicts; returns how many."""
+    def translate(
+        self, judge: Callable[[Row[typing.Any]], Verdict], most: int, *, newest: bool = False
+    ) -> int:
+        """Have some untranslated deliveries judged, and take in the verdicts; returns how many.
+
+        The oldest of them or the newest: whoever alternates lets no flood hold up a single alert.
+        """
         now = self.now()
         waiting = (
             select(
@@ -43,15 +41,18 @@ class Translating(Hearing):
             .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
             .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
             .where(deliveries.c.due_at <= now)
-            .order_by(deliveries.c.due_at)
+            .order_by(deliveries.c.due_at.desc() if newest else deliveries.c.due_at)
             .limit(most)
             .with_for_update(of=deliveries, skip_locked=True)
         )
 
         def write(connection: Connection) -> int:
             judged = [(row, judge(row)) for row in connection.execute(waiting)]
+            paused = self._paused(connection)
+            found: list[Marks] = []
             for row, verdict in sorted(judged, key=_case_order):  # one order for all, so no deadlock
-                self._take_verdict(connection, row, verdict, now)
+                found += self._take_verdict(connection, row, verdict, paused, now)
+            self._mark(connection, found)
             return len(judged)
 
         if not self._any_untranslated(now):
@@ -69,8 +70,14 @@ class Translating(Hearing):
             return connection.execute(waiting).first() is not None
 
     def _take_verdict(
-        self, connection: Connection, row: Row[typing.Any], verdict: Verdict, now: float
-    ) -> None:
+        self,
+        connection: Connection,
+        row: Row[typing.Any],
+        verdict: Verdict,
+        paused: set[str],
+        now: float,
+    ) -> list[Marks]:
+        """Let a delivery have its verdict; returns the words by which it and its case are found."""
         reading = verdict.reading
         values: dict[str, typing.Any] = {
             "status": verdict.status,
@@ -81,6 +88,7 @@ class Translating(Hearing):
             "tries": row.tries + (1 if verdict.again_at else 0),
         }
         found = {words.word(row.event_id)}
+        marks: list[Marks] = []
         if reading:
             values["effect"] = reading.effect
             values["alert"] = reading.alert.to_json() if reading.alert else None
@@ -92,16 +100,21 @@ class Translating(Hearing):
         if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
             case = self._attach(connection, row, reading.effect, reading.alert, verdict.store)
             values |= {"case_id": case.id, "due_at": now}
+            marks.append((case.id, words.of_alert(reading.alert) | {words.reported_by(row.provider)}))
             found |= numbers_of(case)
             if met(case, reading.effect, reading.alert):
                 values |= {"status": Status.FORWARDED, "due_at": None}
-            elif self._is_paused(connection, verdict.store.name):
+            elif verdict.store.name in paused:
                 values["reason"] = Reason.STORE_PAUSED
         if verdict.told and verdict.store:
             self._tell(connection, verdict.store.name, *verdict.told, now)
         values["settled_at"] = None if values["status"] is Status.PENDING else now
-        self._mark(connection, row.id, found)
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+        return [*marks, (row.id, found)]
+
+    @staticmethod
+    def _paused(connection: Connection) -> set[str]:
+        return set(connection.execute(select(stores.c.name).where(stores.c.paused_at.is_not(None))).scalars())
 
     def _attach(
         self, connection: Connection, row: Row[typing.Any], effect: Effect, alert: Alert, store: Store
@@ -121,12 +134,16 @@ class Translating(Hearing):
             cases.c.case_number == alert.case_number,
             cases.c.type == alert.type,
         )
-        connection.execute(
-            self._insert(cases)
-            .on_conflict_do_nothing(index_elements=["store", "case_number", "type"])
-            .values(**values_of(fresh), id=fresh.id, lease_until=NEVER, fence=0)
-        )
-        case = case_of(connection.execute(select(cases).where(key).with_for_update()).one())
+        known = select(cases).where(key).with_for_update()
+        found = connection.execute(known).first()
+        if found is None:
+            connection.execute(
+                self._insert(cases)
+                .on_conflict_do_nothing(index_elements=["store", "case_number", "type"])
+                .values(**values_of(fresh), id=fresh.id, lease_until=NEVER, fence=0)
+            )
+            found = connection.execute(known).one()
+        case = case_of(found)
         unknown = case.facts is None and self._may_be_known(connection, store.name, alert, row.received_at)
         merge(case, row.provider, effect, alert, look_first=store.look_first or unknown)
         if case.duplicate_of and alert.resolution:
@@ -139,7 +156,6 @@ class Translating(Hearing):
             case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
             case.due_at = min(case.due_at or row.received_at, self.now())
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
-        self._mark(connection, case.id, words.of_alert(alert) | {words.reported_by(row.provider)})
         return case
 
 

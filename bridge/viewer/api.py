@@ -1,4 +1,4 @@
-"""The JSON API: the log for programs, and replay."""
+"""The JSON API: the log for programs, replay, and the review of matches."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if typing.TYPE_CHECKING:
     from bridge.inbox import Inbox
     from bridge.search import Search
     from bridge.settings import Settings
+
+LARGEST_ID = 2**63 - 1
 
 routes = Blueprint("api", __name__, url_prefix="/api")
 
@@ -77,6 +79,20 @@ def case(ident: str) -> Response:
 def openapi() -> Response:
     """Return the document of all this."""
     return jsonify(document())
+
+
+@routes.post("/cases/<ident>/match")
+def match(ident: str) -> Response:
+    """Take a person's word for a case's transaction, or (null) for there being none."""
+    _found(_search().case(ident), "case")
+    given = request.get_json(silent=True)
+    wanted = given.get("transaction", "") if isinstance(given, dict) else ""
+    if wanted is not None and not (type(wanted) is int and 0 < wanted <= LARGEST_ID):
+        raise Rejected("bad_request", 400, 'Send {"transaction": 123}, or null where there is none.')
+    inbox: Inbox = current_app.extensions["inbox"]
+    if not inbox.decide(ident, wanted):
+        raise Rejected("bad_request", 400, "This case has its transaction already.")
+    return jsonify(_found(_search().case(ident), "case"))
 
 
 def _search() -> Search:

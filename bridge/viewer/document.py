@@ -196,6 +196,7 @@ def document() -> Json:
     _one(spec, "/api/deliveries/{id}/replay", "replay", WholeDeliverySchema, method="post")
     _list(spec, "/api/cases", "cases", CaseSchema, CASE_FILTERS)
     _one(spec, "/api/cases/{id}", "case", WholeCaseSchema)
+    _one(spec, "/api/cases/{id}/match", "match", WholeCaseSchema, method="post", body=DECISION)
     spec.path(
         "/api/openapi.json", operations={"get": _operation("document", "This document.", {"type": "object"})}
     )
@@ -208,9 +209,15 @@ SAYS = {
     "replay": "Put a delivery back into the queue, with a new deadline; a pending one is left as it is.",
     "cases": "List cases, newest first.",
     "case": "Return one case whole.",
+    "match": "Take a person's word for a case's transaction, or (null) for there being none.",
+}
+DECISION: Json = {
+    "type": "object",
+    "required": ["transaction"],
+    "properties": {"transaction": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1}},
 }
 REFUSALS = {
-    400: "A filter that the list does not have, or a value that it cannot have.",
+    400: "A filter that the list does not have, a value that it cannot have, or nothing left to decide.",
     401: "The bearer token is missing or wrong.",
     404: "There is no such thing.",
 }
@@ -234,8 +241,18 @@ def _list(spec: APISpec, path: str, name: str, row: type[Schema], filters: tuple
     spec.path(path, operations={"get": operation})
 
 
-def _one(spec: APISpec, path: str, name: str, row: type[Schema], *, method: str = "get") -> None:
-    operation = _operation(name, SAYS[name], row, 401, 404)
+def _one(
+    spec: APISpec,
+    path: str,
+    name: str,
+    row: type[Schema],
+    *,
+    method: str = "get",
+    body: Json | None = None,
+) -> None:
+    operation = _operation(name, SAYS[name], row, *([400] if body else []), 401, 404)
+    if body:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     ident = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     spec.path(path, operations={method: operation | {"parameters": [ident]}})
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+import structlog
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 
@@ -27,6 +28,8 @@ if typing.TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from bridge.settings import Settings
+
+log = structlog.get_logger()
 
 SIGNED_IN_FOR = timedelta(days=7)
 FREE_TRIES = 5
@@ -72,6 +75,8 @@ class Throttle:
 def set_up(app: Flask, settings: Settings) -> None:
     """Give the application its sessions."""
     app.secret_key = settings.secret_key or derived_key(settings)
+    if settings.password and not settings.secret_key:
+        log.info("SECRET_KEY is not set", so="sessions end when any other secret changes")
     app.session_interface = _Sessions()
     app.config |= {
         "SESSION_COOKIE_NAME": "bridge_session",
@@ -151,7 +156,7 @@ def check_form() -> None:
 
 def local_path(wanted: str | None) -> str:
     """Return a path on this site to go on to, whatever was asked for."""
-    home = url_for("viewer.today")
+    home = url_for("overview.today")
     if not wanted or not wanted.isprintable() or "\\" in wanted or not wanted.startswith("/"):
         return home
     parts = urlsplit(wanted)

@@ -1,0 +1,153 @@
+"""The pages that show how it goes: today, the stores, the providers, and what was refused."""
+
+from __future__ import annotations
+
+import typing
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from flask import flash, redirect, render_template, url_for
+
+from bridge import notify
+from bridge.alert import Status
+from bridge.errors import Rejected
+from bridge.viewer import charts, ground
+
+if typing.TYPE_CHECKING:
+    from bridge.viewer.ground import View
+
+log = structlog.get_logger()
+
+DAYS = 14
+DAY, WEEK = 86_400.0, 7 * 86_400.0
+LATEST = "8"
+URGENT = 8
+SIX_HOURS, STRETCHES = 6 * 3600.0, 13
+TOOK = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+TOOK_LABELS = ("1 s", "2 s", "5 s", "10 s", "30 s", "1 m", "5 m", "more")
+LAST_MINUTE, LAST_TEN = 60.0, 600.0
+
+routes = ground.blueprint("overview")
+
+
+@routes.get("/")
+def today() -> View:
+    """Show what needs a person, what is due, and how it goes."""
+    figures, settings = ground.figures(), ground.settings()
+    now = figures.now()
+    days = figures.by_day(settings.providers, DAYS)
+    ordered = figures.seconds_to_dispute(now - WEEK)
+    statuses = figures.statuses(now - WEEK)
+    settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
+    return render_template(
+        "today.html",
+        needs=notify.conditions(notify.picture(figures, settings)),
+        urgent=figures.urgent(URGENT),
+        alerts=sum(days[-1][1].values()),
+        yesterday=sum(days[-2][1].values()),
+        statuses=statuses,
+        share=statuses[Status.FORWARDED] / settled if settled else None,
+        median=charts.quantile(ordered, 0.5),
+        slowest=charts.quantile(ordered, 0.95),
+        waiting=sum(figures.deadlines(SIX_HOURS, STRETCHES)),
+        stake=figures.at_stake(),
+        daily=charts.stacked(days),
+        ahead=charts.plain(_ahead_labels(), figures.deadlines(SIX_HOURS, STRETCHES), first_series=1),
+        took=charts.plain(TOOK_LABELS, charts.spread(ordered, TOOK)),
+        latest=ground.search().deliveries({"limit": LATEST}).results,
+    )
+
+
+def _ahead_labels() -> list[str]:
+    return ["late", *(f"{6 * n} h" for n in range(1, STRETCHES - 1)), "later"]
+
+
+@routes.get("/stores")
+def stores() -> View:
+    """Show each store's pace, backlog and pause."""
+    figures, settings = ground.figures(), ground.settings()
+    known = {row["name"]: row for row in ground.search().stores()}
+    minute, ten = figures.newest_calls(LAST_MINUTE), figures.newest_calls(LAST_TEN)
+    most = settings.rate * LAST_MINUTE
+    rows = [
+        known.get(name, {"waiting": 0, "paused_at": None, "paused_why": None})
+        | {
+            "name": name,
+            "base_url": store.base_url,
+            "observe": store.observe,
+            "look_first": store.look_first,
+            "calls": sum(minute.get(name, {}).values()),
+            "share": min(sum(minute.get(name, {}).values()) / most, 1.0) if most else None,
+            "outcomes": ten.get(name, {}),
+        }
+        for name, store in settings.stores.items()
+    ]
+    return render_template("stores.html", rows=rows, rate=settings.rate)
+
+
+@routes.post("/stores/<name>/pause")
+def pause(name: str) -> View:
+    """Stop calling a store until a person resumes it."""
+    ground.inbox().pause(_store(name), "Paused by hand.", None)
+    log.info("store paused by hand", store=name)
+    flash(f"{name} is paused. Its alerts wait, and their clocks stand still.")
+    return redirect(url_for("overview.stores"), 303)
+
+
+@routes.post("/stores/<name>/resume")
+def resume(name: str) -> View:
+    """Call a store again."""
+    ground.inbox().resume(_store(name))
+    log.info("store resumed by hand", store=name)
+    flash(f"{name} goes on.")
+    return redirect(url_for("overview.stores"), 303)
+
+
+def _store(name: str) -> str:
+    if name not in ground.settings().stores:
+        raise Rejected("not_found", 404, "There is no such store.")
+    return name
+
+
+@routes.get("/providers")
+def providers() -> View:
+    """Show each provider's URL, whether it is switched on, and when it was last heard."""
+    figures, settings = ground.figures(), ground.settings()
+    now = figures.now()
+    last = ground.search().last_deliveries()
+    days = figures.by_day(settings.providers, DAYS)
+    refused: defaultdict[str, int] = defaultdict(int)
+    for (name, _), count in figures.refused((datetime.now(UTC) - timedelta(days=7)).date()).items():
+        refused[name] += count
+    rows = [
+        {
+            "name": name,
+            "title": known.title,
+            "url": settings.url_of(name),
+            "proof": known.proof.kind,
+            "on": bool(settings.secrets.get(name)),
+            "rotating": len(settings.secrets.get(name, ())) > 1,
+            "deadline": known.deadline.total_seconds(),
+            "last": last.get(name),
+            "day": figures.received(now - 86_400, now, name),
+            "daily": charts.plain(
+                [f"{day:%b} {day.day}" for day, _ in days], [counts.get(name, 0) for _, counts in days]
+            ),
+            "refused": refused.get(name, 0),
+            "silent": _is_silent(figures.newest_times(name), now),
+        }
+        for name, known in settings.providers.items()
+    ]
+    return render_template("providers.html", rows=sorted(rows, key=lambda row: not row["on"]))
+
+
+def _is_silent(times: list[float], now: float) -> bool:
+    usual = notify.usual_silence(times)
+    return usual is not None and now - times[0] > usual
+
+
+@routes.get("/refused")
+def refused() -> View:
+    """Show the refused webhooks, by provider and reason."""
+    return render_template("refused.html", rows=ground.search().refusals(), settings=ground.settings())
