@@ -173,7 +173,8 @@ class Index:
         turn = self._insert(memos).values(**values)
         free = memos.c.at < now - KEEP_UP / 2
         turn = turn.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=free)
-        return self.database.write(lambda connection: bool(connection.execute(turn).rowcount))
+        taken = turn.returning(memos.c.name)
+        return self.database.write(lambda connection: connection.execute(taken).first() is not None)
 
     # what is in doubt
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import typing
 from decimal import Decimal
+from functools import lru_cache
 from itertools import accumulate
 from urllib.parse import urlencode
 
@@ -54,6 +55,8 @@ _PART = re.compile(rf"[\d{_GAP}]")
 _MARK = "\uffff"  # between an escape that stays and what follows it: its digits belong to nothing else
 _ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
 _SHORTEST, _LONGEST = 13, 19
+# What a text needs for a card number to be in it: almost none has it, so nothing else is looked into.
+_MAY_HIDE_ONE = re.compile(rf"(?:\d\D{{0,3}}){{{_SHORTEST - 1}}}\d|[\\%&]")
 _CARD_FIELD_LEAST = 12  # a field that is named for cards is cut from here on, whatever it looks like
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # Luhn's: a digit times two, and the sum of its digits
 
@@ -62,6 +65,8 @@ _STEP_LENGTH = 100  # as much of a name as tells what stands there, however a bo
 
 def cut_text(text: str) -> str:
     """Return a text with every stretch that looks like a card number cut, escapes or not."""
+    if len(text) < _SHORTEST or not _MAY_HIDE_ONE.search(text):
+        return text
     cut = _DIGITS.sub(_cut_stretch, text)
     plain = _ESCAPED.sub(_plainly, cut)
     plainly_cut = plain if plain == cut else _DIGITS.sub(_cut_stretch, plain)
@@ -130,17 +135,17 @@ class _Cutter:
 
     def leaf(self, value: str, path: tuple[str, ...]) -> str:
         """Cut one value, by its place and by its looks."""
-        place = ".".join(path)
-        parent, name = ("", "", *(_squeezed(step) for step in path[-3:] if step != "#text"))[-2:]
-        if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
+        place = _place(path, self.cards, self.spared)
+        if place == "code":
             return self._changed(value, CUT)
-        if place in self.cards or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
+        if place == "card":
             return self._changed(value, _cut_card_field(value))
         if value.lstrip()[:1] in ("{", "["):
             return self._embedded(value, path)
-        if place in self.spared:
+        if place == "identifier":
             return value
-        return self._changed(value, cut_text(_written_out(value)), _written_out(value))
+        written = _written_out(value)
+        return self._changed(value, cut_text(written), written)
 
     def text(self, value: str) -> str:
         """Cut what has no place of its own, by its looks."""
@@ -163,6 +168,18 @@ class _Cutter:
             return value
         self.found = True
         return cut
+
+
+@lru_cache(1024)
+def _place(path: tuple[str, ...], cards: frozenset[str], spared: frozenset[str]) -> str:
+    """Say in a word what stands at a path, as far as names tell: a provider's are always the same."""
+    whole = ".".join(path)
+    parent, name = ("", "", *(_squeezed(step) for step in path[-3:] if step != "#text"))[-2:]
+    if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
+        return "code"
+    if whole in cards or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
+        return "card"
+    return "identifier" if whole in spared else ""
 
 
 def _below(path: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -277,7 +277,6 @@ class Search:
         """Return each store's pause, backlog and next slot."""
         waiting = (
             select(cases.c.store, func.count().label("waiting"))
-            .with_hint(cases, "INDEXED BY ix_cases_work", "sqlite")  # it holds only what is due
             .where(cases.c.due_at.is_not(None))
             .group_by(cases.c.store)
             .subquery()

@@ -147,13 +147,7 @@ def _render(tree: Tree) -> str:
 
 def _parse_json(body: bytes) -> Tree:
     try:
-        tree = json.loads(
-            body.decode("utf-8-sig"),
-            parse_float=Number,
-            parse_int=Number,
-            parse_constant=_no_constant,
-            object_pairs_hook=_pairs,
-        )
+        tree = _JSON.decode(body.decode("utf-8-sig"))
     except BadBody:
         raise
     except UnicodeDecodeError:
@@ -162,7 +156,7 @@ def _parse_json(body: bytes) -> Tree:
         raise BadBody("the body is nested too deeply") from None
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from None
-    if _deeper_than(tree, MAX_DEPTH):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(tree, MAX_DEPTH):
         raise BadBody("the body is nested too deeply")
     return tree
 
@@ -179,6 +173,11 @@ def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
     last = {name: position for position, (name, _) in enumerate(pairs)}
     twice.lost = [{name: value} for position, (name, value) in enumerate(pairs) if last[name] != position]
     return twice
+
+
+_JSON = json.JSONDecoder(
+    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=_pairs
+)
 
 
 def _deeper_than(tree: Tree, depth: int) -> bool:

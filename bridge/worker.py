@@ -142,8 +142,11 @@ class Worker:
             return [store for store in self.forwarder.settings.stores if self._may(store)]
 
     def _may(self, store: str) -> bool:
-        most = 1 if self.unanswered[store] >= TROUBLED_AFTER else MOST_PER_STORE
-        return self.under_way[store] < most
+        if self.unanswered[store] >= TROUBLED_AFTER:
+            return not self.under_way[store]
+        # the fewer threads are left, the fewer one store may take: some are always left for another
+        left = THREADS - sum(self.under_way.values())
+        return self.under_way[store] < min(MOST_PER_STORE, max(left // 8, 1))
 
     def _work(self, claim: Claim) -> None:
         self._work_on(claim.store, partial(self.forwarder.work, claim))

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from bridge.backfill import Backfill
 from bridge.errors import MissingScope, TemporaryError
-from bridge.sandbox import STORE, TOKEN, Fault, Sandbox, fault
+from bridge.sandbox import STORE, TOKEN, Does, Fault, Sandbox, fault
 from bridge.tables import transactions
 from tests.conftest import MakeDatabase
 from tests.desk import DAY, HOUR, NOON, Clock, Desk, desk
@@ -69,7 +69,7 @@ def test_a_second_run_reads_only_what_is_new(shop: Desk) -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(shop: Desk) -> None:
-    shop.sandbox.add_faults(Fault("answer", status=503, nth=6, count=1), fault("503", probability=0))
+    shop.sandbox.add_faults(Fault(Does.ANSWER, status=503, nth=6, count=1), fault("503", probability=0))
     shop.sandbox.add_faults(fault("403", path="/transactions/", nth=8, count=1))
     with pytest.raises(MissingScope):
         backfill(shop)
@@ -87,9 +87,9 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(shop: Desk) -> None:
         fault("429_huge", nth=3, count=1),
         fault("500", probability=0.3),
         fault("reset", probability=0.3),
-        Fault("answer", status=200, body='{"next": null, "resul', probability=0.3),
-        Fault("answer", status=200, body='{"results": "none"}', probability=0.3),
-        Fault("answer", status=404, body='{"detail": "Invalid cursor"}', nth=2),
+        Fault(Does.ANSWER, status=200, body='{"next": null, "resul', probability=0.3),
+        Fault(Does.ANSWER, status=200, body='{"results": "none"}', probability=0.3),
+        Fault(Does.ANSWER, status=404, body='{"detail": "Invalid cursor"}', nth=2),
     ],
     ids=["429 storm", "429 huge", "500", "reset", "half a page", "no page", "cursor gone"],
 )
@@ -117,7 +117,7 @@ def test_a_missing_scope_is_named(shop: Desk) -> None:
 
 def test_a_list_that_goes_round_in_a_circle_is_left(shop: Desk) -> None:
     circle = '{"results": [], "next": "http://x/api/admin/transactions/?cursor=same"}'
-    shop.sandbox.add_faults(Fault("answer", status=200, body=circle))
+    shop.sandbox.add_faults(Fault(Does.ANSWER, status=200, body=circle))
     with pytest.raises(TemporaryError, match="circle"):
         backfill(shop)
 

@@ -77,7 +77,12 @@ def test_half_a_card_finds_nothing(inbox: Inbox) -> None:
 
 
 def test_the_whole_payment_is_found_by_any_part_of_it(inbox: Inbox) -> None:
-    bare = {"auth_code": None, "external_id": None, "network_transaction_id": None, "payment_details": {}}
+    bare: Json = {
+        "auth_code": None,
+        "external_id": None,
+        "network_transaction_id": None,
+        "payment_details": {},
+    }
     payment = [
         sold(id=1, type="authorize"),
         sold(id=2, parent_id=1, **bare, order=None),

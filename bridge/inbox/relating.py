@@ -170,7 +170,8 @@ class Relating(Part):
         adopt(case, told)
         fresh = self._insert(cases).values(**values_of(case), id=case.id, lease_until=NEVER, fence=0)
         keys = ["store", "case_number", "type"]
-        if not connection.execute(fresh.on_conflict_do_nothing(index_elements=keys)).rowcount:
+        made = fresh.on_conflict_do_nothing(index_elements=keys).returning(cases.c.id)
+        if connection.execute(made).first() is None:
             return None
         found = {words.word(case.case_number), words.reported_by("next"), *numbers_of(case)}
         self._mark(connection, [(case.id, found)])

@@ -39,6 +39,7 @@ def today() -> View:
     days = figures.by_day(settings.providers, DAYS)
     ordered = figures.seconds_to_dispute(now - WEEK)
     statuses = figures.statuses(now - WEEK)
+    deadlines = figures.deadlines(SIX_HOURS, STRETCHES)
     settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
     return render_template(
         "today.html",
@@ -50,10 +51,10 @@ def today() -> View:
         share=statuses[Status.FORWARDED] / settled if settled else None,
         median=charts.quantile(ordered, 0.5),
         slowest=charts.quantile(ordered, 0.95),
-        waiting=sum(figures.deadlines(SIX_HOURS, STRETCHES)),
+        waiting=sum(deadlines),
         stake=figures.at_stake(),
         daily=charts.stacked(days),
-        ahead=charts.plain(_ahead_labels(), figures.deadlines(SIX_HOURS, STRETCHES), first_series=1),
+        ahead=charts.plain(_ahead_labels(), deadlines, first_series=1),
         took=charts.plain(TOOK_LABELS, charts.spread(ordered, TOOK)),
         latest=ground.search().deliveries({"limit": LATEST}).results,
     )
