@@ -69,7 +69,6 @@ def test_a_second_run_reads_only_what_is_new(shop: Desk) -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(shop: Desk) -> None:
-    shop.sandbox.add_faults(Fault(Does.ANSWER, status=503, nth=6, count=1), fault("503", probability=0))
     shop.sandbox.add_faults(fault("403", path="/transactions/", nth=8, count=1))
     with pytest.raises(MissingScope):
         backfill(shop)

@@ -67,7 +67,7 @@ def test_the_limit_is_kept_and_used(
         assert used > LEAST_USE
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["postgres"])
 def test_a_store_with_five_thousand_waiting_delays_no_other(
     make_database: MakeDatabase, tmp_path: Path, kind: str
 ) -> None:
