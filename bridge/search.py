@@ -369,13 +369,12 @@ class _Asked:
         return columns.get(sought[0]) if ID.fullmatch(sought) else None
 
     def _conditions(self, *, steer: bool) -> Iterable[ColumnElement[bool]]:
-        received = self.table.c.received_at if self.table is deliveries else self.table.c.opened_at
         leading = () if not steer else ("id",) if self.marks else _leading(self.values)
         for name, value in self.values.items():
             if name == "since":
-                yield and_(received >= value, self.key >= first_id(self.table, value))
+                yield self.key >= first_id(self.table, value)
             elif name == "until":
-                yield and_(received < value, self.key <= first_id(self.table, value + 0.001))
+                yield self.key < first_id(self.table, value)
             elif name == "q" and (column := self._ident(value)):
                 yield self.table.c[column] == value
             elif name in ("q", "text") or (name == "provider" and self.table is cases):
@@ -402,8 +401,8 @@ def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
 
 
 def first_id(table: Table, seconds: float) -> str:
-    """Return an id below all those that were made at a moment or later."""
-    number = max(int(seconds * 1000), 0) << ID_BITS
+    """Return an id below all those that were made at a moment or later, to the millisecond."""
+    number = max(round(seconds * 1000), 0) << ID_BITS
     digits = [ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(ID_DIGITS))]
     return f"{table.name[0]}_{''.join(digits)}"
 
@@ -455,7 +454,8 @@ def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Callable[[Row[typi
 
 
 def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else iso(datetime.fromtimestamp(round(seconds, 3), UTC))
+    """Write a moment to the millisecond that it falls into, as its id has it."""
+    return None if seconds is None else iso(datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC))
 
 
 def _shape(row: Row[typing.Any], keys: tuple[str, ...]) -> Json:

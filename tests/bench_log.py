@@ -224,7 +224,7 @@ def main(rows: int, url: str | None) -> None:
                 median, most = took[TIMES // 2], took[-1]
                 mark = "SLOW" if p95 > LIMIT else ""
                 print(
-                    f"{name:<60} p50 {median * 1e3:6.1f}  p95 {p95 * 1e3:6.1f}  most {most * 1e3:7.1f} ms {mark}"
+                    f"{name:<58} p50 {median * 1e3:6.1f} p95 {p95 * 1e3:6.1f} max {most * 1e3:7.1f} ms {mark}"
                 )
             print(f"metrics {_time(book.client, '/metrics') * 1000:.0f} ms")
             print(f"{slow} above {LIMIT * 1000:.0f} ms")

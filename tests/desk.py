@@ -191,6 +191,7 @@ def desk(
             timeout=5.0,
             settle_seconds=5.0,
             api_token=API_TOKEN,
+            log_level="WARNING",
         )
         database = Database(url, clock=clock, pool_size=8)
         try:

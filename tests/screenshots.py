@@ -31,6 +31,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PASSWORD = "for the pictures"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -101,7 +102,11 @@ def main(folder: Path) -> None:
         url = f"sqlite:///{scratch}/bridge.db"
         with closing(Database(url)) as database:
             migrate.upgrade(database)
-        with logbook(url) as book, sync_playwright() as playwright, launch(playwright) as browser:
+        with (
+            logbook(url, password=PASSWORD) as book,
+            sync_playwright() as playwright,
+            launch(playwright) as browser,
+        ):
             fortnight(book)
             with served(book.app) as address:
                 for scheme in ("light", "dark"):
@@ -112,6 +117,11 @@ def main(folder: Path) -> None:
                             device_scale_factor=1 if size == "desktop" else 2,
                         )
                         page = context.new_page()
+                        page.goto(f"{address}/sign-in")
+                        page.screenshot(path=folder / f"sign-in-{size}-{scheme}.png")
+                        page.get_by_label("Password").fill(PASSWORD)
+                        page.keyboard.press("Enter")
+                        page.wait_for_url(f"{address}/")
                         for name, path in pages(book).items():
                             answer = page.goto(address + path)
                             assert answer

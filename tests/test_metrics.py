@@ -78,17 +78,17 @@ def test_the_time_to_a_dispute_is_told_in_quantiles(book: Logbook) -> None:
 
 
 def test_calls_are_counted_by_store_outcome_and_status(book: Logbook) -> None:
-    book.fail("429", count=2)
+    book.fail("429", count=3)
     book.send()
-    for _ in range(4):
+    for _ in range(5):
         book.work()
         book.clock.now += 5
     book.sandbox.revoke(OUTLET_TOKEN)
     book.send(store=OUTLET)
     book.work()
     samples = scraped(book)
-    assert one(samples, "bridge_calls_total", store=STORE, outcome="throttled", status="429") == 2
-    assert one(samples, "bridge_throttles_total", store=STORE) == 2
+    assert one(samples, "bridge_calls_total", store=STORE, outcome="throttled", status="429") == 3
+    assert one(samples, "bridge_throttles_total", store=STORE) == 3
     assert one(samples, "bridge_calls_total", store=STORE, outcome="ok", status="201") == 1
     assert one(samples, "bridge_calls_total", store=OUTLET, outcome="store_refused", status="401") == 1
     assert one(samples, "bridge_store_paused", store=OUTLET) == 1

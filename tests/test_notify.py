@@ -23,6 +23,7 @@ from bridge.notify import (
     Picture,
     conditions,
     news,
+    picture,
 )
 from bridge.sandbox import STORE
 from bridge.settings import Notify
@@ -248,6 +249,28 @@ def test_what_goes_wrong_is_told_once_and_its_end_too(book: Logbook, hook: Hook)
     book.work()
     assert one.turn() == 1
     assert (hook.titles[-1], hook.told[-1]["ended"]) == (f"Store {OUTLET} goes on.", True)
+
+
+def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbook) -> None:
+    def without_facts(tree: Json) -> None:
+        del tree["amount"], tree["currency"]
+
+    waiting = book.send("midigator", "chargeback.result", change=without_facts)
+    paused = book.send("ethoca", store=OUTLET)
+    book.inbox.pause(OUTLET, "29next answered 401", None)
+    book.work()
+    reasons = [book.app.extensions["search"].delivery(one)["reason"] for one in (waiting, paused)]
+    assert reasons == ["waiting_for_opening", "store_paused"]
+    book.clock.now += 20 * 3600
+    book.chores.memos.beat("one")
+    seen = picture(book.app.extensions["figures"], book.settings)
+    assert (list(seen.used), seen.oldest_pending) == ([], None)
+    book.send("ethoca")
+    book.inbox.translate(book.forwarder.judge, 10)
+    book.clock.now += 12.5 * 3600
+    seen = picture(book.app.extensions["figures"], book.settings)
+    assert [round(share, 1) for share in seen.used] == [0.5]
+    assert seen.oldest_pending == pytest.approx(book.clock.now - 12.5 * 3600, abs=1)
 
 
 def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:

@@ -347,6 +347,29 @@ def test_a_list_is_walked_along_an_index(lite: Logbook, kind: str, filters: dict
             assert not [step for step in scans if "INDEX" not in step], steps
 
 
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"store": "x", "status": "failed"}, "ix_deliveries_status_id"),
+        ({"store": "x", "status": "forwarded"}, "ix_deliveries_store_id"),
+        ({"store": "x", "status": "failed", "reason": "refused"}, "ix_deliveries_reason_id"),
+        ({"provider": "x", "status": "failed"}, "ix_deliveries_provider_status_id"),
+        ({"effect": "open", "provider": "x"}, "ix_deliveries_effect_id"),
+        ({"store": "x", "webhook_id": "w_" + "0" * 21}, "ix_deliveries_webhook_id"),
+    ],
+)
+def test_what_leaves_least_to_read_leads(lite: Logbook, filters: dict[str, str], index: str) -> None:
+    """SQLite counts no values, so it cannot know that few deliveries have failed."""
+    asked: list[tuple[str, Any]] = []
+    engine = lite.database.engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, said, given, *_: asked.append((said, given)))
+    searched(lite).deliveries(filters)
+    statement, parameters = asked[-1]
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    assert f" {index} " in str(plan[0][-1])
+
+
 def test_the_plans_are_seen(lite: Logbook) -> None:
     """A list without its index would be seen by the test above."""
     with lite.database.engine.connect() as connection:

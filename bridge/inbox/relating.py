@@ -55,8 +55,9 @@ class Relating(Part):
         rows = connection.execute(wanted.order_by(cases.c.id).limit(MOST_RELATED).with_for_update())
         return [case_of(row) for row in rows]
 
-    def _hint(self, connection: Connection, case: Case) -> None:
+    def _hint(self, connection: Connection, case_id: str) -> None:
         """Say on both where another case has the same ARN or network id: no proof, for rebills share them."""
+        case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         facts = case.facts
         shared = ("arn", "network_transaction_id")
         told = {name: value for name in shared if facts and (value := getattr(facts, name))}
@@ -68,6 +69,7 @@ class Relating(Part):
             if same:
                 case.note(_hinted(same[0], other))
                 other.note(_hinted(same[0], case))
+                self._save_notes(connection, case)
                 self._save_notes(connection, other)
 
     def _relate(self, connection: Connection, case: Case, now: float) -> None:

@@ -53,6 +53,8 @@ class Translating(Hearing):
             for row, verdict in sorted(judged, key=_case_order):  # one order for all, so no deadlock
                 found += self._take_verdict(connection, row, verdict, paused, now)
             self._mark(connection, found)
+            for ident in sorted({ident for ident, _ in found if ident.startswith("c_")}):
+                self._hint(connection, ident)
             return len(judged)
 
         if not self._any_untranslated(now):
@@ -148,7 +150,6 @@ class Translating(Hearing):
         merge(case, row.provider, effect, alert, look_first=store.look_first or unknown)
         if case.duplicate_of and alert.resolution:
             self._tell_holder(connection, case, self.now())
-        self._hint(connection, case)
         unmatched = case.transaction_id is None and consults(case)
         if unmatched or case.due_at is not None or not met(case, effect, alert):
             idle = case.due_at is None
