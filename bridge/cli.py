@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("ids", nargs="*", metavar="ID")
     _add_filters(replay, "status", "provider", "store", "reason", "case_number", "since", "until")
     explain_ = add("explain", _explain, "show what a body would become, field by field; makes no call")
-    explain_.add_argument("provider")
-    explain_.add_argument("file", help="the body as it arrives; - for standard input")
+    explain_.add_argument("provider", help="its name; or the id of a stored delivery, without a file")
+    explain_.add_argument("file", nargs="?", help="the body as it arrives; - for standard input")
     explain_.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
     _add_way_back(add)
     doctor_ = add("doctor", _doctor, "look at everything that can be wrong, each with its remedy")
@@ -263,18 +263,32 @@ def _send(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     chosen = _settings()
-    provider = chosen.providers.get(options.provider)
+    webhook = _webhook_to_explain(options, chosen)
+    provider = chosen.providers.get(webhook.provider)
     if provider is None:
-        raise BridgeError(f"There is no provider {options.provider!r}; see `bridge providers`.")
-    body = sys.stdin.buffer.read() if options.file == "-" else pathlib.Path(options.file).read_bytes()
-    headers = dict(one.lower().split(":", 1) for one in options.header if ":" in one)
-    webhook = Webhook(provider.name, f"/webhooks/{provider.name}", body, headers)
+        raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
     said = explain(chosen, provider, webhook, datetime.now(UTC))
     if options.json:
         print(json.dumps([one.to_json() for one in said], indent=2))
     for one in [] if options.json else said:
         _print_explained(one)
     return 1 if any(one.problem for one in said) else 0
+
+
+def _webhook_to_explain(options: argparse.Namespace, chosen: Settings) -> Webhook:
+    """Return a body from a file as a webhook, or the stored webhook of a delivery."""
+    if options.file is None:
+        with _database(chosen) as database:
+            found = Search(database).delivery(options.provider)
+            body = Search(database).body(found["webhook_id"]) if found else None
+        if found is None or body is None:
+            raise BridgeError(f"{options.provider!r} is no delivery whose body is kept; name a FILE.")
+        kept = found["webhook"]
+        return Webhook(kept["provider"], kept["path"], body, kept["headers"], store=kept["store"])
+    named = pathlib.Path(options.file)
+    body = sys.stdin.buffer.read() if options.file == "-" else named.read_bytes()
+    headers = dict(one.lower().split(":", 1) for one in options.header if ":" in one)
+    return Webhook(options.provider, f"/webhooks/{options.provider}", body, headers)
 
 
 def _print_explained(one: Explained) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from bridge import migrate
 from bridge.database import Database
+from tests.screenshots import MISSING, chromium
 
 KINDS = ("sqlite", "postgres")
 NUMBERS = itertools.count(1)
@@ -97,3 +98,9 @@ def database_url(request: pytest.FixtureRequest, make_database: MakeDatabase) ->
     """A fresh database, once of each kind."""
     with make_database(request.param) as url:
         yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in the last lines that the browser tests were left out, and how to get a browser."""
+    if chromium() is None:
+        terminalreporter.write_line(MISSING)
