@@ -161,8 +161,9 @@ class Translating(Hearing):
 
 
 def _case_order(pair: tuple[Row[typing.Any], Verdict]) -> tuple[str, ...]:
-    verdict = pair[1]
+    """Order deliveries by their case, and those of one case as they were received."""
+    row, verdict = pair
     if not (verdict.reading and verdict.reading.alert and verdict.store):
         return ("",)
     alert = verdict.reading.alert
-    return (verdict.store.name, alert.case_number, alert.type.value)
+    return (verdict.store.name, alert.case_number, alert.type.value, row.id)
