@@ -8,32 +8,12 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 from __future__ import annotations
 
 import json
-import socket
-import ssl
-import threading
 import time
 import typing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-    SSLError,
-)
-
-from bridge.deadline import WATCH, Deadline
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -41,9 +21,9 @@ from bridge.errors import (
     StoreRefused,
     TemporaryError,
     Throttled,
-    TooLate,
     Unclear,
 )
+from bridge.exchange import MOST_BYTES, WORDS, Exchange, complaint, storable
 from bridge.retry import parse_retry_after
 
 if typing.TYPE_CHECKING:
@@ -53,13 +33,7 @@ if typing.TYPE_CHECKING:
 
 Json = typing.Any
 
-CONNECT_SECONDS = 5.0
-MOST_BYTES = 2_000_000
-"""An answer larger than this is none of 29next's."""
-WORDS = 2000
-"""How much of an answer is kept to be shown."""
 MOST_PAGES = 50
-USER_AGENT = "dispute-bridge/0.1"
 
 
 @dataclass(slots=True)
@@ -79,20 +53,9 @@ class NextApi:
         self, store: Store, *, version: str, timeout: float, clock: Callable[[], float] = time.time
     ) -> None:
         self.store = store
-        self.timeout = timeout
         self.clock = clock
-        self.session = requests.Session()
-        self.session.trust_env = False  # no proxy and no netrc decides where a token goes
-        self.session.headers.update(
-            {
-                "Authorization": f"Bearer {store.token}",
-                "X-29next-API-Version": version,
-                "Accept": "application/json",
-                "User-Agent": USER_AGENT,
-            }
-        )
-        for scheme in ("https://", "http://"):
-            self.session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=32))
+        headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
+        self.exchange = Exchange("29next", timeout=timeout, headers=headers)
 
     def call(
         self,
@@ -116,14 +79,18 @@ class NextApi:
         writes = method != "GET"
         started = time.monotonic()
         try:
-            status, headers, content = self._exchange(method, path, params, body, send_by)
-        except _NotConnected as error:
-            raise TemporaryError(str(error)) from None
-        except _NoAnswer as error:
-            raise (Unclear(str(error)) if writes else TemporaryError(str(error))) from None
+            status, headers, content = self.exchange.send(
+                method,
+                urljoin(self.store.base_url, path),
+                params=params,
+                body=body,
+                send_by=send_by,
+            )
+        except Unclear as error:
+            raise (error if writes else TemporaryError(str(error))) from None
         finally:
             record.seconds = time.monotonic() - started
-        record.status, record.text = status, _storable(content[:WORDS].decode("utf-8", "replace"))
+        record.status, record.text = status, storable(content[:WORDS].decode("utf-8", "replace"))
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
             return self._readable(content, writes=writes)
@@ -183,24 +150,11 @@ class NextApi:
 
     def prepare(self) -> None:
         """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
-        request = self.session.prepare_request(requests.Request("GET", self.store.base_url))
-        adapter = typing.cast("typing.Any", self.session.get_adapter(self.store.base_url))
-        try:
-            pool = adapter.get_connection_with_tls_context(request, verify=True)
-            adapter.cert_verify(pool, self.store.base_url, verify=True, cert=None)
-            connection = pool._get_conn(CONNECT_SECONDS)  # noqa: SLF001  urllib3 has no public way
-            try:
-                if connection.sock is None:
-                    connection.timeout = min(CONNECT_SECONDS, self.timeout)
-                    connection.connect()
-            finally:
-                pool._put_conn(connection)  # noqa: SLF001
-        except (RequestException, HTTPError, OSError) as error:
-            raise TemporaryError(f"29next cannot be reached: {_reason(error)}") from None
+        self.exchange.prepare(self.store.base_url)
 
     def close(self) -> None:
         """Close the connections."""
-        self.session.close()
+        self.exchange.close()
 
     # disputes and transactions, by name
 
@@ -240,42 +194,7 @@ class NextApi:
         """Return one transaction."""
         return self.call("GET", f"transactions/{transaction_id}/")
 
-    # the exchange
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: Json,
-        send_by: float | None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        url = urljoin(self.store.base_url, path)
-        with WATCH.within(self.timeout) as deadline:
-            _CURRENT.deadline, _CURRENT.send_by, _CURRENT.sent = deadline, send_by, False
-            try:
-                response = self.session.request(
-                    method,
-                    url,
-                    params=params,
-                    json=body,
-                    timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
-                    allow_redirects=False,
-                    stream=True,
-                )
-                with response:
-                    content = bytearray()
-                    while len(content) <= MOST_BYTES and (piece := response.raw.read1(65536, True)):
-                        content += piece
-                    if deadline.passed:
-                        raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.")
-                    return response.status_code, response.headers, bytes(content)
-            except (RequestException, HTTPError, OSError) as error:
-                if not _CURRENT.sent:
-                    raise _NotConnected(f"29next cannot be reached: {_reason(error)}") from None
-                if deadline.passed:
-                    raise _NoAnswer(f"29next did not answer within {self.timeout:g} s.") from None
-                raise _NoAnswer(f"The connection to 29next broke: {_reason(error)}") from None
+    # what an answer means
 
     @staticmethod
     def _readable(content: bytes, *, writes: bool) -> Json:
@@ -295,7 +214,7 @@ class NextApi:
     ) -> Exception:
         writes = method != "GET"
         collection = path in ("disputes/", "transactions/")
-        fields, words = _words(content)
+        fields, words = complaint(content)
         said = f"29next answered {status}: {words}"
         if status == 429:
             return Throttled(
@@ -326,14 +245,6 @@ def _page_after(path: str, url: str) -> str:
     return f"{path.partition('?')[0]}?{query}"
 
 
-class _NotConnected(Exception):
-    """The request was certainly not sent."""
-
-
-class _NoAnswer(Exception):
-    """The request may have been sent; no answer came."""
-
-
 def _unclear_or_later(message: str, *, writes: bool) -> Exception:
     return Unclear(message) if writes else TemporaryError(message)
 
@@ -343,103 +254,3 @@ def _moment(text: str | None) -> float | None:
         return parsedate_to_datetime(text or "").timestamp()
     except (ValueError, TypeError):
         return None
-
-
-def _reason(error: BaseException) -> str:
-    """Say in plain words what lies at the bottom of a library's error."""
-    while inner := getattr(error, "reason", None) or (error.args[0] if error.args else None):
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    for kinds, words in _REASONS:
-        if isinstance(error, kinds):
-            return words
-    return type(error).__name__
-
-
-_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((NameResolutionError, socket.gaierror), "its name is not found"),
-    ((ConnectTimeoutError,), "it does not take the connection in time"),
-    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),
-    ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
-    ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
-    ((ProtocolError, OSError, HTTPException), "the connection was cut"),
-)
-
-
-def _words(content: bytes) -> tuple[dict[str, list[str]], str]:
-    """Return 29next's complaint by field, and as one text; HTML pages are only named."""
-    try:
-        tree = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}, "(no JSON)" if content else "(nothing)"
-    if isinstance(tree, list):
-        tree = {"": tree}
-    if not isinstance(tree, dict):
-        return {}, _storable(str(tree)[:WORDS])
-    fields = {
-        _storable(name): [_storable(str(one)) for one in (value if isinstance(value, list) else [value])]
-        for name, value in tree.items()
-    }
-    words = "; ".join(
-        " ".join(said) if name in ("detail", "") else f"{name}: {' '.join(said)}"
-        for name, said in fields.items()
-    )
-    return fields, words[:WORDS]
-
-
-def _storable(text: str) -> str:
-    """Replace what no database takes: NUL, and halves of characters."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-class _Current(threading.local):
-    """What the call that this thread is making must keep to."""
-
-    deadline: Deadline | None = None
-    send_by: float | None = None
-    sent: bool = False  # whether a byte of it may have left
-
-
-_CURRENT = _Current()
-
-
-class _Bounded:
-    """A connection that tells the current call's deadline which socket is its own."""
-
-    def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        connection = typing.cast("HTTPConnection", self)
-        if connection.sock is None:
-            connection.connect()
-        if _CURRENT.deadline is not None:
-            _CURRENT.deadline.sock = connection.sock
-        # the very last moment: a process that was stopped anywhere before sends nothing any more
-        if _CURRENT.send_by is not None and time.monotonic() > _CURRENT.send_by:
-            raise TooLate
-        _CURRENT.sent = True
-        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
-
-
-class _Http(_Bounded, HTTPConnection):
-    pass
-
-
-class _Https(_Bounded, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
-
-
-class _Adapter(HTTPAdapter):
-    """requests' adapter over connections that end with their call."""
-
-    def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        """Use the bounded connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}

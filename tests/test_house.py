@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "inbox",
             "inbox.*",
             "search",
+            "exchange",
             "next_api",
         ),
         *("send", "migrate", "figures", "memos"),
@@ -42,8 +43,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "doors": ("app", "worker", "cli", "logs", "local", "doctor", "__main__", "sandbox", "sandbox.*"),
 }
 OWNERS: dict[str, tuple[str, ...]] = {
-    "requests": ("next_api",),
-    "urllib3": ("next_api",),
+    "requests": ("exchange",),
+    "urllib3": ("exchange",),
     "sqlalchemy": ("database", "tables", "index", "inbox.*", "search", "figures", "memos", "migrate"),
     "psycopg": ("database",),
     "alembic": ("migrate",),

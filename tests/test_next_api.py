@@ -25,7 +25,8 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.next_api import MOST_PAGES, WORDS, Answer, NextApi
+from bridge.exchange import WORDS
+from bridge.next_api import MOST_PAGES, Answer, NextApi
 from bridge.sandbox import TOKEN, VERSIONS, Fault, Sandbox, fault
 from bridge.settings import Store
 from tests.fake_next import Json, validate_request

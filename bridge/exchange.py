@@ -1,0 +1,223 @@
+"""One request to a service that the bridge calls, and its answer: 29next's API, and the providers'.
+
+It retries nothing and follows no redirect; an exchange ends after `timeout` seconds of wall time,
+however slowly an answer drips, and an answer is read up to a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+import time
+import typing
+from http.client import HTTPException
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from bridge.deadline import WATCH, Deadline
+from bridge.errors import TemporaryError, TooLate, Unclear
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONNECT_SECONDS = 5.0
+MOST_BYTES = 2_000_000
+"""No service answers more than this."""
+WORDS = 2000
+"""How much of an answer is kept to be shown."""
+USER_AGENT = "dispute-bridge/0.1"
+
+
+class Exchange:
+    """The connections to one service; `service` is what it is called in errors."""
+
+    def __init__(self, service: str, *, timeout: float, headers: Mapping[str, str] | None = None) -> None:
+        self.service = service
+        self.timeout = timeout
+        self.session = requests.Session()
+        self.session.trust_env = False  # no proxy and no netrc decides where a token goes
+        self.session.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+        self.session.headers.update(headers or {})
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=32))
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: typing.Any = None,
+        headers: Mapping[str, str] | None = None,
+        send_by: float | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Make one request; returns status, headers and content, a byte over the bound at most.
+
+        Past `send_by` (of the monotonic clock) not a byte of it leaves any more: TooLate.
+        Raises TemporaryError where it certainly was not sent, Unclear where no answer came.
+        """
+        with WATCH.within(self.timeout) as deadline:
+            _CURRENT.deadline, _CURRENT.send_by, _CURRENT.sent = deadline, send_by, False
+            try:
+                response = self.session.request(
+                    method,
+                    url,
+                    params=params,
+                    json=body,
+                    headers=headers,
+                    timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    content = bytearray()
+                    while len(content) <= MOST_BYTES and (piece := response.raw.read1(65536, True)):
+                        content += piece
+                    if deadline.passed:
+                        raise Unclear(self._late())
+                    return response.status_code, response.headers, bytes(content)
+            except (RequestException, HTTPError, OSError) as error:
+                if not _CURRENT.sent:
+                    raise TemporaryError(f"{self.service} cannot be reached: {_reason(error)}") from None
+                if deadline.passed:
+                    raise Unclear(self._late()) from None
+                raise Unclear(f"The connection to {self.service} broke: {_reason(error)}") from None
+
+    def _late(self) -> str:
+        return f"{self.service} did not answer within {self.timeout:g} s."
+
+    def prepare(self, url: str) -> None:
+        """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
+        request = self.session.prepare_request(requests.Request("GET", url))
+        adapter = typing.cast("typing.Any", self.session.get_adapter(url))
+        try:
+            pool = adapter.get_connection_with_tls_context(request, verify=True)
+            adapter.cert_verify(pool, url, verify=True, cert=None)
+            connection = pool._get_conn(CONNECT_SECONDS)  # noqa: SLF001  urllib3 has no public way
+            try:
+                if connection.sock is None:
+                    connection.timeout = min(CONNECT_SECONDS, self.timeout)
+                    connection.connect()
+            finally:
+                pool._put_conn(connection)  # noqa: SLF001
+        except (RequestException, HTTPError, OSError) as error:
+            raise TemporaryError(f"{self.service} cannot be reached: {_reason(error)}") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+
+def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
+    """Return a service's complaint by field, and as one text; HTML pages are only named."""
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}, "(no JSON)" if content else "(nothing)"
+    if isinstance(tree, list):
+        tree = {"": tree}
+    if not isinstance(tree, dict):
+        return {}, storable(str(tree)[:WORDS])
+    fields = {
+        storable(name): [storable(str(one)) for one in (value if isinstance(value, list) else [value])]
+        for name, value in tree.items()
+    }
+    words = "; ".join(
+        " ".join(said) if name in ("detail", "") else f"{name}: {' '.join(said)}"
+        for name, said in fields.items()
+    )
+    return fields, words[:WORDS]
+
+
+def storable(text: str) -> str:
+    """Replace what no database takes: NUL, and halves of characters."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _reason(error: BaseException) -> str:
+    """Say in plain words what lies at the bottom of a library's error."""
+    while inner := getattr(error, "reason", None) or (error.args[0] if error.args else None):
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    for kinds, words in _REASONS:
+        if isinstance(error, kinds):
+            return words
+    return type(error).__name__
+
+
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((NameResolutionError, socket.gaierror), "its name is not found"),
+    ((ConnectTimeoutError,), "it does not take the connection in time"),
+    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),
+    ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
+    ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
+    ((ProtocolError, OSError, HTTPException), "the connection was cut"),
+)
+
+
+class _Current(threading.local):
+    """What the call that this thread is making must keep to."""
+
+    deadline: Deadline | None = None
+    send_by: float | None = None
+    sent: bool = False  # whether a byte of it may have left
+
+
+_CURRENT = _Current()
+
+
+class _Bounded:
+    """A connection that tells the current call's deadline which socket is its own."""
+
+    def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+        connection = typing.cast("HTTPConnection", self)
+        if connection.sock is None:
+            connection.connect()
+        if _CURRENT.deadline is not None:
+            _CURRENT.deadline.sock = connection.sock
+        # the very last moment: a process that was stopped anywhere before sends nothing any more
+        if _CURRENT.send_by is not None and time.monotonic() > _CURRENT.send_by:
+            raise TooLate
+        _CURRENT.sent = True
+        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
+
+
+class _Http(_Bounded, HTTPConnection):
+    pass
+
+
+class _Https(_Bounded, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over connections that end with their call."""
+
+    def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+        """Use the bounded connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
