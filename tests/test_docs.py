@@ -12,18 +12,19 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from bridge import cli, providers, settings
+from bridge import __version__, cli, providers, settings
 from bridge.alert import Reason, State, Status
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import SettingsError
-from tests import handbook
+from tests import handbook, releases
 from tests.conftest import MakeDatabase
 from tests.fake_next import ROOT, own_document
 from tests.running import eventually, free_port
@@ -132,7 +133,7 @@ def test_every_command_in_a_page_is_one(page: Path, capsys: pytest.CaptureFixtur
         elif words and words[0] == "make":
             assert words[1].partition("=")[0] in targets, line
         elif module := re.match(r"(?:\.venv/bin/)?python3? -m (tests\.\w+)", line):
-            assert (ROOT / module[1].replace(".", "/")).with_suffix(".py").exists(), line
+            assert find_spec(module[1]), line
         elif words and not words[0].startswith(".venv/bin/"):
             assert words[0] in OTHERS or re.match(r"[A-Z_]+=", words[0]), line
     for code in inline(page):
@@ -238,6 +239,21 @@ def test_the_first_page_names_every_provider() -> None:
     said = (ROOT / "README.md").read_text("utf-8")
     for provider in providers.built_in().values():
         assert provider.title in said
+
+
+# --- releases --------------------------------------------------------------------------------------
+
+
+def test_the_newest_release_in_the_changes_is_the_version_and_each_is_recorded() -> None:
+    headings = re.findall(r"(?m)^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    released = [re.fullmatch(r"(\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d", one) for one in headings]
+    if headings[0] == "Unreleased":
+        released.pop(0)
+    found = [one[1] for one in released if one]
+    assert len(found) == len(released), headings
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert found[0] == project["version"] == __version__
+    assert found[::-1] == releases.versions()
 
 
 # --- commands that run ---------------------------------------------------------------------------
