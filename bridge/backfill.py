@@ -1,8 +1,8 @@
 """Fills the local index from 29next's list of transactions, in the slots that no dispute wants.
 
-The list is read by days, newest first. What was read whole counts as covered, so that a run that was
-stopped goes on where it was. A page that fails is asked for again; a list whose cursor is gone begins
-anew, and what was read of it before is kept.
+The list is read by stretches of days, newest first, the longer the fewer pages they have. What was read
+whole counts as covered, so that a run that was stopped goes on where it was. A page that fails is asked
+for again; a list whose cursor is gone begins anew, and what was read of it before is kept.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ ZONES = 43_200.0
 """Seconds that a store's day may begin after UTC's: nobody says in which zone 29next filters by date."""
 LAG = 60.0
 """Seconds by which 29next's lists may lag behind its transactions."""
+PAGES = 10
+"""Pages that a stretch of days should have: what is lost of a run that is stopped."""
+MOST_PAGES = 100
+"""Of a stretch that turns out to have more, only its last days are read."""
 TRIES = 20
 """How often in a row a page is asked for before the run gives up."""
 TRIES_OF_A_CURSOR = 3
@@ -69,37 +73,55 @@ class Backfill:
         """
         today = _day(self.inbox.now())
         fresh = self.keep_up(since=today - timedelta(days=1))
-        for back in range(2, days + 2):
-            day = today - timedelta(days=back)
-            begins = _seconds(day) + ZONES
-            if self._is_covered(begins, begins + DAY):
-                continue
-            found = self._read(day, day)
-            fresh += found
-            self.inbox.index.cover(self.store.name, begins, begins + DAY)
-            self.tell(f"{day}  {found} new or changed  ({back - 1} of {days} days)")
+        oldest, last = today - timedelta(days=days + 1), today - timedelta(days=2)
+        width = 1
+        while last >= oldest:
+            first = self._first_of_stretch(oldest, last, width)
+            if first <= last:
+                found, pages, whole = self._read(first, last)
+                fresh += found
+                if not whole:
+                    width = max(width // PAGES, 1)
+                    continue
+                begins, ends = _seconds(first) + ZONES, _seconds(last) + ZONES + DAY
+                self.inbox.index.cover(self.store.name, begins, ends)
+                self.tell(f"{first}  {found} new or changed  ({(today - first).days - 1} of {days} days)")
+                width = max(min(2 * width, width * PAGES // pages), 1)
+            last = min(first, last) - timedelta(days=1)
         return fresh
+
+    def _first_of_stretch(self, oldest: date, last: date, width: int) -> date:
+        """Return the first of at most `width` days up to the last that are not covered yet."""
+        covered = self.inbox.index.covered(self.store.name)
+        first = last + timedelta(days=1)
+        for back in range(width):
+            day = last - timedelta(days=back)
+            begins = _seconds(day) + ZONES
+            if day < oldest or any(low <= begins and begins + DAY <= high for low, high in covered):
+                break
+            first = day
+        return first
 
     def keep_up(self, since: date | None = None) -> int:
         """Read what was created from a day on, or since the index was last sure to have everything."""
         now = self.inbox.now()
         covered = self.inbox.index.covered(self.store.name)
         day = since or _day(max((until for _, until in covered), default=now) - ZONES)
-        fresh = self._read(day, None)
+        fresh, _, _ = self._read(day, None)
         self.inbox.index.cover(self.store.name, _seconds(day) + ZONES, now - LAG)
         self.tell(f"{day}  {fresh} new or changed since")
         return fresh
 
-    def _is_covered(self, since: float, until: float) -> bool:
-        return any(low <= since and until <= high for low, high in self.inbox.index.covered(self.store.name))
+    def _read(self, first: date, last: date | None) -> tuple[int, int, bool]:
+        """Read the transactions of some days.
 
-    def _read(self, first: date, last: date | None) -> int:
-        """Read the transactions of some days whole; returns how many were new or changed."""
+        Returns how many were new or changed, how many pages there were, and whether that was all.
+        """
         filters = {"date_created_from": str(first), "is_test": "false"}
         if last:
             filters["date_created_to"] = str(last)
         path: str | None = None
-        fresh = missed = begun = 0
+        fresh = missed = begun = pages = 0
         while True:
             self._wait()
             try:
@@ -118,9 +140,9 @@ class Backfill:
             if following is not None and following == path:
                 raise TemporaryError("29next's list of transactions goes round in a circle.")
             fresh += self.inbox.hear_of(self.store.name, rows)
-            path, missed = following, 0
-            if path is None:
-                return fresh
+            path, missed, pages = following, 0, pages + 1
+            if path is None or (pages == MOST_PAGES and last and first < last):
+                return fresh, pages, path is None
 
     def _rest(self, error: TemporaryError, missed: int) -> None:
         """Wait longer after each miss; that 29next asks for a pause concerns all calls with the token."""
@@ -134,7 +156,7 @@ class Backfill:
         waited = 0.0
         if self.stops():
             raise TemporaryError("It was stopped, and goes on where it is.")
-        while waited < LONGEST_YIELD and self.inbox.is_wanted(self.store.name):
+        while self.inbox.gap and waited < LONGEST_YIELD and self.inbox.is_wanted(self.store.name):
             self.sleep(YIELD_SECONDS)
             waited += YIELD_SECONDS
         slot_at = self.inbox.take_slot(token_key(self.store.token))

@@ -38,6 +38,7 @@ if typing.TYPE_CHECKING:
 
 Json = dict[str, typing.Any]
 WORKER_POOL = 12
+MOST_DAYS = 3650
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # whoever read the output has seen enough
         return 1
+    except KeyboardInterrupt as error:
+        print(f"bridge: stopped. {error}".rstrip(), file=sys.stderr)
+        return 130
     except (BridgeError, BadFilter, OSError) as error:
         print(f"bridge: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
@@ -348,8 +352,14 @@ def _match(options: argparse.Namespace) -> None:
 
 
 def _backfill(options: argparse.Namespace) -> None:
+    if not 1 <= options.days <= MOST_DAYS:
+        raise BridgeError(f"--days is a number from 1 to {MOST_DAYS}.")
     with _with_store(options.store) as (_, inbox, api, store):
-        fresh = Backfill(inbox, api, store, tell=partial(print, flush=True)).run(options.days)
+        backfill = Backfill(inbox, api, store, tell=partial(print, flush=True))
+        try:
+            fresh = backfill.run(options.days)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Run it again, and it goes on where it was.") from None
     print(f"{fresh} transactions new or changed.")
 
 
@@ -374,6 +384,8 @@ def _reconcile(options: argparse.Namespace) -> int:
 def _recover(options: argparse.Namespace) -> None:
     since = options.since if options.since.tzinfo else options.since.replace(tzinfo=UTC)
     chosen = _settings()
+    if options.store and options.store not in chosen.stores:
+        raise BridgeError(f"There is no store {options.store!r}; see `bridge stores`.")
     with _database(chosen) as database:
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         count = inbox.doubt(since.timestamp(), options.store)
