@@ -176,7 +176,7 @@ def _over(old: Alert, new: Alert) -> Alert:
 def _take_ids(case: Case, alert: Alert) -> None:
     """Take in what helps to find the payment, without touching what the dispute was opened with."""
     facts = typing.cast("Alert", case.facts)
-    names = ("order", "external_id", "network_transaction_id", "auth_code", "arn", "transaction_at")
+    names = ("order", *match.IDS, "arn", "transaction_at", "card_first_six", "card_last_four")
     fresh = {n: getattr(alert, n) for n in names if getattr(alert, n) and not getattr(facts, n)}
     if fresh:
         case.facts = dataclasses.replace(facts, **fresh)
@@ -205,8 +205,8 @@ def met(case: Case, effect: Effect, alert: Alert) -> bool:
         return False
     if effect is Effect.WITHDRAW and not case.wants.get("withdrawn"):
         return False
-    if effect is Effect.MATCH and (case.match is None or _unattached(case)):
-        return case.transaction_id is not None
+    if effect is Effect.MATCH and (_is_sought(case) or _refund_due(case)):
+        return False
     return not alert.resolution or (case.resolution is not None and not _refund_due(case))
 
 
@@ -274,6 +274,13 @@ def _question(case: Case) -> Call | None:
         return Call("payment", "GET", f"transactions/{behind}/", rule="payment")
     left = [(rule, f) for rule, f in match.queries(dated(case)) if rule not in known["asked"]]
     return Call("ask", "GET", "transactions/", params=left[0][1], rule=left[0][0]) if left else None
+
+
+def _is_sought(case: Case) -> bool:
+    """Whether the case's transaction is still to be looked for, or to be attached."""
+    if case.transaction_id is not None:
+        return False
+    return consults(case) or _question(case) is not None or _unattached(case)
 
 
 def dated(case: Case) -> Alert:

@@ -958,3 +958,64 @@ def test_what_29next_tells_of_a_dispute_is_taken_or_read_again() -> None:
     desk.finish()
     assert desk.case.resolution == "other"
     assert shop.commits == []
+
+
+# --- when a match has done what it asked for ------------------------------------------------------
+
+TOLD_BY_TWO: Delivery = (Effect.MATCH, alert(external_id="pi_elsewhere", auth_code="A1B2C3", resolution=None))
+
+
+def test_a_match_is_not_met_between_its_two_questions() -> None:
+    sale = SALE | {"external_id": None}
+    shop = Shop()
+    shop.sales = [sale]
+    desk = deal(RDR, shop=shop)
+    desk.receive(TOLD_BY_TWO)
+    desk.work()
+    assert kinds(desk)[2:] == ["ask"]  # the gateway's id, which nobody has
+    assert not met(desk.case, *TOLD_BY_TWO)
+    desk.work()
+    assert kinds(desk)[3:] == ["ask"]
+    assert desk.case.found == 77
+    assert not met(desk.case, *TOLD_BY_TWO)
+    desk.finish()
+    assert kinds(desk)[4:] == ["attach", "refund"]
+    assert met(desk.case, *TOLD_BY_TWO)
+
+
+def test_a_match_is_met_once_its_refund_is_recorded_too() -> None:
+    desk = deal(RDR)
+    desk.receive(MATCH)
+    desk.work()
+    desk.work()
+    assert desk.shop.commits[-1] == "attach"
+    assert not met(desk.case, *MATCH)
+    desk.finish()
+    assert met(desk.case, *MATCH)
+
+
+def test_a_match_that_finds_nothing_is_met_once_all_was_asked() -> None:
+    desk = deal(OPEN, TOLD_BY_TWO, shop=Shop(sold=False))
+    assert kinds(desk).count("ask") == 2
+    assert desk.ended == [OPEN, TOLD_BY_TWO]
+
+
+def test_a_match_of_a_dispute_that_somebody_else_made_waits_for_its_opening_in_the_case() -> None:
+    shop = Shop()
+    made = shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open"})
+    desk = Desk(shop)
+    cases.adopt(desk.case, made)
+    desk.receive(MATCH)
+    desk.finish()
+    assert not desk.owed
+    desk.receive(OPEN)
+    desk.finish()
+    assert shop.commits == ["attach"]
+
+
+def test_the_card_of_a_later_match_finds_the_payment() -> None:
+    desk = deal(OPEN)
+    card = alert(card_first_six="411111", card_last_four="0042")
+    desk.receive((Effect.MATCH, card))
+    desk.finish()
+    assert desk.case.transaction_id == 77
