@@ -144,6 +144,7 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
         _take_ids(case, Alert.from_json(early))
     if alert.resolution:
         _take_resolution(case, alert)
+    if alert.resolution or case.dispute_id is None:
         case.wants.pop("refusal", None)  # it is tried again
     if effect is Effect.WITHDRAW:
         case.wants["withdraw"] = True

@@ -324,7 +324,7 @@ class Forwarder:
         def change(case: Case, now: float) -> None:
             _not_sent(case, now)
             if not give_way(case, call, fields):
-                case.wants["refused"] = str(error)
+                case.wants["refused"] = [Reason.REFUSED, str(error)]
 
         return Outcome("refused", change, again_after=0.0)
 
@@ -389,24 +389,18 @@ class Forwarder:
             if one.effect and one.alert and met(case, one.effect, one.alert):
                 ending.forwarded.append(one.id)
             elif refused:
-                ending.failed[one.id] = (Reason.REFUSED, refused)
+                ending.failed[one.id] = (Reason(refused[0]), refused[1])
         left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
-        if outcome.failed and case.tries + 1 >= retry.BUG_TRIES:
-            ending.failed |= {one.id: outcome.failed for one in left}
-            left = []
         self._schedule(case, left, outcome, ending, store, now)
         return ending
 
     def _schedule(
         self, case: Case, left: list[Delivery], outcome: Outcome, ending: Ending, store: Store, now: float
     ) -> None:
+        over = False
         if outcome.tried:
             case.tries += 1
-            expired = [one for one in left if now > retry.expires(one.deadline_at)]
-            if outcome.word != "store_refused":
-                sentence = "Seven days past its deadline, 29next still has not taken it."
-                ending.failed |= {one.id: (Reason.EXPIRED, sentence) for one in expired}
-                left = [one for one in left if one not in expired]
+            left, over = _give_up(case, left, outcome, ending, now)
         elif outcome.word == "ok":
             case.tries = 0
         case.deadline_at = min((one.deadline_at for one in left), default=case.deadline_at)
@@ -414,7 +408,8 @@ class Forwarder:
         if isinstance(step, Fail):
             ending.failed |= {one.id: (step.reason, step.message) for one in left}
             left = []
-        if isinstance(step, Done) or (not left and not case.doubt and not isinstance(step, Call)):
+        idle = not left and not case.doubt and not isinstance(step, Call)
+        if over or idle or isinstance(step, Done):
             case.due_at = None
         elif isinstance(step, Wait):
             case.due_at = step.until
@@ -443,6 +438,29 @@ class Forwarder:
         outcome = Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
         self._settle(claim, case, outcome, store)
         return "bug"
+
+
+def _give_up(
+    case: Case, left: list[Delivery], outcome: Outcome, ending: Ending, now: float
+) -> tuple[list[Delivery], bool]:
+    """Fail what was tried for long enough; returns what is left, and whether the case is given up.
+
+    What nobody's delivery waits for here (a person's match, the result of a duplicate) ends by the
+    deadline of the case, and the duplicates are told.
+    """
+    bug = outcome.failed if case.tries >= retry.BUG_TRIES else None
+    if outcome.word == "store_refused":
+        return left, False
+    reason, sentence = bug or (Reason.EXPIRED, "Seven days past its deadline, 29next still has not taken it.")
+    failed = [one for one in left if bug or now > retry.expires(one.deadline_at)]
+    ending.failed |= {one.id: (reason, sentence) for one in failed}
+    left = [one for one in left if one not in failed]
+    over = not left and bool(bug or failed or now > retry.expires(case.deadline_at))
+    if over and case.resolution is None and case.wants.get("resolution"):
+        case.wants["refusal"] = [reason, sentence]
+    elif over and not failed:
+        case.note(f"What was left to do is given up ({reason}): {sentence}")
+    return left, over
 
 
 def _undo(call: Call) -> Callable[[Case, float], None] | None:

@@ -252,6 +252,43 @@ def test_a_result_of_a_duplicate_that_29next_refuses_fails_with_its_words(shop: 
     assert [one["resolution"] for one in shop.disputes()] == ["won"]
 
 
+def test_a_result_of_a_duplicate_that_29next_never_takes_expires_and_can_be_replayed(shop: Desk) -> None:
+    sale = sell(shop)
+    facts = {"processor_transaction_id": sale["external_id"], "amount": 40.0}
+    first, second = shop.senders.chargeback(**facts), shop.senders.chargeback(**facts)
+    for sent in (first, second):
+        shop.post(sent)
+        shop.work()
+    shop.clock.sleep(30 * DAY)  # the first deadlines are long over: the result has its own
+    assert second.opens
+    shop.sandbox.add_faults(fault("503", path="*/resolve/"))
+    delivery = shop.post(shop.senders.result(second.opens[0], result="won"))
+    resolving = f"POST /disputes/{shop.case(first, 'chargeback')['dispute_id']}/resolve/"
+    with shop.counted() as calls:
+        daily(shop, 9)
+    assert shop.delivery(delivery)["status"] == "pending"
+    assert calls.count(resolving) >= 9
+    with shop.counted() as calls:
+        daily(shop, 2)
+    told = shop.delivery(delivery)
+    assert (told["status"], told["reason"]) == ("failed", "expired")
+    with shop.counted() as calls:
+        daily(shop, 1)
+    assert calls == []
+    shop.sandbox.faults.clear()
+    shop.inbox.replay([delivery])
+    shop.settle()
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    assert [one["resolution"] for one in shop.disputes()] == ["won"]
+
+
+def daily(shop: Desk, days: int) -> None:
+    """Let days pass with a try in each, and what looks for its outcome."""
+    for _ in range(days):
+        shop.clock.sleep(DAY)
+        shop.settle(times=2)
+
+
 @pytest.mark.parametrize("number", ["BY-HAND-1", None])
 def test_a_second_dispute_that_29next_refuses_is_looked_up_and_linked(shop: Desk, number: str | None) -> None:
     sale = sell(shop)
@@ -484,6 +521,27 @@ def test_a_person_attaches_a_transaction(shop: Desk) -> None:
         "manual",
     )
     assert not shop.inbox.decide(case["id"], twins[0]["id"])
+
+
+def test_a_person_s_match_that_29next_never_takes_is_given_up_in_the_end_and_said(shop: Desk) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.work()
+    shop.clock.sleep(30 * DAY)
+    sale = sell(shop)
+    shop.sandbox.add_faults(fault("503", method="PATCH"))
+    assert shop.inbox.decide(shop.case(sent)["id"], sale["id"])
+    daily(shop, 7)
+    assert shop.case(sent)["notes"] == []
+    daily(shop, 2)
+    with shop.counted() as calls:
+        daily(shop, 1)
+    assert calls == []
+    assert "given up" in shop.case(sent)["notes"][-1]
+    shop.sandbox.faults.clear()
+    assert shop.inbox.decide(shop.case(sent)["id"], sale["id"])
+    shop.settle()
+    assert shop.case(sent)["transaction_id"] == sale["id"]
 
 
 def test_a_person_s_word_that_there_is_none_stands(shop: Desk) -> None:

@@ -19,6 +19,8 @@ if typing.TYPE_CHECKING:
 
 Json = dict[str, typing.Any]
 
+ALLOWED = 86_400.0
+"""Seconds in which what a person or 29next asks of a case is to be done."""
 RECOVERED = "recovered"
 """The memo of when a backup was restored."""
 
@@ -86,7 +88,7 @@ class Hearing(Relating):
         case = case_of(row)
         before = case.transaction_id
         if reconsider(case, told):
-            case.due_at = now
+            _open_anew(case, now)
         if case.transaction_id != before:
             self._relate(connection, case, now)
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
@@ -117,7 +119,7 @@ class Hearing(Relating):
                 return False
             case = case_of(row)
             decide(case, transaction_id)
-            case.due_at = now
+            _open_anew(case, now)
             connection.execute(update(cases).where(cases.c.id == case_id).values(**values_of(case)))
             return True
 
@@ -142,7 +144,7 @@ class Hearing(Relating):
             for row in rows:
                 case = case_of(row)
                 recover(case)
-                case.due_at = now
+                _open_anew(case, now)
                 connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
             memo = {"name": f"{RECOVERED}:{store or ''}", "value": None, "at": now}
             connection.execute(insert_or_update(self._insert, memos, memo, "name"))
@@ -179,3 +181,10 @@ class Hearing(Relating):
         )
         with self.database.read() as connection:
             return list(connection.execute(failed.order_by(deliveries.c.id)).scalars())
+
+
+def _open_anew(case: Case, now: float) -> None:
+    """Let a case be worked on now, by a deadline that lies ahead."""
+    case.due_at, case.tries = now, 0
+    if case.deadline_at < now:
+        case.deadline_at = now + ALLOWED

@@ -142,7 +142,7 @@ class Relating(Part):
         holder.due_at = now
 
     def _pass_back(self, connection: Connection, holder: Case, now: float) -> None:
-        """Let the duplicates of a case know how its dispute was resolved, or that it cannot be."""
+        """Let the duplicates of a case know how its dispute was resolved, or why it is not."""
         refusal = holder.wants.get("refusal")
         owed = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
         owed = owed.where(deliveries.c.status == Status.PENDING)

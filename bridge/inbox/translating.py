@@ -149,6 +149,7 @@ class Translating(Hearing):
         unknown = case.facts is None and self._may_be_known(connection, store.name, alert, row.received_at)
         merge(case, row.provider, effect, alert, look_first=store.look_first or unknown)
         if case.duplicate_of and alert.resolution:
+            case.deadline_at = row.deadline_at
             self._tell_holder(connection, case, self.now())
         unmatched = case.transaction_id is None and consults(case)
         if unmatched or case.due_at is not None or not met(case, effect, alert):
