@@ -15,7 +15,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from bridge import tree as trees
 from bridge.alert import Webhook
-from bridge.deadline import WATCH
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
 from bridge.redact import cut_body, cut_headers, cut_text
@@ -30,8 +29,6 @@ log = structlog.get_logger()
 
 LARGEST = 256 * 1024
 """Bytes of a webhook's body, at most."""
-BODY_SECONDS = 20.0
-"""How long a body may take to arrive, however slowly it drips."""
 PIECE = 64 * 1024
 RETRY_SECONDS = 5
 
@@ -83,15 +80,13 @@ def _body() -> bytes:
     too_large = Rejected("too_large", 413, f"A webhook has at most {LARGEST // 1024} kB.")
     if (request.content_length or 0) > LARGEST:
         raise too_large
-    with WATCH.within(BODY_SECONDS) as deadline:
-        deadline.sock = request.environ.get("gunicorn.socket")
-        try:
-            body = b"".join(iter(partial(request.stream.read, PIECE), b""))
-        except RequestEntityTooLarge:
-            raise too_large from None
-        except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown
-            raise Rejected("bad_request", 400, "The body did not arrive whole.") from None
-    if deadline.passed or len(body) < (request.content_length or 0):
+    try:
+        body = b"".join(iter(partial(request.stream.read, PIECE), b""))
+    except RequestEntityTooLarge:
+        raise too_large from None
+    except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown
+        raise Rejected("bad_request", 400, "The body did not arrive whole.") from None
+    if len(body) < (request.content_length or 0):
         raise Rejected("bad_request", 400, "The body did not arrive whole.")
     if len(body) > LARGEST:
         raise too_large

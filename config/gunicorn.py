@@ -19,7 +19,7 @@ bind = os.environ.get("BRIDGE_BIND") or f"0.0.0.0:{os.environ.get('PORT') or 800
 # threads share their commits, two processes would only wait for each other's lock.
 on_sqlite = (os.environ.get("DATABASE_URL") or "sqlite:").startswith("sqlite")
 workers = 1 if on_sqlite else max(1, int(os.environ.get("WEB_CONCURRENCY") or 2))
-worker_class = "gthread"
+worker_class = "bridge.arrival.PatientWorker"  # gthread, whose threads wait for no client
 threads = 64  # each waits for the database most of its time
 
 if workers > 1:
@@ -56,8 +56,8 @@ class QuietLogger(Logger):
     def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Cuts the query in "Error handling request POST /webhooks/acme?key=..."."""
         error = sys.exception()
-        if isinstance(error, BlockingIOError):  # the limit that when_ready sets
-            self.info("A client went silent in the middle of a request")
+        if isinstance(error, BlockingIOError):  # a limit of when_ready's
+            self.info("A client went silent")
             return
         if hasattr(error, "problems"):  # the bridge's SettingsError, which gunicorn prints by itself
             self.error("The settings do not work")
@@ -72,12 +72,10 @@ accesslog = None  # the bridge logs its requests itself, without their queries
 
 
 def when_ready(server: Any) -> None:
-    """Limits how long a thread waits for a client in the middle of a request.
+    """Limits how long a thread waits for a client: a request has arrived, an answer may take its time.
 
-    gunicorn waits for ever, so that as many stalled clients as there are threads would stop the
-    bridge. Accepted connections inherit this from the listening one.
+    Accepted connections inherit this from the listening one.
     """
-    ten_seconds = struct.pack("ll", 10, 0)
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, ten_seconds)
-        listener.sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, ten_seconds)
+        listener.sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, struct.pack("ll", 0, 1000))
+        listener.sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, struct.pack("ll", 10, 0))

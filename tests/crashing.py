@@ -26,7 +26,8 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-import bridge.worker  # noqa: F401 - the command line imports it late, and its constants are wanted here
+import bridge.arrival
+import bridge.worker  # noqa: F401 - both are imported late, and their constants are wanted here
 from bridge import cli
 from bridge.app import ROOT
 from bridge.inbox import Inbox

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -25,7 +29,7 @@ from bridge.database import Database
 from bridge.forward import Forwarder
 from bridge.search import Search
 from tests.conftest import KINDS, MakeDatabase
-from tests.running import PASSWORDS, House, Senders, Sent, basic, running
+from tests.running import PASSWORDS, SHORT, House, Senders, Sent, basic, running
 
 EXAMPLES = budget(max_examples=60, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 SECRET = "whsec_" + base64.b64encode(b"a key of this test").decode()
@@ -324,16 +328,21 @@ def test_what_is_no_webhook_is_refused(house: House, raw: bytes, statuses: set[i
     assert exchange(house, raw) in statuses
 
 
-def test_clients_that_go_silent_stop_nobody(house: House) -> None:
-    whole = request(b'{"slow": 1}')
-    silent = [socket.create_connection(("127.0.0.1", house.port)) for _ in range(50)]
-    for number, sock in enumerate(silent):
-        sock.sendall(whole[: 5 + number * (len(whole) - 10) // 50])
-    sent = Senders(prefix="SLOW").prevention()
-    assert house.post(sent).elapsed.total_seconds() < 5
-    for sock in silent:
-        sock.close()
-    house.wait(sent)
+def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
+    head = request(b"", "Expect: 100-continue", length="13")
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+        sock.sendall(head)
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b'{"told": true}'[:13])
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_two_requests_in_one_breath_are_both_answered(house: House) -> None:
+    first, second = request(b'{"breath": 1}'), request(b'{"breath": 2}', "Connection: close")
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+        sock.sendall(first + second)
+        answers = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 200 ") == 2
 
 
 def test_nothing_of_all_this_has_broken_anything(house: House) -> None:
@@ -351,3 +360,89 @@ def test_nothing_of_all_this_has_broken_anything(house: House) -> None:
     house.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]
     house.audit(may_fail=lambda row: row["reason"] in junk)
     assert not [place for place, content in house.written() if b"root:x:0" in content]
+
+
+# --- clients that stall --------------------------------------------------------------------------
+
+STALLED: dict[str, bytes] = {
+    "says nothing": b"",
+    "stops in its head": request(b"")[:40],
+    "stops in its body": request(b"{", length="200"),
+    "stops in a chunk": request(b"ff\r\n{", "Transfer-Encoding: chunked", length=None),
+    "stops between chunks": request(b"3\r\n\r\n\r\n\r\n", "Transfer-Encoding: chunked", length=None),
+    "says that more comes than may": request(b"{", length="10000000"),
+    "waits to be told to go on": request(b"", "Expect: 100-continue", length="200"),
+    "leaves its connection open": request(b"{", "Connection: close", start="POST /webhooks/nobody HTTP/1.1"),
+}
+
+
+@pytest.fixture
+def stalling(
+    make_database: MakeDatabase, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[House, list[socket.socket]]]:
+    """A bridge that bears so many seconds, and a hundred and sixty stalled clients of all kinds."""
+    constants = {**SHORT, "ARRIVAL_SECONDS": request.param, "LINGER_SECONDS": 1.0}
+    with (
+        make_database("sqlite") as url,
+        running(tmp_path, url, constants=constants, rate=0) as house,
+        contextlib.ExitStack() as stack,
+    ):
+        house.start_web()
+        stalled = []
+        for begun in [*STALLED.values()] * 20:
+            stalled.append(stack.enter_context(socket.create_connection(("127.0.0.1", house.port))))
+            stalled[-1].sendall(begun)
+        yield house, stalled
+
+
+def drip(sock: socket.socket) -> bool:
+    """Send one byte more; returns whether the other side still bears it."""
+    try:
+        sock.send(b"1", socket.MSG_DONTWAIT)
+        return sock.recv(65536, socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("stalling", [1.5], indirect=True)
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+def test_clients_that_stall_hold_up_nobody_and_are_left_in_time(
+    stalling: tuple[House, list[socket.socket]], drips: bool
+) -> None:
+    house, stalled = stalling
+    assert house.web
+    family, senders, end = house.web.family(), Senders(prefix="SLOW"), time.monotonic() + 10
+    while stalled:
+        assert time.monotonic() < end, f"{len(stalled)} are still borne"
+        assert house.post(senders.prevention()).elapsed.total_seconds() < 2
+        if drips:
+            stalled = [sock for sock in stalled if drip(sock)]
+        else:
+            stalled = [sock for sock in stalled if not closed(sock)]
+        time.sleep(0.05)
+    assert house.web.family() == family
+    house.start_worker()
+    house.wait()
+    house.audit()
+
+
+def closed(sock: socket.socket) -> bool:
+    """Whether the other side has ended a connection, whatever it has said before."""
+    try:
+        while sock.recv(65536, socket.MSG_DONTWAIT):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("stalling", [60.0], indirect=True)
+def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[House, list[socket.socket]]) -> None:
+    house, _ = stalling
+    assert house.web
+    house.web.signal(signal.SIGTERM)
+    assert house.web.terminate() < 10

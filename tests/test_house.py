@@ -40,7 +40,18 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "chores",
     ),
     "viewer": ("viewer", "viewer.*"),
-    "doors": ("app", "worker", "cli", "logs", "local", "doctor", "__main__", "sandbox", "sandbox.*"),
+    "doors": (
+        "app",
+        "worker",
+        "cli",
+        "logs",
+        "local",
+        "doctor",
+        "arrival",
+        "__main__",
+        "sandbox",
+        "sandbox.*",
+    ),
 }
 OWNERS: dict[str, tuple[str, ...]] = {
     "requests": ("exchange",),
@@ -52,7 +63,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "werkzeug": ("app", "receive", "viewer", "viewer.*"),
     "marshmallow": ("fields", "dispute", "sources", "sample", "viewer.document"),
     "defusedxml": ("tree", "redact"),
-    "gunicorn": (),
+    "gunicorn": ("arrival",),
     "prometheus_client": ("figures", "viewer.*", "app"),
     "apispec": ("viewer.*",),
 }
