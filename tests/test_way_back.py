@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from bridge import cli
 from bridge.reconcile import reconcile
 from bridge.sandbox import STORE, fault
 from tests.conftest import MakeDatabase
-from tests.desk import DAY, HOUR, Desk, Json, desk
+from tests.desk import DAY, HOUR, Clock, Desk, Json, desk
 
 CARD = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
 
@@ -617,6 +619,47 @@ def test_a_store_that_observes_shows_what_would_be_sent_and_sends_nothing(databa
         assert any(f"'transaction': {sale['id']}" in note for note in case["notes"])
 
 
+def test_after_days_of_observing_a_replay_adopts_what_another_service_did_and_does_the_rest(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(time.time() - 3 * DAY)  # the command line has the machine's own
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with desk(database_url, clock=clock, observe=True) as shop:
+        day = clock.iso[:10]
+        sales = [sell(shop, date_created=clock.iso) for _ in range(4)]
+        told = {"rdr_date": day, "transaction_date": day}
+        theirs, other, refunded, missed = (shop.senders.rdr(**told_of(sale, **told)) for sale in sales)
+        resolution = {"resolution": "issued_full_refund", "create_external_refund": True}
+        for sent, sale in zip((theirs, other, refunded, missed), sales, strict=True):
+            shop.post(sent)
+            shop.settle()
+            if sent is missed:
+                continue
+            number = "OF-THEIR-OWN" if sent is other else (sent.opens or ("",))[0]
+            made = shop.sandbox.add_dispute(STORE, type="alert", case_number=number, transaction=sale["id"])
+            if sent is refunded:
+                shop.api.call("POST", f"disputes/{made['id']}/resolve/", body=resolution)
+            clock.sleep(DAY / 2)
+        shop.post(shop.senders.prevention(prevention_type="tc40"))  # which only tells
+        shop.settle()
+        assert {row["status"] for row in shop.deliveries()} == {"ignored"}
+        assert (len(shop.disputes()), len(refunds(shop))) == (3, 1)
+
+        assert cli.main(["replay", "--status", "ignored", "--since", day]) == 0
+        clock.now = time.time()
+        with desk(database_url, clock=clock, sandbox=shop.sandbox, look_first=True) as moved:
+            for _ in range(2):
+                moved.settle()
+                moved.inbox.replay([row["id"] for row in moved.deliveries()])
+            moved.settle()
+            disputes = moved.disputes()
+            assert len(disputes) == len(refunds(moved)) == 4
+            assert sorted(one["transaction"] for one in disputes) == [sale["id"] for sale in sales]
+            assert {one["resolution"] for one in disputes} == {"issued_full_refund"}
+            ended = [(row["status"], row["reason"]) for row in moved.deliveries()]
+            assert ended == [("ignored", "inform"), *[("forwarded", None)] * 4]
+
+
 @pytest.fixture
 def backed_up(tmp_path: Path, make_database: MakeDatabase) -> Iterator[tuple[Desk, Callable[[], Desk]]]:
     """A bridge, and a way to put its database back to what it was before anything was forwarded."""
@@ -685,6 +728,48 @@ def test_after_a_restored_backup_everything_runs_and_nothing_is_doubled(
         restored.post(shop.senders.prevention(prevention_timestamp=restored.clock.iso))
         restored.settle()
     assert calls == ["POST /disputes/"]
+
+
+def test_what_was_done_since_for_a_case_that_the_backup_has_settled_is_not_done_again(
+    backed_up: tuple[Desk, Callable[[], Desk]], tmp_path: Path
+) -> None:
+    shop, restore = backed_up
+    chargeback, revoked, reviewed = shop.senders.chargeback(), shop.senders.verifi(), shop.senders.rdr()
+    for sent in (chargeback, revoked, reviewed):
+        shop.post(sent)
+    shop.settle()
+    shop.clock.sleep(5 * DAY)  # the deadlines of all have passed
+    fresh = shop.senders.rdr(**told_of({"auth_code": "A00001"}))
+    shop.post(fresh)
+    shop.settle()
+    back_up(shop, tmp_path)
+    since = shop.clock.now
+    assert chargeback.opens
+    assert revoked.opens
+    sale, other = sell(shop), sell(shop, amount="55.00", bankcard_last_four="1111")
+    late = (
+        shop.senders.result(chargeback.opens[0]),
+        shop.senders.verifi(case=revoked.opens[0], caseStatus="REVOKED", eventId="evt-revoked"),
+    )
+
+    def again(shop: Desk) -> None:
+        for sent in late:
+            shop.post(sent)
+        shop.tell("transaction.created", sale)
+        assert shop.inbox.decide(shop.case(reviewed)["id"], other["id"])
+        shop.settle()
+
+    again(shop)
+    ledger = shop.sandbox.ledger
+    before = [(one.kind, one.facts) for one in ledger.commits]
+    assert {kind for kind, _ in before} == {"dispute", "resolution", "change", "refund"}
+    assert len(refunds(shop)) == 2
+
+    restored = restore()
+    restored.inbox.doubt(since)
+    again(restored)
+    assert [(one.kind, one.facts) for one in ledger.commits] == before
+    assert restored.deliveries(status="pending") == restored.deliveries(status="failed") == []
 
 
 def test_without_recovery_a_restored_backup_would_double(

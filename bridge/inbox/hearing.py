@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from bridge import match, words
-from bridge.alert import Alert, Status
+from bridge.alert import Status
 from bridge.case import Case, decide, reconsider, recover
 from bridge.inbox.relating import Relating, number_of
 from bridge.inbox.rows import case_of, insert_or_update, values_of
@@ -118,6 +118,8 @@ class Hearing(Relating):
             if row is None or row.transaction_id or row.duplicate_of:
                 return False
             case = case_of(row)
+            if case.dispute_id and self._may_be_known(connection, case.store, case.opened_at):
+                recover(case)
             decide(case, transaction_id)
             _open_anew(case, now)
             connection.execute(update(cases).where(cases.c.id == case_id).values(**values_of(case)))
@@ -129,15 +131,16 @@ class Hearing(Relating):
         """Put every case that is unfinished, or was opened since, in doubt; returns how many.
 
         The recipe after a restored backup: each is looked up before anything is sent for it, and so is
-        each that an alert opens which is older than this moment, for the backup may not know it.
+        each that an alert opens which is older than this moment, for the backup may not know it, and
+        each that was settled in the backup, for more may have been done for it since.
         """
         now = self.now()
 
         def write(connection: Connection) -> int:
             chosen = select(cases).where(cases.c.duplicate_of.is_(None))
-            chosen = chosen.where(
-                or_(cases.c.dispute_id.is_(None), cases.c.due_at.is_not(None), cases.c.opened_at >= since)
-            )
+            unmatched = and_(cases.c.transaction_id.is_(None), cases.c.deadline_at >= since)
+            unfinished = or_(cases.c.dispute_id.is_(None), cases.c.due_at.is_not(None), unmatched)
+            chosen = chosen.where(or_(unfinished, cases.c.opened_at >= since))
             if store:
                 chosen = chosen.where(cases.c.store == store)
             rows = connection.execute(chosen.order_by(cases.c.id).with_for_update()).all()
@@ -152,12 +155,11 @@ class Hearing(Relating):
 
         return self.database.write(write)
 
-    def _may_be_known(self, connection: Connection, store: str, alert: Alert, received_at: float) -> bool:
-        """Whether 29next may have a case that the inbox has not, since a backup was restored."""
+    def _may_be_known(self, connection: Connection, store: str, at: float) -> bool:
+        """Whether 29next may know more of what is as old as that: since then a backup was restored."""
         names = (f"{RECOVERED}:", f"{RECOVERED}:{store}")
         recovered = connection.execute(select(memos.c.at).where(memos.c.name.in_(names))).scalars().all()
-        happened = alert.happened_at.timestamp() if alert.happened_at else received_at
-        return bool(recovered) and min(happened, received_at) < max(recovered)
+        return bool(recovered) and at < max(recovered)
 
     def cases_since(self, store: str, since: float) -> list[Case]:
         """Return a store's cases that were opened since a moment."""

@@ -146,8 +146,10 @@ class Translating(Hearing):
             )
             found = connection.execute(known).one()
         case = case_of(found)
-        unknown = case.facts is None and self._may_be_known(connection, store.name, alert, row.received_at)
-        merge(case, row.provider, effect, alert, look_first=store.look_first or unknown)
+        happened = alert.happened_at.timestamp() if alert.happened_at else row.received_at
+        since = case.opened_at if case.facts else min(happened, row.received_at)
+        look_first = store.look_first or self._may_be_known(connection, store.name, since)
+        merge(case, row.provider, effect, alert, look_first=look_first)
         if case.duplicate_of and alert.resolution:
             case.deadline_at = row.deadline_at
             self._tell_holder(connection, case, self.now())
