@@ -41,7 +41,8 @@ NEWEST_CALLS = 3000
 """How many of the newest calls the time to a dispute is taken from."""
 RHYTHM = 100
 """How many of a provider's newest deliveries its rhythm is taken from."""
-MOST_AMOUNTS = 5000
+MOST_AMOUNTS = 2000
+"""How many amounts of one kind are summed: more would keep the first page waiting."""
 MOST_CALLS = 100_000
 WORKER = "worker:"
 """How the memos begin that a worker's heart beats in."""
@@ -205,23 +206,26 @@ class Figures:
         with self.database.read() as connection:
             return list(connection.execute(select(*sums).where(cases.c.due_at.is_not(None))).one())
 
-    def at_stake(self) -> dict[str, Decimal]:
-        """Sum what is disputed where the bridge or a person has something to do yet, by currency."""
+    def at_stake(self) -> tuple[dict[str, Decimal], bool]:
+        """Sum what is disputed where the bridge or a person has something to do yet, by currency.
+
+        Says too whether that is all: of very many only some are summed.
+        """
         money = select(cases.c.id, cases.c.amount, cases.c.currency).limit(MOST_AMOUNTS)
         lost = select(deliveries.c.id, deliveries.c.alert).where(deliveries.c.status == Status.FAILED)
         with self.database.read() as connection:
-            found = {
-                row.id: (row.amount, row.currency)
-                for condition in (cases.c.due_at.is_not(None), cases.c.state == State.REVIEW)
-                for row in connection.execute(money.where(condition))
-            }
-            for row in connection.execute(lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS)):
-                found[row.id] = ((row.alert or {}).get("amount"), (row.alert or {}).get("currency"))
+            due = connection.execute(money.where(cases.c.due_at.is_not(None))).all()
+            doubtful = connection.execute(money.where(cases.c.state == State.REVIEW)).all()
+            failed = connection.execute(lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS)).all()
+        found = {row.id: (row.amount, row.currency) for row in (*due, *doubtful)}
+        for row in failed:
+            found[row.id] = ((row.alert or {}).get("amount"), (row.alert or {}).get("currency"))
+        whole = max(map(len, (due, doubtful, failed))) < MOST_AMOUNTS
         sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         for amount, currency in found.values():
             if amount and currency:
                 sums[currency] += Decimal(amount)
-        return dict(sorted(sums.items(), key=lambda pair: -pair[1]))
+        return dict(sorted(sums.items(), key=lambda pair: -pair[1])), whole
 
     def seconds_to_dispute(self, since: float) -> list[float]:
         """Return how long the newest disputes took, from the webhook to 29next's answer, shortest first."""

@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 
 API_VERSIONS = ("2023-02-10", "2024-04-01")
 LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
+DISPUTE_URL = re.compile(r"https://(?:[^\s{}]|\{store\})+\{dispute\}(?:[^\s{}]|\{store\})*")
 STORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*")
 HEADER_WORD = re.compile(r"[\x21-\x7e]+")
@@ -111,6 +112,7 @@ class Settings:
     proxy_hops: int = 0  # proxies in front that are trusted to name the client
     notify: Notify | None = None
     keep_bodies: float | None = None  # None keeps them for ever
+    dispute_url: str | None = None  # where a person sees a dispute: a pattern with {store} and {dispute}
 
     @property
     def gap(self) -> float:
@@ -150,7 +152,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     problems: list[str] = []
     env = _Environment(environ, problems)
     file = _file(env, root)
-    file.only("metadata", "stores", "routes", "providers", "notify", "retention")
+    file.only("metadata", "stores", "routes", "providers", "notify", "retention", "dispute_url")
     stores, default = _stores(env, file)
     known = configured.configure(file.section("providers"), providers.built_in())
     settings = Settings(
@@ -174,6 +176,11 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         proxy_hops=1 if env.text("DYNO") or env.text("RENDER") else 0,
         notify=_notify(env, file),
         keep_bodies=_retention(file),
+        dispute_url=file.text(
+            "dispute_url",
+            "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/",
+            fits=DISPUTE_URL.fullmatch,
+        ),
     )
     env.integer("WEB_CONCURRENCY", 1, least=1, most=1000)  # gunicorn's, whose own complaint is a traceback
     if problems:

@@ -635,6 +635,16 @@ def test_what_needs_a_person_is_told_where_a_variable_says() -> None:
     assert (load().notify, load().keep_bodies) == (None, None)
 
 
+def test_a_dispute_is_linked_to_where_the_file_says() -> None:
+    url = "https://{store}.29next.store/dashboard/d/{dispute}/"
+    assert load(f'dispute_url = "{url}"').dispute_url == url
+    assert load().dispute_url is None
+    for wrong in ("https://example.29next.store/", "javascript:alert({dispute})", "https://x/{id}/{dispute}"):
+        assert problems(f'dispute_url = "{wrong}"')[0].startswith(
+            "dispute_url: expected a URL with {dispute}"
+        )
+
+
 @pytest.mark.parametrize(
     ("toml", "key"),
     [
@@ -906,7 +916,15 @@ def test_the_file_as_it_is_delivered_sets_nothing_and_works_once_its_examples_ar
     delivered = (ROOT / "config" / "bridge.toml").read_text("utf-8")
     assert tomllib.loads(delivered) == {}
     taken = re.sub(r"^#(?! )", "", delivered, flags=re.MULTILINE)
-    assert set(tomllib.loads(taken)) == {"metadata", "stores", "routes", "providers", "notify", "retention"}
+    assert set(tomllib.loads(taken)) == {
+        "metadata",
+        "stores",
+        "routes",
+        "providers",
+        "notify",
+        "retention",
+        "dispute_url",
+    }
     read = load(taken, NOTIFY_URL="https://hooks.example.com/x", **TOKENS)
     assert set(read.stores) == {"alpha", "beta"}
 

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge import notify
+from bridge import figures, notify
 from bridge.app import HEADERS, create_app
 from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
@@ -446,6 +446,21 @@ def test_the_first_page_says_what_needs_a_person(book: Logbook) -> None:
     assert "The worker is gone" in Reader(page(book.client, "/")).text
 
 
+def test_what_is_at_stake_of_very_many_is_said_to_be_more(
+    book: Logbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        book.send(
+            known=False,
+            store="nowhere",
+            change=lambda tree: tree.update(chargeback_amount="10.00", chargeback_currency="USD"),
+        )
+    book.work()
+    assert "At stake 20.00 USD" in Reader(book.client.get("/").text).text
+    monkeypatch.setattr(figures, "MOST_AMOUNTS", 1)
+    assert "At stake over 10.00 USD" in Reader(book.client.get("/").text).text
+
+
 def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(book: Logbook) -> None:
     book.send(change=lambda tree: tree.update(amount="12,50", currency="EURO"))
     for _ in range(5):
@@ -499,6 +514,24 @@ def test_a_delivery_is_told_from_received_to_settled(book: Logbook) -> None:
     assert "card_number 411111******" in said  # the table: theirs, value
     assert '"ethoca_id": "' in said  # the body
     assert "[cut]" in said  # the Authorization header
+
+
+@pytest.mark.parametrize(
+    ("pattern", "where"),
+    [
+        (None, "https://example.29next.store/dashboard/"),
+        ("https://{store}.29next.store/x?id={dispute}", f"https://{STORE}.29next.store/x?id=NUMBER"),
+    ],
+)
+def test_a_dispute_leads_to_29next(book: Logbook, pattern: str | None, where: str) -> None:
+    delivery = book.send()
+    book.work()
+    found = book.app.extensions["search"].delivery(delivery)
+    real = replace(book.settings.stores[STORE], base_url="https://example.29next.store/api/admin/")
+    book.app.extensions["settings"] = replace(book.settings, stores={STORE: real}, dispute_url=pattern)
+    for page in (f"/deliveries/{delivery}", f"/cases/{found['case_id']}"):
+        links = Reader(book.client.get(page).text).links
+        assert where.replace("NUMBER", str(found["dispute_id"])) in links
 
 
 def test_what_a_command_line_would_send_has_no_secret(book: Logbook) -> None:

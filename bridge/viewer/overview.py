@@ -40,6 +40,7 @@ def today() -> View:
     ordered = figures.seconds_to_dispute(now - WEEK)
     statuses = figures.statuses(now - WEEK)
     deadlines = figures.deadlines(SIX_HOURS, STRETCHES)
+    stake, whole = figures.at_stake()
     settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
     return render_template(
         "today.html",
@@ -52,7 +53,8 @@ def today() -> View:
         median=charts.quantile(ordered, 0.5),
         slowest=charts.quantile(ordered, 0.95),
         waiting=sum(deadlines),
-        stake=figures.at_stake(),
+        stake=stake,
+        stake_is_whole=whole,
         daily=charts.stacked(days),
         ahead=charts.plain(_ahead_labels(), deadlines, first_series=1),
         took=charts.plain(TOOK_LABELS, charts.spread(ordered, TOOK)),

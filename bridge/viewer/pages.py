@@ -69,7 +69,7 @@ def delivery(ident: str) -> View:
         meaning=show.MEANINGS.get(found["reason"]),
         remedy=show.REMEDIES.get(found["reason"]) if found["status"] == Status.FAILED else None,
         curl=_curl(found["webhook"]),
-        next_url=_next_url(found["store"]),
+        at_next=_at_next(found["store"], found["dispute_id"]),
     )
 
 
@@ -108,9 +108,18 @@ def _curl(webhook: Json | None) -> str | None:
     return show.curl(webhook, settings.public_url or f"http://127.0.0.1:{settings.port}")
 
 
-def _next_url(store: str | None) -> str:
-    known = ground.settings().stores.get(store or "")
-    return known.base_url if known else ""
+def _at_next(store: str | None, dispute_id: int | None) -> Json:
+    """Return where a person sees a dispute at 29next, and whether that is its own page.
+
+    29next documents the address of a store's dashboard, and none of the pages in it.
+    """
+    settings = ground.settings()
+    known = settings.stores.get(store or "")
+    if settings.dispute_url:
+        url = settings.dispute_url.replace("{store}", store or "").replace("{dispute}", str(dispute_id))
+        return {"url": url, "own": True}
+    dashboard = known and known.base_url.endswith(".29next.store/api/admin/")
+    return {"url": known.base_url.replace("/api/admin/", "/dashboard/") if known and dashboard else None}
 
 
 # cases
@@ -139,7 +148,10 @@ def case(ident: str) -> View:
     """Show one dispute's whole story."""
     found = ground.found(ground.search().case(ident), "case")
     return render_template(
-        "case.html", it=found, steps=story.of_case(found), next_url=_next_url(found["store"])
+        "case.html",
+        it=found,
+        steps=story.of_case(found),
+        at_next=_at_next(found["store"], found["dispute_id"]),
     )
 
 
