@@ -35,6 +35,12 @@ def bad_base_url(url: str) -> str | None:
     )
 
 
+def is_service(url: str) -> bool:
+    """Whether a plain URL leads to a host's name by HTTPS, or to this machine."""
+    found = URL.fullmatch(url)
+    return found is not None and _is_trusted(found)
+
+
 def is_url(url: str) -> bool:
     """Whether a URL is plain."""
     return URL.fullmatch(url) is not None

@@ -124,6 +124,7 @@ class Alert:
     network_transaction_id: str | None = None
     external_id: str | None = None  # the payment gateway's id, `external_id` at 29next
     order: str | None = None
+    provider_id: str | None = None  # the provider's own id of the alert, by which it takes the outcome
     # whose it is
     descriptor: str | None = None
     mid: str | None = None

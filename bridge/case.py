@@ -459,7 +459,9 @@ def adopt(case: Case, row: Json) -> None:
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
         case.resolution = resolution
-        if row.get("resolution_other_message") == WITHDRAWN_MESSAGE:
+        if message := row.get("resolution_other_message"):
+            case.wants["message"] = message
+        if message == WITHDRAWN_MESSAGE:
             case.wants["withdrawn"] = True
 
 

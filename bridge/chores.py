@@ -1,16 +1,19 @@
 """What the worker does beside its alerts: its heartbeat, bulk replays, notifications, retention.
 
-One thread, small steps, never in the way of forwarding: whatever goes wrong here is logged and tried
-again. The web process runs the same thread for one thing only: to tell that the worker is gone.
+Small steps, never in the way of forwarding: whatever goes wrong here is logged and tried again. One
+thread does them all, but what calls a provider has one of its own. The web process runs the same for
+one thing only: to tell that the worker is gone.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import typing
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -20,10 +23,10 @@ from bridge.inbox import Inbox
 from bridge.memos import Memos
 from bridge.notify import WORKER, Notifier
 from bridge.search import Search
+from bridge.tell import Teller
 
 if typing.TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.database import Database
     from bridge.settings import Settings
@@ -44,6 +47,7 @@ class Chore:
     name: str
     every: float  # seconds
     do: Callable[[], object]
+    apart: bool = False  # in a thread of its own, for it may have to wait
     due_at: float = field(default=0.0)
 
 
@@ -61,6 +65,10 @@ class Chores:
         if worker:
             self.chores.append(Chore("heartbeat", 10.0, lambda: self.memos.beat(self.name)))
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
+        if worker and settings.api_keys:
+            teller = Teller(self.inbox, settings)
+            for name in settings.api_keys:
+                self.chores.append(Chore(f"outcomes of {name}", 1.0, partial(teller.turn, name), apart=True))
         if worker and settings.keep_bodies:
             self.chores.append(Chore("retention", 20.0, self.drop_bodies))
         if settings.notify:
@@ -70,12 +78,19 @@ class Chores:
 
     def run(self, stopping: threading.Event) -> None:
         """Do what is due until told to stop."""
-        while self.chores and not stopping.wait(TURN_SECONDS):
-            self.turn(time.monotonic())
+        for one in self.chores:
+            if one.apart:
+                run = partial(self._repeat, [one], stopping)
+                threading.Thread(target=run, name=one.name, daemon=True).start()
+        self._repeat([one for one in self.chores if not one.apart], stopping)
 
-    def turn(self, now: float) -> None:
+    def _repeat(self, chores: Sequence[Chore], stopping: threading.Event) -> None:
+        while chores and not stopping.wait(TURN_SECONDS):
+            self.turn(time.monotonic(), chores)
+
+    def turn(self, now: float, chores: Sequence[Chore] | None = None) -> None:
         """Do what is due at a moment, on any clock; never raises."""
-        for chore in self.chores:
+        for chore in self.chores if chores is None else chores:
             if chore.due_at <= now:
                 chore.due_at = now + chore.every
                 try:

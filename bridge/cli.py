@@ -94,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true")
     show = add("show", _show, "show a delivery, a case or a webhook whole")
     show.add_argument("id")
-    replay = add("replay", _replay, "put deliveries back into the queue, by id or by filter")
+    replay = add(
+        "replay",
+        _replay,
+        "put deliveries back into the queue, by id or by filter; or tell the outcomes of a case again",
+    )
     replay.add_argument("ids", nargs="*", metavar="ID")
     _add_filters(replay, "status", "provider", "store", "reason", "case_number", "since", "until")
     explain_ = add("explain", _explain, "show what a body would become, field by field; makes no call")
@@ -448,12 +452,13 @@ def _replay(options: argparse.Namespace) -> None:
     chosen = _settings()
     with _database(chosen) as database:
         ids = options.ids or Search(database).ids(filters, 500)
-        replayed = Inbox(database, gap=chosen.gap, lease=chosen.lease).replay(ids)
+        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        replayed = inbox.replay(ids) + [one for one in ids if one.startswith("c_") and inbox.tell_again(one)]
     for one in replayed:
         print(f"{one} replayed")
     left = [one for one in ids if one not in replayed]
     if left:
-        raise BridgeError(f"Not replayed, for they are pending or unknown: {', '.join(left)}")
+        raise BridgeError(f"Not replayed, for they are pending, told or unknown: {', '.join(left)}")
 
 
 def _providers(options: argparse.Namespace) -> None:

@@ -58,6 +58,8 @@ SETTINGS = (
     "networks",
 )
 """Keys of every provider."""
+OUTCOME = ("outcome", "outcome_url")
+"""Keys of a provider that can be told how its alerts ended."""
 DEFINITION = ("title", "format", "type", "items", "embedded")
 """Keys of a provider without code; a built-in one has them in its module."""
 
@@ -123,8 +125,14 @@ def _changed(provider: Provider, section: Section) -> Provider:
     """Lay a table of settings over a built-in provider."""
     for name in sorted(set(section) & set(DEFINITION)):
         section.wrong(name, "not for a built-in provider, which has its own")
-    section.only(*SETTINGS, *DEFINITION)
+    section.only(*SETTINGS, *DEFINITION, *OUTCOME)
     changes = _common(section)
+    if provider.outcome:
+        url = section.text("outcome_url", "the base URL of its API") or provider.outcome.url
+        on = section.truth("outcome")
+        changes["outcome"] = replace(provider.outcome, on=on, url=url.rstrip("/") + "/")
+    for name in sorted(set(section) & set(OUTCOME) if provider.outcome is None else ()):
+        section.wrong(name, "not for this provider, which the bridge does not know how to tell of outcomes")
     if (proven := _proof(section)) is not None:
         changes["proof"] = proven
     if (event_id := _event_id(section)) is not None:

@@ -18,7 +18,7 @@ from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
 from bridge.search import first_id
-from bridge.tables import attempts, cases, deliveries, memos, refusals, stores
+from bridge.tables import attempts, cases, deliveries, memos, outcomes, refusals, stores
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,8 @@ RHYTHM = 100
 MOST_AMOUNTS = 2000
 """How many amounts of one kind are summed: more would keep the first page waiting."""
 MOST_CALLS = 100_000
+MOST_UNTOLD, UNTOLD = 500, 14 * DAY
+"""How many outcomes are looked at, and for how long: no network waits any longer."""
 WORKER = "worker:"
 """How the memos begin that a worker's heart beats in."""
 _TRIED = or_(deliveries.c.reason.is_(None), deliveries.c.reason != Reason.WAITING_FOR_OPENING)
@@ -281,6 +283,18 @@ class Figures:
         )
         with self.database.read() as connection:
             return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}
+
+    def untold(self) -> dict[str, tuple[int, str, str]]:
+        """Count what providers could not be told lately, with the case and the words of the newest."""
+        lately = outcomes.c.owed_at >= self.now() - UNTOLD
+        newest = select(outcomes).where(outcomes.c.state == "failed", lately)
+        newest = newest.order_by(outcomes.c.owed_at.desc()).limit(MOST_UNTOLD)
+        found: dict[str, tuple[int, str, str]] = {}
+        with self.database.read() as connection:
+            for row in connection.execute(newest):
+                count, case_id, said = found.get(row.provider, (0, row.case_id, row.message or ""))
+                found[row.provider] = (count + 1, case_id, said)
+        return found
 
     def paused(self) -> dict[str, str]:
         """Return the stores that are paused, and why."""

@@ -92,6 +92,7 @@ class Forwarder:
     def __post_init__(self) -> None:
         """Open one client, with its connections, for each store."""
         self.index = self.inbox.index
+        self.inbox.told = self.settings.told
         self.tolerance = TOO_OLD if self.inbox.gap else UNPACED_TOO_OLD
         self.apis = {
             store.name: NextApi(

@@ -71,6 +71,7 @@ class Picture:
     queue_old: float = 600.0
     worker_seen_at: float | None = None
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
+    untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
 
 
 def picture(figures: Figures, settings: Settings) -> Picture:
@@ -89,13 +90,14 @@ def picture(figures: Figures, settings: Settings) -> Picture:
         queue_old=settings.notify.queue_old if settings.notify else Picture.queue_old,
         worker_seen_at=figures.worker_seen_at(),
         refused=figures.refused((datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
+        untold=figures.untold(),
     )
 
 
 def conditions(seen: Picture) -> list[Condition]:
     """Name what needs a person, the gravest first."""
     found = [*_worker(seen), *_paused(seen), *_expiring(seen), *_failed(seen), *_queue(seen)]
-    found += [*_reviews(seen), *_silent(seen), *_refused(seen)]
+    found += [*_reviews(seen), *_untold(seen), *_silent(seen), *_refused(seen)]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -121,6 +123,12 @@ def _expiring(seen: Picture) -> Iterable[Condition]:
             title = f"{_count(count, 'alert')} {_has(count)} used {words} of the deadline"
             text = "Not forwarded yet: see the calls on each case for why."
             yield Condition(f"expiring:{share}", title, text, "/deliveries?status=pending", count, grave)
+
+
+def _untold(seen: Picture) -> Iterable[Condition]:
+    for provider, (count, case_id, why) in sorted(seen.untold.items()):
+        title = f"{_count(count, 'outcome')} could not be told to {provider}"
+        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count)
 
 
 def _failed(seen: Picture) -> Iterable[Condition]:

@@ -92,6 +92,30 @@ class Acknowledgement:
         return json.dumps({**echoed, **json.loads(self.body)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a provider is told how its alert ended; `{id}` in a path is the alert's `provider_id`."""
+
+    url: str  # the base of its API, with a slash at its end
+    path: str  # of the POST that tells it
+    words: Mapping[str, str]  # 29next's resolutions -> theirs; what is not here is not told
+    word_in: str  # where their word stands in the body
+    message_in: str | None = None  # where the reason of `other` stands
+    header: str = "Authorization"  # what carries the key, or the token that it is exchanged for
+    scheme: str = "Bearer "
+    login: str | None = None  # the path where the key is exchanged: a POST, whose answer has `token`
+    read: tuple[str, str] | None = None  # where the alert is read, and the path of their word in the answer
+    finals: Mapping[str, str] = field(default_factory=dict)  # their words that end an alert -> 29next's
+    on: bool = False  # the operator's policy
+
+    def body(self, resolution: str, message: str | None) -> dict[str, str]:
+        """Write what tells a resolution."""
+        said = {self.word_in: self.words[resolution]}
+        if self.message_in:
+            said[self.message_in] = (message or "No reason was given.") if resolution == "other" else ""
+        return said
+
+
 @dataclass(frozen=True)
 class Item:
     """One event of a webhook, before it is translated; `tree` is None where the body did not parse."""
@@ -132,6 +156,7 @@ class Provider:
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
     keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
     tells: str | None = None  # 29next's own: where the object stands that it tells of
@@ -214,6 +239,11 @@ class Provider:
     def secret_variable(self) -> str:
         """The environment variable that holds the current secret; `_PREVIOUS` holds the one before."""
         return self.variable or f"{self.name.upper()}_SECRET"
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that holds the key of the provider's own API."""
+        return f"{self.name.upper()}_API_KEY"
 
     @cached_property
     def identifiers(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, lit
 from bridge import words
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status, iso
 from bridge.inbox import ALPHABET
-from bridge.tables import attempts, cases, deliveries, marks, paces, refusals, stores, webhooks
+from bridge.tables import attempts, cases, deliveries, marks, outcomes, paces, refusals, stores, webhooks
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,6 +52,7 @@ ATTEMPT_KEYS = (
     "id", "case_id", "delivery_id", "method", "path", "request", "status", "response", "outcome",
     "started_at", "seconds",
 )  # fmt: skip
+OUTCOME_KEYS = ("provider", "state", "resolution", "message", "owed_at", "due_at", "tries")
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Search:
         }
 
     def case(self, case_id: str) -> Json | None:
-        """Return one case with its deliveries and attempts."""
+        """Return one case with its deliveries, attempts and outcomes."""
         if not ID.fullmatch(case_id):
             return None
         with self.database.read() as connection:
@@ -241,12 +242,16 @@ class Search:
             made = connection.execute(
                 select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id)
             ).all()
+            told = connection.execute(
+                select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
+            ).all()
         return case_json(row) | {
             "facts": row.facts,
             "refund": row.refund,
             "due_at": _iso(row.due_at),
             "deliveries": [delivery_json(one) for one in owed],
             "attempts": [attempt_json(one) for one in made],
+            "outcomes": [_shape(one, OUTCOME_KEYS) for one in told],
         }
 
     def thing(self, ident: str) -> Json | None:

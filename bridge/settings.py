@@ -16,7 +16,7 @@ from pathlib import Path
 from bridge import address, configured, dispute, providers, toml
 from bridge.alert import Alert
 from bridge.errors import SettingsError
-from bridge.provider import Provider
+from bridge.provider import Outcome, Provider
 
 if typing.TYPE_CHECKING:
     from bridge.toml import Section
@@ -98,6 +98,7 @@ class Settings:
     routes: tuple[Route, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the providers that are told
     api_version: str = API_VERSIONS[0]
     rate: float = 4.0
     timeout: float = 20.0
@@ -138,6 +139,13 @@ class Settings:
                 return self.stores[one.store]
         return self.stores[self.default_store] if self.default_store else None
 
+    def told(self, store: str) -> Mapping[str, Outcome]:
+        """Return the providers that are told how a store's alerts ended; an observed store tells none."""
+        if store not in self.stores or self.stores[store].observe:
+            return {}
+        known = {name: one.outcome for name, one in self.providers.items() if one.outcome}
+        return {name: outcome for name, outcome in known.items() if outcome.on}
+
     def url_of(self, provider: str) -> str:
         """Return the URL to register with a provider."""
         base = self.public_url or f"http://127.0.0.1:{self.port}"
@@ -162,6 +170,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         routes=_routes(file, stores, {*known, *file.section("providers")}),
         providers=known,
         secrets={name: _secrets(env, provider) for name, provider in known.items()},
+        api_keys=_api_keys(env, file.section("providers"), known),
         api_version=env.one_of("NEXT_API_VERSION", API_VERSIONS),
         rate=env.number("NEXT_RATE", 4.0, least=0.0, most=100.0),
         timeout=env.number("NEXT_TIMEOUT", 20.0, least=0.1, most=300.0),
@@ -289,6 +298,22 @@ def _secrets(env: _Environment, provider: Provider) -> tuple[str, ...]:
     if previous in found and current not in found:
         env.wrong(current, f"missing, though {previous} is set")
     return tuple(found.values())
+
+
+def _api_keys(env: _Environment, file: Section, known: Mapping[str, Provider]) -> dict[str, str]:
+    """Return the key for each provider that is told of outcomes; its API may be another, as trusted."""
+    keys = {}
+    for name, one in known.items():
+        key = env.header_word(one.key_variable, "the key of its API") if one.outcome else None
+        if one.outcome is None or not one.outcome.on:
+            continue
+        if not address.is_service(one.outcome.url):
+            said = "expected https:// and a host's name (http:// only to this machine), without query"
+            file.section(name).wrong("outcome_url", said)
+        keys[name] = key or ""
+        if key is None:
+            env.wrong(one.key_variable, f"missing, though providers.{name}.outcome is on")
+    return keys
 
 
 # bridge.toml

@@ -70,6 +70,7 @@ FIELDS: Mapping[str, type[Field[typing.Any]]] = {
     "network_transaction_id": fields.Identifier,
     "external_id": fields.Identifier,
     "order": fields.Identifier,
+    "provider_id": fields.Identifier,
     "descriptor": fields.Text,
     "mid": fields.Identifier,
     "member_id": fields.Identifier,

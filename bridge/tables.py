@@ -150,6 +150,7 @@ cases = Table(
     Index("ix_cases_store_id", "store", "id"),
     Index("ix_cases_provider_id", "provider", "id"),
     _where_set("ix_cases_transaction_id", "transaction_id"),
+    _where_set("ix_cases_duplicate_of", "duplicate_of"),
     Index(
         "ix_cases_lapses",
         "lapses",
@@ -196,6 +197,22 @@ attempts = Table(
     Index("ix_attempts_case_id", "case_id", "id"),
     Index("ix_attempts_delivery_id", "delivery_id"),
     Index("ix_attempts_store_outcome_status", "store", "outcome", "status"),
+)
+
+# what providers are to be told of cases, each once
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("case_id", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("resolution", Text),  # what was sent, or may have been; None while nothing was
+    Column("state", Text, nullable=False),  # owed, told, failed
+    Column("message", Text),  # why it is not told yet, or how it is known
+    Column("owed_at", Double, nullable=False),
+    Column("due_at", Double),  # None: nothing to do; a claim pushes it past its lease
+    Column("tries", Integer, nullable=False),
+    _where_set("ix_outcomes_due_at", "due_at", "provider"),
+    Index("ix_outcomes_state_owed_at", "state", "owed_at"),
 )
 
 paces = Table(

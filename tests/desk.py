@@ -173,9 +173,10 @@ def desk(
     clock: Clock | None = None,
     sandbox: Sandbox | None = None,
     transactions: Sequence[Json] = (),
+    also: Json | None = None,
     **changes: Any,
 ) -> Iterator[Desk]:
-    """A bridge over a migrated database; `changes` are of its store's settings."""
+    """A bridge over a migrated database; `changes` are of its store's settings, `also` of the others."""
     clock = clock or Clock()
     known = providers.built_in()
     passwords = {name: (f"{name}:{password}",) for name, password in PASSWORDS.items()}
@@ -193,6 +194,7 @@ def desk(
             api_token=API_TOKEN,
             log_level="WARNING",
         )
+        settings = replace(settings, **(also or {}))
         database = Database(url, clock=clock, pool_size=8)
         try:
             made = Desk(settings, create_app(settings, database), database, shop, clock)

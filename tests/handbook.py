@@ -95,6 +95,9 @@ def facts(provider: Provider) -> str:
         "a repeat has the same": ", ".join(map(place, provider.event_id)),
         "answer": " or ".join(filter(None, map(answer, provider.acknowledgements))) or OURS,
     }
+    if provider.outcome:
+        told = f"`{provider.outcome.url}{provider.outcome.path}`"
+        rows["its outcome"] = f"told to {told} where `outcome = true`, with `{provider.key_variable}`"
     if provider.inform:
         rows["only shown"] = "whatever is of the kind " + ", ".join(
             f"`{one}`" for one in sorted(provider.inform)

@@ -37,7 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "steps": (
         *("receive", "forward", "explain", "backfill", "reconcile", "subscribe", "contract", "notify"),
-        "chores",
+        *("tell", "chores"),
     ),
     "viewer": ("viewer", "viewer.*"),
     "doors": (

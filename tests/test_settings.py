@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bridge import dispute, settings
+from bridge import configured, dispute, providers, settings
 from bridge.alert import RESOLUTIONS, Alert, DisputeType
 from bridge.app import create_app
 from bridge.database import Database
@@ -781,7 +781,7 @@ def _general(name: str) -> str:
     """A provider's variable as the documentation has it."""
     if name.startswith("NEXT_WEBHOOK_SECRET"):
         return "NEXT_WEBHOOK_SECRET"
-    return re.sub(r"^[A-Z]+(_SECRET(_PREVIOUS)?)$", r"<PROVIDER>\1", name)
+    return re.sub(r"^[A-Z]+(_SECRET(?:_PREVIOUS)?|_API_KEY)$", r"<PROVIDER>\1", name)
 
 
 def _variables() -> set[str]:
@@ -856,6 +856,14 @@ def test_every_key_is_documented_and_every_documented_one_is_known() -> None:
         assert _documented(chapter) == keys
 
 
+def test_the_keys_about_outcomes_are_documented() -> None:
+    assert _documented("### Outcomes") == set(configured.OUTCOME)
+    for one in providers.built_in().values():
+        if one.outcome:
+            assert f"`[providers.{one.name}]`" in DOCUMENT
+            assert f"`{one.key_variable}`" in DOCUMENT
+
+
 def _documented(chapter: str) -> set[str]:
     """The keys in the tables of a chapter, up to the next heading."""
     text = DOCUMENT.partition(chapter)[2]
@@ -925,7 +933,7 @@ def test_the_file_as_it_is_delivered_sets_nothing_and_works_once_its_examples_ar
         "retention",
         "dispute_url",
     }
-    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", **TOKENS)
+    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", MIDIGATOR_API_KEY="k", **TOKENS)
     assert set(read.stores) == {"alpha", "beta"}
 
 

@@ -304,6 +304,7 @@ def test_a_form_without_its_token_changes_nothing(book: Logbook) -> None:
     forms = (
         f"/deliveries/{failed}/replay",
         f"/cases/{case}/match",
+        f"/cases/{case}/tell",
         f"/stores/{STORE}/pause",
         f"/stores/{STORE}/resume",
         "/replays?status=failed",

@@ -209,6 +209,7 @@ class Forwarding(Pacing, Relating):
                 self._relate(connection, case, now)
             if result != (case.resolution, case.wants.get("refusal")):
                 self._pass_back(connection, case, now)
+                self._owe(connection, case, now)
             connection.execute(
                 update(cases)
                 .where(cases.c.id == case.id)

@@ -91,6 +91,7 @@ class Hearing(Relating):
             _open_anew(case, now)
         if case.transaction_id != before:
             self._relate(connection, case, now)
+        self._owe(connection, case, now)
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
 
     @staticmethod

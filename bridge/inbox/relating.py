@@ -11,7 +11,8 @@ from bridge import words
 from bridge.alert import DisputeType, Effect, Status
 from bridge.case import Case, adopt, merge
 from bridge.fields import MAX_LENGTH
-from bridge.inbox.rows import NEVER, Part, case_of, new_id, numbers_of, values_of
+from bridge.inbox.rows import NEVER, case_of, new_id, numbers_of, values_of
+from bridge.inbox.telling import Telling
 from bridge.tables import cases, deliveries, marks
 
 if typing.TYPE_CHECKING:
@@ -27,7 +28,7 @@ CASES = ("c_", "c_~")
 """The ids of cases lie between."""
 
 
-class Relating(Part):
+class Relating(Telling):
     """Ties cases of one sale to one another."""
 
     def find_holder(self, case: Case) -> None:

@@ -90,6 +90,7 @@ class Translating(Hearing):
             "tries": row.tries + (1 if verdict.again_at else 0),
         }
         found = {words.word(row.event_id)}
+        case: Case | None = None
         marks: list[Marks] = []
         if reading:
             values["effect"] = reading.effect
@@ -112,6 +113,8 @@ class Translating(Hearing):
             self._tell(connection, verdict.store.name, *verdict.told, now)
         values["settled_at"] = None if values["status"] is Status.PENDING else now
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+        if case:
+            self._owe(connection, case, now)  # it may be resolved already
         return [*marks, (row.id, found)]
 
     @staticmethod

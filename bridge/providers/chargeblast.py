@@ -5,13 +5,18 @@ envelope: the event's name stands in the header `X-Event-Type` alone, so a webho
 alert where nothing has. `alert.refunded` may overtake `alert.created`; every event carries the whole
 alert. That RDR alerts are refunded before anyone is told is Visa's rule; that Chargeblast marks them
 by either of two fields is inferred from its lists of values.
+
+Outcomes: "Update Alert" and "Fetch an Alert" of its API, version 2 (doc, docs.chargeblast.com/api-reference):
+path, header and reason codes. That the code stands in `result` is known from an implementer (third party).
+An alert that is final already refuses an update, so it is read first; that its `{id}` is the webhook's `id`
+is inferred from the same schema.
 """
 
 from datetime import timedelta
 
 from bridge import fields
 from bridge.proof import StandardWebhooks
-from bridge.provider import Provider, ignored, informs, matches, opens, resolves
+from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
 
 RDR = ("DISPUTE_RDR", "RDR")
 REASONS = {
@@ -37,6 +42,7 @@ class ChargeblastAlert(fields.AlertSchema):
     """What every event tells of its alert."""
 
     case_number = fields.Identifier(data_key="alertId", required=True)
+    provider_id = fields.Identifier(data_key="id|alertId")
     subtype = fields.Word(data_key="alertType")
     network = fields.Word(data_key="subprovider")
     amount = fields.Money(data_key="amount", required=True)
@@ -95,4 +101,14 @@ PROVIDER = Provider(
     subtype="subprovider",
     inform=frozenset({"tc40", "tc15", "safe"}),
     deadline=timedelta(hours=48),
+    outcome=Outcome(
+        url="https://api.chargeblast.com/",
+        header="X-API-Key",
+        scheme="",
+        path="api/v2/alerts/update/{id}",
+        word_in="result",
+        words={ours: theirs for theirs, ours in reversed(REASONS.items())},  # the first of several
+        read=("api/v2/alert/{id}", "alert.reasonCode"),
+        finals=REASONS,
+    ),
 )

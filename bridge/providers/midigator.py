@@ -3,19 +3,27 @@
 The list of events is Midigator's own (doc); the bodies are known from implementers (third party):
 flat JSON, HTTP Basic with the credentials given at subscription. Amounts are decimal in the samples;
 one implementer stores integers, hence the setting `amount_unit`.
+
+Outcomes: the Prevention and Authentication APIs, version 1.0 (doc, docs.midigator.com/api/prevention and
+/api/auth): a long-lived API secret is exchanged for a short-lived token. That the token stands in
+`token` is known from two implementers (third party). No call reads a prevention back, so a call whose
+answer did not come is repeated; what a repeat is answered is not documented. RDR cases and chargebacks
+have no such call.
 """
 
 from datetime import timedelta
 
 from bridge import fields
+from bridge.alert import ALERT_RESOLUTIONS
 from bridge.proof import Basic
-from bridge.provider import Provider, ignored, matches, opens, resolves
+from bridge.provider import Outcome, Provider, ignored, matches, opens, resolves
 
 
 class Prevention(fields.AlertSchema):
     """A prevention alert of Ethoca, Verifi or, as `tc40`, a report that only informs."""
 
     case_number = fields.Identifier(data_key="prevention_case_number", required=True)
+    provider_id = fields.Identifier(data_key="prevention_guid")
     subtype = fields.Word(data_key="prevention_type")
     network = fields.Word(data_key="prevention_type")
     amount = fields.Money(data_key="amount", required=True)
@@ -113,4 +121,12 @@ PROVIDER = Provider(
     inform=frozenset({"tc40"}),
     deadline=timedelta(hours=72),
     deadlines={"ethoca": timedelta(hours=24)},
+    outcome=Outcome(
+        url="https://api.midigator.com/",
+        login="auth/v1/auth",
+        path="prevention/v1/prevention/{id}/resolution",
+        word_in="resolution_type",
+        message_in="other_description",
+        words={word: word for word in ALERT_RESOLUTIONS},
+    ),
 )

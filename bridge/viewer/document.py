@@ -59,13 +59,13 @@ class Thing(Schema):
 
 
 class AttemptSchema(Thing):
-    """One call to 29next, with its outcome."""
+    """One call to 29next, or to a provider that is told an outcome; and how it went."""
 
     id = _id()
     case_id = _id()
     delivery_id = _id(allow_none=True)
     method = _text()
-    path = _text("Below the store's base URL.")
+    path = _text("Below the store's base URL; of a provider, the whole URL.")
     request = _anything("The body of a write, the filters of a look-up.")
     status = _number("The HTTP status; none where no answer came.")
     response = _maybe("The beginning of the answer.")
@@ -162,14 +162,27 @@ class CaseSchema(Thing):
     notes = fields.List(fields.String(), required=True)
 
 
+class OutcomeSchema(Thing):
+    """What a provider is told of how a case ended."""
+
+    provider = _text()
+    state = _word(("owed", "told", "failed"))
+    resolution = _maybe("What was sent, or may have been.")
+    message = _maybe("Why it is not told, or how it is known.")
+    owed_at = _moment()
+    due_at = _moment("When it is tried next.", none=True)
+    tries = _number(none=False)
+
+
 class WholeCaseSchema(CaseSchema):
-    """A case with its deliveries and its calls."""
+    """A case with its deliveries, its calls, and what providers are told of it."""
 
     facts = _anything("The alert that opens it.")
     refund = _maybe("`recorded` once 29next knows of the gateway's refund.")
     due_at = _moment("When it is worked on next.", none=True)
     deliveries = fields.List(fields.Nested(DeliverySchema), required=True)
     attempts = fields.List(fields.Nested(AttemptSchema), required=True)
+    outcomes = fields.List(fields.Nested(OutcomeSchema), required=True)
 
 
 class RefusalSchema(Thing):

@@ -100,9 +100,8 @@ class Log(Collector):
             (store, outcome, "none" if status is None else str(status)): count
             for (store, outcome, status), count in calls.items()
         }
-        yield _counter(
-            "bridge_calls", "Calls to 29next and their answers.", ("store", "outcome", "status"), labelled
-        )
+        says = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
+        yield _counter("bridge_calls", says, ("store", "outcome", "status"), labelled)
         throttled: Counter[tuple[str, ...]] = Counter({(store,): 0 for store in self.settings.stores})
         for (store, outcome, _), count in calls.items():
             throttled[(store,)] += count if outcome == "throttled" else 0

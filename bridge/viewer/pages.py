@@ -170,6 +170,16 @@ def match(ident: str) -> View:
     return redirect(url_for("pages.case", ident=ident), 303)
 
 
+@routes.post("/cases/<ident>/tell")
+def tell(ident: str) -> View:
+    """Owe anew what a provider could not be told of a case."""
+    ground.found(ground.search().case(ident), "case")
+    again = ground.inbox().tell_again(ident)
+    log.info("outcome replayed by hand", case=ident, outcomes=again)
+    flash("Replayed: the worker tells it anew." if again else "There is nothing to tell again.")
+    return redirect(url_for("pages.case", ident=ident), 303)
+
+
 @routes.get("/cases/<ident>/evidence.json")
 def evidence(ident: str) -> View:
     """Hand out a case whole, as one file: its deliveries as received, its calls, its outcome."""

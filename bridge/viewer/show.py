@@ -37,6 +37,9 @@ TONES = {
     "dropped": QUIET,
     "refused": BAD,
     "store_refused": BAD,
+    # of an outcome
+    "owed": WAIT,
+    "told": GOOD,
     # of a bulk replay
     "running": WAIT,
     "done": GOOD,
@@ -85,7 +88,7 @@ CALLS = (
 """What each call to 29next is for; `*` is a number."""
 OUTCOMES = {
     "intended": "sent, its end was never recorded",
-    "throttled": "29next asked for a pause",
+    "throttled": "a pause was asked for",
     "temporary": "did not happen, tried again",
     "unclear": "no clear answer, looked up before anything else",
     "dropped": "not sent, its time slot had passed",
@@ -152,7 +155,10 @@ def money(amount: object, currency: object = None) -> str:
 
 
 def purpose(attempt: Json) -> str:
-    """Say what a call to 29next was for."""
+    """Say what a call was for; those to providers have whole URLs."""
+    if "://" in attempt["path"]:
+        told = "Tell the provider how it ended" if attempt["request"] else "Log in at the provider"
+        return "Ask the provider how it ended" if attempt["method"] == "GET" else told
     path = "/".join("*" if part.isdecimal() else part for part in attempt["path"].split("/"))
     return next(
         (said for method, known, said in CALLS if (method, known) == (attempt["method"], path)), "Call"
