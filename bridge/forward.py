@@ -178,16 +178,12 @@ class Forwarder:
 
     def work(self, claim: Claim) -> str:
         """Do the one thing that is due for a claimed case; returns the outcome in a word."""
-        loaded = self.inbox.load(claim)
-        if loaded is None:
-            return "lost"
-        case, owed = loaded
-        store = self.settings.stores[claim.store]
+        case, store = claim.case, self.settings.stores[claim.store]
         try:
             self._consult(case)
             step = next_step(case, self.inbox.now(), metadata=store.metadata)
             if isinstance(step, Call):
-                return self._call(claim, case, owed, step, store)
+                return self._call(claim, step, store)
             self._settle(claim, case, Outcome("idle"), store)
             return "idle"
         except Unavailable:
@@ -221,7 +217,8 @@ class Forwarder:
 
         return self.inbox.settle(claim, change, attempt)
 
-    def _call(self, claim: Claim, case: Case, owed: list[Delivery], call: Call, store: Store) -> str:
+    def _call(self, claim: Claim, call: Call, store: Store) -> str:
+        case = claim.case
         if call.writes and store.observe:
             would = f"Observed: {call.method} {call.path} {call.body}"
             self.inbox.settle(claim, lambda case, owed: _observed(case, owed, would))
@@ -230,7 +227,7 @@ class Forwarder:
         attempt = {
             "id": new_id("a", now),
             "case_id": case.id,
-            "delivery_id": owed[0].id if owed else None,
+            "delivery_id": claim.owed[0].id if claim.owed else None,
             "store": store.name,
             "method": call.method,
             "path": call.path,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, insert, or_, select, update
-from sqlalchemy import case as either
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from bridge.alert import Reason, Status
 from bridge.case import Case
@@ -14,23 +14,35 @@ from bridge.inbox.relating import Relating
 from bridge.inbox.rows import (
     NEVER,
     SET_BACK,
+    WRITE_CASE,
     Claim,
     Delivery,
     Ending,
+    Marks,
     case_of,
-    insert_or_update,
     numbers_of,
     pending_of,
-    values_of,
+    write_cases,
+    write_deliveries,
 )
 from bridge.retry import LONGEST_RETRY_AFTER
-from bridge.tables import attempts, cases, deliveries, paces, stores
+from bridge.tables import attempts, cases, paces, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bridge.database import Database
 
+
+Attempt = dict[str, typing.Any]
+Change = typing.Callable[[Case, list[Delivery]], Ending]
+
+_CASES = (
+    select(cases)
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)))
+    .order_by(cases.c.id)  # one order for all, so no deadlock
+    .with_for_update()
+)
 
 LEAD = 0.08
 """Seconds between taking a slot and its start, at least, so that the intent can be committed meanwhile."""
@@ -77,6 +89,9 @@ class Forwarding(Pacing, Relating):
     def __init__(self, database: Database, *, gap: float, lease: float) -> None:
         super().__init__(database, gap=gap, lease=lease)
         self.lead = Lead()
+        row = self._insert(attempts)
+        others = {column.name: row.excluded[column.name] for column in attempts.c if column.name != "id"}
+        self._keep_attempt = row.on_conflict_do_update(index_elements=["id"], set_=others)
 
     def claim(self, names: Sequence[str], most: int = MOST_AHEAD) -> list[Claim]:
         """Take the next slot and the most urgent case of some named stores whose slot opens now.
@@ -89,34 +104,50 @@ class Forwarding(Pacing, Relating):
             return []
 
         def write(connection: Connection) -> list[Claim]:
-            claims: dict[str, Claim] = {}
+            slots: dict[str, tuple[str, float, bool]] = {}  # by case: its token, its slot, whether it probes
+            tokens: set[str] = set()
             ready = connection.execute(self._ready_stores(now, names, lock=True)).all()
             for token, next_at, store, probes, case_id in ready:
-                if case_id is None or token in claims:
+                if case_id is None or token in tokens:
                     continue
-                if len(claims) == most:
+                if len(slots) == most:
                     break
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
                 opens = next_at if next_at <= now + HORIZON else now
                 slot_at = max(opens, now + self.lead.seconds) if self.gap else now
-                fence = connection.execute(
-                    update(cases)
-                    .where(cases.c.id == case_id, self._is_free(now))
-                    .values(
-                        lease_until=now + self.lease,
-                        fence=cases.c.fence + 1,
-                        lapses=cases.c.lapses + either((cases.c.lease_until > NEVER, 1), else_=0),
-                    )
-                    .returning(cases.c.fence)
-                ).scalar()
-                if fence is not None:
-                    claims[token] = Claim(case_id, store, fence, slot_at, probes)
-                    self._set_pace(connection, token, slot_at + self.gap)
-            return list(claims.values())
+                slots[case_id] = (token, slot_at, probes)
+                tokens.add(token)
+            held = self._hold(connection, list(slots), now)
+            owed = pending_of(connection, list(held))
+            taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]
+            self._set_paces(connection, taken)
+            return [
+                Claim(ident, case.store, case.fence, slots[ident][1], case, owed[ident], slots[ident][2])
+                for ident, case in held.items()
+            ]
 
         return self.database.write(write)
+
+    def _hold(self, connection: Connection, idents: Sequence[str], now: float) -> dict[str, Case]:
+        """Lease those of some cases that are free, each with a new fence."""
+        if not idents:
+            return {}
+        chosen = select(cases).where(cases.c.id.in_(idents), self._is_free(now))
+        rows = connection.execute(chosen.with_for_update(skip_locked=True)).all()
+        leased = [
+            {
+                "ident": row.id,
+                "lease_until": now + self.lease,
+                "fence": row.fence + 1,
+                "lapses": row.lapses + (row.lease_until > NEVER),
+            }
+            for row in rows
+        ]
+        if leased:
+            connection.execute(WRITE_CASE, leased)
+        return {row.id: replace(case_of(row), fence=row.fence + 1) for row in rows}
 
     def _ready(self, now: float, names: Sequence[str]) -> bool:
         with self.database.read() as connection:
@@ -150,97 +181,132 @@ class Forwarding(Pacing, Relating):
         )
         return statement.with_for_update(of=paces, skip_locked=True) if lock else statement
 
-    def load(self, claim: Claim) -> tuple[Case, list[Delivery]] | None:
-        """Return a claimed case and its pending deliveries, most urgent first; None if it was lost."""
-        with self.database.read() as connection:
-            row = connection.execute(
-                select(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
-            ).first()
-            return (case_of(row), pending_of(connection, claim.case_id)) if row else None
-
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""
         until = self.now() + self.lease
         held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
         self.database.write(lambda connection: connection.execute(held.values(lease_until=until)))
 
-    def intend(self, claim: Claim, case: Case, attempt: dict[str, typing.Any]) -> bool:
+    def intend(self, claim: Claim, case: Case, attempt: Attempt) -> bool:
         """Commit that a write is about to be sent; False where the case is another worker's now."""
+        return self.database.gather(self._intend, (claim, case, attempt))
 
-        def write(connection: Connection) -> bool:
-            held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
-            values = {"doubt": case.doubt, "state": case.state, "match": case.match}
-            if not connection.execute(held.values(**values)).rowcount:
-                return False
-            connection.execute(insert(attempts).values(**attempt))
-            return True
+    def _intend(self, connection: Connection, asked: list[tuple[Claim, Case, Attempt]]) -> list[bool]:
+        held = self._held(connection, [claim for claim, _, _ in asked])
+        sent = [(case, attempt) for claim, case, attempt in asked if claim in held]
+        doubts = [
+            {"ident": case.id, "doubt": case.doubt, "state": case.state, "match": case.match}
+            for case, _ in sent
+        ]
+        if sent:
+            connection.execute(WRITE_CASE, doubts)
+            connection.execute(insert(attempts), [attempt for _, attempt in sent])
+        return [claim in held for claim, _, _ in asked]
 
-        return self.database.write(write)
-
-    def settle(
-        self,
-        claim: Claim,
-        change: Callable[[Case, list[Delivery]], Ending],
-        attempt: dict[str, typing.Any] | None = None,
-    ) -> bool:
+    def settle(self, claim: Claim, change: Change, attempt: Attempt | None = None) -> bool:
         """Record an attempt, let `change` bring the case up to date, and give the lease back.
 
         The case is read again under lock, for alerts may have been merged meanwhile. Returns False,
         having recorded the attempt only, where another worker holds the case now.
         """
+        return self.database.gather(self._settle, (claim, change, attempt))
+
+    def _settle(
+        self, connection: Connection, asked: list[tuple[Claim, Change, Attempt | None]]
+    ) -> list[bool]:
+        """Settle cases together: all that is read of them first, then all that is written."""
         now = self.now()
+        if kept := [attempt for _, _, attempt in asked if attempt]:
+            connection.execute(self._keep_attempt, kept)
+        held = self._held(connection, [claim for claim, _, _ in asked])
+        owed = pending_of(connection, [case.id for case in held.values()])
+        steps = [
+            _step(held[claim], owed[claim.case_id], change) for claim, change, _ in asked if claim in held
+        ]
+        write_cases(connection, (step.case for step in steps))
+        self._mark(connection, [marked for step in steps for marked in step.marked])
+        self._tell_others(connection, [step for step in steps if step.is_related or step.has_result], now)
+        write_deliveries(connection, [row for step in steps for row in _ended(step, now)])
+        write_deliveries(connection, [row for step in steps for row in _waiting(step, now)])
+        return [claim in held for claim, _, _ in asked]
 
-        def write(connection: Connection) -> bool:
-            if attempt:
-                connection.execute(insert_or_update(self._insert, attempts, attempt, "id"))
-            held = select(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
-            row = connection.execute(held.with_for_update()).first()
-            if row is None:
-                return False
-            case, owed = case_of(row), pending_of(connection, claim.case_id)
-            before = (case.duplicate_of, case.transaction_id)
-            result = (case.resolution, case.wants.get("refusal"))
-            known = numbers_of(case)
-            ending = change(case, owed)
-            if fresh := numbers_of(case) - known:
-                idents = (case.id, *(one.id for one in owed))
-                self._mark(connection, [(ident, fresh) for ident in idents])
-            if before != (case.duplicate_of, case.transaction_id):
-                self._relate(connection, case, now)
-            if result != (case.resolution, case.wants.get("refusal")):
-                self._pass_back(connection, case, now)
-                self._owe(connection, case, now)
-            connection.execute(
-                update(cases)
-                .where(cases.c.id == case.id)
-                .values(**values_of(case), lease_until=NEVER, fence=cases.c.fence)
-            )
-            self._end(connection, case, owed, ending, now)
-            return True
+    def _tell_others(self, connection: Connection, news: list[_Step], now: float) -> None:
+        """Let the other cases of the same sales know, one after the other: one may be of these too."""
+        for step in news:
+            step.case = case_of(connection.execute(_CASES, {"idents": [step.case.id]}).one())
+            if step.is_related:
+                self._relate(connection, step.case, now)
+            if step.has_result:
+                self._pass_back(connection, step.case, now)
+                self._owe(connection, step.case, now)
+            write_cases(connection, [step.case])
 
-        return self.database.write(write)
+    def _held(self, connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Case]:
+        """Return, locked, the cases of claims that still hold them."""
+        rows = connection.execute(_CASES, {"idents": [claim.case_id for claim in claims]})
+        found = {row.id: row for row in rows}
+        return {
+            claim: case_of(found[claim.case_id])
+            for claim in claims
+            if claim.case_id in found and found[claim.case_id].fence == claim.fence
+        }
 
-    @staticmethod
-    def _end(connection: Connection, case: Case, owed: list[Delivery], ending: Ending, now: float) -> None:
-        """Give each delivery of a case its status."""
-        left = [one.id for one in owed]
 
-        def give(ids: Sequence[str], **values: typing.Any) -> None:
-            if ids:
-                connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(**values))
-                left[:] = [one for one in left if one not in ids]
+@dataclass
+class _Step:
+    """A case after a step, how its deliveries leave the queue, and what of it others have to know."""
 
-        over = {"due_at": None, "message": None, "reason": None, "settled_at": now}
-        give(ending.forwarded, status=Status.FORWARDED, **over)
-        give(ending.ignored, status=Status.IGNORED, **over | {"reason": Reason.IGNORE})
-        for one, (reason, message) in ending.failed.items():
-            give([one], status=Status.FAILED, **over | {"reason": reason, "message": message})
-        paused = either((deliveries.c.reason == Reason.STORE_PAUSED, Reason.STORE_PAUSED), else_=None)
-        give(
-            list(left),
-            reason=Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else paused,
-            message=ending.said,
-            due_at=case.due_at,
-            tries=case.tries,
-            late=deliveries.c.deadline_at < now,
-        )
+    case: Case
+    owed: list[Delivery]
+    ending: Ending
+    is_related: bool  # to other cases of its transaction, as it was not before
+    has_result: bool
+    marked: list[Marks] = field(default_factory=list)
+
+
+def _step(case: Case, owed: list[Delivery], change: Change) -> _Step:
+    numbers, relations, result = numbers_of(case), _relations(case), _result(case)
+    ending = change(case, owed)
+    case.lease_until = NEVER
+    step = _Step(case, owed, ending, _relations(case) != relations, _result(case) != result)
+    if fresh := numbers_of(case) - numbers:
+        step.marked = [(ident, fresh) for ident in (case.id, *(one.id for one in owed))]
+    return step
+
+
+def _relations(case: Case) -> tuple[object, ...]:
+    return (case.duplicate_of, case.transaction_id)
+
+
+def _result(case: Case) -> tuple[object, ...]:
+    return (case.resolution, case.wants.get("refusal"))
+
+
+def _ended(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
+    """Yield what the rows of deliveries say that are owed no more."""
+    ending = step.ending
+    given: dict[str, tuple[Status, Reason | None, str | None]] = {
+        **dict.fromkeys(ending.forwarded, (Status.FORWARDED, None, None)),
+        **dict.fromkeys(ending.ignored, (Status.IGNORED, Reason.IGNORE, None)),
+        **{one: (Status.FAILED, *why) for one, why in ending.failed.items()},
+    }
+    for ident, (status, reason, message) in given.items():
+        over = {"ident": ident, "due_at": None, "settled_at": now}
+        yield over | {"status": status, "reason": reason, "message": message}
+
+
+def _waiting(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
+    """Yield what the rows of deliveries say that are still owed."""
+    case, ending = step.case, step.ending
+    over = {*ending.forwarded, *ending.ignored, *ending.failed}
+    for one in step.owed:
+        if one.id not in over:
+            paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
+            yield {
+                "ident": one.id,
+                "reason": Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else paused,
+                "message": ending.said,
+                "due_at": case.due_at,
+                "tries": case.tries,
+                "late": one.deadline_at < now,
+            }

@@ -15,7 +15,7 @@ from bridge.index import row_of
 from bridge.tables import cases, deliveries, memos
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Json = dict[str, typing.Any]
 
@@ -119,7 +119,7 @@ class Hearing(Relating):
             if row is None or row.transaction_id or row.duplicate_of:
                 return False
             case = case_of(row)
-            if case.dispute_id and self._may_be_known(connection, case.store, case.opened_at):
+            if case.dispute_id and case.opened_at < self._recovered(connection)(case.store):
                 recover(case)
             decide(case, transaction_id)
             _open_anew(case, now)
@@ -156,11 +156,12 @@ class Hearing(Relating):
 
         return self.database.write(write)
 
-    def _may_be_known(self, connection: Connection, store: str, at: float) -> bool:
-        """Whether 29next may know more of what is as old as that: since then a backup was restored."""
-        names = (f"{RECOVERED}:", f"{RECOVERED}:{store}")
-        recovered = connection.execute(select(memos.c.at).where(memos.c.name.in_(names))).scalars().all()
-        return bool(recovered) and at < max(recovered)
+    @staticmethod
+    def _recovered(connection: Connection) -> Callable[[str], float]:
+        """Return when a backup was restored, by store: 29next may know more of what is older than that."""
+        memo = select(memos.c.name, memos.c.at).where(memos.c.name.startswith(f"{RECOVERED}:"))
+        at = {row.name.partition(":")[2]: float(row.at) for row in connection.execute(memo)}
+        return lambda store: max(at.get("", 0.0), at.get(store, 0.0))
 
     def cases_since(self, store: str, since: float) -> list[Case]:
         """Return a store's cases that were opened since a moment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, Update, func, select, update
+from sqlalchemy import Connection, Update, bindparam, func, select, update
 
 from bridge.alert import Reason, Status
 from bridge.inbox.rows import (
@@ -18,6 +18,9 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.settings import Store
+
+
+_SET_PACE = update(paces).where(paces.c.token == bindparam("of"))
 
 
 class Pacing(Part):
@@ -47,7 +50,7 @@ class Pacing(Part):
         def write(connection: Connection) -> float:
             pace = select(paces.c.next_at).where(paces.c.token == token).with_for_update()
             slot_at = max(float(connection.execute(pace).scalar_one()), now)
-            self._set_pace(connection, token, slot_at + self.gap)
+            self._set_paces(connection, [(token, slot_at + self.gap)])
             return slot_at
 
         return self.database.write(write)
@@ -75,8 +78,9 @@ class Pacing(Part):
         )
 
     @staticmethod
-    def _set_pace(connection: Connection, token: str, next_at: float) -> None:
-        connection.execute(update(paces).where(paces.c.token == token).values(next_at=next_at))
+    def _set_paces(connection: Connection, taken: Iterable[tuple[str, float]]) -> None:
+        if rows := [{"of": token, "next_at": next_at} for token, next_at in taken]:
+            connection.execute(_SET_PACE, rows)
 
     def pause(self, store: str, why: str, probe_after: float | None) -> None:
         """Stop calling a store but for a probe now and then; None waits for an operator to resume."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, tuple_, update
 
 from bridge import words
 from bridge.alert import DisputeType, Effect, Status
 from bridge.case import Case, adopt, merge
 from bridge.fields import MAX_LENGTH
-from bridge.inbox.rows import NEVER, case_of, new_id, numbers_of, values_of
+from bridge.inbox.rows import case_of, new_id, numbers_of, values_of
 from bridge.inbox.telling import Telling
 from bridge.tables import cases, deliveries, marks
 
@@ -56,14 +56,24 @@ class Relating(Telling):
         rows = connection.execute(wanted.order_by(cases.c.id).limit(MOST_RELATED).with_for_update())
         return [case_of(row) for row in rows]
 
-    def _hint(self, connection: Connection, case_id: str) -> None:
+    def _hint(self, connection: Connection, found: Iterable[Case]) -> None:
         """Say on both where another case has the same ARN or network id: no proof, for rebills share them."""
-        case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
-        facts = case.facts
-        shared = ("arn", "network_transaction_id")
-        told = {name: value for name in shared if facts and (value := getattr(facts, name))}
-        if not told:
+        pairs = {(word, case.id) for case in found for word in map(words.word, _shared(case).values())}
+        if not pairs:
             return
+        other = marks.alias()
+        another = select(other.c.id).where(
+            other.c.word == marks.c.word, other.c.id != marks.c.id, other.c.id.between(*CASES)
+        )
+        hinted = select(marks.c.id).where(
+            tuple_(marks.c.word, marks.c.id).in_(sorted(pairs)), another.exists()
+        )
+        for ident in sorted(set(connection.execute(hinted).scalars())):
+            self._hint_at(connection, ident)
+
+    def _hint_at(self, connection: Connection, case_id: str) -> None:
+        case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
+        told = _shared(case)
         others = self._marked(connection, case.store, map(words.word, told.values()))
         for other in [one for one in others if one.id != case.id and one.facts][-MOST_HINTS:]:
             same = [name for name, value in told.items() if getattr(other.facts, name) == value]
@@ -171,7 +181,7 @@ class Relating(Telling):
             deadline_at=now,
         )
         adopt(case, told)
-        fresh = self._insert(cases).values(**values_of(case), id=case.id, lease_until=NEVER, fence=0)
+        fresh = self._insert(cases).values(**values_of(case), id=case.id, fence=0)
         keys = ["store", "case_number", "type"]
         made = fresh.on_conflict_do_nothing(index_elements=keys).returning(cases.c.id)
         if connection.execute(made).first() is None:
@@ -191,6 +201,12 @@ class Relating(Telling):
 def number_of(told: Json) -> str:
     """Return the case number of a dispute as 29next tells it; one that has none is known by its id."""
     return str(told.get("case_number") or f"29next-{told['id']}").strip()[:MAX_LENGTH]
+
+
+def _shared(case: Case) -> dict[str, str]:
+    """Return the facts by which two cases may be found to be about the same sale."""
+    names = ("arn", "network_transaction_id")
+    return {name: value for name in names if case.facts and (value := getattr(case.facts, name))}
 
 
 def _hinted(name: str, other: Case) -> str:

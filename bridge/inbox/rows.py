@@ -8,7 +8,7 @@ import secrets
 import typing
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
@@ -17,7 +17,7 @@ from bridge.index import Index
 from bridge.tables import cases, deliveries, marks, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -57,6 +57,17 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is owed, as the steps see it."""
+
+    id: str
+    effect: Effect | None
+    alert: Alert | None
+    deadline_at: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Claim:
     """One case to work on, for one call that may start at `slot_at`."""
 
@@ -64,23 +75,9 @@ class Claim:
     store: str
     fence: int
     slot_at: float
+    case: Case  # as it was claimed
+    owed: list[Delivery]  # what was pending for it then, most urgent first
     probes: bool = False  # the store is paused, and this call finds out whether it still refuses
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What is owed, as the steps see it."""
-
-    id: str
-    webhook_id: str
-    item: int
-    provider: str
-    store: str | None
-    effect: Effect | None
-    alert: Alert | None
-    received_at: float
-    deadline_at: float
-    tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ def case_of(row: Row[typing.Any]) -> Case:
 def values_of(case: Case) -> dict[str, typing.Any]:
     """Return the columns that a step may change."""
     facts = case.facts
-    same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence", "lease_until")}
+    same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence")}
     return same | {
         "type": case.type,
         "state": case.state,
@@ -173,30 +170,46 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     }
 
 
+# built once: building a statement costs more than running it
+WRITE_CASE = update(cases).where(cases.c.id == bindparam("ident"))
+WRITE_DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
+_PENDING = (
+    select(*(deliveries.c[name] for name in ("id", "case_id", "effect", "alert", "deadline_at", "reason")))
+    .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
+    .where(deliveries.c.status == Status.PENDING)
+    .order_by(deliveries.c.deadline_at, deliveries.c.id)
+)
+
+
+def write_cases(connection: Connection, changed: Iterable[Case]) -> None:
+    """Write what steps have changed of some cases that this transaction holds."""
+    rows = [{"ident": case.id, **values_of(case)} for case in changed]
+    if rows:
+        connection.execute(WRITE_CASE, rows)
+
+
+def write_deliveries(connection: Connection, rows: Sequence[Mapping[str, typing.Any]]) -> None:
+    """Write some columns, the same of each, of deliveries; `ident` says whose."""
+    if rows:
+        connection.execute(WRITE_DELIVERY, rows)
+
+
 def numbers_of(case: Case) -> set[str]:
     """Return 29next's numbers of a case, by which it is looked for too."""
     return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
 
 
-def pending_of(connection: Connection, case_id: str) -> list[Delivery]:
-    """Return what is still owed for a case, most urgent first."""
-    rows = connection.execute(
-        select(deliveries)
-        .where(deliveries.c.case_id == case_id, deliveries.c.status == Status.PENDING)
-        .order_by(deliveries.c.deadline_at, deliveries.c.id)
-    )
-    return [
-        Delivery(
-            id=row.id,
-            webhook_id=row.webhook_id,
-            item=row.item,
-            provider=row.provider,
-            store=row.store,
-            effect=Effect(row.effect) if row.effect else None,
-            alert=Alert.from_json(row.alert) if row.alert else None,
-            received_at=row.received_at,
-            deadline_at=row.deadline_at,
-            tries=row.tries,
+def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
+    """Return what is still owed for some cases, the most urgent of each first."""
+    owed: dict[str, list[Delivery]] = {ident: [] for ident in idents}
+    for row in connection.execute(_PENDING, {"idents": list(idents)}) if idents else ():
+        owed[row.case_id].append(
+            Delivery(
+                id=row.id,
+                effect=Effect(row.effect) if row.effect else None,
+                alert=Alert.from_json(row.alert) if row.alert else None,
+                deadline_at=row.deadline_at,
+                reason=row.reason,
+            )
         )
-        for row in rows
-    ]
+    return owed

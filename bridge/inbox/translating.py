@@ -1,175 +1,245 @@
-"""The first queue: deliveries that nobody has translated yet, and the cases that they become."""
+"""The first queue: deliveries that nobody has translated yet, and the cases that they become.
+
+They are judged outside of any transaction and taken in together: webhooks and intents to send wait
+no longer for a batch than its rows take to write.
+"""
 
 from __future__ import annotations
 
 import typing
+from functools import partial
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, bindparam, select, tuple_
 
 from bridge import words
-from bridge.alert import Alert, Effect, Reason, Status
+from bridge.alert import Alert, Reason, Status
 from bridge.case import Case, consults, merge, met
 from bridge.inbox.hearing import Hearing
-from bridge.inbox.rows import NEVER, Marks, Verdict, case_of, new_id, numbers_of, values_of
+from bridge.inbox.rows import (
+    Marks,
+    Verdict,
+    case_of,
+    new_id,
+    numbers_of,
+    values_of,
+    write_cases,
+    write_deliveries,
+)
 from bridge.tables import cases, deliveries, stores, webhooks
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Sequence
 
+    from bridge.provider import Reading
     from bridge.settings import Store
+
+Judge = typing.Callable[[Row[typing.Any]], Verdict]
+Key = tuple[str, str, str]
+
+_WAITS = (
+    deliveries.c.status == Status.PENDING,
+    deliveries.c.case_id.is_(None),
+    deliveries.c.due_at <= bindparam("now"),
+)
+_WAITING = (
+    select(deliveries, webhooks.c.path, webhooks.c.headers, webhooks.c.body, webhooks.c.store.label("named"))
+    .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
+    .where(*_WAITS)
+    .limit(bindparam("most"))
+)
+_OLDEST = _WAITING.order_by(deliveries.c.due_at)
+_NEWEST = _WAITING.order_by(deliveries.c.due_at.desc())
+_STILL_WAITING = (
+    select(deliveries.c.id)
+    .where(*_WAITS, deliveries.c.id.in_(bindparam("idents", expanding=True)))
+    .with_for_update(skip_locked=True)
+)
+_PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
+_KEY = tuple_(cases.c.store, cases.c.case_number, cases.c.type)
+_KNOWN = (
+    select(cases)
+    .where(_KEY.in_(bindparam("keys", expanding=True)))
+    .order_by(cases.c.store, cases.c.case_number, cases.c.type)  # one order for all, so no deadlock
+    .with_for_update()
+)
+
+
+class _Alert(typing.NamedTuple):
+    """A delivery that belongs to a case, and what it says."""
+
+    row: Row[typing.Any]
+    verdict: Verdict
+    reading: Reading
+    alert: Alert
+    store: Store
+
+    @property
+    def key(self) -> Key:
+        return (self.store.name, self.alert.case_number, self.alert.type.value)
 
 
 class Translating(Hearing):
     """Has deliveries judged, and lets cases take in what they say."""
 
-    def translate(
-        self, judge: Callable[[Row[typing.Any]], Verdict], most: int, *, newest: bool = False
-    ) -> int:
+    def translate(self, judge: Judge, most: int, *, newest: bool = False) -> int:
         """Have some untranslated deliveries judged, and take in the verdicts; returns how many.
 
+        Two workers may judge the same one, only the first of them is believed.
         The oldest of them or the newest: whoever alternates lets no flood hold up a single alert.
         """
         now = self.now()
-        waiting = (
-            select(
-                deliveries,
-                webhooks.c.path,
-                webhooks.c.headers,
-                webhooks.c.body,
-                webhooks.c.store.label("named"),
-            )
-            .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
-            .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
-            .where(deliveries.c.due_at <= now)
-            .order_by(deliveries.c.due_at.desc() if newest else deliveries.c.due_at)
-            .limit(most)
-            .with_for_update(of=deliveries, skip_locked=True)
-        )
-
-        def write(connection: Connection) -> int:
-            judged = [(row, judge(row)) for row in connection.execute(waiting)]
-            paused = self._paused(connection)
-            found: list[Marks] = []
-            for row, verdict in sorted(judged, key=_case_order):  # one order for all, so no deadlock
-                found += self._take_verdict(connection, row, verdict, paused, now)
-            self._mark(connection, found)
-            for ident in sorted({ident for ident, _ in found if ident.startswith("c_")}):
-                self._hint(connection, ident)
-            return len(judged)
-
-        if not self._any_untranslated(now):
-            return 0
-        return self.database.write(write)
-
-    def _any_untranslated(self, now: float) -> bool:
-        waiting = (
-            select(deliveries.c.id)
-            .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
-            .where(deliveries.c.due_at <= now)
-            .limit(1)
-        )
         with self.database.read() as connection:
-            return connection.execute(waiting).first() is not None
+            rows = connection.execute(_NEWEST if newest else _OLDEST, {"now": now, "most": most}).all()
+        if not rows:
+            return 0
+        judged = [(row, judge(row)) for row in rows]
+        self.database.write(partial(self._take_in, judged=judged, now=now))
+        return len(judged)
 
-    def _take_verdict(
-        self,
-        connection: Connection,
-        row: Row[typing.Any],
-        verdict: Verdict,
-        paused: set[str],
-        now: float,
-    ) -> list[Marks]:
-        """Let a delivery have its verdict; returns the words by which it and its case are found."""
-        reading = verdict.reading
-        values: dict[str, typing.Any] = {
-            "status": verdict.status,
-            "reason": verdict.reason,
-            "message": verdict.message,
-            "errors": verdict.errors,
-            "due_at": verdict.again_at,
-            "tries": row.tries + (1 if verdict.again_at else 0),
-        }
-        found = {words.word(row.event_id)}
-        case: Case | None = None
-        marks: list[Marks] = []
-        if reading:
-            values["effect"] = reading.effect
-            values["alert"] = reading.alert.to_json() if reading.alert else None
-        if reading and reading.alert:
-            values["case_number"] = reading.alert.case_number
-            found |= words.of_alert(reading.alert)
-        if verdict.store:
-            values["store"] = verdict.store.name
-        if verdict.status is Status.PENDING and reading and reading.alert and verdict.store:
-            case = self._attach(connection, row, reading.effect, reading.alert, verdict.store)
-            values |= {"case_id": case.id, "due_at": now}
-            marks.append((case.id, words.of_alert(reading.alert) | {words.reported_by(row.provider)}))
-            found |= numbers_of(case)
-            if met(case, reading.effect, reading.alert):
-                values |= {"status": Status.FORWARDED, "due_at": None}
-            elif verdict.store.name in paused:
-                values["reason"] = Reason.STORE_PAUSED
-        if verdict.told and verdict.store:
-            self._tell(connection, verdict.store.name, *verdict.told, now)
-        values["settled_at"] = None if values["status"] is Status.PENDING else now
-        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
-        if case:
+    def _take_in(
+        self, connection: Connection, judged: Sequence[tuple[Row[typing.Any], Verdict]], now: float
+    ) -> None:
+        """Take in the verdicts of those that nobody else has taken in meanwhile."""
+        idents = {"now": now, "idents": [row.id for row, _ in judged]}
+        ours = set(connection.execute(_STILL_WAITING, idents).scalars())
+        mine = [(row, verdict) for row, verdict in judged if row.id in ours]
+        paused = set(connection.execute(_PAUSED).scalars())
+        written: list[dict[str, typing.Any]] = []
+        found: list[Marks] = []
+        for _, verdict in sorted(mine, key=lambda pair: str(pair[0].id)):
+            if verdict.told and verdict.store:
+                self._tell(connection, verdict.store.name, *verdict.told, now)
+        alerts = [one for row, verdict in mine if (one := _alert_of(row, verdict))]
+        taken = self._attach(connection, alerts, now)
+        for row, verdict in mine:
+            one = _alert_of(row, verdict)
+            case = taken.get(one.key) if one else None
+            if one and case is None:
+                continue  # its case is being made by another worker: the next batch finds it
+            written.append(_values(row, verdict, one, case, paused, now))
+            found += _marks(row, verdict, one, case)
+        write_deliveries(connection, written)
+        self._mark(connection, found)
+        self._hint(connection, taken.values())
+        for case in taken.values():
             self._owe(connection, case, now)  # it may be resolved already
-        return [*marks, (row.id, found)]
 
-    @staticmethod
-    def _paused(connection: Connection) -> set[str]:
-        return set(connection.execute(select(stores.c.name).where(stores.c.paused_at.is_not(None))).scalars())
+    def _attach(self, connection: Connection, alerts: Sequence[_Alert], now: float) -> dict[Key, Case]:
+        """Let cases take in alerts, making those that there are none of; returns them by their key."""
+        if not alerts:
+            return {}
+        keys = sorted({one.key for one in alerts})
+        by_key: dict[Key, Case] = {
+            (row.store, row.case_number, row.type): case_of(row)
+            for row in connection.execute(_KNOWN, {"keys": keys})
+        }
+        fresh = [key for key in keys if key not in by_key]
+        recovered = self._recovered(connection)
+        passed_on: list[Case] = []
+        for one in sorted(alerts, key=lambda one: (one.key, one.row.id)):
+            case = by_key.setdefault(one.key, _new_case(one))
+            look_first = one.store.look_first or _is_known_since(case, one) < recovered(one.store.name)
+            merge(case, one.row.provider, one.reading.effect, one.alert, look_first=look_first)
+            if case.duplicate_of and one.alert.resolution:
+                case.deadline_at = one.row.deadline_at
+                passed_on.append(case)
+            _make_due(case, one, now)
+        made = self._make(connection, [by_key[key] for key in fresh])
+        write_cases(connection, (case for key, case in by_key.items() if key not in fresh))
+        for case in passed_on:
+            self._tell_holder(connection, case, now)
+            write_cases(connection, [case])
+        return {key: case for key, case in by_key.items() if key not in fresh or case.id in made}
 
-    def _attach(
-        self, connection: Connection, row: Row[typing.Any], effect: Effect, alert: Alert, store: Store
-    ) -> Case:
-        """Let a case take in an alert, making the case if it is the first."""
-        fresh = Case(
-            id=new_id("c", row.received_at),
-            store=store.name,
-            case_number=alert.case_number,
-            type=alert.type,
-            provider=row.provider,
-            opened_at=row.received_at,
-            deadline_at=row.deadline_at,
-        )
-        key = and_(
-            cases.c.store == store.name,
-            cases.c.case_number == alert.case_number,
-            cases.c.type == alert.type,
-        )
-        known = select(cases).where(key).with_for_update()
-        found = connection.execute(known).first()
-        if found is None:
-            connection.execute(
-                self._insert(cases)
-                .on_conflict_do_nothing(index_elements=["store", "case_number", "type"])
-                .values(**values_of(fresh), id=fresh.id, lease_until=NEVER, fence=0)
-            )
-            found = connection.execute(known).one()
-        case = case_of(found)
-        happened = alert.happened_at.timestamp() if alert.happened_at else row.received_at
-        since = case.opened_at if case.facts else min(happened, row.received_at)
-        look_first = store.look_first or self._may_be_known(connection, store.name, since)
-        merge(case, row.provider, effect, alert, look_first=look_first)
-        if case.duplicate_of and alert.resolution:
-            case.deadline_at = row.deadline_at
-            self._tell_holder(connection, case, self.now())
-        unmatched = case.transaction_id is None and consults(case)
-        if unmatched or case.due_at is not None or not met(case, effect, alert):
-            idle = case.due_at is None
-            case.tries = 0 if idle else case.tries
-            case.deadline_at = row.deadline_at if idle else min(case.deadline_at, row.deadline_at)
-            case.due_at = min(case.due_at or row.received_at, self.now())
-        connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
-        return case
+    def _make(self, connection: Connection, fresh: Sequence[Case]) -> set[str]:
+        """Store new cases; returns the ids of those that nobody else has made at the same moment."""
+        if not fresh:
+            return set()
+        keys = ["store", "case_number", "type"]
+        made = self._insert(cases).on_conflict_do_nothing(index_elements=keys).returning(cases.c.id)
+        rows = [{"id": case.id, "fence": 0, **values_of(case)} for case in fresh]
+        return set(connection.execute(made, rows).scalars())
 
 
-def _case_order(pair: tuple[Row[typing.Any], Verdict]) -> tuple[str, ...]:
-    """Order deliveries by their case, and those of one case as they were received."""
-    row, verdict = pair
-    if not (verdict.reading and verdict.reading.alert and verdict.store):
-        return ("",)
-    alert = verdict.reading.alert
-    return (verdict.store.name, alert.case_number, alert.type.value, row.id)
+def _alert_of(row: Row[typing.Any], verdict: Verdict) -> _Alert | None:
+    """Return a delivery that is to be brought to 29next, for a case of a store."""
+    reading, store = verdict.reading, verdict.store
+    if verdict.status is Status.PENDING and reading and reading.alert and store:
+        return _Alert(row, verdict, reading, reading.alert, store)
+    return None
+
+
+def _new_case(one: _Alert) -> Case:
+    return Case(
+        id=new_id("c", one.row.received_at),
+        store=one.store.name,
+        case_number=one.alert.case_number,
+        type=one.alert.type,
+        provider=one.row.provider,
+        opened_at=one.row.received_at,
+        deadline_at=one.row.deadline_at,
+    )
+
+
+def _is_known_since(case: Case, one: _Alert) -> float:
+    """Return when 29next may first have heard of a case."""
+    if case.facts:
+        return case.opened_at
+    received_at = float(one.row.received_at)
+    return min(one.alert.happened_at.timestamp() if one.alert.happened_at else received_at, received_at)
+
+
+def _make_due(case: Case, one: _Alert, now: float) -> None:
+    """Let a case that an alert wants something of be worked on, by the more urgent of its deadlines."""
+    unmatched = case.transaction_id is None and consults(case)
+    if unmatched or case.due_at is not None or not met(case, one.reading.effect, one.alert):
+        idle = case.due_at is None
+        case.tries = 0 if idle else case.tries
+        case.deadline_at = one.row.deadline_at if idle else min(case.deadline_at, one.row.deadline_at)
+        case.due_at = min(case.due_at or one.row.received_at, now)
+
+
+def _values(
+    row: Row[typing.Any],
+    verdict: Verdict,
+    one: _Alert | None,
+    case: Case | None,
+    paused: Iterable[str],
+    now: float,
+) -> dict[str, typing.Any]:
+    """Return what a delivery's row says once it has its verdict."""
+    reading, store = verdict.reading, verdict.store
+    alert = reading.alert if reading else None
+    status, reason, due_at = verdict.status, verdict.reason, verdict.again_at
+    if one and case:
+        due_at = now
+        if met(case, one.reading.effect, one.alert):
+            status, due_at = Status.FORWARDED, None
+        elif one.store.name in paused:
+            reason = Reason.STORE_PAUSED
+    return {
+        "ident": row.id,
+        "status": status,
+        "reason": reason,
+        "message": verdict.message,
+        "errors": verdict.errors,
+        "due_at": due_at,
+        "tries": row.tries + (1 if verdict.again_at else 0),
+        "effect": reading.effect if reading else row.effect,
+        "alert": alert.to_json() if alert else None if reading else row.alert,
+        "case_id": case.id if case else None,
+        "case_number": alert.case_number if alert else row.case_number,
+        "store": store.name if store else row.store,
+        "settled_at": None if status is Status.PENDING else now,
+    }
+
+
+def _marks(row: Row[typing.Any], verdict: Verdict, one: _Alert | None, case: Case | None) -> Iterable[Marks]:
+    """Yield the words by which a delivery and its case are found."""
+    found = {words.word(row.event_id)}
+    if verdict.reading and verdict.reading.alert:
+        found |= words.of_alert(verdict.reading.alert)
+    if one and case:
+        yield case.id, words.of_alert(one.alert) | {words.reported_by(row.provider)}
+        found |= numbers_of(case)
+    yield row.id, found
