@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import typing
+from dataclasses import dataclass
 from http.client import HTTPException
 
 import requests
@@ -43,6 +44,21 @@ WORDS = 2000
 USER_AGENT = "dispute-bridge/0.1"
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """When a call may leave, on the monotonic clock: not a byte before it opens, none once it has closed."""
+
+    opens: float
+    closes: float
+
+    def wait(self) -> None:
+        """Wait until it opens; raises TooLate where it has closed, as for a process that was stopped."""
+        if (wait := self.opens - time.monotonic()) > 0:
+            time.sleep(wait)
+        if time.monotonic() > self.closes:
+            raise TooLate
+
+
 class Exchange:
     """The connections to one service; `service` is what it is called in errors."""
 
@@ -64,15 +80,17 @@ class Exchange:
         params: Mapping[str, str] | None = None,
         body: typing.Any = None,
         headers: Mapping[str, str] | None = None,
-        send_by: float | None = None,
+        slot: Slot | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request; returns status, headers and content, a byte over the bound at most.
+        """Make one request, in its slot; returns status, headers and content, a byte over the bound at most.
 
-        Past `send_by` (of the monotonic clock) not a byte of it leaves any more: TooLate.
-        Raises TemporaryError where it certainly was not sent, Unclear where no answer came.
+        Everything is ready when the slot opens, so that nothing but the bytes is left to be done.
+        Raises TooLate where the slot has closed, TemporaryError where it certainly was not sent,
+        Unclear where no answer came.
         """
-        with WATCH.within(self.timeout) as deadline:
-            _CURRENT.deadline, _CURRENT.send_by, _CURRENT.sent = deadline, send_by, False
+        wait = max(slot.opens - time.monotonic(), 0.0) if slot else 0.0
+        with WATCH.within(wait + self.timeout) as deadline:
+            _CURRENT.deadline, _CURRENT.slot, _CURRENT.sent = deadline, slot, False
             try:
                 response = self.session.request(
                     method,
@@ -175,7 +193,7 @@ class _Current(threading.local):
     """What the call that this thread is making must keep to."""
 
     deadline: Deadline | None = None
-    send_by: float | None = None
+    slot: Slot | None = None
     sent: bool = False  # whether a byte of it may have left
 
 
@@ -191,9 +209,8 @@ class _Bounded:
             connection.connect()
         if _CURRENT.deadline is not None:
             _CURRENT.deadline.sock = connection.sock
-        # the very last moment: a process that was stopped anywhere before sends nothing any more
-        if _CURRENT.send_by is not None and time.monotonic() > _CURRENT.send_by:
-            raise TooLate
+        if _CURRENT.slot is not None:  # the very last moment: a process that was stopped before sends nothing
+            _CURRENT.slot.wait()
         _CURRENT.sent = True
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 

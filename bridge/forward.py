@@ -49,6 +49,7 @@ from bridge.errors import (
     UnknownEvent,
     Untranslatable,
 )
+from bridge.exchange import Slot
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
 from bridge.next_api import Answer, NextApi
 from bridge.tree import LONGEST_INT, pick, plain
@@ -250,7 +251,7 @@ class Forwarder:
             "seconds": round(answer.seconds, 4),
         }
         if outcome.word == "dropped":
-            self.inbox.lead.missed(claim.slot_at, self.inbox.now())
+            self.inbox.lead.missed()
         else:
             self.inbox.lead.met()
         record = None if outcome.word == "dropped" and not call.writes else attempt
@@ -281,18 +282,18 @@ class Forwarder:
     def _send(
         self, claim: Claim, call: Call, store: Store, answer: Answer, attempt: dict[str, typing.Any]
     ) -> Outcome:
-        """Wait for the slot, make the call, and tell apart what came of it."""
-        self.sleep(max(claim.slot_at - self.inbox.now(), 0.0))
-        attempt["started_at"] = self.inbox.now()
-        send_by = time.monotonic() + claim.slot_at - self.inbox.now() + self.tolerance
-        api = self.apis[store.name]
+        """Make the call in its slot, and tell apart what came of it."""
+        now = self.inbox.now()
+        attempt["started_at"] = max(claim.slot_at, now)
+        opens = time.monotonic() + claim.slot_at - now
+        slot, api = Slot(opens, opens + self.tolerance), self.apis[store.name]
         found: typing.Any
         try:
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
-                slot = partial(self._next_page, claim, store)
-                found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, send_by=send_by)
+                turn = partial(self._next_page, claim, store)
+                found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, turn=turn)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer, send_by=send_by)
+                found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
             if call.kind == "create":
                 found = _with_id(found)
             elif call.kind in ("ask", "payment"):

@@ -23,7 +23,7 @@ from bridge.errors import (
     Throttled,
     Unclear,
 )
-from bridge.exchange import MOST_BYTES, WORDS, Exchange, complaint, storable
+from bridge.exchange import MOST_BYTES, WORDS, Exchange, Slot, complaint, storable
 from bridge.retry import parse_retry_after
 
 if typing.TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Answer:
 
 
 class NextApi:
-    """One store's Admin API. `slot` is called before every call but the first, which has its own."""
+    """One store's Admin API."""
 
     def __init__(
         self, store: Store, *, version: str, timeout: float, clock: Callable[[], float] = time.time
@@ -65,31 +65,31 @@ class NextApi:
         params: Mapping[str, str] | None = None,
         body: Json = None,
         answer: Answer | None = None,
-        send_by: float | None = None,
+        slot: Slot | None = None,
     ) -> Json:
-        """Make one call and return its JSON; `answer` is filled in for the record, whatever happens.
+        """Make one call, in its slot, and return its JSON; `answer` is filled in whatever happens.
 
-        Past `send_by` (of the monotonic clock) not a byte of it leaves any more: TooLate.
+        Everything is ready when the slot opens, so that nothing but the bytes is left to be done.
 
-        Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write
+        Raises TooLate, Throttled or TemporaryError where it certainly did not happen, Unclear where a write
         may have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store
         is the matter, and MissingScope where only transactions are forbidden.
         """
         record = answer if answer is not None else Answer()
         writes = method != "GET"
-        started = time.monotonic()
+        started = max(time.monotonic(), slot.opens if slot else 0.0)
         try:
             status, headers, content = self.exchange.send(
                 method,
                 urljoin(self.store.base_url, path),
                 params=params,
                 body=body,
-                send_by=send_by,
+                slot=slot,
             )
         except Unclear as error:
             raise (error if writes else TemporaryError(str(error))) from None
         finally:
-            record.seconds = time.monotonic() - started
+            record.seconds = max(time.monotonic() - started, 0.0)
         record.status, record.text = status, storable(content[:WORDS].decode("utf-8", "replace"))
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
@@ -102,12 +102,12 @@ class NextApi:
         params: Mapping[str, str],
         *,
         answer: Answer | None = None,
-        slot: Callable[[], None] | None = None,
-        send_by: float | None = None,
+        slot: Slot | None = None,
+        turn: Callable[[], None] | None = None,
     ) -> list[Json]:
-        """Return the rows of a list, all its pages; `slot` waits for the turn of each further page."""
+        """Return the rows of a list, all its pages; `turn` waits for that of each further page."""
         found: list[Json] = []
-        for page in self.pages(path, params, answer=answer, slot=slot, send_by=send_by):
+        for page in self.pages(path, params, answer=answer, slot=slot, turn=turn):
             found += page
         return found
 
@@ -117,19 +117,19 @@ class NextApi:
         params: Mapping[str, str],
         *,
         answer: Answer | None = None,
-        slot: Callable[[], None] | None = None,
-        send_by: float | None = None,
+        slot: Slot | None = None,
+        turn: Callable[[], None] | None = None,
     ) -> Iterator[list[Json]]:
         """Yield the pages of a list; a list that does not end is a TemporaryError."""
         wanted: Mapping[str, str] | None = params
         for _ in range(MOST_PAGES):
-            rows, following = self.page(path, wanted, answer=answer, send_by=send_by)
+            rows, following = self.page(path, wanted, answer=answer, slot=slot)
             yield rows
             if following is None:
                 return
-            path, wanted, send_by = following, None, None
-            if slot:
-                slot()
+            path, wanted, slot = following, None, None
+            if turn:
+                turn()
         raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
 
     def page(
@@ -138,10 +138,10 @@ class NextApi:
         params: Mapping[str, str] | None = None,
         *,
         answer: Answer | None = None,
-        send_by: float | None = None,
+        slot: Slot | None = None,
     ) -> tuple[list[Json], str | None]:
         """Return the rows of one page of a list, and the path of the next one, if there is one."""
-        page = self.call("GET", path, params=params, answer=answer, send_by=send_by)
+        page = self.call("GET", path, params=params, answer=answer, slot=slot)
         rows = page.get("results") if isinstance(page, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise TemporaryError("29next answered a list that is none.")

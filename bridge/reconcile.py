@@ -41,7 +41,7 @@ def reconcile(
         sleep(max(slot_at - inbox.now(), 0.0))
 
     wait()
-    disputes = api.rows("disputes/", {"dispute_date_from": str(since)}, slot=wait)
+    disputes = api.rows("disputes/", {"dispute_date_from": str(since)}, turn=wait)
     begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
     known = inbox.cases_since(store.name, begins)
     yield from _doubled(disputes)
@@ -60,7 +60,7 @@ def reconcile(
         if ident not in theirs:
             # it happened before `since`, or is gone: only asking for it tells
             wait()
-            found = api.rows("disputes/", {"id": str(ident)}, slot=wait)
+            found = api.rows("disputes/", {"id": str(ident)}, turn=wait)
             theirs |= {row["id"]: row for row in found}
             if not found:
                 yield f"missing: dispute {ident} of case {one.id} is not at 29next"

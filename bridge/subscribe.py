@@ -42,7 +42,7 @@ def subscribe(
 ) -> str:
     """Create or repair the subscription; returns what was done in a word."""
     slot()
-    hooks = api.rows("webhooks/", {}, slot=slot)
+    hooks = api.rows("webhooks/", {}, turn=slot)
     hook = own(hooks, target)
     body = {
         "name": NAME,

@@ -104,10 +104,11 @@ deliveries = Table(
     _where_set("ix_deliveries_reason_id", "reason", "id"),
     # what is stored and not yet translated: the first of the two queues
     Index(
-        "ix_deliveries_untranslated",
+        "ix_deliveries_waiting",
+        "status",
         "due_at",
-        sqlite_where=text("status = 'pending' AND case_id IS NULL"),
-        postgresql_where=text("status = 'pending' AND case_id IS NULL"),
+        sqlite_where=text("case_id IS NULL"),
+        postgresql_where=text("case_id IS NULL"),
     ),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import os
 import signal
+import sys
 import threading
 import time
 import typing
@@ -35,6 +36,8 @@ TROUBLED_AFTER = 3
 BATCH = 10
 """Deliveries that are translated in one transaction: few, since intents to send wait behind it."""
 IDLE_SECONDS = 0.05
+SWITCH_SECONDS = 0.001
+"""How long a thread may compute while another has to send: a slot closes 20 ms after it has opened."""
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
 DRAIN_SECONDS = 16.0
@@ -67,6 +70,7 @@ class Worker:
 
     def run(self) -> bool:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         log.info("worker started", stores=sorted(self.forwarder.settings.stores))
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
         if self.chores:

@@ -13,8 +13,10 @@ from sqlalchemy import func, select
 
 from bridge.alert import Status
 from bridge.database import Database
+from bridge.inbox import Inbox
+from bridge.sample import Sale
 from bridge.tables import deliveries
-from tests.bench_house import HEADERS, PATH, ROOT, STORES, Place, alert, cpu_of, requests, sales
+from tests.bench_house import HEADERS, PATH, ROOT, STORES, Place, alert, cpu_of, sales
 from tests.fake_next import Json, SandboxProcess, sandbox_process
 from tests.load import load, post
 
@@ -24,7 +26,7 @@ START = 5.0
 """Seconds that are not counted: the start, and the first translations."""
 ALERTS = 60
 """Alerts that the calls for each are counted over."""
-SPARE = 1.3
+SPARE = 1.1
 """How much more than the worker can make of it is waiting."""
 
 
@@ -119,8 +121,11 @@ def _backlog(here: Place, kind: str, stores: int, seconds: int) -> tuple[Made, d
     with sandbox_process("--rate", str(RATE)) as sandbox:
         environ = here.stores(sandbox, stores)
         count = int(RATE * stores * (seconds + START) * SPARE)
+        sold = stock(sandbox, url, count, [f"s{number}" for number in range(stores)])
         with here.web("tests.bench_apps:whole()", url, **environ) as web:
-            load(web.address, requests(0, count, STORES // stores))
+            step = STORES // stores
+            bodies = (alert(number * step, sale) for number, sale in enumerate(sold))
+            load(web.address, (post(PATH, body, HEADERS) for body in bodies))
         with here.worker(url, **environ) as worker:
             used = {
                 "worker": worker.cpu,
@@ -136,6 +141,18 @@ def _backlog(here: Place, kind: str, stores: int, seconds: int) -> tuple[Made, d
     made = _between(ledger, began, ended)
     total = max(made.disputes * (ended - began), 1.0)
     return made, {name: (after[name] - before[name]) / total for name in used if after[name]}
+
+
+def stock(sandbox: SandboxProcess, url: str, count: int, names: list[str]) -> list[Sale]:
+    """Sell something for each alert, and let the index know it as the webhooks of 29next would."""
+    sold = sales(count)
+    with closing(Database(url, pool_size=1)) as database:
+        inbox = Inbox(database, gap=0.0, lease=60.0)
+        for number, name in enumerate(names):
+            own = [{"store": name, **sale.to_transaction()} for sale in sold[number :: len(names)]]
+            inbox.hear_of(name, sandbox.control("POST", "transactions", own))
+            inbox.index.cover(name, time.time() - 30 * 86400, time.time())
+    return sold
 
 
 def _between(ledger: Json, began: float, ended: float) -> Made:

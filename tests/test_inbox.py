@@ -20,7 +20,7 @@ from bridge.case import Case
 from bridge.database import Database
 from bridge.forward import TOO_OLD
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Inbox, Owed, Verdict, new_id, token_key
-from bridge.inbox.forwarding import HORIZON, LEAD
+from bridge.inbox.forwarding import _READY_LOCKED, HORIZON, LEAD
 from bridge.provider import Reading
 from bridge.settings import Store
 from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
@@ -835,10 +835,9 @@ def test_postgres_hands_different_stores_to_different_workers_at_the_same_time(
     with make_database("postgres") as url, opened(url, clock) as one, opened(url, clock) as other:
         receive(one, "1", "b1")
         frozen, go = threading.Event(), threading.Event()
-        statement = one._ready_stores(clock.now, ["alpha"], lock=True)
 
         def freeze(connection: Any) -> None:
-            connection.execute(statement).all()
+            connection.execute(_READY_LOCKED, one._asked(clock.now, ["alpha"])).all()
             frozen.set()
             assert go.wait(10)
 

@@ -25,7 +25,7 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.exchange import WORDS
+from bridge.exchange import WORDS, Slot
 from bridge.next_api import MOST_PAGES, Answer, NextApi
 from bridge.sandbox import TOKEN, VERSIONS, Fault, Sandbox, fault
 from bridge.settings import Store
@@ -440,15 +440,28 @@ def test_calls_of_several_threads_keep_their_own_time(sandbox: Sandbox) -> None:
 
 
 def test_past_its_moment_not_a_byte_of_a_call_leaves(sandbox: Sandbox, api: NextApi) -> None:
+    def until(seconds: float) -> Slot:
+        return Slot(time.monotonic() - 1, time.monotonic() + seconds)
+
     with pytest.raises(TooLate):
-        api.call("POST", "disputes/", body=ALERT, send_by=time.monotonic() - 0.001)
+        api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
     assert sandbox.ledger.calls == []
-    api.call("POST", "disputes/", body=ALERT, send_by=time.monotonic() + 10)
+    api.call("POST", "disputes/", body=ALERT, slot=until(10))
     assert len(sandbox.ledger.disputes) == 1
     with pytest.raises(TooLate):
-        api.call("POST", "disputes/", body=ALERT, send_by=time.monotonic() - 0.001)
+        api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
     api.call("POST", "disputes/", body={**ALERT, "case_number": "A-2"})
     assert len(sandbox.ledger.calls) == 2
+
+
+def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
+    sandbox: Sandbox, api: NextApi
+) -> None:
+    answer, opens = Answer(), time.monotonic() + 0.5
+    api.call("GET", "disputes/", slot=Slot(opens, opens + 10), answer=answer)
+    [call] = sandbox.ledger.calls
+    assert call.at >= opens
+    assert answer.seconds <= time.monotonic() - opens
 
 
 def test_a_connection_can_be_had_ready() -> None:
@@ -512,7 +525,7 @@ def test_a_next_page_is_of_the_same_list_whatever_its_address_says(next_: str) -
 def test_a_list_is_read_to_its_end_with_a_slot_for_each_further_page(sandbox: Sandbox, api: NextApi) -> None:
     made = [sandbox.add_dispute(**{**ALERT, "arn": str(number)})["id"] for number in range(5)]
     slots: list[int] = []
-    rows = api.rows("disputes/", {"case_number": "A-1"}, slot=lambda: slots.append(len(sandbox.ledger.calls)))
+    rows = api.rows("disputes/", {"case_number": "A-1"}, turn=lambda: slots.append(len(sandbox.ledger.calls)))
     assert sorted(row["id"] for row in rows) == sorted(made)
     assert slots == [1, 2]
     assert len(sandbox.ledger.calls) == 3

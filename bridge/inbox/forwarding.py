@@ -43,11 +43,34 @@ _CASES = (
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update()
 )
+_DUE = (
+    select(cases.c.id)
+    .where(cases.c.store == stores.c.name, cases.c.due_at <= bindparam("now"))
+    .where(or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held")))
+    .order_by(cases.c.deadline_at, cases.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_READY = (
+    select(
+        paces.c.token,
+        paces.c.next_at,
+        stores.c.name,
+        stores.c.paused_at.is_not(None).label("probes"),
+        _DUE.label("case_id"),
+    )
+    .join(stores, stores.c.token == paces.c.token)
+    .where(stores.c.name.in_(bindparam("names", expanding=True)))
+    .where(or_(paces.c.next_at <= bindparam("opens"), paces.c.next_at > bindparam("set_back")))
+    .where(or_(stores.c.paused_at.is_(None), stores.c.probe_at <= bindparam("now")))
+    .order_by(paces.c.next_at)
+)
+_READY_LOCKED = _READY.with_for_update(of=paces, skip_locked=True)
 
 LEAD = 0.08
 """Seconds between taking a slot and its start, at least, so that the intent can be committed meanwhile."""
 LONGEST_LEAD = 2.0
-MOST_AHEAD, FEWEST_AHEAD = 32, 4
+MOST_AHEAD, FEWEST_AHEAD = 64, 4
 """How many slots that have not opened yet one process holds."""
 HORIZON = 0.15
 """A slot is taken no earlier than so many seconds before it opens: never beyond the next one."""
@@ -65,22 +88,18 @@ class Lead:
     def __init__(self) -> None:
         self.seconds = LEAD
         self.most = float(MOST_AHEAD)
-        self.changed_at = 0.0
 
     def met(self) -> None:
         """Come closer again, for a call that was ready."""
         self.most = min(self.most + 0.25, float(MOST_AHEAD))
-        self.seconds = max(self.seconds * 0.99, LEAD)
+        self.seconds = max(self.seconds * 0.95, LEAD)
 
-    def missed(self, slot_at: float, now: float) -> None:
-        """Keep farther off, for a call that was not; those of one batch count once."""
-        if slot_at < self.changed_at + self.seconds:
-            return
-        self.changed_at = now
+    def missed(self) -> None:
+        """Keep farther off, for a call that was not: where one in five is missed, it stays as it is."""
         if self.most > FEWEST_AHEAD:
-            self.most = max(self.most / 2, FEWEST_AHEAD)
+            self.most -= 1
         else:
-            self.seconds = min(self.seconds * 2, LONGEST_LEAD)
+            self.seconds = min(self.seconds * 1.25, LONGEST_LEAD)
 
 
 class Forwarding(Pacing, Relating):
@@ -106,7 +125,7 @@ class Forwarding(Pacing, Relating):
         def write(connection: Connection) -> list[Claim]:
             slots: dict[str, tuple[str, float, bool]] = {}  # by case: its token, its slot, whether it probes
             tokens: set[str] = set()
-            ready = connection.execute(self._ready_stores(now, names, lock=True)).all()
+            ready = connection.execute(_READY_LOCKED, self._asked(now, names)).all()
             for token, next_at, store, probes, case_id in ready:
                 if case_id is None or token in tokens:
                     continue
@@ -151,35 +170,17 @@ class Forwarding(Pacing, Relating):
 
     def _ready(self, now: float, names: Sequence[str]) -> bool:
         with self.database.read() as connection:
-            ready = connection.execute(self._ready_stores(now, names, lock=False)).all()
-        return any(row.case_id is not None for row in ready)
+            ready = connection.execute(_READY, self._asked(now, names))
+            return any(row.case_id is not None for row in ready)
 
-    def _ready_stores(self, now: float, names: Sequence[str], *, lock: bool) -> typing.Any:
-        due = (
-            select(cases.c.id)
-            .where(cases.c.store == stores.c.name, cases.c.due_at <= now)
-            .where(self._is_free(now))
-            .order_by(cases.c.deadline_at, cases.c.id)
-            .limit(1)
-            .scalar_subquery()
-        )
-        statement = (
-            select(
-                paces.c.token,
-                paces.c.next_at,
-                stores.c.name,
-                stores.c.paused_at.is_not(None).label("probes"),
-                due.label("case_id"),
-            )
-            .join(stores, stores.c.token == paces.c.token)
-            .where(stores.c.name.in_(names))
-            .where(
-                or_(paces.c.next_at <= now + HORIZON, paces.c.next_at > now + LONGEST_RETRY_AFTER + SET_BACK)
-            )
-            .where(or_(stores.c.paused_at.is_(None), stores.c.probe_at <= now))
-            .order_by(paces.c.next_at)
-        )
-        return statement.with_for_update(of=paces, skip_locked=True) if lock else statement
+    def _asked(self, now: float, names: Sequence[str]) -> dict[str, typing.Any]:
+        return {
+            "now": now,
+            "names": names,
+            "opens": now + HORIZON,
+            "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
+            "held": now + self.lease + SET_BACK,
+        }
 
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from bridge import words
-from bridge.alert import DisputeType, Effect, Status
+from bridge.alert import DisputeType, Effect
 from bridge.case import Case, adopt, merge
 from bridge.fields import MAX_LENGTH
 from bridge.inbox.rows import case_of, new_id, numbers_of, values_of
@@ -58,15 +58,17 @@ class Relating(Telling):
 
     def _hint(self, connection: Connection, found: Iterable[Case]) -> None:
         """Say on both where another case has the same ARN or network id: no proof, for rebills share them."""
-        pairs = {(word, case.id) for case in found for word in map(words.word, _shared(case).values())}
-        if not pairs:
+        told = {case.id: set(map(words.word, _shared(case).values())) for case in found}
+        if not any(told.values()):
             return
         other = marks.alias()
         another = select(other.c.id).where(
             other.c.word == marks.c.word, other.c.id != marks.c.id, other.c.id.between(*CASES)
         )
         hinted = select(marks.c.id).where(
-            tuple_(marks.c.word, marks.c.id).in_(sorted(pairs)), another.exists()
+            marks.c.word.in_(sorted(set().union(*told.values()))),
+            marks.c.id.in_(sorted(told)),
+            another.exists(),
         )
         for ident in sorted(set(connection.execute(hinted).scalars())):
             self._hint_at(connection, ident)
@@ -156,7 +158,7 @@ class Relating(Telling):
         """Let the duplicates of a case know how its dispute was resolved, or why it is not."""
         refusal = holder.wants.get("refusal")
         owed = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
-        owed = owed.where(deliveries.c.status == Status.PENDING)
+        owed = owed.where(deliveries.c.settled_at.is_(None))
         waiting = select(cases).where(cases.c.duplicate_of == holder.id, owed.exists())
         for row in connection.execute(waiting.order_by(cases.c.id).with_for_update(of=cases)).all():
             case = case_of(row)

@@ -176,7 +176,7 @@ WRITE_DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _PENDING = (
     select(*(deliveries.c[name] for name in ("id", "case_id", "effect", "alert", "deadline_at", "reason")))
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
-    .where(deliveries.c.status == Status.PENDING)
+    .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from functools import partial
 
-from sqlalchemy import Connection, Row, bindparam, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, select
 
 from bridge import words
 from bridge.alert import Alert, Reason, Status
@@ -36,29 +36,24 @@ if typing.TYPE_CHECKING:
 Judge = typing.Callable[[Row[typing.Any]], Verdict]
 Key = tuple[str, str, str]
 
-_WAITS = (
-    deliveries.c.status == Status.PENDING,
-    deliveries.c.case_id.is_(None),
-    deliveries.c.due_at <= bindparam("now"),
-)
 _WAITING = (
     select(deliveries, webhooks.c.path, webhooks.c.headers, webhooks.c.body, webhooks.c.store.label("named"))
     .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
-    .where(*_WAITS)
+    .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
+    .where(deliveries.c.due_at <= bindparam("now"))
     .limit(bindparam("most"))
 )
 _OLDEST = _WAITING.order_by(deliveries.c.due_at)
 _NEWEST = _WAITING.order_by(deliveries.c.due_at.desc())
-_STILL_WAITING = (
-    select(deliveries.c.id)
-    .where(*_WAITS, deliveries.c.id.in_(bindparam("idents", expanding=True)))
+_AGAIN = (  # told apart here: by their ids alone they are found at once
+    select(deliveries.c.id, deliveries.c.status, deliveries.c.case_id, deliveries.c.due_at)
+    .where(deliveries.c.id.in_(bindparam("idents", expanding=True)))
     .with_for_update(skip_locked=True)
 )
 _PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
-_KEY = tuple_(cases.c.store, cases.c.case_number, cases.c.type)
-_KNOWN = (
+_KNOWN = (  # and those of other stores with the same number, which do not matter
     select(cases)
-    .where(_KEY.in_(bindparam("keys", expanding=True)))
+    .where(cases.c.case_number.in_(bindparam("numbers", expanding=True)))
     .order_by(cases.c.store, cases.c.case_number, cases.c.type)  # one order for all, so no deadlock
     .with_for_update()
 )
@@ -100,8 +95,12 @@ class Translating(Hearing):
         self, connection: Connection, judged: Sequence[tuple[Row[typing.Any], Verdict]], now: float
     ) -> None:
         """Take in the verdicts of those that nobody else has taken in meanwhile."""
-        idents = {"now": now, "idents": [row.id for row, _ in judged]}
-        ours = set(connection.execute(_STILL_WAITING, idents).scalars())
+        found_again = connection.execute(_AGAIN, {"idents": [row.id for row, _ in judged]})
+        ours = {
+            row.id
+            for row in found_again
+            if row.status == Status.PENDING and row.case_id is None and row.due_at <= now
+        }
         mine = [(row, verdict) for row, verdict in judged if row.id in ours]
         paused = set(connection.execute(_PAUSED).scalars())
         written: list[dict[str, typing.Any]] = []
@@ -131,7 +130,8 @@ class Translating(Hearing):
         keys = sorted({one.key for one in alerts})
         by_key: dict[Key, Case] = {
             (row.store, row.case_number, row.type): case_of(row)
-            for row in connection.execute(_KNOWN, {"keys": keys})
+            for row in connection.execute(_KNOWN, {"numbers": sorted({number for _, number, _ in keys})})
+            if (row.store, row.case_number, row.type) in keys
         }
         fresh = [key for key in keys if key not in by_key]
         recovered = self._recovered(connection)
