@@ -49,7 +49,7 @@ class Database:
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool_size: int = 8) -> None:
         self.sqlite = url.startswith("sqlite")
-        self.engine = _sqlite(url) if self.sqlite else _postgres(url, pool_size)
+        self.engine = _sqlite(url, pool_size) if self.sqlite else _postgres(url, pool_size)
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self.engine))
         self._writing = self.engine.execution_options(writes=True)
         self._committer = _Committer(self._writing)
@@ -218,10 +218,13 @@ def _first_line(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200]
 
 
-def _sqlite(url: str) -> Engine:
+def _sqlite(url: str, pool_size: int) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # no fact of an alert in an error's text
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 

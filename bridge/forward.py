@@ -177,14 +177,17 @@ class Forwarder:
 
     # the second queue
 
-    def work(self, claim: Claim) -> str:
-        """Do the one thing that is due for a claimed case; returns the outcome in a word."""
+    def work(self, claim: Claim, ready: Callable[[], None] = lambda: None) -> str:
+        """Do the one thing that is due for a claimed case; returns the outcome in a word.
+
+        `ready` is called once nothing is left but to wait for the slot and for the answer.
+        """
         case, store = claim.case, self.settings.stores[claim.store]
         try:
             self._consult(case)
             step = next_step(case, self.inbox.now(), metadata=store.metadata)
             if isinstance(step, Call):
-                return self._call(claim, step, store)
+                return self._call(claim, step, store, ready)
             self._settle(claim, case, Outcome("idle"), store)
             return "idle"
         except Unavailable:
@@ -218,7 +221,7 @@ class Forwarder:
 
         return self.inbox.settle(claim, change, attempt)
 
-    def _call(self, claim: Claim, call: Call, store: Store) -> str:
+    def _call(self, claim: Claim, call: Call, store: Store, is_ready: Callable[[], None]) -> str:
         case = claim.case
         if call.writes and store.observe:
             would = f"Observed: {call.method} {call.path} {call.body}"
@@ -237,13 +240,14 @@ class Forwarder:
             "started_at": now,
         }
         answer = Answer()
-        ready = self._prepare(store)
-        if ready is None and call.writes:
+        unreachable = self._prepare(store)
+        if unreachable is None and call.writes:
             until = max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds
             intend(case, call, until)
             if not self.inbox.intend(claim, case, attempt):
                 return "lost"
-        outcome = ready or self._send(claim, call, store, answer, attempt)
+        is_ready()
+        outcome = unreachable or self._send(claim, call, store, answer, attempt)
         attempt |= {
             "status": answer.status,
             "response": answer.text or outcome.said,
@@ -251,7 +255,7 @@ class Forwarder:
             "seconds": round(answer.seconds, 4),
         }
         if outcome.word == "dropped":
-            self.inbox.lead.missed()
+            self.inbox.lead.missed(self.inbox.now() - claim.slot_at)
         else:
             self.inbox.lead.met()
         record = None if outcome.word == "dropped" and not call.writes else attempt

@@ -10,14 +10,14 @@ import typing
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import match
 from bridge.tables import coverage, memos, transactions
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Iterator
 
     from bridge.alert import Alert
     from bridge.database import Database
@@ -39,6 +39,30 @@ GENERATIONS = 3
 """From a refund to its debit, from there to the authorization, and to all that came of it."""
 
 
+EVER = 1e12
+
+# built once: building a statement costs more than running it
+_OF_STORE = select(transactions).where(transactions.c.store == bindparam("of")).limit(MOST_FOUND)
+_BY_ID, _BY_PARENT = (
+    _OF_STORE.where(transactions.c[name].in_(bindparam("idents", expanding=True)))
+    for name in ("id", "parent_id")
+)
+_WITHIN = transactions.c.created_at.between(bindparam("since"), bindparam("until"))
+_OF_RULE = {  # a card has many transactions, most of them long ago
+    rule.name: _OF_STORE.where(
+        *(transactions.c[name] == bindparam(name) for _, name in rule.facts),
+        *((_WITHIN,) if len(rule.facts) > 1 else ()),
+    )
+    for rule in match.LADDER
+}
+_COVERS = (
+    select(coverage.c.since)
+    .where(coverage.c.store == bindparam("of"), coverage.c.until >= bindparam("end"))
+    .where(coverage.c.since <= bindparam("begin"))
+    .limit(1)
+)
+
+
 class Index:
     """Transactions by store."""
 
@@ -56,8 +80,8 @@ class Index:
         found: dict[int, Row] = {}
         whole = True
         with self.database.read() as connection:
-            for condition in _kin(alert):  # one by one, so that each is answered by its own index
-                rows = self._rows(connection, store, condition)
+            for statement, facts in _kin(alert):  # one by one, so that each is answered by its own index
+                rows = self._rows(connection, statement, {"of": store, **facts})
                 whole = whole and len(rows) < MOST_FOUND
                 found |= {row["id"]: row for row in rows}
             self._add_family(connection, store, found)
@@ -72,9 +96,9 @@ class Index:
             self._add_family(connection, store, found)
         return [row for row in found.values() if row.get("reread_at") is None]
 
-    def _rows(self, connection: Connection, store: str, condition: ColumnElement[bool]) -> list[Row]:
-        statement = select(transactions).where(transactions.c.store == store, condition).limit(MOST_FOUND)
-        return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001
+    @staticmethod
+    def _rows(connection: Connection, statement: Select[typing.Any], facts: Row) -> list[Row]:
+        return [dict(row) for row in connection.execute(statement, facts).mappings()]
 
     def _add_family(self, connection: Connection, store: str, found: dict[int, Row]) -> None:
         """Add the payments that refunds belong to, their authorizations, and what came of both."""
@@ -82,12 +106,9 @@ class Index:
         for _ in range(GENERATIONS):
             parents = {row.get("parent_id") for row in found.values()} - {None, *found}
             payments = {one for one, row in found.items() if row.get("type") in ("authorize", "debit")}
-            for column, idents in (
-                (transactions.c.id, parents),
-                (transactions.c.parent_id, payments - opened),
-            ):
+            for statement, idents in ((_BY_ID, parents), (_BY_PARENT, payments - opened)):
                 if idents:
-                    rows = self._rows(connection, store, column.in_(idents))
+                    rows = self._rows(connection, statement, {"of": store, "idents": list(idents)})
                     found |= {row["id"]: row for row in rows if row["id"] not in found}
             opened |= payments
 
@@ -97,9 +118,8 @@ class Index:
         end = min(until.timestamp() if until else now, now) - UNDISPUTED
         if since is None:
             return False
-        stretch = select(coverage).where(coverage.c.store == store, coverage.c.until >= end)
-        begins = coverage.c.since <= min(since.timestamp(), end)
-        return connection.execute(stretch.where(begins).limit(1)).first() is not None
+        asked = {"of": store, "end": end, "begin": min(since.timestamp(), end)}
+        return connection.execute(_COVERS, asked).first() is not None
 
     # taking in
 
@@ -221,22 +241,14 @@ def row_of(store: str, told: Row) -> Row:
     }
 
 
-def _kin(alert: Alert) -> list[ColumnElement[bool]]:
-    """Return the conditions under which a transaction may be an alert's, each with an index."""
-    conditions = []
+def _kin(alert: Alert) -> Iterator[tuple[Select[typing.Any], Row]]:
+    """Yield the statements that find what may be an alert's, and their parameters."""
+    since, until = match.window(alert)
+    within = {"since": since.timestamp() if since else 0.0, "until": until.timestamp() if until else EVER}
     for rule in match.LADDER:
         facts = {theirs: match.spelling(theirs, getattr(alert, ours)) for ours, theirs in rule.facts}
         if all(facts.values()):
-            same = [transactions.c[name] == value for name, value in facts.items()]
-            conditions.append(and_(*same, *(_within(alert) if len(facts) > 1 else ())))
-    return conditions
-
-
-def _within(alert: Alert) -> Collection[ColumnElement[bool]]:
-    """Return the conditions of time: a card has many transactions, most of them long ago."""
-    since, until = match.window(alert)
-    bounds = [transactions.c.created_at >= since.timestamp()] if since else []
-    return [*bounds, transactions.c.created_at <= until.timestamp()] if until else bounds
+            yield _OF_RULE[rule.name], {**facts, **(within if len(facts) > 1 else {})}
 
 
 def _contradicts(known: Row, told: Row) -> bool:

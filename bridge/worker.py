@@ -19,6 +19,7 @@ from functools import partial
 import structlog
 
 from bridge.errors import Unavailable
+from bridge.inbox import MOST_AT_ONCE
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class Worker:
         self.lock = threading.Lock()
         self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
-        self.ahead: list[float] = []  # slots that were taken and have not opened yet
+        self.preparing: set[Claim] = set()  # whose calls are not ready yet to leave
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -106,10 +107,8 @@ class Worker:
         self.newest = not self.newest
         translated = self.inbox.translate(self.forwarder.judge, BATCH, newest=self.newest)
         free = self._free()
-        now = self.inbox.now()
-        self.ahead = [slot_at for slot_at in self.ahead if slot_at > now]
-        claims = self.inbox.claim(free, int(self.inbox.lead.most) - len(self.ahead))
-        self.ahead += [claim.slot_at for claim in claims]
+        claims = self.inbox.claim(free, MOST_AT_ONCE - len(self.preparing))
+        self.preparing.update(claims)
         for claim in claims:
             with self.lock:
                 self.under_way[claim.store] += 1
@@ -153,7 +152,9 @@ class Worker:
         return self.under_way[store] < min(MOST_PER_STORE, max(left // 8, 1))
 
     def _work(self, claim: Claim) -> None:
-        self._work_on(claim.store, partial(self.forwarder.work, claim))
+        is_ready = partial(self.preparing.discard, claim)
+        self._work_on(claim.store, partial(self.forwarder.work, claim, is_ready))
+        is_ready()
 
     def _work_on(self, store: str, work: Callable[[], str]) -> None:
         outcome = "lost"

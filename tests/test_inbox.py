@@ -20,7 +20,7 @@ from bridge.case import Case
 from bridge.database import Database
 from bridge.forward import TOO_OLD
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Inbox, Owed, Verdict, new_id, token_key
-from bridge.inbox.forwarding import _READY_LOCKED, HORIZON, LEAD
+from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN
 from bridge.provider import Reading
 from bridge.settings import Store
 from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
@@ -637,7 +637,7 @@ def test_never_more_than_four_calls_start_in_a_second_and_nearly_four_do(
         starts: list[float] = []
         for turn in range(400):
             for claimed in (one, other)[turn % 2].claim(["alpha"]):
-                assert clock.now <= claimed.slot_at <= clock.now + HORIZON + GAP
+                assert clock.now <= claimed.slot_at <= clock.now + LEAD + MARGIN + GAP
                 starts.append(claimed.slot_at)
             clock.now += 0.04
             if len(starts) == 30:
@@ -659,7 +659,7 @@ def test_no_slot_is_taken_beyond_the_next_one(paced: Inbox, clock: Clock) -> Non
     receive(paced, "1", "2", "3")
     first = taken(paced)
     assert claim(paced) is None  # the next slot opens too late for now
-    clock.now = first.slot_at + GAP - HORIZON - 0.001
+    clock.now = first.slot_at + GAP - LEAD - MARGIN - 0.001
     assert claim(paced) is None
     clock.now += 0.002
     assert taken(paced).slot_at == pytest.approx(first.slot_at + GAP)

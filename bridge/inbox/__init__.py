@@ -4,13 +4,14 @@ Deliveries that nobody has translated yet are the first queue, cases with work t
 rows in the same database as the alerts, so nothing can fall between "stored" and "queued".
 """
 
-from bridge.inbox.forwarding import PROBE_SECONDS, Forwarding
+from bridge.inbox.forwarding import MOST_AT_ONCE, PROBE_SECONDS, Forwarding
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
 from bridge.inbox.translating import Translating
 
 __all__ = [
     "ALPHABET",
+    "MOST_AT_ONCE",
     "PROBE_SECONDS",
     "Claim",
     "Delivery",

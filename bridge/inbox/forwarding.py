@@ -67,39 +67,38 @@ _READY = (
 )
 _READY_LOCKED = _READY.with_for_update(of=paces, skip_locked=True)
 
-LEAD = 0.08
-"""Seconds between taking a slot and its start, at least, so that the intent can be committed meanwhile."""
-LONGEST_LEAD = 2.0
-MOST_AHEAD, FEWEST_AHEAD = 64, 4
-"""How many slots that have not opened yet one process holds."""
-HORIZON = 0.15
-"""A slot is taken no earlier than so many seconds before it opens: never beyond the next one."""
+LEAD, LONGEST_LEAD = 0.08, 1.0
+"""Seconds between taking a slot and its start: the case is looked up and the intent committed meanwhile."""
+MOST_AT_ONCE = 16
+"""Slots that are taken at once, at most: all these calls have to be ready at the same moment."""
+MARGIN = 0.07
+"""A slot is taken up to so much earlier, since nobody looks for open ones all the time."""
 PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
 
 
 class Lead:
-    """How far ahead slots are taken, and how many of them at once, so that calls are ready in time.
+    """How far ahead of its opening a slot is taken, so that the call is ready in time.
 
-    One machine prepares three hundred calls a second, another's disk takes longer than a slot for
-    one intent: what is missed makes the lead follow, or nothing would ever be sent.
+    One machine prepares a call in a millisecond, another's disk takes longer than a slot for one
+    intent: the lead follows what was missed, or nothing would ever be sent.
     """
 
     def __init__(self) -> None:
         self.seconds = LEAD
-        self.most = float(MOST_AHEAD)
+
+    @property
+    def horizon(self) -> float:
+        """Seconds before it opens from which a slot is taken: never beyond a store's next one."""
+        return self.seconds + MARGIN
 
     def met(self) -> None:
         """Come closer again, for a call that was ready."""
-        self.most = min(self.most + 0.25, float(MOST_AHEAD))
-        self.seconds = max(self.seconds * 0.95, LEAD)
+        self.seconds = max(self.seconds * 0.998, LEAD)
 
-    def missed(self) -> None:
-        """Keep farther off, for a call that was not: where one in five is missed, it stays as it is."""
-        if self.most > FEWEST_AHEAD:
-            self.most -= 1
-        else:
-            self.seconds = min(self.seconds * 1.25, LONGEST_LEAD)
+    def missed(self, late: float) -> None:
+        """Keep as much farther off as a call came too late."""
+        self.seconds = min(self.seconds + max(late, 0.0), LONGEST_LEAD)
 
 
 class Forwarding(Pacing, Relating):
@@ -112,7 +111,7 @@ class Forwarding(Pacing, Relating):
         others = {column.name: row.excluded[column.name] for column in attempts.c if column.name != "id"}
         self._keep_attempt = row.on_conflict_do_update(index_elements=["id"], set_=others)
 
-    def claim(self, names: Sequence[str], most: int = MOST_AHEAD) -> list[Claim]:
+    def claim(self, names: Sequence[str], most: int = MOST_AT_ONCE) -> list[Claim]:
         """Take the next slot and the most urgent case of some named stores whose slot opens now.
 
         The stores that have waited longest come first. Each case is leased with a new fence, so that
@@ -134,7 +133,7 @@ class Forwarding(Pacing, Relating):
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
-                opens = next_at if next_at <= now + HORIZON else now
+                opens = next_at if next_at <= now + self.lead.horizon else now
                 slot_at = max(opens, now + self.lead.seconds) if self.gap else now
                 slots[case_id] = (token, slot_at, probes)
                 tokens.add(token)
@@ -177,7 +176,7 @@ class Forwarding(Pacing, Relating):
         return {
             "now": now,
             "names": names,
-            "opens": now + HORIZON,
+            "opens": now + self.lead.horizon,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
             "held": now + self.lease + SET_BACK,
         }

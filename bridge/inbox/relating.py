@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from bridge import words
 from bridge.alert import DisputeType, Effect
@@ -28,6 +28,16 @@ CASES = ("c_", "c_~")
 """The ids of cases lie between."""
 
 
+_HOLDER = (
+    select(cases.c.id)
+    .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sold"))
+    .where(cases.c.type == bindparam("kind"), cases.c.id != bindparam("itself"))
+    .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
+    .order_by(cases.c.id)
+    .limit(1)
+)
+
+
 class Relating(Telling):
     """Ties cases of one sale to one another."""
 
@@ -36,16 +46,9 @@ class Relating(Telling):
 
         A case of the other type is none: what it becomes is its own dispute.
         """
-        held = select(cases.c.id).where(
-            cases.c.store == case.store,
-            cases.c.transaction_id == case.found,
-            cases.c.type == case.type,
-            cases.c.id != case.id,
-            cases.c.dispute_id.is_not(None),
-            cases.c.duplicate_of.is_(None),
-        )
+        sale = {"of": case.store, "sold": case.found, "kind": case.type, "itself": case.id}
         with self.database.read() as connection:
-            case.duplicate_of = connection.execute(held.order_by(cases.c.id).limit(1)).scalar()
+            case.duplicate_of = connection.execute(_HOLDER, sale).scalar()
 
     def _marked(
         self, connection: Connection, store: str, found: Iterable[str], *conditions: ColumnElement[bool]
