@@ -104,10 +104,11 @@ class NextApi:
         answer: Answer | None = None,
         slot: Callable[[], None] | None = None,
         send_by: float | None = None,
+        most: int = MOST_PAGES,
     ) -> list[Json]:
         """Return the rows of a list, all its pages; `slot` waits for the turn of each further page."""
         found: list[Json] = []
-        for page in self.pages(path, params, answer=answer, slot=slot, send_by=send_by):
+        for page in self.pages(path, params, answer=answer, slot=slot, send_by=send_by, most=most):
             found += page
         return found
 
@@ -119,10 +120,11 @@ class NextApi:
         answer: Answer | None = None,
         slot: Callable[[], None] | None = None,
         send_by: float | None = None,
+        most: int = MOST_PAGES,
     ) -> Iterator[list[Json]]:
         """Yield the pages of a list; a list that does not end is a TemporaryError."""
         wanted: Mapping[str, str] | None = params
-        for _ in range(MOST_PAGES):
+        for _ in range(most):
             rows, following = self.page(path, wanted, answer=answer, send_by=send_by)
             yield rows
             if following is None:
@@ -130,7 +132,7 @@ class NextApi:
             path, wanted, send_by = following, None, None
             if slot:
                 slot()
-        raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
+        raise TemporaryError(f"29next's list has more than {most} pages.")
 
     def page(
         self,

@@ -76,6 +76,7 @@ class Delivery:
     item: int
     provider: str
     store: str | None
+    status: Status
     effect: Effect | None
     alert: Alert | None
     received_at: float
@@ -185,18 +186,21 @@ def pending_of(connection: Connection, case_id: str) -> list[Delivery]:
         .where(deliveries.c.case_id == case_id, deliveries.c.status == Status.PENDING)
         .order_by(deliveries.c.deadline_at, deliveries.c.id)
     )
-    return [
-        Delivery(
-            id=row.id,
-            webhook_id=row.webhook_id,
-            item=row.item,
-            provider=row.provider,
-            store=row.store,
-            effect=Effect(row.effect) if row.effect else None,
-            alert=Alert.from_json(row.alert) if row.alert else None,
-            received_at=row.received_at,
-            deadline_at=row.deadline_at,
-            tries=row.tries,
-        )
-        for row in rows
-    ]
+    return [delivery_of(row) for row in rows]
+
+
+def delivery_of(row: Row[typing.Any]) -> Delivery:
+    """Read a delivery from its row."""
+    return Delivery(
+        id=row.id,
+        webhook_id=row.webhook_id,
+        item=row.item,
+        provider=row.provider,
+        store=row.store,
+        status=Status(row.status),
+        effect=Effect(row.effect) if row.effect else None,
+        alert=Alert.from_json(row.alert) if row.alert else None,
+        received_at=row.received_at,
+        deadline_at=row.deadline_at,
+        tries=row.tries,
+    )

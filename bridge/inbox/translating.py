@@ -151,7 +151,9 @@ class Translating(Hearing):
         case = case_of(found)
         happened = alert.happened_at.timestamp() if alert.happened_at else row.received_at
         since = case.opened_at if case.facts else min(happened, row.received_at)
-        look_first = store.look_first or self._may_be_known(connection, store.name, since)
+        if ended := bool(case.facts) and case.dispute_id is None and case.due_at is None:
+            case.wants.pop("looked_first", None)  # a person may have made its dispute meanwhile
+        look_first = store.look_first or ended or self._may_be_known(connection, store.name, since)
         merge(case, row.provider, effect, alert, look_first=look_first)
         if case.duplicate_of and alert.resolution:
             case.deadline_at = row.deadline_at
