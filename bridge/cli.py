@@ -393,7 +393,7 @@ def _recover(options: argparse.Namespace) -> None:
     with _database(chosen) as database:
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         count = inbox.doubt(since.timestamp(), options.store)
-    print(f"{count} cases are looked up before anything is sent for them.")
+    print(f"Cases to be looked up before anything is sent for them: {count}")
 
 
 # the log
