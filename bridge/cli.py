@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings, Store
 
 Json = dict[str, typing.Any]
-WORKER_POOL = 12
+WORKER_POOL = 6
 MOST_DAYS = 3650
 
 
