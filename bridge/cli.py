@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import sys
 import time
 import typing
@@ -38,6 +39,7 @@ if typing.TYPE_CHECKING:
 
 Json = dict[str, typing.Any]
 WORKER_POOL = 6
+NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 MOST_DAYS = 3650
 
 
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bridge: stopped. {error}".rstrip(), file=sys.stderr)
         return 130
     except (BridgeError, BadFilter, OSError) as error:
-        print(f"bridge: {str(error).splitlines()[0]}", file=sys.stderr)
+        hint = " (run `bridge migrate`)" if NOT_MIGRATED.search(str(error)) else ""
+        print(f"bridge: {str(error).splitlines()[0]}{hint}", file=sys.stderr)
         return 1
 
 

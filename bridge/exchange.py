@@ -163,8 +163,8 @@ def _reason(error: BaseException) -> str:
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((NameResolutionError, socket.gaierror), "its name is not found"),
+    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),  # a kind of the next
     ((ConnectTimeoutError,), "it does not take the connection in time"),
-    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),
     ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
     ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
     ((ProtocolError, OSError, HTTPException), "the connection was cut"),

@@ -29,7 +29,7 @@ from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.search import CASE_KEYS, DELIVERY_KEYS
 from bridge.settings import Store
 from bridge.subscribe import EVENTS
-from tests.conftest import MakeDatabase
+from tests.conftest import KINDS, MakeDatabase
 from tests.desk import Clock, Desk, desk
 from tests.running import eventually
 
@@ -273,6 +273,19 @@ def test_commands_have_help(bridge: Bridge) -> None:
     assert bridge("--version").out.strip() == __version__
     assert bridge().status == 2
     assert bridge("dance").status == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_database_that_was_never_migrated_is_told_with_its_remedy(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase, kind: str
+) -> None:
+    with make_database(kind, migrated=False) as url:
+        monkeypatch.setenv("DATABASE_URL", url)
+        said = bridge("deliveries")
+        assert said.status == 1
+        assert said.err.endswith("(run `bridge migrate`)\n")
+        assert bridge("migrate").status == 0
+        assert bridge("deliveries").status == 0
 
 
 # --- what is set up ------------------------------------------------------------------------------
