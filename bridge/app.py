@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 """The checkout: `config/` stands beside the package."""
-WEB_POOL = 4
+WEB_POOL = 3
 """Connections of one web process: commits share one, reads and probes the rest."""
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import sys
 import time
 import typing
@@ -37,7 +38,8 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings, Store
 
 Json = dict[str, typing.Any]
-WORKER_POOL = 12
+WORKER_POOL = 6
+NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 MOST_DAYS = 3650
 
 
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bridge: stopped. {error}".rstrip(), file=sys.stderr)
         return 130
     except (BridgeError, BadFilter, OSError) as error:
-        print(f"bridge: {str(error).splitlines()[0]}", file=sys.stderr)
+        hint = " (run `bridge migrate`)" if NOT_MIGRATED.search(str(error)) else ""
+        print(f"bridge: {str(error).splitlines()[0]}{hint}", file=sys.stderr)
         return 1
 
 
@@ -393,7 +396,7 @@ def _recover(options: argparse.Namespace) -> None:
     with _database(chosen) as database:
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         count = inbox.doubt(since.timestamp(), options.store)
-    print(f"{count} cases are looked up before anything is sent for them.")
+    print(f"Cases to be looked up before anything is sent for them: {count}")
 
 
 # the log

@@ -333,6 +333,12 @@ def _providers(settings: Settings, database: Database, now: datetime) -> Iterato
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+    untold = Figures(database).untold()
+    for name in settings.api_keys:
+        count, case_id, why = untold.get(name, (0, "", ""))
+        said = f"{count} could not be told; {why}" if count else "none that could not be told"
+        remedy = f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` has it told again."
+        yield _judged(f"{name}: outcomes", not count, said, remedy)
 
 
 def _provider(

@@ -67,8 +67,9 @@ class Exchange:
         self.timeout = timeout
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy and no netrc decides where a token goes
-        self.session.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
-        self.session.headers.update(headers or {})
+        own = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        self.headers = {**self.session.headers, **own, **(headers or {})}
+        self.readied: dict[str, requests.PreparedRequest] = {}
         for scheme in ("https://", "http://"):
             self.session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=32))
 
@@ -92,15 +93,15 @@ class Exchange:
         with WATCH.within(wait + self.timeout) as deadline:
             _CURRENT.deadline, _CURRENT.slot, _CURRENT.sent = deadline, slot, False
             try:
-                response = self.session.request(
-                    method,
-                    url,
-                    params=params,
-                    json=body,
-                    headers=headers,
+                request = requests.Request(
+                    method, url, params=params, json=body, headers={**self.headers, **(headers or {})}
+                )
+                response = self.session.send(
+                    request.prepare(),  # by itself: what a session would merge into it is in it already
                     timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
                     allow_redirects=False,
                     stream=True,
+                    proxies={},
                 )
                 with response:
                     content = bytearray()
@@ -121,7 +122,9 @@ class Exchange:
 
     def prepare(self, url: str) -> None:
         """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
-        request = self.session.prepare_request(requests.Request("GET", url))
+        if url not in self.readied:
+            self.readied[url] = requests.Request("GET", url).prepare()
+        request = self.readied[url]
         adapter = typing.cast("typing.Any", self.session.get_adapter(url))
         try:
             pool = adapter.get_connection_with_tls_context(request, verify=True)
@@ -181,8 +184,8 @@ def _reason(error: BaseException) -> str:
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((NameResolutionError, socket.gaierror), "its name is not found"),
+    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),  # a kind of the next
     ((ConnectTimeoutError,), "it does not take the connection in time"),
-    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),
     ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
     ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
     ((ProtocolError, OSError, HTTPException), "the connection was cut"),

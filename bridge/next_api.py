@@ -104,10 +104,11 @@ class NextApi:
         answer: Answer | None = None,
         slot: Slot | None = None,
         turn: Callable[[], None] | None = None,
+        most: int = MOST_PAGES,
     ) -> list[Json]:
         """Return the rows of a list, all its pages; `turn` waits for that of each further page."""
         found: list[Json] = []
-        for page in self.pages(path, params, answer=answer, slot=slot, turn=turn):
+        for page in self.pages(path, params, answer=answer, slot=slot, turn=turn, most=most):
             found += page
         return found
 
@@ -119,10 +120,11 @@ class NextApi:
         answer: Answer | None = None,
         slot: Slot | None = None,
         turn: Callable[[], None] | None = None,
+        most: int = MOST_PAGES,
     ) -> Iterator[list[Json]]:
         """Yield the pages of a list; a list that does not end is a TemporaryError."""
         wanted: Mapping[str, str] | None = params
-        for _ in range(MOST_PAGES):
+        for _ in range(most):
             rows, following = self.page(path, wanted, answer=answer, slot=slot)
             yield rows
             if following is None:
@@ -130,7 +132,7 @@ class NextApi:
             path, wanted, slot = following, None, None
             if turn:
                 turn()
-        raise TemporaryError(f"29next's list has more than {MOST_PAGES} pages.")
+        raise TemporaryError(f"29next's list has more than {most} pages.")
 
     def page(
         self,

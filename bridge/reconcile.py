@@ -7,19 +7,24 @@ import typing
 from collections import defaultdict
 from datetime import UTC, datetime
 
+from bridge.alert import Status
+from bridge.case import Case, adopt, met
 from bridge.dispute import amount_text
 from bridge.inbox import token_key
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
-    from bridge.case import Case
-    from bridge.inbox import Inbox
+    from bridge.alert import Alert
+    from bridge.inbox import Delivery, Inbox
     from bridge.next_api import NextApi
     from bridge.settings import Store
 
 Json = dict[str, typing.Any]
+
+MOST_PAGES = 100_000
+"""A list of disputes may be long; it ends all the same."""
 
 
 def reconcile(
@@ -40,27 +45,31 @@ def reconcile(
         slot_at = inbox.take_slot(token_key(store.token))
         sleep(max(slot_at - inbox.now(), 0.0))
 
-    wait()
-    disputes = api.rows("disputes/", {"dispute_date_from": str(since)}, turn=wait)
+    def ask(**filters: str) -> list[Json]:
+        wait()
+        return api.rows("disputes/", filters, turn=wait, most=MOST_PAGES)
+
+    disputes = ask(dispute_date_from=str(since))
     begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
-    known = inbox.cases_since(store.name, begins)
-    yield from _doubled(disputes)
-    failed = inbox.failed_since(store.name, begins)
-    ours: dict[int | None, Case] = {}
-    for one in known:  # a duplicate may have a dispute of its own, made before the transaction was known
-        if one.dispute_id and not (one.duplicate_of and one.transaction_id):
-            ours[one.dispute_id] = one
+    known = {one.id: one for one in inbox.cases_since(store.name, begins)}
+    unsettled = inbox.unsettled_since(store.name, begins)
+    for delivery, case in unsettled:
+        if case or delivery.alert:
+            one = case or _case_of(typing.cast("Alert", delivery.alert), store)
+            known.setdefault(one.id, one)
     theirs = {row["id"]: row for row in disputes}
-    for one in known:
-        if one.dispute_id is None or one.doubt:
-            yield f"unfinished: case {one.id} ({one.type} {one.case_number}) is not settled at 29next yet"
-    for delivery in failed:
-        yield f"failed: delivery {delivery} asked for what 29next does not have"
+    for one in known.values():
+        if one.dispute_id is None and one.due_at is None:
+            theirs |= _adopted(one, ask(case_number=one.case_number))
+    yield from _doubled(theirs.values())
+    yield from _unfinished(known, unsettled)
+    # a duplicate may have a dispute of its own, made before the transaction was known
+    held = (one for one in known.values() if not (one.duplicate_of and one.transaction_id))
+    ours = {one.dispute_id: one for one in held if one.dispute_id}
     for ident, one in ours.items():
         if ident not in theirs:
             # it happened before `since`, or is gone: only asking for it tells
-            wait()
-            found = api.rows("disputes/", {"id": str(ident)}, turn=wait)
+            found = ask(id=str(ident))
             theirs |= {row["id"]: row for row in found}
             if not found:
                 yield f"missing: dispute {ident} of case {one.id} is not at 29next"
@@ -72,7 +81,41 @@ def reconcile(
             yield from _different(case, dispute)
 
 
-def _doubled(disputes: list[Json]) -> Iterator[str]:
+def _adopted(case: Case, rows: list[Json]) -> dict[int, Json]:
+    """Let a case that the bridge is done with have the dispute that somebody else made for it."""
+    same = [row for row in rows if (row.get("case_number"), row.get("type")) == (case.case_number, case.type)]
+    for row in sorted(same, key=lambda row: int(row["id"]))[:1]:
+        adopt(case, row)
+    return {row["id"]: row for row in same}
+
+
+def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | None]]) -> Iterator[str]:
+    """Yield a line for each case that is under way, and for each delivery whose wish 29next lacks."""
+    for one in known.values():
+        if one.provider and (one.dispute_id is None or one.doubt or one.due_at is not None):
+            yield f"unfinished: case {one.id} ({one.type} {one.case_number}) is not settled at 29next yet"
+    for delivery, case in unsettled:
+        named = f"delivery {delivery.id} of {delivery.provider}"
+        alert, effect = delivery.alert, delivery.effect
+        if delivery.status is Status.PENDING:
+            yield f"unfinished: {named} is not translated yet"
+        elif alert is None or effect is None:
+            yield f"failed: {named} was not understood; nobody knows whether 29next has what it asked for"
+        elif not met(known[case.id if case else _key(alert)], effect, alert):
+            yield f"failed: {named} asked for what 29next does not have"
+
+
+def _case_of(alert: Alert, store: Store) -> Case:
+    """Return the case that an alert of no store would have in this one; no provider reports it."""
+    key = _key(alert)
+    return Case(key, store.name, alert.case_number, alert.type, "", opened_at=0.0, deadline_at=0.0)
+
+
+def _key(alert: Alert) -> str:
+    return f"{alert.type} {alert.case_number}"
+
+
+def _doubled(disputes: Iterable[Json]) -> Iterator[str]:
     by_case: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for row in disputes:
         if row.get("case_number"):

@@ -7,8 +7,12 @@ import io
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,10 +25,13 @@ from bridge.alert import Alert, DisputeType, Effect, Reason, Status, Webhook
 from bridge.database import Database
 from bridge.inbox import Inbox, Owed, Verdict
 from bridge.provider import Reading
-from bridge.sandbox import TOKEN, Sandbox
+from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.search import CASE_KEYS, DELIVERY_KEYS
 from bridge.settings import Store
-from tests.conftest import MakeDatabase
+from bridge.subscribe import EVENTS
+from tests.conftest import KINDS, MakeDatabase
+from tests.desk import Clock, Desk, desk
+from tests.running import eventually
 
 SECRETS = {
     "ETHOCA_SECRET": "ethoca:canary-password",
@@ -268,6 +275,19 @@ def test_commands_have_help(bridge: Bridge) -> None:
     assert bridge("dance").status == 2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_database_that_was_never_migrated_is_told_with_its_remedy(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase, kind: str
+) -> None:
+    with make_database(kind, migrated=False) as url:
+        monkeypatch.setenv("DATABASE_URL", url)
+        said = bridge("deliveries")
+        assert said.status == 1
+        assert said.err.endswith("(run `bridge migrate`)\n")
+        assert bridge("migrate").status == 0
+        assert bridge("deliveries").status == 0
+
+
 # --- what is set up ------------------------------------------------------------------------------
 
 
@@ -300,6 +320,165 @@ def test_the_doctor_s_exit_status_says_whether_all_is_well(
         said = bridge("doctor", "--json")
         assert said.status == 1
         assert any(not check["good"] and check["remedy"] for check in said.json)
+
+
+# --- the way back --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(environ: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """The bridge whose commands are run, at work beside them, with its store."""
+    with desk(os.environ["DATABASE_URL"], clock=Clock(time.time())) as made:
+        for name, value in {
+            "NEXT_STORE": STORE,
+            "NEXT_BASE_URL": made.sandbox.base_url,
+            "NEXT_RATE": "0",
+            "NEXT_WEBHOOK_SECRET": "canary-of-29next",
+            "BRIDGE_PUBLIC_URL": "https://alerts.example.com",
+        }.items():
+            environ.setenv(name, value)
+        yield made
+
+
+def go_on(shop: Desk) -> None:
+    """Let the worker do what a command has asked for, by the clock on the wall."""
+    shop.clock.now = time.time() + 1
+    shop.work()
+
+
+def in_review(shop: Desk) -> tuple[str, list[int]]:
+    """A case that two sales fit, and these."""
+    day = datetime.now(UTC) - timedelta(days=1)
+    card = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
+    twins = [
+        shop.sandbox.add_transaction(STORE, amount="40.00", date_created=day.isoformat(), **card)["id"]
+        for _ in range(2)
+    ]
+    sent = shop.senders.prevention(
+        amount=40.0,
+        card_first_6="424242",
+        card_last_4="0042",
+        transaction_timestamp=day.isoformat(),
+        prevention_timestamp=datetime.now(UTC).isoformat(),
+    )
+    shop.post(sent)
+    shop.work()
+    case = shop.case(sent)
+    assert (case["state"], len(case["match"]["candidates"])) == ("review", 2)
+    return case["id"], twins
+
+
+def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, shop: Desk) -> None:
+    case, twins = in_review(shop)
+    assert bridge("cases", "--state", "review", "--json").json["results"][0]["id"] == case
+    said = bridge("match", case, str(twins[1]))
+    assert (said.status, said.out) == (0, f"{case} decided; the worker tells 29next.\n")
+    with shop.counted() as calls:
+        go_on(shop)
+    assert calls == [f"PATCH /disputes/{shop.disputes()[0]['id']}/"]
+    assert shop.disputes()[0]["transaction"] == twins[1]
+    again = bridge("match", case, str(twins[0]))
+    assert (again.status, again.out) == (1, "")
+    assert "no case that still wants a transaction" in again.err
+
+
+def test_that_there_is_no_transaction_is_said_by_hand(bridge: Bridge, shop: Desk) -> None:
+    case, _ = in_review(shop)
+    assert bridge("match", case, "none").status == 0
+    with shop.counted() as calls:
+        go_on(shop)
+    assert calls == []
+    shown = bridge("show", case, "--json").json
+    assert (shown["state"], shown["match"]["rule"], shown["transaction_id"]) == ("open", "none", None)
+
+
+def test_the_index_is_filled_and_what_is_known_is_not_read_again(bridge: Bridge, shop: Desk) -> None:
+    for days in (1, 3, 9):
+        day = datetime.now(UTC) - timedelta(days=days)
+        shop.sandbox.add_transaction(STORE, date_created=day.isoformat())
+    said = bridge("backfill", "--store", STORE, "--days", "10")
+    assert (said.status, said.err) == (0, "")
+    assert "(10 of 10 days)" in said.out
+    assert said.out.endswith("\n3 transactions new or changed.\n")
+    assert bridge("backfill", "--store", STORE, "--days", "10").out.endswith(
+        "\n0 transactions new or changed.\n"
+    )
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "1000000000"])
+def test_a_backfill_of_no_days_or_of_ages_is_refused(bridge: Bridge, shop: Desk, days: str) -> None:
+    said = bridge("backfill", "--store", STORE, "--days", days)
+    assert (said.status, said.err) == (1, "bridge: --days is a number from 1 to 3650.\n")
+    assert shop.calls() == []
+
+
+def test_a_backfill_without_its_scope_says_which_is_missing(bridge: Bridge, shop: Desk) -> None:
+    shop.sandbox.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
+    said = bridge("backfill", "--store", STORE)
+    assert said.status == 1
+    assert re.fullmatch(r"bridge: [^\n]*store sandbox lacks the scope transactions:read[^\n]*\n", said.err)
+
+
+def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(shop: Desk) -> None:
+    shop.sandbox.add_faults(fault("hang", path="/transactions/"))
+    words = [sys.executable, "-m", "bridge", "backfill", "--store", STORE]
+    root = Path(cli.__file__).parent.parent
+    with subprocess.Popen(words, cwd=root, stdout=-1, stderr=-1, text=True) as process:
+        eventually(shop.calls)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert err == "bridge: stopped. Run it again, and it goes on where it was.\n"
+    assert process.returncode == 130
+
+
+def test_the_subscription_is_made_and_repaired_with_its_own_secret(
+    bridge: Bridge, shop: Desk, environ: pytest.MonkeyPatch
+) -> None:
+    target = f"https://alerts.example.com/webhooks/next/{STORE}"
+
+    def subscribed(word: str) -> None:
+        said = bridge("subscribe", "--store", STORE)
+        assert (said.status, said.out, said.err) == (0, f"{target} {word}\n", "")
+        (hook,) = shop.api.rows("webhooks/", {})
+        assert (hook["target"], hook["active"], hook["secret_key"]) == (target, True, "canary-of-29next")
+        assert set(hook["events"]) == set(EVENTS)
+
+    subscribed("created")
+    subscribed("renewed")
+    (hook,) = shop.api.rows("webhooks/", {})
+    for change in ({"active": False}, {"target": "https://elsewhere.example.com/"}, {"secret_key": "other"}):
+        shop.api.call("PATCH", f"webhooks/{hook['id']}/", body=change)
+        subscribed("repaired")
+    environ.delenv("NEXT_WEBHOOK_SECRET")
+    said = bridge("subscribe", "--store", STORE)
+    assert (said.status, said.out) == (1, "")
+    assert said.err == "bridge: NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.\n"
+
+
+def test_reconcile_is_silent_where_both_agree_and_else_tells_each_difference(
+    bridge: Bridge, shop: Desk
+) -> None:
+    words = ("reconcile", "--store", STORE, "--since", f"{datetime.now(UTC) - timedelta(days=2):%Y-%m-%d}")
+    in_review(shop)
+    said = bridge(*words)
+    assert (said.status, said.out, said.err) == (0, "", "")
+    by_hand = shop.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
+    said = bridge(*words)
+    assert said.status == 1
+    assert said.out == f"unknown: dispute {by_hand['id']} (chargeback BY-HAND) has no case\n"
+
+
+def test_after_a_restored_backup_every_case_is_looked_up_first(bridge: Bridge, shop: Desk) -> None:
+    case, _ = in_review(shop)
+    assert bridge("recover", "--since", "2020-01-01", "--store", "nobody").status == 1
+    said = bridge("recover", "--since", "2020-01-01T00:00:00Z")
+    assert (said.status, said.out) == (0, "Cases to be looked up before anything is sent for them: 1\n")
+    with shop.counted() as calls:
+        go_on(shop)
+    assert calls == [f"GET /disputes/{bridge('show', case, '--json').json['dispute_id']}/"]
+    assert bridge("recover", "--since", f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}").out.endswith(
+        ": 0\n"
+    )
 
 
 # --- explain -------------------------------------------------------------------------------------

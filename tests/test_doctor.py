@@ -26,8 +26,10 @@ from bridge.doctor import Check, examine
 from bridge.errors import BridgeError
 from bridge.inbox import Inbox, Owed
 from bridge.memos import Memos
+from bridge.next_api import NextApi
 from bridge.notify import GONE_AFTER
 from bridge.sandbox import VERSIONS, Sandbox, fault
+from bridge.subscribe import subscribe
 from tests.configuring import load
 from tests.conftest import MakeDatabase
 from tests.fake_next import OFFICIAL, own_document, sandbox_in_process
@@ -257,6 +259,44 @@ def test_a_store_that_does_not_answer_as_29next_does_is_bad(patient: Patient, na
     made = {"html_500": fault("redirect", status=500, body="<html>")}.get(name) or fault(name)
     patient.next.add_faults(made)
     assert remedy in patient.bad()["alpha: disputes:read"].remedy
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (None, "there is no webhook subscription for the bridge"),
+        ({"active": False}, "the webhook subscription is switched off"),
+        (
+            {"target": "https://elsewhere.example.com/"},
+            "the webhook subscription points to https://elsewhere.example.com/, not to ",
+        ),
+        ({"events": ["transaction.created"]}, "the webhook subscription lacks dispute.created, "),
+        ({"secret_key": "another"}, "the webhook subscription signs with another secret"),
+    ],
+)
+def test_a_subscription_that_does_not_tell_the_bridge_is_bad_and_repaired_by_subscribe(
+    patient: Patient, change: Any, said: str
+) -> None:
+    patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
+    target = "http://127.0.0.1:9/webhooks/next/alpha"
+    store = load(**patient.environ).stores["alpha"]
+    with closing(NextApi(store, version="2023-02-10", timeout=5.0)) as api:
+        if change:
+            subscribe(api, target, "a-secret", "2023-02-10")
+            (hook,) = api.rows("webhooks/", {})
+            api.call("PATCH", f"webhooks/{hook['id']}/", body=change)
+        check = patient.bad()["alpha: webhooks"]
+        assert check.said.startswith(said)
+        assert check.remedy == "Run `bridge subscribe --store alpha`."
+        subscribe(api, target, "a-secret", "2023-02-10")
+    assert patient.examined()["alpha: webhooks"] == Check("alpha: webhooks", True, f"29next tells {target}")
+
+
+def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Patient) -> None:
+    patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
+    patient.scopes("disputes:read", "disputes:write", "transactions:read", "transactions:write")
+    check = patient.bad()["alpha: webhooks"]
+    assert "webhooks:read and webhooks:write" in check.remedy
 
 
 @pytest.mark.parametrize(

@@ -313,15 +313,16 @@ def test_what_never_connected_certainly_did_not_happen(sandbox: Sandbox, call: t
     method, path, body = call
     gone = Sandbox(rate=0).start()
     gone.stop()
-    elsewhere = (
-        gone.base_url,
-        "https://nowhere.invalid/api/admin/",
-        sandbox.base_url.replace("http:", "https:"),  # no handshake with one who knows no TLS
-    )
-    for base_url in elsewhere:
+    elsewhere = {
+        gone.base_url: "the connection is refused",
+        "https://nowhere.invalid/api/admin/": "its name is not found",
+        # no handshake with one who knows no TLS
+        sandbox.base_url.replace("http:", "https:"): "its certificate or TLS is not accepted",
+    }
+    for base_url, why in elsewhere.items():
         with contextlib.closing(client(base_url)) as api, pytest.raises(TemporaryError) as caught:
             api.call(method, path, body=body)
-        assert "cannot be reached" in str(caught.value)
+        assert str(caught.value) == f"29next cannot be reached: {why}"
     assert sandbox.ledger.calls == []
 
 

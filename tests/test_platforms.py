@@ -28,6 +28,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bridge import providers
+from bridge.app import WEB_POOL
+from bridge.cli import WORKER_POOL
 from tests.conftest import MakeDatabase
 from tests.fake_next import ROOT, SandboxProcess, sandbox_process
 from tests.running import Senders, basic, eventually, free_port
@@ -36,6 +38,7 @@ Json = dict[str, Any]
 
 DOCUMENTED = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "docs/configuration.md").read_text("utf-8")))
 SECRETS = {provider.secret_variable for provider in providers.built_in().values()}
+SMALLEST_DATABASE = 20  # connections of heroku-postgresql:essential-0
 STOP_SECONDS = 25  # platforms kill after thirty
 
 
@@ -181,6 +184,11 @@ def test_the_heroku_button_asks_for_documented_variables_and_for_every_providers
     asked = set(app_json()["env"])
     assert asked - SECRETS <= DOCUMENTED
     assert asked >= SECRETS
+
+
+def test_old_and_new_processes_and_a_command_fit_into_a_small_database() -> None:
+    web = int(app_json()["env"]["WEB_CONCURRENCY"]["value"]) * WEB_POOL
+    assert 2 * (web + WORKER_POOL) + 2 <= SMALLEST_DATABASE
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)

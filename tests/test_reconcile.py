@@ -9,9 +9,10 @@ import pytest
 
 from bridge.errors import TemporaryError
 from bridge.reconcile import reconcile
-from bridge.sandbox import STORE, fault
+from bridge.sandbox import STORE, Sandbox, fault
 from bridge.subscribe import problem, subscribe
-from tests.desk import Desk, Json, desk
+from tests.conftest import MakeDatabase
+from tests.desk import DAY, Desk, Json, desk
 
 SINCE = date(2026, 2, 1)
 TARGET = "https://alerts.example.com/webhooks/next/sandbox"
@@ -67,6 +68,74 @@ def test_each_kind_of_difference_is_told(shop: Desk) -> None:
     assert f"dispute {resolved['dispute_id']} has resolution could_not_find_order" in text
     assert f"dispute {amount['dispute_id']} has amount 1.00" in text
     assert f"dispute {unknown['id']} (chargeback BY-HAND) has no case" in text
+
+
+def kinds(shop: Desk) -> list[str]:
+    return [line.partition(":")[0] for line in lines(shop)]
+
+
+def test_a_failed_alert_is_told_until_somebody_has_made_its_dispute_and_is_not_doubled_then(
+    shop: Desk,
+) -> None:
+    shop.sandbox.add_faults(fault("400", method="POST", path="/disputes/"))
+    sent, rdr = shop.senders.prevention(amount=40.0), shop.senders.rdr(amount=40.0)
+    delivery = shop.post(sent)
+    shop.clock.sleep(1)
+    accepted = shop.post(rdr)
+    shop.work()
+    assert kinds(shop) == ["unfinished", "unfinished", "failed", "failed"]
+    shop.sandbox.faults.clear()
+    for one in (sent, rdr):
+        assert one.opens
+        shop.sandbox.add_dispute(STORE, type="alert", case_number=one.opens[0], amount="40.00")
+    (line,) = lines(shop)  # the accepted one is not resolved yet
+    assert line == f"failed: delivery {accepted} of midigator asked for what 29next does not have"
+    by_hand = shop.disputes()[1]
+    shop.api.resolve_dispute(by_hand["id"], {"resolution": "issued_full_refund"})
+    assert lines(shop) == []
+    shop.inbox.replay([delivery, accepted])
+    shop.settle()
+    assert len(shop.disputes()) == 2
+    assert shop.delivery(delivery)["status"] == shop.delivery(accepted)["status"] == "forwarded"
+    assert lines(shop) == []
+
+
+def test_a_failed_alert_of_no_store_is_told_until_its_dispute_is_there(shop: Desk) -> None:
+    sent = shop.senders.prevention(store="unheard-of", amount=40.0)
+    assert sent.opens
+    shop.post(sent)
+    shop.work()
+    assert kinds(shop) == ["failed"]
+    shop.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0], amount="40.00")
+    assert lines(shop) == []
+
+
+def test_what_is_still_to_be_done_is_told(shop: Desk) -> None:
+    old = shop.senders.chargeback()
+    assert old.opens
+    shop.clock.sleep(-60 * DAY)  # before the day
+    shop.post(old)
+    shop.work()
+    shop.clock.sleep(60 * DAY)
+    shop.sandbox.add_faults(fault("429", path="*/resolve/"))
+    rdr = shop.senders.rdr()
+    shop.post(rdr)
+    shop.post(shop.senders.result(old.opens[0]))
+    shop.work()
+    shop.post(shop.senders.prevention())
+    said = lines(shop)
+    assert [line.partition(":")[0] for line in said] == ["unfinished"] * 3
+    assert "is not translated yet" in said[-1]
+    for sent, kind in ((rdr, "alert"), (old, "chargeback")):
+        assert any(f"case {shop.case(sent, kind)['id']} " in line for line in said)
+
+
+def test_a_long_list_is_read_to_its_end(make_database: MakeDatabase) -> None:
+    sandbox = Sandbox(rate=0, page_size=1)
+    with make_database("sqlite") as url, desk(url, sandbox=sandbox) as shop:
+        for number in range(52):
+            shop.sandbox.add_dispute(STORE, type="alert", case_number=f"BY-HAND-{number}")
+        assert kinds(shop) == ["unknown"] * 52
 
 
 def test_a_list_that_cannot_be_read_is_no_silence(shop: Desk) -> None:

@@ -17,6 +17,7 @@ import pytest
 from bridge import cli, providers
 from bridge.alert import ALERT_RESOLUTIONS
 from bridge.chores import Chores
+from bridge.doctor import examine
 from bridge.errors import Unavailable
 from bridge.figures import Figures
 from bridge.inbox import Inbox
@@ -245,6 +246,14 @@ class Office:
         """What a person is told about outcomes."""
         found = conditions(picture(Figures(self.desk.database), self.desk.settings))
         return [(one.title, one.text, one.path) for one in found if one.key.startswith("untold:")]
+
+    @property
+    def checked(self) -> tuple[str, bool, str]:
+        """What `bridge doctor` says of Midigator's outcomes."""
+        (one,) = [
+            one for one in examine(self.desk.settings, self.desk.database) if one.what.endswith("r: outcomes")
+        ]
+        return one.what, one.good, one.said
 
 
 @pytest.fixture
@@ -583,10 +592,12 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(small: Of
     assert one["message"] == "Midigator answered 401: message: Unauthorized (is MIDIGATOR_API_KEY right?)"
     path = f"/cases/{small.desk.case(sent)['id']}"
     assert small.alarms == [("1 outcome could not be told to midigator", one["message"], path)]
+    assert small.checked == ("midigator: outcomes", False, f"1 could not be told; {one['message']}")
     small.api.keys = set(KEYS.values())
     small.later(2 * HOUR)
     assert small.outcome(sent)["state"] == "told"
     assert small.alarms == []
+    assert small.checked == ("midigator: outcomes", True, "none that could not be told")
 
 
 def test_a_token_that_has_run_out_is_replaced_at_once(small: Office) -> None:

@@ -18,7 +18,7 @@ from bridge import cli
 from bridge.reconcile import reconcile
 from bridge.sandbox import STORE, fault
 from tests.conftest import MakeDatabase
-from tests.desk import DAY, HOUR, Clock, Desk, Json, desk
+from tests.desk import API_TOKEN, DAY, HOUR, Clock, Desk, Json, desk
 
 CARD = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
 
@@ -523,6 +523,45 @@ def test_a_person_attaches_a_transaction(shop: Desk) -> None:
         "manual",
     )
     assert not shop.inbox.decide(case["id"], twins[0]["id"])
+
+
+def post_match(shop: Desk, case: str, body: object) -> tuple[int, Json]:
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    answer = shop.client.post(f"/api/cases/{case}/match", json=body, headers=headers)
+    assert answer.json is not None
+    return answer.status_code, answer.json
+
+
+def test_a_program_attaches_a_transaction(shop: Desk) -> None:
+    twins = [sell(shop, auth_code=None), sell(shop, auth_code=None)]
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.work()
+    case = shop.case(sent)
+    status, answer = post_match(shop, case["id"], {"transaction": twins[0]["id"]})
+    assert (status, answer["id"], answer["match"]["rule"]) == (200, case["id"], "manual")
+    with shop.counted() as calls:
+        shop.work()
+    assert calls == [f"PATCH /disputes/{case['dispute_id']}/"]
+    assert shop.disputes()[0]["transaction"] == twins[0]["id"]
+    status, answer = post_match(shop, case["id"], {"transaction": twins[1]["id"]})
+    assert (status, answer["error"]) == (400, "bad_request")
+    assert post_match(shop, "c_nothing", {"transaction": 1})[0] == 404
+
+
+def test_a_program_states_that_there_is_none(shop: Desk) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.work()
+    odds: tuple[object, ...] = ({}, [], None, {"transaction": "1"}, {"transaction": 0}, {"transaction": True})
+    for odd in odds:
+        status, answer = post_match(shop, shop.case(sent)["id"], odd)
+        assert (status, answer["error"]) == (400, "bad_request")
+    status, answer = post_match(shop, shop.case(sent)["id"], {"transaction": None})
+    assert (status, answer["state"], answer["match"]["rule"]) == (200, "open", "none")
+    with shop.counted() as calls:
+        shop.work()
+    assert calls == []
 
 
 def test_a_person_s_match_that_29next_never_takes_is_given_up_in_the_end_and_said(shop: Desk) -> None:

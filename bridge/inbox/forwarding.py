@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from bridge.alert import Reason, Status
 from bridge.case import Case
@@ -42,6 +42,19 @@ _CASES = (
     .where(cases.c.id.in_(bindparam("idents", expanding=True)))
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update()
+)
+_FENCES = (
+    select(cases.c.id, cases.c.fence)
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)))
+    .order_by(cases.c.id)
+    .with_for_update()
+)
+_INTENT = insert(attempts)
+_SHARED = (  # sales that several cases are about
+    select(cases.c.store, cases.c.transaction_id)
+    .where(cases.c.transaction_id.in_(bindparam("sold", expanding=True)))
+    .group_by(cases.c.store, cases.c.transaction_id)
+    .having(func.count() > 1)
 )
 _DUE = (
     select(cases.c.id)
@@ -192,16 +205,18 @@ class Forwarding(Pacing, Relating):
         return self.database.gather(self._intend, (claim, case, attempt))
 
     def _intend(self, connection: Connection, asked: list[tuple[Claim, Case, Attempt]]) -> list[bool]:
-        held = self._held(connection, [claim for claim, _, _ in asked])
-        sent = [(case, attempt) for claim, case, attempt in asked if claim in held]
+        fences = connection.execute(_FENCES, {"idents": [claim.case_id for claim, _, _ in asked]})
+        held = {(row.id, row.fence) for row in fences}
+        is_held = [(claim.case_id, claim.fence) in held for claim, _, _ in asked]
+        sent = [(case, attempt) for (_, case, attempt), ours in zip(asked, is_held, strict=True) if ours]
         doubts = [
             {"ident": case.id, "doubt": case.doubt, "state": case.state, "match": case.match}
             for case, _ in sent
         ]
         if sent:
             connection.execute(WRITE_CASE, doubts)
-            connection.execute(insert(attempts), [attempt for _, attempt in sent])
-        return [claim in held for claim, _, _ in asked]
+            connection.execute(_INTENT, [attempt for _, attempt in sent])
+        return is_held
 
     def settle(self, claim: Claim, change: Change, attempt: Attempt | None = None) -> bool:
         """Record an attempt, let `change` bring the case up to date, and give the lease back.
@@ -232,9 +247,15 @@ class Forwarding(Pacing, Relating):
 
     def _tell_others(self, connection: Connection, news: list[_Step], now: float) -> None:
         """Let the other cases of the same sales know, one after the other: one may be of these too."""
+        sold = [step.case.transaction_id for step in news if step.case.transaction_id is not None]
+        shared = {tuple(row) for row in connection.execute(_SHARED, {"sold": sold})} if sold else set()
         for step in news:
-            step.case = case_of(connection.execute(_CASES, {"idents": [step.case.id]}).one())
-            if step.is_related:
+            one = step.case
+            is_related = step.is_related and (one.duplicate_of or (one.store, one.transaction_id) in shared)
+            if not (is_related or step.has_result):
+                continue
+            step.case = case_of(connection.execute(_CASES, {"idents": [one.id]}).one())
+            if is_related:
                 self._relate(connection, step.case, now)
             if step.has_result:
                 self._pass_back(connection, step.case, now)

@@ -7,10 +7,10 @@ import typing
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from bridge import match, words
-from bridge.alert import Status
+from bridge.alert import Alert, Reason, Status
 from bridge.case import Case, decide, reconsider, recover
 from bridge.inbox.relating import Relating, number_of
-from bridge.inbox.rows import case_of, insert_or_update, values_of
+from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, values_of
 from bridge.index import row_of
 from bridge.tables import cases, deliveries, memos
 
@@ -164,10 +164,12 @@ class Hearing(Relating):
         return lambda store: max(at.get("", 0.0), at.get(store, 0.0))
 
     def cases_since(self, store: str, since: float) -> list[Case]:
-        """Return a store's cases that were opened since a moment."""
-        chosen = select(cases).where(cases.c.store == store, cases.c.opened_at >= since).order_by(cases.c.id)
+        """Return a store's cases that were opened since a moment, or still have work."""
+        chosen = select(cases).where(
+            cases.c.store == store, or_(cases.c.opened_at >= since, cases.c.due_at.is_not(None))
+        )
         with self.database.read() as connection:
-            return [case_of(row) for row in connection.execute(chosen)]
+            return [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id))]
 
     def case_of_dispute(self, store: str, dispute_id: int) -> Case | None:
         """Return the case of a dispute, whenever it was opened."""
@@ -176,15 +178,32 @@ class Hearing(Relating):
             row = connection.execute(one.where(cases.c.duplicate_of.is_(None))).first()
         return case_of(row) if row else None
 
-    def failed_since(self, store: str, since: float) -> list[str]:
-        """Return the deliveries since a moment that failed, of a store and of none."""
-        failed = select(deliveries.c.id).where(
-            deliveries.c.status == Status.FAILED,
+    def unsettled_since(self, store: str, since: float) -> list[tuple[Delivery, Case | None]]:
+        """Return the deliveries since a moment that failed, or that nobody has translated, and their cases.
+
+        They are of a store, or of none.
+        """
+        pending = and_(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
+        chosen = select(deliveries).where(
+            or_(deliveries.c.status == Status.FAILED, pending),
             deliveries.c.received_at >= since,
-            or_(deliveries.c.store == store, deliveries.c.store.is_(None)),
+            or_(
+                deliveries.c.store == store,
+                deliveries.c.store.is_(None),
+                deliveries.c.reason == Reason.NO_STORE,  # the path named one that is not
+            ),
         )
         with self.database.read() as connection:
-            return list(connection.execute(failed.order_by(deliveries.c.id)).scalars())
+            found = [delivery_of(row) for row in connection.execute(chosen.order_by(deliveries.c.id))]
+            return [(one, self._case_of_alert(connection, store, one.alert)) for one in found]
+
+    @staticmethod
+    def _case_of_alert(connection: Connection, store: str, alert: Alert | None) -> Case | None:
+        if alert is None:
+            return None
+        named = (cases.c.case_number == alert.case_number, cases.c.type == alert.type)
+        row = connection.execute(select(cases).where(cases.c.store == store, *named)).first()
+        return case_of(row) if row else None
 
 
 def _open_anew(case: Case, now: float) -> None:

@@ -61,10 +61,12 @@ class Delivery:
     """What is owed, as the steps see it."""
 
     id: str
+    provider: str
+    status: Status
+    reason: str | None
     effect: Effect | None
     alert: Alert | None
     deadline_at: float
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +176,7 @@ def values_of(case: Case) -> dict[str, typing.Any]:
 WRITE_CASE = update(cases).where(cases.c.id == bindparam("ident"))
 WRITE_DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _PENDING = (
-    select(*(deliveries.c[name] for name in ("id", "case_id", "effect", "alert", "deadline_at", "reason")))
+    select(deliveries)
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
@@ -203,13 +205,18 @@ def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, lis
     """Return what is still owed for some cases, the most urgent of each first."""
     owed: dict[str, list[Delivery]] = {ident: [] for ident in idents}
     for row in connection.execute(_PENDING, {"idents": list(idents)}) if idents else ():
-        owed[row.case_id].append(
-            Delivery(
-                id=row.id,
-                effect=Effect(row.effect) if row.effect else None,
-                alert=Alert.from_json(row.alert) if row.alert else None,
-                deadline_at=row.deadline_at,
-                reason=row.reason,
-            )
-        )
+        owed[row.case_id].append(delivery_of(row))
     return owed
+
+
+def delivery_of(row: Row[typing.Any]) -> Delivery:
+    """Read a delivery from its row."""
+    return Delivery(
+        id=row.id,
+        provider=row.provider,
+        status=Status(row.status),
+        reason=row.reason,
+        effect=Effect(row.effect) if row.effect else None,
+        alert=Alert.from_json(row.alert) if row.alert else None,
+        deadline_at=row.deadline_at,
+    )

@@ -138,7 +138,10 @@ class Translating(Hearing):
         passed_on: list[Case] = []
         for one in sorted(alerts, key=lambda one: (one.key, one.row.id)):
             case = by_key.setdefault(one.key, _new_case(one))
-            look_first = one.store.look_first or _is_known_since(case, one) < recovered(one.store.name)
+            if ended := bool(case.facts) and case.dispute_id is None and case.due_at is None:
+                case.wants.pop("looked_first", None)  # a person may have made its dispute meanwhile
+            unknown = _is_known_since(case, one) < recovered(one.store.name)
+            look_first = one.store.look_first or ended or unknown
             merge(case, one.row.provider, one.reading.effect, one.alert, look_first=look_first)
             if case.duplicate_of and one.alert.resolution:
                 case.deadline_at = one.row.deadline_at
