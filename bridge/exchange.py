@@ -63,6 +63,7 @@ class Exchange:
         *,
         params: Mapping[str, str] | None = None,
         body: typing.Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         send_by: float | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
@@ -79,6 +80,7 @@ class Exchange:
                     url,
                     params=params,
                     json=body,
+                    data=form,
                     headers=headers,
                     timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
                     allow_redirects=False,

@@ -19,6 +19,9 @@ if typing.TYPE_CHECKING:
 
     from bridge.settings import Store
 
+BY_HAND = "Paused by hand."
+"""What is noted of a store that a person has paused."""
+
 
 class Pacing(Part):
     """Hands out slots for calls, and holds a store still while it refuses the bridge."""
