@@ -74,6 +74,8 @@ class Chores:
             self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
         if worker and settings.keep_bodies:
             self.chores.append(Chore("retention", 20.0, self.drop_bodies))
+        if worker and settings.keep_index:
+            self.chores.append(Chore("retention of the index", 20.0, self.drop_index))
         if settings.notify:
             notifier = Notifier(figures, self.memos, settings, settings.notify)
             only = None if worker else WORKER
@@ -138,3 +140,11 @@ class Chores:
             dropped = self.memos.drop_bodies(self.memos.now() - self.settings.keep_bodies, BODIES)
             if dropped:
                 log.info("bodies removed", count=dropped)
+
+    def drop_index(self) -> None:
+        """Remove the transactions that are older than the index keeps them for, one step of them."""
+        if self.settings.keep_index:
+            before = self.memos.now() - self.settings.keep_index
+            for store in self.settings.stores:
+                if dropped := self.inbox.index.drop(store, before, BODIES):
+                    log.info("transactions removed", store=store, count=dropped)

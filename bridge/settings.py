@@ -50,6 +50,7 @@ METADATA_KEYS = (
 )
 """What `dispute.decoration` can say."""
 SHORTEST_RETENTION = timedelta(days=8)
+SHORTEST_INDEX = timedelta(days=30)
 """A delivery that failed stays replayable for a week."""
 NOT_INSTALLED = "The app is not installed in this store yet."
 
@@ -121,6 +122,7 @@ class Settings:
     proxy_hops: int = 0  # proxies in front that are trusted to name the client
     notify: Notify | None = None
     keep_bodies: float | None = None  # None keeps them for ever
+    keep_index: float | None = None
     dispute_url: str | None = None  # where a person sees a dispute: a pattern with {store} and {dispute}
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
@@ -224,7 +226,8 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         on_loopback=address.is_loopback(env.text("BRIDGE_BIND").rpartition(":")[0]),
         proxy_hops=1 if env.text("DYNO") or env.text("RENDER") else 0,
         notify=_notify(env, file),
-        keep_bodies=_retention(file),
+        keep_bodies=_retention(file, "bodies", SHORTEST_RETENTION),
+        keep_index=_retention(file, "index", SHORTEST_INDEX),
         dispute_url=file.text(
             "dispute_url",
             "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/",
@@ -545,8 +548,8 @@ def _notify(env: _Environment, file: Section) -> Notify | None:
     return Notify(url, str(form), queue_old.total_seconds())
 
 
-def _retention(file: Section) -> float | None:
+def _retention(file: Section, name: str, least: timedelta) -> float | None:
     table = file.section("retention")
-    table.only("bodies")
-    length = table.duration("bodies", least=SHORTEST_RETENTION)
+    table.only("bodies", "index")
+    length = table.duration(name, least=least)
     return length.total_seconds() if length else None
