@@ -15,6 +15,7 @@ URL = re.compile(SERVER + r"(?P<path>(?:/[A-Za-z0-9_~-]+)*/?)")
 """A plain URL: no user, query, fragment, escapes or dots in its path."""
 HOOK = re.compile(SERVER + r"(?:[/?][!-~]*)?")
 HOST_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+STORE = re.compile(r"(?!xn--)([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.29next\.store")
 INSIDE = ("internal", "local", "localhost", "localdomain", "lan", "intranet", "corp", "home")
 """Last labels of names that lead into a private network."""
 POSTGRES = re.compile(
@@ -50,6 +51,12 @@ def is_hook(url: str) -> bool:
     """Whether a URL leads to a host's name by HTTPS, or to this machine, whatever its path and query."""
     found = HOOK.fullmatch(url)
     return found is not None and _is_trusted(found)
+
+
+def store_of(domain: str) -> str | None:
+    """Return the store of a domain such as `example.29next.store`; None for whatever is not just that."""
+    found = STORE.fullmatch(domain.lower()) if domain.isascii() else None
+    return found[1] if found else None
 
 
 def is_loopback(host: str) -> bool:

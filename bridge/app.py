@@ -19,7 +19,8 @@ from bridge.figures import Figures
 from bridge.inbox import Inbox
 from bridge.memos import Memos
 from bridge.search import Search
-from bridge.viewer import api, gate, ground, metrics, overview, pages, replays
+from bridge.stores import with_installed
+from bridge.viewer import api, gate, ground, install, metrics, overview, pages, replays
 
 log = structlog.get_logger()
 
@@ -36,13 +37,13 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = receive.LARGEST
     store = database or Database(chosen.database_url, pool_size=WEB_POOL)
-    app.extensions["settings"] = chosen
+    gate.set_up(app, chosen)
+    app.extensions["settings"] = chosen = with_installed(chosen, store)
     app.extensions["inbox"] = Inbox(store, gap=chosen.gap, lease=chosen.lease)
     app.extensions["search"] = Search(store)
     app.extensions["figures"] = Figures(store)
     app.extensions["memos"] = Memos(store)
-    gate.set_up(app, chosen)
-    rooms = (receive, api, metrics, overview, pages, replays)
+    rooms = (receive, api, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), gate.gate, ground.viewer):
         app.register_blueprint(one)
     app.after_request(_guarded)

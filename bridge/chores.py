@@ -1,4 +1,4 @@
-"""What the worker does beside its alerts: its heartbeat, bulk replays, notifications, retention.
+"""What the worker does beside its alerts: heartbeat, bulk replays, notifications, retention, tokens.
 
 Small steps, never in the way of forwarding: whatever goes wrong here is logged and tried again. One
 thread does them all, but what calls a provider has one of its own. The web process runs the same for
@@ -19,10 +19,11 @@ import structlog
 
 from bridge.errors import Unavailable
 from bridge.figures import Figures
-from bridge.inbox import Inbox
+from bridge.inbox import BY_HAND, Inbox
 from bridge.memos import Memos
 from bridge.notify import WORKER, Notifier
 from bridge.search import Search
+from bridge.stores import WITHOUT_TOKEN, Stores
 from bridge.tell import Teller
 
 if typing.TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Chores:
         self.memos = Memos(database)
         self.search = Search(database)
         self.inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
-        figures = Figures(database)
+        self.figures = figures = Figures(database)
         self.chores: list[Chore] = []
         if worker:
             self.chores.append(Chore("heartbeat", 10.0, lambda: self.memos.beat(self.name)))
@@ -69,8 +70,12 @@ class Chores:
             teller = Teller(self.inbox, settings)
             for name in settings.api_keys:
                 self.chores.append(Chore(f"outcomes of {name}", 1.0, partial(teller.turn, name), apart=True))
+        if worker and isinstance(settings.stores, Stores):
+            self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
         if worker and settings.keep_bodies:
             self.chores.append(Chore("retention", 20.0, self.drop_bodies))
+        if worker and settings.keep_index:
+            self.chores.append(Chore("retention of the index", 20.0, self.drop_index))
         if settings.notify:
             notifier = Notifier(figures, self.memos, settings, settings.notify)
             only = None if worker else WORKER
@@ -117,9 +122,29 @@ class Chores:
                 self.memos.end_replay(one.id)
                 log.info("bulk replay done", replay=one.id)
 
+    def tend(self, stores: Stores) -> None:
+        """Let the alerts of stores without a token wait, and tell why; keep tokens by the newest key."""
+        paused = self.figures.paused()
+        for store in stores.values():
+            why = paused.get(store.name)
+            if store.missing and why not in (store.missing, BY_HAND):
+                self.inbox.pause(store.name, store.missing, None)
+            elif not store.missing and why in WITHOUT_TOKEN:
+                self.inbox.resume(store.name)
+        if count := stores.rotate():
+            log.info("tokens encrypted anew", count=count)
+
     def drop_bodies(self) -> None:
         """Remove the bodies that are older than they are kept for, one step of them."""
         if self.settings.keep_bodies:
             dropped = self.memos.drop_bodies(self.memos.now() - self.settings.keep_bodies, BODIES)
             if dropped:
                 log.info("bodies removed", count=dropped)
+
+    def drop_index(self) -> None:
+        """Remove the transactions that are older than the index keeps them for, one step of them."""
+        if self.settings.keep_index:
+            before = self.memos.now() - self.settings.keep_index
+            for store in self.settings.stores:
+                if dropped := self.inbox.index.drop(store, before, BODIES):
+                    log.info("transactions removed", store=store, count=dropped)

@@ -30,7 +30,8 @@ from bridge.next_api import NextApi
 from bridge.reconcile import reconcile
 from bridge.search import BadFilter, Search
 from bridge.send import post
-from bridge.subscribe import subscribe
+from bridge.stores import with_installed
+from bridge.subscribe import events_of, subscribe
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -190,7 +191,7 @@ def _run(_: argparse.Namespace) -> int:
     if sandbox:
         environ = local.sandbox_surroundings(environ, ROOT)
     chosen = settings.load(environ, ROOT)
-    if not chosen.stores:
+    if not chosen.stores and not chosen.encryption_keys:
         raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
     with _database(chosen) as database:
         migrate.upgrade(database)
@@ -220,6 +221,7 @@ def _worker(_: argparse.Namespace) -> None:
     chosen = _settings()
     logs.set_up(chosen.log_level)
     with _database(chosen, WORKER_POOL) as database:
+        chosen = with_installed(chosen, database)
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         worker.run(worker.Worker(inbox, Forwarder(inbox, chosen), Chores(chosen, database)))
 
@@ -278,7 +280,8 @@ def _explain(options: argparse.Namespace) -> int:
     provider = chosen.providers.get(webhook.provider)
     if provider is None:
         raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
-    said = explain(chosen, provider, webhook, datetime.now(UTC))
+    with _database(chosen) as database:
+        said = explain(with_installed(chosen, database), provider, webhook, datetime.now(UTC))
     if options.json:
         print(json.dumps([one.to_json() for one in said], indent=2))
     for one in [] if options.json else said:
@@ -329,10 +332,12 @@ def _print_explained(one: Explained) -> None:
 def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
     """Open the inbox and the client of one store, for calls outside the queue."""
     chosen = _settings()
-    store = chosen.stores.get(name)
-    if store is None:
-        raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
     with _database(chosen) as database:
+        store = with_installed(chosen, database).stores.get(name)
+        if store is None:
+            raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+        if store.missing:
+            raise BridgeError(f"{name} cannot be called. {store.missing}")
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         inbox.register([store])
         api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, clock=inbox.now)
@@ -372,12 +377,13 @@ def _backfill(options: argparse.Namespace) -> None:
 
 def _subscribe(options: argparse.Namespace) -> None:
     with _with_store(options.store) as (chosen, inbox, api, store):
-        secret = next(iter(chosen.secrets.get("next", ())), None)
+        secret = chosen.signing_secret(store)
         if secret is None or chosen.public_url is None:
             raise BridgeError("NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.")
         target = f"{chosen.url_of('next')}/{store.name}"
-        slot = partial(_wait_for_slot, inbox, store)
-        print(f"{target} {subscribe(api, target, secret, chosen.api_version, slot=slot)}")
+        slot, events = partial(_wait_for_slot, inbox, store), events_of(store)
+        done = subscribe(api, target, secret, chosen.api_version, events=events, slot=slot)
+        print(f"{target} {done}")
 
 
 def _reconcile(options: argparse.Namespace) -> int:
@@ -485,13 +491,15 @@ def _stores(options: argparse.Namespace) -> None:
     chosen = _settings()
     with _database(chosen) as database:
         known = {row["name"]: row for row in Search(database).stores()}
+        stores = list(with_installed(chosen, database).stores.values())
     rows = [
-        {"base_url": store.base_url, "waiting": 0, "paused_at": None, "paused_why": None}
-        | known.get(name, {})
-        | {"name": name}
-        for name, store in chosen.stores.items()
+        {"waiting": 0, "paused_at": None, "paused_why": None}
+        | known.get(store.name, {})
+        | {"name": store.name, "base_url": store.base_url}
+        | {"token": store.missing or ("installed" if store.installed else "configured")}
+        for store in stores
     ]
-    columns = ("name", "base_url", "waiting", "paused_at", "paused_why")
+    columns = ("name", "base_url", "waiting", "paused_at", "paused_why", "token")
     _print_list({"results": rows, "next": None}, columns, as_json=options.json)
 
 

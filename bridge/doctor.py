@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 from bridge import address, contract, migrate
 from bridge.errors import BridgeError, Refused, Unavailable
 from bridge.figures import Figures
-from bridge.inbox import Inbox, token_key
+from bridge.inbox import BY_HAND, Inbox, token_key
 from bridge.next_api import Answer, NextApi
 from bridge.notify import GONE_AFTER
 from bridge.search import Search
+from bridge.stores import with_installed
+from bridge.subscribe import events_of
 from bridge.subscribe import problem as subscription_problem
 
 if typing.TYPE_CHECKING:
@@ -43,8 +45,6 @@ ALLOWED_RATE = 4.0
 """Calls a second that 29next allows one token (doc)."""
 REFUSED_LATELY = timedelta(days=1)
 REACH_SECONDS = 10.0
-BY_HAND = "Paused by hand."
-"""What the log notes of a store that a person has paused."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def examine(
         yield _durable(settings, database)
         yield from _on_postgres(database, clock)
         yield _worker(database)
-        yield from _stores(settings, database, clock)
+        yield from _stores(with_installed(settings, database), database, clock)
         yield from _providers(settings, database, datetime.fromtimestamp(clock(), UTC))
     yield _reached(settings)
 
@@ -90,7 +90,7 @@ def examine(
 def _settings(settings: Settings) -> Iterator[Check]:
     remedy = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
     names = ", ".join(settings.stores)
-    yield _judged("stores", settings.stores, names or "none is configured", remedy)
+    yield _judged("stores", settings.stores or settings.installs, names or "none is configured", remedy)
     on = [name for name in settings.providers if settings.secrets.get(name)]
     remedy = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
     yield _judged("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", remedy)
@@ -224,11 +224,15 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
     paused = Figures(database).paused()
     told = None
     for store in settings.stores.values():
-        if store.name in paused:
+        if store.name in paused and paused[store.name] != store.missing:
             remedy = "Remedy what it says: the bridge tries twice a minute, and goes on by itself."
             if paused[store.name] == BY_HAND:
                 remedy = "Let it go on, on the page /stores of the log."
             yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
+        if store.missing:
+            remedy = f"Have its merchant open /install?store={store.name}.29next.store."
+            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
+            continue
         api = NextApi(store, version=settings.api_version, timeout=settings.timeout, clock=inbox.now)
         try:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
@@ -250,7 +254,7 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
 def _subscription(settings: Settings, inbox: Inbox, api: NextApi, store: Store) -> Check:
     """Say whether 29next tells the bridge of a store's transactions and disputes."""
     what = f"{store.name}: webhooks"
-    secret = next(iter(settings.secrets.get("next", ())), None)
+    secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
         remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
         return Check(what, good=True, said="off: every transaction is looked up at 29next", remedy=remedy)
@@ -258,7 +262,7 @@ def _subscription(settings: Settings, inbox: Inbox, api: NextApi, store: Store) 
     target = f"{settings.url_of('next')}/{store.name}"
     remedy = f"Run `bridge subscribe --store {store.name}`."
     try:
-        wrong = subscription_problem(api.rows("webhooks/", {}), target, secret)
+        wrong = subscription_problem(api.rows("webhooks/", {}), target, secret, events_of(store))
     except BridgeError as error:
         remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
         return Check(what, good=False, said=str(error), remedy=remedy)

@@ -80,6 +80,7 @@ class Exchange:
         *,
         params: Mapping[str, str] | None = None,
         body: typing.Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         slot: Slot | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
@@ -94,7 +95,12 @@ class Exchange:
             _CURRENT.deadline, _CURRENT.slot, _CURRENT.sent = deadline, slot, False
             try:
                 request = requests.Request(
-                    method, url, params=params, json=body, headers={**self.headers, **(headers or {})}
+                    method,
+                    url,
+                    params=params,
+                    json=body,
+                    data=form,
+                    headers={**self.headers, **(headers or {})},
                 )
                 response = self.session.send(
                     request.prepare(),  # by itself: what a session would merge into it is in it already

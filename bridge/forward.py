@@ -91,19 +91,24 @@ class Forwarder:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        """Open one client, with its connections, for each store."""
+        """Make room for a client of each store."""
         self.index = self.inbox.index
         self.inbox.told = self.settings.told
         self.tolerance = TOO_OLD if self.inbox.gap else UNPACED_TOO_OLD
-        self.apis = {
-            store.name: NextApi(
+        self.apis: dict[str, NextApi] = {}
+
+    def api(self, store: Store) -> NextApi:
+        """Return the client of a store, with its connections: another one once its token is another."""
+        known = self.apis.get(store.name)
+        if known is None or known.store != store:
+            known = NextApi(
                 store,
                 version=self.settings.api_version,
                 timeout=self.settings.timeout,
                 clock=self.inbox.now,
             )
-            for store in self.settings.stores.values()
-        }
+            self.apis[store.name] = known
+        return known
 
     # the first queue
 
@@ -116,6 +121,8 @@ class Forwarder:
             return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
         except UnknownEvent as error:
             return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
+        except Unavailable:
+            raise
         except Exception as error:  # noqa: BLE001  a bug in one table must not stop the others
             return self._bug_in_translation(row, error)
 
@@ -130,7 +137,7 @@ class Forwarder:
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
         if provider.tells:
-            return self._tell(provider, item, row.named, reading)
+            return self._tell(provider, item, row, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
             return Verdict(Status.IGNORED, reading.reason, reading=reading)
         alert = reading.alert
@@ -141,21 +148,25 @@ class Forwarder:
             raise Untranslatable(message, fields={"resolution": [message]})
         store = self.settings.route(row.provider, alert, row.named)
         if store is None:
-            return Verdict(Status.FAILED, Reason.NO_STORE, _no_route(row.named, alert), reading=reading)
+            message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
+            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
         return Verdict(Status.PENDING, reading=reading, store=store)
 
-    def _tell(self, provider: Provider, item: Item, named: str | None, reading: Reading) -> Verdict:
-        """Take in what 29next itself tells of a store's transactions and disputes."""
+    def _tell(self, provider: Provider, item: Item, row: typing.Any, reading: Reading) -> Verdict:
+        """Take in what 29next itself tells of a store's transactions and disputes, and of its removal."""
         domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
-        store = self._teller(named, domain)
+        store = self._teller(row.named, domain)
         if store is None:
-            message = f"There is no store {named or domain!r}."
+            message = f"There is no store {row.named or domain!r}."
             return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
+        kind = (item.event_type or "").partition(".")[0].lower()
+        if kind == "app":
+            told = (kind, {"received_at": row.received_at})
+            return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
         told = plain(pick(item.tree, provider.tells or ""))
         ident = str(told.get("id", "")) if isinstance(told, dict) else ""
         if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
             raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of no object with an id."]})
-        kind = (item.event_type or "").partition(".")[0]
         told = (kind, {**told, "id": int(ident)})
         return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
 
@@ -165,7 +176,7 @@ class Forwarder:
         if named is not None:
             return stores.get(named)
         hosts = (one for one in stores.values() if urlsplit(one.base_url).netloc.startswith(f"{domain}."))
-        only = next(iter(stores.values())) if len(stores) == 1 else None
+        only = next((one for one in stores.values() if len(stores) == 1 and not one.installed), None)
         return stores.get(domain) or next(hosts, only)
 
     def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
@@ -278,7 +289,7 @@ class Forwarder:
     def _prepare(self, store: Store) -> Outcome | None:
         """Have a connection ready before anything is intended; returns the outcome where there is none."""
         try:
-            self.apis[store.name].prepare()
+            self.api(store).prepare()
         except TemporaryError as error:
             return Outcome("temporary", again_after=error.retry_after, tried=True, said=str(error))
         return None
@@ -290,7 +301,7 @@ class Forwarder:
         now = self.inbox.now()
         attempt["started_at"] = max(claim.slot_at, now)
         opens = time.monotonic() + claim.slot_at - now
-        slot, api = Slot(opens, opens + self.tolerance), self.apis[store.name]
+        slot, api = Slot(opens, opens + self.tolerance), self.api(store)
         found: typing.Any
         try:
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
@@ -343,9 +354,10 @@ class Forwarder:
         now = self.inbox.now()
         if not self.index.put_off(store, ident, now, now + retry.CEILING):
             return "lost"
-        self._wait_for_slot(self.settings.stores[store])
+        shop = self.settings.stores[store]
+        self._wait_for_slot(shop)
         try:
-            row = self.apis[store].call("GET", f"transactions/{ident}/")
+            row = self.api(shop).call("GET", f"transactions/{ident}/")
         except NotFound:
             self.index.forget(store, ident)
             return "ok"
@@ -362,7 +374,7 @@ class Forwarder:
             return "lost"
         shop = self.settings.stores[store]
         try:
-            Backfill(self.inbox, self.apis[store], shop, sleep=self.sleep, stops=stops).keep_up()
+            Backfill(self.inbox, self.api(shop), shop, sleep=self.sleep, stops=stops).keep_up()
         except TemporaryError:
             return "temporary"
         except (StoreRefused, MissingScope, PermanentError):
@@ -495,7 +507,7 @@ def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
 
 def _no_route(named: str | None, alert: typing.Any) -> str:
     if named is not None:
-        return f"There is no store {named!r}, which the URL's path names."
+        return f"There is no store {named!r}, which the URL's path or a route names."
     facts = {n: getattr(alert, n) for n in ("mid", "member_id", "merchant_id", "descriptor")}
     told = ", ".join(f"{name} {value!r}" for name, value in facts.items() if value)
     return f"No route fits ({told or 'the alert tells nothing to route by'}), and there is no default store."

@@ -174,6 +174,31 @@ class Index:
 
         self.database.write(write)
 
+    def drop(self, store: str, before: float, most: int) -> int:
+        """Remove the oldest transactions of before a moment; returns how many, `most` at most.
+
+        They go by their id, which 29next gives out in the order of time. What is no longer covered is
+        asked of 29next again.
+        """
+        aged = and_(coverage.c.store == store, coverage.c.since < before)
+        oldest = (
+            select(transactions.c.id, transactions.c.created_at)
+            .where(transactions.c.store == store)
+            .order_by(transactions.c.id)
+            .limit(most)
+        )
+
+        def write(connection: Connection) -> int:
+            ids = [row.id for row in connection.execute(oldest) if row.created_at and row.created_at < before]
+            if ids:
+                connection.execute(delete(coverage).where(aged, coverage.c.until <= before))
+                connection.execute(update(coverage).where(aged).values(since=before))
+                gone = and_(transactions.c.store == store, transactions.c.id.in_(ids))
+                connection.execute(delete(transactions).where(gone))
+            return len(ids)
+
+        return self.database.write(write)
+
     def covered(self, store: str) -> list[tuple[float, float]]:
         """Return the stretches (since, until) of which the index has every transaction, oldest first."""
         statement = select(coverage).where(coverage.c.store == store).order_by(coverage.c.since)

@@ -34,7 +34,7 @@ def is_unconfigured(environ: Mapping[str, str], root: pathlib.Path) -> bool:
         chosen = settings.load(environ, root)
     except SettingsError:
         return False
-    return not chosen.stores and not any(chosen.secrets.values())
+    return not chosen.stores and not chosen.encryption_keys and not any(chosen.secrets.values())
 
 
 def sandbox_surroundings(environ: Mapping[str, str], root: pathlib.Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from bridge.database import Database
 
 TOLD = "told:"
+USED = "used:"
 RETENTION = "retention"
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""
@@ -101,6 +102,21 @@ class Memos:
         """Let something be told anew; False where another process was faster."""
         gone = delete(memos).where(memos.c.name == f"{TOLD}{key}")
         return self.database.write(lambda connection: connection.execute(gone).rowcount > 0)
+
+    # what is good for once
+
+    def use_up(self, mark: str, seconds: float) -> bool:
+        """Use up what is good for once, and not longer than `seconds`; False where it is used up already."""
+        now = self.now()
+
+        def write(connection: Connection) -> bool:
+            old = memos.c.name.startswith(USED, autoescape=True), memos.c.at < now - seconds
+            connection.execute(delete(memos).where(*old))
+            fresh = self._insert(memos).values(name=f"{USED}{mark}", value=None, at=now)
+            fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)
+            return connection.execute(fresh).first() is not None
+
+        return self.database.write(write)
 
     # bulk replays
 

@@ -8,6 +8,7 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 from __future__ import annotations
 
 import json
+import re
 import time
 import typing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from bridge.errors import (
     MissingScope,
     NotFound,
+    PermanentError,
     Refused,
     StoreRefused,
     TemporaryError,
@@ -34,6 +36,9 @@ if typing.TYPE_CHECKING:
 Json = typing.Any
 
 MOST_PAGES = 50
+TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+OAUTH_WORD = re.compile(r"[a-z_]{1,40}")
+"""What OAuth 2 calls an error; whatever else stands there is not shown."""
 
 
 @dataclass(slots=True)
@@ -236,6 +241,32 @@ class NextApi:
             return Refused(said, fields=fields)
         retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
+
+
+def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
+    """Trade the code that a merchant brought for the store's access token, by OAuth 2.
+
+    Raises TemporaryError where 29next does not answer, PermanentError where it gives no token.
+    """
+    exchange = Exchange("29next", timeout=timeout)
+    try:
+        status, _, content = exchange.send("POST", url, form=form)
+    except Unclear as error:
+        raise TemporaryError(str(error)) from None
+    finally:
+        exchange.close()
+    try:
+        told = json.loads(content) if len(content) <= MOST_BYTES else None
+    except (ValueError, RecursionError):
+        told = None
+    told = told if isinstance(told, dict) else {}
+    token, kind = str(told.get("access_token", "")), str(told.get("token_type", ""))
+    if status == 200 and TOKEN.fullmatch(token) and kind.lower() == "bearer":
+        return token
+    word = str(told.get("error", ""))
+    why = f"{status}: {word}" if OAUTH_WORD.fullmatch(word) else str(status)
+    again = status == 429 or status >= 500
+    raise (TemporaryError if again else PermanentError)(f"29next gave no token ({why}).")
 
 
 def _page_after(path: str, url: str) -> str:

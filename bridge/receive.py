@@ -71,7 +71,7 @@ def _prove(settings: Settings, name: str, store: str | None) -> tuple[Provider, 
         query=request.args.to_dict(),
         store=store,
     )
-    provider.proof.verify(webhook, settings.secrets[name], datetime.now(UTC))
+    provider.proof.verify(webhook, settings.secrets_of(name, store), datetime.now(UTC))
     return provider, webhook
 
 

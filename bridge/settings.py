@@ -6,12 +6,16 @@ variables and never holds a secret.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
 import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bridge import address, configured, dispute, providers, toml
 from bridge.alert import Alert
@@ -28,6 +32,7 @@ STORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*")
 HEADER_WORD = re.compile(r"[\x21-\x7e]+")
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
+KEY_BYTES = 32
 PACE_MARGIN = 1.04
 """A gap of 0.26 s between calls was measured to hold four in any second; 0.25 s was not."""
 SHUTDOWN_SECONDS = 30.0
@@ -45,7 +50,9 @@ METADATA_KEYS = (
 )
 """What `dispute.decoration` can say."""
 SHORTEST_RETENTION = timedelta(days=8)
+SHORTEST_INDEX = timedelta(days=30)
 """A delivery that failed stays replayable for a week."""
+NOT_INSTALLED = "The app is not installed in this store yet."
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Store:
     observe: bool = False  # translate, match and show; send nothing
     look_first: bool = False  # look before every write
     metadata: tuple[str, ...] = dispute.METADATA
+    installed: bool = False  # by its merchant, who also gave the token
+    missing: str = ""  # why there is no token: nothing is sent
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,13 @@ class Settings:
     proxy_hops: int = 0  # proxies in front that are trusted to name the client
     notify: Notify | None = None
     keep_bodies: float | None = None  # None keeps them for ever
+    keep_index: float | None = None
     dispute_url: str | None = None  # where a person sees a dispute: a pattern with {store} and {dispute}
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    encryption_keys: tuple[str, ...] = field(default=(), repr=False)  # the newest first
+    metadata: tuple[str, ...] = dispute.METADATA  # of stores that are not configured
+    sandbox_url: str | None = None  # takes the place of every installed store's base URL
 
     @property
     def gap(self) -> float:
@@ -130,14 +145,34 @@ class Settings:
         """Whether the inbox is a file on this machine."""
         return self.database_url.startswith("sqlite")
 
+    @property
+    def installs(self) -> bool:
+        """Whether merchants may install the bridge in their stores."""
+        return self.client_id is not None and self.client_secret is not None
+
+    def base_url_of(self, store: str) -> str:
+        """Return the base URL of the Admin API of a store that is not configured."""
+        return self.sandbox_url or _store_url(store)
+
+    def goes_to(self, provider: str, alert: Alert, named: str | None) -> str | None:
+        """Name an alert's store: the path's, else the first route's that fits, else the default."""
+        routed = (one.store for one in self.routes if one.fits(provider, alert))
+        return named if named is not None else next(routed, self.default_store)
+
     def route(self, provider: str, alert: Alert, named: str | None) -> Store | None:
-        """Return the store of an alert: the path's, else the first route's that fits, else the default."""
-        if named is not None:
-            return self.stores.get(named)
-        for one in self.routes:
-            if one.fits(provider, alert):
-                return self.stores[one.store]
-        return self.stores[self.default_store] if self.default_store else None
+        """Return the store of an alert, if there is such a store."""
+        name = self.goes_to(provider, alert, named)
+        return None if name is None else self.stores.get(name)
+
+    def secrets_of(self, provider: str, store: str | None) -> tuple[str, ...]:
+        """Return what a provider may prove itself with at the URL of a store, or at that of all."""
+        known = self.secrets.get(provider, ())
+        return known + tuple(_own_secret(one, store) for one in known if provider == "next" and store)
+
+    def signing_secret(self, store: Store) -> str | None:
+        """Return what 29next signs a store's webhooks with: one of its own where a merchant can read it."""
+        secret = next(iter(self.secrets.get("next", ())), None)
+        return _own_secret(secret, store.name) if secret and store.installed else secret
 
     def told(self, store: str) -> Mapping[str, Outcome]:
         """Return the providers that are told how a store's alerts ended; an observed store tells none."""
@@ -152,6 +187,11 @@ class Settings:
         return f"{base.rstrip('/')}/webhooks/{provider}"
 
 
+def _own_secret(secret: str, store: str) -> str:
+    """Derive the secret of one store's webhooks, which proves nothing for another store."""
+    return hmac.new(secret.encode(), f"webhooks of {store}".encode(), "sha256").hexdigest()
+
+
 def load(environ: Mapping[str, str], root: Path) -> Settings:
     """Read the settings; raises SettingsError with every problem.
 
@@ -161,13 +201,15 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     env = _Environment(environ, problems)
     file = _file(env, root)
     file.only("metadata", "stores", "routes", "providers", "notify", "retention", "dispute_url")
-    stores, default = _stores(env, file)
+    client = _client(env)
+    keys = _encryption_keys(env, required=client is not None)
+    stores, default = _stores(env, file, installs=bool(keys))
     known = configured.configure(file.section("providers"), providers.built_in())
     settings = Settings(
         database_url=_database_url(env),
         stores=stores,
         default_store=default,
-        routes=_routes(file, stores, {*known, *file.section("providers")}),
+        routes=_routes(file, stores, {*known, *file.section("providers")}, installs=bool(keys)),
         providers=known,
         secrets={name: _secrets(env, provider) for name, provider in known.items()},
         api_keys=_api_keys(env, file.section("providers"), known),
@@ -184,12 +226,18 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         on_loopback=address.is_loopback(env.text("BRIDGE_BIND").rpartition(":")[0]),
         proxy_hops=1 if env.text("DYNO") or env.text("RENDER") else 0,
         notify=_notify(env, file),
-        keep_bodies=_retention(file),
+        keep_bodies=_retention(file, "bodies", SHORTEST_RETENTION),
+        keep_index=_retention(file, "index", SHORTEST_INDEX),
         dispute_url=file.text(
             "dispute_url",
             "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/",
             fits=DISPUTE_URL.fullmatch,
         ),
+        client_id=client[0] if client else None,
+        client_secret=client[1] if client else None,
+        encryption_keys=keys,
+        metadata=_metadata(file, dispute.METADATA),
+        sandbox_url=_sandbox_url(env),
     )
     env.integer("WEB_CONCURRENCY", 1, least=1, most=1000)  # gunicorn's, whose own complaint is a traceback
     if problems:
@@ -316,6 +364,48 @@ def _api_keys(env: _Environment, file: Section, known: Mapping[str, Provider]) -
     return keys
 
 
+def _client(env: _Environment) -> tuple[str, str] | None:
+    """Read what the bridge is known by at 29next; with it, merchants may install it."""
+    names = ("NEXT_CLIENT_ID", "NEXT_CLIENT_SECRET")
+    words = [env.header_word(name, "the app's, as 29next shows it") for name in names]
+    if not any(map(env.text, names)):
+        return None
+    for name, word, other in zip(names, words, reversed(names), strict=True):
+        if word is None and not env.text(name):
+            env.wrong(name, f"missing, though {other} is set")
+    public = urlsplit(env.text("BRIDGE_PUBLIC_URL"))
+    if public.scheme != "https" and not address.is_loopback(public.hostname or ""):
+        env.wrong("BRIDGE_PUBLIC_URL", "expected an https:// URL, to which stores send their merchants back")
+    return words[0] or "", words[1] or ""
+
+
+def _encryption_keys(env: _Environment, *, required: bool) -> tuple[str, ...]:
+    """Read the keys of the tokens that are kept: the newest first; none is ever shown."""
+    name = "BRIDGE_ENCRYPTION_KEYS"
+    keys = tuple(key.strip() for key in env.text(name).split(",")) if env.text(name) else ()
+    expected = "32 bytes in URL-safe base64 (44 characters), several of them with commas between"
+    if required and not keys:
+        env.wrong(name, f"missing; expected a key for the tokens of installed stores: {expected}")
+    for number, key in enumerate(keys, start=1):
+        if not _is_key(key):
+            env.wrong(name, f"key {number} of {len(keys)} is none; expected {expected}")
+    return keys
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == KEY_BYTES
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _sandbox_url(env: _Environment) -> str | None:
+    """Return where installed stores are pretended: only on this machine, so that no token leaves it."""
+    url = env.text("NEXT_BASE_URL")
+    here = not address.bad_base_url(url) and address.is_loopback(urlsplit(url).hostname or "")
+    return url if here else None
+
+
 # bridge.toml
 
 
@@ -332,12 +422,16 @@ def _file(env: _Environment, root: Path) -> Section:
     return toml.parse(content, file, env.problems)
 
 
-def _stores(env: _Environment, file: Section) -> tuple[dict[str, Store], str | None]:
-    """Read every store, and the name of the one that takes whatever no route claims."""
+def _stores(env: _Environment, file: Section, *, installs: bool) -> tuple[dict[str, Store], str | None]:
+    """Read every store, and the name of the one that takes whatever no route claims.
+
+    With `installs`, a store's token may come by its installation.
+    """
     common = _metadata(file, dispute.METADATA)
-    default = _default_name(env)
+    default = _default_name(env, installs=installs)
     found = {
-        name: _store(env, name, table, default, common) for name, table in file.section("stores").sections()
+        name: _store(env, name, table, default, common, installs=installs)
+        for name, table in file.section("stores").sections()
     }
     if default and default not in found:
         url, token = _default_url(env) or _store_url(default), _token(env, "NEXT_ACCESS_TOKEN")
@@ -345,11 +439,11 @@ def _stores(env: _Environment, file: Section) -> tuple[dict[str, Store], str | N
     return found, default
 
 
-def _default_name(env: _Environment) -> str | None:
+def _default_name(env: _Environment, *, installs: bool) -> str | None:
     given = env.text("NEXT_STORE").lower()
     if not given:
         for name in ("NEXT_ACCESS_TOKEN", "NEXT_BASE_URL"):
-            if env.text(name):
+            if env.text(name) and not (installs and name == "NEXT_BASE_URL"):
                 env.wrong("NEXT_STORE", f"missing, though {name} is set")
         return None
     name = given.removesuffix(".29next.store")
@@ -367,14 +461,20 @@ def _default_url(env: _Environment) -> str | None:
 
 
 def _store(
-    env: _Environment, name: str, table: Section, default: str | None, metadata: tuple[str, ...]
+    env: _Environment,
+    name: str,
+    table: Section,
+    default: str | None,
+    metadata: tuple[str, ...],
+    *,
+    installs: bool,
 ) -> Store:
     table.only("token_env", "base_url", "observe", "look_first", "metadata")
     if not STORE_NAME.fullmatch(name):
         table.wrong("", "a store's name is its subdomain: small letters, digits and dashes")
     is_default = name == default
     spared = is_default and bool(env.text("NEXT_ACCESS_TOKEN"))
-    variable = _variable(table, "token_env", required=not spared)
+    variable = _variable(table, "token_env", required=not spared and not installs)
     if variable is None and spared:
         variable = "NEXT_ACCESS_TOKEN"
     url = table.text("base_url", "a URL that ends in /api/admin/")
@@ -387,6 +487,7 @@ def _store(
         observe=table.truth("observe"),
         look_first=table.truth("look_first"),
         metadata=_metadata(table, metadata),
+        missing="" if variable else NOT_INSTALLED,
     )
 
 
@@ -413,12 +514,15 @@ def _metadata(table: Section, default: tuple[str, ...]) -> tuple[str, ...]:
     return default if keys is None else keys
 
 
-def _routes(file: Section, stores: Mapping[str, Store], known: set[str]) -> tuple[Route, ...]:
+def _routes(
+    file: Section, stores: Mapping[str, Store], known: set[str], *, installs: bool
+) -> tuple[Route, ...]:
     found = []
+    fits = STORE_NAME.fullmatch if installs else stores.__contains__
     for row in file.rows("routes"):
         row.only("provider", "store", *ROUTE_KEYS)
         names = ", ".join(stores) or "no store is configured"
-        store = row.text("store", f"the name of a store ({names})", fits=stores.__contains__, required=True)
+        store = row.text("store", f"the name of a store ({names})", fits=fits, required=True)
         provider = row.text("provider", "the name of a provider", fits=known.__contains__)
         wanted = {name: row.text(name, "the value to route by") for name in ROUTE_KEYS}
         found.append(Route(store or "", provider, {name: value for name, value in wanted.items() if value}))
@@ -444,8 +548,8 @@ def _notify(env: _Environment, file: Section) -> Notify | None:
     return Notify(url, str(form), queue_old.total_seconds())
 
 
-def _retention(file: Section) -> float | None:
+def _retention(file: Section, name: str, least: timedelta) -> float | None:
     table = file.section("retention")
-    table.only("bodies")
-    length = table.duration("bodies", least=SHORTEST_RETENTION)
+    table.only("bodies", "index")
+    length = table.duration(name, least=least)
     return length.total_seconds() if length else None

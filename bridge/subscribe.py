@@ -5,13 +5,16 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.next_api import NextApi
+    from bridge.settings import Store
 
 Json = dict[str, typing.Any]
 
 EVENTS = ("transaction.created", "transaction.updated", "dispute.created", "dispute.updated")
+OF_AN_APP = ("app.uninstalled",)
+"""What only a store can tell in which the bridge is installed."""
 NAME = "dispute-bridge"
 
 
@@ -21,7 +24,14 @@ def own(hooks: list[Json], target: str) -> Json | None:
     return next(iter([*by_target, *(hook for hook in hooks if hook.get("name") == NAME)]), None)
 
 
-def problem(hooks: list[Json], target: str, secret: str | None = None) -> str | None:
+def events_of(store: Store) -> tuple[str, ...]:
+    """Return what the bridge wants to be told by a store."""
+    return EVENTS + OF_AN_APP if store.installed else EVENTS
+
+
+def problem(
+    hooks: list[Json], target: str, secret: str | None = None, events: Sequence[str] = EVENTS
+) -> str | None:
     """Say what is wrong with the bridge's subscription among a store's webhooks, or None."""
     hook = own(hooks, target)
     if hook is None:
@@ -30,7 +40,7 @@ def problem(hooks: list[Json], target: str, secret: str | None = None) -> str | 
         return f"the webhook subscription points to {hook.get('target')}, not to {target}"
     if hook.get("active") is False:
         return "the webhook subscription is switched off"
-    if missing := sorted(set(EVENTS) - set(hook.get("events") or [])):
+    if missing := sorted(set(events) - set(hook.get("events") or [])):
         return f"the webhook subscription lacks {', '.join(missing)}"
     if secret and hook.get("secret_key") not in (None, "", secret):
         return "the webhook subscription signs with another secret"
@@ -38,7 +48,13 @@ def problem(hooks: list[Json], target: str, secret: str | None = None) -> str | 
 
 
 def subscribe(
-    api: NextApi, target: str, secret: str, version: str, *, slot: Callable[[], None] = lambda: None
+    api: NextApi,
+    target: str,
+    secret: str,
+    version: str,
+    *,
+    events: Sequence[str] = EVENTS,
+    slot: Callable[[], None] = lambda: None,
 ) -> str:
     """Create or repair the subscription; returns what was done in a word."""
     slot()
@@ -47,7 +63,7 @@ def subscribe(
     body = {
         "name": NAME,
         "target": target,
-        "events": list(EVENTS),
+        "events": list(events),
         "active": True,
         "secret_key": secret,
         "api_version": version,
@@ -57,4 +73,4 @@ def subscribe(
         api.call("POST", "webhooks/", body=body)
         return "created"
     api.call("PATCH", f"webhooks/{hook['id']}/", body=body)
-    return "repaired" if problem(hooks, target, secret) else "renewed"
+    return "repaired" if problem(hooks, target, secret, events) else "renewed"

@@ -233,6 +233,16 @@ stores = Table(
     Column("probe_at", Double),  # None while an operator has paused it
 )
 
+# where a merchant has installed the bridge
+installations = Table(
+    "installations",
+    metadata,
+    Column("store", Text, primary_key=True),
+    Column("token", Text),  # encrypted; None once the merchant has removed the bridge
+    Column("installed_at", Double, nullable=False),
+    Column("uninstalled_at", Double),
+)
+
 refusals = Table(
     "refusals",
     metadata,

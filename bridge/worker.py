@@ -72,7 +72,6 @@ class Worker:
     def run(self) -> bool:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        log.info("worker started", stores=sorted(self.forwarder.settings.stores))
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
         if self.chores:
             threading.Thread(
@@ -84,6 +83,7 @@ class Worker:
                 if not registered:
                     self.inbox.register(self.forwarder.settings.stores.values())
                     registered = True
+                    log.info("worker started", stores=sorted(self.forwarder.settings.stores))
                 if not self.turn(pool):
                     time.sleep(IDLE_SECONDS)
             except Unavailable as error:
@@ -138,11 +138,12 @@ class Worker:
                 pool.submit(self._work_on, store, call)
 
     def _free(self) -> list[str]:
-        """Return the stores that may have another call under way."""
+        """Return the stores that may have another call under way; one without a token has none."""
+        names = [store.name for store in self.forwarder.settings.stores.values() if store.token]
         with self.lock:
             if sum(self.under_way.values()) >= THREADS:
                 return []
-            return [store for store in self.forwarder.settings.stores if self._may(store)]
+            return [name for name in names if self._may(name)]
 
     def _may(self, store: str) -> bool:
         if self.unanswered[store] >= TROUBLED_AFTER:

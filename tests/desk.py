@@ -80,7 +80,7 @@ class Desk:
     @property
     def api(self) -> NextApi:
         """The client of the store."""
-        return self.forwarder.apis[STORE]
+        return self.forwarder.api(self.store)
 
     # what comes in
 

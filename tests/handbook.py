@@ -139,7 +139,7 @@ def events(provider: Provider) -> str:
 def does(provider: Provider, meaning: Meaning) -> str:
     """What an event does, and whether it may do more than its effect says."""
     if provider.tells:
-        return "keeps the local index and the cases current"
+        return "keeps the local index, the cases and the stores current"
     fields = meaning.table.load_fields if meaning.table else {}
     outcome = fields.get("resolution")
     if meaning.effect is Effect.RESOLVE and not fields.keys() >= FACTS:

@@ -24,7 +24,7 @@ from bridge.alert import Webhook
 from bridge.database import Database
 from bridge.doctor import Check, examine
 from bridge.errors import BridgeError
-from bridge.inbox import Inbox, Owed
+from bridge.inbox import BY_HAND, Inbox, Owed
 from bridge.memos import Memos
 from bridge.next_api import NextApi
 from bridge.notify import GONE_AFTER
@@ -299,9 +299,7 @@ def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Pati
     assert "webhooks:read and webhooks:write" in check.remedy
 
 
-@pytest.mark.parametrize(
-    ("why", "remedy"), [("29next answered 401", "by itself"), (doctor.BY_HAND, "/stores")]
-)
+@pytest.mark.parametrize(("why", "remedy"), [("29next answered 401", "by itself"), (BY_HAND, "/stores")])
 def test_a_paused_store_is_bad(patient: Patient, why: str, remedy: str) -> None:
     patient.inbox.register(load("", **patient.environ).stores.values())
     patient.inbox.pause("alpha", why, None)

@@ -33,7 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "exchange",
             "next_api",
         ),
-        *("send", "migrate", "figures", "memos"),
+        *("send", "migrate", "figures", "memos", "stores"),
     ),
     "steps": (
         *("receive", "forward", "explain", "backfill", "reconcile", "subscribe", "contract", "notify"),
@@ -56,7 +56,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
 OWNERS: dict[str, tuple[str, ...]] = {
     "requests": ("exchange",),
     "urllib3": ("exchange",),
-    "sqlalchemy": ("database", "tables", "index", "inbox.*", "search", "figures", "memos", "migrate"),
+    "cryptography": ("stores",),
+    "sqlalchemy": (
+        *("database", "tables", "index", "inbox.*", "search", "figures", "memos", "migrate", "stores"),
+    ),
     "psycopg": ("database",),
     "alembic": ("migrate",),
     "flask": ("app", "receive", "viewer", "viewer.*"),

@@ -146,3 +146,19 @@ def test_a_turn_is_taken_by_one(index: Index) -> None:
     assert [index.take_turn(STORE, NOW), index.take_turn(STORE, NOW)] == [True, False]
     assert index.take_turn(STORE, NOW + HOUR)
     assert index.take_turn("another", NOW)
+
+
+def test_old_transactions_are_removed_in_small_steps_and_are_no_longer_thought_to_be_all(
+    inbox: Inbox, index: Index
+) -> None:
+    rows = [
+        sold(id=7000 + day, date_created=(NOON - timedelta(days=90 - day)).isoformat()) for day in range(90)
+    ]
+    inbox.hear_of(STORE, rows)
+    index.cover(STORE, NOW - 90 * DAY, NOW - 60 * DAY)
+    index.cover(STORE, NOW - 50 * DAY, NOW)
+    before = NOW - 40 * DAY
+    assert [index.drop(STORE, before, 30) for _ in range(3)] == [30, 20, 0]
+    assert index.covered(STORE) == [(before, NOW)]
+    assert index.drop("another", NOW, 30) == 0
+    assert found(index, order="1701") == [7000 + day for day in range(50, 90)]

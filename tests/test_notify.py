@@ -403,11 +403,24 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
         assert search.delivery(young)["webhook"]["body"]
 
 
+def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
+    with logbook(database_url, keep_index=200 * DAY) as book:
+        for store in (STORE, OUTLET):
+            sale = book.sandbox.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
+            book.inbox.hear_of(store, [sale])
+        book.chores.turn(1e9)
+        book.clock.now += 200 * DAY
+        book.chores.turn(2e9)
+        assert [book.inbox.index.drop(store, book.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
+
+
 def test_without_a_setting_nothing_is_removed(book: Logbook) -> None:
-    assert book.settings.keep_bodies is None
+    assert (book.settings.keep_bodies, book.settings.keep_index) == (None, None)
     delivery = book.send()
+    book.inbox.hear_of(STORE, [book.sandbox.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")])
     book.clock.now += 1000 * DAY
     book.chores.turn(1e9)
+    assert book.inbox.index.drop(STORE, book.clock.now, 9) == 1
     assert book.app.extensions["search"].delivery(delivery)["webhook"]["body"]
 
 

@@ -627,10 +627,11 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
 
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:
     hook = "https://hooks.example.com/services/T0/B0/x?y=1"
-    toml = '[notify]\nurl_env = "HOOK"\nform = "json"\nqueue_old = "1h"\n[retention]\nbodies = "90d"'
+    toml = '[notify]\nurl_env = "HOOK"\nform = "json"\nqueue_old = "1h"\n'
+    toml += '[retention]\nbodies = "90d"\nindex = "200d"'
     read = load(toml, HOOK=hook)
     assert read.notify == settings.Notify(url=hook, form="json", queue_old=3600.0)
-    assert read.keep_bodies == 90 * 86400
+    assert (read.keep_bodies, read.keep_index) == (90 * 86400, 200 * 86400)
     assert load('[notify]\nurl_env = "HOOK"', HOOK=hook).notify == settings.Notify(url=hook)
     assert (load().notify, load().keep_bodies) == (None, None)
 
@@ -657,6 +658,7 @@ def test_a_dispute_is_linked_to_where_the_file_says() -> None:
         ("notify = 1", "notify"),
         ('[retention]\nbodies = "7d"', "retention.bodies"),
         ('[retention]\nbodies = "for ever"', "retention.bodies"),
+        ('[retention]\nindex = "20d"', "retention.index"),
         ('[retention]\ncases = "90d"', "retention.cases"),
     ],
 )

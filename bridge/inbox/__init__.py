@@ -5,12 +5,14 @@ rows in the same database as the alerts, so nothing can fall between "stored" an
 """
 
 from bridge.inbox.forwarding import MOST_AT_ONCE, PROBE_SECONDS, Forwarding
+from bridge.inbox.pacing import BY_HAND
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
 from bridge.inbox.translating import Translating
 
 __all__ = [
     "ALPHABET",
+    "BY_HAND",
     "MOST_AT_ONCE",
     "PROBE_SECONDS",
     "Claim",

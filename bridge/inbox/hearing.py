@@ -12,7 +12,7 @@ from bridge.case import Case, decide, reconsider, recover
 from bridge.inbox.relating import Relating, number_of
 from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, values_of
 from bridge.index import row_of
-from bridge.tables import cases, deliveries, memos
+from bridge.tables import cases, deliveries, installations, memos
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,6 +74,16 @@ class Hearing(Relating):
             self._wake_unmatched(connection, store, fresh, now)
         elif kind == "dispute":
             self._tell_dispute(connection, store, told, now)
+        elif kind == "app":
+            self._forget_token(connection, store, told["received_at"], now)
+
+    @staticmethod
+    def _forget_token(connection: Connection, store: str, received_at: float, now: float) -> None:
+        """Forget the token of a store that has removed the bridge, unless it was installed anew since."""
+        known = update(installations).where(
+            installations.c.store == store, installations.c.installed_at < received_at
+        )
+        connection.execute(known.values(token=None, uninstalled_at=now))
 
     def _tell_dispute(self, connection: Connection, store: str, told: Json, now: float) -> None:
         """Bring the case of a dispute up to date, or make one, so that its alert will find it.

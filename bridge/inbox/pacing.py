@@ -19,6 +19,9 @@ if typing.TYPE_CHECKING:
 
     from bridge.settings import Store
 
+BY_HAND = "Paused by hand."
+"""What is noted of a store that a person has paused."""
+
 
 _SET_PACE = update(paces).where(paces.c.token == bindparam("of"))
 

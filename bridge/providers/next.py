@@ -70,6 +70,7 @@ PROVIDER = Provider(
         "transaction.updated": informs(Transaction),
         "dispute.created": informs(Dispute),
         "dispute.updated": informs(Dispute),
+        "app.uninstalled": informs(),
     },
     keeps=frozenset((*ENVELOPE, *(f"data.{name}" for name in (*OF_BOTH, *OF_A_DISPUTE, *OF_A_TRANSACTION)))),
     tells="data",

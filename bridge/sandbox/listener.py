@@ -104,6 +104,8 @@ class _Connection(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if found := _API.fullmatch(path):
             self._admin(found[1], found[2], query)
+        elif path.startswith("/oauth2/"):
+            self._oauth(path, query)
         elif not path.startswith("/sandbox/"):
             self._send(Reply(404, {"detail": "The Admin API is below /api/admin/."}))
         elif not self.client_address[0].startswith("127."):
@@ -145,6 +147,24 @@ class _Connection(BaseHTTPRequestHandler):
             self._send(refusal.reply)
         finally:
             ledger.close_call(call)
+
+    def _oauth(self, path: str, query: str) -> None:
+        """Answer for a merchant, or give a token for what the merchant answered."""
+        sandbox = self.server.sandbox
+        sent = self._read().decode("ascii", "replace")
+        given = {name: values[0] for name, values in parse_qs(sent or query).items()}
+        call = Call(self.arrived, sandbox.clock(), "", given.get("store", ""), self.command, path, query="")
+        sandbox.ledger.open_call(call)
+        try:
+            fault = next((one for one in sandbox.faults.strike(call.method, path, "") if one.ends), None)
+            if fault is None:
+                reply = sandbox.oauth.answer(call.method, path, given)
+                call.status = reply.status
+                self._send(reply)
+            else:
+                self._end(call, fault)
+        finally:
+            sandbox.ledger.close_call(call)
 
     def _admitted(self, call: Call, admitted: Admitted, url: str) -> None:
         """Do the call's work and show its answer, each as the faults want it."""

@@ -22,6 +22,7 @@ from typing import Any, Self
 from bridge.sandbox.faults import Fault, Faults
 from bridge.sandbox.ledger import Commit, Ledger
 from bridge.sandbox.listener import Listener
+from bridge.sandbox.oauth import OAuth
 from bridge.sandbox.replies import Json, Refusal, Reply, Request
 from bridge.sandbox.samples import SAMPLE_TRANSACTIONS
 from bridge.sandbox.store import Route, Store, find_route
@@ -76,6 +77,7 @@ class Sandbox:
     ledger: Ledger = field(init=False)
     faults: Faults = field(init=False)
     stores: dict[str, Store] = field(init=False)
+    oauth: OAuth = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the stores; nothing listens yet."""
@@ -84,6 +86,7 @@ class Sandbox:
         self.ledger = Ledger(self._file)
         self.faults = Faults(self.seed)
         self.stores = {}
+        self.oauth = OAuth(self.add_token)
         self._access: dict[str, Access] = {}
         self._listener: Listener | None = None
         self._late: set[threading.Timer] = set()

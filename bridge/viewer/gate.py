@@ -90,6 +90,7 @@ def set_up(app: Flask, settings: Settings) -> None:
 def derived_key(settings: Settings) -> str:
     """Make a key of the other secrets, the same in all processes; sessions end when one of them changes."""
     parts = [settings.password or "", settings.api_token or "", settings.database_url]
+    parts += [settings.client_secret or ""]
     parts += [store.token for store in settings.stores.values()]
     parts += [secret for known in settings.secrets.values() for secret in known]
     return hashlib.sha256("\n".join(["bridge session", *parts]).encode()).hexdigest()

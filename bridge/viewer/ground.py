@@ -43,14 +43,14 @@ viewer = Blueprint(
 @viewer.before_request
 def only_where_it_is_on() -> None:
     """Know no style where there is nothing to look at."""
-    if not gate.is_on(settings()):
+    if not gate.is_on(settings()) and not settings().installs:
         raise Rejected("not_found", 404, "The viewer is off: BRIDGE_PASSWORD is not set.")
 
 
-def blueprint(name: str) -> Blueprint:
+def blueprint(name: str, guard: typing.Any = gate.guard) -> Blueprint:
     """Make room for some pages, into which only those get who may look."""
     made = Blueprint(name, __name__)
-    made.before_request(gate.guard)
+    made.before_request(guard)
     made.register_error_handler(BadFilter, _bad_filter)
     made.register_error_handler(Unavailable, _unavailable)
     made.register_error_handler(Rejected, refusal)

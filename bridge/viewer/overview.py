@@ -7,14 +7,16 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from flask import flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, request, url_for
 
-from bridge import notify
+from bridge import address, notify
 from bridge.alert import Status
 from bridge.errors import Rejected
+from bridge.inbox import BY_HAND
 from bridge.viewer import charts, ground
 
 if typing.TYPE_CHECKING:
+    from bridge.settings import Store
     from bridge.viewer.ground import View
 
 log = structlog.get_logger()
@@ -80,19 +82,26 @@ def stores() -> View:
             "base_url": store.base_url,
             "observe": store.observe,
             "look_first": store.look_first,
+            "installed": store.installed,
+            "missing": store.missing,
             "calls": sum(minute.get(name, {}).values()),
             "share": min(sum(minute.get(name, {}).values()) / most, 1.0) if most else None,
             "outcomes": ten.get(name, {}),
         }
         for name, store in settings.stores.items()
     ]
-    return render_template("stores.html", rows=rows, rate=settings.rate)
+    wanted = request.args.get("install", "").strip().lower()
+    invited = address.store_of(wanted if "." in wanted else f"{wanted}.29next.store")
+    if wanted and not invited:
+        flash("That is no store: expected a name such as example or example.29next.store.")
+    offer = {"installs": settings.installs, "invited": invited}
+    return render_template("stores.html", rows=rows, rate=settings.rate, **offer)
 
 
 @routes.post("/stores/<name>/pause")
 def pause(name: str) -> View:
     """Stop calling a store until a person resumes it."""
-    ground.inbox().pause(_store(name), "Paused by hand.", None)
+    ground.inbox().pause(_store(name).name, BY_HAND, None)
     log.info("store paused by hand", store=name)
     flash(f"{name} is paused. Its alerts wait, and their clocks stand still.")
     return redirect(url_for("overview.stores"), 303)
@@ -101,16 +110,20 @@ def pause(name: str) -> View:
 @routes.post("/stores/<name>/resume")
 def resume(name: str) -> View:
     """Call a store again."""
-    ground.inbox().resume(_store(name))
+    if missing := _store(name).missing:
+        flash(f"{name} cannot go on. {missing}")
+        return redirect(url_for("overview.stores"), 303)
+    ground.inbox().resume(name)
     log.info("store resumed by hand", store=name)
     flash(f"{name} goes on.")
     return redirect(url_for("overview.stores"), 303)
 
 
-def _store(name: str) -> str:
-    if name not in ground.settings().stores:
+def _store(name: str) -> Store:
+    store = ground.settings().stores.get(name)
+    if store is None:
         raise Rejected("not_found", 404, "There is no such store.")
-    return name
+    return store
 
 
 @routes.get("/providers")
