@@ -53,9 +53,8 @@ class Stores(Mapping[str, Store]):
         self.read_at = -FRESH_SECONDS
 
     def __getitem__(self, name: str) -> Store:
-        if name not in self._fresh():
-            self.read()  # it may have been installed a moment ago
-        return self.known[name]
+        known = self._fresh()
+        return known[name] if name in known else self.read()[name]  # it may have come a moment ago
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fresh())
@@ -64,18 +63,17 @@ class Stores(Mapping[str, Store]):
         return len(self._fresh())
 
     def _fresh(self) -> Mapping[str, Store]:
-        if time.monotonic() >= self.read_at + FRESH_SECONDS:
-            self.read()
-        return self.known
+        return self.known if time.monotonic() < self.read_at + FRESH_SECONDS else self.read()
 
-    def read(self) -> None:
-        """Read what is installed; raises Unavailable."""
+    def read(self) -> Mapping[str, Store]:
+        """Read what is installed, and return every store; raises Unavailable."""
         with self.database.read() as connection:
             rows = connection.execute(select(installations)).all()
         found = {row.store: self._installed(row.store, row.token) for row in rows}
         mine = {n: store for n, store in self.configured.items() if store.token or n not in found}
-        self.known = {**found, **mine}
+        self.known = known = {**found, **mine}
         self.read_at = time.monotonic()
+        return known
 
     def _installed(self, name: str, kept: str | None) -> Store:
         """Return a store with the token that is kept for it, or with the reason why it has none."""
@@ -117,7 +115,7 @@ class Stores(Mapping[str, Store]):
         old = [
             row
             for row in rows
-            if self._opens(self.vault, row.token) and not self._opens(self.newest, row.token)
+            if not self._opens(self.newest, row.token) and self._opens(self.vault, row.token)
         ]
         for row in old:
             same = (installations.c.store == row.store, installations.c.token == row.token)

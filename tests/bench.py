@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests import bench_acks, bench_forwarding, bench_log, bench_scale
+from tests import bench_acks, bench_forwarding, bench_index, bench_log, bench_scale
 from tests.bench_house import STORES, Place, place
 
 REQUESTS = 4000
@@ -55,6 +55,10 @@ SECTIONS = {
     "scale": Section(
         "Cost among many deliveries: median at the fewest, and ratios to it",
         lambda here, kind: bench_scale.cost(here, kind, sizes()),
+    ),
+    "index": Section(
+        "Look-ups in the local index of transactions",
+        lambda here, kind: bench_index.look_ups(here, kind, 2 * sizes()[-1]),
     ),
     "pages": Section(
         "Every page and search of the log: milliseconds, of which 95 in 100 take no more",

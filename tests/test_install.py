@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from playwright.sync_api import sync_playwright
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
@@ -30,6 +32,7 @@ from bridge.worker import Worker
 from tests.configuring import load, problems
 from tests.desk import NEXT_SECRET, Clock, Desk
 from tests.running import PASSWORDS, Senders, running
+from tests.screenshots import MISSING, chromium, launch, served
 
 KEY, NEWER = "a2V5LW9mLXRlc3RzLTAwMDAwMDAwMDAwMDAwMDAwMDA=", Fernet.generate_key().decode()
 PUBLIC = "https://alerts.example.com"
@@ -743,8 +746,8 @@ def test_the_log_offers_a_link_and_shows_who_has_installed(agency: Agency) -> No
     agency.install()
     signed_in(agency)
     page = agency.browse("/stores?install=Delta.29next.store").text
-    assert 'href="/install?store=delta.29next.store"' in page
-    assert 'href="/install?store=delta.29next.store"' in agency.browse("/stores?install=delta").text
+    assert ">https://alerts.example.com/install?store=delta.29next.store</a>" in page
+    assert f'href="{PUBLIC}/install?store=delta.29next.store"' in agency.browse("/stores?install=delta").text
     assert "That is no store" in agency.browse("/stores?install=evil.com").text
     assert "installed" in page
     agency.uninstall()
@@ -847,3 +850,24 @@ def test_a_worker_that_runs_already_works_for_a_new_store(tmp_path: Path, light_
         page = house.get("/stores").text
         assert SHOP in page, house.web and house.web.said()[-3000:]
         house.audit()
+
+
+@pytest.mark.skipif(chromium() is None, reason=MISSING)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Playwright's driver closes its pipes too late
+def test_a_browser_goes_the_whole_way_by_clicks(agency: Agency) -> None:
+    with served(agency.app) as here, sync_playwright() as playwright, launch(playwright) as browser:
+        known = agency.app.extensions
+        known["settings"] = replace(known["settings"], public_url=here)
+        page = browser.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.goto(f"{here}/stores")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_label("Store").fill(DOMAIN)
+        page.get_by_role("button", name="Make the link").click()
+        page.get_by_role("link", name=f"{here}/install?store={DOMAIN}").click()
+        page.get_by_role("heading", name="Installed").wait_for()
+        page.goto(f"{here}/stores")
+        assert page.get_by_role("heading", name=SHOP).is_visible()
+        assert not wrong

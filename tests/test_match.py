@@ -395,6 +395,13 @@ def test_a_weaker_rung_decides_between_several_of_a_stronger_one() -> None:
     assert choose(alert("order", "auth_code"), [sale(), twin]).transaction_id == 1
 
 
+def test_a_weaker_rung_takes_none_that_is_not_among_the_several_of_a_stronger_one() -> None:
+    bare = {"bankcard_first_six": None, "bankcard_last_four": None, "auth_code": None}
+    rows = [sale(**bare), sale(id=2, **bare), sale(id=3, order="1999")]
+    assert choose(alert(*CARD), rows).transaction_id == 3
+    assert choose(alert("order", *CARD), rows).transaction_id is None
+
+
 def test_a_shared_id_with_a_part_of_the_amount_is_no_match() -> None:
     rebill = sale(id=2, amount="100.00", order="1002")
     found = choose(alert("network_transaction_id", amount=Decimal("15.00")), [sale(), rebill])

@@ -94,7 +94,8 @@ def stores() -> View:
     invited = address.store_of(wanted if "." in wanted else f"{wanted}.29next.store")
     if wanted and not invited:
         flash("That is no store: expected a name such as example or example.29next.store.")
-    offer = {"installs": settings.installs, "invited": invited}
+    here = (settings.public_url or "").rstrip("/")
+    offer = {"installs": settings.installs, "invited": invited, "public_url": here}
     return render_template("stores.html", rows=rows, rate=settings.rate, **offer)
 
 
