@@ -98,6 +98,13 @@ class Logbook:
                 return
         raise AssertionError("the worker does not come to an end")
 
+    def settle(self) -> None:
+        """Work, let time pass, and work again: what waits for a second look gets it."""
+        for _ in range(3):
+            self.work()
+            self.clock.now += 10
+        self.work()
+
     def fail(self, name: str, **changes: Any) -> None:
         """Put one of the sandbox's faults in force."""
         self.sandbox.add_faults(fault(name, **changes))

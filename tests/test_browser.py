@@ -126,7 +126,7 @@ def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: 
         page.get_by_role("button", name="Replay").click()
         expect(page.get_by_text("Replayed: it is translated")).to_be_visible()
         expect(page.locator("h1 .badge")).to_have_text("pending")
-        book.work()
+        book.settle()
         expect(page.locator("h1 .badge")).to_have_text("forwarded")  # the page asks by itself
         expect(page.get_by_text("Settled: 29next has what it asked for")).to_be_visible()
 

@@ -693,7 +693,7 @@ def test_a_failed_delivery_is_mended_and_replayed(book: Logbook) -> None:
     answer = submit(book.client, f"{path}/replay", path)
     assert (answer.status_code, answer.headers["Location"]) == (303, path)
     assert "Replayed" in page(book.client, path)
-    book.work()
+    book.settle()
     assert "Settled: 29next has what it asked for" in page(book.client, path)
     assert "It is pending already" not in page(book.client, path)
 
@@ -778,7 +778,7 @@ def test_many_are_replayed_by_a_plan_and_a_job(book: Logbook) -> None:
     book.chores.replay()
     assert "20 of 25 put back" in Reader(page(book.client, job)).text
     book.chores.replay()
-    book.work()
+    book.settle()
     assert "25 of 25 put back" in Reader(page(book.client, job)).text
     assert "done" in Reader(page(book.client, "/replays")).text
     search = book.app.extensions["search"]
