@@ -61,14 +61,18 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection for reading; raises Unavailable."""
-        with _told_apart(), self.engine.connect() as connection, WATCH.within(PATIENCE) as deadline:
-            deadline.sock = _socket_of(connection)
-            try:
+        with _told_apart(), self.engine.connect() as connection:
+            if self.sqlite:  # which waits for a lock at most
                 yield connection
-            finally:
-                if deadline.sock:
-                    deadline.over = True
-                    deadline.sock.close()
+                return
+            with WATCH.within(PATIENCE) as deadline:
+                deadline.sock = _socket_of(connection)
+                try:
+                    yield connection
+                finally:
+                    if deadline.sock:
+                        deadline.over = True
+                        deadline.sock.close()
 
     def write(self, function: Callable[[Connection], T]) -> T:
         """Run a function in a transaction and return once it is durable; raises Unavailable.

@@ -218,10 +218,14 @@ class _Bounded:
             connection.connect()
         if _CURRENT.deadline is not None:
             _CURRENT.deadline.sock = connection.sock
-        if _CURRENT.slot is not None:  # the very last moment: a process that was stopped before sends nothing
+        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
+
+    def send(self, data: typing.Any) -> None:
+        # the very last moment: a process that was stopped anywhere before sends nothing any more
+        if _CURRENT.slot is not None and not _CURRENT.sent:
             _CURRENT.slot.wait()
         _CURRENT.sent = True
-        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
+        super().send(data)  # type: ignore[misc]
 
 
 class _Http(_Bounded, HTTPConnection):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import os
 import signal
-import sys
 import threading
 import time
 import typing
@@ -18,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from bridge import logs
 from bridge.errors import Unavailable
 from bridge.inbox import MOST_AT_ONCE
 
@@ -37,8 +37,6 @@ TROUBLED_AFTER = 3
 BATCH = 10
 """Deliveries that are translated in one transaction: few, since intents to send wait behind it."""
 IDLE_SECONDS = 0.05
-SWITCH_SECONDS = 0.001
-"""How long a thread may compute while another has to send: a slot closes 20 ms after it has opened."""
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
 DRAIN_SECONDS = 16.0
@@ -71,7 +69,6 @@ class Worker:
 
     def run(self) -> bool:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
-        sys.setswitchinterval(SWITCH_SECONDS)
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
         if self.chores:
             threading.Thread(
@@ -189,4 +186,5 @@ def run(worker: Worker) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.stop)
     if not worker.run():
+        logs.drain()
         os._exit(0)  # its intents are committed: they are looked up, as after a crash

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from bridge import migrate
+from bridge import logs, migrate
 from bridge.database import Database
 from tests.screenshots import MISSING, chromium
 
@@ -57,6 +57,13 @@ class Postgres:
         """All its processes, the one that starts the others first."""
         first = int((self.server.pgdata / "postmaster.pid").read_text().split()[0])
         return [first, *(row.pid for row in self.run("SELECT pid FROM pg_stat_activity"))]
+
+
+@pytest.fixture(autouse=True)
+def lines_in_time() -> Iterator[None]:
+    """Lets no line of the log appear in the test after the one that wrote it."""
+    yield
+    logs.drain()
 
 
 @pytest.fixture(scope="session")

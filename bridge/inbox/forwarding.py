@@ -43,6 +43,12 @@ _CASES = (
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update()
 )
+_IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
+_FREE = (
+    select(cases)
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)), _IS_FREE)
+    .with_for_update(skip_locked=True)
+)
 _FENCES = (
     select(cases.c.id, cases.c.fence)
     .where(cases.c.id.in_(bindparam("idents", expanding=True)))
@@ -59,7 +65,7 @@ _SHARED = (  # sales that several cases are about
 _DUE = (
     select(cases.c.id)
     .where(cases.c.store == stores.c.name, cases.c.due_at <= bindparam("now"))
-    .where(or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held")))
+    .where(_IS_FREE)
     .order_by(cases.c.deadline_at, cases.c.id)
     .limit(1)
     .scalar_subquery()
@@ -165,8 +171,8 @@ class Forwarding(Pacing, Relating):
         """Lease those of some cases that are free, each with a new fence."""
         if not idents:
             return {}
-        chosen = select(cases).where(cases.c.id.in_(idents), self._is_free(now))
-        rows = connection.execute(chosen.with_for_update(skip_locked=True)).all()
+        free = {"idents": idents, "now": now, "held": now + self.lease + SET_BACK}
+        rows = connection.execute(_FREE, free).all()
         leased = [
             {
                 "ident": row.id,
