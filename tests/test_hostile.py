@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,21 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
     "a TRACE": (request(b"", start="TRACE /webhooks/verifi HTTP/1.1"), {405}),
     "a NUL in the provider": (request(b"{}", start="POST /webhooks/verifi%00 HTTP/1.1"), {404}),
     "a step up": (request(b"{}", start="POST /webhooks/../webhooks/nobody HTTP/1.1"), {404, 400}),
+    "a line for the log as a provider": (
+        request(b"{}", start="POST /webhooks/x%0a%7b%22message%22:%22injected%22%7d%1b[2J HTTP/1.1"),
+        {404},
+    ),
+    "a line for the log beside wrong credentials": (
+        request(
+            b"{}",
+            "User-Agent: \x1b[2J",
+            start="POST /webhooks/ethoca/%0d%0a%7b%22message%22:%22injected%22%7d%e2%80%a8 HTTP/1.1",
+        ),
+        {400, 401},
+    ),
+    "credentials twice": (request(b"{}", f"Authorization: {basic('verifi')}"), {400, 401}),
+    "a header with an escape": (request(b"{}", "X-Odd: \x1b[2J"), {400, 401}),
+    "a header on a second line": (request(b"{}", "X-Odd: a\r\n b"), {400, 401}),
     "credentials that are none": (
         b"POST /webhooks/verifi HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \xff\xfe\r\n\r\n",
         {401},
@@ -396,6 +412,17 @@ def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+def test_nothing_that_is_sent_makes_a_line_of_the_log(house: House) -> None:
+    sent = replace(Senders(prefix="LOG").prevention(), store='a\r\n{"message":"injected"}\x1b[2J\u2028')
+    raw = request(sent.body, start=f"POST {quote(sent.path)} HTTP/1.1", provider="midigator")
+    house.offered.append(sent)
+    assert exchange(house, raw) == 200
+    assert house.web
+    for line in house.web.said().replace("\r", "\n").split("\n"):
+        assert line.isprintable(), line
+        assert not line or line.startswith("[") or json.loads(line)["message"] != "injected"
+
+
 def test_two_requests_in_one_breath_are_both_answered(house: House) -> None:
     first, second = request(b'{"breath": 1}'), request(b'{"breath": 2}', "Connection: close")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
@@ -413,7 +440,7 @@ def test_nothing_of_all_this_has_broken_anything(house: House) -> None:
     assert house.disputes(sent)
     assert house.web.family() == family
     assert house.workers[0].alive
-    junk = {"untranslatable", "unknown_event"}
+    junk = {"untranslatable", "unknown_event", "no_store"}
     assert {row["reason"] for row in house.deliveries(status="failed")} == junk
     there = house.deliveries(provider="verifi")
     house.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]
