@@ -212,7 +212,7 @@ def test_schemathesis_finds_no_webhook_that_is_a_bug(door: Door, path: str) -> N
 
     check()
     door.translate()
-    assert {200, 401} <= seen
+    assert 200 in seen
 
 
 PATHS = ["/api/deliveries", "/api/cases", "/api/deliveries/{}", "/api/cases/{}", "/cases/{}"]
