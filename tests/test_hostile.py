@@ -412,6 +412,25 @@ def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(b'{"pieces": "measured"}'),
+        request(
+            chunked(b'{"pieces":', b' "\r\n\r\n', b'chunked"}'), "Transfer-Encoding: chunked", length=None
+        ),
+    ],
+    ids=["measured", "chunked"],
+)
+def test_a_webhook_that_comes_byte_by_byte_is_kept(house: House, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in raw:
+            sock.send(bytes([byte]))
+            time.sleep(0.004)  # the network's, so that it arrives in pieces
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_nothing_that_is_sent_makes_a_line_of_the_log(house: House) -> None:
     sent = replace(Senders(prefix="LOG").prevention(), store='a\r\n{"message":"injected"}\x1b[2J\u2028')
     raw = request(sent.body, start=f"POST {quote(sent.path)} HTTP/1.1", provider="midigator")
