@@ -10,12 +10,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV := $(VENV)/uv/bin/uv
 UV_VERSION := 0.13.9
+AUDIT := $(VENV)/audit/bin/pip-audit
+AUDIT_VERSION := 2.10.1
 # One lock for every Python from 3.11 on. It names no index: pip uses its own.
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench soak lock install
+.PHONY: help run test check bench soak audit lock install
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -37,6 +39,10 @@ bench: $(VENV)/dev ## print the figures
 # make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
 soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
 	$(BIN)/python -m pytest -q -m soak --timeout 0
+
+# Asks PyPI, so it needs the network, and fails where it gets no answer about one of them.
+audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness
+	$(AUDIT) --strict --progress-spinner off --require-hashes --disable-pip --requirement requirements.txt
 
 install: $(VENV)/dev ## only set up .venv, with all that the other targets need
 
@@ -66,3 +72,7 @@ $(VENV)/dev: $(VENV)/runtime
 $(UV): $(VENV)/python
 	$(BIN)/python -m venv $(VENV)/uv
 	$(VENV)/uv/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION)
+
+$(AUDIT): $(VENV)/python
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==$(AUDIT_VERSION)

@@ -39,7 +39,8 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings, Store
 
 Json = dict[str, typing.Any]
-WORKER_POOL = 6
+WORKER_POOL = 12
+"""Connections of a worker with many stores; 6 are enough for one, and each more takes one more."""
 NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 MOST_DAYS = 3650
 
@@ -215,12 +216,18 @@ def _greet(chosen: Settings, *, sandbox: bool) -> None:
     sys.stdout.flush()
 
 
+def worker_pool(stores: int) -> int:
+    """Return how many connections a worker may take."""
+    return min(5 + max(stores, 1), WORKER_POOL)
+
+
 def _worker(_: argparse.Namespace) -> None:
     from bridge import worker  # noqa: PLC0415  threads and signals are the worker's alone
 
     chosen = _settings()
     logs.set_up(chosen.log_level)
-    with _database(chosen, WORKER_POOL) as database:
+    pool = WORKER_POOL if chosen.encryption_keys else worker_pool(len(chosen.stores))  # more may be installed
+    with _database(chosen, pool) as database:
         chosen = with_installed(chosen, database)
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         worker.run(worker.Worker(inbox, Forwarder(inbox, chosen), Chores(chosen, database)))

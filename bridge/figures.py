@@ -41,7 +41,7 @@ NEWEST_CALLS = 3000
 """How many of the newest calls the time to a dispute is taken from."""
 RHYTHM = 100
 """How many of a provider's newest deliveries its rhythm is taken from."""
-MOST_AMOUNTS = 2000
+MOST_AMOUNTS = 1000
 """How many amounts of one kind are summed: more would keep the first page waiting."""
 MOST_CALLS = 100_000
 MOST_UNTOLD, UNTOLD = 500, 14 * DAY

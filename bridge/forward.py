@@ -50,7 +50,7 @@ from bridge.errors import (
     Untranslatable,
 )
 from bridge.exchange import Slot
-from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
+from bridge.inbox import LONGEST_LEAD, PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
 from bridge.next_api import Answer, NextApi
 from bridge.tree import LONGEST_INT, pick, plain
 
@@ -299,6 +299,8 @@ class Forwarder:
     ) -> Outcome:
         """Make the call in its slot, and tell apart what came of it."""
         now = self.inbox.now()
+        if claim.slot_at > now + 2 * LONGEST_LEAD:  # the clock was set back, and nobody knows when it opens
+            return Outcome("dropped", _undo(call), again_after=0.0)
         attempt["started_at"] = max(claim.slot_at, now)
         opens = time.monotonic() + claim.slot_at - now
         slot, api = Slot(opens, opens + self.tolerance), self.api(store)

@@ -39,6 +39,8 @@ BATCH = 10
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
+CLOCK_SLACK = 0.2
+"""Seconds by which the inbox's clock may run apart from this machine's before it counts as set."""
 DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
 NO_ANSWER = frozenset({"unclear", "temporary"})
@@ -64,6 +66,8 @@ class Worker:
         self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
         self.preparing: set[Claim] = set()  # whose calls are not ready yet to leave
+        self.offset: float | None = None  # of the inbox's clock to the monotonic one
+        self.still_until = 0.0
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -104,6 +108,8 @@ class Worker:
         self.newest = not self.newest
         translated = self.inbox.translate(self.forwarder.judge, BATCH, newest=self.newest)
         free = self._free()
+        if self._clock_was_set(self.inbox.now()):
+            free = []
         claims = self.inbox.claim(free, MOST_AT_ONCE - len(self.preparing))
         self.preparing.update(claims)
         for claim in claims:
@@ -113,6 +119,13 @@ class Worker:
         if not claims and not translated:
             self._tend_index(pool, free)
         return bool(translated or claims)
+
+    def _clock_was_set(self, now: float) -> bool:
+        """Whether slots of the last second cannot be told any more, since the clock was set meanwhile."""
+        offset, self.offset = self.offset, now - time.monotonic()
+        if abs(self.offset - (offset or self.offset)) > CLOCK_SLACK:
+            self.still_until = time.monotonic() + 1.0
+        return time.monotonic() < self.still_until
 
     def _tend_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
         """While no dispute wants a slot, read what 29next told contradictorily, and what is new there."""

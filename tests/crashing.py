@@ -1,8 +1,8 @@
 """The bridge's processes, made to end or stop themselves at a named point, with other constants.
 
 What is different is told by a mapping: `at` (one of POINTS), `signal` (SIGKILL by default), `nth` (the
-first time by default), and `constants` by name, in whatever module they are, since no setting makes a
-lease or a probe's interval short.
+first time by default), `constants` by name, in whatever module they are, since no setting makes a
+lease or a probe's interval short, and `clock`, a file that says how many seconds its clock is off.
 
 The points are those of the libraries below the bridge wherever possible, so that they stay where
 they are when the bridge is rebuilt. `tests.running` forks these processes from one that has imported
@@ -17,7 +17,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
@@ -180,6 +182,9 @@ def run(words: Sequence[str], environ: Mapping[str, str], log: str, wanted: Mapp
             setattr(module, name, value)
     if "at" in wanted:
         POINTS[wanted["at"]](crash_of(wanted))
+    if "clock" in wanted:
+        file, right = Path(wanted["clock"]), time.time
+        time.time = lambda: right() + float(file.read_text(encoding="ascii"))
     sys.argv = list(words)
     sys.exit(cli.main(words[1:]) if words[0] == "bridge" else wsgiapp.run())
 

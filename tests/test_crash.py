@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_a_worker_told_to_end_twice_finishes_its_call_first(house: House, sender
     assert worker.wait(20) == 0
     house.wait(sent)
     house.audit()
+
+
+def test_a_web_process_told_to_end_twice_acknowledges_nothing_that_is_not_stored(
+    house: House, senders: Senders
+) -> None:
+    house.start_web()
+    with ThreadPoolExecutor(1) as pool:
+        posting = pool.submit(house.deliver, *(senders.prevention() for _ in range(150)))
+        eventually(lambda: len(house.accepted) > 10, every=0.001)
+        assert house.web
+        house.web.signal(signal.SIGTERM)
+        assert house.web.terminate() < 15
+        assert not posting.done(), "it ended after all were posted"
+        house.start_web()
+        posting.result()
+    house.audit(may_wait=lambda _: True)
+    assert len(house.deliveries()) == 150
 
 
 def test_a_call_that_hangs_holds_up_no_shutdown(house: House, senders: Senders) -> None:

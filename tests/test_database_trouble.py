@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -178,3 +181,34 @@ def test_sqlite_on_a_full_disk(sqlite: House, senders: Senders) -> None:
     for pid in processes:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     goes_on(house, senders)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of four megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk; the other test of a full disk needs none")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
+
+
+def test_sqlite_on_a_disk_without_space_goes_on_once_there_is_some(
+    small_disk: Path, make_database: MakeDatabase, tmp_path: Path, senders: Senders
+) -> None:
+    with make_database("sqlite") as url:
+        shutil.copy(url.removeprefix("sqlite:///"), small_disk / "bridge.db")
+    with running(tmp_path / "house", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as house:
+        house.start()
+        house.next.add_faults({"name": "latency", "seconds": 0.4})
+        house.deliver(*(senders.prevention() for _ in range(3)))
+        junk = small_disk / "junk"
+        with junk.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        assert eventually(lambda: refused_for_now(house.post(senders.prevention())))
+        assert eventually(lambda: "database unavailable" in house.workers[0].said())
+        junk.unlink()
+        goes_on(house, senders)

@@ -107,7 +107,10 @@ CALLS = {
 }
 UNSEEN: Fault = {"name": "list_lag", "seconds": 1.4, "count": 0}
 
-SOME: tuple[Fault, ...] = ("429", "503", "503_after", "reset_after", "hang", "201_empty", LATE[1])
+SOME: tuple[Fault, ...] = (
+    *("429", "503", "503_after", "reset_after", "hang", "hang_after", "201_empty"),
+    *LATE[1:],
+)
 
 TRIALS = [
     *(Trial(kind, (fault,)) for kind in ("create", "resolve-and-refund") for fault in SURVIVED),

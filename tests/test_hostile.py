@@ -11,11 +11,14 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+import schemathesis
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
@@ -23,7 +26,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from bridge import settings
+from bridge import providers, settings
 from bridge.app import ROOT, create_app
 from bridge.database import Database
 from bridge.forward import Forwarder
@@ -63,6 +66,10 @@ class Door:
         """Post a webhook that is proven, and have it translated: it is kept, and nothing breaks."""
         answer = self.client.post(path, data=body, headers=headers)
         assert answer.status_code == 200, answer.text
+        self.translate()
+
+    def translate(self) -> None:
+        """Have all that was kept translated: nothing breaks."""
         while self.inbox.translate(self.forwarder.judge, 50):
             pass
         assert not self.search.deliveries({"reason": "bug"}).results
@@ -153,6 +160,59 @@ def test_no_request_is_a_bug(
     )
     assert answer.status_code < 500, answer.text
     assert answer.status_code != 200
+
+
+def surface() -> dict[str, Any]:
+    """The webhooks' own OpenAPI document, which is none that is published: any body, and odd headers."""
+    names = sorted(providers.built_in())
+    proofs = [basic(name) for name in PASSWORDS]
+    odd = {name: {"type": "string"} for name in ("X-Signature", "svix-signature", "Stripe-Signature")}
+    headers = {"Authorization": {"anyOf": [{"enum": proofs}, {"type": "string"}]}, **odd}
+    bodies = (
+        "application/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+    )
+
+    def operation(*places: dict[str, Any]) -> dict[str, Any]:
+        told = [{"name": name, "in": "header", "schema": schema} for name, schema in headers.items()]
+        content = {kind: {"schema": {} if "json" in kind else {"type": "string"}} for kind in bodies}
+        content["application/x-www-form-urlencoded"] = {"schema": {"type": "object"}}
+        return {
+            "post": {"parameters": [*places, *told], "requestBody": {"content": content}, "responses": {}}
+        }
+
+    provider = {"name": "provider", "in": "path", "required": True, "schema": {"enum": names}}
+    store = {"name": "store", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    paths = {
+        "/webhooks/{provider}": operation(provider),
+        "/webhooks/{provider}/{store}": operation(provider, store),
+    }
+    return {"openapi": "3.1.0", "info": {"title": "webhooks", "version": "1"}, "paths": paths}
+
+
+@pytest.mark.parametrize("path", surface()["paths"])
+def test_schemathesis_finds_no_webhook_that_is_a_bug(door: Door, path: str) -> None:
+    schema = schemathesis.openapi.from_dict(surface())
+    schema.app = door.app
+    seen = set()
+
+    @EXAMPLES
+    @given(case=schema[path]["post"].as_strategy(), proven=st.sampled_from([None, *PASSWORDS]))
+    def check(case: schemathesis.Case[Any], proven: str | None) -> None:
+        if proven:
+            case.path_parameters["provider"] = proven
+            case.headers["Authorization"] = basic(proven)
+        answer = case.call()
+        seen.add(answer.status_code)
+        assert answer.status_code in (200, 400, 401, 404, 413, 415), answer.text
+        if answer.status_code != 200:
+            assert set(answer.json()) == {"error", "message"}
+
+    check()
+    door.translate()
+    assert 200 in seen
 
 
 PATHS = ["/api/deliveries", "/api/cases", "/api/deliveries/{}", "/api/cases/{}", "/cases/{}"]
@@ -279,6 +339,21 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
     "a TRACE": (request(b"", start="TRACE /webhooks/verifi HTTP/1.1"), {405}),
     "a NUL in the provider": (request(b"{}", start="POST /webhooks/verifi%00 HTTP/1.1"), {404}),
     "a step up": (request(b"{}", start="POST /webhooks/../webhooks/nobody HTTP/1.1"), {404, 400}),
+    "a line for the log as a provider": (
+        request(b"{}", start="POST /webhooks/x%0a%7b%22message%22:%22injected%22%7d%1b[2J HTTP/1.1"),
+        {404},
+    ),
+    "a line for the log beside wrong credentials": (
+        request(
+            b"{}",
+            "User-Agent: \x1b[2J",
+            start="POST /webhooks/ethoca/%0d%0a%7b%22message%22:%22injected%22%7d%e2%80%a8 HTTP/1.1",
+        ),
+        {400, 401},
+    ),
+    "credentials twice": (request(b"{}", f"Authorization: {basic('verifi')}"), {400, 401}),
+    "a header with an escape": (request(b"{}", "X-Odd: \x1b[2J"), {400, 401}),
+    "a header on a second line": (request(b"{}", "X-Odd: a\r\n b"), {400, 401}),
     "credentials that are none": (
         b"POST /webhooks/verifi HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \xff\xfe\r\n\r\n",
         {401},
@@ -337,6 +412,36 @@ def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(b'{"pieces": "measured"}'),
+        request(
+            chunked(b'{"pieces":', b' "\r\n\r\n', b'chunked"}'), "Transfer-Encoding: chunked", length=None
+        ),
+    ],
+    ids=["measured", "chunked"],
+)
+def test_a_webhook_that_comes_byte_by_byte_is_kept(house: House, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in raw:
+            sock.send(bytes([byte]))
+            time.sleep(0.004)  # the network's, so that it arrives in pieces
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_nothing_that_is_sent_makes_a_line_of_the_log(house: House) -> None:
+    sent = replace(Senders(prefix="LOG").prevention(), store='a\r\n{"message":"injected"}\x1b[2J\u2028')
+    raw = request(sent.body, start=f"POST {quote(sent.path)} HTTP/1.1", provider="midigator")
+    house.offered.append(sent)
+    assert exchange(house, raw) == 200
+    assert house.web
+    for line in house.web.said().replace("\r", "\n").split("\n"):
+        assert line.isprintable(), line
+        assert not line or line.startswith("[") or json.loads(line)["message"] != "injected"
+
+
 def test_two_requests_in_one_breath_are_both_answered(house: House) -> None:
     first, second = request(b'{"breath": 1}'), request(b'{"breath": 2}', "Connection: close")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
@@ -354,7 +459,7 @@ def test_nothing_of_all_this_has_broken_anything(house: House) -> None:
     assert house.disputes(sent)
     assert house.web.family() == family
     assert house.workers[0].alive
-    junk = {"untranslatable", "unknown_event"}
+    junk = {"untranslatable", "unknown_event", "no_store"}
     assert {row["reason"] for row in house.deliveries(status="failed")} == junk
     there = house.deliveries(provider="verifi")
     house.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]

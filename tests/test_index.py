@@ -142,6 +142,29 @@ def test_of_a_fact_that_too_many_share_nothing_is_certain(inbox: Inbox) -> None:
     assert not covers(inbox.index, auth_code="A1B2C3")
 
 
+def test_a_card_s_many_transactions_of_long_ago_do_not_count_but_those_of_an_id_do(inbox: Inbox) -> None:
+    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
+    old = {"date_created": "2020-02-28T12:00:00Z", "order": None, "auth_code": "OLD001"}
+    inbox.hear_of(STORE, [sold(id=number, **old) for number in range(1, MOST_FOUND + 2)])
+    inbox.hear_of(STORE, [sold()])
+    card = {"card_first_six": "424242", "card_last_four": "0042"}
+    assert found(inbox.index, **card) == [7001]
+    assert covers(inbox.index, **card)
+    assert len(found(inbox.index, auth_code="OLD001")) == MOST_FOUND  # to be shown, and why they are not it
+
+
+def test_what_another_store_has_whole_is_nothing_to_this_one(index: Index) -> None:
+    index.cover("another", NOW - 300 * DAY, NOW)
+    assert not covers(index)
+
+
+def test_of_a_payment_that_was_read_the_parts_in_doubt_are_left_out(inbox: Inbox) -> None:
+    inbox.hear_of(STORE, [sold(id=3)])
+    inbox.hear_of(STORE, [sold(id=3, status="failed")])
+    refund = sold(id=4, type="refund", parent_id=3)
+    assert [row["id"] for row in inbox.index.with_family(STORE, [refund])] == [4]
+
+
 def test_a_turn_is_taken_by_one(index: Index) -> None:
     assert [index.take_turn(STORE, NOW), index.take_turn(STORE, NOW)] == [True, False]
     assert index.take_turn(STORE, NOW + HOUR)

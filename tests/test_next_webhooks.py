@@ -391,6 +391,9 @@ def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(
     light.sandbox.stop()
     assert light.forwarder.reread(STORE, 7001) == "temporary"
     assert light.inbox.index.doubted(light.clock.now) == {}
+    light.tell("transaction.updated", sold(status="failed"))
+    light.inbox.translate(light.forwarder.judge, 50)
+    assert light.inbox.index.doubted(light.clock.now) == {}  # nor because it is told again
     assert light.inbox.index.doubted(light.clock.now + 3600) == {STORE: 7001}
     assert light.forwarder.reread(STORE, 7001) == "lost"  # another worker has it in hand
 

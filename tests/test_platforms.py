@@ -29,7 +29,7 @@ from jsonschema import Draft202012Validator
 
 from bridge import providers
 from bridge.app import WEB_POOL
-from bridge.cli import WORKER_POOL
+from bridge.cli import worker_pool
 from tests.conftest import MakeDatabase
 from tests.fake_next import ROOT, SandboxProcess, sandbox_process
 from tests.running import Senders, basic, eventually, free_port
@@ -188,7 +188,7 @@ def test_the_heroku_button_asks_for_documented_variables_and_for_every_providers
 
 def test_old_and_new_processes_and_a_command_fit_into_a_small_database() -> None:
     web = int(app_json()["env"]["WEB_CONCURRENCY"]["value"]) * WEB_POOL
-    assert 2 * (web + WORKER_POOL) + 2 <= SMALLEST_DATABASE
+    assert 2 * (web + worker_pool(1)) + 2 <= SMALLEST_DATABASE
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)

@@ -356,6 +356,50 @@ def test_a_chargeback_after_an_alert_is_its_own_dispute_and_both_say_so(shop: De
     assert other["notes"] == [f"Alert {one['case_number']} ({one['id']}) did not prevent it."]
 
 
+def test_a_chargeback_that_somebody_else_made_after_an_alert_says_so_on_both(shop: Desk) -> None:
+    sale = sell(shop)
+    alert, chargeback = shop.senders.prevention(**prevented()), shop.senders.chargeback(amount=40.0)
+    for sent in (alert, chargeback):
+        shop.post(sent)
+        shop.work()
+    here = f"disputes/{shop.case(chargeback)['dispute_id']}/"
+    shop.tell("dispute.updated", shop.api.call("PATCH", here, body={"transaction": sale["id"]}))
+    shop.work()
+    number = shop.case(alert)["case_number"]
+    assert shop.case(chargeback)["notes"] == [
+        f"Alert {number} ({shop.case(alert)['id']}) did not prevent it."
+    ]
+    other = sell(shop, amount="55.00")
+    second = shop.senders.prevention(**prevented(amount=55.0))
+    shop.post(second)
+    shop.work()
+    by_hand = shop.sandbox.add_dispute(
+        STORE, type="chargeback", transaction=other["id"], case_number=shop.case(second)["case_number"]
+    )
+    shop.tell("dispute.created", by_hand)
+    shop.work()
+    made = shop.case(shop.case(second)["case_number"], "chargeback")
+    assert made["dispute_id"] == by_hand["id"] != shop.case(second)["dispute_id"]
+    number = shop.case(second)["case_number"]
+    assert made["notes"] == [f"Alert {number} ({shop.case(second)['id']}) did not prevent it."]
+    assert shop.case(second)["notes"] == [
+        f"The alert did not prevent chargeback {number} ({made['id']}).",
+    ]
+
+
+def test_the_result_of_a_second_report_of_a_resolved_sale_is_there_already(shop: Desk) -> None:
+    sale = sell(shop)
+    first, second = shop.senders.rdr(**told_of(sale)), shop.senders.rdr(**told_of(sale))
+    shop.post(first)
+    shop.work()
+    delivery = shop.post(second)
+    with shop.counted() as calls:
+        shop.settle()
+    assert calls == ["GET /transactions/"]
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    assert shop.case(second)["resolution"] == shop.case(first)["resolution"] == "issued_full_refund"
+
+
 def test_the_same_arn_only_suggests_the_same_sale(shop: Desk) -> None:
     arn = "74537600000000000000017"
     one, other = shop.senders.prevention(arn=arn), shop.senders.prevention(arn=arn)
@@ -375,6 +419,15 @@ def test_the_same_network_id_only_suggests_the_same_sale(shop: Desk) -> None:
         shop.post(sent)
     shop.work()
     assert shop.case(one)["notes"] == [_same("network transaction id", shop.case(other))]
+
+
+def test_a_number_that_means_something_else_elsewhere_suggests_nothing(shop: Desk) -> None:
+    arn = "74537600000000000000017"
+    one, other = shop.senders.rdr(order_id=arn), shop.senders.prevention(arn=arn)
+    for sent in (one, other):
+        shop.post(sent)
+        shop.work()
+    assert shop.case(one)["notes"] == shop.case(other)["notes"] == []
 
 
 def _same(what: str, other: Json) -> str:
@@ -425,6 +478,20 @@ def test_the_webhook_of_an_own_dispute_changes_nothing(shop: Desk) -> None:
         shop.work()
     assert calls == []
     assert shop.case(sent) == before
+
+
+def test_what_is_done_at_29next_shows_on_the_case_that_holds_the_dispute(shop: Desk) -> None:
+    sale = sell(shop)
+    by_hand = shop.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND-4")
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.settle()
+    assert shop.case(sent)["duplicate_of"] == shop.case("BY-HAND-4")["id"]
+    here = f"disputes/{by_hand['id']}/resolve/"
+    resolved = shop.api.call("POST", here, body={"resolution": "could_not_find_order"})
+    shop.tell("dispute.updated", resolved)
+    shop.work()
+    assert shop.case("BY-HAND-4")["resolution"] == "could_not_find_order"
 
 
 def test_what_a_person_does_at_29next_shows_on_the_case(shop: Desk) -> None:

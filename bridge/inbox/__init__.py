@@ -4,7 +4,7 @@ Deliveries that nobody has translated yet are the first queue, cases with work t
 rows in the same database as the alerts, so nothing can fall between "stored" and "queued".
 """
 
-from bridge.inbox.forwarding import MOST_AT_ONCE, PROBE_SECONDS, Forwarding
+from bridge.inbox.forwarding import LONGEST_LEAD, MOST_AT_ONCE, PROBE_SECONDS, Forwarding
 from bridge.inbox.pacing import BY_HAND
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
@@ -13,6 +13,7 @@ from bridge.inbox.translating import Translating
 __all__ = [
     "ALPHABET",
     "BY_HAND",
+    "LONGEST_LEAD",
     "MOST_AT_ONCE",
     "PROBE_SECONDS",
     "Claim",
