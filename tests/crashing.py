@@ -63,7 +63,7 @@ def around_commit(statement: str, when: str, *, once_answered: bool = False) -> 
 
         @event.listens_for(Engine, "before_cursor_execute")
         def note(_: Connection, __: object, text: str, *___: object) -> None:
-            if text.startswith(statement) and (answered.is_set() or not once_answered):
+            if statement in text and (answered.is_set() or not once_answered):
                 executed.hit = True
 
         def commit(forward: Callable[..., None], *connection: object) -> None:
