@@ -1020,3 +1020,100 @@ def test_the_card_of_a_later_match_finds_the_payment() -> None:
     desk.receive((Effect.MATCH, card))
     desk.finish()
     assert desk.case.transaction_id == 77
+
+
+# --- what a mistake would cost a customer ----------------------------------------------------------
+
+
+def reading(kind: str, **facts: Any) -> tuple[Desk, Call]:
+    """A case whose accepted RDR is matched, in doubt about a write of one kind."""
+    desk = deal(RDR_MATCHED)
+    desk.case.doubt = {"kind": kind, "until": 0.0, "looks": 0, "body": facts}
+    step = desk.step()
+    assert isinstance(step, Call)
+    return desk, step
+
+
+def test_somebody_else_s_refund_is_not_taken_for_the_gateway_s() -> None:
+    desk, call = reading("refund")
+    desk.case.refund = None
+    cases.learn(desk.case, call, [{"parent_id": 78, "amount": "40.00"}], desk.now)
+    assert desk.case.refund is None
+    cases.learn(desk.case, call, [{"parent_id": 77, "amount": "40.00"}], desk.now)
+    assert desk.case.refund == "recorded"
+
+
+@pytest.mark.parametrize("held", [{"transaction": 78}, {"type": "chargeback"}, None])
+def test_only_the_dispute_of_the_very_transaction_makes_a_case_its_duplicate(held: Json | None) -> None:
+    case = new_case(wants={"holder": 77})
+    row = {"id": 9, "case_number": "X-9", "transaction": 77, "type": "alert", "status": "open"}
+    call = next_step(case, NOW)
+    assert isinstance(call, Call)
+    cases.learn(case, call, [row | held] if held else [], NOW)
+    assert (case.duplicate_of, case.left_out) == (None, ["transaction"])
+
+
+def test_a_transaction_that_the_case_s_own_dispute_holds_is_adopted() -> None:
+    case = new_case(wants={"holder": 77})
+    call = next_step(case, NOW)
+    assert isinstance(call, Call)
+    row = {"id": 9, "case_number": "C-1", "transaction": 77, "type": "alert", "status": "open"}
+    cases.learn(case, call, [row], NOW)
+    assert (case.duplicate_of, case.dispute_id, case.transaction_id) == (None, 9, 77)
+
+
+def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_duplicate() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN_MATCHED)
+    desk.work()
+    call = desk.step()
+    assert isinstance(call, Call)
+    assert cases.give_way(desk.case, call, {"transaction": ["Object does not exist."]})
+    assert "holder" not in desk.case.wants
+    assert desk.case.left_out == ["transaction"]
+    cases.decide(desk.case, 77)  # a person knows better
+    assert desk.case.left_out == []
+
+
+def test_what_a_person_has_decided_no_answer_that_is_under_way_changes() -> None:
+    desk = Desk(Shop())
+    desk.receive(OPEN_MATCHED)
+    call = desk.step()
+    assert isinstance(call, Call)
+    cases.decide(desk.case, None)
+    cases.learn(desk.case, call, desk.shop.answer(call), NOW)
+    assert (desk.case.found, (desk.case.match or {})["rule"]) == (None, "none")
+
+
+def test_no_more_than_two_questions_are_asked_until_the_index_knows_more() -> None:
+    case = new_case(facts=TOLD_BY_TWO[1], dispute_id=1)
+    case.match = {"asked": ["external_id", "card_and_amount"], "candidates": []}
+    assert isinstance(next_step(case, NOW), Done)
+    case.match["again"] = NOW
+    cases.consult(case, [], complete=True)  # it has everything: 29next has no more
+    assert isinstance(next_step(case, NOW), Done)
+    case.match = {**(case.match or {}), "again": NOW}
+    cases.consult(case, [], complete=False)
+    assert isinstance(next_step(case, NOW), Call)
+
+
+def test_a_case_that_was_woken_while_it_was_looked_for_looks_again() -> None:
+    known = new_case(facts=TOLD_BY_TWO[1])
+    cases.consult(known, [], complete=True)
+    woken = dataclasses.replace(known, match={**(known.match or {}), "again": NOW})
+    assert not cases.is_overtaken(known, known)
+    assert cases.is_overtaken(woken, known)
+
+
+def test_an_alert_without_a_date_is_matched_by_the_day_of_its_receipt() -> None:
+    assert cases.dated(new_case(facts=alert())).happened_at == datetime.fromtimestamp(NOW, UTC)
+    assert cases.dated(new_case(facts=OPEN[1])).happened_at == OPEN[1].happened_at
+
+
+def test_what_29next_tells_of_a_call_under_way_is_no_news_and_ends_no_doubt() -> None:
+    case = new_case(dispute_id=1, facts=OPEN[1])
+    case.doubt = {"kind": "resolve", "until": NOW, "looks": 0, "body": {"resolution": "other"}}
+    told = {"id": 1, "case_number": "C-1", "type": "alert", "transaction": None, "status": "resolved"}
+    assert not cases.reconsider(case, told | {"resolution": "other"})
+    assert cases.reconsider(case, told | {"resolution": "could_not_find_order"})
+    assert (case.resolution, case.wants.get("reread")) == (None, True)

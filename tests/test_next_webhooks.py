@@ -220,6 +220,7 @@ def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_remo
     shop.work()
     assert index(shop) == []
     shop.tell("transaction.created", sold())
+    shop.work()
     shop.tell("transaction.updated", sold(is_test=True))
     shop.work()
     assert index(shop) == []
@@ -349,6 +350,7 @@ def test_a_contradiction_is_read_again_and_29next_is_believed(light: Desk, chang
     truth = sold(is_test=False)
     light.sandbox.add_transaction(STORE, id=7001, **_facts(truth))
     light.tell("transaction.created", sold(is_disputed=True))
+    light.work()
     light.tell("transaction.updated", sold(**{"is_disputed": True, **changes}))
     light.work()
     (row,) = index(light)
