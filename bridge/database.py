@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bridge.deadline import WATCH
@@ -40,6 +40,8 @@ MOST_TOGETHER = 128
 PATIENCE = 10.0
 """Seconds that a caller waits for its commit before it counts as unavailable."""
 BUSY_SECONDS = 5
+BUSY_STEP = 0.001
+"""Between looks at SQLite's lock; who has committed leaves it free for as long."""
 CLOCK_SECONDS = 30.0
 """How long the database's clock is carried on by the machine's monotonic one."""
 
@@ -52,7 +54,7 @@ class Database:
         self.engine = _sqlite(url, pool_size) if self.sqlite else _postgres(url, pool_size)
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self.engine))
         self._writing = self.engine.execution_options(writes=True)
-        self._committer = _Committer(self._writing)
+        self._committer = _Committer(self._writing, breath=5 * BUSY_STEP if self.sqlite else 0.0)
 
     def now(self) -> float:
         """Return the time that all processes share: the database's, on Postgres."""
@@ -115,8 +117,9 @@ class _Waiting:
 class _Committer:
     """A thread that commits together what waits together."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, breath: float) -> None:
         self.engine = engine
+        self.breath = breath  # seconds that the writer's lock is left to other processes
         self.waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
@@ -154,6 +157,8 @@ class _Committer:
                         break
                     group.append(more)
             self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
+            if self.breath:
+                time.sleep(self.breath)
 
     def _commit(self, group: list[_Waiting]) -> None:
         """Commit a group; where it fails, each of it is committed alone, so that only one is at fault."""
@@ -241,10 +246,31 @@ def _sqlite(url: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("writes"):
+            _begin_to_write(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Wait for the writer's lock, and take it soon after another process gives it back.
+
+    SQLite's own waiting grows to a tenth of a second, while a commit takes some milliseconds.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(BUSY_STEP)
+        else:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+            return
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

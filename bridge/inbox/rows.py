@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import secrets
+import random
 import typing
 from dataclasses import dataclass, field
 
@@ -37,7 +37,7 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_id(kind: str, now: float) -> str:
     """Make an id that sorts by time: a letter for the kind, milliseconds, and chance."""
-    number = (int(now * 1000) << 60) | secrets.randbits(60)
+    number = (int(now * 1000) << 60) | random.getrandbits(60)
     digits = []
     for _ in range(21):
         number, digit = divmod(number, 32)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from bridge.errors import Rejected
 from bridge.proof import same
@@ -25,6 +25,7 @@ from bridge.proof import same
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask import Request
     from werkzeug.wrappers import Response
 
     from bridge.settings import Settings
@@ -41,7 +42,10 @@ gate = Blueprint("gate", __name__)
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """Flask's signed cookie, Secure when the request came by https."""
+    """Flask's signed cookie, Secure when the request came by https; a webhook, which has none, costs none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
