@@ -29,6 +29,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.waiting: deque[str] = deque(maxlen=MOST)
+        self.stream = sys.stdout
         self.some = threading.Event()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
@@ -48,8 +49,8 @@ class _Lines:
             with contextlib.suppress(IndexError):
                 while True:
                     lines.append(self.waiting.popleft())
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
+            self.stream.write("".join(lines))
+            self.stream.flush()
 
     def _wake(self) -> None:
         with self.lock:
@@ -72,6 +73,7 @@ drain = atexit.register(_LINES.drain)
 
 def set_up(level: str = "INFO") -> None:
     """Send the bridge's log, and the libraries' warnings, to stdout."""
+    _LINES.stream = sys.stdout
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
