@@ -30,6 +30,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from bridge import __version__
 from bridge.deadline import WATCH, Deadline
 from bridge.errors import TemporaryError, TooLate, Unclear
 
@@ -41,7 +42,7 @@ MOST_BYTES = 2_000_000
 """No service answers more than this."""
 WORDS = 2000
 """How much of an answer is kept to be shown."""
-USER_AGENT = "dispute-bridge/0.1"
+USER_AGENT = f"dispute-bridge/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
