@@ -50,6 +50,7 @@ class Recording:
         def heard(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, many: bool) -> None:
             if statement.split(maxsplit=1)[0] in ("PRAGMA", "BEGIN"):
                 return
+            many = many and isinstance(parameters, list)  # rows in one statement's VALUES are one tuple
             if statement not in self.texts:
                 self.texts.append(statement)
             number = self.texts.index(statement)
