@@ -35,7 +35,7 @@ from bridge.deadline import WATCH, Deadline
 from bridge.errors import TemporaryError, TooLate, Unclear
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 2_000_000
@@ -51,11 +51,12 @@ class Slot:
 
     opens: float
     closes: float
+    sleep: Callable[[float], None] = time.sleep
 
     def wait(self) -> None:
         """Wait until it opens; raises TooLate where it has closed, as for a process that was stopped."""
         if (wait := self.opens - time.monotonic()) > 0:
-            time.sleep(wait)
+            self.sleep(wait)
         if time.monotonic() > self.closes:
             raise TooLate
 

@@ -303,7 +303,7 @@ class Forwarder:
             return Outcome("dropped", _undo(call), again_after=0.0)
         attempt["started_at"] = max(claim.slot_at, now)
         opens = time.monotonic() + claim.slot_at - now
-        slot, api = Slot(opens, opens + self.tolerance), self.api(store)
+        slot, api = Slot(opens, opens + self.tolerance, self.sleep), self.api(store)
         found: typing.Any
         try:
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):

@@ -105,7 +105,7 @@ class Translating(Hearing):
         paused = set(connection.execute(_PAUSED).scalars())
         written: list[dict[str, typing.Any]] = []
         found: list[Marks] = []
-        for _, verdict in sorted(mine, key=lambda pair: str(pair[0].id)):
+        for _, verdict in sorted(mine, key=lambda pair: (pair[0].received_at, pair[0].id)):
             if verdict.told and verdict.store:
                 self._tell(connection, verdict.store.name, *verdict.told, now)
         alerts = [one for row, verdict in mine if (one := _alert_of(row, verdict))]
@@ -136,7 +136,7 @@ class Translating(Hearing):
         fresh = [key for key in keys if key not in by_key]
         recovered = self._recovered(connection)
         passed_on: list[Case] = []
-        for one in sorted(alerts, key=lambda one: (one.key, one.row.id)):
+        for one in sorted(alerts, key=lambda one: (one.key, one.row.received_at, one.row.id)):
             case = by_key.setdefault(one.key, _new_case(one))
             if ended := bool(case.facts) and case.dispute_id is None and case.due_at is None:
                 case.wants.pop("looked_first", None)  # a person may have made its dispute meanwhile
