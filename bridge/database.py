@@ -264,13 +264,18 @@ def _begin_to_write(connection: Connection) -> None:
     while True:
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError:
-            if time.monotonic() > until:
+        except OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
                 raise
             time.sleep(BUSY_STEP)
         else:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
             return
+
+
+def _is_busy(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -311,8 +311,8 @@ class Forwarder:
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, turn=turn)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
-            if call.kind == "create":
-                found = _with_id(found)
+            if call.kind in ("create", "read", "look", "holder"):
+                _tell_ids(call, found)
             elif call.kind in ("ask", "payment"):
                 found = self._with_family(claim, [found] if isinstance(found, dict) else found)
             return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
@@ -495,10 +495,12 @@ def _put_off(case: Case, until: float) -> None:
         case.doubt = {**case.doubt, "until": until}
 
 
-def _with_id(found: typing.Any) -> typing.Any:
-    if not isinstance(found.get("id"), int):
-        raise Unclear("29next said that it created a dispute, but not which.")
-    return found
+def _tell_ids(call: Call, found: typing.Any) -> None:
+    """Take disputes only where 29next says which they are."""
+    if not all(isinstance(row.get("id"), int) for row in (found if isinstance(found, list) else [found])):
+        if call.writes:
+            raise Unclear("29next said that it created a dispute, but not which.")
+        raise TemporaryError("29next answered a dispute without its id.")
 
 
 def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:

@@ -16,7 +16,7 @@ import pytest
 
 from bridge import cli
 from bridge.reconcile import reconcile
-from bridge.sandbox import STORE, fault
+from bridge.sandbox import STORE, Does, Fault, fault
 from tests.conftest import MakeDatabase
 from tests.desk import API_TOKEN, DAY, HOUR, Clock, Desk, Json, desk
 
@@ -540,6 +540,24 @@ def test_what_is_undone_at_29next_is_not_done_again(shop: Desk) -> None:
     case = shop.case(sent)
     assert (case["resolution"], case["transaction_id"]) == (None, None)
     assert len(case["notes"]) == 2
+
+
+@pytest.mark.parametrize("body", ["{}", '{"id": null, "status": "new"}', '{"status": "resolved"}'])
+def test_a_dispute_that_29next_answers_without_its_id_is_read_once_more(shop: Desk, body: str) -> None:
+    sent = shop.senders.prevention()
+    shop.post(sent)
+    shop.work()
+    here = f"disputes/{shop.case(sent)['dispute_id']}/"
+    changed = shop.api.call("POST", f"{here}resolve/", body={"resolution": "issued_full_refund"})
+    opened = shop.api.call("PATCH", here, body={"resolution": None})
+    odd = Fault(Does.ANSWER, method="GET", path=f"/{here}", status=200, body=body, count=1)
+    shop.sandbox.add_faults(odd)
+    shop.tell("dispute.updated", changed)
+    shop.tell("dispute.updated", opened)
+    shop.settle(times=10)
+    case = shop.case(sent)
+    assert (case["resolution"], case["dispute_id"]) == (None, opened["id"])
+    assert [one["outcome"] for one in case["attempts"][-2:]] == ["temporary", "ok"]
 
 
 def test_a_dispute_that_29next_tells_of_while_its_creation_is_unclear_ends_the_doubt(shop: Desk) -> None:

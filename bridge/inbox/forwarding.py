@@ -137,18 +137,17 @@ class Forwarding(Pacing, Relating):
         a worker that comes too late changes nothing.
         """
         now = self.now()
-        if not names or most < 1 or not self._ready(now, names):
+        likely = self._ready(now, names)[:most] if names and most > 0 else []
+        if not likely:
             return []
 
         def write(connection: Connection) -> list[Claim]:
             slots: dict[str, tuple[str, float, bool]] = {}  # by case: its token, its slot, whether it probes
             tokens: set[str] = set()
-            ready = connection.execute(_READY_LOCKED, self._asked(now, names)).all()
+            ready = connection.execute(_READY_LOCKED, self._asked(now, likely)).all()
             for token, next_at, store, probes, case_id in ready:
                 if case_id is None or token in tokens:
                     continue
-                if len(slots) == most:
-                    break
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
@@ -186,10 +185,11 @@ class Forwarding(Pacing, Relating):
             connection.execute(WRITE_CASE, leased)
         return {row.id: replace(case_of(row), fence=row.fence + 1) for row in rows}
 
-    def _ready(self, now: float, names: Sequence[str]) -> bool:
+    def _ready(self, now: float, names: Sequence[str]) -> list[str]:
+        """Return the stores that have something to do and a slot that opens now; nothing is locked yet."""
         with self.database.read() as connection:
             ready = connection.execute(_READY, self._asked(now, names))
-            return any(row.case_id is not None for row in ready)
+            return [row.name for row in ready if row.case_id is not None]
 
     def _asked(self, now: float, names: Sequence[str]) -> dict[str, typing.Any]:
         return {
