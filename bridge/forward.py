@@ -50,7 +50,17 @@ from bridge.errors import (
     Untranslatable,
 )
 from bridge.exchange import Slot
-from bridge.inbox import LONGEST_LEAD, PROBE_SECONDS, Claim, Delivery, Ending, Verdict, new_id, token_key
+from bridge.inbox import (
+    LONGEST_LEAD,
+    PROBE_SECONDS,
+    TOO_OLD,
+    Claim,
+    Delivery,
+    Ending,
+    Verdict,
+    new_id,
+    token_key,
+)
 from bridge.next_api import Answer, NextApi
 from bridge.tree import LONGEST_INT, pick, plain
 
@@ -63,8 +73,6 @@ if typing.TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TOO_OLD = 0.02
-"""Seconds after its slot beyond which a call is not sent, so that five never meet in one second."""
 UNPACED_TOO_OLD = 5.0
 """The same where no limit holds: a worker that was stopped for long must still send nothing."""
 

@@ -18,9 +18,9 @@ from sqlalchemy import Row, select, update
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.case import Case
 from bridge.database import Database
-from bridge.forward import TOO_OLD
 from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Inbox, Owed, Verdict, new_id, token_key
 from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN
+from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
 from bridge.provider import Reading
 from bridge.settings import Store
 from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
@@ -677,12 +677,29 @@ def test_slots_outside_the_queue_count_too(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "2")
     key = token_key(ALPHA.token)
     starts = [paced.take_slot(key), paced.take_slot(key)]
-    assert starts == [clock.now, pytest.approx(clock.now + GAP)]
+    first = clock.now + COMMIT_SECONDS
+    assert starts == [pytest.approx(first), pytest.approx(first + GAP)]
     assert claim(paced) is None
-    clock.now += 2 * GAP
+    clock.now = first + 2 * GAP
     starts.append(taken(paced).slot_at)
     starts.append(paced.take_slot(key))
     assert all(later - earlier >= GAP - 1e-6 for earlier, later in itertools.pairwise(starts))
+
+
+def test_a_slot_outside_the_queue_that_was_committed_too_late_is_left_out(
+    paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(paced, "1")
+    began, write, slow = clock.now, paced.database.write, [1.0, 0.0]
+
+    def write_slowly(function: Callable[[Any], Any]) -> Any:
+        taken = write(function)
+        clock.now += slow.pop(0)
+        return taken
+
+    monkeypatch.setattr(paced.database, "write", write_slowly)
+    assert paced.take_slot(token_key(ALPHA.token)) == pytest.approx(began + 1.0 + COMMIT_SECONDS)
+    assert slow == []
 
 
 def test_a_token_s_pace_is_nobody_else_s(paced: Inbox) -> None:

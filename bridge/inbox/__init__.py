@@ -5,7 +5,7 @@ rows in the same database as the alerts, so nothing can fall between "stored" an
 """
 
 from bridge.inbox.forwarding import LONGEST_LEAD, MOST_AT_ONCE, PROBE_SECONDS, Forwarding
-from bridge.inbox.pacing import BY_HAND
+from bridge.inbox.pacing import BY_HAND, TOO_OLD
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
 from bridge.inbox.translating import Translating
@@ -16,6 +16,7 @@ __all__ = [
     "LONGEST_LEAD",
     "MOST_AT_ONCE",
     "PROBE_SECONDS",
+    "TOO_OLD",
     "Claim",
     "Delivery",
     "Ending",

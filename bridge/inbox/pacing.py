@@ -23,6 +23,11 @@ BY_HAND = "Paused by hand."
 """What is noted of a store that a person has paused."""
 
 
+TOO_OLD = 0.02
+"""Seconds after its slot beyond which a call is not sent, so that five never meet in one second."""
+COMMIT_SECONDS = 0.05
+"""What a slot that is taken outside the queue lies ahead, at least."""
+
 _SET_PACE = update(paces).where(paces.c.token == bindparam("of"))
 
 
@@ -45,18 +50,23 @@ class Pacing(Part):
         self.database.write(write)
 
     def take_slot(self, token: str) -> float:
-        """Take the next slot of a token and return when it opens, for calls outside the queue."""
-        now = self.now()
+        """Take the next slot of a token and return when it opens, for calls outside the queue.
+
+        It lies far enough ahead to be committed before it opens; where it was not, another is taken, for
+        a call that leaves late comes too near to those after it.
+        """
         if not self.gap:
-            return now
+            return self.now()
 
         def write(connection: Connection) -> float:
             pace = select(paces.c.next_at).where(paces.c.token == token).with_for_update()
-            slot_at = max(float(connection.execute(pace).scalar_one()), now)
+            slot_at = max(float(connection.execute(pace).scalar_one()), self.now() + COMMIT_SECONDS)
             self._set_paces(connection, [(token, slot_at + self.gap)])
             return slot_at
 
-        return self.database.write(write)
+        while self.now() > (slot_at := self.database.write(write)) + TOO_OLD:
+            pass
+        return slot_at
 
     def is_wanted(self, store: str) -> bool:
         """Whether disputes of a store wait for its slots; while it is paused, they do not."""
