@@ -64,7 +64,7 @@ class Pacing(Part):
             self._set_paces(connection, [(token, slot_at + self.gap)])
             return slot_at
 
-        while self.now() > (slot_at := self.database.write(write)) + TOO_OLD:
+        while (slot_at := self.database.write(write)) + TOO_OLD < self.now():
             pass
         return slot_at
 
