@@ -24,6 +24,8 @@ from tests.test_faults import SURVIVED
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 MINUTES = float(os.environ.get("MINUTES") or 10)
+MORE_FILES = 40
+"""A pool may fill late: each of a dozen connections to SQLite has three files open."""
 GROWTH = 1.3
 """How much larger a process may be at the end than when it was warm."""
 
@@ -211,4 +213,4 @@ def test_a_long_storm_loses_doubles_and_leaks_nothing(
             now = (one.memory(), one.open_files())
             say(f"{one.log.name}: {memory} kB and {files} files, then {now[0]} kB and {now[1]} files")
             assert now[0] < memory * GROWTH
-            assert now[1] < files + 20
+            assert now[1] < files + MORE_FILES
