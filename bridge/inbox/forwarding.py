@@ -12,6 +12,7 @@ from bridge.case import Case
 from bridge.inbox.pacing import Pacing
 from bridge.inbox.relating import Relating
 from bridge.inbox.rows import (
+    IS_FREE,
     NEVER,
     SET_BACK,
     WRITE_CASE,
@@ -43,10 +44,9 @@ _CASES = (
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update()
 )
-_IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
 _FREE = (
     select(cases)
-    .where(cases.c.id.in_(bindparam("idents", expanding=True)), _IS_FREE)
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)), IS_FREE)
     .with_for_update(skip_locked=True)
 )
 _FENCES = (
@@ -65,7 +65,7 @@ _SHARED = (  # sales that several cases are about
 _DUE = (
     select(cases.c.id)
     .where(cases.c.store == stores.c.name, cases.c.due_at <= bindparam("now"))
-    .where(_IS_FREE)
+    .where(IS_FREE)
     .order_by(cases.c.deadline_at, cases.c.id)
     .limit(1)
     .scalar_subquery()
@@ -170,8 +170,7 @@ class Forwarding(Pacing, Relating):
         """Lease those of some cases that are free, each with a new fence."""
         if not idents:
             return {}
-        free = {"idents": idents, "now": now, "held": now + self.lease + SET_BACK}
-        rows = connection.execute(_FREE, free).all()
+        rows = connection.execute(_FREE, {"idents": idents, **self._moment(now)}).all()
         leased = [
             {
                 "ident": row.id,
@@ -193,11 +192,10 @@ class Forwarding(Pacing, Relating):
 
     def _asked(self, now: float, names: Sequence[str]) -> dict[str, typing.Any]:
         return {
-            "now": now,
+            **self._moment(now),
             "names": names,
             "opens": now + self.lead.horizon,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
-            "held": now + self.lease + SET_BACK,
         }
 
     def hold(self, claim: Claim) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Update, bindparam, func, select, update
 
 from bridge.alert import Reason, Status
 from bridge.inbox.rows import (
+    IS_FREE,
     Part,
     insert_or_update,
     token_key,
@@ -71,9 +72,11 @@ class Pacing(Part):
     def is_wanted(self, store: str) -> bool:
         """Whether disputes of a store wait for its slots; while it is paused, they do not."""
         now = self.now()
-        due = select(cases.c.id).where(cases.c.store == store, cases.c.due_at <= now, self._is_free(now))
+        due = select(cases.c.id).where(cases.c.store == store, cases.c.due_at <= now, IS_FREE)
         with self.database.read() as connection:
-            return not self._is_paused(connection, store) and bool(connection.execute(due.limit(1)).first())
+            return not self._is_paused(connection, store) and bool(
+                connection.execute(due.limit(1), self._moment(now)).first()
+            )
 
     def is_idle(self, store: str) -> bool:
         """Whether a store may be asked for what no dispute waits for."""

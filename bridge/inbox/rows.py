@@ -8,7 +8,7 @@ import random
 import typing
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
@@ -106,6 +106,10 @@ class Ending:
     said: str | None = None  # why those that stay pending still wait
 
 
+IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
+"""Whether no worker holds a case."""
+
+
 class Part:
     """What every part of the inbox stands on."""
 
@@ -123,10 +127,9 @@ class Part:
         if rows:
             connection.execute(self._insert(marks).on_conflict_do_nothing(), rows)
 
-    def _is_free(self, now: float) -> ColumnElement[bool]:
-        """Whether no worker holds a case."""
-        held = cases.c.lease_until
-        return or_(held <= now, held > now + self.lease + SET_BACK)
+    def _moment(self, now: float) -> dict[str, float]:
+        """Return what IS_FREE compares with."""
+        return {"now": now, "held": now + self.lease + SET_BACK}
 
     @staticmethod
     def _is_paused(connection: Connection, store: str) -> bool:
