@@ -312,6 +312,11 @@ def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
     case.match = {**_chosen(found, rows), "asked": asked, "closed": several, "woken": woken}
 
 
+def is_claiming(case: Case) -> bool:
+    """Whether a case is about to be the one that holds the dispute of its transaction."""
+    return bool(case.found) and case.transaction_id is None and not (case.doubt or case.duplicate_of)
+
+
 def is_overtaken(case: Case, known: Case) -> bool:
     """Whether a case was woken since its match, as `known` has it, was looked for."""
     again = (case.match or {}).get("again")

@@ -27,7 +27,7 @@ from bridge.deadline import WATCH
 from bridge.errors import Unavailable
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
@@ -54,6 +54,10 @@ class Database:
         self.engine = _sqlite(url, pool_size) if self.sqlite else _postgres(url, pool_size)
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self.engine))
         self._writing = self.engine.execution_options(writes=True)
+        # Postgres: a transaction around a read costs two more round trips, and what psycopg has prepared,
+        # which it forgets at every rollback
+        level = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = self.engine.execution_options(**level)
         self._committer = _Committer(self._writing, breath=5 * BUSY_STEP if self.sqlite else 0.0)
 
     def now(self) -> float:
@@ -63,7 +67,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection for reading; raises Unavailable."""
-        with _told_apart(), self.engine.connect() as connection:
+        with _told_apart(), self._reading.connect() as connection:
             if self.sqlite:  # which waits for a lock at most
                 yield connection
                 return
@@ -81,14 +85,27 @@ class Database:
 
         The function may be run again, so it must do nothing but talk to the database.
         """
-        return self._committer.commit(_alone, function)
+        return self.gather(_alone, function)
 
     def gather(self, function: Callable[[Connection, list[Item]], list[T]], item: Item) -> T:
         """Run a function once for the items of all who wait, and return this one's result.
 
         It is called with the items and returns as many results, under the rules of `write`.
         """
-        return self._committer.commit(function, item)
+        (result,) = self.write_each(function, [item])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def write_each(
+        self, function: Callable[[Connection, list[Item]], list[T]], items: Sequence[Item]
+    ) -> list[T | Exception]:
+        """Run a function once for some items, in one commit, and return their results.
+
+        Where that fails, each of them is committed alone, and has its error for its result. Raises
+        Unavailable where there is no database for any of them.
+        """
+        return self._committer.commit(function, items) if items else []
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -120,19 +137,29 @@ class _Committer:
     def __init__(self, engine: Engine, *, breath: float) -> None:
         self.engine = engine
         self.breath = breath  # seconds that the writer's lock is left to other processes
-        self.waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
-    def commit(self, function: Callable[[Connection, list[Item]], list[T]], item: Item) -> T:
-        one = _Waiting(function, item, Future())
+    def commit(
+        self, function: Callable[[Connection, list[Item]], list[T]], items: Sequence[Item]
+    ) -> list[T | Exception]:
+        asked = [_Waiting(function, item, Future()) for item in items]
         self._start()
-        self.waiting.put(one)
-        try:
-            return typing.cast("T", one.future.result(PATIENCE))
-        except Late:
-            one.future.cancel()
-            raise Unavailable("The database does not answer in time.") from None
+        self.waiting.put(asked)
+        until = time.monotonic() + PATIENCE
+        results: list[T | Exception] = []
+        for one in asked:
+            try:
+                error = one.future.exception(max(until - time.monotonic(), 0.0))
+            except Late:
+                for left in asked:
+                    left.future.cancel()
+                raise Unavailable("The database does not answer in time.") from None
+            if isinstance(error, Unavailable):
+                raise error
+            results.append(one.future.result() if error is None else typing.cast("Exception", error))
+        return results
 
     def close(self) -> None:
         if self.thread:
@@ -147,15 +174,15 @@ class _Committer:
                     self.thread.start()
 
     def _run(self) -> None:
-        while (one := self.waiting.get()) is not None:
-            group = [one]
+        while (first := self.waiting.get()) is not None:
+            group = [*first]
             with contextlib.suppress(queue.Empty):
                 while len(group) < MOST_TOGETHER:
                     more = self.waiting.get_nowait()
                     if more is None:
                         self.waiting.put(None)
                         break
-                    group.append(more)
+                    group += more
             self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
             if self.breath:
                 time.sleep(self.breath)

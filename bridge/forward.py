@@ -30,6 +30,7 @@ from bridge.case import (
     dated,
     give_way,
     intend,
+    is_claiming,
     is_overtaken,
     learn,
     met,
@@ -57,6 +58,7 @@ from bridge.inbox import (
     Claim,
     Delivery,
     Ending,
+    Settlement,
     Verdict,
     new_id,
     token_key,
@@ -65,7 +67,7 @@ from bridge.next_api import Answer, NextApi
 from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.inbox import Inbox
     from bridge.provider import Item, Provider, Reading
@@ -89,9 +91,32 @@ class Outcome:
     said: str | None = None  # why it did not work, in a sentence
 
 
+@dataclass(eq=False)
+class Errand:
+    """One step of a claimed case: the call to be made, and then how it went."""
+
+    claim: Claim
+    store: Store
+    call: Call | None = None
+    attempt: dict[str, typing.Any] | None = None
+    outcome: Outcome | None = None  # None: the call is still to be made
+    answer: Answer = field(default_factory=Answer)
+
+    @property
+    def made(self) -> dict[str, typing.Any] | None:
+        """The record of the call once it was tried; a question that was not even sent leaves none."""
+        if self.attempt is None or self.attempt["outcome"] == "intended":
+            return None
+        asked = self.call is not None and not self.call.writes
+        return None if asked and self.attempt["outcome"] == "dropped" else self.attempt
+
+
 @dataclass
 class Forwarder:
-    """Works on cases, one call at a time; shared by the worker's threads."""
+    """Works on cases, one call of each at a time.
+
+    One thread prepares and settles many cases together; each call is sent by a thread of its own.
+    """
 
     inbox: Inbox
     settings: Settings
@@ -196,116 +221,86 @@ class Forwarder:
 
     # the second queue
 
-    def work(self, claim: Claim, ready: Callable[[], None] = lambda: None) -> str:
-        """Do the one thing that is due for a claimed case; returns the outcome in a word.
+    def prepare(self, claims: Sequence[Claim]) -> list[Errand]:
+        """Find out what is due for some claimed cases, and commit what is about to be written at 29next.
 
-        `ready` is called once nothing is left but to wait for the slot and for the answer.
+        Those that nobody holds any more are left out. An errand without an outcome waits for `send`.
         """
-        case, store = claim.case, self.settings.stores[claim.store]
+        errands = [Errand(claim, self.settings.stores[claim.store]) for claim in claims]
+        self._consult(errands)
+        for errand in errands:
+            try:
+                self._plan(errand)
+            except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
+                errand.outcome = self._bug(errand.claim, error)
+        writes = [one for one in errands if one.attempt and one.call and one.call.writes and not one.outcome]
+        intents = self.inbox.intend([(one.claim, one.attempt) for one in writes if one.attempt])
+        lost = set()
+        for errand, held in zip(writes, intents, strict=True):
+            if isinstance(held, Exception):
+                errand.outcome = self._bug(errand.claim, held)
+            elif not held:
+                lost.add(errand)
+        return [one for one in errands if one not in lost]
+
+    def _consult(self, errands: Sequence[Errand]) -> None:
+        """Ask the local index for the transactions of cases, and the inbox for who else has them."""
         try:
-            self._consult(case)
-            step = next_step(case, self.inbox.now(), metadata=store.metadata)
-            if isinstance(step, Call):
-                return self._call(claim, step, store, ready)
-            self._settle(claim, case, Outcome("idle"), store)
-            return "idle"
+            claimed = [one.claim.case for one in errands]
+            asking = [case for case in claimed if consults(case)]
+            found = self.index.look_up([(case.store, dated(case)) for case in asking], self.inbox.now())
+            for case, (rows, complete) in zip(asking, found, strict=True):
+                consult(case, rows, complete=complete)
+            self.inbox.find_holders([case for case in claimed if is_claiming(case)])
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
-            return self._bug(claim, case, error, store)
+        except Exception as error:  # noqa: BLE001  as above; the others are not held up by it
+            for errand in errands if len(errands) > 1 else ():
+                self._consult([errand])
+            if len(errands) == 1:
+                errands[0].outcome = self._bug(errands[0].claim, error)
 
-    def _consult(self, case: Case) -> None:
-        """Ask the local index for the case's transaction, and the inbox for who else has it."""
-        if consults(case):
-            rows, complete = self.index.look_up(case.store, dated(case), self.inbox.now())
-            consult(case, rows, complete=complete)
-        if case.found and case.transaction_id is None and not (case.doubt or case.duplicate_of):
-            self.inbox.find_holder(case)
+    def _plan(self, errand: Errand) -> None:
+        """Say what is to be done for a case now, unless there is an outcome already."""
+        claim, store, now = errand.claim, errand.store, self.inbox.now()
+        if errand.outcome:
+            return
+        step = next_step(claim.case, now, metadata=store.metadata)
+        if not isinstance(step, Call):
+            errand.outcome = Outcome("idle")
+        elif step.writes and store.observe:
+            errand.outcome = Outcome("observed", said=f"Observed: {step.method} {step.path} {step.body}")
+        else:
+            errand.call, errand.attempt = step, _attempt(claim, step, now)
+            if step.writes:
+                until = max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds
+                intend(claim.case, step, until)
 
-    def _settle(
-        self,
-        claim: Claim,
-        known: Case,
-        outcome: Outcome,
-        store: Store,
-        attempt: dict[str, typing.Any] | None = None,
-    ) -> bool:
-        """Settle the case as it is now in the inbox, with what was found out about it meanwhile."""
-
-        def change(case: Case, owed: list[Delivery]) -> Ending:
-            if consults(case) and not is_overtaken(case, known):
-                case.match = known.match
-            case.duplicate_of = case.duplicate_of or known.duplicate_of
-            return self._close(case, owed, outcome, store)
-
-        return self.inbox.settle(claim, change, attempt)
-
-    def _call(self, claim: Claim, call: Call, store: Store, is_ready: Callable[[], None]) -> str:
-        case = claim.case
-        if call.writes and store.observe:
-            would = f"Observed: {call.method} {call.path} {call.body}"
-            self.inbox.settle(claim, lambda case, owed: _observed(case, owed, would))
-            return "observed"
-        now = self.inbox.now()
-        attempt = {
-            "id": new_id("a", now),
-            "case_id": case.id,
-            "delivery_id": claim.owed[0].id if claim.owed else None,
-            "store": store.name,
-            "method": call.method,
-            "path": call.path,
-            "request": call.body if call.writes else call.params,
-            "outcome": "intended",
-            "started_at": now,
-        }
-        answer = Answer()
-        unreachable = self._prepare(store)
-        if unreachable is None and call.writes:
-            until = max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds
-            intend(case, call, until)
-            if not self.inbox.intend(claim, case, attempt):
-                return "lost"
-        is_ready()
-        outcome = unreachable or self._send(claim, call, store, answer, attempt)
-        attempt |= {
+    def send(self, errand: Errand) -> None:
+        """Make the call of an errand in its slot, and tell apart what came of it."""
+        if errand.call is None or errand.attempt is None or errand.outcome:
+            return
+        claim, call, answer = errand.claim, errand.call, errand.answer
+        try:
+            errand.outcome = self._send(claim, call, errand.store, answer, errand.attempt)
+        except Unavailable as error:  # while the pages of a list were read
+            errand.outcome = Outcome("temporary", again_after=1.0, said=str(error))
+        except Exception as error:  # noqa: BLE001  as above
+            errand.outcome = self._bug(claim, error)
+        errand.attempt |= {
             "status": answer.status,
-            "response": answer.text or outcome.said,
-            "outcome": outcome.word,
+            "response": answer.text or errand.outcome.said,
+            "outcome": errand.outcome.word,
             "seconds": round(answer.seconds, 4),
         }
-        if outcome.word == "dropped":
-            self.inbox.lead.missed(self.inbox.now() - claim.slot_at)
+        if errand.outcome.word == "dropped":
+            self.inbox.lead.missed(self.inbox.now() - claim.taken_at)
         else:
             self.inbox.lead.met()
-        record = None if outcome.word == "dropped" and not call.writes else attempt
-        kept = self._settle(claim, case, outcome, store, record)
-        self._of_the_store(claim, outcome, answer, store)
-        log.info(
-            "called 29next",
-            store=store.name,
-            case=case.id,
-            delivery=attempt["delivery_id"],
-            attempt=attempt["id"],
-            call=call.kind,
-            outcome=outcome.word,
-            status=answer.status,
-            seconds=attempt["seconds"],
-            **({} if kept else {"fence": "lost"}),
-        )
-        return outcome.word
-
-    def _prepare(self, store: Store) -> Outcome | None:
-        """Have a connection ready before anything is intended; returns the outcome where there is none."""
-        try:
-            self.api(store).prepare()
-        except TemporaryError as error:
-            return Outcome("temporary", again_after=error.retry_after, tried=True, said=str(error))
-        return None
 
     def _send(
         self, claim: Claim, call: Call, store: Store, answer: Answer, attempt: dict[str, typing.Any]
     ) -> Outcome:
-        """Make the call in its slot, and tell apart what came of it."""
         now = self.inbox.now()
         if claim.slot_at > now + 2 * LONGEST_LEAD:  # the clock was set back, and nobody knows when it opens
             return Outcome("dropped", _undo(call), again_after=0.0)
@@ -314,6 +309,7 @@ class Forwarder:
         slot, api = Slot(opens, opens + self.tolerance, self.sleep), self.api(store)
         found: typing.Any
         try:
+            api.prepare()
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
                 turn = partial(self._next_page, claim, store)
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, turn=turn)
@@ -341,6 +337,50 @@ class Forwarder:
             return self._given_way(call, {"detail": [str(error)]}, error)
         except PermanentError as error:
             return self._given_way(call, error.fields, error)
+
+    def settle(self, errands: Sequence[Errand]) -> None:
+        """Settle the cases of errands as they are now in the inbox, with what was found out meanwhile."""
+        kept = self.inbox.settle([self._settlement(one) for one in errands])
+        for errand, held in zip(errands, kept, strict=True):
+            if isinstance(held, Exception):
+                errand.outcome = self._bug(errand.claim, held)
+                self.inbox.settle([self._settlement(errand)])  # else its lease runs out
+            self._say(errand, held=held is True)
+            try:
+                self._of_the_store(errand)
+            except Unavailable as error:  # the next call finds out the same
+                log.warning("database unavailable", store=errand.store.name, why=str(error))
+
+    def _settlement(self, errand: Errand) -> Settlement:
+        outcome, known, store = errand.outcome or Outcome("idle"), errand.claim.case, errand.store
+
+        def change(case: Case, owed: list[Delivery]) -> Ending:
+            if outcome.word == "observed":
+                return _observed(case, owed, outcome.said or "")
+            if consults(case) and not is_overtaken(case, known):
+                case.match = known.match
+            case.duplicate_of = case.duplicate_of or known.duplicate_of
+            return self._close(case, owed, outcome, store)
+
+        return Settlement(errand.claim, change, errand.made)
+
+    @staticmethod
+    def _say(errand: Errand, *, held: bool) -> None:
+        """Write the log's line of a call."""
+        if errand.call is None or (attempt := errand.attempt) is None or attempt["outcome"] == "intended":
+            return
+        log.info(
+            "called 29next",
+            store=errand.store.name,
+            case=errand.claim.case_id,
+            delivery=attempt["delivery_id"],
+            attempt=attempt["id"],
+            call=errand.call.kind,
+            outcome=attempt["outcome"],
+            status=attempt["status"],
+            seconds=attempt["seconds"],
+            **({} if held else {"fence": "lost"}),
+        )
 
     def _given_way(self, call: Call, fields: dict[str, list[str]], error: Exception) -> Outcome:
         """Go on without what was refused, if that is possible; else a person looks."""
@@ -447,22 +487,22 @@ class Forwarder:
         else:
             case.due_at = retry.next_try(now, case.tries, case.deadline_at, self.chance, outcome.again_after)
 
-    def _of_the_store(self, claim: Claim, outcome: Outcome, answer: Answer, store: Store) -> None:
+    def _of_the_store(self, errand: Errand) -> None:
         """Let a refusal or a throttle hold for the whole store, and an answer end a pause."""
+        outcome, store = errand.outcome or Outcome("idle"), errand.store
         if outcome.word == "store_refused":
             log.error("store paused", store=store.name, why=outcome.said)
             self.inbox.pause(store.name, outcome.said or "", PROBE_SECONDS)
         elif outcome.word == "throttled":
             self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)
-        elif claim.probes and outcome.word in ("ok", "refused") and answer.status != 403:
+        elif errand.claim.probes and outcome.word in ("ok", "refused") and errand.answer.status != 403:
             log.info("store goes on", store=store.name)
             self.inbox.resume(store.name)
 
-    def _bug(self, claim: Claim, case: Case, error: Exception, store: Store) -> str:
+    @staticmethod
+    def _bug(claim: Claim, error: Exception) -> Outcome:
         log.error("working on a case failed", case=claim.case_id, trace=_trace(error))
-        outcome = Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
-        self._settle(claim, case, outcome, store)
-        return "bug"
+        return Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
 
 
 def _give_up(
@@ -509,6 +549,24 @@ def _tell_ids(call: Call, found: typing.Any) -> None:
         if call.writes:
             raise Unclear("29next said that it created a dispute, but not which.")
         raise TemporaryError("29next answered a dispute without its id.")
+
+
+def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
+    """Begin the record of a call."""
+    return {
+        "id": new_id("a", now),
+        "case_id": claim.case_id,
+        "delivery_id": claim.owed[0].id if claim.owed else None,
+        "store": claim.store,
+        "method": call.method,
+        "path": call.path,
+        "request": call.body if call.writes else call.params,
+        "status": None,
+        "response": None,
+        "outcome": "intended",
+        "started_at": now,
+        "seconds": None,
+    }
 
 
 def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:

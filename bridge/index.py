@@ -7,17 +7,33 @@ it has every transaction: only inside one does "exactly one fits" mean what it s
 from __future__ import annotations
 
 import typing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import match
+from bridge.bulk import Question
 from bridge.tables import coverage, memos, transactions
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import FromClause
 
     from bridge.alert import Alert
     from bridge.database import Database
@@ -27,6 +43,7 @@ Row = dict[str, typing.Any]
 KEPT = tuple(
     column.name for column in transactions.columns if column.name not in ("store", "created_at", "reread_at")
 )
+KNOWN = tuple(transactions.columns.keys())
 FIXED = ("amount", "currency", "type", "auth_code", "external_id", "parent_id", "date_created")
 """What 29next never changes of a transaction: two tellings that differ here contradict each other."""
 MOST_FOUND = 200
@@ -41,25 +58,40 @@ GENERATIONS = 3
 
 EVER = 1e12
 
-# built once: building a statement costs more than running it
-_OF_STORE = select(transactions).where(transactions.c.store == bindparam("of")).limit(MOST_FOUND)
-_BY_ID, _BY_PARENT = (
-    _OF_STORE.where(transactions.c[name].in_(bindparam("idents", expanding=True)))
-    for name in ("id", "parent_id")
-)
-_WITHIN = transactions.c.created_at.between(bindparam("since"), bindparam("until"))
-_OF_RULE = {  # a card has many transactions, most of them long ago
-    rule.name: _OF_STORE.where(
-        *(transactions.c[name] == bindparam(name) for _, name in rule.facts),
-        *((_WITHIN,) if len(rule.facts) > 1 else ()),
+
+def _of_store(given: FromClause) -> Select[typing.Any]:
+    return select(transactions).where(transactions.c.store == given.c.of)
+
+
+def _with_facts(names: Sequence[str]) -> Question:
+    """Ask for transactions with some facts; those of a card only within a time, for it has many."""
+    within = (("since", Double), ("until", Double)) if len(names) > 1 else ()
+
+    def wanted(given: FromClause) -> Select[typing.Any]:
+        found = _of_store(given).where(*(transactions.c[name] == given.c[name] for name in names))
+        return (
+            found.where(transactions.c.created_at.between(given.c.since, given.c.until)) if within else found
+        )
+
+    return Question((("of", Text), *((name, Text) for name in names), *within), wanted, MOST_FOUND)
+
+
+def _named(name: str) -> Question:
+    """Ask for transactions by an id of theirs, or of the one that they belong to."""
+    given = (("of", Text), ("ident", BigInteger))
+    return Question(
+        given, lambda given: _of_store(given).where(transactions.c[name] == given.c.ident), MOST_FOUND
     )
-    for rule in match.LADDER
-}
-_COVERS = (
-    select(coverage.c.since)
-    .where(coverage.c.store == bindparam("of"), coverage.c.until >= bindparam("end"))
-    .where(coverage.c.since <= bindparam("begin"))
-    .limit(1)
+
+
+_OF_RULE = {rule.name: _with_facts([theirs for _, theirs in rule.facts]) for rule in match.LADDER}
+_BY_ID, _BY_PARENT = _named("id"), _named("parent_id")
+_COVERS = Question(
+    (("of", Text), ("begin", Double), ("end", Double)),
+    lambda given: select(coverage.c.since).where(
+        coverage.c.store == given.c.of, coverage.c.since <= given.c.begin, coverage.c.until >= given.c.end
+    ),
+    1,
 )
 
 
@@ -72,54 +104,44 @@ class Index:
 
     # asking
 
-    def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
-        """Return the transactions that an alert may be about, and whether these are certainly all.
+    def look_up(self, sought: Sequence[tuple[str, Alert]], now: float) -> list[tuple[list[Row], bool]]:
+        """Return the transactions that alerts of stores may be about, and whether these are certainly all.
 
         Those of which contradictory things were told are left out until they are read again.
         """
-        found: dict[int, Row] = {}
-        whole = True
+        known = [_Known(store) for store, _ in sought]
         with self.database.read() as connection:
-            for statement, facts in _kin(alert):  # one by one, so that each is answered by its own index
-                rows = self._rows(connection, statement, {"of": store, **facts})
-                whole = whole and len(rows) < MOST_FOUND
-                found |= {row["id"]: row for row in rows}
-            self._add_family(connection, store, found)
-            certain = [row for row in found.values() if row["reread_at"] is None]
-            whole = whole and len(certain) == len(found) and self._covers(connection, store, alert, now)
-        return certain, whole
+            for rule in match.LADDER:  # one by one, so that each is answered by its own index
+                told = [(one, _facts(rule, alert)) for one, (_, alert) in zip(known, sought, strict=True)]
+                asked = [(one, {"of": one.store, **facts}) for one, facts in told if facts]
+                for one, rows in _answers(connection, _OF_RULE[rule.name], asked):
+                    one.is_whole = one.is_whole and len(rows) < MOST_FOUND
+                    one.add(rows)
+            self._add_family(connection, known)
+            covered = _COVERS.ask(connection, [_stretch(store, alert, now) for store, alert in sought])
+        certain = [one.certain() for one in known]
+        whole = [
+            bool(stretches) and one.is_whole and len(rows) == len(one.found)
+            for one, rows, stretches in zip(known, certain, covered, strict=True)
+        ]
+        return list(zip(certain, whole, strict=True))
 
     def with_family(self, store: str, rows: list[Row]) -> list[Row]:
         """Return transactions that were read, and what is known of the same payments."""
-        found = {row["id"]: row for row in rows if isinstance(row.get("id"), int)}
+        known = _Known(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
         with self.database.read() as connection:
-            self._add_family(connection, store, found)
-        return [row for row in found.values() if row.get("reread_at") is None]
+            self._add_family(connection, [known])
+        return known.certain()
 
     @staticmethod
-    def _rows(connection: Connection, statement: Select[typing.Any], facts: Row) -> list[Row]:
-        return [dict(row) for row in connection.execute(statement, facts).mappings()]
-
-    def _add_family(self, connection: Connection, store: str, found: dict[int, Row]) -> None:
+    def _add_family(connection: Connection, known: Sequence[_Known]) -> None:
         """Add the payments that refunds belong to, their authorizations, and what came of both."""
-        opened: set[int] = set()
         for _ in range(GENERATIONS):
-            parents = {row.get("parent_id") for row in found.values()} - {None, *found}
-            payments = {one for one, row in found.items() if row.get("type") in ("authorize", "debit")}
-            for statement, idents in ((_BY_ID, parents), (_BY_PARENT, payments - opened)):
-                if idents:
-                    rows = self._rows(connection, statement, {"of": store, "idents": list(idents)})
-                    found |= {row["id"]: row for row in rows if row["id"] not in found}
-            opened |= payments
-
-    @staticmethod
-    def _covers(connection: Connection, store: str, alert: Alert, now: float) -> bool:
-        since, until = match.window(alert)
-        end = min(until.timestamp() if until else now, now) - UNDISPUTED
-        if since is None:
-            return False
-        asked = {"of": store, "end": end, "begin": min(since.timestamp(), end)}
-        return connection.execute(_COVERS, asked).first() is not None
+            parents = [(one, {"of": one.store, "ident": ident}) for one in known for ident in one.parents()]
+            children = [(one, {"of": one.store, "ident": ident}) for one in known for ident in one.to_open()]
+            for question, asked in ((_BY_ID, parents), (_BY_PARENT, children)):
+                for one, rows in _answers(connection, question, asked):
+                    one.add(rows)
 
     # taking in
 
@@ -266,14 +288,57 @@ def row_of(store: str, told: Row) -> Row:
     }
 
 
-def _kin(alert: Alert) -> Iterator[tuple[Select[typing.Any], Row]]:
-    """Yield the statements that find what may be an alert's, and their parameters."""
+@dataclass
+class _Known:
+    """What was found for one alert."""
+
+    store: str
+    found: dict[int, Row] = field(default_factory=dict)
+    is_whole: bool = True  # nothing was cut off
+    opened: set[int] = field(default_factory=set)
+
+    def add(self, rows: Iterable[Mapping[str, typing.Any]]) -> None:
+        for row in rows:
+            self.found.setdefault(row["id"], {name: row[name] for name in KNOWN})
+
+    def parents(self) -> set[int]:
+        """Return the transactions that those found belong to, and that are not among them."""
+        return {one for row in self.found.values() if (one := row.get("parent_id"))} - self.found.keys()
+
+    def to_open(self) -> set[int]:
+        """Return the payments found whose further transactions nobody has asked for yet."""
+        payments = {one for one, row in self.found.items() if row.get("type") in ("authorize", "debit")}
+        fresh, self.opened = payments - self.opened, self.opened | payments
+        return fresh
+
+    def certain(self) -> list[Row]:
+        return [row for row in self.found.values() if row.get("reread_at") is None]
+
+
+def _answers(
+    connection: Connection, question: Question, asked: Sequence[tuple[_Known, Row]]
+) -> Iterator[tuple[_Known, list[Mapping[str, typing.Any]]]]:
+    """Ask a question for several alerts, and yield what each gets."""
+    answers = question.ask(connection, [given for _, given in asked])
+    return zip((one for one, _ in asked), answers, strict=True)
+
+
+def _facts(rule: match.Rule, alert: Alert) -> Row:
+    """Return the facts of an alert that a rule needs, as 29next spells them; none where one is missing."""
+    facts: Row = {theirs: match.spelling(theirs, getattr(alert, ours)) for ours, theirs in rule.facts}
+    if not all(facts.values()):
+        return {}
+    if len(facts) > 1:
+        since, until = match.window(alert)
+        facts |= {"since": since.timestamp() if since else 0.0, "until": until.timestamp() if until else EVER}
+    return facts
+
+
+def _stretch(store: str, alert: Alert, now: float) -> Row:
+    """Return the stretch of time of which the index must have everything; none has what is not dated."""
     since, until = match.window(alert)
-    within = {"since": since.timestamp() if since else 0.0, "until": until.timestamp() if until else EVER}
-    for rule in match.LADDER:
-        facts = {theirs: match.spelling(theirs, getattr(alert, ours)) for ours, theirs in rule.facts}
-        if all(facts.values()):
-            yield _OF_RULE[rule.name], {**facts, **(within if len(facts) > 1 else {})}
+    end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
+    return {"of": store, "begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 
 
 def _contradicts(known: Row, told: Row) -> bool:

@@ -1,4 +1,4 @@
-"""The worker: hands claimed cases to threads, store by store, until it is told to stop.
+"""The worker: one thread that speaks with the inbox, and many that make one call to 29next each.
 
 No thread sleeps on a busy store: a case is claimed only when its store's slot is about to open, and
 a store whose calls hang keeps a few threads, never all.
@@ -7,7 +7,9 @@ a store whose calls hang keeps a few threads, never all.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
+import queue
 import signal
 import threading
 import time
@@ -24,8 +26,8 @@ from bridge.inbox import MOST_AT_ONCE
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.forward import Forwarder
-    from bridge.inbox import Claim, Inbox
+    from bridge.forward import Errand, Forwarder
+    from bridge.inbox import Inbox
 
 log = structlog.get_logger()
 
@@ -34,8 +36,8 @@ MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
-BATCH = 10
-"""Deliveries that are translated in one transaction: few, since intents to send wait behind it."""
+BATCH = 32
+"""Deliveries that are translated at once: few, since calls that came back wait behind them."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
@@ -54,7 +56,7 @@ class Chores(typing.Protocol):
 
 
 class Worker:
-    """Translates and forwards what the inbox owes."""
+    """Translates and forwards what the inbox owes, until it is told to stop."""
 
     def __init__(self, inbox: Inbox, forwarder: Forwarder, chores: Chores | None = None) -> None:
         self.inbox = inbox
@@ -62,12 +64,12 @@ class Worker:
         self.chores = chores
         self.stopping = threading.Event()
         self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
-        self.lock = threading.Lock()
         self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
-        self.preparing: set[Claim] = set()  # whose calls are not ready yet to leave
         self.offset: float | None = None  # of the inbox's clock to the monotonic one
         self.still_until = 0.0
+        self.back: queue.SimpleQueue[Errand | tuple[str, str]] = queue.SimpleQueue()
+        self.unsettled: list[Errand] = []
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -86,7 +88,7 @@ class Worker:
                     registered = True
                     log.info("worker started", stores=sorted(self.forwarder.settings.stores))
                 if not self.turn(pool):
-                    time.sleep(IDLE_SECONDS)
+                    self._take_back(IDLE_SECONDS)
             except Unavailable as error:
                 log.warning("database unavailable", why=str(error))
                 time.sleep(DATABASE_SECONDS)
@@ -104,21 +106,54 @@ class Worker:
         self.told_to_stop = True
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
-        """Translate a batch and claim what can be sent; returns whether there was anything."""
+        """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
+        settled = self._settle()
         self.newest = not self.newest
         translated = self.inbox.translate(self.forwarder.judge, BATCH, newest=self.newest)
-        free = self._free()
-        if self._clock_was_set(self.inbox.now()):
-            free = []
-        claims = self.inbox.claim(free, MOST_AT_ONCE - len(self.preparing))
-        self.preparing.update(claims)
-        for claim in claims:
-            with self.lock:
-                self.under_way[claim.store] += 1
-            pool.submit(self._work, claim)
+        left = THREADS - self.under_way.total()
+        free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
+        claims = self.inbox.claim(free, min(left, MOST_AT_ONCE))
+        for errand in self.forwarder.prepare(claims):
+            self.under_way[errand.store.name] += 1
+            pool.submit(self._send, errand)
         if not claims and not translated:
             self._tend_index(pool, free)
-        return bool(translated or claims)
+        return bool(settled or translated or claims)
+
+    def _settle(self) -> int:
+        """Settle what has come back; what the database does not take now is kept for the next time."""
+        self._take_back()
+        errands, self.unsettled = self.unsettled, []
+        try:
+            self.forwarder.settle(errands)
+        except Unavailable:
+            now = self.inbox.now()  # with its lease over, a case is looked up as after a crash
+            self.unsettled = [one for one in errands if now < one.claim.slot_at + self.inbox.lease]
+            raise
+        finally:
+            for one in errands:
+                if one not in self.unsettled:
+                    self._ended(one.store.name, one.outcome.word if one.outcome else "lost")
+        return len(errands)
+
+    def _take_back(self, seconds: float = 0.0) -> None:
+        """Take what threads have done, after waiting for something if need be."""
+        with contextlib.suppress(queue.Empty):
+            one = self.back.get(timeout=seconds) if seconds else self.back.get_nowait()
+            while True:
+                if isinstance(one, tuple):
+                    self._ended(*one)
+                else:
+                    self.unsettled.append(one)
+                one = self.back.get_nowait()
+
+    def _ended(self, store: str, outcome: str) -> None:
+        """Count a call as over."""
+        self.under_way[store] -= 1
+        if outcome in NO_ANSWER:
+            self.unanswered[store] += 1
+        elif outcome in ("ok", "refused", "throttled", "store_refused"):
+            self.unanswered[store] = 0
 
     def _clock_was_set(self, now: float) -> bool:
         """Whether slots of the last second cannot be told any more, since the clock was set meanwhile."""
@@ -143,55 +178,46 @@ class Worker:
         ]
         for store, call in calls:
             if store in free and not self.under_way[store] and self.inbox.is_idle(store):
-                with self.lock:
-                    self.under_way[store] += 1
-                pool.submit(self._work_on, store, call)
+                self.under_way[store] += 1
+                pool.submit(self._tend, store, call)
 
-    def _free(self) -> list[str]:
-        """Return the stores that may have another call under way; one without a token has none."""
+    def _free(self, left: int) -> list[str]:
+        """Return the stores that may have another call under way; one without a token has none.
+
+        The fewer threads are left, the fewer one store may take: some are always left for another.
+        """
         names = [store.name for store in self.forwarder.settings.stores.values() if store.token]
-        with self.lock:
-            if sum(self.under_way.values()) >= THREADS:
-                return []
-            return [name for name in names if self._may(name)]
+        share = min(MOST_PER_STORE, max(left // 8, 1))
+        most = {name: 1 if self.unanswered[name] >= TROUBLED_AFTER else share for name in names}
+        return [name for name in names if left > 0 and self.under_way[name] < most[name]]
 
-    def _may(self, store: str) -> bool:
-        if self.unanswered[store] >= TROUBLED_AFTER:
-            return not self.under_way[store]
-        # the fewer threads are left, the fewer one store may take: some are always left for another
-        left = THREADS - sum(self.under_way.values())
-        return self.under_way[store] < min(MOST_PER_STORE, max(left // 8, 1))
+    def _send(self, errand: Errand) -> None:
+        try:
+            self.forwarder.send(errand)
+        finally:
+            self.back.put(errand)
 
-    def _work(self, claim: Claim) -> None:
-        is_ready = partial(self.preparing.discard, claim)
-        self._work_on(claim.store, partial(self.forwarder.work, claim, is_ready))
-        is_ready()
-
-    def _work_on(self, store: str, work: Callable[[], str]) -> None:
+    def _tend(self, store: str, call: Callable[[], str]) -> None:
         outcome = "lost"
         try:
-            outcome = work()
+            outcome = call()
         except Unavailable as error:
             log.warning("database unavailable", store=store, why=str(error))
-        except Exception:  # the lease runs out, and the case is tried again
-            log.exception("work failed", store=store)
-        finally:
-            with self.lock:
-                self.under_way[store] -= 1
-                if outcome in NO_ANSWER:
-                    self.unanswered[store] += 1
-                elif outcome in ("ok", "refused", "throttled", "store_refused"):
-                    self.unanswered[store] = 0
+        except Exception:
+            log.exception("reading failed", store=store)
+        self.back.put((store, outcome))
 
     def _drain(self) -> bool:
         """Let calls under way end; what does not is settled after its lease, as after a crash."""
         until = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < until:
-            with self.lock:
-                if not sum(self.under_way.values()):
-                    return True
-            time.sleep(0.05)
-        return False
+        while self.under_way.total() and time.monotonic() < until:
+            try:
+                self._take_back(IDLE_SECONDS)
+                self._settle()
+            except Unavailable as error:
+                log.warning("database unavailable", why=str(error))
+                time.sleep(IDLE_SECONDS)
+        return not self.under_way.total()
 
 
 def run(worker: Worker) -> None:

@@ -16,7 +16,7 @@ from bridge import providers
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.forward import Forwarder
-from bridge.inbox import Inbox
+from bridge.inbox import Claim, Inbox
 from bridge.next_api import NextApi
 from bridge.sandbox import STORE, TOKEN, Sandbox
 from bridge.search import Search
@@ -115,8 +115,7 @@ class Desk:
         for _ in range(ROUNDS):
             translated = self.inbox.translate(self.forwarder.judge, 50)
             claims = self.inbox.claim(list(self.settings.stores))
-            for claim in claims:
-                self.forwarder.work(claim)
+            work_off(self.forwarder, claims)
             if not translated and not claims:
                 return
         raise AssertionError("the worker does not come to an end")
@@ -164,6 +163,14 @@ class Desk:
         before = len(self.sandbox.ledger.calls)
         yield made
         made += self.calls(before)
+
+
+def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
+    """Do what is due for some claimed cases, one call after the other."""
+    errands = forwarder.prepare(claims)
+    for errand in errands:
+        forwarder.send(errand)
+    forwarder.settle(errands)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from bridge.forward import Forwarder
 from bridge.inbox import Inbox
 from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.settings import Settings, Store
+from tests.desk import work_off
 
 Json = dict[str, Any]
 
@@ -92,8 +93,7 @@ class Logbook:
         for _ in range(ROUNDS):
             translated = self.inbox.translate(self.forwarder.judge, 50)
             claims = self.inbox.claim(list(self.settings.stores))
-            for claim in claims:
-                self.forwarder.work(claim)
+            work_off(self.forwarder, claims)
             if not translated and not claims:
                 return
         raise AssertionError("the worker does not come to an end")

@@ -556,7 +556,7 @@ def match_all(database: Database, shop: Shop, count: int) -> Figures:
         alert = read(told)
         case = Case("", STORE, alert.case_number, alert.type, told.sent.provider, now, now, facts=alert)
         began = time.perf_counter()
-        rows, complete = index.look_up(STORE, dated(case), now)
+        ((rows, complete),) = index.look_up([(STORE, dated(case))], now)
         figures.seconds.append(time.perf_counter() - began)
         assert complete
         consult(case, rows, complete=complete)

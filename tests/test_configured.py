@@ -32,6 +32,7 @@ from bridge.sources import FIELDS
 from tests import fixtures, test_provider_proofs, test_provider_values, test_providers
 from tests.configuring import blocks, load, problems
 from tests.conftest import MakeDatabase
+from tests.desk import work_off
 from tests.fake_next import ROOT, eventually
 from tests.fixtures import put
 
@@ -205,8 +206,7 @@ class Bridge:
 
         def there() -> bool:
             self.inbox.translate(self.forwarder.judge, 50)
-            for claim in self.inbox.claim(list(self.settings.stores)):
-                self.forwarder.work(claim)
+            work_off(self.forwarder, self.inbox.claim(list(self.settings.stores)))
             return [one["status"] for one in self.deliveries()] == list(statuses)
 
         eventually(there)

@@ -185,6 +185,7 @@ def test_commits_that_may_be_lost_are_bad(
         @event.listens_for(patient.database.engine, "checkout")
         def weaken(connection: Any, *_: object) -> None:
             connection.cursor().execute(setting)
+            connection.commit()
 
         patient.database.engine.dispose()
         with closing(patient.database):

@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
             "deadline",
             "database",
             "tables",
+            "bulk",
             "index",
             "inbox",
             "inbox.*",
@@ -58,7 +59,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "urllib3": ("exchange",),
     "cryptography": ("stores",),
     "sqlalchemy": (
-        *("database", "tables", "index", "inbox.*", "search", "figures", "memos", "migrate", "stores"),
+        *("database", "tables", "bulk", "index", "inbox.*", "search", "figures", "memos", "migrate"),
+        "stores",
     ),
     "psycopg": ("database",),
     "alembic": ("migrate",),

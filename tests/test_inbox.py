@@ -18,8 +18,19 @@ from sqlalchemy import Row, select, update
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.case import Case
 from bridge.database import Database
-from bridge.inbox import PROBE_SECONDS, Claim, Delivery, Ending, Inbox, Owed, Verdict, new_id, token_key
-from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN
+from bridge.inbox import (
+    PROBE_SECONDS,
+    Claim,
+    Delivery,
+    Ending,
+    Inbox,
+    Owed,
+    Settlement,
+    Verdict,
+    new_id,
+    token_key,
+)
+from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, Change
 from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
 from bridge.provider import Reading
 from bridge.settings import Store
@@ -151,6 +162,23 @@ def numbers(inbox: Inbox, claims: list[Claim]) -> list[str]:
     return [known[one.case_id] for one in claims]
 
 
+def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any] | None = None) -> bool:
+    """Settle one claim; raises what went wrong."""
+    return _told(inbox.settle([Settlement(claimed, change, attempt)]))
+
+
+def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
+    """Commit one intent; raises what went wrong."""
+    return _told(inbox.intend([(claimed, attempt)]))
+
+
+def _told(results: list[bool | Exception]) -> bool:
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 def forward(case: Case, owed: list[Delivery]) -> Ending:
     """End a case as if 29next had its dispute now."""
     case.dispute_id = 7
@@ -221,7 +249,7 @@ def test_a_repeat_adds_nothing_and_answers_with_the_first_s_id(inbox: Inbox, clo
 
 def test_a_repeat_of_what_is_done_leaves_it_done(inbox: Inbox) -> None:
     [first] = receive(inbox, "1")
-    inbox.settle(taken(inbox), forward)
+    settle(inbox, taken(inbox), forward)
     assert keep(inbox, "1") == first
     assert row(inbox, deliveries).status == Status.FORWARDED
 
@@ -422,9 +450,9 @@ def test_a_more_urgent_delivery_makes_its_case_more_urgent(inbox: Inbox) -> None
 def test_what_is_not_due_is_not_claimed(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "2")
     first = taken(inbox)
-    inbox.settle(first, put_off(clock.now + 30))
+    settle(inbox, first, put_off(clock.now + 30))
     second = taken(inbox)
-    inbox.settle(second, put_off(None))
+    settle(inbox, second, put_off(None))
     assert claim(inbox) is None
     clock.now += 29.9
     assert claim(inbox) is None
@@ -521,7 +549,7 @@ def test_a_settled_case_is_free_and_its_deliveries_are_done(inbox: Inbox, clock:
     claimed = taken(inbox)
     assert (claimed.case.case_number, len(claimed.owed)) == ("1", 1)
     clock.now += 2
-    assert inbox.settle(claimed, forward, attempt("a_1", claimed, outcome="ok", status=201))
+    assert settle(inbox, claimed, forward, attempt("a_1", claimed, outcome="ok", status=201))
     case_row = row(inbox, cases)
     assert (case_row.dispute_id, case_row.lease_until, case_row.due_at) == (7, 0.0, None)
     delivery = row(inbox, deliveries)
@@ -532,7 +560,7 @@ def test_a_settled_case_is_free_and_its_deliveries_are_done(inbox: Inbox, clock:
 def test_what_fails_keeps_its_reason(inbox: Inbox) -> None:
     [ident] = receive(inbox, "1")
     ending = Ending(failed={ident: (Reason.REFUSED, "29next answered 400: no")})
-    inbox.settle(taken(inbox), lambda _, __: ending)
+    settle(inbox, taken(inbox), lambda _, __: ending)
     delivery = row(inbox, deliveries)
     assert (delivery.status, delivery.reason, delivery.message) == (
         Status.FAILED,
@@ -548,12 +576,12 @@ def test_what_stays_pending_shows_when_it_is_tried_again(inbox: Inbox, clock: Cl
         case.due_at, case.tries = clock.now + 30, 4
         return Ending(said="29next cannot be reached")
 
-    inbox.settle(taken(inbox), later)
+    settle(inbox, taken(inbox), later)
     delivery = row(inbox, deliveries)
     assert (delivery.due_at, delivery.tries, delivery.late) == (clock.now + 30, 4, False)
     assert delivery.message == "29next cannot be reached"
     clock.now += 2 * HOUR
-    inbox.settle(taken(inbox), later)
+    settle(inbox, taken(inbox), later)
     assert row(inbox, deliveries).late is True
 
 
@@ -565,14 +593,14 @@ def test_who_comes_too_late_changes_nothing_but_says_what_it_did(
     late = taken(one)
     clock.now += LEASE + 1
     current = taken(other)
-    assert not one.intend(late, late.case, attempt("a_1", late))
+    assert not intend(one, late, attempt("a_1", late))
     assert rows(one, attempts) == []
-    assert not one.settle(late, forward, attempt("a_2", late, outcome="ok"))
+    assert not settle(one, late, forward, attempt("a_2", late, outcome="ok"))
     assert [one.id for one in rows(one, attempts)] == ["a_2"]
     case_row = row(one, cases)
     assert (case_row.dispute_id, case_row.fence) == (None, current.fence)
     assert row(one, deliveries).status == Status.PENDING
-    assert other.settle(current, forward)
+    assert settle(other, current, forward)
 
 
 def test_an_intent_is_there_before_anything_is_sent(inbox: Inbox, clock: Clock) -> None:
@@ -580,11 +608,11 @@ def test_an_intent_is_there_before_anything_is_sent(inbox: Inbox, clock: Clock) 
     claimed = taken(inbox)
     case = claimed.case
     case.doubt = {"kind": "create", "until": clock.now + 80, "looks": 0, "body": {"a": 1}}
-    assert inbox.intend(claimed, case, attempt("a_1", claimed))
+    assert intend(inbox, claimed, attempt("a_1", claimed))
     assert row(inbox, cases).doubt == case.doubt
     assert row(inbox, cases).state == State.UNCLEAR
     assert row(inbox, attempts).outcome == "intended"
-    inbox.settle(claimed, forward, attempt("a_1", claimed, outcome="ok", seconds=0.5))
+    settle(inbox, claimed, forward, attempt("a_1", claimed, outcome="ok", seconds=0.5))
     assert row(inbox, attempts).outcome == "ok"
 
 
@@ -602,7 +630,7 @@ def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
         assert case.wants["resolution"] == "issued_full_refund"
         return Ending(forwarded=[one.id for one in owed if one.effect is Effect.OPEN])
 
-    assert inbox.settle(claimed, change)
+    assert settle(inbox, claimed, change)
     assert seen == [2]
     assert Counter(one.status for one in rows(inbox, deliveries)) == {
         Status.FORWARDED: 1,
@@ -619,7 +647,7 @@ def test_a_change_that_fails_leaves_the_case_held(inbox: Inbox, clock: Clock) ->
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        inbox.settle(claimed, change, attempt("a_1", claimed))
+        settle(inbox, claimed, change, attempt("a_1", claimed))
     assert rows(inbox, attempts) == []
     assert claim(inbox) is None
     clock.now += LEASE + 1
@@ -739,7 +767,7 @@ def test_a_paused_store_gets_one_call_now_and_then(inbox: Inbox, clock: Clock) -
     probe = taken(inbox)
     assert probe.probes
     assert claim(inbox) is None, "one probe at a time"
-    inbox.settle(probe, put_off(clock.now))
+    settle(inbox, probe, put_off(clock.now))
     assert claim(inbox) is None
     clock.now += PROBE_SECONDS
     assert taken(inbox).probes
@@ -769,7 +797,7 @@ def test_a_pause_says_why_and_since_when(inbox: Inbox, clock: Clock) -> None:
 def test_a_paused_store_s_clock_stands_still(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "b1", deadline=HOUR)
     first = taken(inbox)
-    inbox.settle(first, put_off(clock.now + 900))
+    settle(inbox, first, put_off(clock.now + 900))
     clock.now += 600
     inbox.pause("alpha", "401", PROBE_SECONDS)
     clock.now += 5 * HOUR
@@ -809,7 +837,7 @@ def test_a_replay_goes_back_into_the_first_queue_with_a_new_deadline(inbox: Inbo
         case.due_at = None
         return Ending(failed={ident: (Reason.EXPIRED, "Too late.")})
 
-    inbox.settle(taken(inbox), expire)
+    settle(inbox, taken(inbox), expire)
     clock.now += 30 * 24 * HOUR
     assert inbox.replay([ident]) == [ident]
     delivery = row(inbox, deliveries)
@@ -825,7 +853,8 @@ def test_a_replay_goes_back_into_the_first_queue_with_a_new_deadline(inbox: Inbo
 def test_what_is_pending_or_unknown_is_not_replayed(inbox: Inbox) -> None:
     pending, done = receive(inbox, "1", "2")
     while claimed := claim(inbox):
-        inbox.settle(
+        settle(
+            inbox,
             claimed,
             lambda case, owed: forward(case, owed) if case.case_number == "2" else put_off(None)(case, owed),
         )
@@ -835,7 +864,7 @@ def test_what_is_pending_or_unknown_is_not_replayed(inbox: Inbox) -> None:
 
 def test_a_replay_of_what_is_done_asks_for_nothing_more(inbox: Inbox) -> None:
     [ident] = receive(inbox, "1")
-    inbox.settle(taken(inbox), forward)
+    settle(inbox, taken(inbox), forward)
     inbox.replay([ident])
     inbox.translate(opening, 50)
     assert row(inbox, deliveries).status == Status.FORWARDED

@@ -38,7 +38,7 @@ def alert(**facts: Any) -> Alert:
 
 
 def found(index: Index, store: str = STORE, **facts: Any) -> list[int]:
-    return sorted(row["id"] for row in index.look_up(store, alert(**facts), NOW)[0])
+    return sorted(row["id"] for row in index.look_up([(store, alert(**facts))], NOW)[0][0])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_whole_payment_is_found_by_any_part_of_it(inbox: Inbox) -> None:
 
 
 def covers(index: Index, **facts: Any) -> bool:
-    return index.look_up(STORE, alert(**facts), NOW)[1]
+    return index.look_up([(STORE, alert(**facts))], NOW)[0][1]
 
 
 def test_without_anything_read_nothing_is_certain(index: Index) -> None:

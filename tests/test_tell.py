@@ -267,7 +267,7 @@ def small(make_database: MakeDatabase, api: Api) -> Iterator[Office]:
     """The same on SQLite only, for what does not depend on the database."""
     with (
         make_database("sqlite") as url,
-        desk(url, also=told(api, "midigator", "chargeblast") | {"timeout": 0.5}) as made,
+        desk(url, also=told(api, "midigator", "chargeblast") | {"timeout": 2.0}) as made,
     ):
         yield Office(made, api)
 
@@ -500,7 +500,7 @@ def test_an_api_that_hangs_is_left_in_time_and_that_cannot_be_reached_is_tried_a
     sent = small.prevention()
     small.resolve(sent)
     release.set()
-    assert small.outcome(sent)["message"] == "Midigator did not answer within 0.5 s."
+    assert small.outcome(sent)["message"] == "Midigator did not answer within 2 s."
     small.later(60)
     assert small.outcome(sent)["state"] == "told"
     small.api.server_close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from bridge import bulk
 from bridge.alert import Reason, Status
 from bridge.case import Case
 from bridge.inbox.pacing import Pacing
@@ -15,7 +16,6 @@ from bridge.inbox.rows import (
     IS_FREE,
     NEVER,
     SET_BACK,
-    WRITE_CASE,
     Claim,
     Delivery,
     Ending,
@@ -24,10 +24,9 @@ from bridge.inbox.rows import (
     numbers_of,
     pending_of,
     write_cases,
-    write_deliveries,
 )
 from bridge.retry import LONGEST_RETRY_AFTER
-from bridge.tables import attempts, cases, paces, stores
+from bridge.tables import attempts, cases, deliveries, paces, stores
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +35,18 @@ if typing.TYPE_CHECKING:
 
 
 Attempt = dict[str, typing.Any]
+Intent = tuple[Claim, Attempt]
 Change = typing.Callable[[Case, list[Delivery]], Ending]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of a claim: the change of its case, and the call that was made, if there was one."""
+
+    claim: Claim
+    change: Change
+    attempt: Attempt | None = None
+
 
 _CASES = (
     select(cases)
@@ -55,7 +65,6 @@ _FENCES = (
     .order_by(cases.c.id)
     .with_for_update()
 )
-_INTENT = insert(attempts)
 _SHARED = (  # sales that several cases are about
     select(cases.c.store, cases.c.transaction_id)
     .where(cases.c.transaction_id.in_(bindparam("sold", expanding=True)))
@@ -88,8 +97,10 @@ _READY_LOCKED = _READY.with_for_update(of=paces, skip_locked=True)
 
 LEAD, LONGEST_LEAD = 0.08, 1.0
 """Seconds between taking a slot and its start: the case is looked up and the intent committed meanwhile."""
-MOST_AT_ONCE = 16
-"""Slots that are taken at once, at most: all these calls have to be ready at the same moment."""
+MOST_AT_ONCE = 32
+"""Slots that are taken at once, at most: all these calls have to be ready in the time that one is given."""
+SPREAD = 0.002
+"""Seconds between calls that might leave at once: each needs the interpreter for its moment."""
 MARGIN = 0.07
 """A slot is taken up to so much earlier, since nobody looks for open ones all the time."""
 PROBE_SECONDS = 30.0
@@ -115,9 +126,9 @@ class Lead:
         """Come closer again, for a call that was ready."""
         self.seconds = max(self.seconds * 0.998, LEAD)
 
-    def missed(self, late: float) -> None:
-        """Keep as much farther off as a call came too late."""
-        self.seconds = min(self.seconds + max(late, 0.0), LONGEST_LEAD)
+    def missed(self, took: float) -> None:
+        """Keep as far off as a call took that was not ready in time."""
+        self.seconds = min(max(self.seconds, took), LONGEST_LEAD)
 
 
 class Forwarding(Pacing, Relating):
@@ -126,9 +137,6 @@ class Forwarding(Pacing, Relating):
     def __init__(self, database: Database, *, gap: float, lease: float) -> None:
         super().__init__(database, gap=gap, lease=lease)
         self.lead = Lead()
-        row = self._insert(attempts)
-        others = {column.name: row.excluded[column.name] for column in attempts.c if column.name != "id"}
-        self._keep_attempt = row.on_conflict_do_update(index_elements=["id"], set_=others)
 
     def claim(self, names: Sequence[str], most: int = MOST_AT_ONCE) -> list[Claim]:
         """Take the next slot and the most urgent case of some named stores whose slot opens now.
@@ -152,7 +160,8 @@ class Forwarding(Pacing, Relating):
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
                 opens = next_at if next_at <= now + self.lead.horizon else now
-                slot_at = max(opens, now + self.lead.seconds) if self.gap else now
+                soon = now + self.lead.seconds + SPREAD * len(slots)
+                slot_at = max(opens, soon) if self.gap else now
                 slots[case_id] = (token, slot_at, probes)
                 tokens.add(token)
             held = self._hold(connection, list(slots), now)
@@ -160,7 +169,7 @@ class Forwarding(Pacing, Relating):
             taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]
             self._set_paces(connection, taken)
             return [
-                Claim(ident, case.store, case.fence, slots[ident][1], case, owed[ident], slots[ident][2])
+                Claim(ident, case.store, case.fence, now, slots[ident][1], case, owed[ident], slots[ident][2])
                 for ident, case in held.items()
             ]
 
@@ -180,8 +189,7 @@ class Forwarding(Pacing, Relating):
             }
             for row in rows
         ]
-        if leased:
-            connection.execute(WRITE_CASE, leased)
+        bulk.change(connection, cases, leased)
         return {row.id: replace(case_of(row), fence=row.fence + 1) for row in rows}
 
     def _ready(self, now: float, names: Sequence[str]) -> list[str]:
@@ -204,50 +212,50 @@ class Forwarding(Pacing, Relating):
         held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
         self.database.write(lambda connection: connection.execute(held.values(lease_until=until)))
 
-    def intend(self, claim: Claim, case: Case, attempt: Attempt) -> bool:
-        """Commit that a write is about to be sent; False where the case is another worker's now."""
-        return self.database.gather(self._intend, (claim, case, attempt))
+    def intend(self, intents: Sequence[Intent]) -> list[bool | Exception]:
+        """Commit that some writes are about to be sent; False where a case is another worker's now."""
+        return self.database.write_each(self._intend, intents)
 
-    def _intend(self, connection: Connection, asked: list[tuple[Claim, Case, Attempt]]) -> list[bool]:
-        fences = connection.execute(_FENCES, {"idents": [claim.case_id for claim, _, _ in asked]})
+    @staticmethod
+    def _intend(connection: Connection, intents: list[Intent]) -> list[bool]:
+        fences = connection.execute(_FENCES, {"idents": [claim.case_id for claim, _ in intents]})
         held = {(row.id, row.fence) for row in fences}
-        is_held = [(claim.case_id, claim.fence) in held for claim, _, _ in asked]
-        sent = [(case, attempt) for (_, case, attempt), ours in zip(asked, is_held, strict=True) if ours]
+        is_held = [(claim.case_id, claim.fence) in held for claim, _ in intents]
+        sent = [intent for intent, ours in zip(intents, is_held, strict=True) if ours]
         doubts = [
             {"ident": case.id, "doubt": case.doubt, "state": case.state, "match": case.match}
-            for case, _ in sent
+            for case in (claim.case for claim, _ in sent)
         ]
-        if sent:
-            connection.execute(WRITE_CASE, doubts)
-            connection.execute(_INTENT, [attempt for _, attempt in sent])
+        bulk.change(connection, cases, doubts)
+        bulk.add(connection, attempts, [attempt for _, attempt in sent])
         return is_held
 
-    def settle(self, claim: Claim, change: Change, attempt: Attempt | None = None) -> bool:
-        """Record an attempt, let `change` bring the case up to date, and give the lease back.
+    def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """Record attempts, let their changes bring the cases up to date, and give the leases back.
 
-        The case is read again under lock, for alerts may have been merged meanwhile. Returns False,
-        having recorded the attempt only, where another worker holds the case now.
+        Each case is read again under lock, for alerts may have been merged meanwhile. It is False,
+        with the attempt only recorded, where another worker holds the case now.
         """
-        return self.database.gather(self._settle, (claim, change, attempt))
+        return self.database.write_each(self._settle, settlements)
 
-    def _settle(
-        self, connection: Connection, asked: list[tuple[Claim, Change, Attempt | None]]
-    ) -> list[bool]:
+    def _settle(self, connection: Connection, settlements: list[Settlement]) -> list[bool]:
         """Settle cases together: all that is read of them first, then all that is written."""
         now = self.now()
-        if kept := [attempt for _, _, attempt in asked if attempt]:
-            connection.execute(self._keep_attempt, kept)
-        held = self._held(connection, [claim for claim, _, _ in asked])
+        made = [one.attempt for one in settlements if one.attempt]
+        bulk.add(connection, attempts, made, key=("id",), over=True)
+        held = self._held(connection, [one.claim for one in settlements])
         owed = pending_of(connection, [case.id for case in held.values()])
         steps = [
-            _step(held[claim], owed[claim.case_id], change) for claim, change, _ in asked if claim in held
+            _step(held[one.claim], owed[one.claim.case_id], one.change)
+            for one in settlements
+            if one.claim in held
         ]
         write_cases(connection, (step.case for step in steps))
         self._mark(connection, [marked for step in steps for marked in step.marked])
         self._tell_others(connection, [step for step in steps if step.is_related or step.has_result], now)
-        write_deliveries(connection, [row for step in steps for row in _ended(step, now)])
-        write_deliveries(connection, [row for step in steps for row in _waiting(step, now)])
-        return [claim in held for claim, _, _ in asked]
+        bulk.change(connection, deliveries, [row for step in steps for row in _ended(step, now)])
+        bulk.change(connection, deliveries, [row for step in steps for row in _waiting(step, now)])
+        return [one.claim in held for one in settlements]
 
     def _tell_others(self, connection: Connection, news: list[_Step], now: float) -> None:
         """Let the other cases of the same sales know, one after the other: one may be of these too."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, select, update
 
 from bridge import words
 from bridge.alert import DisputeType, Effect
+from bridge.bulk import Question
 from bridge.case import Case, adopt, merge
 from bridge.fields import MAX_LENGTH
 from bridge.inbox.rows import case_of, new_id, numbers_of, values_of
@@ -16,7 +17,7 @@ from bridge.inbox.telling import Telling
 from bridge.tables import cases, deliveries, marks
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Json = dict[str, typing.Any]
 
@@ -28,27 +29,31 @@ CASES = ("c_", "c_~")
 """The ids of cases lie between."""
 
 
-_HOLDER = (
-    select(cases.c.id)
-    .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sold"))
-    .where(cases.c.type == bindparam("kind"), cases.c.id != bindparam("itself"))
-    .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
-    .order_by(cases.c.id)
-    .limit(1)
+_HOLDER = Question(
+    (("of", Text), ("sold", BigInteger), ("kind", Text), ("itself", Text)),
+    lambda given: (
+        select(cases.c.id)
+        .where(cases.c.store == given.c.of, cases.c.transaction_id == given.c.sold)
+        .where(cases.c.type == given.c.kind, cases.c.id != given.c.itself)
+        .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
+        .order_by(cases.c.id)
+    ),
+    1,
 )
 
 
 class Relating(Telling):
     """Ties cases of one sale to one another."""
 
-    def find_holder(self, case: Case) -> None:
-        """Link a case to the one that already holds the dispute of its transaction, if there is one.
+    def find_holders(self, found: Sequence[Case]) -> None:
+        """Link cases to those that already hold the disputes of their transactions, if there are any.
 
         A case of the other type is none: what it becomes is its own dispute.
         """
-        sale = {"of": case.store, "sold": case.found, "kind": case.type, "itself": case.id}
+        sales = [{"of": one.store, "sold": one.found, "kind": one.type, "itself": one.id} for one in found]
         with self.database.read() as connection:
-            case.duplicate_of = connection.execute(_HOLDER, sale).scalar()
+            for case, holders in zip(found, _HOLDER.ask(connection, sales), strict=True):
+                case.duplicate_of = holders[0]["id"] if holders else None
 
     def _marked(
         self, connection: Connection, store: str, found: Iterable[str], *conditions: ColumnElement[bool]
@@ -67,11 +72,11 @@ class Relating(Telling):
         other = marks.alias()
         another = select(other.c.id).where(
             other.c.word == marks.c.word, other.c.id != marks.c.id, other.c.id.between(*CASES)
-        )
+        )  # one is enough; as a join, Postgres may read all there are
         hinted = select(marks.c.id).where(
             marks.c.word.in_(sorted(set().union(*told.values()))),
             marks.c.id.in_(sorted(told)),
-            another.exists(),
+            another.limit(1).scalar_subquery().is_not(None),
         )
         for ident in sorted(set(connection.execute(hinted).scalars())):
             self._hint_at(connection, ident)

@@ -8,9 +8,10 @@ import random
 import typing
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge import bulk
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.case import Case
 from bridge.index import Index
@@ -76,6 +77,7 @@ class Claim:
     case_id: str
     store: str
     fence: int
+    taken_at: float
     slot_at: float
     case: Case  # as it was claimed
     owed: list[Delivery]  # what was pending for it then, most urgent first
@@ -124,8 +126,7 @@ class Part:
     def _mark(self, connection: Connection, found: Iterable[Marks]) -> None:
         """Let deliveries and cases be found by their words."""
         rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
-        if rows:
-            connection.execute(self._insert(marks).on_conflict_do_nothing(), rows)
+        bulk.add(connection, marks, rows, key=("word", "id"))
 
     def _moment(self, now: float) -> dict[str, float]:
         """Return what IS_FREE compares with."""
@@ -175,9 +176,6 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     }
 
 
-# built once: building a statement costs more than running it
-WRITE_CASE = update(cases).where(cases.c.id == bindparam("ident"))
-WRITE_DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _PENDING = (
     select(deliveries)
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
@@ -188,15 +186,7 @@ _PENDING = (
 
 def write_cases(connection: Connection, changed: Iterable[Case]) -> None:
     """Write what steps have changed of some cases that this transaction holds."""
-    rows = [{"ident": case.id, **values_of(case)} for case in changed]
-    if rows:
-        connection.execute(WRITE_CASE, rows)
-
-
-def write_deliveries(connection: Connection, rows: Sequence[Mapping[str, typing.Any]]) -> None:
-    """Write some columns, the same of each, of deliveries; `ident` says whose."""
-    if rows:
-        connection.execute(WRITE_DELIVERY, rows)
+    bulk.change(connection, cases, [{"ident": case.id, **values_of(case)} for case in changed])
 
 
 def numbers_of(case: Case) -> set[str]:

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from bridge import words
+from bridge import bulk, words
 from bridge.alert import Alert, Reason, Status
 from bridge.case import Case, consults, merge, met
 from bridge.inbox.hearing import Hearing
@@ -23,7 +23,6 @@ from bridge.inbox.rows import (
     numbers_of,
     values_of,
     write_cases,
-    write_deliveries,
 )
 from bridge.tables import cases, deliveries, stores, webhooks
 
@@ -117,7 +116,7 @@ class Translating(Hearing):
                 continue  # its case is being made by another worker: the next batch finds it
             written.append(_values(row, verdict, one, case, paused, now))
             found += _marks(row, verdict, one, case)
-        write_deliveries(connection, written)
+        bulk.change(connection, deliveries, written)
         self._mark(connection, found)
         self._hint(connection, taken.values())
         for case in taken.values():
@@ -154,14 +153,12 @@ class Translating(Hearing):
             write_cases(connection, [case])
         return {key: case for key, case in by_key.items() if key not in fresh or case.id in made}
 
-    def _make(self, connection: Connection, fresh: Sequence[Case]) -> set[str]:
+    @staticmethod
+    def _make(connection: Connection, fresh: Sequence[Case]) -> set[str]:
         """Store new cases; returns the ids of those that nobody else has made at the same moment."""
-        if not fresh:
-            return set()
-        keys = ["store", "case_number", "type"]
-        made = self._insert(cases).on_conflict_do_nothing(index_elements=keys).returning(cases.c.id)
         rows = [{"id": case.id, "fence": 0, **values_of(case)} for case in fresh]
-        return set(connection.execute(made, rows).scalars())
+        made = bulk.add(connection, cases, rows, key=("store", "case_number", "type"), found=("id",))
+        return {row.id for row in made}
 
 
 def _alert_of(row: Row[typing.Any], verdict: Verdict) -> _Alert | None:
