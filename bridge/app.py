@@ -78,7 +78,7 @@ HEADERS = {
 
 
 def _guarded(response: Response) -> Response:
-    response.headers.update(HEADERS)
+    response.headers.extend(HEADERS)
     if request.is_secure:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     kept = request.endpoint == "viewer.static" and "v" in request.args  # its URL changes with its content

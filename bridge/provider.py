@@ -166,11 +166,13 @@ class Provider:
 
     def may_call_from(self, address: str | None) -> bool:
         """Whether a client's address is in the provider's networks, where it has such a list."""
+        if not self.networks:
+            return True
         try:
             client = ip_address(address or "")
         except ValueError:
-            return not self.networks
-        return not self.networks or any(client in network for network in self.networks)
+            return False
+        return any(client in network for network in self.networks)
 
     def read(self, webhook: Webhook) -> list[Item]:
         """Split a webhook into its items; a body that cannot be split is one item."""
