@@ -26,6 +26,7 @@ from bridge.errors import BridgeError, SettingsError
 from bridge.explain import Explained, explain
 from bridge.forward import Forwarder
 from bridge.inbox import Inbox, token_key
+from bridge.judge import Judge
 from bridge.next_api import NextApi
 from bridge.reconcile import reconcile
 from bridge.search import BadFilter, Search
@@ -230,7 +231,8 @@ def _worker(_: argparse.Namespace) -> None:
     with _database(chosen, pool) as database:
         chosen = with_installed(chosen, database)
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        worker.run(worker.Worker(inbox, Forwarder(inbox, chosen), Chores(chosen, database)))
+        judge, forwarder = Judge(inbox, chosen), Forwarder(inbox, chosen)
+        worker.run(worker.Worker(inbox, judge, forwarder, Chores(chosen, database)))
 
 
 def _migrate(_: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 
 
@@ -85,3 +86,10 @@ class StoreRefused(BridgeError):
 
 class MissingScope(BridgeError):
     """The access token may not look up; disputes are created unmatched."""
+
+
+def trace(error: Exception) -> str:
+    """Return a traceback without any local value, and without the message's own values."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error).__name__} at {places}"

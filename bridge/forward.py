@@ -1,4 +1,4 @@
-"""Translates what is stored, and brings each case to 29next: one slot, one call, one settlement.
+"""Brings each case to 29next: one slot, one call, one settlement.
 
 What is to be done is decided in `case`; here it is done, and its outcome told apart by what happens
 next: it worked, again later, look first, or a person.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 import typing
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import urlsplit
 
 import structlog
 
 from bridge import retry
-from bridge.alert import Effect, Reason, Status, Webhook
+from bridge.alert import Reason
 from bridge.backfill import Backfill
 from bridge.case import (
     Call,
@@ -35,7 +33,6 @@ from bridge.case import (
     learn,
     met,
     next_step,
-    resolvable,
 )
 from bridge.errors import (
     MissingScope,
@@ -47,8 +44,7 @@ from bridge.errors import (
     TooLate,
     Unavailable,
     Unclear,
-    UnknownEvent,
-    Untranslatable,
+    trace,
 )
 from bridge.exchange import Slot
 from bridge.inbox import (
@@ -59,18 +55,15 @@ from bridge.inbox import (
     Delivery,
     Ending,
     Settlement,
-    Verdict,
     new_id,
     token_key,
 )
 from bridge.next_api import Answer, NextApi
-from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bridge.inbox import Inbox
-    from bridge.provider import Item, Provider, Reading
     from bridge.settings import Settings, Store
 
 log = structlog.get_logger()
@@ -143,90 +136,13 @@ class Forwarder:
             self.apis[store.name] = known
         return known
 
-    # the first queue
-
-    def judge(self, row: typing.Any) -> Verdict:
-        """Say what a stored delivery means and where it belongs."""
-        try:
-            return self._judge(row)
-        except Untranslatable as error:
-            message = str(error)
-            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
-        except UnknownEvent as error:
-            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  a bug in one table must not stop the others
-            return self._bug_in_translation(row, error)
-
-    def _judge(self, row: typing.Any) -> Verdict:
-        provider = self.settings.providers.get(row.provider)
-        if provider is None:
-            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, f"{row.provider} is not configured.")
-        if row.body is None:
-            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
-        webhook = Webhook(row.provider, row.path, row.body, row.headers, store=row.named)
-        items = provider.read(webhook)
-        item = items[min(row.item, len(items) - 1)]
-        reading = provider.translate(item)
-        if provider.tells:
-            return self._tell(provider, item, row, reading)
-        if reading.effect in (Effect.IGNORE, Effect.INFORM):
-            return Verdict(Status.IGNORED, reading.reason, reading=reading)
-        alert = reading.alert
-        if alert is None:
-            raise Untranslatable
-        if alert.resolution and not resolvable(alert.type, alert.resolution):
-            message = f"29next does not resolve a dispute of type {alert.type} as {alert.resolution}."
-            raise Untranslatable(message, fields={"resolution": [message]})
-        store = self.settings.route(row.provider, alert, row.named)
-        if store is None:
-            message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
-            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
-        return Verdict(Status.PENDING, reading=reading, store=store)
-
-    def _tell(self, provider: Provider, item: Item, row: typing.Any, reading: Reading) -> Verdict:
-        """Take in what 29next itself tells of a store's transactions and disputes, and of its removal."""
-        domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
-        store = self._teller(row.named, domain)
-        if store is None:
-            message = f"There is no store {row.named or domain!r}."
-            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
-        kind = (item.event_type or "").partition(".")[0].lower()
-        if kind == "app":
-            told = (kind, {"received_at": row.received_at})
-            return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
-        told = plain(pick(item.tree, provider.tells or ""))
-        ident = str(told.get("id", "")) if isinstance(told, dict) else ""
-        if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
-            raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of no object with an id."]})
-        told = (kind, {**told, "id": int(ident)})
-        return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
-
-    def _teller(self, named: str | None, domain: str) -> Store | None:
-        """Return the store that a webhook of 29next is of: the path's, the one it names, or the only one."""
-        stores = self.settings.stores
-        if named is not None:
-            return stores.get(named)
-        hosts = (one for one in stores.values() if urlsplit(one.base_url).netloc.startswith(f"{domain}."))
-        only = next((one for one in stores.values() if len(stores) == 1 and not one.installed), None)
-        return stores.get(domain) or next(hosts, only)
-
-    def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
-        log.error("translation failed", delivery=row.id, provider=row.provider, trace=_trace(error))
-        if row.tries + 1 >= retry.BUG_TRIES:
-            return Verdict(Status.FAILED, Reason.BUG, _trace(error))
-        again_at = retry.next_try(self.inbox.now(), row.tries + 1, row.deadline_at, self.chance)
-        return Verdict(Status.PENDING, message=_trace(error), again_at=again_at)
-
-    # the second queue
-
     def prepare(self, claims: Sequence[Claim]) -> list[Errand]:
         """Find out what is due for some claimed cases, and commit what is about to be written at 29next.
 
         Those that nobody holds any more are left out. An errand without an outcome waits for `send`.
         """
-        errands = [Errand(claim, self.settings.stores[claim.store]) for claim in claims]
+        stores = self.settings.stores  # one that was just removed gets its lease's time to come back
+        errands = [Errand(claim, stores[claim.store]) for claim in claims if claim.store in stores]
         self._consult(errands)
         for errand in errands:
             try:
@@ -501,8 +417,8 @@ class Forwarder:
 
     @staticmethod
     def _bug(claim: Claim, error: Exception) -> Outcome:
-        log.error("working on a case failed", case=claim.case_id, trace=_trace(error))
-        return Outcome("bug", failed=(Reason.BUG, _trace(error)), tried=True)
+        log.error("working on a case failed", case=claim.case_id, trace=trace(error))
+        return Outcome("bug", failed=(Reason.BUG, trace(error)), tried=True)
 
 
 def _give_up(
@@ -573,18 +489,3 @@ def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
     case.note(would)
     case.due_at = None
     return Ending(ignored=[one.id for one in owed])
-
-
-def _no_route(named: str | None, alert: typing.Any) -> str:
-    if named is not None:
-        return f"There is no store {named!r}, which the URL's path or a route names."
-    facts = {n: getattr(alert, n) for n in ("mid", "member_id", "merchant_id", "descriptor")}
-    told = ", ".join(f"{name} {value!r}" for name, value in facts.items() if value)
-    return f"No route fits ({told or 'the alert tells nothing to route by'}), and there is no default store."
-
-
-def _trace(error: Exception) -> str:
-    """Return a traceback without any local value, and without the message's own values."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
-    return f"{type(error).__name__} at {places}"

@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:
 
     from bridge.forward import Errand, Forwarder
     from bridge.inbox import Inbox
+    from bridge.judge import Judge
 
 log = structlog.get_logger()
 
@@ -58,8 +59,11 @@ class Chores(typing.Protocol):
 class Worker:
     """Translates and forwards what the inbox owes, until it is told to stop."""
 
-    def __init__(self, inbox: Inbox, forwarder: Forwarder, chores: Chores | None = None) -> None:
+    def __init__(
+        self, inbox: Inbox, judge: Judge, forwarder: Forwarder, chores: Chores | None = None
+    ) -> None:
         self.inbox = inbox
+        self.judge = judge
         self.forwarder = forwarder
         self.chores = chores
         self.stopping = threading.Event()
@@ -109,13 +113,16 @@ class Worker:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
         settled = self._settle()
         self.newest = not self.newest
-        translated = self.inbox.translate(self.forwarder.judge, BATCH, newest=self.newest)
+        translated = self.inbox.translate(self.judge.verdict, BATCH, newest=self.newest)
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
         claims = self.inbox.claim(free, min(left, MOST_AT_ONCE))
         for errand in self.forwarder.prepare(claims):
             self.under_way[errand.store.name] += 1
-            pool.submit(self._send, errand)
+            if errand.outcome:
+                self.unsettled.append(errand)
+            else:
+                pool.submit(self._send, errand)
         if not claims and not translated:
             self._tend_index(pool, free)
         return bool(settled or translated or claims)

@@ -17,6 +17,7 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.forward import Forwarder
 from bridge.inbox import Claim, Inbox
+from bridge.judge import Judge
 from bridge.next_api import NextApi
 from bridge.sandbox import STORE, TOKEN, Sandbox
 from bridge.search import Search
@@ -67,6 +68,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.inbox: Inbox = self.app.extensions["inbox"]
         self.search: Search = self.app.extensions["search"]
+        self.judge = Judge(self.inbox, self.settings)
         self.forwarder = Forwarder(self.inbox, self.settings, sleep=self.clock.sleep)
         self.inbox.register(self.settings.stores.values())
         self.client = self.app.test_client()
@@ -113,7 +115,7 @@ class Desk:
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
         for _ in range(ROUNDS):
-            translated = self.inbox.translate(self.forwarder.judge, 50)
+            translated = self.inbox.translate(self.judge.verdict, 50)
             claims = self.inbox.claim(list(self.settings.stores))
             work_off(self.forwarder, claims)
             if not translated and not claims:

@@ -22,6 +22,7 @@ from bridge.chores import Chores
 from bridge.database import Database
 from bridge.forward import Forwarder
 from bridge.inbox import Inbox
+from bridge.judge import Judge
 from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.settings import Settings, Store
 from tests.desk import work_off
@@ -48,6 +49,7 @@ class Logbook:
 
     def __post_init__(self) -> None:
         self.inbox: Inbox = self.app.extensions["inbox"]
+        self.judge = Judge(self.inbox, self.settings)
         self.forwarder = Forwarder(self.inbox, self.settings, sleep=lambda _: None)
         self.chores = Chores(self.settings, self.database)
         self.inbox.register(self.settings.stores.values())
@@ -91,7 +93,7 @@ class Logbook:
         """Translate and forward until there is nothing more to do at this moment."""
         self.chores.memos.beat("logbook")
         for _ in range(ROUNDS):
-            translated = self.inbox.translate(self.forwarder.judge, 50)
+            translated = self.inbox.translate(self.judge.verdict, 50)
             claims = self.inbox.claim(list(self.settings.stores))
             work_off(self.forwarder, claims)
             if not translated and not claims:

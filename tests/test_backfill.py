@@ -145,7 +145,7 @@ def test_a_list_that_goes_round_in_a_circle_is_left(shop: Desk) -> None:
 def test_disputes_go_before_every_page(shop: Desk) -> None:
     shop.inbox.gap = 0.26  # without a limit, pages are in nobody's way
     shop.post(shop.senders.prevention())
-    shop.inbox.translate(shop.forwarder.judge, 50)
+    shop.inbox.translate(shop.judge.verdict, 50)
     before = shop.clock.now
 
     def sleep(seconds: float) -> None:
@@ -161,7 +161,7 @@ def test_disputes_go_before_every_page(shop: Desk) -> None:
 def test_where_disputes_want_every_slot_a_page_takes_one_now_and_then(shop: Desk) -> None:
     shop.inbox.gap = 0.26
     shop.post(shop.senders.prevention())
-    shop.inbox.translate(shop.forwarder.judge, 50)  # and nobody works on it
+    shop.inbox.translate(shop.judge.verdict, 50)  # and nobody works on it
     before = shop.clock.now
     with shop.counted() as calls:
         Backfill(shop.inbox, shop.api, shop.store, sleep=shop.clock.sleep).keep_up()

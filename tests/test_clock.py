@@ -65,7 +65,7 @@ def test_a_clock_that_is_set_while_calls_are_under_way_loses_and_doubles_nothing
 def test_no_call_waits_for_the_clock_to_be_there_again(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, desk(url) as light:
         light.post(light.senders.prevention())
-        light.inbox.translate(light.forwarder.judge, 1)
+        light.inbox.translate(light.judge.verdict, 1)
         (claim,) = light.inbox.claim(list(light.settings.stores))
         light.clock.now -= 600
         before = light.clock.now

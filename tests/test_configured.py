@@ -25,6 +25,7 @@ from bridge.database import Database
 from bridge.errors import UnknownEvent, Untranslatable
 from bridge.forward import Forwarder
 from bridge.inbox import Inbox
+from bridge.judge import Judge
 from bridge.provider import HEADER, Item, Provider, Reading
 from bridge.sandbox import Sandbox
 from bridge.search import Search
@@ -195,6 +196,7 @@ class Bridge:
         self.database = Database(url)
         self.client = create_app(self.settings, self.database).test_client()
         self.inbox = Inbox(self.database, gap=self.settings.gap, lease=self.settings.lease)
+        self.judge = Judge(self.inbox, self.settings)
         self.forwarder = Forwarder(self.inbox, self.settings)
         self.inbox.register(self.settings.stores.values())
 
@@ -205,7 +207,7 @@ class Bridge:
         """Translate and forward until the deliveries have come so far; returns them, the oldest first."""
 
         def there() -> bool:
-            self.inbox.translate(self.forwarder.judge, 50)
+            self.inbox.translate(self.judge.verdict, 50)
             work_off(self.forwarder, self.inbox.claim(list(self.settings.stores)))
             return [one["status"] for one in self.deliveries()] == list(statuses)
 

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from bridge import providers, settings
 from bridge.app import ROOT, create_app
 from bridge.database import Database
-from bridge.forward import Forwarder
+from bridge.judge import Judge
 from bridge.search import Search
 from tests.conftest import KINDS, MakeDatabase
 from tests.running import PASSWORDS, SHORT, House, Senders, Sent, basic, running
@@ -56,7 +56,7 @@ class Door:
         self.app: Flask = create_app(chosen, self.database)
         self.inbox = self.app.extensions["inbox"]
         self.search = Search(self.database)
-        self.forwarder = Forwarder(self.inbox, chosen)
+        self.judge = Judge(self.inbox, chosen)
 
     @property
     def client(self) -> FlaskClient:
@@ -70,7 +70,7 @@ class Door:
 
     def translate(self) -> None:
         """Have all that was kept translated: nothing breaks."""
-        while self.inbox.translate(self.forwarder.judge, 50):
+        while self.inbox.translate(self.judge.verdict, 50):
             pass
         assert not self.search.deliveries({"reason": "bug"}).results
 
@@ -80,8 +80,6 @@ def door(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Iterato
     with make_database(request.param) as url:
         door = Door(url)
         yield door
-        for api in door.forwarder.apis.values():
-            api.close()
         door.database.close()
 
 

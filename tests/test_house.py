@@ -37,7 +37,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("send", "migrate", "figures", "memos", "stores"),
     ),
     "steps": (
-        *("receive", "forward", "explain", "backfill", "reconcile", "subscribe", "contract", "notify"),
+        *(
+            "receive",
+            "judge",
+            "forward",
+            "explain",
+            "backfill",
+            "reconcile",
+            "subscribe",
+            "contract",
+            "notify",
+        ),
         *("tell", "chores"),
     ),
     "viewer": ("viewer", "viewer.*"),
@@ -225,7 +235,8 @@ def test_the_centre_is_pure(module: str) -> None:
 @pytest.mark.parametrize("module", ["alert", "errors"])
 def test_the_vocabulary_needs_no_library(module: str) -> None:
     libraries = {name.partition(".")[0] for name in imports(parsed(MODULES[module]))}
-    assert libraries <= {"__future__", "dataclasses", "typing", "collections", "datetime", "decimal", "enum"}
+    plain = {"__future__", "dataclasses", "typing", "collections", "datetime", "decimal", "enum", "traceback"}
+    assert libraries <= plain
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Agency(Desk):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.worker = Worker(self.inbox, self.forwarder)
+        self.worker = Worker(self.inbox, self.judge, self.forwarder)
         self.chores = Chores(self.settings, self.database)
         self.seen = ""  # all that a browser was shown
 

@@ -96,7 +96,7 @@ def test_calls_are_counted_by_store_outcome_and_status(book: Logbook) -> None:
 
 def test_a_lease_that_ran_out_is_counted(book: Logbook) -> None:
     book.send()
-    book.inbox.translate(book.forwarder.judge, 10)
+    book.inbox.translate(book.judge.verdict, 10)
     assert book.inbox.claim([STORE])  # and the worker dies
     assert one(scraped(book), "bridge_leases_expired_total") == 0
     book.clock.now += book.settings.lease + 1

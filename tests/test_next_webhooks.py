@@ -280,7 +280,7 @@ def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: 
     with make_database("sqlite") as url, Sandbox(rate=0) as sandbox, desk(url, sandbox=sandbox) as shop:
         beta = dataclasses.replace(shop.store, name="beta", base_url="https://shop-b.29next.store/api/admin/")
         stores = {**shop.settings.stores, "beta": beta}
-        shop.forwarder.settings = dataclasses.replace(shop.settings, stores=stores)
+        shop.judge.settings = dataclasses.replace(shop.settings, stores=stores)
         told = [
             ("/webhooks/next/beta", "anything", "beta"),
             ("/webhooks/next", "shop-b", "beta"),
@@ -292,7 +292,7 @@ def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: 
         for number, (path, named, _) in enumerate(told):
             body = json.dumps(event(event_id=str(number), webhook={"store": named})).encode()
             assert post(shop, body, signature(body), path) == 200
-        shop.inbox.translate(shop.forwarder.judge, 50)
+        shop.inbox.translate(shop.judge.verdict, 50)
         rows = {row["event_id"]: row for row in shop.deliveries()}
         for number, (_, _, store) in enumerate(told):
             row = rows[str(number)]
@@ -394,7 +394,7 @@ def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(
     assert light.forwarder.reread(STORE, 7001) == "temporary"
     assert light.inbox.index.doubted(light.clock.now) == {}
     light.tell("transaction.updated", sold(status="failed"))
-    light.inbox.translate(light.forwarder.judge, 50)
+    light.inbox.translate(light.judge.verdict, 50)
     assert light.inbox.index.doubted(light.clock.now) == {}  # nor because it is told again
     assert light.inbox.index.doubted(light.clock.now + 3600) == {STORE: 7001}
     assert light.forwarder.reread(STORE, 7001) == "lost"  # another worker has it in hand

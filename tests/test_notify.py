@@ -266,7 +266,7 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbo
     seen = picture(book.app.extensions["figures"], book.settings)
     assert (list(seen.used), seen.oldest_pending) == ([], None)
     book.send("ethoca")
-    book.inbox.translate(book.forwarder.judge, 10)
+    book.inbox.translate(book.judge.verdict, 10)
     book.clock.now += 12.5 * 3600
     seen = picture(book.app.extensions["figures"], book.settings)
     assert [round(share, 1) for share in seen.used] == [0.5]

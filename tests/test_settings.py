@@ -21,8 +21,8 @@ from bridge.alert import RESOLUTIONS, Alert, DisputeType
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import SettingsError
-from bridge.forward import Forwarder
 from bridge.inbox import Inbox
+from bridge.judge import Judge
 from bridge.search import Search
 from tests.configuring import blocks, load, problems
 from tests.conftest import MakeDatabase
@@ -538,7 +538,7 @@ class Receiver:
         self.client = create_app(read, database).test_client()
         self.inbox = Inbox(database, gap=read.gap, lease=read.lease)
         self.inbox.register(read.stores.values())
-        self.forwarder = Forwarder(self.inbox, read)
+        self.judge = Judge(self.inbox, read)
 
     def post(self, path: str, mid: str) -> str:
         body = {
@@ -556,14 +556,10 @@ class Receiver:
 
     def judged(self, ident: str) -> dict[str, Any]:
         """A delivery after it was translated."""
-        self.inbox.translate(self.forwarder.judge, 50)
+        self.inbox.translate(self.judge.verdict, 50)
         found = Search(self.database).delivery(ident)
         assert found is not None
         return found
-
-    def close(self) -> None:
-        for api in self.forwarder.apis.values():
-            api.close()
 
 
 @pytest.fixture
@@ -573,24 +569,24 @@ def database(make_database: MakeDatabase) -> Iterator[Database]:
 
 
 def test_what_routes_nowhere_is_kept_and_finished_once_the_route_is_there(database: Database) -> None:
-    with closing(Receiver("", database)) as receiver:
-        ident = receiver.post("/webhooks/midigator", "880012")
-        kept = receiver.judged(ident)
-        assert (kept["status"], kept["reason"], kept["store"]) == ("failed", "no_store", None)
-        assert "mid '880012'" in str(kept)  # the value that would have routed it
-    with closing(Receiver(route(store="beta", mid="880012"), database)) as receiver:
-        assert receiver.inbox.replay([ident]) == [ident]
-        found = receiver.judged(ident)
-        assert (found["status"], found["store"]) == ("pending", "beta")
+    receiver = Receiver("", database)
+    ident = receiver.post("/webhooks/midigator", "880012")
+    kept = receiver.judged(ident)
+    assert (kept["status"], kept["reason"], kept["store"]) == ("failed", "no_store", None)
+    assert "mid '880012'" in str(kept)  # the value that would have routed it
+    receiver = Receiver(route(store="beta", mid="880012"), database)
+    assert receiver.inbox.replay([ident]) == [ident]
+    found = receiver.judged(ident)
+    assert (found["status"], found["store"]) == ("pending", "beta")
 
 
 def test_a_store_in_the_path_goes_before_the_routes_and_an_unknown_one_is_kept(database: Database) -> None:
-    with closing(Receiver(route(store="beta", mid="1"), database)) as receiver:
-        named = receiver.judged(receiver.post("/webhooks/midigator/alpha", "1"))
-        assert (named["status"], named["store"]) == ("pending", "alpha")
-        lost = receiver.judged(receiver.post("/webhooks/midigator/gamma", "2"))
-        assert (lost["status"], lost["reason"]) == ("failed", "no_store")
-        assert "'gamma'" in str(lost)
+    receiver = Receiver(route(store="beta", mid="1"), database)
+    named = receiver.judged(receiver.post("/webhooks/midigator/alpha", "1"))
+    assert (named["status"], named["store"]) == ("pending", "alpha")
+    lost = receiver.judged(receiver.post("/webhooks/midigator/gamma", "2"))
+    assert (lost["status"], lost["reason"]) == ("failed", "no_store")
+    assert "'gamma'" in str(lost)
 
 
 # --- the rest of the file -----------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_a_result_that_comes_for_a_duplicate_later_is_passed_on(shop: Desk) -> N
         shop.work()
     assert second.opens
     delivery = shop.post(shop.senders.result(second.opens[0], result="won"))
-    shop.inbox.translate(shop.forwarder.judge, 50)
+    shop.inbox.translate(shop.judge.verdict, 50)
     assert shop.delivery(delivery)["status"] == "pending"  # 29next does not know of it yet
     shop.settle()
     assert shop.delivery(delivery)["status"] == "forwarded"
@@ -825,7 +825,7 @@ def test_after_a_restored_backup_everything_runs_and_nothing_is_doubled(
     shop.work()
     for sent in (rdr, chargeback, won, revoked, withdrawal):
         shop.post(sent)
-    shop.inbox.translate(shop.forwarder.judge, 3)  # the others are not even translated
+    shop.inbox.translate(shop.judge.verdict, 3)  # the others are not even translated
     back_up(shop, tmp_path)
     lost = shop.senders.prevention()
     shop.post(lost)
