@@ -39,7 +39,11 @@ T = TypeVar("T")
 
 PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator")}
 FULL_CARD = "4111111111111111"  # the number that every test environment of the world knows
-TRACES = ("Traceback (most recent call last)", '"message": "bug"', '"message": "work failed"', '"trace":')
+TRACES = (
+    "Traceback (most recent call last)",
+    *(f'"message": "{said}"' for said in ("bug", "turn failed", "reading failed")),
+    '"trace":',
+)
 
 SHORT: Mapping[str, float] = {
     "SHUTDOWN_SECONDS": -3.0,  # the lease is the timeout and two seconds

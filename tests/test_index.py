@@ -142,6 +142,35 @@ def test_of_a_fact_that_too_many_share_nothing_is_certain(inbox: Inbox) -> None:
     assert not covers(inbox.index, auth_code="A1B2C3")
 
 
+def test_several_alerts_are_looked_up_at_once_and_each_gets_its_own(inbox: Inbox) -> None:
+    other: Json = {"external_id": None, "network_transaction_id": None, "payment_details": {}}
+    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.hear_of(STORE, [sold(), sold(id=1, order="1", auth_code="Z", **other)])
+    inbox.hear_of("another", [sold(id=2)])
+    inbox.hear_of(STORE, [sold(id=3, type="refund", parent_id=1, order=None, auth_code=None, **other)])
+    sought = [
+        (STORE, alert(auth_code="A1B2C3")),
+        ("another", alert(auth_code="A1B2C3")),
+        (STORE, alert()),
+        (STORE, alert(order="1", auth_code="Z")),
+    ]
+    answers = inbox.index.look_up(sought, NOW)
+    assert [sorted(row["id"] for row in rows) for rows, _ in answers] == [[7001], [2], [], [1, 3]]
+    assert [whole for _, whole in answers] == [True, False, True, True]
+    assert inbox.index.look_up([], NOW) == []
+
+
+def test_what_too_many_share_takes_nothing_from_an_alert_beside_it(inbox: Inbox) -> None:
+    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.hear_of(STORE, [sold(id=number, order=None) for number in range(1, 2 * MOST_FOUND + 9)])
+    inbox.hear_of(STORE, [sold(auth_code="Z")])
+    (many, sure), (one, certain) = inbox.index.look_up(
+        [(STORE, alert(auth_code="A1B2C3")), (STORE, alert(auth_code="Z"))], NOW
+    )
+    assert (len(many), sure) == (MOST_FOUND, False)
+    assert ([row["id"] for row in one], certain) == ([7001], True)
+
+
 def test_a_card_s_many_transactions_of_long_ago_do_not_count_but_those_of_an_id_do(inbox: Inbox) -> None:
     inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
     old = {"date_created": "2020-02-28T12:00:00Z", "order": None, "auth_code": "OLD001"}

@@ -1,0 +1,141 @@
+"""The worker and what it does for many cases at once: one that goes wrong holds up no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bridge import forward
+from bridge.case import Case
+from bridge.errors import Unavailable
+from bridge.inbox import Claim, Inbox
+from bridge.sandbox import STORE
+from bridge.worker import Worker
+from tests.desk import Desk, desk, work_off
+
+AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
+"""A pool whose threads are done as soon as they are asked."""
+
+
+@pytest.fixture
+def office(database_url: str) -> Iterator[Desk]:
+    with desk(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def worker(office: Desk) -> Worker:
+    return Worker(office.inbox, office.judge, office.forwarder)
+
+
+def claims(office: Desk, count: int) -> list[Claim]:
+    """Post alerts, and claim their cases."""
+    for _ in range(count):
+        office.post(office.senders.prevention())
+    office.inbox.translate(office.judge.verdict, count)
+    return [claim for _ in range(count) for claim in office.inbox.claim([STORE])]
+
+
+def broken_for(number: str, function: Any) -> Any:
+    """A function of a case that has a bug where one case is concerned."""
+
+    def instead(case: Case, *given: Any, **named: Any) -> Any:
+        if case.case_number == number:
+            raise ZeroDivisionError
+        return function(case, *given, **named)
+
+    return instead
+
+
+@pytest.mark.parametrize("name", ["consult", "next_step", "learn"])
+def test_a_bug_with_one_case_holds_up_no_other(
+    office: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    taken = claims(office, 3)
+    wrong = taken[1].case.case_number
+    monkeypatch.setattr(forward, name, broken_for(wrong, getattr(forward, name)))
+    work_off(office.forwarder, taken)
+    statuses = {row["case_number"]: row["status"] for row in office.deliveries()}
+    assert statuses.pop(wrong) == "pending"
+    assert set(statuses.values()) == {"forwarded"}
+    (case,) = [one for one in office.inbox.cases_since(STORE, 0) if one.case_number == wrong]
+    assert case.tries == 1
+    assert case.due_at, "it is tried again"
+    office.settle(3600, times=5)
+    assert office.case(wrong)["deliveries"][0]["reason"] == "bug", "a person looks in the end"
+
+
+def test_a_value_that_the_database_does_not_take_holds_up_no_other(office: Desk) -> None:
+    taken = claims(office, 3)
+    errands = office.forwarder.prepare(taken)
+    for errand in errands:
+        office.forwarder.send(errand)
+    assert errands[1].attempt
+    errands[1].attempt["started_at"] = "no time at all" if not office.database.sqlite else object()
+    office.forwarder.settle(errands)
+    assert sorted(row["status"] for row in office.deliveries()) == ["forwarded", "forwarded", "pending"]
+    office.settle()
+    assert {row["status"] for row in office.deliveries()} == {"forwarded"}
+    assert len(office.disputes()) == 3
+
+
+def test_a_case_that_somebody_else_has_taken_meanwhile_is_left_to_him(office: Desk) -> None:
+    taken = claims(office, 2)
+    office.clock.now += office.inbox.lease + 1
+    again = office.inbox.claim([STORE])
+    assert [one.case_id for one in again] == [taken[0].case_id]
+    assert [one.claim for one in office.forwarder.prepare(taken)] == [taken[1]]
+
+
+def test_a_store_that_was_just_removed_holds_up_no_other(office: Desk) -> None:
+    taken = claims(office, 1)
+    office.forwarder.settings.stores.pop(STORE)  # type: ignore[attr-defined]
+    assert office.forwarder.prepare(taken) == []
+
+
+def test_what_came_back_is_settled_once_the_database_is_there_again(
+    office: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.post(office.senders.prevention())
+
+    def away(*_: object) -> None:
+        raise Unavailable
+
+    while not worker.unsettled:
+        worker.turn(AT_ONCE)
+        worker._take_back()
+    with monkeypatch.context() as gone:
+        gone.setattr(Inbox, "settle", away)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                worker.turn(AT_ONCE)
+    assert worker.under_way.total() == 1
+    while worker.turn(AT_ONCE):
+        pass
+    assert [row["status"] for row in office.deliveries()] == ["forwarded"]
+    assert len(office.disputes()) == 1
+    assert worker.under_way.total() == 0
+
+
+def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
+    office: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.post(office.senders.prevention())
+
+    def away(*_: object) -> None:
+        raise Unavailable
+
+    while not worker.unsettled:
+        worker.turn(AT_ONCE)
+        worker._take_back()
+    office.clock.now += office.inbox.lease + 1
+    with monkeypatch.context() as gone:
+        gone.setattr(Inbox, "settle", away)
+        with pytest.raises(Unavailable):
+            worker.turn(AT_ONCE)
+    assert (worker.unsettled, worker.under_way.total()) == ([], 0)
+    office.settle()
+    assert [row["status"] for row in office.deliveries()] == ["forwarded"]
+    assert len(office.disputes()) == 1
