@@ -30,7 +30,7 @@ from bridge.inbox import (
     new_id,
     token_key,
 )
-from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, Change
+from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change
 from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
 from bridge.provider import Reading
 from bridge.settings import Store
@@ -681,6 +681,22 @@ def test_never_more_than_four_calls_start_in_a_second_and_nearly_four_do(
 def test_a_slot_leaves_time_for_the_intent(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1")
     assert taken(paced).slot_at == pytest.approx(clock.now + LEAD)
+
+
+def test_calls_that_might_leave_at_once_leave_one_after_the_other(paced: Inbox, clock: Clock) -> None:
+    receive(paced, "a", "b")
+    first, second = sorted(one.slot_at for one in paced.claim(["alpha", "beta"]))
+    assert (first, second) == (pytest.approx(clock.now + LEAD), pytest.approx(clock.now + LEAD + SPREAD))
+
+
+def test_slots_are_taken_as_far_ahead_as_the_slowest_call_needed(paced: Inbox, clock: Clock) -> None:
+    receive(paced, "1", "b")
+    for took in (0.3, 0.2, 0.3):  # of calls that were claimed together: what each needed, not the sum
+        paced.lead.missed(took)
+    assert taken(paced, "alpha").slot_at == pytest.approx(clock.now + 0.3)
+    for _ in range(1000):
+        paced.lead.met()
+    assert taken(paced, "beta").slot_at == pytest.approx(clock.now + LEAD)
 
 
 def test_no_slot_is_taken_beyond_the_next_one(paced: Inbox, clock: Clock) -> None:
