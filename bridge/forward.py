@@ -473,7 +473,7 @@ def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
     return {
         "id": new_id("a", now),
         "case_id": claim.case_id,
-        "delivery_id": claim.owed[0].id if claim.owed else None,
+        "delivery_id": claim.delivery_id,
         "store": claim.store,
         "method": call.method,
         "path": call.path,

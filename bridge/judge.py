@@ -44,7 +44,7 @@ class Judge:
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  a bug in one table must not stop the others
-            return self._bug_in_translation(row, error)
+            return self.bug(row, error)
 
     def _verdict(self, row: typing.Any) -> Verdict:
         provider = self.settings.providers.get(row.provider)
@@ -99,7 +99,8 @@ class Judge:
         only = next((one for one in stores.values() if len(stores) == 1 and not one.installed), None)
         return stores.get(domain) or next(hosts, only)
 
-    def _bug_in_translation(self, row: typing.Any, error: Exception) -> Verdict:
+    def bug(self, row: typing.Any, error: Exception) -> Verdict:
+        """Have a delivery translated again that a bug of ours has met; in the end a person looks."""
         log.error("translation failed", delivery=row.id, provider=row.provider, trace=trace(error))
         if row.tries + 1 >= retry.BUG_TRIES:
             return Verdict(Status.FAILED, Reason.BUG, trace(error))

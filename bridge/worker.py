@@ -113,7 +113,8 @@ class Worker:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
         settled = self._settle()
         self.newest = not self.newest
-        translated = self.inbox.translate(self.judge.verdict, BATCH, newest=self.newest)
+        judge = self.judge
+        translated = self.inbox.translate(judge.verdict, BATCH, newest=self.newest, bug=judge.bug)
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
         claims = self.inbox.claim(free, min(left, MOST_AT_ONCE))

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from bridge import forward
-from bridge.case import Case
+from bridge.case import Case, merge
 from bridge.errors import Unavailable
 from bridge.inbox import Claim, Inbox
 from bridge.sandbox import STORE
@@ -38,6 +39,13 @@ def claims(office: Desk, count: int) -> list[Claim]:
     return [claim for _ in range(count) for claim in office.inbox.claim([STORE])]
 
 
+def work(worker: Worker) -> None:
+    """Take many turns."""
+    worker.offset = None  # the clock of these tests was not set, it is theirs
+    for _ in range(20):
+        worker.turn(AT_ONCE)
+
+
 def broken_for(number: str, function: Any) -> Any:
     """A function of a case that has a bug where one case is concerned."""
 
@@ -65,6 +73,36 @@ def test_a_bug_with_one_case_holds_up_no_other(
     assert case.due_at, "it is tried again"
     office.settle(3600, times=5)
     assert office.case(wrong)["deliveries"][0]["reason"] == "bug", "a person looks in the end"
+
+
+def test_a_bug_in_taking_one_alert_in_holds_up_no_other(
+    office: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in "123":
+        office.post(office.senders.prevention(case=f"C-{number}"))
+    monkeypatch.setattr("bridge.inbox.translating.merge", broken_for("C-2", merge))
+    work(worker)
+    rows = office.deliveries()
+    assert sorted(row["status"] for row in rows) == ["forwarded", "forwarded", "pending"]
+    assert {row["case_number"] for row in rows if row["status"] == "forwarded"} == {"C-1", "C-3"}
+    for _ in range(8):
+        office.clock.sleep(3600)
+        work(worker)
+    (failed,) = office.deliveries(status="failed")
+    assert failed["reason"] == "bug", "a person looks in the end"
+
+
+def test_a_case_that_cannot_be_read_holds_up_no_other(office: Desk, worker: Worker) -> None:
+    for number in "123":
+        office.post(office.senders.prevention(case=f"C-{number}"))
+    office.inbox.translate(office.judge.verdict, 10)
+    facts = '{"case_number": "C-1", "type": "of a later release"}'
+    broken = text("UPDATE cases SET facts = :facts WHERE case_number = 'C-1'")
+    office.database.write(lambda connection: connection.execute(broken, {"facts": facts}))
+    work(worker)
+    statuses = {row["case_number"]: row["status"] for row in office.deliveries()}
+    assert statuses == {"C-1": "pending", "C-2": "forwarded", "C-3": "forwarded"}
+    assert office.inbox.claim([STORE]) == [], "it is held for as long as any other"
 
 
 def test_a_value_that_the_database_does_not_take_holds_up_no_other(office: Desk) -> None:
@@ -112,8 +150,7 @@ def test_what_came_back_is_settled_once_the_database_is_there_again(
             with pytest.raises(Unavailable):
                 worker.turn(AT_ONCE)
     assert worker.under_way.total() == 1
-    while worker.turn(AT_ONCE):
-        pass
+    work(worker)
     assert [row["status"] for row in office.deliveries()] == ["forwarded"]
     assert len(office.disputes()) == 1
     assert worker.under_way.total() == 0

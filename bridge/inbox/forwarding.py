@@ -5,7 +5,8 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+import structlog
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from bridge import bulk
 from bridge.alert import Reason, Status
@@ -15,6 +16,7 @@ from bridge.inbox.relating import Relating
 from bridge.inbox.rows import (
     IS_FREE,
     NEVER,
+    PENDING,
     SET_BACK,
     Claim,
     Delivery,
@@ -33,6 +35,8 @@ if typing.TYPE_CHECKING:
 
     from bridge.database import Database
 
+
+log = structlog.get_logger()
 
 Attempt = dict[str, typing.Any]
 Intent = tuple[Claim, Attempt]
@@ -65,6 +69,7 @@ _FENCES = (
     .order_by(cases.c.id)
     .with_for_update()
 )
+_PENDING_IDS = PENDING.with_only_columns(deliveries.c.case_id, deliveries.c.id)
 _SHARED = (  # sales that several cases are about
     select(cases.c.store, cases.c.transaction_id)
     .where(cases.c.transaction_id.in_(bindparam("sold", expanding=True)))
@@ -165,11 +170,20 @@ class Forwarding(Pacing, Relating):
                 slots[case_id] = (token, slot_at, probes)
                 tokens.add(token)
             held = self._hold(connection, list(slots), now)
-            owed = pending_of(connection, list(held))
+            urgent = self._most_urgent(connection, list(held))
             taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]
             self._set_paces(connection, taken)
             return [
-                Claim(ident, case.store, case.fence, now, slots[ident][1], case, owed[ident], slots[ident][2])
+                Claim(
+                    case_id=ident,
+                    store=case.store,
+                    fence=case.fence,
+                    taken_at=now,
+                    slot_at=slots[ident][1],
+                    case=case,
+                    delivery_id=urgent.get(ident),
+                    probes=slots[ident][2],
+                )
                 for ident, case in held.items()
             ]
 
@@ -190,7 +204,14 @@ class Forwarding(Pacing, Relating):
             for row in rows
         ]
         bulk.change(connection, cases, leased)
-        return {row.id: replace(case_of(row), fence=row.fence + 1) for row in rows}
+        held = {row.id: _readable(row) for row in rows}
+        return {ident: replace(case, fence=case.fence + 1) for ident, case in held.items() if case}
+
+    @staticmethod
+    def _most_urgent(connection: Connection, idents: list[str]) -> dict[str, str]:
+        """Return the ids of the most urgent deliveries of cases that have any."""
+        rows = connection.execute(_PENDING_IDS, {"idents": idents}).all() if idents else []
+        return {row.case_id: row.id for row in reversed(rows)}
 
     def _ready(self, now: float, names: Sequence[str]) -> list[str]:
         """Return the stores that have something to do and a slot that opens now; nothing is locked yet."""
@@ -295,6 +316,15 @@ class _Step:
     is_related: bool  # to other cases of its transaction, as it was not before
     has_result: bool
     marked: list[Marks] = field(default_factory=list)
+
+
+def _readable(row: Row[typing.Any]) -> Case | None:
+    """Read a case, or say that it cannot be read: leased all the same, it holds up no other."""
+    try:
+        return case_of(row)
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        log.error("case cannot be read", case=row.id, why=type(error).__name__)
+        return None
 
 
 def _step(case: Case, owed: list[Delivery], change: Change) -> _Step:

@@ -80,7 +80,7 @@ class Claim:
     taken_at: float
     slot_at: float
     case: Case  # as it was claimed
-    owed: list[Delivery]  # what was pending for it then, most urgent first
+    delivery_id: str | None  # the most urgent of those that were pending for it then
     probes: bool = False  # the store is paused, and this call finds out whether it still refuses
 
 
@@ -176,7 +176,7 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     }
 
 
-_PENDING = (
+PENDING = (
     select(deliveries)
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
@@ -197,7 +197,7 @@ def numbers_of(case: Case) -> set[str]:
 def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
     """Return what is still owed for some cases, the most urgent of each first."""
     owed: dict[str, list[Delivery]] = {ident: [] for ident in idents}
-    for row in connection.execute(_PENDING, {"idents": list(idents)}) if idents else ():
+    for row in connection.execute(PENDING, {"idents": list(idents)}) if idents else ():
         owed[row.case_id].append(delivery_of(row))
     return owed
 

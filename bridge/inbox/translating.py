@@ -7,7 +7,6 @@ no longer for a batch than its rows take to write.
 from __future__ import annotations
 
 import typing
-from functools import partial
 
 from sqlalchemy import Connection, Row, bindparam, select
 
@@ -33,6 +32,8 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Store
 
 Judge = typing.Callable[[Row[typing.Any]], Verdict]
+Bug = typing.Callable[[Row[typing.Any], Exception], Verdict]
+Judged = tuple[Row[typing.Any], Verdict]
 Key = tuple[str, str, str]
 
 _WAITING = (
@@ -75,11 +76,12 @@ class _Alert(typing.NamedTuple):
 class Translating(Hearing):
     """Has deliveries judged, and lets cases take in what they say."""
 
-    def translate(self, judge: Judge, most: int, *, newest: bool = False) -> int:
+    def translate(self, judge: Judge, most: int, *, newest: bool = False, bug: Bug | None = None) -> int:
         """Have some untranslated deliveries judged, and take in the verdicts; returns how many.
 
         Two workers may judge the same one, only the first of them is believed.
         The oldest of them or the newest: whoever alternates lets no flood hold up a single alert.
+        What cannot be taken in holds up no other: it is judged by `bug`.
         """
         now = self.now()
         with self.database.read() as connection:
@@ -87,13 +89,17 @@ class Translating(Hearing):
         if not rows:
             return 0
         judged = [(row, judge(row)) for row in rows]
-        self.database.write(partial(self._take_in, judged=judged, now=now))
+        taken = self.database.write_each(self._take_in, judged)
+        failed = [(row, one) for row, one in zip(rows, taken, strict=True) if isinstance(one, Exception)]
+        for row, error in failed:
+            if bug is None:
+                raise error
+            self.database.gather(self._take_in, (row, bug(row, error)))
         return len(judged)
 
-    def _take_in(
-        self, connection: Connection, judged: Sequence[tuple[Row[typing.Any], Verdict]], now: float
-    ) -> None:
+    def _take_in(self, connection: Connection, judged: list[Judged]) -> list[None]:
         """Take in the verdicts of those that nobody else has taken in meanwhile."""
+        now = self.now()
         found_again = connection.execute(_AGAIN, {"idents": [row.id for row, _ in judged]})
         ours = {
             row.id
@@ -121,6 +127,7 @@ class Translating(Hearing):
         self._hint(connection, taken.values())
         for case in taken.values():
             self._owe(connection, case, now)  # it may be resolved already
+        return [None for _ in judged]
 
     def _attach(self, connection: Connection, alerts: Sequence[_Alert], now: float) -> dict[Key, Case]:
         """Let cases take in alerts, making those that there are none of; returns them by their key."""
