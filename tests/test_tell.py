@@ -145,6 +145,12 @@ def take_and_cut_off(request: _Request) -> bool:
     return cut_off(request)
 
 
+@pytest.fixture(autouse=True)
+def longest_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every wait is as long as chance allows, so that nothing is tried again while a test still looks."""
+    monkeypatch.setattr("random.Random.uniform", lambda _, __, longest: longest)
+
+
 @pytest.fixture
 def api() -> Iterator[Api]:
     with Api() as server:
