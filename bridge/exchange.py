@@ -45,13 +45,19 @@ WORDS = 2000
 USER_AGENT = f"dispute-bridge/{__version__}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slot:
     """When a call may leave, on the monotonic clock: not a byte before it opens, none once it has closed."""
 
     opens: float
     closes: float
     sleep: Callable[[float], None] = time.sleep
+    left_at: float | None = None
+
+    @property
+    def late(self) -> float:
+        """Seconds after its opening at which the call left: after the last look a process may still stand."""
+        return max(self.left_at - self.opens, 0.0) if self.left_at else 0.0
 
     def wait(self) -> None:
         """Wait until it opens; raises TooLate where it has closed, as for a process that was stopped."""
@@ -223,11 +229,14 @@ class _Bounded:
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 
     def send(self, data: typing.Any) -> None:
+        slot = None if _CURRENT.sent else _CURRENT.slot
         # the very last moment: a process that was stopped anywhere before sends nothing any more
-        if _CURRENT.slot is not None and not _CURRENT.sent:
-            _CURRENT.slot.wait()
+        if slot:
+            slot.wait()
         _CURRENT.sent = True
         super().send(data)  # type: ignore[misc]
+        if slot:
+            slot.left_at = time.monotonic()
 
 
 class _Http(_Bounded, HTTPConnection):

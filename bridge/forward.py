@@ -6,6 +6,7 @@ next: it worked, again later, look first, or a person.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import typing
@@ -94,6 +95,7 @@ class Errand:
     attempt: dict[str, typing.Any] | None = None
     outcome: Outcome | None = None  # None: the call is still to be made
     answer: Answer = field(default_factory=Answer)
+    slot: Slot | None = None
 
     @property
     def made(self) -> dict[str, typing.Any] | None:
@@ -198,11 +200,12 @@ class Forwarder:
             return
         claim, call, answer = errand.claim, errand.call, errand.answer
         try:
-            errand.outcome = self._send(claim, call, errand.store, answer, errand.attempt)
+            errand.outcome = self._send(errand, call, errand.attempt)
         except Unavailable as error:  # while the pages of a list were read
             errand.outcome = Outcome("temporary", again_after=1.0, said=str(error))
         except Exception as error:  # noqa: BLE001  as above
             errand.outcome = self._bug(claim, error)
+        self._keep_distance(errand)
         errand.attempt |= {
             "status": answer.status,
             "response": answer.text or errand.outcome.said,
@@ -214,15 +217,14 @@ class Forwarder:
         else:
             self.inbox.lead.met()
 
-    def _send(
-        self, claim: Claim, call: Call, store: Store, answer: Answer, attempt: dict[str, typing.Any]
-    ) -> Outcome:
-        now = self.inbox.now()
+    def _send(self, errand: Errand, call: Call, attempt: dict[str, typing.Any]) -> Outcome:
+        claim, store, answer, now = errand.claim, errand.store, errand.answer, self.inbox.now()
         if claim.slot_at > now + 2 * LONGEST_LEAD:  # the clock was set back, and nobody knows when it opens
             return Outcome("dropped", _undo(call), again_after=0.0)
         attempt["started_at"] = max(claim.slot_at, now)
         opens = time.monotonic() + claim.slot_at - now
-        slot, api = Slot(opens, opens + self.tolerance, self.sleep), self.api(store)
+        errand.slot = slot = Slot(opens, opens + self.tolerance, self.sleep)
+        api = self.api(store)
         found: typing.Any
         try:
             api.prepare()
@@ -253,6 +255,13 @@ class Forwarder:
             return self._given_way(call, {"detail": [str(error)]}, error)
         except PermanentError as error:
             return self._given_way(call, error.fields, error)
+
+    def _keep_distance(self, errand: Errand) -> None:
+        """Let the next slots wait for as long as a call left later than it is allowed to."""
+        late = errand.slot.late if errand.slot and self.inbox.gap else 0.0
+        if late > TOO_OLD:
+            with contextlib.suppress(Unavailable):
+                self.inbox.defer(token_key(errand.store.token), late - TOO_OLD)
 
     def settle(self, errands: Sequence[Errand]) -> None:
         """Settle the cases of errands as they are now in the inbox, with what was found out meanwhile."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge import match
+from bridge import bulk, match
 from bridge.bulk import Question
 from bridge.tables import coverage, memos, transactions
 
@@ -69,19 +69,20 @@ def _with_facts(names: Sequence[str]) -> Question:
 
     def wanted(given: FromClause) -> Select[typing.Any]:
         found = _of_store(given).where(*(transactions.c[name] == given.c[name] for name in names))
-        return (
-            found.where(transactions.c.created_at.between(given.c.since, given.c.until)) if within else found
-        )
+        if within:
+            found = found.where(transactions.c.created_at.between(given.c.since, given.c.until))
+        return found
 
     return Question((("of", Text), *((name, Text) for name in names), *within), wanted, MOST_FOUND)
 
 
 def _named(name: str) -> Question:
     """Ask for transactions by an id of theirs, or of the one that they belong to."""
-    given = (("of", Text), ("ident", BigInteger))
-    return Question(
-        given, lambda given: _of_store(given).where(transactions.c[name] == given.c.ident), MOST_FOUND
-    )
+
+    def wanted(given: FromClause) -> Select[typing.Any]:
+        return _of_store(given).where(transactions.c[name] == given.c.ident)
+
+    return Question((("of", Text), ("ident", BigInteger)), wanted, MOST_FOUND)
 
 
 _OF_RULE = {rule.name: _with_facts([theirs for _, theirs in rule.facts]) for rule in match.LADDER}
@@ -159,9 +160,7 @@ class Index:
         of_these = and_(transactions.c.store == store, transactions.c.id.in_(list(by_id)))
         known = {row.id: row for row in connection.execute(select(transactions).where(of_these))}
         news = [row for ident, row in by_id.items() if ident not in known and not row.get("is_test")]
-        if news:
-            fresh = self._insert(transactions).on_conflict_do_nothing(index_elements=["store", "id"])
-            connection.execute(fresh, [row_of(store, row) for row in news])
+        bulk.add(connection, transactions, [row_of(store, row) for row in news], key=("store", "id"))
         for ident, before in known.items():
             row = row_of(store, by_id[ident])
             if by_id[ident].get("is_test"):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from bridge import forward
 from bridge.case import Case, merge
 from bridge.errors import Unavailable
-from bridge.inbox import Claim, Inbox
+from bridge.inbox import TOO_OLD, Claim, Inbox
 from bridge.sandbox import STORE
+from bridge.tables import paces
 from bridge.worker import Worker
 from tests.desk import Desk, desk, work_off
 
@@ -176,3 +179,26 @@ def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     office.settle()
     assert [row["status"] for row in office.deliveries()] == ["forwarded"]
     assert len(office.disputes()) == 1
+
+
+def test_a_call_that_leaves_late_pushes_the_next_ones_on(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a thread waits for its interpreter between its last look at the clock and the bytes."""
+    send = HTTPConnection.send
+
+    def late(connection: HTTPConnection, data: Any) -> None:
+        time.sleep(0.05)
+        send(connection, data)
+
+    def next_at(office: Desk) -> float:
+        with office.database.read() as connection:
+            return float(connection.execute(select(paces.c.next_at)).scalar_one())
+
+    with desk(database_url, also={"rate": 4.0}) as office:
+        office.forwarder.sleep = time.sleep
+        taken = claims(office, 1)
+        before = next_at(office)
+        monkeypatch.setattr(HTTPConnection, "send", late)
+        work_off(office.forwarder, taken)
+        assert next_at(office) >= before + 0.05 - TOO_OLD
