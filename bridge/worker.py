@@ -37,7 +37,7 @@ MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
-BATCH = 32
+BATCH = 16
 """Deliveries that are translated at once: few, since calls that came back wait behind them."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0

@@ -202,3 +202,17 @@ def test_a_call_that_leaves_late_pushes_the_next_ones_on(
         monkeypatch.setattr(HTTPConnection, "send", late)
         work_off(office.forwarder, taken)
         assert next_at(office) >= before + 0.05 - TOO_OLD
+
+
+def test_who_is_held_up_between_two_clocks_reads_them_again(
+    office: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([0.05, 0.05])
+
+    def now() -> float:
+        time.sleep(next(waits, 0))
+        return time.monotonic() + 1000
+
+    monkeypatch.setattr(office.inbox, "now", now)
+    opens = office.forwarder._on_monotonic_clock(2000.0)
+    assert opens == pytest.approx(1000.0, rel=0, abs=0.01)

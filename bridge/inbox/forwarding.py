@@ -102,7 +102,7 @@ _READY_LOCKED = _READY.with_for_update(of=paces, skip_locked=True)
 
 LEAD, LONGEST_LEAD = 0.08, 1.0
 """Seconds between taking a slot and its start: the case is looked up and the intent committed meanwhile."""
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 16
 """Slots that are taken at once, at most: all these calls have to be ready in the time that one is given."""
 SPREAD = 0.002
 """Seconds between calls that might leave at once: each needs the interpreter for its moment."""
