@@ -71,7 +71,7 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 UNPACED_TOO_OLD = 5.0
-"""The same where no limit holds: a worker that was stopped for long must still send nothing."""
+"""Seconds after its slot beyond which a call is not sent where no limit holds: its worker was stopped."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import typing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
 
@@ -20,7 +20,7 @@ from bridge.inbox import ALPHABET
 from bridge.tables import attempts, cases, deliveries, marks, outcomes, paces, refusals, stores, webhooks
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Select
 
@@ -138,19 +138,10 @@ class Search:
             return self._in_bodies(asked, statement, needle)
         return self._page(asked, statement, listed_json)
 
-    def cases(self, filters: Mapping[str, str], *, newest_first: bool = True) -> Page:
+    def cases(self, filters: Mapping[str, str]) -> Page:
         """List cases by CASE_FILTERS; raises BadFilter."""
-        asked = _Asked(cases, CASE_FILTERS, filters, newest_first=newest_first)
+        asked = _Asked(cases, CASE_FILTERS, filters, newest_first=True)
         return self._page(asked, select(cases), case_json)
-
-    def all_cases(self, store: str, since: date) -> Iterator[Json]:
-        """Yield every case of a store that was opened on a day or later, oldest first."""
-        filters = {"store": store, "since": since.isoformat(), "limit": str(MOST)}
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self.cases(filters | ({"cursor": cursor} if cursor else {}), newest_first=False)
-            yield from page.results
-            cursor = page.next
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
         """Return the ids of the deliveries that fit, oldest first."""

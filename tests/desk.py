@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -18,10 +19,10 @@ from bridge.database import Database
 from bridge.forward import Forwarder
 from bridge.inbox import Claim, Inbox
 from bridge.judge import Judge
-from bridge.next_api import NextApi
 from bridge.sandbox import STORE, TOKEN, Sandbox
 from bridge.search import Search
 from bridge.settings import Settings, Store
+from tests.by_name import ByName
 from tests.running import PASSWORDS, Senders, Sent
 
 Json = dict[str, Any]
@@ -79,10 +80,12 @@ class Desk:
         """The only store."""
         return self.settings.stores[STORE]
 
-    @property
-    def api(self) -> NextApi:
-        """The client of the store."""
-        return self.forwarder.api(self.store)
+    @functools.cached_property
+    def api(self) -> ByName:
+        """The client of somebody who works in the store."""
+        return ByName(
+            self.store, version=self.settings.api_version, timeout=self.settings.timeout, clock=self.clock
+        )
 
     # what comes in
 
@@ -208,7 +211,7 @@ def desk(
         try:
             made = Desk(settings, create_app(settings, database), database, shop, clock)
             yield made
-            for api in made.forwarder.apis.values():
+            for api in (made.api, *made.forwarder.apis.values()):
                 api.close()
         finally:
             database.close()

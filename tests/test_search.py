@@ -280,9 +280,6 @@ def test_pages_meet_without_gap_or_repeat(book: Logbook) -> None:
     assert walked(book, "cases") == sorted(walked(book, "cases"), reverse=True)
     assert len(walked(book, "cases", provider="ethoca")) == 3
     assert searched(book).ids({"provider": "ethoca"}, 2) == [sent[0], sent[2]]
-    assert [
-        row["id"] for row in searched(book).all_cases("sandbox", datetime.fromtimestamp(BEGINS, UTC).date())
-    ] == sorted(walked(book, "cases"))
 
 
 def test_a_page_of_a_common_number_ends_where_the_next_begins(lite: Logbook) -> None:
