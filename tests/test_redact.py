@@ -345,9 +345,10 @@ def test_other_numbers_with_an_exponent_stay(number: str) -> None:
 
 leaf_texts = st.text(max_size=20).filter(lambda text: cut_text(text) == text)
 leaves = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | leaf_texts
+plain_names = leaf_texts.map(lambda text: f"{text} q7z")  # of no card, and of nothing that is spared
 json_trees = st.recursive(
     leaves | st.builds(lambda number: f"#{number}", card_numbers()),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(leaf_texts, children, max_size=4),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(plain_names, children, max_size=4),
     max_leaves=15,
 )
 
@@ -364,16 +365,9 @@ def test_what_is_not_a_card_number_stays_as_it_was(tree: Any) -> None:
             return list(map(cut, node))
         return cut_text(node) if isinstance(node, str) else node
 
-    assume(not any("card" in key.lower() or "pan" in key.lower() for key in keys(tree)))
     assert json.loads(cut_body(body, JSON)) == cut(tree)
     if cut(tree) == tree:
         assert cut_body(body, JSON) == body
-
-
-def keys(tree: Any) -> list[str]:
-    if isinstance(tree, dict):
-        return [*tree, *(key for value in tree.values() for key in keys(value))]
-    return [key for child in tree for key in keys(child)] if isinstance(tree, list) else []
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,13 @@ class Storm:
         self.over.clear()
         posting = threading.Thread(target=self._post)
         posting.start()
-        while time.monotonic() < end:
-            self._happen()
-            self.over.wait(self.chance.uniform(0.1, 0.7))
-        self.over.set()
-        posting.join()
+        try:
+            while time.monotonic() < end:
+                self._happen()
+                self.over.wait(self.chance.uniform(0.1, 0.7))
+        finally:
+            self.over.set()
+            posting.join()
 
     def end(self, seconds: float) -> None:
         """Let the sun come out, and have everything delivered and forwarded."""

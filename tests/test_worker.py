@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_case_that_somebody_else_has_taken_meanwhile_is_left_to_him(office: De
 
 def test_a_store_that_was_just_removed_holds_up_no_other(office: Desk) -> None:
     taken = claims(office, 1)
-    office.forwarder.settings.stores.pop(STORE)  # type: ignore[attr-defined]
+    office.forwarder.settings = replace(office.settings, stores={})
     assert office.forwarder.prepare(taken) == []
 
 
