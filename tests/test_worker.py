@@ -50,6 +50,19 @@ def work(worker: Worker) -> None:
         worker.turn(AT_ONCE)
 
 
+def bring_back(office: Desk, worker: Worker) -> None:
+    """Post an alert, and work until its call has come back and is not settled yet."""
+    office.post(office.senders.prevention())
+    while not worker.unsettled:
+        worker.turn(AT_ONCE)
+        worker._take_back()
+
+
+def away(*_: object) -> None:
+    """Be a database that is not there."""
+    raise Unavailable
+
+
 def broken_for(number: str, function: Any) -> Any:
     """A function of a case that has a bug where one case is concerned."""
 
@@ -140,14 +153,7 @@ def test_a_store_that_was_just_removed_holds_up_no_other(office: Desk) -> None:
 def test_what_came_back_is_settled_once_the_database_is_there_again(
     office: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.post(office.senders.prevention())
-
-    def away(*_: object) -> None:
-        raise Unavailable
-
-    while not worker.unsettled:
-        worker.turn(AT_ONCE)
-        worker._take_back()
+    bring_back(office, worker)
     with monkeypatch.context() as gone:
         gone.setattr(Inbox, "settle", away)
         for _ in range(3):
@@ -163,14 +169,7 @@ def test_what_came_back_is_settled_once_the_database_is_there_again(
 def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     office: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.post(office.senders.prevention())
-
-    def away(*_: object) -> None:
-        raise Unavailable
-
-    while not worker.unsettled:
-        worker.turn(AT_ONCE)
-        worker._take_back()
+    bring_back(office, worker)
     office.clock.now += office.inbox.lease + 1
     with monkeypatch.context() as gone:
         gone.setattr(Inbox, "settle", away)
