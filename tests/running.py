@@ -511,7 +511,7 @@ class House:
             *(f"failed: {row}" for row in rows if row["status"] == "failed" and not may_fail(row)),
             *self._undisputed(rows),
             *_doubled(ledger["summary"]),
-            *self._too_fast(ledger["summary"]),
+            *self._too_fast(ledger),
             *self._unrecorded(ledger["calls"]),
             *self._leaked(),
             *(() if may_trace else self._traced()),
@@ -546,10 +546,19 @@ class House:
                 if disputes.get(what) != [row["dispute_id"]]:
                     yield f"{what} is forwarded as {row['dispute_id']}; 29next has {disputes.get(what)}"
 
-    def _too_fast(self, summary: Json) -> Iterator[str]:
-        for token, calls in summary["busiest_second"].items():
-            if self.rate and calls > self.rate:
-                yield f"{calls} calls in one second with {token}"
+    def _too_fast(self, ledger: Json) -> Iterator[str]:
+        """The busiest second of each token that had too many calls, with what was called and when."""
+        for token, count in ledger["summary"]["busiest_second"].items():
+            if not self.rate or count <= self.rate:
+                continue
+            calls = sorted(
+                (one for one in ledger["calls"] if one["token"] == token), key=lambda one: one["at"]
+            )
+            first = next(n for n, one in enumerate(calls) if calls[n + count - 1]["at"] < one["at"] + 1.0)
+            began = calls[first]["at"]
+            told = (f"{one['at'] - began:.3f} {one['method']} {one['path']}" for one in calls[first:][:count])
+            wall = calls[first]["wall"]
+            yield f"{count} calls in one second with {token} from {wall:.3f} on: {', '.join(told)}"
 
     def _unrecorded(self, calls: Iterable[Json]) -> Iterator[str]:
         """Writes that reached 29next and stand in no attempt."""
