@@ -152,15 +152,13 @@ class Backfill:
         self.sleep(min(2.0 ** (missed - 1), LONGEST_REST))
 
     def _wait(self) -> None:
-        """Wait for a slot that no dispute wants; where they want all of them, take one now and then."""
+        """Wait until no dispute wants the next slot; where they want all of them, take one now and then."""
         waited = 0.0
         if self.stops():
             raise TemporaryError("It was stopped, and goes on where it is.")
         while self.inbox.gap and waited < LONGEST_YIELD and self.inbox.is_wanted(self.store.name):
             self.sleep(YIELD_SECONDS)
             waited += YIELD_SECONDS
-        slot_at = self.inbox.take_slot(token_key(self.store.token))
-        self.sleep(max(slot_at - self.inbox.now(), 0.0))
 
 
 def _day(seconds: float) -> date:

@@ -10,7 +10,6 @@ import pathlib
 import random
 import re
 import sys
-import time
 import typing
 from datetime import UTC, date, datetime
 from functools import partial
@@ -25,7 +24,7 @@ from bridge.database import Database
 from bridge.errors import BridgeError, SettingsError
 from bridge.explain import Explained, explain
 from bridge.forward import Forwarder
-from bridge.inbox import Inbox, token_key
+from bridge.inbox import Inbox
 from bridge.judge import Judge
 from bridge.next_api import NextApi
 from bridge.reconcile import reconcile
@@ -349,15 +348,17 @@ def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         inbox.register([store])
-        api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, clock=inbox.now)
+        api = NextApi(
+            store,
+            version=chosen.api_version,
+            timeout=chosen.timeout,
+            clock=inbox.now,
+            pace=inbox.pace(store),
+        )
         try:
             yield chosen, inbox, api, store
         finally:
             api.close()
-
-
-def _wait_for_slot(inbox: Inbox, store: Store) -> None:
-    time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
 
 
 def _match(options: argparse.Namespace) -> None:
@@ -385,13 +386,12 @@ def _backfill(options: argparse.Namespace) -> None:
 
 
 def _subscribe(options: argparse.Namespace) -> None:
-    with _with_store(options.store) as (chosen, inbox, api, store):
+    with _with_store(options.store) as (chosen, _, api, store):
         secret = chosen.signing_secret(store)
         if secret is None or chosen.public_url is None:
             raise BridgeError("NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.")
         target = f"{chosen.url_of('next')}/{store.name}"
-        slot, events = partial(_wait_for_slot, inbox, store), events_of(store)
-        done = subscribe(api, target, secret, chosen.api_version, events=events, slot=slot)
+        done = subscribe(api, target, secret, chosen.api_version, events=events_of(store))
         print(f"{target} {done}")
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from bridge import address, contract, migrate
 from bridge.errors import BridgeError, Refused, Unavailable
 from bridge.figures import Figures
-from bridge.inbox import BY_HAND, Inbox, token_key
+from bridge.inbox import BY_HAND, Inbox
 from bridge.next_api import Answer, NextApi
 from bridge.notify import GONE_AFTER
 from bridge.search import Search
@@ -233,11 +233,16 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
             remedy = f"Have its merchant open /install?store={store.name}.29next.store."
             yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
-        api = NextApi(store, version=settings.api_version, timeout=settings.timeout, clock=inbox.now)
+        api = NextApi(
+            store,
+            version=settings.api_version,
+            timeout=settings.timeout,
+            clock=inbox.now,
+            pace=inbox.pace(store),
+        )
         try:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
                 answer = Answer()
-                time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
                 check = probe.make(api, store, answer)
                 yield check
                 if told is None and answer.date is not None:
@@ -246,19 +251,18 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
                 if not check.good and answer.status != 403:
                     break  # whatever else is asked will end in the same way
             else:
-                yield _subscription(settings, inbox, api, store)
+                yield _subscription(settings, api, store)
         finally:
             api.close()
 
 
-def _subscription(settings: Settings, inbox: Inbox, api: NextApi, store: Store) -> Check:
+def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
     """Say whether 29next tells the bridge of a store's transactions and disputes."""
     what = f"{store.name}: webhooks"
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
         remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
         return Check(what, good=True, said="off: every transaction is looked up at 29next", remedy=remedy)
-    time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
     target = f"{settings.url_of('next')}/{store.name}"
     remedy = f"Run `bridge subscribe --store {store.name}`."
     try:

@@ -6,7 +6,6 @@ next: it worked, again later, look first, or a person.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 import typing
@@ -35,7 +34,6 @@ from bridge.case import (
     met,
     next_step,
 )
-from bridge.database import CLOCK_APART, CLOCK_TRIES
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -48,11 +46,9 @@ from bridge.errors import (
     Unclear,
     trace,
 )
-from bridge.exchange import Slot
 from bridge.inbox import (
     LONGEST_LEAD,
     PROBE_SECONDS,
-    TOO_OLD,
     Claim,
     Delivery,
     Ending,
@@ -69,9 +65,6 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings, Store
 
 log = structlog.get_logger()
-
-UNPACED_TOO_OLD = 5.0
-"""Seconds after its slot beyond which a call is not sent where no limit holds: its worker was stopped."""
 
 
 @dataclass
@@ -96,7 +89,6 @@ class Errand:
     attempt: dict[str, typing.Any] | None = None
     outcome: Outcome | None = None  # None: the call is still to be made
     answer: Answer = field(default_factory=Answer)
-    slot: Slot | None = None
 
     @property
     def made(self) -> dict[str, typing.Any] | None:
@@ -123,7 +115,6 @@ class Forwarder:
         """Make room for a client of each store."""
         self.index = self.inbox.index
         self.inbox.told = self.settings.told
-        self.tolerance = TOO_OLD if self.inbox.gap else UNPACED_TOO_OLD
         self.apis: dict[str, NextApi] = {}
 
     def api(self, store: Store) -> NextApi:
@@ -135,6 +126,7 @@ class Forwarder:
                 version=self.settings.api_version,
                 timeout=self.settings.timeout,
                 clock=self.inbox.now,
+                pace=self.inbox.pace(store, self.sleep),
             )
             self.apis[store.name] = known
         return known
@@ -206,7 +198,6 @@ class Forwarder:
             errand.outcome = Outcome("temporary", again_after=1.0, said=str(error))
         except Exception as error:  # noqa: BLE001  as above
             errand.outcome = self._bug(claim, error)
-        self._keep_distance(errand)
         errand.attempt |= {
             "status": answer.status,
             "response": answer.text or errand.outcome.said,
@@ -223,15 +214,14 @@ class Forwarder:
         if claim.slot_at > now + 2 * LONGEST_LEAD:  # the clock was set back, and nobody knows when it opens
             return Outcome("dropped", _undo(call), again_after=0.0)
         attempt["started_at"] = max(claim.slot_at, now)
-        opens = self._on_monotonic_clock(claim.slot_at)
-        errand.slot = slot = Slot(opens, opens + self.tolerance, self.sleep)
+        slot = self.inbox.pace(store, self.sleep).slot(claim.slot_at)
         api = self.api(store)
         found: typing.Any
         try:
             api.prepare()
             if call.kind in ("look", "holder", "ask", "refunds", "notes"):
-                turn = partial(self._next_page, claim, store)
-                found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, turn=turn)
+                hold = partial(self.inbox.hold, claim)
+                found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, before_more=hold)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
             if call.kind in ("create", "read", "look", "holder"):
@@ -256,26 +246,6 @@ class Forwarder:
             return self._given_way(call, {"detail": [str(error)]}, error)
         except PermanentError as error:
             return self._given_way(call, error.fields, error)
-
-    def _on_monotonic_clock(self, moment: float) -> float:
-        """Return when a moment of the inbox's clock is on this machine's monotonic one.
-
-        Both are to be read at once: a thread that is held up in between would take its slot for another.
-        """
-        best = (float("inf"), moment)
-        for _ in range(CLOCK_TRIES):
-            before, now, after = time.monotonic(), self.inbox.now(), time.monotonic()
-            best = min(best, (after - before, before + moment - now))
-            if best[0] < CLOCK_APART:
-                break
-        return best[1]
-
-    def _keep_distance(self, errand: Errand) -> None:
-        """Let the next slots wait for as long as a call left later than it is allowed to."""
-        late = errand.slot.late if errand.slot and self.inbox.gap else 0.0
-        if late > TOO_OLD:
-            with contextlib.suppress(Unavailable):
-                self.inbox.defer(token_key(errand.store.token), late - TOO_OLD)
 
     def settle(self, errands: Sequence[Errand]) -> None:
         """Settle the cases of errands as they are now in the inbox, with what was found out meanwhile."""
@@ -343,10 +313,8 @@ class Forwarder:
         now = self.inbox.now()
         if not self.index.put_off(store, ident, now, now + retry.CEILING):
             return "lost"
-        shop = self.settings.stores[store]
-        self._wait_for_slot(shop)
         try:
-            row = self.api(shop).call("GET", f"transactions/{ident}/")
+            row = self.api(self.settings.stores[store]).call("GET", f"transactions/{ident}/")
         except NotFound:
             self.index.forget(store, ident)
             return "ok"
@@ -369,15 +337,6 @@ class Forwarder:
         except (StoreRefused, MissingScope, PermanentError):
             return "refused"
         return "ok"
-
-    def _wait_for_slot(self, store: Store) -> None:
-        slot_at = self.inbox.take_slot(token_key(store.token))
-        self.sleep(max(slot_at - self.inbox.now(), 0.0))
-
-    def _next_page(self, claim: Claim, store: Store) -> None:
-        """Wait for a slot of its own before a further page."""
-        self._wait_for_slot(store)
-        self.inbox.hold(claim)
 
     def _close(self, case: Case, owed: list[Delivery], outcome: Outcome, store: Store) -> Ending:
         """Bring the case up to date, end what is met, and say when it is worked on next."""

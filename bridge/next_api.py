@@ -7,6 +7,7 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -23,18 +24,22 @@ from bridge.errors import (
     StoreRefused,
     TemporaryError,
     Throttled,
+    TooLate,
     Unclear,
 )
 from bridge.exchange import MOST_BYTES, WORDS, Exchange, Slot, complaint, storable
 from bridge.retry import parse_retry_after
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
+    from bridge.inbox import Pace
     from bridge.settings import Store
 
 Json = typing.Any
 
+MOST_TURNS = 20
+"""How many slots a call may miss: a machine that never gets one out in time is too busy for it now."""
 MOST_PAGES = 50
 TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 OAUTH_WORD = re.compile(r"[a-z_]{1,40}")
@@ -52,13 +57,20 @@ class Answer:
 
 
 class NextApi:
-    """One store's Admin API."""
+    """One store's Admin API; with a pace, every call keeps it."""
 
     def __init__(
-        self, store: Store, *, version: str, timeout: float, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        *,
+        version: str,
+        timeout: float,
+        clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
+        self.pace = pace
         headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
         self.exchange = Exchange("29next", timeout=timeout, headers=headers)
 
@@ -72,15 +84,31 @@ class NextApi:
         answer: Answer | None = None,
         slot: Slot | None = None,
     ) -> Json:
-        """Make one call, in its slot, and return its JSON; `answer` is filled in whatever happens.
+        """Make one call and return its JSON; `answer` is filled in whatever happens.
 
-        Everything is ready when the slot opens, so that nothing but the bytes is left to be done.
+        It leaves in its slot or not at all: in the one that is given, else in a turn of its own.
 
-        Raises TooLate, Throttled or TemporaryError where it certainly did not happen, Unclear where a write
-        may have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store
-        is the matter, and MissingScope where only transactions are forbidden.
+        Raises TooLate (of a given slot), Throttled or TemporaryError where it certainly did not happen,
+        Unclear where a write may have, Refused (NotFound) with 29next's words, StoreRefused where the
+        token or the store is the matter, and MissingScope where only transactions are forbidden.
         """
         record = answer if answer is not None else Answer()
+        if slot or not self.pace:
+            return self._call(method, path, params, body, record, slot)
+        for _ in range(MOST_TURNS):
+            with contextlib.suppress(TooLate):
+                return self._call(method, path, params, body, record, self.pace.turn())
+        raise TemporaryError("This machine is too busy to make a call within its slot.")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Json,
+        record: Answer,
+        slot: Slot | None,
+    ) -> Json:
         writes = method != "GET"
         started = max(time.monotonic(), slot.opens if slot else 0.0)
         try:
@@ -95,6 +123,8 @@ class NextApi:
             raise (error if writes else TemporaryError(str(error))) from None
         finally:
             record.seconds = max(time.monotonic() - started, 0.0)
+            if slot and self.pace:
+                self.pace.used(slot)
         record.status, record.text = status, storable(content[:WORDS].decode("utf-8", "replace"))
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
@@ -108,35 +138,22 @@ class NextApi:
         *,
         answer: Answer | None = None,
         slot: Slot | None = None,
-        turn: Callable[[], None] | None = None,
+        before_more: Callable[[], None] = lambda: None,
         most: int = MOST_PAGES,
     ) -> list[Json]:
-        """Return the rows of a list, all its pages; `turn` waits for that of each further page."""
-        found: list[Json] = []
-        for page in self.pages(path, params, answer=answer, slot=slot, turn=turn, most=most):
-            found += page
-        return found
+        """Return the rows of a list, all its pages; one that does not end is a TemporaryError.
 
-    def pages(
-        self,
-        path: str,
-        params: Mapping[str, str],
-        *,
-        answer: Answer | None = None,
-        slot: Slot | None = None,
-        turn: Callable[[], None] | None = None,
-        most: int = MOST_PAGES,
-    ) -> Iterator[list[Json]]:
-        """Yield the pages of a list; a list that does not end is a TemporaryError."""
+        `slot` is the first page's; `before_more` is called before each further one.
+        """
+        found: list[Json] = []
         wanted: Mapping[str, str] | None = params
         for _ in range(most):
             rows, following = self.page(path, wanted, answer=answer, slot=slot)
-            yield rows
+            found += rows
             if following is None:
-                return
+                return found
             path, wanted, slot = following, None, None
-            if turn:
-                turn()
+            before_more()
         raise TemporaryError(f"29next's list has more than {most} pages.")
 
     def page(

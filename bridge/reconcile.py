@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -10,10 +9,9 @@ from datetime import UTC, datetime
 from bridge.alert import Status
 from bridge.case import Case, adopt, met
 from bridge.dispute import amount_text
-from bridge.inbox import token_key
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import date
 
     from bridge.alert import Alert
@@ -27,27 +25,15 @@ MOST_PAGES = 100_000
 """A list of disputes may be long; it ends all the same."""
 
 
-def reconcile(
-    inbox: Inbox,
-    api: NextApi,
-    store: Store,
-    since: date,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[str]:
+def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator[str]:
     """Yield a line for each difference since a day; none means that the two are proven to agree.
 
     Disputes of 29next that the bridge knows nothing of are told too: another service or a person made
     them, or a backup was restored.
     """
 
-    def wait() -> None:
-        slot_at = inbox.take_slot(token_key(store.token))
-        sleep(max(slot_at - inbox.now(), 0.0))
-
     def ask(**filters: str) -> list[Json]:
-        wait()
-        return api.rows("disputes/", filters, turn=wait, most=MOST_PAGES)
+        return api.rows("disputes/", filters, most=MOST_PAGES)
 
     disputes = ask(dispute_date_from=str(since))
     begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()

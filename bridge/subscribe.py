@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from bridge.next_api import NextApi
     from bridge.settings import Store
@@ -54,11 +54,9 @@ def subscribe(
     version: str,
     *,
     events: Sequence[str] = EVENTS,
-    slot: Callable[[], None] = lambda: None,
 ) -> str:
     """Create or repair the subscription; returns what was done in a word."""
-    slot()
-    hooks = api.rows("webhooks/", {}, turn=slot)
+    hooks = api.rows("webhooks/", {})
     hook = own(hooks, target)
     body = {
         "name": NAME,
@@ -68,7 +66,6 @@ def subscribe(
         "secret_key": secret,
         "api_version": version,
     }
-    slot()
     if hook is None:
         api.call("POST", "webhooks/", body=body)
         return "created"

@@ -72,7 +72,8 @@ class Worker:
         self.tended_at = -TEND_SECONDS
         self.offset: float | None = None  # of the inbox's clock to the monotonic one
         self.still_until = 0.0
-        self.back: queue.SimpleQueue[Errand | tuple[str, str]] = queue.SimpleQueue()
+        # no SimpleQueue: a signal in the last moment of its wait makes it wait for ever (CPython 3.11)
+        self.back: queue.Queue[Errand | tuple[str, str]] = queue.Queue()
         self.unsettled: list[Errand] = []
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()

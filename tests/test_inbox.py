@@ -737,22 +737,6 @@ def test_slots_outside_the_queue_count_too(paced: Inbox, clock: Clock) -> None:
     assert all(later - earlier >= GAP - 1e-6 for earlier, later in itertools.pairwise(starts))
 
 
-def test_a_slot_outside_the_queue_that_was_committed_too_late_is_left_out(
-    paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    receive(paced, "1")
-    began, write, slow = clock.now, paced.database.write, [1.0, 0.0]
-
-    def write_slowly(function: Callable[[Any], Any]) -> Any:
-        taken = write(function)
-        clock.now += slow.pop(0)
-        return taken
-
-    monkeypatch.setattr(paced.database, "write", write_slowly)
-    assert paced.take_slot(token_key(ALPHA.token)) == about(began + 1.0 + COMMIT_SECONDS)
-    assert slow == []
-
-
 def test_a_token_s_pace_is_nobody_else_s(paced: Inbox) -> None:
     receive(paced, "1", "b1")
     for _ in range(20):

@@ -466,6 +466,58 @@ def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
     assert answer.seconds <= time.monotonic() - opens
 
 
+class Turns:
+    """A pace whose slots open so many seconds from now, and how late they were used."""
+
+    def __init__(self, *waits: float) -> None:
+        self.waits = list(waits)
+        self.opened: list[float] = []
+        self.late: list[float] = []
+
+    def turn(self) -> Slot:
+        self.opened.append(time.monotonic() + (self.waits.pop(0) if self.waits else -1.0))
+        return Slot(self.opened[-1], self.opened[-1] + 0.5)
+
+    def used(self, slot: Slot) -> None:
+        self.late.append(slot.late)
+
+
+def test_a_call_without_a_slot_waits_for_its_turn_and_so_does_every_page(sandbox: Sandbox) -> None:
+    for number in range(5):
+        sandbox.add_dispute(**{**ALERT, "arn": str(number)})
+    turns = Turns(0.1, 0.2, 0.1)
+    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+        api.rows("disputes/", {"case_number": "A-1"})
+    assert len(turns.opened) == len(turns.late) == 3
+    for call, opens in zip(sandbox.ledger.calls, turns.opened, strict=True):
+        assert opens <= call.at
+
+
+def test_a_call_that_misses_its_turn_leaves_in_the_next_one(sandbox: Sandbox) -> None:
+    turns = Turns(-1.0, -0.6, 0.1)
+    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+        api.call("POST", "disputes/", body=ALERT)
+    [call] = sandbox.ledger.calls
+    assert turns.opened[2] <= call.at
+
+
+def test_a_call_that_misses_every_turn_is_not_made(sandbox: Sandbox) -> None:
+    with contextlib.closing(client(sandbox.base_url, pace=Turns())) as api, pytest.raises(TemporaryError):
+        api.call("POST", "disputes/", body=ALERT)
+    assert sandbox.ledger.calls == []
+
+
+def test_a_call_in_a_given_slot_takes_no_turn(sandbox: Sandbox) -> None:
+    turns, now = Turns(), time.monotonic()
+    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+        api.call("GET", "disputes/", slot=Slot(now, now + 10))
+        with pytest.raises(TooLate):
+            api.call("GET", "disputes/", slot=Slot(now - 2, now - 1))
+    assert turns.opened == []
+    assert len(turns.late) == 2
+    assert len(sandbox.ledger.calls) == 1
+
+
 def test_a_connection_can_be_had_ready() -> None:
     with wired(http(200, {"results": [], "next": None})) as (wire, api):
         api.prepare()
@@ -524,12 +576,14 @@ def test_a_next_page_is_of_the_same_list_whatever_its_address_says(next_: str) -
 # --- pages ---------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_to_its_end_with_a_slot_for_each_further_page(sandbox: Sandbox, api: ByName) -> None:
+def test_a_list_is_read_to_its_end(sandbox: Sandbox, api: ByName) -> None:
     made = [sandbox.add_dispute(**{**ALERT, "arn": str(number)})["id"] for number in range(5)]
-    slots: list[int] = []
-    rows = api.rows("disputes/", {"case_number": "A-1"}, turn=lambda: slots.append(len(sandbox.ledger.calls)))
+    before: list[int] = []
+    rows = api.rows(
+        "disputes/", {"case_number": "A-1"}, before_more=lambda: before.append(len(sandbox.ledger.calls))
+    )
     assert sorted(row["id"] for row in rows) == sorted(made)
-    assert slots == [1, 2]
+    assert before == [1, 2]
     assert len(sandbox.ledger.calls) == 3
 
 

@@ -25,7 +25,7 @@ def shop(database_url: str) -> Iterator[Desk]:
 
 
 def lines(shop: Desk) -> list[str]:
-    return list(reconcile(shop.inbox, shop.api, shop.store, SINCE, sleep=shop.clock.sleep))
+    return list(reconcile(shop.inbox, shop.api, shop.store, SINCE))
 
 
 def test_nothing_is_said_where_both_agree(shop: Desk) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +15,26 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+import bridge.worker
 from bridge import forward
 from bridge.case import Case, merge
 from bridge.errors import Unavailable
 from bridge.inbox import TOO_OLD, Claim, Inbox
-from bridge.sandbox import STORE
+from bridge.sandbox import STORE, Sandbox
 from bridge.tables import paces
 from bridge.worker import Worker
-from tests.desk import Desk, desk, work_off
+from tests.desk import Clock, Desk, desk, work_off
+
+
+class WallClock(Clock):
+    """The machine's own."""
+
+    def __call__(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
 """A pool whose threads are done as soon as they are asked."""
@@ -204,6 +220,19 @@ def test_a_call_that_leaves_late_pushes_the_next_ones_on(
         assert next_at(office) >= before + 0.05 - TOO_OLD
 
 
+def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_their_distance(
+    database_url: str,
+) -> None:
+    shop = Sandbox(rate=0, page_size=1)
+    with desk(database_url, clock=WallClock(), sandbox=shop, also={"rate": 4.0}) as office:
+        for number in range(5):
+            shop.add_dispute(case_number=f"A-{number}", type="alert")
+        api = office.forwarder.api(office.store)
+        assert len(api.rows("disputes/", {}, before_more=lambda: time.sleep(0.15))) == 5
+        at = [call.at for call in shop.ledger.calls]
+        assert min(b - a for a, b in itertools.pairwise(at)) > 0.25 - TOO_OLD
+
+
 def test_who_is_held_up_between_two_clocks_reads_them_again(
     office: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,5 +243,25 @@ def test_who_is_held_up_between_two_clocks_reads_them_again(
         return time.monotonic() + 1000
 
     monkeypatch.setattr(office.inbox, "now", now)
-    opens = office.forwarder._on_monotonic_clock(2000.0)
+    opens = office.inbox.pace(office.store).slot(2000.0).opens
     assert opens == pytest.approx(1000.0, rel=0, abs=0.01)
+
+
+def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above all when a wait for something to do is just over."""
+    monkeypatch.setattr(bridge.worker, "IDLE_SECONDS", 0.002)
+    monkeypatch.setattr(worker, "turn", lambda _: False)
+    main, chance = threading.get_ident(), random.Random(1)  # noqa: S311 - not secret
+
+    def end() -> None:
+        time.sleep(0.01 + chance.uniform(0, 0.002))
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, worker.stop)
+    try:
+        for _ in range(100):
+            worker.told_to_stop = False
+            threading.Thread(target=end).start()
+            worker.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -5,7 +5,7 @@ rows in the same database as the alerts, so nothing can fall between "stored" an
 """
 
 from bridge.inbox.forwarding import LONGEST_LEAD, MOST_AT_ONCE, PROBE_SECONDS, Forwarding, Settlement
-from bridge.inbox.pacing import BY_HAND, TOO_OLD
+from bridge.inbox.pacing import BY_HAND, TOO_OLD, Pace
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
 from bridge.inbox.translating import Translating
@@ -22,6 +22,7 @@ __all__ = [
     "Ending",
     "Inbox",
     "Owed",
+    "Pace",
     "Settlement",
     "Verdict",
     "new_id",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import typing
 
 from sqlalchemy import Connection, Update, bindparam, func, select, update
 
 from bridge.alert import Reason, Status
+from bridge.database import CLOCK_APART, CLOCK_TRIES
+from bridge.errors import Unavailable
+from bridge.exchange import Slot
 from bridge.inbox.rows import (
     IS_FREE,
     Part,
@@ -16,7 +21,7 @@ from bridge.inbox.rows import (
 from bridge.tables import cases, deliveries, paces, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bridge.settings import Store
 
@@ -26,10 +31,46 @@ BY_HAND = "Paused by hand."
 
 TOO_OLD = 0.02
 """Seconds after its slot beyond which a call is not sent, so that five never meet in one second."""
+UNPACED_TOO_OLD = 5.0
+"""The same where no limit holds: its worker was stopped meanwhile."""
 COMMIT_SECONDS = 0.05
 """What a slot that is taken outside the queue lies ahead, at least."""
 
 _SET_PACE = update(paces).where(paces.c.token == bindparam("of"))
+
+
+class Pace:
+    """The slots of one access token, on the clock that its calls leave by."""
+
+    def __init__(self, inbox: Pacing, token: str, sleep: Callable[[float], None]) -> None:
+        self.inbox = inbox
+        self.token = token
+        self.sleep = sleep
+
+    def turn(self) -> Slot:
+        """Take the next slot, for a call outside the queue; raises Unavailable."""
+        return self.slot(self.inbox.take_slot(self.token))
+
+    def slot(self, moment: float) -> Slot:
+        """Return the slot that opens at a moment of the inbox's clock.
+
+        That clock and the monotonic one are to be read at once: a thread that is held up in between
+        would take its slot for another.
+        """
+        best = (float("inf"), moment)
+        for _ in range(CLOCK_TRIES):
+            before, now, after = time.monotonic(), self.inbox.now(), time.monotonic()
+            best = min(best, (after - before, before + moment - now))
+            if best[0] < CLOCK_APART:
+                break
+        tolerance = TOO_OLD if self.inbox.gap else UNPACED_TOO_OLD
+        return Slot(best[1], best[1] + tolerance, self.sleep)
+
+    def used(self, slot: Slot) -> None:
+        """Let the next slots wait for as long as a call left later than it is allowed to."""
+        if self.inbox.gap and slot.late > TOO_OLD:
+            with contextlib.suppress(Unavailable):
+                self.inbox.defer(self.token, slot.late - TOO_OLD)
 
 
 class Pacing(Part):
@@ -50,11 +91,14 @@ class Pacing(Part):
 
         self.database.write(write)
 
+    def pace(self, store: Store, sleep: Callable[[float], None] = time.sleep) -> Pace:
+        """Return the pace that all calls with a store's token keep, in whatever process."""
+        return Pace(self, token_key(store.token), sleep)
+
     def take_slot(self, token: str) -> float:
         """Take the next slot of a token and return when it opens, for calls outside the queue.
 
-        It lies far enough ahead to be committed before it opens; where it was not, another is taken, for
-        a call that leaves late comes too near to those after it.
+        It lies far enough ahead to be committed before it opens, mostly.
         """
         if not self.gap:
             return self.now()
@@ -65,9 +109,7 @@ class Pacing(Part):
             self._set_paces(connection, [(token, slot_at + self.gap)])
             return slot_at
 
-        while (slot_at := self.database.write(write)) + TOO_OLD < self.now():
-            pass
-        return slot_at
+        return self.database.write(write)
 
     def is_wanted(self, store: str) -> bool:
         """Whether disputes of a store wait for its slots; while it is paused, they do not."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-import time
 import typing
 from urllib.parse import urlencode, urljoin
 
@@ -19,7 +18,7 @@ from flask import redirect, render_template, request, session, url_for
 
 from bridge import address
 from bridge.errors import BridgeError, PermanentError, Rejected
-from bridge.inbox import BY_HAND, token_key
+from bridge.inbox import BY_HAND
 from bridge.next_api import NextApi, fetch_token
 from bridge.proof import same
 from bridge.subscribe import events_of, subscribe
@@ -131,15 +130,16 @@ def _keep(name: str, token: str) -> Store:
         inbox.resume(name)
     log.info("store installed", store=name)
     if secret := settings.signing_secret(store):
-        api = NextApi(store, version=settings.api_version, timeout=TOKEN_SECONDS, clock=inbox.now)
-
-        def slot() -> None:
-            time.sleep(max(inbox.take_slot(token_key(store.token)) - inbox.now(), 0.0))
-
+        api = NextApi(
+            store,
+            version=settings.api_version,
+            timeout=TOKEN_SECONDS,
+            clock=inbox.now,
+            pace=inbox.pace(store),
+        )
         try:
             target = f"{settings.url_of('next')}/{name}"
-            events = events_of(store)
-            subscribe(api, target, secret, settings.api_version, events=events, slot=slot)
+            subscribe(api, target, secret, settings.api_version, events=events_of(store))
         except BridgeError as error:  # the store works without; `bridge doctor` tells what is missing
             log.warning("store not subscribed", store=name, why=str(error))
         finally:
