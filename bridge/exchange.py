@@ -39,7 +39,7 @@ if typing.TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 2_000_000
-"""No service answers more than this."""
+"""No service answers more than this; what says that it is more is not read at all."""
 WORDS = 2000
 """How much of an answer is kept to be shown."""
 USER_AGENT = f"dispute-bridge/{__version__}"
@@ -119,7 +119,8 @@ class Exchange:
                 )
                 with response:
                     content = bytearray()
-                    while len(content) <= MOST_BYTES and (piece := response.raw.read1(65536, True)):
+                    most = MOST_BYTES if (response.raw.length_remaining or 0) <= MOST_BYTES else -1
+                    while len(content) <= most and (piece := response.raw.read1(65536, True)):
                         content += piece
                     if deadline.passed:
                         raise Unclear(self._late())

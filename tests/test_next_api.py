@@ -258,6 +258,13 @@ def test_each_outcome_is_the_error_that_says_what_happens_next(
     assert api.retrieve_dispute(ids["id"])["id"] == ids["id"], "the next call works"
 
 
+def test_what_says_that_it_is_too_large_is_not_waited_for() -> None:
+    begun = http(201, b"{}", Content_Length="10000000")
+    with wired(begun, timeout=60.0) as (wire, api), pytest.raises(Unclear, match="cannot be read"):
+        api.create_dispute(ALERT)
+    assert wire.connections == 1
+
+
 def test_an_answer_without_an_id_is_handed_on(sandbox: Sandbox, api: ByName) -> None:
     sandbox.add_faults(fault("201_without_id"))
     assert api.create_dispute(ALERT) == {"status": "new"}
