@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
+import typing
 
 import structlog
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -21,6 +22,10 @@ from bridge.memos import Memos
 from bridge.search import Search
 from bridge.stores import with_installed
 from bridge.viewer import api, gate, ground, install, metrics, overview, pages, replays
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = structlog.get_logger()
 
@@ -46,7 +51,6 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     rooms = (receive, api, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), gate.gate, ground.viewer):
         app.register_blueprint(one)
-    app.after_request(_guarded)
     if chosen.notify:  # to tell that the worker is gone, which it cannot do itself
         watch = Chores(chosen, store, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
@@ -57,6 +61,7 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
+    app.wsgi_app = _guarded(app.wsgi_app)  # type: ignore[method-assign,assignment]
     if chosen.proxy_hops:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0
@@ -77,13 +82,21 @@ HEADERS = {
 """What every answer carries: a browser runs, frames and guesses nothing that is not ours."""
 
 
-def _guarded(response: Response) -> Response:
-    response.headers.extend(HEADERS)
-    if request.is_secure:
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    kept = request.endpoint == "viewer.static" and "v" in request.args  # its URL changes with its content
-    response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-store"
-    return response
+def _guarded(answer: WSGIApplication) -> WSGIApplication:
+    """Add HEADERS to every answer at the edge, where that costs next to nothing."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], error: typing.Any = None) -> typing.Any:
+            more = list(HEADERS.items())
+            if environ["wsgi.url_scheme"] == "https":
+                more.append(("Strict-Transport-Security", "max-age=31536000"))
+            if not any(name == "Cache-Control" for name, _ in headers):
+                more.append(("Cache-Control", "no-store"))
+            return start_response(status, headers + more, error)
+
+        return answer(environ, start)
+
+    return application
 
 
 def healthz() -> Response:

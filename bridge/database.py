@@ -60,7 +60,11 @@ class Database:
         # which it forgets at every rollback
         level = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reading = self.engine.execution_options(**level)
-        self._committer = _Committer(self._writing, breath=5 * BUSY_STEP if self.sqlite else 0.0)
+        self._committer = _Committer(
+            self._writing,
+            single=self._writing if self.sqlite else self._reading,
+            breath=5 * BUSY_STEP if self.sqlite else 0.0,
+        )
 
     def now(self) -> float:
         """Return the time that all processes share: the database's, on Postgres."""
@@ -89,12 +93,15 @@ class Database:
         """
         return self.gather(_alone, function)
 
-    def gather(self, function: Callable[[Connection, list[Item]], list[T]], item: Item) -> T:
+    def gather(
+        self, function: Callable[[Connection, list[Item]], list[T]], item: Item, *, single: bool = False
+    ) -> T:
         """Run a function once for the items of all who wait, and return this one's result.
 
-        It is called with the items and returns as many results, under the rules of `write`.
+        It is called with the items and returns as many results, under the rules of `write`. Where all
+        that it writes is a `single` statement, Postgres needs no transaction around it.
         """
-        (result,) = self.write_each(function, [item])
+        (result,) = self._committer.commit(function, [item], single=single)
         if isinstance(result, Exception):
             raise result
         return result
@@ -131,22 +138,28 @@ class _Waiting:
     function: Write
     item: typing.Any
     future: Future[typing.Any]
+    single: bool
 
 
 class _Committer:
     """A thread that commits together what waits together."""
 
-    def __init__(self, engine: Engine, *, breath: float) -> None:
+    def __init__(self, engine: Engine, *, single: Engine, breath: float) -> None:
         self.engine = engine
+        self.single = single  # for groups that need no transaction
         self.breath = breath  # seconds that the writer's lock is left to other processes
         self.waiting: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
     def commit(
-        self, function: Callable[[Connection, list[Item]], list[T]], items: Sequence[Item]
+        self,
+        function: Callable[[Connection, list[Item]], list[T]],
+        items: Sequence[Item],
+        *,
+        single: bool = False,
     ) -> list[T | Exception]:
-        asked = [_Waiting(function, item, Future()) for item in items]
+        asked = [_Waiting(function, item, Future(), single) for item in items]
         self._start()
         self.waiting.put(asked)
         until = time.monotonic() + PATIENCE
@@ -223,7 +236,8 @@ class _Committer:
 
     def _once(self, group: list[_Waiting]) -> list[typing.Any]:
         results: list[typing.Any] = [None] * len(group)
-        with self.engine.begin() as connection:
+        engine = self.single if all(one.single for one in group) else self.engine
+        with engine.begin() as connection:
             for function in dict.fromkeys(one.function for one in group):
                 places = [place for place, one in enumerate(group) if one.function == function]
                 found = function(connection, [group[place].item for place in places])

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app
+from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bridge import tree as trees
@@ -21,6 +22,8 @@ from bridge.redact import cut_body, cut_headers, cut_text
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
+    from flask import Request
+
     from bridge.inbox import Inbox
     from bridge.provider import Item, Provider
     from bridge.settings import Settings
@@ -41,8 +44,9 @@ def receive(provider: str, store: str | None = None) -> Response:
     """Take one webhook in."""
     inbox: Inbox = current_app.extensions["inbox"]
     settings: Settings = current_app.extensions["settings"]
+    arrived = request_ctx.request  # not through Flask's proxy, where each look costs
     try:
-        known, webhook = _prove(settings, provider, store)
+        known, webhook = _prove(settings, arrived, provider, store)
         return _keep(inbox, settings, known, webhook)
     except Rejected as error:
         log.warning("webhook refused", provider=printable(provider)[:40], reason=error.word)
@@ -52,41 +56,41 @@ def receive(provider: str, store: str | None = None) -> Response:
         raise
 
 
-def _prove(settings: Settings, name: str, store: str | None) -> tuple[Provider, Webhook]:
+def _prove(settings: Settings, arrived: Request, name: str, store: str | None) -> tuple[Provider, Webhook]:
     """Read the request and have its sender proven."""
     provider = settings.providers.get(name)
     if provider is None:
         raise Rejected("unknown_provider", 404, "There is no such provider.")
     if not settings.secrets.get(name):
         raise Rejected("unknown_provider", 404, "This provider has no secret here, so it is switched off.")
-    if not provider.may_call_from(request.remote_addr):
+    if not provider.may_call_from(arrived.remote_addr):
         raise Rejected("bad_proof", 401, "This address is not among the provider's networks.")
-    if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+    if arrived.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise Rejected("unsupported_encoding", 415, "Send the body as it is, without Content-Encoding.")
     webhook = Webhook(
         provider=name,
-        path=request.path,
-        body=_body(),
-        headers={key.lower(): value for key, value in request.headers.items()},
-        query=request.args.to_dict(),
+        path=arrived.path,
+        body=_body(arrived),
+        headers={key.lower(): value for key, value in arrived.headers.items()},
+        query=arrived.args.to_dict(),
         store=store,
     )
     provider.proof.verify(webhook, settings.secrets_of(name, store), datetime.now(UTC))
     return provider, webhook
 
 
-def _body() -> bytes:
+def _body(arrived: Request) -> bytes:
     """Read the raw body, whole, before anything else is held."""
     too_large = Rejected("too_large", 413, f"A webhook has at most {LARGEST // 1024} kB.")
-    if (request.content_length or 0) > LARGEST:
+    if (arrived.content_length or 0) > LARGEST:
         raise too_large
     try:
-        body = b"".join(iter(partial(request.stream.read, PIECE), b""))
+        body = b"".join(iter(partial(arrived.stream.read, PIECE), b""))
     except RequestEntityTooLarge:
         raise too_large from None
     except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown
         raise Rejected("bad_request", 400, "The body did not arrive whole.") from None
-    if len(body) < (request.content_length or 0):
+    if len(body) < (arrived.content_length or 0):
         raise Rejected("bad_request", 400, "The body did not arrive whole.")
     if len(body) > LARGEST:
         raise too_large

@@ -56,7 +56,7 @@ _MARK = "\uffff"  # between an escape that stays and what follows it: its digits
 _ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
 _SHORTEST, _LONGEST = 13, 19
 # What a text needs for a card number to be in it: almost none has it, so nothing else is looked into.
-_MAY_HIDE_ONE = re.compile(rf"(?:\d\D{{0,3}}){{{_SHORTEST - 1}}}\d|[\\%&]")
+_MAY_HIDE_ONE = re.compile(rf"(?:\d[{_GAP}]{{0,3}}){{{_SHORTEST - 1}}}\d|[\\%&]")
 _CARD_FIELD_LEAST = 12  # a field that is named for cards is cut from here on, whatever it looks like
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # Luhn's: a digit times two, and the sum of its digits
 
@@ -115,34 +115,56 @@ def masked(digits: str) -> str:
     return digits[:6] + "*" * min(max(len(digits) - 10, 3), 9) + digits[-4:]
 
 
+class _Place(typing.NamedTuple):
+    """Where something stands; list positions are no part of a path."""
+
+    path: tuple[str, ...] = ()
+    kind: str = ""  # code, card, identifier, or nothing of these, as far as names tell
+    name: str = ""  # its own, cut
+
+
+ROOT = _Place()
+
+
 class _Cutter:
-    """Walks a tree along its paths; list positions are no part of a path."""
+    """Walks a tree along its paths."""
 
     def __init__(self, provider: Provider) -> None:
         self.cards = provider.cards
         self.spared = provider.identifiers
         self.found = False
 
-    def cut(self, tree: Tree, path: tuple[str, ...] = ()) -> Tree:
+    def cut(self, tree: Tree, place: _Place = ROOT) -> Tree:
         """Return the tree with its card numbers cut; `found` says whether there were any."""
-        if isinstance(tree, dict):
-            for pair in trees.lost(tree):
-                self.cut(pair, path)
-            return {self.text(key): self.cut(value, _below(path, key)) for key, value in tree.items()}
+        if isinstance(tree, str):
+            return self.leaf(tree, place)
         if isinstance(tree, list):
-            return [self.cut(child, path) for child in tree]
-        return self.leaf(tree, path) if isinstance(tree, str) else tree
+            return [self.cut(child, place) for child in tree]
+        if not isinstance(tree, dict):
+            return tree
+        for pair in trees.lost(tree):
+            self.cut(pair, place)
+        cut = {}
+        for key, value in tree.items():
+            below = self.below(place, key)
+            self.found = self.found or below.name != key
+            cut[below.name] = self.cut(value, below)
+        return cut
 
-    def leaf(self, value: str, path: tuple[str, ...]) -> str:
+    def below(self, place: _Place, name: str) -> _Place:
+        """Return the place of what stands at a name below a place."""
+        below = _below if len(name) <= _STEP_LENGTH else _below.__wrapped__  # no long name is remembered
+        return below(place.path, name, self.cards, self.spared)
+
+    def leaf(self, value: str, place: _Place) -> str:
         """Cut one value, by its place and by its looks."""
-        place = _place(path, self.cards, self.spared)
-        if place == "code":
+        if place.kind == "code":
             return self._changed(value, CUT)
-        if place == "card":
+        if place.kind == "card":
             return self._changed(value, _cut_card_field(value))
         if value.lstrip()[:1] in ("{", "["):
-            return self._embedded(value, path)
-        if place == "identifier":
+            return self._embedded(value, place)
+        if place.kind == "identifier":
             return value
         written = _written_out(value)
         return self._changed(value, cut_text(written), written)
@@ -151,11 +173,11 @@ class _Cutter:
         """Cut what has no place of its own, by its looks."""
         return self._changed(value, cut_text(value))
 
-    def _embedded(self, value: str, path: tuple[str, ...]) -> str:
+    def _embedded(self, value: str, place: _Place) -> str:
         """Cut a text that is JSON itself."""
         before, self.found = self.found, False
         try:
-            cut = self.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)), path)
+            cut = self.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)), place)
         except BadBody:
             return self.text(value)
         else:
@@ -171,8 +193,14 @@ class _Cutter:
 
 
 @lru_cache(1024)
-def _place(path: tuple[str, ...], cards: frozenset[str], spared: frozenset[str]) -> str:
-    """Say in a word what stands at a path, as far as names tell: a provider's are always the same."""
+def _below(path: tuple[str, ...], name: str, cards: frozenset[str], spared: frozenset[str]) -> _Place:
+    """Say what stands at a name below a path: a provider's are always the same."""
+    below = (*path, name[:_STEP_LENGTH])
+    return _Place(below, _kind(below, cards, spared), cut_text(name))
+
+
+def _kind(path: tuple[str, ...], cards: frozenset[str], spared: frozenset[str]) -> str:
+    """Say in a word what stands at a path, as far as names tell."""
     whole = ".".join(path)
     parent, name = ("", "", *(_squeezed(step) for step in path[-3:] if step != "#text"))[-2:]
     if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
@@ -180,11 +208,6 @@ def _place(path: tuple[str, ...], cards: frozenset[str], spared: frozenset[str])
     if whole in cards or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
         return "card"
     return "identifier" if whole in spared else ""
-
-
-def _below(path: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return the path of what stands at a name below a path."""
-    return (*path, name[:_STEP_LENGTH])
 
 
 def _squeezed(name: str) -> str:
@@ -210,23 +233,23 @@ def _cut_card_field(value: str) -> str:
 def _cut_xml(body: bytes, cutter: _Cutter) -> bytes:
     """Cut an XML document; one that hides something where no value stands is written anew as well."""
     root = trees.xml(body)
-    _cut_element(root, cutter, ())
+    _cut_element(root, cutter, ROOT)
     if not cutter.found and _cut_bytes(body) == body:
         return body
     return typing.cast("bytes", tostring(root, encoding="utf-8"))
 
 
-def _cut_element(element: Element, cutter: _Cutter, path: tuple[str, ...]) -> None:
+def _cut_element(element: Element, cutter: _Cutter, place: _Place) -> None:
     for name, value in list(element.attrib.items()):
         del element.attrib[name]
-        attribute = _below(path, f"@{trees.local(name)}")
+        attribute = cutter.below(place, f"@{trees.local(name)}")
         element.attrib[_cut_name(name, cutter)] = cutter.leaf(value, attribute)
     element.tag = _cut_name(element.tag, cutter)
     if element.text and element.text.strip():
         whole = not element.attrib and not len(element)
-        element.text = cutter.leaf(element.text, path if whole else _below(path, "#text"))
+        element.text = cutter.leaf(element.text, place if whole else cutter.below(place, "#text"))
     for child in element:
-        _cut_element(child, cutter, _below(path, trees.local(child.tag)))
+        _cut_element(child, cutter, cutter.below(place, trees.local(child.tag)))
         if child.tail:
             child.tail = cutter.text(child.tail)
 

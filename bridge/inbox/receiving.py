@@ -53,7 +53,7 @@ class Receiving(Part):
 
         Returns the id of the first delivery, the earlier one's where it is a repeat.
         """
-        return self.database.gather(self._keep, (webhook, owed))
+        return self.database.gather(self._keep, (webhook, owed), single=True)
 
     def _keep(self, connection: Connection, arrived: list[tuple[Webhook, Sequence[Owed]]]) -> list[str]:
         """Store what arrived at the same time with two statements for all of it, or one on Postgres."""

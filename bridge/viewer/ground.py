@@ -47,6 +47,14 @@ def only_where_it_is_on() -> None:
         raise Rejected("not_found", 404, "The viewer is off: BRIDGE_PASSWORD is not set.")
 
 
+@viewer.after_request
+def kept_while_it_is_the_same(response: AnyResponse) -> AnyResponse:
+    """Let a browser keep what has its content in its address, and nothing else."""
+    kept = "public, max-age=31536000, immutable" if "v" in request.args else "no-store"
+    response.headers["Cache-Control"] = kept
+    return response
+
+
 def blueprint(name: str, guard: typing.Any = gate.guard) -> Blueprint:
     """Make room for some pages, into which only those get who may look."""
     made = Blueprint(name, __name__)
