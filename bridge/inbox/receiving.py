@@ -7,7 +7,7 @@ import typing
 from datetime import UTC, datetime
 from operator import itemgetter
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from bridge.alert import Status
 from bridge.inbox.rows import (
@@ -15,7 +15,7 @@ from bridge.inbox.rows import (
     Part,
     new_id,
 )
-from bridge.tables import deliveries, refusals, webhooks
+from bridge.tables import deliveries, refusals
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,15 @@ OWED = (
     "id, webhook_id, item, fingerprint, provider, store, event_id, event_type, status, received_at, "
     "allowed, deadline_at, due_at, late, tries"
 )
+
+
+def _insert_named(table: str, names: str) -> str:
+    return f"INSERT INTO {table} ({names}) VALUES (:{names.replace(', ', ', :')})"  # noqa: S608  names only
+
+
+ADD_OWED = _insert_named("deliveries", OWED) + " ON CONFLICT (fingerprint) DO NOTHING"
+ADD_KEPT = _insert_named("webhooks", KEPT)
+"""SQLite: deliveries that are not there yet, and webhooks, row by row."""
 STORE = f"""
 WITH fresh AS (
     INSERT INTO deliveries ({OWED})
@@ -43,6 +52,9 @@ WITH fresh AS (
 SELECT fingerprint, id, webhook_id FROM fresh
 """  # noqa: S608  names of columns only
 """Postgres: deliveries that are not there yet, and their webhooks, each from one JSON text."""
+_KNOWN: Select[typing.Any] = select(deliveries.c.fingerprint, deliveries.c.id, deliveries.c.webhook_id).where(
+    deliveries.c.fingerprint.in_(bindparam("fingerprints", expanding=True))
+)
 
 
 class Receiving(Part):
@@ -69,25 +81,22 @@ class Receiving(Part):
         known = {row.fingerprint: str(row.id) for row in store(connection, webhook_rows, owed_rows)}
         firsts = [owed[0].fingerprint for _, owed in arrived]
         if repeated := [one for one in firsts if one not in known]:
-            earlier = select(deliveries.c.fingerprint, deliveries.c.id)
-            found = connection.execute(earlier.where(deliveries.c.fingerprint.in_(repeated)))
+            found = connection.execute(_KNOWN, {"fingerprints": repeated})
             known |= {row.fingerprint: str(row.id) for row in found}
         return [known[one] for one in firsts]
 
+    @staticmethod
     def _store_in_sqlite(
-        self, connection: Connection, webhook_rows: list[Values], owed_rows: list[Values]
+        connection: Connection, webhook_rows: list[Values], owed_rows: list[Values]
     ) -> Sequence[Row[typing.Any]]:
-        """Store the deliveries that are not there yet and their webhooks; returns the former."""
-        fresh = connection.execute(
-            self._insert(deliveries)
-            .on_conflict_do_nothing(index_elements=["fingerprint"])
-            .returning(deliveries.c.fingerprint, deliveries.c.id, deliveries.c.webhook_id),
-            owed_rows,
-        ).all()
-        new = {row.webhook_id for row in fresh}
-        if rows := [row for row in webhook_rows if row["id"] in new]:
-            connection.execute(insert(webhooks), rows)
-        return fresh
+        """Store the deliveries that are not there yet and their webhooks; returns the earlier ones too."""
+        connection.exec_driver_sql(ADD_OWED, owed_rows)
+        known = connection.execute(_KNOWN, {"fingerprints": [row["fingerprint"] for row in owed_rows]}).all()
+        new = {row.webhook_id for row in known}
+        written = [{**row, "headers": json.dumps(row["headers"])} for row in webhook_rows if row["id"] in new]
+        if written:
+            connection.exec_driver_sql(ADD_KEPT, written)
+        return known
 
     @staticmethod
     def _store_in_postgres(
