@@ -174,10 +174,13 @@ class Provider:
             return False
         return any(client in network for network in self.networks)
 
-    def read(self, webhook: Webhook) -> list[Item]:
-        """Split a webhook into its items; a body that cannot be split is one item."""
+    def read(self, webhook: Webhook, tree: Tree | None = None) -> list[Item]:
+        """Split a webhook into its items; a body that cannot be split is one item.
+
+        `tree` is that of the body, where it is known already.
+        """
         try:
-            tree = self._embed(trees.parse(webhook.body, self.formats))
+            tree = self._embed(trees.parse(webhook.body, self.formats) if tree is None else tree)
         except BadBody as error:
             return [self._item(webhook, 0, None, problem=str(error))]
         pieces = self._split(tree)

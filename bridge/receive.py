@@ -18,7 +18,7 @@ from bridge import tree as trees
 from bridge.alert import Webhook
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
-from bridge.redact import cut_body, cut_headers, cut_text
+from bridge.redact import cut, cut_headers, cut_text
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
@@ -100,14 +100,15 @@ def _body(arrived: Request) -> bytes:
 def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
     """Store what is owed, cut, and acknowledge it in the provider's own way."""
     secrets = [part for secret in settings.secrets[provider.name] for part in (secret, *_parts(secret))]
+    body, tree = cut(webhook.body, provider)
     kept = Webhook(
         provider=provider.name,
         path=printable(cut_text(webhook.path)),
-        body=cut_body(webhook.body, provider),
+        body=body,
         headers=cut_headers(webhook.headers, provider, secrets),
         store=printable(cut_text(webhook.store)) if webhook.store else None,
     )
-    items = provider.read(kept)
+    items = provider.read(kept, tree)
     owed = [_owed(provider, kept, item, single=len(items) == 1) for item in items]
     try:
         delivery = inbox.keep(kept, owed)

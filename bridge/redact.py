@@ -74,7 +74,12 @@ def cut_text(text: str) -> str:
 
 
 def cut_body(body: bytes, provider: Provider) -> bytes:
-    """Return a body with its card numbers cut: the same bytes where there are none.
+    """Return a body with its card numbers cut: the same bytes where there are none."""
+    return cut(body, provider)[0]
+
+
+def cut(body: bytes, provider: Provider) -> tuple[bytes, Tree | None]:
+    """Return a body with its card numbers cut, and its tree where that is known without parsing it again.
 
     Cut on the parsed tree where the body parses, so that it still does; else on the bytes. Where a
     provider says what of its bodies may be kept, nothing else is.
@@ -83,14 +88,14 @@ def cut_body(body: bytes, provider: Provider) -> bytes:
     try:
         form = trees.format_of(body, provider.formats)
         if form == "xml":
-            return _cut_xml(body, cutter)
+            return _cut_xml(body, cutter), None
         tree = trees.parse(body, provider.formats)
-        cut = cutter.cut(trees.only(tree, provider.keeps) if provider.keeps else tree)
+        kept = cutter.cut(trees.only(tree, provider.keeps) if provider.keeps else tree)
     except BadBody:
-        return _cut_bytes(body)
-    if not cutter.found and not provider.keeps:
-        return body
-    return trees.render(cut) if form == "json" else urlencode(cut).encode()
+        return _cut_bytes(body), None
+    if cutter.found or provider.keeps:
+        body = trees.render(kept) if form == "json" else urlencode(kept).encode()
+    return body, kept
 
 
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
