@@ -33,6 +33,7 @@ from urllib3.exceptions import (
 from bridge import __version__
 from bridge.deadline import WATCH, Deadline
 from bridge.errors import TemporaryError, TooLate, Unclear
+from bridge.redact import CUT
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,11 +69,22 @@ class Slot:
 
 
 class Exchange:
-    """The connections to one service; `service` is what it is called in errors."""
+    """The connections to one service; `service` is what it is called in errors.
 
-    def __init__(self, service: str, *, timeout: float, headers: Mapping[str, str] | None = None) -> None:
+    The `secret` that goes with a request is cut from an answer that echoes it.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+        secret: str | None = None,
+    ) -> None:
         self.service = service
         self.timeout = timeout
+        self.secret = secret
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy and no netrc decides where a token goes
         own = {"Accept": "application/json", "User-Agent": USER_AGENT}
@@ -124,6 +136,8 @@ class Exchange:
                         content += piece
                     if deadline.passed:
                         raise Unclear(self._late())
+                    if self.secret:
+                        content = content.replace(self.secret.encode(), CUT.encode())
                     return response.status_code, response.headers, bytes(content)
             except (RequestException, HTTPError, OSError) as error:
                 if not _CURRENT.sent:

@@ -72,7 +72,7 @@ class NextApi:
         self.clock = clock
         self.pace = pace
         headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
-        self.exchange = Exchange("29next", timeout=timeout, headers=headers)
+        self.exchange = Exchange("29next", timeout=timeout, headers=headers, secret=store.token)
 
     def call(
         self,

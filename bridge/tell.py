@@ -19,7 +19,7 @@ from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryEr
 from bridge.exchange import WORDS, Exchange, complaint, storable
 from bridge.inbox import new_id
 from bridge.inbox.telling import FAILED, OWED, TOLD
-from bridge.redact import CUT, cut_text
+from bridge.redact import cut_text
 from bridge.settings import HEADER_WORD
 from bridge.tree import pick
 
@@ -166,14 +166,14 @@ class Teller:
         answer: Json = None
         headers = {outcome.header: f"{outcome.scheme}{key}"}
         try:
-            status, answered, content = self.lines[owing.provider].send(
-                method, url, body=body, headers=headers
-            )
+            line = self.lines[owing.provider]
+            line.secret = key
+            status, answered, content = line.send(method, url, body=body, headers=headers)
             answer, text = _read(content)
             error = self._error(owing.provider, method, status, answered, content)
             if kept is not None and error is None:
                 text = f"{kept}: {pick(answer, kept)}" if kept else ""
-            attempt |= {"status": status, "response": cut_text(text.replace(key, CUT))}
+            attempt |= {"status": status, "response": cut_text(text)}
         except (TemporaryError, Unclear) as raised:
             error = raised
             attempt |= {"response": str(error)}

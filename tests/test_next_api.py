@@ -265,6 +265,19 @@ def test_what_says_that_it_is_too_large_is_not_waited_for() -> None:
     assert wire.connections == 1
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
+def test_a_token_that_an_answer_echoes_is_shown_nowhere(status: int) -> None:
+    answer, said = Answer(), ""
+    echo: Json = {"results": [], "next": None, "detail": f"Invalid token: Bearer {TOKEN}", TOKEN: TOKEN}
+    with wired(http(status, echo)) as (_, api):
+        try:
+            api.call("GET", "disputes/", answer=answer)
+        except BridgeError as error:
+            said = f"{error} {getattr(error, 'fields', '')}"
+    assert "Invalid token" in answer.text
+    assert TOKEN not in answer.text + said
+
+
 def test_an_answer_without_an_id_is_handed_on(sandbox: Sandbox, api: ByName) -> None:
     sandbox.add_faults(fault("201_without_id"))
     assert api.create_dispute(ALERT) == {"status": "new"}
