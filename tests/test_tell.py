@@ -125,7 +125,8 @@ def status(number: int, **headers: str) -> Callable[[_Request], bool]:
     """Answer with an error."""
 
     def fault(request: _Request) -> bool:
-        request.answer(number, {"message": f"made-up {number}"}, **headers)
+        sent = request.headers.get("X-API-Key") or request.headers["Authorization"]
+        request.answer(number, {"message": f"made-up {number}", "you sent": sent}, **headers)
         return True
 
     return fault
@@ -346,6 +347,15 @@ def test_every_call_is_shown_without_its_secrets(small: Office) -> None:
     assert answer.json
     assert answer.json["outcomes"] == case["outcomes"]
     assert WholeCaseSchema().validate(answer.json) == {}
+
+
+def test_a_key_that_a_provider_echoes_is_shown_nowhere(small: Office) -> None:
+    small.api.faults += [status(400), status(400)]
+    for sent in (small.prevention(), small.chargeblast()):
+        small.resolve(sent)
+        case = small.desk.case(sent)
+        assert "made-up 400" in json.dumps(case["attempts"])
+        assert "canary" not in json.dumps(case)
 
 
 def test_an_alert_that_comes_after_its_dispute_was_resolved_is_told_of(office: Office) -> None:
