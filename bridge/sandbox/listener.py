@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.sandbox.server import Admitted, Sandbox
 
 _API = re.compile(r"(.*?/api/admin)(/.*)")
+_LARGE = 64 * 1024  # bytes of a body that is not copied behind its head
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time
 
 
@@ -212,9 +214,7 @@ class _Connection(BaseHTTPRequestHandler):
             soon = formatdate(time.time() + 2, usegmt=True)
             headers["Retry-After"] = soon if ending.retry_after == "date" else ending.retry_after
         body = ending.body.encode()
-        if ending.size:
-            body = (body * (ending.size // len(body) + 1))[: ending.size]
-        return self._write(ending.status, headers, body)
+        return self._write(ending.status, headers, _of_size(body, ending.size) if ending.size else body)
 
     def _reset(self) -> None:
         """End the connection so that the caller's system reports a reset."""
@@ -255,7 +255,10 @@ class _Connection(BaseHTTPRequestHandler):
             lines.append(f"Content-Length: {len(body)}")
         head = "\r\n".join([*lines, "\r\n"]).encode()
         if drip is None:
-            self.wfile.write(head + body)
+            together = len(body) < _LARGE
+            self.wfile.write(head + body if together else head)
+            if not together:
+                self.wfile.write(body)
             return
         if drip.does is Does.DRIP_BODY:
             self.wfile.write(head)
@@ -264,6 +267,12 @@ class _Connection(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             if self.server.stopping.wait(drip.seconds):
                 break
+
+
+@functools.cache
+def _of_size(body: bytes, size: int) -> bytes:
+    """Repeat a body up to a size: once, for all other calls stand still meanwhile."""
+    return (body * (size // len(body) + 1))[:size]
 
 
 def _no_constant(word: str) -> object:
