@@ -244,14 +244,19 @@ class _Bounded:
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
 
     def send(self, data: typing.Any) -> None:
+        connection = typing.cast("HTTPConnection", self)
         slot = None if _CURRENT.sent else _CURRENT.slot
-        # the very last moment: a process that was stopped anywhere before sends nothing any more
+        patience = connection.sock.gettimeout()
         if slot:
-            slot.wait()
+            # With a timeout of its own, Python asks whether the socket is free before it sends, and then
+            # waits for its interpreter once more, for long where many threads are busy. The deadline holds.
+            connection.sock.settimeout(None)
+            slot.wait()  # the very last moment: who was held up anywhere before sends nothing any more
         _CURRENT.sent = True
         super().send(data)  # type: ignore[misc]
         if slot:
             slot.left_at = time.monotonic()
+            connection.sock.settimeout(patience)
 
 
 class _Http(_Bounded, HTTPConnection):

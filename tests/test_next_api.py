@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -484,6 +485,34 @@ def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
     [call] = sandbox.ledger.calls
     assert call.at >= opens
     assert answer.seconds <= time.monotonic() - opens
+
+
+def test_nothing_is_asked_between_the_last_look_at_the_clock_and_the_bytes(
+    api: ByName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket with a timeout is asked first whether it is free, and a busy interpreter comes back late."""
+    send, seen = HTTPConnection.send, []
+
+    def note(connection: HTTPConnection, data: Any) -> None:
+        seen.append(connection.sock.gettimeout())
+        send(connection, data)
+
+    monkeypatch.setattr(HTTPConnection, "send", note)
+    now = time.monotonic()
+    api.call("POST", "disputes/", body=ALERT, slot=Slot(now, now + 10))
+    api.call("GET", "disputes/")
+    first, *others = seen
+    assert first is None
+    assert others
+    assert None not in others
+
+
+def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(sandbox: Sandbox) -> None:
+    sandbox.add_faults(fault("hang", seconds=30))
+    now = time.monotonic()
+    with contextlib.closing(client(sandbox.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
+        api.call("GET", "disputes/", slot=Slot(now, now + 10))
+    assert time.monotonic() - now < 10
 
 
 class Turns:
