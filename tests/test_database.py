@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from bridge.database import MOST_TOGETHER, Database
+from bridge.database import MOST_TOGETHER, Database, _PostgresClock
 from bridge.errors import Unavailable
 from tests.conftest import MakeDatabase, Postgres
 
@@ -388,3 +388,27 @@ def test_close_finishes_what_waits(make_database: MakeDatabase) -> None:
             closing.result(10)
         with contextlib.closing(Database(url)) as again:
             assert things(again) == ["a"]
+
+
+def test_the_database_s_clock_is_read_rightly_beside_threads_that_are_busy(on_postgres: Database) -> None:
+    """They keep whoever has asked from taking the answer; the server is on this machine, with its clock."""
+    over = threading.Event()
+
+    def be_busy() -> None:
+        while not over.is_set():
+            pass
+
+    threads = [threading.Thread(target=be_busy) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(4):
+            clock = _PostgresClock(on_postgres.engine)
+            clock()
+            assert clock.known
+            right = min(time.time() - before for before in (time.monotonic() for _ in range(2000)))
+            assert clock.known[1] - clock.known[0] == pytest.approx(right, rel=0, abs=0.003)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
