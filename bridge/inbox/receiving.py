@@ -68,7 +68,7 @@ class Receiving(Part):
         return self.database.gather(self._keep, (webhook, owed), single=True)
 
     def _keep(self, connection: Connection, arrived: list[tuple[Webhook, Sequence[Owed]]]) -> list[str]:
-        """Store what arrived at the same time with two statements for all of it, or one on Postgres."""
+        """Store what arrived at the same time with a few statements for all of it, or one on Postgres."""
         now = self.now()
         kept = [(new_id("w", now), webhook, owed) for webhook, owed in arrived]
         webhook_rows = [self._webhook(ident, webhook, now) for ident, webhook, _ in kept]
