@@ -82,8 +82,8 @@ class Agency(Desk):
 
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
-        self.worker.offset = None  # the clock of these tests was not set, it is theirs
         for _ in range(300):
+            self.worker.offset = None  # this clock is the tests': that it stands still, nobody has set it
             if not self.worker.turn(AT_ONCE):
                 return
         raise AssertionError("the worker does not come to an end")
