@@ -348,13 +348,8 @@ def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         inbox.register([store])
-        api = NextApi(
-            store,
-            version=chosen.api_version,
-            timeout=chosen.timeout,
-            clock=inbox.now,
-            pace=inbox.pace(store),
-        )
+        pace = inbox.pace(store)
+        api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, pace=pace)
         try:
             yield chosen, inbox, api, store
         finally:

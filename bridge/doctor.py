@@ -233,13 +233,8 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
             remedy = f"Have its merchant open /install?store={store.name}.29next.store."
             yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
-        api = NextApi(
-            store,
-            version=settings.api_version,
-            timeout=settings.timeout,
-            clock=inbox.now,
-            pace=inbox.pace(store),
-        )
+        pace = inbox.pace(store)
+        api = NextApi(store, version=settings.api_version, timeout=settings.timeout, pace=pace)
         try:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
                 answer = Answer()

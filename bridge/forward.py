@@ -121,14 +121,9 @@ class Forwarder:
         """Return the client of a store, with its connections: another one once its token is another."""
         known = self.apis.get(store.name)
         if known is None or known.store != store:
-            known = NextApi(
-                store,
-                version=self.settings.api_version,
-                timeout=self.settings.timeout,
-                clock=self.inbox.now,
-                pace=self.inbox.pace(store, self.sleep),
-            )
-            self.apis[store.name] = known
+            version, timeout = self.settings.api_version, self.settings.timeout
+            pace = self.inbox.pace(store, self.sleep)
+            known = self.apis[store.name] = NextApi(store, version=version, timeout=timeout, pace=pace)
         return known
 
     def prepare(self, claims: Sequence[Claim]) -> list[Errand]:

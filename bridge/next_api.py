@@ -59,18 +59,10 @@ class Answer:
 class NextApi:
     """One store's Admin API; with a pace, every call keeps it."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        version: str,
-        timeout: float,
-        clock: Callable[[], float] = time.time,
-        pace: Pace | None = None,
-    ) -> None:
+    def __init__(self, store: Store, *, version: str, timeout: float, pace: Pace | None = None) -> None:
         self.store = store
-        self.clock = clock
         self.pace = pace
+        self.clock = pace.clock if pace else time.time
         headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
         self.exchange = Exchange("29next", timeout=timeout, headers=headers, secret=store.token)
 

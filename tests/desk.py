@@ -83,9 +83,7 @@ class Desk:
     @functools.cached_property
     def api(self) -> ByName:
         """The client of somebody who works in the store."""
-        return ByName(
-            self.store, version=self.settings.api_version, timeout=self.settings.timeout, clock=self.clock
-        )
+        return ByName(self.store, version=self.settings.api_version, timeout=self.settings.timeout)
 
     # what comes in
 

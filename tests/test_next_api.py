@@ -320,10 +320,10 @@ def test_a_throttle_says_for_how_long(
     assert low <= caught.value.retry_after <= high
 
 
-def test_a_retry_after_that_is_a_date_is_read_by_the_given_clock() -> None:
+def test_a_retry_after_that_is_a_date_is_read_by_the_clock_of_the_pace() -> None:
     date = "Sun, 01 Mar 2026 12:01:00 GMT"  # a minute after NOW
     with (
-        wired(http(503, Retry_After=date), clock=lambda: NOW) as (_, api),
+        wired(http(503, Retry_After=date), pace=Turns(0.0)) as (_, api),
         pytest.raises(TemporaryError) as caught,
     ):
         api.list_disputes()
@@ -522,6 +522,7 @@ class Turns:
         self.waits = list(waits)
         self.opened: list[float] = []
         self.late: list[float] = []
+        self.clock = lambda: NOW
 
     def turn(self) -> Slot:
         self.opened.append(time.monotonic() + (self.waits.pop(0) if self.waits else -1.0))

@@ -47,6 +47,7 @@ class Pace:
 
     def __init__(self, inbox: Pacing, token: str, sleep: Callable[[float], None]) -> None:
         self.inbox = inbox
+        self.clock = inbox.now
         self.token = token
         self.sleep = sleep
 

@@ -130,13 +130,8 @@ def _keep(name: str, token: str) -> Store:
         inbox.resume(name)
     log.info("store installed", store=name)
     if secret := settings.signing_secret(store):
-        api = NextApi(
-            store,
-            version=settings.api_version,
-            timeout=TOKEN_SECONDS,
-            clock=inbox.now,
-            pace=inbox.pace(store),
-        )
+        pace = inbox.pace(store)
+        api = NextApi(store, version=settings.api_version, timeout=TOKEN_SECONDS, pace=pace)
         try:
             target = f"{settings.url_of('next')}/{name}"
             subscribe(api, target, secret, settings.api_version, events=events_of(store))
