@@ -25,6 +25,7 @@ from bridge.sample import Sale, make_sale
 from tests.conftest import Postgres
 from tests.fake_next import SandboxProcess
 from tests.load import post
+from tests.running import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "bench:bench-password"
@@ -174,9 +175,7 @@ class Place:
     @contextmanager
     def web(self, application: str, database_url: str, **environ: str) -> Iterator[Process]:
         """Run an application under the project's gunicorn settings."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = probe.getsockname()
+        address = ("127.0.0.1", free_port())
         environ |= {"BRIDGE_BIND": f"{address[0]}:{address[1]}", "DATABASE_URL": database_url}
         words = ["gunicorn", "--config", "config/gunicorn.py", application]
         with process(words, self.environ | environ, self.folder / "web.log") as one:

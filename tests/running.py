@@ -38,6 +38,8 @@ from tests.fake_next import Json, SandboxProcess, sandbox_process
 T = TypeVar("T")
 
 PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator")}
+PORTS = range(20_000, 32_000, 2)
+"""Below those that Linux gives to outgoing connections, one of which would take a free port again."""
 FULL_CARD = "4111111111111111"  # the number that every test environment of the world knows
 TRACES = (
     "Traceback (most recent call last)",
@@ -294,10 +296,13 @@ def eventually(check: Callable[[], T], seconds: float = 10, every: float = 0.03)
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on, nor on the next one, and that no connection is given."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as this, socket.socket() as next_one:
+            this.bind(("127.0.0.1", port))
+            next_one.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def never(_: object) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import requests
 from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
 from tests.fake_next import ROOT, Json
-from tests.running import FULL_CARD, House, Senders, Sent, basic, eventually, running, say
+from tests.running import FULL_CARD, House, Senders, Sent, basic, eventually, free_port, running, say
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -290,21 +289,8 @@ def bridge(environ: dict[str, str], *words: str) -> Any:
     return json.loads(said) if "--json" in words else said
 
 
-def two_ports() -> int:
-    """A free port whose next one is free too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-
-
 def test_a_newcomers_three_samples_are_three_disputes_in_a_moment(tmp_path: Path) -> None:
-    port = two_ports()
+    port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
