@@ -21,7 +21,6 @@ import structlog
 
 from bridge import logs
 from bridge.errors import Unavailable
-from bridge.inbox import MOST_AT_ONCE
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +36,6 @@ MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
-BATCH = 16
-"""Deliveries that are translated at once: few, since calls that came back wait behind them."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
@@ -114,11 +111,11 @@ class Worker:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
         settled = self._settle()
         self.newest = not self.newest
-        judge = self.judge
-        translated = self.inbox.translate(judge.verdict, BATCH, newest=self.newest, bug=judge.bug)
+        judge, batch = self.judge, self.inbox.database.batch
+        translated = self.inbox.translate(judge.verdict, batch, newest=self.newest, bug=judge.bug)
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
-        claims = self.inbox.claim(free, min(left, MOST_AT_ONCE))
+        claims = self.inbox.claim(free, min(left, batch))
         for errand in self.forwarder.prepare(claims):
             self.under_way[errand.store.name] += 1
             if errand.outcome:

@@ -4,7 +4,7 @@ Deliveries that nobody has translated yet are the first queue, cases with work t
 rows in the same database as the alerts, so nothing can fall between "stored" and "queued".
 """
 
-from bridge.inbox.forwarding import LONGEST_LEAD, MOST_AT_ONCE, PROBE_SECONDS, Forwarding, Settlement
+from bridge.inbox.forwarding import LONGEST_LEAD, PROBE_SECONDS, Forwarding, Settlement
 from bridge.inbox.pacing import BY_HAND, TOO_OLD, Pace
 from bridge.inbox.receiving import Receiving
 from bridge.inbox.rows import ALPHABET, Claim, Delivery, Ending, Owed, Verdict, new_id, token_key
@@ -14,7 +14,6 @@ __all__ = [
     "ALPHABET",
     "BY_HAND",
     "LONGEST_LEAD",
-    "MOST_AT_ONCE",
     "PROBE_SECONDS",
     "TOO_OLD",
     "Claim",

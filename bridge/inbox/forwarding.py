@@ -102,8 +102,6 @@ _READY_LOCKED = _READY.with_for_update(of=paces, skip_locked=True)
 
 LEAD, LONGEST_LEAD = 0.08, 1.0
 """Seconds between taking a slot and its start: the case is looked up and the intent committed meanwhile."""
-MOST_AT_ONCE = 16
-"""Slots that are taken at once, at most: all these calls have to be ready in the time that one is given."""
 SPREAD = 0.002
 """Seconds between calls that might leave at once: each needs the interpreter for its moment."""
 MARGIN = 0.07
@@ -143,14 +141,14 @@ class Forwarding(Pacing, Relating):
         super().__init__(database, gap=gap, lease=lease)
         self.lead = Lead()
 
-    def claim(self, names: Sequence[str], most: int = MOST_AT_ONCE) -> list[Claim]:
+    def claim(self, names: Sequence[str], most: int | None = None) -> list[Claim]:
         """Take the next slot and the most urgent case of some named stores whose slot opens now.
 
         The stores that have waited longest come first. Each case is leased with a new fence, so that
         a worker that comes too late changes nothing.
         """
         now = self.now()
-        likely = self._ready(now, names)[:most] if names and most > 0 else []
+        likely = self._ready(now, names)[:most] if names else []
         if not likely:
             return []
 
