@@ -30,7 +30,7 @@ from bridge.inbox import (
     new_id,
     token_key,
 )
-from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change
+from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change, Lead
 from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
 from bridge.provider import Reading
 from bridge.settings import Store
@@ -706,6 +706,20 @@ def test_slots_are_taken_as_far_ahead_as_the_slowest_call_needed(paced: Inbox, c
     assert taken(paced, "beta").slot_at == about(clock.now + LEAD)
 
 
+@pytest.mark.parametrize("reads", range(1, 6))
+def test_a_slot_keeps_its_distance_where_the_lead_falls_while_it_is_taken(
+    paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    receive(paced, "1", "2")
+    first = taken(paced)
+    leads = iter([0.2] * reads)
+    monkeypatch.setattr(Lead, "seconds", property(lambda _: next(leads, 0.1)), raising=False)
+    monkeypatch.setattr(paced, "lead", object.__new__(Lead))
+    clock.now = first.slot_at + GAP - 0.2 - MARGIN + 0.001
+    second = claim(paced)
+    assert second is None or second.slot_at == about(first.slot_at + GAP)
+
+
 def test_no_slot_is_taken_beyond_the_next_one(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "2", "3")
     first = taken(paced)
@@ -890,7 +904,7 @@ def test_postgres_hands_different_stores_to_different_workers_at_the_same_time(
         frozen, go = threading.Event(), threading.Event()
 
         def freeze(connection: Any) -> None:
-            connection.execute(_READY_LOCKED, one._asked(clock.now, ["alpha"])).all()
+            connection.execute(_READY_LOCKED, one._asked(clock.now, LEAD, ["alpha"])).all()
             frozen.set()
             assert go.wait(10)
 

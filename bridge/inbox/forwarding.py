@@ -120,11 +120,6 @@ class Lead:
     def __init__(self) -> None:
         self.seconds = LEAD
 
-    @property
-    def horizon(self) -> float:
-        """Seconds before it opens from which a slot is taken: never beyond a store's next one."""
-        return self.seconds + MARGIN
-
     def met(self) -> None:
         """Come closer again, for a call that was ready."""
         self.seconds = max(self.seconds * 0.998, LEAD)
@@ -147,23 +142,24 @@ class Forwarding(Pacing, Relating):
         The stores that have waited longest come first. Each case is leased with a new fence, so that
         a worker that comes too late changes nothing.
         """
-        now = self.now()
-        likely = self._ready(now, names)[:most] if names else []
+        now, lead = self.now(), self.lead.seconds  # read once: calls under way change it
+        likely = self._ready(self._asked(now, lead, names))[:most] if names else []
         if not likely:
             return []
+        asked = self._asked(now, lead, likely)
 
         def write(connection: Connection) -> list[Claim]:
             slots: dict[str, tuple[str, float, bool]] = {}  # by case: its token, its slot, whether it probes
             tokens: set[str] = set()
-            ready = connection.execute(_READY_LOCKED, self._asked(now, likely)).all()
+            ready = connection.execute(_READY_LOCKED, asked).all()
             for token, next_at, store, probes, case_id in ready:
                 if case_id is None or token in tokens:
                     continue
                 if probes:
                     probe = update(stores).where(stores.c.name == store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
-                opens = next_at if next_at <= now + self.lead.horizon else now
-                soon = now + self.lead.seconds + SPREAD * len(slots)
+                opens = now if next_at > asked["set_back"] else next_at
+                soon = now + lead + SPREAD * len(slots)
                 slot_at = max(opens, soon) if self.gap else now
                 slots[case_id] = (token, slot_at, probes)
                 tokens.add(token)
@@ -211,17 +207,18 @@ class Forwarding(Pacing, Relating):
         rows = connection.execute(_PENDING_IDS, {"idents": idents}).all() if idents else []
         return {row.case_id: row.id for row in reversed(rows)}
 
-    def _ready(self, now: float, names: Sequence[str]) -> list[str]:
+    def _ready(self, asked: dict[str, typing.Any]) -> list[str]:
         """Return the stores that have something to do and a slot that opens now; nothing is locked yet."""
         with self.database.read() as connection:
-            ready = connection.execute(_READY, self._asked(now, names))
+            ready = connection.execute(_READY, asked)
             return [row.name for row in ready if row.case_id is not None]
 
-    def _asked(self, now: float, names: Sequence[str]) -> dict[str, typing.Any]:
+    def _asked(self, now: float, lead: float, names: Sequence[str]) -> dict[str, typing.Any]:
+        """Return what is asked of slots: those that open soon, never one beyond a store's next one."""
         return {
             **self._moment(now),
             "names": names,
-            "opens": now + self.lead.horizon,
+            "opens": now + lead + MARGIN,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
         }
 
