@@ -37,9 +37,6 @@ Write = typing.Callable[[Connection, list[typing.Any]], list[typing.Any]]
 
 MOST_TOGETHER = 128
 """How many writes may share one commit."""
-BATCH_ON_SQLITE, BATCH_ON_POSTGRES = 16, 32
-"""How many deliveries, or cases, a worker takes on at once. On SQLite webhooks wait while it writes them;
-on Postgres they do not, and more of them share what it waits for the database's answers."""
 PATIENCE = 10.0
 """Seconds that a caller waits for its commit before it counts as unavailable."""
 BUSY_SECONDS = 5
@@ -56,7 +53,6 @@ class Database:
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None, pool_size: int = 8) -> None:
         self.sqlite = url.startswith("sqlite")
-        self.batch = BATCH_ON_SQLITE if self.sqlite else BATCH_ON_POSTGRES
         self.engine = _sqlite(url, pool_size) if self.sqlite else _postgres(url, pool_size)
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self.engine))
         self._writing = self.engine.execution_options(writes=True)

@@ -36,6 +36,10 @@ MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
+BATCH_ON_SQLITE, BATCH_ON_POSTGRES = 16, 32
+"""Deliveries that are translated, and cases that are claimed, at once: few, since calls that came back wait
+behind them, and all that are claimed have to be ready in the time that one is given. On SQLite webhooks
+wait for them too; on Postgres more of them share what is waited for the database's answers."""
 IDLE_SECONDS = 0.05
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
@@ -63,6 +67,7 @@ class Worker:
         self.judge = judge
         self.forwarder = forwarder
         self.chores = chores
+        self.batch = BATCH_ON_SQLITE if inbox.database.sqlite else BATCH_ON_POSTGRES
         self.stopping = threading.Event()
         self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
         self.newest = False  # which end of the untranslated deliveries has its turn
@@ -111,11 +116,11 @@ class Worker:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
         settled = self._settle()
         self.newest = not self.newest
-        judge, batch = self.judge, self.inbox.database.batch
-        translated = self.inbox.translate(judge.verdict, batch, newest=self.newest, bug=judge.bug)
+        judge = self.judge
+        translated = self.inbox.translate(judge.verdict, self.batch, newest=self.newest, bug=judge.bug)
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
-        claims = self.inbox.claim(free, min(left, batch))
+        claims = self.inbox.claim(free, min(left, self.batch))
         for errand in self.forwarder.prepare(claims):
             self.under_way[errand.store.name] += 1
             if errand.outcome:

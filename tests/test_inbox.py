@@ -706,7 +706,7 @@ def test_slots_are_taken_as_far_ahead_as_the_slowest_call_needed(paced: Inbox, c
     assert taken(paced, "beta").slot_at == about(clock.now + LEAD)
 
 
-@pytest.mark.parametrize("reads", range(1, 6))
+@pytest.mark.parametrize("reads", [1, 2, 3])
 def test_a_slot_keeps_its_distance_where_the_lead_falls_while_it_is_taken(
     paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, reads: int
 ) -> None:
@@ -716,8 +716,7 @@ def test_a_slot_keeps_its_distance_where_the_lead_falls_while_it_is_taken(
     monkeypatch.setattr(Lead, "seconds", property(lambda _: next(leads, 0.1)), raising=False)
     monkeypatch.setattr(paced, "lead", object.__new__(Lead))
     clock.now = first.slot_at + GAP - 0.2 - MARGIN + 0.001
-    second = claim(paced)
-    assert second is None or second.slot_at == about(first.slot_at + GAP)
+    assert taken(paced).slot_at == about(first.slot_at + GAP)
 
 
 def test_no_slot_is_taken_beyond_the_next_one(paced: Inbox, clock: Clock) -> None:
