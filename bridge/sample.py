@@ -93,8 +93,8 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
     item: dict[str, Tree] = {} if provider.items else tree
     for path, value in _values(provider, meaning, sale, chance, now):
         _put(item, path, value)
-    for path in provider.event_id:
-        _put_or_send(item, headers, path, f"evt-{chance.getrandbits(48):x}", over=False)
+    # the paths after the first are states of the event, where a made-up id would be a word unknown
+    _put_or_send(item, headers, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", over=False)
     if provider.event_type and event:
         _put_or_send(item, headers, provider.event_type, event, over=True)
     if provider.items:

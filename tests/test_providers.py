@@ -465,6 +465,18 @@ def test_a_sample_is_accepted_and_means_its_event(provider: Provider, event: str
     check(reading)
 
 
+def test_a_sample_of_a_rapid_resolution_says_that_the_gateway_refunded() -> None:
+    chance, provider = Random(7), PROVIDERS["verifi"]  # noqa: S311  made-up values
+    made = sample.make(provider, "rdr", sample.make_sale(chance, NOW), chance, NOW)
+    (item,) = provider.read(Webhook("verifi", "/webhooks/verifi", made.body))
+
+    alert = provider.translate(item).alert
+
+    assert alert
+    assert alert.resolution == "issued_full_refund"
+    assert alert.refunded_by_gateway
+
+
 def test_two_samples_are_two_cases() -> None:
     chance = Random(7)  # noqa: S311  made-up values
     provider = PROVIDERS["ethoca"]
