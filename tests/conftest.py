@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -57,6 +58,11 @@ class Postgres:
         """All its processes, the one that starts the others first."""
         first = int((self.server.pgdata / "postmaster.pid").read_text().split()[0])
         return [first, *(row.pid for row in self.run("SELECT pid FROM pg_stat_activity"))]
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to tests in its background: they, and all they start, ignored an interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
