@@ -32,6 +32,7 @@ import bridge.arrival
 import bridge.worker  # noqa: F401 - both are imported late, and their constants are wanted here
 from bridge import cli
 from bridge.app import ROOT
+from bridge.database import _Committer
 from bridge.inbox import Inbox
 
 Crash = Callable[[], None]
@@ -193,10 +194,19 @@ def crash_of(wanted: Mapping[str, Any]) -> Crash:
     """What happens at a point, the nth time that it is reached."""
     times = itertools.count(1)
     number = signal.Signals[wanted.get("signal", "SIGKILL")]
+    committing = threading.RLock()
+    if number == signal.SIGSTOP:
+
+        def once(forward: Callable[..., Any], *group: object) -> Any:
+            with committing:
+                return forward(*group)
+
+        wrap(_Committer, "_once", once)
 
     def crash() -> None:
         if next(times) == wanted.get("nth", 1):
-            # to this very thread, which thus does nothing more, not even until another one is stopped
-            signal.pthread_kill(threading.get_ident(), number)
+            with committing:  # a process that stands in another thread's transaction stops all that write
+                # to this very thread, which thus does nothing more, not even until another one is stopped
+                signal.pthread_kill(threading.get_ident(), number)
 
     return crash
