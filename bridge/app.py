@@ -40,7 +40,7 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     chosen = given or settings.load(os.environ, ROOT)
     logs.set_up(chosen.log_level)
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = receive.LARGEST
+    app.config["MAX_CONTENT_LENGTH"] = receive.LARGEST + 1  # werkzeug refuses what is just as long, too
     store = database or Database(chosen.database_url, pool_size=WEB_POOL)
     gate.set_up(app, chosen)
     app.extensions["settings"] = chosen = with_installed(chosen, store)

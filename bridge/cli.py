@@ -43,6 +43,7 @@ WORKER_POOL = 12
 """Connections of a worker with many stores; 6 are enough for one, and each more takes one more."""
 NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 MOST_DAYS = 3650
+LAST_PORT = 65_535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,8 +66,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with arguments as every other error is said: in one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(1, f"bridge: {message} (see `{self.prog} --help`)\n")
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(f"expected a number up to {LAST_PORT}, not {text!r}")
+    return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a date such as 2026-01-31, not {text!r}") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        said = f"expected a time such as 2026-01-31T12:00:00+00:00, not {text!r}"
+        raise argparse.ArgumentTypeError(said) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bridge", description="Chargeback alerts become 29next disputes.")
+    parser = _Parser(prog="bridge", description="Chargeback alerts become 29next disputes.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -81,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("worker", _worker, "translate and forward what the inbox owes")
     add("migrate", _migrate, "bring the database to this release's schema")
     sandbox = add("sandbox", _sandbox, "run a pretend 29next store")
-    sandbox.add_argument("--port", type=int, default=8001)
+    sandbox.add_argument("--port", type=_port, default=8001)
     sandbox.add_argument("--token", default=local.SANDBOX_TOKEN)
     send = add("send", _send, "post signed samples of a provider to the bridge")
     send.add_argument("provider")
@@ -140,9 +170,9 @@ def _add_way_back(add: Callable[..., argparse.ArgumentParser]) -> None:
     subscribe_.add_argument("--store", required=True)
     reconcile_ = add("reconcile", _reconcile, "compare with 29next; no output means that both agree")
     reconcile_.add_argument("--store", required=True)
-    reconcile_.add_argument("--since", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
+    reconcile_.add_argument("--since", type=_day, required=True, metavar="YYYY-MM-DD")
     recover = add("recover", _recover, "after a restored backup: look every case up before going on")
-    recover.add_argument("--since", type=datetime.fromisoformat, required=True, metavar="TIME")
+    recover.add_argument("--since", type=_time, required=True, metavar="TIME")
     recover.add_argument("--store")
 
 
@@ -309,8 +339,15 @@ def _webhook_to_explain(options: argparse.Namespace, chosen: Settings) -> Webhoo
         return Webhook(kept["provider"], kept["path"], body, kept["headers"], store=kept["store"])
     named = pathlib.Path(options.file)
     body = sys.stdin.buffer.read() if options.file == "-" else named.read_bytes()
-    headers = dict(one.lower().split(":", 1) for one in options.header if ":" in one)
+    headers = dict(_header(one) for one in options.header)
     return Webhook(options.provider, f"/webhooks/{options.provider}", body, headers)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise BridgeError(f"{text!r} is no header, such as 'X-Event-Type: alert.created'.")
+    return name.strip().lower(), value.strip()
 
 
 def _print_explained(one: Explained) -> None:
@@ -399,13 +436,12 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 
 def _recover(options: argparse.Namespace) -> None:
-    since = options.since if options.since.tzinfo else options.since.replace(tzinfo=UTC)
     chosen = _settings()
     if options.store and options.store not in chosen.stores:
         raise BridgeError(f"There is no store {options.store!r}; see `bridge stores`.")
     with _database(chosen) as database:
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        count = inbox.doubt(since.timestamp(), options.store)
+        count = inbox.doubt(options.since.timestamp(), options.store)
     print(f"Cases to be looked up before anything is sent for them: {count}")
 
 

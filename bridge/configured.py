@@ -144,9 +144,10 @@ def _changed(provider: Provider, section: Section) -> Provider:
     zone, unit = sources.read_zone(section, "zone"), section.word("amount_unit", UNITS)
     adapted = provider.configured(zone=zone, unit=unit)
     found = sources.read(section)
-    events = {word: sources.lay_over(meaning, found) for word, meaning in adapted.events.items()}
+    events = dict(adapted.events)
     for word, (effect, like) in _effects_like(section, events).items():
         events[word] = MEANINGS[effect](_like(events, word, like))
+    events = {word: sources.lay_over(meaning, found) for word, meaning in events.items()}
     return replace(adapted, **changes, events=events)
 
 

@@ -357,13 +357,28 @@ def _provider(
         refused_at = datetime.fromisoformat(refused["last_at"])
         if now - refused_at < REFUSED_LATELY and (last is None or refused_at > last):
             said += f"; refused since, {refused_at:%H:%M} UTC: {refused['reason']}: {refused['message']}"
-            remedy = f"Enter in its console what {variable} says; while it still sends the former secret, "
-            remedy += f"put that into {variable}_PREVIOUS."
-            return Check(provider.name, good=False, said=said, remedy=remedy)
+            remedy = _REFUSED.get(refused["reason"], _BAD_PROOF)
+            remedy = next((one for word, one in _IN_WORDS.items() if word in refused["message"]), remedy)
+            return Check(provider.name, good=False, said=said, remedy=remedy.format(variable))
     rotating = (
         f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
     )
     return Check(provider.name, good=True, said=said, remedy=rotating)
+
+
+_BAD_PROOF = (
+    "Enter in its console what {0} says; while it still sends the former secret, put that into {0}_PREVIOUS."
+)
+_REFUSED = {
+    "too_large": "Have it send fewer alerts in one webhook.",
+    "unsupported_encoding": "Have it send bodies as they are: switch compression off in its console.",
+    "bad_request": "Look at what stands between it and the bridge: the body did not arrive as it was sent.",
+}
+_IN_WORDS = {
+    "five minutes": "Set this machine's clock by NTP; where that is right, its sender's is wrong.",
+    "networks": "Add its address to networks in bridge.toml, if it is its own.",
+}
+"""Remedies by the word of a refusal, and before those by what stands in its sentence."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -203,14 +203,13 @@ def _render(provider: Provider, tree: dict[str, Tree]) -> tuple[bytes, str]:
 
 
 def _xml(tree: Tree) -> str:
-    if isinstance(tree, list):
-        return "".join(map(_xml, tree))
     if not isinstance(tree, dict):
         return escape(str(tree))
     return "".join(
-        f"<{name}{_attributes(value)}>{_xml(value)}</{name}>"
+        f"<{name}{_attributes(one)}>{_xml(one)}</{name}>"
         for name, value in tree.items()
         if not name.startswith("@")
+        for one in (value if isinstance(value, list) else [value])
     )
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 import urllib.error
 import urllib.request
 
+from bridge.errors import BridgeError
+
 
 def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Post bytes, or a value as JSON; returns the status and the text of the answer."""
+    """Post bytes, or a value as JSON; returns the status and the text of the answer.
+
+    Raises BridgeError where the URL is none, OSError where nobody answers there.
+    """
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if not re.match(r"https?://[^/]", url):
+        raise BridgeError(
+            f"{url!r} is no URL to post to, such as https://alerts.example.com/webhooks/ethoca."
+        )
     request = urllib.request.Request(  # noqa: S310  the URL is the operator's own
         url, content, {"Content-Type": "application/json"} | (headers or {}), method="POST"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, missing
 
 from bridge import fields
 from bridge.alert import RESOLUTIONS, DisputeType, Effect
@@ -119,7 +119,7 @@ class Source:
             changed = copy.copy(old)
             changed.data_key = self.path
             return changed if self.constant is None else fields.Constant(self.constant)
-        kept = ("unit", "zone", "form", "values", "strict", "required", "load_default")
+        kept = ("unit", "decimals", "zone", "form", "values", "strict", "required", "load_default")
         said = {one: getattr(old, one) for one in kept if hasattr(old, one)}
         return replace(self, path=self.path or old.data_key).new(name, **said)
 
@@ -231,7 +231,9 @@ def make_table(sources: Mapping[str, Source], kind: DisputeType, effect: Effect)
 def _demanded(source: Source) -> dict[str, typing.Any]:
     """Where the outcome is the point, one that is missing or unknown is an error, unless `*` takes it."""
     values = source.options.get("values", {})
-    return {"load_default": values[ANY]} if ANY in values else {"strict": True, "required": True}
+    if ANY in values:
+        return {"required": False, "load_default": values[ANY]}
+    return {"strict": True, "required": True, "load_default": missing}
 
 
 def _in_events(source: Source, name: str, effect: Effect) -> Source:
@@ -251,6 +253,8 @@ def lay_over(meaning: Meaning, sources: Mapping[str, Source]) -> Meaning:
     new: dict[str, Field[typing.Any]] = {}
     for name, source in sources.items():
         suited = _in_events(source, name, meaning.effect)
+        if name == "resolution" and meaning.effect is Effect.RESOLVE and "values" in source.options:
+            suited = replace(suited, options={**suited.options, **_demanded(source)})
         if name in old:
             new[name] = suited.over(name, old[name])
         elif suited.path or suited.constant is not None:

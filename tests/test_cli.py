@@ -198,6 +198,13 @@ def test_replays_are_by_id_or_by_filter(bridge: Bridge, inbox: Inbox) -> None:
         ("cases", "--type", "odd"),
         ("replay",),
         ("explain", "nobody", "file.json"),
+        ("send", "ethoca", "--url", "notaurl"),
+        ("sandbox", "--port", "99999"),
+        ("sandbox", "--port", "-5"),
+        ("reconcile", "--store", "alpha", "--since", "2026-13-01"),
+        ("recover", "--since", "x"),
+        ("backfill",),
+        ("dance",),
         ("explain", "ethoca", "/no/such/file.json"),
         ("send", "nobody"),
         ("send", "verifi"),
@@ -271,8 +278,8 @@ def test_commands_have_help(bridge: Bridge) -> None:
         assert command in said.out
         assert bridge(command, "--help").status == 0
     assert bridge("--version").out.strip() == __version__
-    assert bridge().status == 2
-    assert bridge("dance").status == 2
+    assert bridge().status == 1
+    assert bridge("dance").status == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -517,6 +524,18 @@ def test_a_body_is_explained_without_any_call(
     wrong = bridge("explain", "ethoca", "-")
     assert wrong.status == 1
     assert "REFUSED" in wrong.out
+
+
+def test_a_header_is_given_to_explain_as_it_is_sent(bridge: Bridge, tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    told = {"alertId": "CB-1", "amount": 5, "currency": "EUR", "createdAt": "2026-03-01 12:00:00.000000Z"}
+    file.write_text(json.dumps(told), "utf-8")
+    headers = ("--header", "X-Event-Type: alert.created", "--header", "svix-id: MSG-1")
+    [said] = bridge("explain", "chargeblast", str(file), *headers, "--json").json
+    assert (said["effect"], said["event_id"]) == ("open", "MSG-1")
+    wrong = bridge("explain", "chargeblast", str(file), "--header", "X-Event-Type")
+    assert (wrong.status, wrong.out) == (1, "")
+    assert re.fullmatch(r"bridge: 'X-Event-Type' is no header[^\n]+\n", wrong.err)
 
 
 def test_what_is_told_of_cases_is_of_our_types() -> None:

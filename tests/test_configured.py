@@ -724,6 +724,47 @@ def test_a_name_is_replaced_in_all_tables_of_a_built_in_provider() -> None:
     assert (alert.case_number, alert.amount, alert.type) == ("C9", Decimal("12.50"), DisputeType.CHARGEBACK)
 
 
+def test_a_changed_amount_is_still_counted_as_its_provider_counts() -> None:
+    stripe = changed("stripe", 'fields = { amount = { path = "data.object.sum", unit = "minor" } }')
+    dispute = {"id": "dp_1", "sum": 5000, "currency": "isk", "created": 1625755540, "status": "won"}
+    body = {"id": "evt_1", "type": "charge.dispute.created", "data": {"object": dispute}}
+    alert = one_alert(stripe, body).alert
+    assert alert is not None
+    assert alert.amount == Decimal("50.00")
+
+
+RESULTS = """
+fields = { resolution = { path = "outcome", values = { REFUNDED = "issued_full_refund"%s } } }
+effects = { CASE_CLOSED = "resolve" }
+"""
+
+
+@pytest.mark.parametrize("outcome", ["DECLINED", None])
+def test_an_outcome_of_an_added_event_that_is_unknown_fails_or_is_taken_by_a_star(
+    outcome: str | None,
+) -> None:
+    body = {**CDRN, "eventType": "CASE_CLOSED", "outcome": outcome}
+    starred = one_alert(changed("verifi", RESULTS % ', "*" = "other"'), body)
+    assert starred.alert is not None
+    assert (starred.effect, starred.alert.resolution) == (Effect.RESOLVE, "other")
+    with pytest.raises(Untranslatable) as caught:
+        one_alert(changed("verifi", RESULTS % ""), body)
+    assert set(caught.value.fields) == {"outcome"}
+
+
+@pytest.mark.parametrize("outcome", ["unheard-of", None])
+def test_an_outcome_of_a_built_in_event_that_is_unknown_is_taken_by_a_star(outcome: str | None) -> None:
+    toml = (
+        'fields = { resolution = { path = "end", values = { done = "issued_full_refund", "*" = "other" } } }'
+    )
+    trusto = changed("trusto", toml)
+    facts = {"id": 7, "providerId": "T-7", "chargebackAmount": 5, "chargebackCurrency": "EUR"}
+    body = {"event": "alert.resolved", "payload": facts, "end": outcome}
+    alert = one_alert(trusto, body).alert
+    assert alert is not None
+    assert alert.resolution == "other"
+
+
 def test_what_an_events_type_says_already_stays() -> None:
     midigator = changed("midigator", 'fields = { resolution = { path = "how", values = { won = "won" } } }')
     body = {"event_type": "chargeback.dnf", "case_number": "C9", "how": "won"}

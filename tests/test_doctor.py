@@ -326,6 +326,26 @@ def test_a_provider_that_is_refused_since_its_last_delivery_is_bad(patient: Pati
     assert "last delivery" in patient.examined()["ethoca"].said
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "remedy"),
+    [
+        ("too_large", "A webhook has at most 256 kB.", "fewer alerts"),
+        ("unsupported_encoding", "Send the body as it is, without Content-Encoding.", "compression"),
+        ("bad_request", "The body did not arrive whole.", "between"),
+        ("bad_proof", "The signed timestamp is more than five minutes off.", "NTP"),
+        ("bad_proof", "This address is not among the provider's networks.", "networks"),
+        ("bad_proof", "The signature is wrong.", "ETHOCA_SECRET"),
+    ],
+)
+def test_the_remedy_is_for_the_reason_of_a_refusal(
+    patient: Patient, reason: str, message: str, remedy: str
+) -> None:
+    patient.inbox.refuse("ethoca", reason, message)
+    said = patient.bad()["ethoca"].remedy
+    assert remedy in said
+    assert ("ETHOCA_SECRET" in said) is (remedy == "ETHOCA_SECRET")
+
+
 def test_a_former_secret_is_remembered(patient: Patient) -> None:
     patient.environ["ETHOCA_SECRET_PREVIOUS"] = "ethoca:the-former-one"
     found = patient.examined()["ethoca"]

@@ -308,10 +308,11 @@ KEPT: dict[str, bytes] = {
     "many attributes": b"<case %b/>" % b" ".join(b'a%d="1"' % n for n in range(20_000)),
     "an unknown encoding": b'<?xml version="1.0" encoding="klingon"?><case/>',
     "a form": b"caseNumber=1&amount=2",
-    "256 kB": b'{"a": "%b"}' % (b"x" * (256 * 1024 - 10)),
+    "256 kB": b'{"a": "%b"}' % (b"x" * (256 * 1024 - 9)),
 }
 TYPES = ("", "text/plain", "application/xml; charset=klingon", "multipart/form-data; boundary=x", "\xff")
 REFUSED: dict[str, tuple[bytes, set[int]]] = {
+    "256 kB and a byte": (request(b"x" * (256 * 1024 + 1)), {413}),
     "1 MB": (request(b"x" * 2**20), {413}),
     "10 MB": (request(b"x" * 10 * 2**20), {413}),
     "1 MB without its length": (

@@ -23,6 +23,7 @@ from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema
 from bridge.provider import ANY, HEADER, Item, Provider, Reading
 from bridge.redact import cut_body
+from tests.configuring import load
 from tests.fake_next import ROOT, validate_request
 from tests.fixtures import (
     CASES,
@@ -475,6 +476,33 @@ def test_a_sample_of_a_rapid_resolution_says_that_the_gateway_refunded() -> None
     assert alert
     assert alert.resolution == "issued_full_refund"
     assert alert.refunded_by_gateway
+
+
+def test_a_sample_of_a_batch_in_xml_has_the_attributes_of_its_items() -> None:
+    guide = (ROOT / "docs/configuration.md").read_text("utf-8")
+    (toml,) = re.findall(r"```toml\n(\[providers\.northbank\].*?)```", guide, re.DOTALL)
+    northbank, chance = load(toml).providers["northbank"], Random(7)  # noqa: S311  made-up values
+    event = sample.events(northbank)[0]
+    made = sample.make(northbank, event, sample.make_sale(chance, NOW), chance, NOW)
+    (item,) = northbank.read(Webhook("northbank", "/webhooks/northbank", made.body))
+    alert = northbank.translate(item).alert
+    assert alert
+    assert alert.case_number
+
+
+@pytest.mark.parametrize(
+    ("code", "resolution"),
+    [("102.001", "other"), ("951.002", "other"), ("100.003", "declined_or_canceled_nothing_to_do")],
+)
+def test_a_final_code_of_payshield_whose_suffix_is_unknown_still_ends_the_alert(
+    code: str, resolution: str
+) -> None:
+    payshield = PROVIDERS["payshield"]
+    body = f"action=statusupdate&alert_id=P-1&status=RESOLVED&reason_code={code}".encode()
+    (item,) = payshield.read(Webhook("payshield", "/webhooks/payshield", body))
+    alert = payshield.translate(item).alert
+    assert alert
+    assert alert.resolution == resolution
 
 
 def test_two_samples_are_two_cases() -> None:

@@ -30,6 +30,8 @@ REASONS = {
     "902*": "could_not_find_order",
     "954*": "3ds_authorized_successfully",
     "950*": "unable_to_refund_merchant_account_closed",
+    "10[0-3]*": "other",  # whose suffix is none of the above
+    "951*": "other",
     "900*": "other",
     "901*": "other",  # not our descriptor
     "910*": "other",  # the 72 hours went by
