@@ -179,3 +179,8 @@ def iso(moment: datetime) -> str:
     micros = moment.microsecond
     precision = "microseconds" if micros % 1000 else "milliseconds" if micros else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def resolvable(kind: DisputeType, resolution: str) -> bool:
+    """Whether 29next takes a resolution for a type of dispute."""
+    return resolution in RESOLUTIONS[kind]

@@ -11,10 +11,10 @@ import dataclasses
 import typing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 
-from bridge import dispute, match
-from bridge.alert import RESOLUTIONS, Alert, DisputeType, Effect, Reason, State
+from bridge import dispute, match, refund
+from bridge.alert import Alert, DisputeType, Effect, Reason, State
+from bridge.redact import cut_text
 
 Json = dict[str, typing.Any]
 
@@ -28,6 +28,12 @@ HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
 DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one chargeback")
 
 WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
+REFUSED = {
+    "sale": ("to show the sale whose refund was to be recorded", "transactions:read"),
+    "refund": ("the refund", "transactions:write"),
+    "note": ("the note", ""),
+}
+"""What a case can do without, and the scope that it may take."""
 LOOKED_AT = {"read": ("attach", "resolve"), "refunds": ("refund",), "notes": ("note",)}
 """What each reading shows whether it was done already."""
 
@@ -206,9 +212,9 @@ def met(case: Case, effect: Effect, alert: Alert) -> bool:
         return False
     if effect is Effect.WITHDRAW and not case.wants.get("withdrawn"):
         return False
-    if effect is Effect.MATCH and (_is_sought(case) or _refund_due(case)):
+    if effect is Effect.MATCH and (_is_sought(case) or refund.is_due(case)):
         return False
-    return not alert.resolution or (case.resolution is not None and not _refund_due(case))
+    return not alert.resolution or (case.resolution is not None and not refund.is_due(case))
 
 
 def next_step(case: Case, now: float, *, metadata: typing.Iterable[str] = dispute.METADATA) -> Step:
@@ -239,6 +245,12 @@ def _towards_opening(case: Case, now: float, metadata: typing.Iterable[str]) -> 
     return Call("create", "POST", "disputes/", body=_opening(case, metadata))
 
 
+def wait_longer(case: Case, until: float) -> Wait:
+    """Let a case wait for its opening beyond the deadline of what waited first."""
+    case.deadline_at, case.wants["looks"] = until, 1
+    return Wait(until, Reason.WAITING_FOR_OPENING)
+
+
 def _for_dispute(case: Case) -> Step:
     here = f"disputes/{case.dispute_id}/"
     if case.wants.get("reread"):
@@ -249,13 +261,13 @@ def _for_dispute(case: Case) -> Step:
         return Call("attach", "PATCH", here, body={"transaction": case.found})
     wanted = case.wants.get("resolution")
     if wanted and case.resolution is None and "refusal" not in case.wants:
-        body = dispute.resolving(
-            wanted, case.wants.get("message"), external_refund=_refund_with_resolution(case)
-        )
+        body = dispute.resolving(wanted, case.wants.get("message"), external_refund=refund.is_wanted(case))
         return Call("resolve", "POST", f"{here}resolve/", body=body)
-    if _refund_due(case) and (amount := _refunded(case)):
-        path = f"transactions/{case.transaction_id}/refund/"
-        return Call("refund", "POST", path, body=dispute.refunding(amount))
+    if refund.is_due(case):
+        sale = f"transactions/{case.transaction_id}/"
+        if (amount := refund.amount(case)) is None:
+            return Call("sale", "GET", sale)
+        return Call("refund", "POST", f"{sale}refund/", body=dispute.refunding(amount))
     if case.wants.get("withdraw") and not case.wants.get("withdrawn"):
         if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
             body = dispute.resolving("other", WITHDRAWN_MESSAGE)
@@ -327,7 +339,14 @@ def decide(case: Case, transaction_id: int | None) -> None:
     """Take a person's word for the transaction, or for there being none."""
     before = case.match or {"asked": [], "candidates": []}
     rule = "manual" if transaction_id else "none"
-    case.match = {**before, "transaction_id": transaction_id, "rule": rule, "closed": True}
+    row: Json = next((one for one in before["candidates"] if one["id"] == transaction_id), {})
+    case.match = {
+        **before,
+        "transaction_id": transaction_id,
+        **refund.money(row),
+        "rule": rule,
+        "closed": True,
+    }
     if "transaction" in case.left_out:
         case.left_out.remove("transaction")
 
@@ -339,8 +358,7 @@ def _is_decided(case: Case) -> bool:
 def _chosen(found: match.Match, rows: list[Json]) -> Json:
     """Write a match, with the money of the transaction: a refund of it is recorded in its currency."""
     row = next((row for row in rows if row["id"] == found.transaction_id), {})
-    money = {name: row.get(name) for name in ("amount", "currency")}
-    return {**found.to_json(), "transaction_id": found.transaction_id, **money}
+    return {**found.to_json(), "transaction_id": found.transaction_id, **refund.money(row)}
 
 
 def _opening(case: Case, metadata: typing.Iterable[str]) -> Json:
@@ -372,10 +390,7 @@ def _reading(case: Case, kind: str) -> Call:
         case "create":
             return _look(case)
         case "refund":
-            filters = {"type": "refund", "is_external": "true"}
-            if (amount := _refunded(case)) is not None:
-                filters |= {"amount_min": amount, "amount_max": amount}
-            return Call("refunds", "GET", "transactions/", params=filters)
+            return Call("refunds", "GET", "transactions/", params=refund.filters(case))
         case "note":
             return Call("notes", "GET", f"{here}notes/")
         case _:
@@ -393,10 +408,6 @@ def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
         case.doubt = None
 
 
-def _learn_dispute(case: Case, _: Call, row: Json) -> None:
-    adopt(case, row)
-
-
 def _read(case: Case, _: Call, row: Json) -> None:
     """Take in a dispute as it is; what was undone at 29next is not done again."""
     if case.wants.pop("reread", None):
@@ -412,9 +423,17 @@ def _read(case: Case, _: Call, row: Json) -> None:
     adopt(case, row)
 
 
-def _learn_attached(case: Case, _: Call, __: Json) -> None:
-    case.transaction_id = case.found
-    _note_refund(case)
+def _learn_attached(case: Case, call: Call, _: Json) -> None:
+    sent = (call.body or {})["transaction"]
+    case.transaction_id = sent
+    if sent != case.found:
+        case.note(f"29next has transaction {sent} now: it was under way before {case.found} was decided.")
+    refund.note_unsure(case)
+
+
+def _learn_sale(case: Case, _: Call, row: Json) -> None:
+    case.wants["sale"] = {"transaction_id": case.transaction_id, **refund.money(row)}
+    refund.note_unsure(case)
 
 
 def _learn_refund(case: Case, _: Call, __: Json) -> None:
@@ -463,9 +482,11 @@ def adopt(case: Case, row: Json) -> None:
     if isinstance(row.get("transaction"), int):
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
+        if case.resolution is None:  # whoever resolved it may have recorded the refund too
+            case.wants["unseen"] = sorted({*case.wants.get("unseen", ()), "refund"})
         case.resolution = resolution
         if message := row.get("resolution_other_message"):
-            case.wants["message"] = message
+            case.wants["message"] = cut_text(message)
         if message == WITHDRAWN_MESSAGE:
             case.wants["withdrawn"] = True
 
@@ -510,6 +531,18 @@ def recover(case: Case) -> None:
         case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
 
 
+def look_again(case: Case) -> None:
+    """Let nothing be written for a case before it is looked up, since others may write for it too."""
+    case.wants["unseen"] = _all_but_create()
+    if case.facts and case.dispute_id is None and case.doubt is None and case.due_at is not None:
+        case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
+
+
+def is_ended(case: Case) -> bool:
+    """Whether a case was ended without a dispute, which a person may have made meanwhile."""
+    return case.facts is not None and case.dispute_id is None and case.due_at is None
+
+
 def _all_but_create() -> list[str]:
     """Return the writes that are to be looked up before they are made; a creation is put in doubt."""
     return sorted(WRITES - {"create"})
@@ -539,7 +572,7 @@ def _held(case: Case, _: Call, rows: list[Json]) -> None:
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if not held:
         case.left_out.append("transaction")
-    elif held[0].get("case_number") == case.case_number:
+    elif str(held[0].get("case_number") or "").strip() == case.case_number:
         adopt(case, held[0])  # our own, which 29next made after all
     else:
         case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
@@ -583,10 +616,11 @@ def _resolved_after_all(case: Case, body: Json) -> None:
 
 
 _LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
-    "create": _learn_dispute,
+    "create": lambda case, _, row: adopt(case, row),
     "read": _read,
     "attach": _learn_attached,
     "resolve": _resolved,
+    "sale": _learn_sale,
     "refund": _learn_refund,
     "note": _learn_note,
     "look": _looked,
@@ -624,19 +658,22 @@ def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> 
     elif call.kind == "resolve" and "create_external_refund" in fields:
         case.left_out.append("refund")
         case.note("29next refused to record the gateway's refund: " + _words(fields))
-    elif call.kind in ("refund", "note"):
-        case.left_out.append(call.kind)
+    elif call.kind in REFUSED:
+        case.left_out.append("note" if call.kind == "note" else "refund")
         if call.kind == "note":
             case.wants["withdrawn"] = True
-        scope = " (scope transactions:write)" if call.kind == "refund" and "detail" in fields else ""
-        case.note(f"29next refused the {call.kind}{scope}: " + _words(fields))
+        what, scope = REFUSED[call.kind]
+        scope = f" (scope {scope})" if scope and "detail" in fields else ""
+        case.note(f"29next refused {what}{scope}: " + _words(fields))
     elif call.kind == "payment":
         known = case.match or {"asked": [], "candidates": []}
         case.match = {**known, "asked": [*known["asked"], call.rule], "behind": None}
-    elif call.kind == "ask":  # only the token's scope: look no further
+    elif call.kind == "ask":  # the token's scope, or more than can be looked through: look no further
         case.left_out.append("transaction")
         case.match = {"asked": [], "rule": None, "candidates": []}
-        case.note("The access token may not read transactions (scope transactions:read).")
+        scope = "The access token may not read transactions (scope transactions:read)."
+        other = "29next refuses the look-up of its transaction, or shows too many to look through."
+        case.note(scope if "detail" in fields else other)
     else:
         return False
     return True
@@ -653,37 +690,3 @@ def _words(fields: typing.Mapping[str, list[str]]) -> str:
 
 def _unattached(case: Case) -> bool:
     return case.found is not None and case.transaction_id is None and "transaction" not in case.left_out
-
-
-def _refund_with_resolution(case: Case) -> bool:
-    return bool(
-        case.wants.get("refund")
-        and case.transaction_id
-        and case.refund is None
-        and "refund" not in case.left_out
-    )
-
-
-def _refund_due(case: Case) -> bool:
-    return case.resolution is not None and _refunded(case) is not None and _refund_with_resolution(case)
-
-
-def _refunded(case: Case) -> str | None:
-    """Return what the gateway gave back, in the transaction's currency; None where that is not sure."""
-    amount = case.facts.amount if case.facts else None
-    known = case.match or {}
-    across = case.facts and (known.get("currency") or "").upper() not in ("", case.facts.currency)
-    if (amount is None or across) and known.get("amount"):
-        amount = Decimal(known["amount"])
-    return dispute.amount_text(amount)
-
-
-def _note_refund(case: Case) -> None:
-    """Tell a person of a refund that the bridge cannot record."""
-    if _refund_with_resolution(case) and _refunded(case) is None:
-        case.note("The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
-
-
-def resolvable(kind: DisputeType, resolution: str) -> bool:
-    """Whether 29next takes a resolution for a type of dispute."""
-    return resolution in RESOLUTIONS[kind]

@@ -66,6 +66,8 @@ class Chores:
         if worker:
             self.chores.append(Chore("heartbeat", 10.0, lambda: self.memos.beat(self.name)))
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
+        if worker:
+            self.chores.append(Chore("stores that are gone", 60.0, self.give_up))
         if worker and settings.api_keys:
             teller = Teller(self.inbox, settings)
             for name in settings.api_keys:
@@ -122,6 +124,11 @@ class Chores:
                 self.memos.end_replay(one.id)
                 log.info("bulk replay done", replay=one.id)
 
+    def give_up(self) -> None:
+        """End what waits for stores that are not configured any more."""
+        if count := self.inbox.give_up(self.settings.stores):
+            log.error("deliveries failed", reason="no_store", count=count)
+
     def tend(self, stores: Stores) -> None:
         """Let the alerts of stores without a token wait, and tell why; keep tokens by the newest key."""
         paused = self.figures.paused()
@@ -130,7 +137,7 @@ class Chores:
             if store.missing and why not in (store.missing, BY_HAND):
                 self.inbox.pause(store.name, store.missing, None)
             elif not store.missing and why in WITHOUT_TOKEN:
-                self.inbox.resume(store.name)
+                self.inbox.resume(store.name, by_hand=False)
         if count := stores.rotate():
             log.info("tokens encrypted anew", count=count)
 

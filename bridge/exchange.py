@@ -33,7 +33,7 @@ from urllib3.exceptions import (
 from bridge import __version__
 from bridge.deadline import WATCH, Deadline
 from bridge.errors import TemporaryError, TooLate, Unclear
-from bridge.redact import CUT
+from bridge.redact import CUT, cut_text
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +43,8 @@ MOST_BYTES = 2_000_000
 """No service answers more than this; what says that it is more is not read at all."""
 WORDS = 2000
 """How much of an answer is kept to be shown."""
+LONGEST_CARD = 60
+"""Characters that a card number may stretch over, one that stands where an answer is cut off."""
 USER_AGENT = f"dispute-bridge/{__version__}"
 
 
@@ -182,7 +184,7 @@ def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
     if isinstance(tree, list):
         tree = {"": tree}
     if not isinstance(tree, dict):
-        return {}, storable(str(tree)[:WORDS])
+        return {}, storable(str(tree))[:WORDS]
     fields = {
         storable(name): [storable(str(one)) for one in (value if isinstance(value, list) else [value])]
         for name, value in tree.items()
@@ -194,9 +196,14 @@ def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, words[:WORDS]
 
 
+def beginning(content: bytes) -> str:
+    """Return as much of an answer as is kept to be shown, its card numbers cut."""
+    return storable(content[: WORDS + LONGEST_CARD].decode("utf-8", "replace"))[:WORDS]
+
+
 def storable(text: str) -> str:
-    """Replace what no database takes: NUL, and halves of characters."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    """Replace what no database takes, NUL and halves of characters, and cut card numbers."""
+    return cut_text(text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
 
 
 def _reason(error: BaseException) -> str:

@@ -31,8 +31,10 @@ from bridge.case import (
     is_claiming,
     is_overtaken,
     learn,
+    look_again,
     met,
     next_step,
+    wait_longer,
 )
 from bridge.errors import (
     MissingScope,
@@ -77,6 +79,7 @@ class Outcome:
     failed: tuple[Reason, str] | None = None
     tried: bool = False  # whether it counts as a try that failed
     said: str | None = None  # why it did not work, in a sentence
+    shows: bool = False  # whether it is a reading, after which what it showed may be written
 
 
 @dataclass(eq=False)
@@ -223,7 +226,12 @@ class Forwarder:
                 _tell_ids(call, found)
             elif call.kind in ("ask", "payment"):
                 found = self._with_family(claim, [found] if isinstance(found, dict) else found)
-            return Outcome("ok", lambda case, now: learn(case, call, found, now), again_after=0.0)
+            return Outcome(
+                "ok",
+                lambda case, now: learn(case, call, found, now),
+                again_after=0.0,
+                shows=not call.writes,
+            )
         except TooLate:
             return Outcome("dropped", _undo(call), again_after=0.0)
         except Throttled as error:
@@ -261,9 +269,10 @@ class Forwarder:
         def change(case: Case, owed: list[Delivery]) -> Ending:
             if outcome.word == "observed":
                 return _observed(case, owed, outcome.said or "")
-            if consults(case) and not is_overtaken(case, known):
+            overtaken = consults(case) and is_overtaken(case, known)
+            if consults(case) and not overtaken:
                 case.match = known.match
-            case.duplicate_of = case.duplicate_of or known.duplicate_of
+            case.duplicate_of = case.duplicate_of or (None if overtaken else known.duplicate_of)
             return self._close(case, owed, outcome, store)
 
         return Settlement(errand.claim, change, errand.made)
@@ -290,7 +299,8 @@ class Forwarder:
         """Go on without what was refused, if that is possible; else a person looks."""
 
         def change(case: Case, now: float) -> None:
-            _not_sent(case, now)
+            if call.writes:
+                _not_sent(case, now)
             if not give_way(case, call, fields):
                 case.wants["refused"] = [Reason.REFUSED, str(error)]
 
@@ -348,15 +358,22 @@ class Forwarder:
                 ending.forwarded.append(one.id)
             elif refused:
                 ending.failed[one.id] = (Reason(refused[0]), refused[1])
+        if refused and not ending.failed:  # nobody waits, whom it could be told
+            case.note(refused[1])
         left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
         self._schedule(case, left, outcome, ending, store, now)
+        if refused and not left:
+            case.due_at = None
+        if store.look_first and (case.due_at is None or not outcome.shows):
+            look_again(case)
         return ending
 
     def _schedule(
         self, case: Case, left: list[Delivery], outcome: Outcome, ending: Ending, store: Store, now: float
     ) -> None:
         over = False
-        if outcome.tried:
+        tried = outcome.tried or (outcome.word == "throttled" and now > case.deadline_at)
+        if tried:
             case.tries += 1
             left, over = _give_up(case, left, outcome, ending, now)
         elif outcome.word == "ok":
@@ -365,8 +382,16 @@ class Forwarder:
         # a bug may be in the very finding of the next step
         step = None if outcome.failed else next_step(case, now, metadata=store.metadata)
         if isinstance(step, Fail):
-            ending.failed |= {one.id: (step.reason, step.message) for one in left}
-            left = []
+            ending.failed |= {one.id: (step.reason, step.message) for one in left if one.deadline_at <= now}
+            left = [one for one in left if one.id not in ending.failed]
+            step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
+        elif isinstance(step, Done) and left and consults(case):
+            step = None
+        elif isinstance(step, Done) and left and not case.duplicate_of:
+            sentence = (
+                "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
+            )
+            ending.failed |= {one.id: (Reason.REFUSED, sentence) for one in left}
         idle = not left and not case.doubt and not isinstance(step, Call)
         if over or idle or isinstance(step, Done):
             case.due_at = None
@@ -376,7 +401,7 @@ class Forwarder:
                 case.wants["waiting"] = True
         elif not left and ending.failed:
             case.due_at = None
-        elif outcome.again_after is not None and not outcome.tried:
+        elif outcome.again_after is not None and not tried:
             case.due_at = now + outcome.again_after
         else:
             case.due_at = retry.next_try(now, case.tries, case.deadline_at, self.chance, outcome.again_after)
@@ -391,7 +416,7 @@ class Forwarder:
             self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)
         elif errand.claim.probes and outcome.word in ("ok", "refused") and errand.answer.status != 403:
             log.info("store goes on", store=store.name)
-            self.inbox.resume(store.name)
+            self.inbox.resume(store.name, by_hand=False)
 
     @staticmethod
     def _bug(claim: Claim, error: Exception) -> Outcome:

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from bridge import retry
-from bridge.alert import Effect, Reason, Status, Webhook
-from bridge.case import resolvable
+from bridge.alert import Effect, Reason, Status, Webhook, resolvable
 from bridge.errors import Unavailable, UnknownEvent, Untranslatable, trace
 from bridge.inbox import Verdict
 from bridge.tree import LONGEST_INT, pick, plain

@@ -27,7 +27,7 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.exchange import MOST_BYTES, WORDS, Exchange, Slot, complaint, storable
+from bridge.exchange import MOST_BYTES, Exchange, Slot, beginning, complaint
 from bridge.retry import parse_retry_after
 
 if typing.TYPE_CHECKING:
@@ -117,7 +117,7 @@ class NextApi:
             record.seconds = max(time.monotonic() - started, 0.0)
             if slot and self.pace:
                 self.pace.used(slot)
-        record.status, record.text = status, storable(content[:WORDS].decode("utf-8", "replace"))
+        record.status, record.text = status, beginning(content)
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
             return self._readable(content, writes=writes)
@@ -133,7 +133,7 @@ class NextApi:
         before_more: Callable[[], None] = lambda: None,
         most: int = MOST_PAGES,
     ) -> list[Json]:
-        """Return the rows of a list, all its pages; one that does not end is a TemporaryError.
+        """Return the rows of a list, all its pages; raises Refused where there are too many to look through.
 
         `slot` is the first page's; `before_more` is called before each further one.
         """
@@ -146,7 +146,7 @@ class NextApi:
                 return found
             path, wanted, slot = following, None, None
             before_more()
-        raise TemporaryError(f"29next's list has more than {most} pages.")
+        raise Refused(f"29next's list has more than {most} pages.")
 
     def page(
         self,

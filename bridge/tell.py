@@ -16,7 +16,7 @@ import structlog
 
 from bridge import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
-from bridge.exchange import WORDS, Exchange, complaint, storable
+from bridge.exchange import Exchange, beginning, complaint
 from bridge.inbox import new_id
 from bridge.inbox.telling import FAILED, OWED, TOLD
 from bridge.redact import cut_text
@@ -209,7 +209,7 @@ class _HasOne(BridgeError):
 
 def _read(content: bytes) -> tuple[Json, str]:
     """Return an answer as JSON, if it is that, and its beginning as text."""
-    text = storable(content[:WORDS].decode("utf-8", "replace"))
+    text = beginning(content)
     try:
         return json.loads(content), text
     except (ValueError, RecursionError):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge import case as cases
-from bridge.alert import Alert, DisputeType, Effect, Reason, State
+from bridge.alert import Alert, DisputeType, Effect, Reason, State, resolvable
 from bridge.case import Call, Case, Done, Fail, Wait, merge, met, next_step
 
 Json = dict[str, Any]
@@ -904,10 +904,10 @@ def test_where_a_case_stands(changes: Json, state: State) -> None:
 
 @pytest.mark.parametrize("kind", list(DisputeType))
 def test_only_29next_s_own_resolutions_are_taken(kind: DisputeType) -> None:
-    assert cases.resolvable(DisputeType.CHARGEBACK, "won")
-    assert not cases.resolvable(DisputeType.ALERT, "won")
-    assert not cases.resolvable(DisputeType.CHARGEBACK, "other")
-    assert not cases.resolvable(kind, "solved")
+    assert resolvable(DisputeType.CHARGEBACK, "won")
+    assert not resolvable(DisputeType.ALERT, "won")
+    assert not resolvable(DisputeType.CHARGEBACK, "other")
+    assert not resolvable(kind, "solved")
 
 
 def test_a_note_is_said_once() -> None:

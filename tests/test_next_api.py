@@ -659,7 +659,7 @@ def test_a_cursor_that_is_no_longer_known_is_no_reason_to_pause_the_store(
 
 def test_a_list_that_does_not_end_is_given_up() -> None:
     with wired(http(200, {"results": [{"id": 1}], "next": "?cursor=1"})) as (wire, api):
-        with pytest.raises(TemporaryError, match="pages"):
+        with pytest.raises(Refused, match="pages"):
             api.list_disputes()
         assert len(wire.seen) == MOST_PAGES
 

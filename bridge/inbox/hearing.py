@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from bridge import match, words
 from bridge.alert import Alert, Reason, Status
-from bridge.case import Case, decide, reconsider, recover
-from bridge.inbox.relating import Relating, number_of
-from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, values_of
+from bridge.case import Case, decide, is_ended, recover
+from bridge.inbox.relating import Relating
+from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, open_anew, values_of
 from bridge.index import row_of
 from bridge.tables import cases, deliveries, installations, memos
 
@@ -19,8 +19,6 @@ if typing.TYPE_CHECKING:
 
 Json = dict[str, typing.Any]
 
-ALLOWED = 86_400.0
-"""Seconds in which what a person or 29next asks of a case is to be done."""
 RECOVERED = "recovered"
 """The memo of when a backup was restored."""
 
@@ -56,6 +54,7 @@ class Hearing(Relating):
             cases.c.transaction_id.is_(None),
             cases.c.duplicate_of.is_(None),
             cases.c.deadline_at >= now,
+            or_(cases.c.dispute_id.is_not(None), cases.c.due_at.is_not(None)),  # else it has been ended
         )
         found = {word for one in fresh for word in words.of_transaction(row_of(store, one))}
         for case in self._marked(connection, store, found, *unmatched) if found else ():
@@ -85,36 +84,6 @@ class Hearing(Relating):
         )
         connection.execute(known.values(token=None, uninstalled_at=now))
 
-    def _tell_dispute(self, connection: Connection, store: str, told: Json, now: float) -> None:
-        """Bring the case of a dispute up to date, or make one, so that its alert will find it.
-
-        A webhook carries no time of change, so an old one must not undo a newer one: what contradicts
-        the case is read again.
-        """
-        row = self._case_told_of(connection, store, told)
-        if row is None:
-            self._adopt(connection, store, told, now)
-            return
-        case = case_of(row)
-        before = case.transaction_id
-        if reconsider(case, told):
-            _open_anew(case, now)
-        if case.transaction_id != before:
-            self._relate(connection, case, now)
-        self._owe(connection, case, now)
-        connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
-
-    @staticmethod
-    def _case_told_of(connection: Connection, store: str, told: Json) -> Row[typing.Any] | None:
-        """Find the case of a dispute, by its id, else by its number and type."""
-        held = (cases.c.dispute_id == told["id"], cases.c.duplicate_of.is_(None))
-        named = (cases.c.case_number == number_of(told), cases.c.type == str(told.get("type")))
-        for conditions in (held, named):
-            one = select(cases).where(cases.c.store == store, *conditions).with_for_update()
-            if row := connection.execute(one).first():
-                return row
-        return None
-
     # a person
 
     def decide(self, case_id: str, transaction_id: int | None) -> bool:
@@ -129,10 +98,12 @@ class Hearing(Relating):
             if row is None or row.transaction_id or row.duplicate_of:
                 return False
             case = case_of(row)
-            if case.dispute_id and case.opened_at < self._recovered(connection)(case.store):
+            if is_ended(case) or (
+                case.dispute_id and case.opened_at < self._recovered(connection)(case.store)
+            ):
                 recover(case)
             decide(case, transaction_id)
-            _open_anew(case, now)
+            open_anew(case, now)
             connection.execute(update(cases).where(cases.c.id == case_id).values(**values_of(case)))
             return True
 
@@ -158,7 +129,7 @@ class Hearing(Relating):
             for row in rows:
                 case = case_of(row)
                 recover(case)
-                _open_anew(case, now)
+                open_anew(case, now)
                 connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
             memo = {"name": f"{RECOVERED}:{store or ''}", "value": None, "at": now}
             connection.execute(insert_or_update(self._insert, memos, memo, "name"))
@@ -214,10 +185,3 @@ class Hearing(Relating):
         named = (cases.c.case_number == alert.case_number, cases.c.type == alert.type)
         row = connection.execute(select(cases).where(cases.c.store == store, *named)).first()
         return case_of(row) if row else None
-
-
-def _open_anew(case: Case, now: float) -> None:
-    """Let a case be worked on now, by a deadline that lies ahead."""
-    case.due_at, case.tries = now, 0
-    if case.deadline_at < now:
-        case.deadline_at = now + ALLOWED

@@ -6,7 +6,7 @@ import contextlib
 import time
 import typing
 
-from sqlalchemy import Connection, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Update, bindparam, case, func, select, update
 
 from bridge.alert import Reason, Status
 from bridge.database import CLOCK_APART, CLOCK_TRIES
@@ -21,10 +21,12 @@ from bridge.inbox.rows import (
 from bridge.tables import cases, deliveries, paces, stores
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from bridge.settings import Store
 
+MOST_GIVEN_UP = 500
+"""Cases of a store that is gone that are ended at once."""
 BY_HAND = "Paused by hand."
 """What is noted of a store that a person has paused."""
 
@@ -39,6 +41,7 @@ UNPACED_TOO_OLD = 5.0
 COMMIT_SECONDS = 0.05
 """What a slot that is taken outside the queue lies ahead, at least."""
 
+_NOT_BY_HAND = func.coalesce(stores.c.paused_why, "") != BY_HAND
 _SET_PACE = update(paces).where(paces.c.token == bindparam("of"))
 
 
@@ -95,6 +98,32 @@ class Pacing(Part):
 
         self.database.write(write)
 
+    def give_up(self, known: Collection[str]) -> int:
+        """Fail what is owed to stores that are not configured any more, once its deadline is over.
+
+        Until then a store may come back, as in a deploy that overlaps another. Returns how many.
+        """
+        now = self.now()
+        gone = select(stores.c.name).where(stores.c.name.not_in(list(known)))
+
+        def write(connection: Connection) -> int:
+            count = 0
+            for name in connection.execute(gone).scalars().all():
+                over = select(cases.c.id).where(cases.c.store == name, cases.c.due_at.is_not(None))
+                over = over.where(cases.c.deadline_at < now, IS_FREE).limit(MOST_GIVEN_UP).with_for_update()
+                idents = list(connection.execute(over, self._moment(now)).scalars())
+                owed = update(deliveries).where(
+                    deliveries.c.case_id.in_(idents), deliveries.c.settled_at.is_(None)
+                )
+                ended = {"status": Status.FAILED, "due_at": None, "settled_at": now}
+                said = f"There is no store {name!r} any more."
+                failed = owed.values(**ended, reason=Reason.NO_STORE, message=said)
+                count += connection.execute(failed).rowcount
+                connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
+            return count
+
+        return self.database.write(write)
+
     def pace(self, store: Store, sleep: Callable[[float], None] = time.sleep) -> Pace:
         """Return the pace that all calls with a store's token keep, in whatever process."""
         return Pace(self, token_key(store.token), sleep)
@@ -150,7 +179,10 @@ class Pacing(Part):
             connection.execute(_SET_PACE, rows)
 
     def pause(self, store: str, why: str, probe_after: float | None) -> None:
-        """Stop calling a store but for a probe now and then; None waits for an operator to resume."""
+        """Stop calling a store but for a probe now and then; None waits for an operator to resume.
+
+        What a person has paused stays as it is.
+        """
         now = self.now()
         probe_at = None if probe_after is None else now + probe_after
         values = {
@@ -160,33 +192,44 @@ class Pacing(Part):
         }
 
         def write(connection: Connection) -> None:
-            connection.execute(update(stores).where(stores.c.name == store).values(**values))
+            ours = () if why == BY_HAND else (_NOT_BY_HAND,)
+            connection.execute(update(stores).where(stores.c.name == store, *ours).values(**values))
             connection.execute(pending_deliveries(store).values(reason=Reason.STORE_PAUSED))
 
         self.database.write(write)
 
-    def resume(self, store: str) -> None:
-        """Call a store again; the clocks of its alerts stood still while it was paused."""
+    def resume(self, store: str, *, by_hand: bool = True) -> None:
+        """Call a store again; the clocks of its alerts stood still while it was paused.
+
+        What a person has paused, only a person resumes.
+        """
         now = self.now()
 
         def write(connection: Connection) -> None:
-            row = select(stores.c.paused_at).where(stores.c.name == store).with_for_update()
+            ours = () if by_hand else (_NOT_BY_HAND,)
+            row = select(stores.c.paused_at).where(stores.c.name == store, *ours).with_for_update()
             paused_at = connection.execute(row).scalar()
             if paused_at is None:
                 return
-            stood = now - paused_at
             connection.execute(
                 update(stores)
                 .where(stores.c.name == store)
                 .values(paused_at=None, paused_why=None, probe_at=None)
             )
+            since = case((deliveries.c.received_at > paused_at, deliveries.c.received_at), else_=paused_at)
             connection.execute(
-                pending_deliveries(store).values(deadline_at=deliveries.c.deadline_at + stood, reason=None)
+                pending_deliveries(store).values(
+                    deadline_at=deliveries.c.deadline_at + now - since, reason=None
+                )
             )
+            waiting = select(func.min(deliveries.c.deadline_at)).where(
+                deliveries.c.case_id == cases.c.id, deliveries.c.settled_at.is_(None)
+            )
+            deadline_at = func.coalesce(waiting.scalar_subquery(), cases.c.deadline_at + now - paused_at)
             connection.execute(
                 update(cases)
                 .where(cases.c.store == store, cases.c.due_at.is_not(None))
-                .values(deadline_at=cases.c.deadline_at + stood, due_at=now)
+                .values(deadline_at=deadline_at, due_at=now)
             )
 
         self.database.write(write)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Text, select, update
 
 from bridge import words
 from bridge.alert import DisputeType, Effect
 from bridge.bulk import Question
-from bridge.case import Case, adopt, merge
+from bridge.case import Case, adopt, merge, reconsider
 from bridge.fields import MAX_LENGTH
-from bridge.inbox.rows import case_of, new_id, numbers_of, values_of
+from bridge.inbox.rows import case_of, new_id, numbers_of, open_anew, values_of
 from bridge.inbox.telling import Telling
 from bridge.tables import cases, deliveries, marks
 
@@ -130,14 +130,20 @@ class Relating(Telling):
         connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
 
     def _holder(self, connection: Connection, case: Case, now: float) -> Case | None:
-        """Return the case that holds the dispute of a duplicate, making one where nobody knew of it."""
+        """Return the case that holds the dispute of a duplicate, making one where nobody knew of it.
+
+        A dispute that was read is news of its own case too, whose creation may still be unclear.
+        """
         held: Json | None = case.wants.pop("held", None)
-        one = cases.c.id == case.duplicate_of if held is None else cases.c.dispute_id == held["id"]
-        other = select(cases).where(one, cases.c.store == case.store, cases.c.id != case.id)
-        row = connection.execute(other.where(cases.c.duplicate_of.is_(None)).with_for_update()).first()
-        if row is not None:
-            return case_of(row)
-        return self._adopt(connection, case.store, held, now) if held else None
+        if held is None:
+            one = select(cases).where(cases.c.id == case.duplicate_of, cases.c.store == case.store)
+            one = one.where(cases.c.id != case.id, cases.c.duplicate_of.is_(None))
+            row = connection.execute(one.with_for_update()).first()
+            return case_of(row) if row else None
+        holder = self._tell_dispute(connection, case.store, held, now)
+        if holder and holder.dispute_id != held["id"]:  # a second one with its number
+            return self._adopt(connection, case.store, {**held, "case_number": None}, now)
+        return holder
 
     def _tell_holder(self, connection: Connection, case: Case, now: float) -> None:
         """Pass a result on that came after its case was found to be a duplicate."""
@@ -175,6 +181,36 @@ class Relating(Telling):
             if refusal:
                 case.wants["refused"] = refusal
             connection.execute(update(cases).where(cases.c.id == row.id).values(**values_of(case)))
+
+    def _tell_dispute(self, connection: Connection, store: str, told: Json, now: float) -> Case | None:
+        """Bring the case of a dispute up to date, or make one, so that its alert will find it.
+
+        Nothing says when it was so, and what is old must not undo what is newer: what contradicts the
+        case is read again.
+        """
+        row = self._case_told_of(connection, store, told)
+        if row is None:
+            return self._adopt(connection, store, told, now)
+        case = case_of(row)
+        before = case.transaction_id
+        if reconsider(case, told):
+            open_anew(case, now)
+        if case.transaction_id != before:
+            self._relate(connection, case, now)
+        self._owe(connection, case, now)
+        connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
+        return case
+
+    @staticmethod
+    def _case_told_of(connection: Connection, store: str, told: Json) -> Row[typing.Any] | None:
+        """Find the case of a dispute, by its id, else by its number and type."""
+        held = (cases.c.dispute_id == told["id"], cases.c.duplicate_of.is_(None))
+        named = (cases.c.case_number == number_of(told), cases.c.type == str(told.get("type")))
+        for conditions in (held, named):
+            one = select(cases).where(cases.c.store == store, *conditions).with_for_update()
+            if row := connection.execute(one).first():
+                return row
+        return None
 
     def _adopt(self, connection: Connection, store: str, told: Json, now: float) -> Case | None:
         """Make a case of a dispute that somebody else made: its alert finds it, or becomes its duplicate."""

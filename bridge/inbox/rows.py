@@ -29,6 +29,8 @@ if typing.TYPE_CHECKING:
 SET_BACK = 60.0
 """A lease or slot that lies further ahead than it could was made before the clock was set back."""
 NEVER = 0.0
+ALLOWED = 86_400.0
+"""Seconds in which what a person or 29next asks of a case is to be done."""
 
 Marks = tuple[str, set[str]]
 """An id, and the words by which it is found."""
@@ -182,6 +184,13 @@ PENDING = (
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
 )
+
+
+def open_anew(case: Case, now: float) -> None:
+    """Let a case be worked on now, by a deadline that lies ahead."""
+    case.due_at, case.tries = now, 0
+    if case.deadline_at < now:
+        case.deadline_at = now + ALLOWED
 
 
 def write_cases(connection: Connection, changed: Iterable[Case]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from bridge import bulk, words
 from bridge.alert import Alert, Reason, Status
-from bridge.case import Case, consults, merge, met
+from bridge.case import Case, consults, is_ended, merge, met
 from bridge.inbox.hearing import Hearing
 from bridge.inbox.rows import (
     Marks,
@@ -144,8 +144,8 @@ class Translating(Hearing):
         passed_on: list[Case] = []
         for one in sorted(alerts, key=lambda one: (one.key, one.row.received_at, one.row.id)):
             case = by_key.setdefault(one.key, _new_case(one))
-            if ended := bool(case.facts) and case.dispute_id is None and case.due_at is None:
-                case.wants.pop("looked_first", None)  # a person may have made its dispute meanwhile
+            if ended := is_ended(case):
+                case.wants.pop("looked_first", None)
             unknown = _is_known_since(case, one) < recovered(one.store.name)
             look_first = one.store.look_first or ended or unknown
             merge(case, one.row.provider, one.reading.effect, one.alert, look_first=look_first)

@@ -18,7 +18,6 @@ from flask import redirect, render_template, request, session, url_for
 
 from bridge import address
 from bridge.errors import BridgeError, PermanentError, Rejected
-from bridge.inbox import BY_HAND
 from bridge.next_api import NextApi, fetch_token
 from bridge.proof import same
 from bridge.subscribe import events_of, subscribe
@@ -126,8 +125,7 @@ def _keep(name: str, token: str) -> Store:
     store = stores.opened(name, token)
     inbox.register([store])  # before its token is there, so that no worker misses it
     stores.install(name, token)
-    if ground.figures().paused().get(name, BY_HAND) != BY_HAND:
-        inbox.resume(name)
+    inbox.resume(name, by_hand=False)
     log.info("store installed", store=name)
     if secret := settings.signing_secret(store):
         pace = inbox.pace(store)
