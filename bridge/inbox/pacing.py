@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import typing
+from functools import partial
 
 from sqlalchemy import Connection, Update, bindparam, case, func, select, update
 
@@ -103,26 +104,24 @@ class Pacing(Part):
 
         Until then a store may come back, as in a deploy that overlaps another. Returns how many.
         """
-        now = self.now()
+        now, count = self.now(), 0
         gone = select(stores.c.name).where(stores.c.name.not_in(list(known)))
+        with self.database.read() as connection:
+            names = connection.execute(gone).scalars().all()
+        for name in names:
+            count += self.database.write(partial(self._give_up, store=name, now=now))
+        return count
 
-        def write(connection: Connection) -> int:
-            count = 0
-            for name in connection.execute(gone).scalars().all():
-                over = select(cases.c.id).where(cases.c.store == name, cases.c.due_at.is_not(None))
-                over = over.where(cases.c.deadline_at < now, IS_FREE).limit(MOST_GIVEN_UP).with_for_update()
-                idents = list(connection.execute(over, self._moment(now)).scalars())
-                owed = update(deliveries).where(
-                    deliveries.c.case_id.in_(idents), deliveries.c.settled_at.is_(None)
-                )
-                ended = {"status": Status.FAILED, "due_at": None, "settled_at": now}
-                said = f"There is no store {name!r} any more."
-                failed = owed.values(**ended, reason=Reason.NO_STORE, message=said)
-                count += connection.execute(failed).rowcount
-                connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
-            return count
-
-        return self.database.write(write)
+    def _give_up(self, connection: Connection, *, store: str, now: float) -> int:
+        over = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
+        over = over.where(cases.c.deadline_at < now).limit(MOST_GIVEN_UP).with_for_update()
+        idents = list(connection.execute(over, self._moment(now)).scalars())
+        owed = update(deliveries).where(deliveries.c.case_id.in_(idents), deliveries.c.settled_at.is_(None))
+        ended = {"status": Status.FAILED, "due_at": None, "settled_at": now}
+        said = f"There is no store {store!r} any more."
+        failed = connection.execute(owed.values(**ended, reason=Reason.NO_STORE, message=said))
+        connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
+        return failed.rowcount
 
     def pace(self, store: Store, sleep: Callable[[float], None] = time.sleep) -> Pace:
         """Return the pace that all calls with a store's token keep, in whatever process."""
