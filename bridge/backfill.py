@@ -15,6 +15,7 @@ import structlog
 
 from bridge.errors import MissingScope, TemporaryError, Throttled
 from bridge.inbox.rows import token_key
+from bridge.index import DAY, ZONES
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,6 @@ if typing.TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DAY = 86_400.0
-ZONES = 43_200.0
-"""Seconds that a store's day may begin after UTC's: nobody says in which zone 29next filters by date."""
 LAG = 60.0
 """Seconds by which 29next's lists may lag behind its transactions."""
 PAGES = 10

@@ -1,8 +1,8 @@
 """A case, and what is to be done for it next. Pure: the one place where that is decided.
 
 `merge` takes in what an alert says, `next_step` names the one call to 29next that is due, `learn`
-and `give_way` take in how it went. A crash between any two of them loses nothing, since everything
-they know is in the case.
+and `refusal.give_way` take in how it went. A crash between any two of them loses nothing, since
+everything they know is in the case.
 """
 
 from __future__ import annotations
@@ -25,15 +25,8 @@ LOOK_GAP = 5.0
 WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
 HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
 """What is kept of a dispute that holds the transaction of another."""
-DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one chargeback")
 
 WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
-REFUSED = {
-    "sale": ("to show the sale whose refund was to be recorded", "transactions:read"),
-    "refund": ("the refund", "transactions:write"),
-    "note": ("the note", ""),
-}
-"""What a case can do without, and the scope that it may take."""
 LOOKED_AT = {"read": ("attach", "resolve"), "refunds": ("refund",), "notes": ("note",)}
 """What each reading shows whether it was done already."""
 
@@ -141,7 +134,7 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
     if provider not in case.providers:
         case.providers.append(provider)
     if effect is Effect.OPEN or (alert.carries_facts and effect is not Effect.WITHDRAW):
-        _take_facts(case, provider, alert, look_first=look_first)
+        _take_facts(case, provider, alert)
     elif effect is Effect.MATCH and case.facts is None:
         case.wants["ids"] = {**case.wants.get("ids", {}), **alert.to_json()}  # for the opening to come
     elif effect is Effect.MATCH:
@@ -158,17 +151,18 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
         case.wants["looks"] = 0
     if look_first:
         case.wants.setdefault("unseen", _all_but_create())
+        opens = case.facts and case.dispute_id is None and case.doubt is None
+        if opens and not case.wants.get("looked_first"):  # also a case that was only observed so far
+            case.wants["looked_first"] = True
+            case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
 
 
-def _take_facts(case: Case, provider: str, alert: Alert, *, look_first: bool) -> None:
-    if case.dispute_id is None and case.doubt is None:
+def _take_facts(case: Case, provider: str, alert: Alert) -> None:
+    if case.dispute_id is None and "body" not in (case.doubt or {}):
         first = case.facts is None
         case.facts = alert if first else _over(typing.cast("Alert", case.facts), alert)
         case.provider = provider if first else case.provider
         case.match = None
-        if look_first and not case.wants.get("looked_first"):  # also a case that was only observed so far
-            case.wants["looked_first"] = True
-            case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
     elif case.facts:
         _take_ids(case, alert)
     else:  # the dispute was found at 29next, before any alert told the facts
@@ -187,7 +181,7 @@ def _take_ids(case: Case, alert: Alert) -> None:
     fresh = {n: getattr(alert, n) for n in names if getattr(alert, n) and not getattr(facts, n)}
     if fresh:
         case.facts = dataclasses.replace(facts, **fresh)
-        if case.transaction_id is None and case.found is None and not _is_decided(case):
+        if case.transaction_id is None and case.found is None and not is_decided(case):
             case.match = None  # look again
 
 
@@ -315,7 +309,7 @@ def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
     """
     known = dict(case.match or {"asked": [], "candidates": []})
     woken = known.pop("again", None)
-    if _is_decided(case) or "transaction" in case.left_out:
+    if is_decided(case) or "transaction" in case.left_out:
         case.match = {**known, "woken": woken}
         return
     found = match.choose(dated(case), rows, complete=complete)
@@ -347,11 +341,13 @@ def decide(case: Case, transaction_id: int | None) -> None:
         "rule": rule,
         "closed": True,
     }
+    case.wants.pop("holder", None)
     if "transaction" in case.left_out:
         case.left_out.remove("transaction")
 
 
-def _is_decided(case: Case) -> bool:
+def is_decided(case: Case) -> bool:
+    """Whether a person has said which transaction it is about, or that there is none."""
     return case.match is not None and case.match.get("rule") in ("none", "manual")
 
 
@@ -423,11 +419,19 @@ def _read(case: Case, _: Call, row: Json) -> None:
     adopt(case, row)
 
 
-def _learn_attached(case: Case, call: Call, _: Json) -> None:
-    sent = (call.body or {})["transaction"]
-    case.transaction_id = sent
-    if sent != case.found:
+def _learn_created(case: Case, call: Call, row: Json) -> None:
+    adopt(case, row)
+    _note_other(case, (call.body or {}).get("transaction"))
+
+
+def _note_other(case: Case, sent: int | None) -> None:
+    if sent is not None and sent != case.found:
         case.note(f"29next has transaction {sent} now: it was under way before {case.found} was decided.")
+
+
+def _learn_attached(case: Case, call: Call, _: Json) -> None:
+    case.transaction_id = (call.body or {})["transaction"]
+    _note_other(case, case.transaction_id)
     refund.note_unsure(case)
 
 
@@ -572,7 +576,9 @@ def _held(case: Case, _: Call, rows: list[Json]) -> None:
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if not held:
         case.left_out.append("transaction")
-    elif str(held[0].get("case_number") or "").strip() == case.case_number:
+    elif (
+        held[0]["id"] == case.dispute_id or str(held[0].get("case_number") or "").strip() == case.case_number
+    ):
         adopt(case, held[0])  # our own, which 29next made after all
     else:
         case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
@@ -580,7 +586,7 @@ def _held(case: Case, _: Call, rows: list[Json]) -> None:
 
 
 def _asked(case: Case, call: Call, rows: list[Json]) -> None:
-    if _is_decided(case):
+    if is_decided(case):
         return
     before = case.match or {"asked": [], "candidates": []}
     alert = dated(case)
@@ -616,7 +622,7 @@ def _resolved_after_all(case: Case, body: Json) -> None:
 
 
 _LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
-    "create": lambda case, _, row: adopt(case, row),
+    "create": _learn_created,
     "read": _read,
     "attach": _learn_attached,
     "resolve": _resolved,
@@ -635,57 +641,6 @@ _LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
 def intend(case: Case, call: Call, until: float) -> None:
     """Put the case in doubt before a write is sent: from now on it may have happened."""
     case.doubt = {"kind": call.kind, "until": until, "looks": 0, "body": call.body}
-
-
-def give_way(case: Case, call: Call, fields: typing.Mapping[str, list[str]]) -> bool:
-    """Go on without what 29next refused, where that never costs the alert; False where it would."""
-    body = call.body or {}
-    if call.kind == "create" and "metadata" in fields and "metadata" in body:
-        case.left_out.append("metadata")
-        case.note("29next refused the metadata; the dispute is made without it: " + _words(fields))
-    elif call.kind == "create" and "transaction" in fields and "transaction" in body:
-        case.note(f"29next refused transaction {body['transaction']}: " + _words(fields))
-        if _says_duplicate(fields):
-            case.wants["holder"] = body["transaction"]
-        else:
-            case.left_out.append("transaction")
-    elif call.kind == "attach" and _says_duplicate(fields):
-        case.wants["holder"] = body["transaction"]
-    elif call.kind == "attach":
-        case.left_out.append("transaction")
-        case.match = {**(case.match or {"asked": [], "candidates": []}), "transaction_id": None}
-        case.note("29next refused the transaction: " + _words(fields))
-    elif call.kind == "resolve" and "create_external_refund" in fields:
-        case.left_out.append("refund")
-        case.note("29next refused to record the gateway's refund: " + _words(fields))
-    elif call.kind in REFUSED:
-        case.left_out.append("note" if call.kind == "note" else "refund")
-        if call.kind == "note":
-            case.wants["withdrawn"] = True
-        what, scope = REFUSED[call.kind]
-        scope = f" (scope {scope})" if scope and "detail" in fields else ""
-        case.note(f"29next refused {what}{scope}: " + _words(fields))
-    elif call.kind == "payment":
-        known = case.match or {"asked": [], "candidates": []}
-        case.match = {**known, "asked": [*known["asked"], call.rule], "behind": None}
-    elif call.kind == "ask":  # the token's scope, or more than can be looked through: look no further
-        case.left_out.append("transaction")
-        case.match = {"asked": [], "rule": None, "candidates": []}
-        scope = "The access token may not read transactions (scope transactions:read)."
-        other = "29next refuses the look-up of its transaction, or shows too many to look through."
-        case.note(scope if "detail" in fields else other)
-    else:
-        return False
-    return True
-
-
-def _says_duplicate(fields: typing.Mapping[str, list[str]]) -> bool:
-    said = " ".join(fields.get("transaction", ())).lower()
-    return any(word in said for word in DUPLICATE_WORDS)
-
-
-def _words(fields: typing.Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{name}: {' '.join(messages)}" for name, messages in fields.items())[:500]
 
 
 def _unattached(case: Case) -> bool:

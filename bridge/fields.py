@@ -95,14 +95,16 @@ class Identifier(_Exact):
     """An identifier, digit for digit as it was sent; never cut as a card number."""
 
     spared = True
-    CUT = re.compile(r"[0-9]{6}\*{3,9}[0-9]{4}")  # as `redact` writes a card number
+    CUT = re.compile(r"[0-9]{6}\*{3,9}[0-9]{4}|\[cut\]")  # as `redact` writes a card number, and a code
 
     def read(self, value: str) -> str:
         """Return the identifier, refusing a number that has lost its digits already."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
         if self.CUT.fullmatch(value.strip()):
-            raise ValidationError("This identifier was cut, for it looks like a card number.")
+            raise ValidationError(
+                "This identifier was cut, for it looks like a card number, or is named as a code."
+            )
         return super().read(value)
 
 

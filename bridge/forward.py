@@ -26,7 +26,6 @@ from bridge.case import (
     consult,
     consults,
     dated,
-    give_way,
     intend,
     is_claiming,
     is_overtaken,
@@ -59,6 +58,7 @@ from bridge.inbox import (
     token_key,
 )
 from bridge.next_api import Answer, NextApi
+from bridge.refusal import give_way
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -272,7 +272,8 @@ class Forwarder:
             overtaken = consults(case) and is_overtaken(case, known)
             if consults(case) and not overtaken:
                 case.match = known.match
-            case.duplicate_of = case.duplicate_of or (None if overtaken else known.duplicate_of)
+            same = not overtaken and case.found == known.found
+            case.duplicate_of = case.duplicate_of or (known.duplicate_of if same else None)
             return self._close(case, owed, outcome, store)
 
         return Settlement(errand.claim, change, errand.made)
@@ -346,6 +347,7 @@ class Forwarder:
     def _close(self, case: Case, owed: list[Delivery], outcome: Outcome, store: Store) -> Ending:
         """Bring the case up to date, end what is met, and say when it is worked on next."""
         now = self.inbox.now()
+        doubted = bool(case.doubt) and outcome.shows
         if outcome.change:
             outcome.change(case, now)
         ending = Ending(said=outcome.said)
@@ -361,7 +363,10 @@ class Forwarder:
         if refused and not ending.failed:  # nobody waits, whom it could be told
             case.note(refused[1])
         left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
+        tries = case.tries
         self._schedule(case, left, outcome, ending, store, now)
+        if doubted and store.look_first:  # the look of a doubt is no progress
+            case.tries = tries
         if refused and not left:
             case.due_at = None
         if store.look_first and (case.due_at is None or not outcome.shows):
@@ -392,7 +397,9 @@ class Forwarder:
                 "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
             )
             ending.failed |= {one.id: (Reason.REFUSED, sentence) for one in left}
-        idle = not left and not case.doubt and not isinstance(step, Call)
+        idle = not (left or case.doubt or outcome.failed) and not isinstance(
+            step, Call
+        )  # a bug is tried again
         if over or idle or isinstance(step, Done):
             case.due_at = None
         elif isinstance(step, Wait):

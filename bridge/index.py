@@ -57,6 +57,11 @@ GENERATIONS = 3
 
 
 EVER = 1e12
+DAY = 86_400.0
+ZONES = 43_200.0
+"""Seconds that a store's day may begin after UTC's: nobody says in which zone 29next filters by date."""
+LATEST_ZONE = 50_400.0
+"""Seconds that a store's day may begin before UTC's."""
 
 
 def _of_store(given: FromClause) -> Select[typing.Any]:
@@ -199,9 +204,10 @@ class Index:
         """Remove the oldest transactions of before a moment; returns how many, `most` at most.
 
         They go by their id, which 29next gives out in the order of time. What is no longer covered is
-        asked of 29next again.
+        asked of 29next again: whole days, in whatever zone, so that a backfill can go on beside them.
         """
-        aged = and_(coverage.c.store == store, coverage.c.since < before)
+        since = (before + LATEST_ZONE) // DAY * DAY + DAY + ZONES
+        aged = and_(coverage.c.store == store, coverage.c.since < since)
         oldest = (
             select(transactions.c.id, transactions.c.created_at)
             .where(transactions.c.store == store)
@@ -212,8 +218,8 @@ class Index:
         def write(connection: Connection) -> int:
             ids = [row.id for row in connection.execute(oldest) if row.created_at and row.created_at < before]
             if ids:
-                connection.execute(delete(coverage).where(aged, coverage.c.until <= before))
-                connection.execute(update(coverage).where(aged).values(since=before))
+                connection.execute(delete(coverage).where(aged, coverage.c.until <= since))
+                connection.execute(update(coverage).where(aged).values(since=since))
                 gone = and_(transactions.c.store == store, transactions.c.id.in_(ids))
                 connection.execute(delete(transactions).where(gone))
             return len(ids)

@@ -6,6 +6,7 @@ the alert's facts contradicts it. Transactions are plain rows as 29next lists th
 
 from __future__ import annotations
 
+import itertools
 import typing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -111,15 +112,21 @@ def queries(alert: Alert) -> list[tuple[str, dict[str, str]]]:
 def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match:
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
-    Where several fit a rung, only these are looked at on the rungs below. Where `rows` may not be
+    Where several fit a rung, only these are looked at on the rungs below. Where two of the alert's ids
+    name different payments, a person decides. Where `rows` may not be
     complete, the one that fits may be missing among them, so that only an id counts.
     """
     payments = _payments(rows)
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
+    tried = [one for one in payments if one.row.get("status") != "failed"]
+    told_by = {rule.name: [one for one in tried if one.is_told_of(rule, alert)] for rule in LADDER}
+    named = [{one.row["id"] for one in told_by[rule.name]} for rule in LADDER if rule.unique]
+    if any(one and other and not one & other for one, other in itertools.combinations(named, 2)):
+        return Match(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     several = False
     for rule in LADDER:
-        told_of = [one for one in payments if one.is_told_of(rule, alert)]
+        told_of = told_by[rule.name]
         # an id that several have, or may have, is one fact among others
         sure = rule.unique and len(told_of) == 1 and (complete or rule.name == OWN)
         if not (sure or complete or (rule.unique and alert.transaction_at)):
@@ -131,7 +138,7 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
         if fitting:
             left, several = fitting, True
     if several:
-        return Match(candidates=_candidates(alert, left.values(), dict.fromkeys(reasons, SEVERAL)))
+        return Match(candidates=_candidates(alert, left.values(), reasons, other=SEVERAL))
     return Match(candidates=_candidates(alert, payments, reasons))
 
 
@@ -254,7 +261,8 @@ def _same_amount(alert: Alert, row: Row) -> bool:
 def _payments(rows: Iterable[Row]) -> list[Payment]:
     """Return the payments among transactions, each once: debits, and authorizations without one.
 
-    A refund leads to its parent, an authorization to the debits that it was captured by.
+    What was voided is none. A refund leads to its parent, an authorization to the debits that it was
+    captured by.
     """
     by_id = {row["id"]: row for row in rows if isinstance(row.get("id"), int)}
     children: dict[object, list[Row]] = {}
@@ -265,7 +273,7 @@ def _payments(rows: Iterable[Row]) -> list[Payment]:
         born = children.get(ident, [])
         refunds = [one for one in born if one.get("type") == "refund"]
         parent = by_id.get(typing.cast("int", row.get("parent_id")), {})
-        if row.get("type") == "debit":
+        if row.get("type") == "debit" and not any(_is_void(one) for one in born):
             authorized = [parent] if parent.get("type") == "authorize" else []
             found.append(Payment(row, (*refunds, *authorized)))
         elif row.get("type") == "authorize" and not any(_ends_authorization(one) for one in born):
@@ -274,11 +282,18 @@ def _payments(rows: Iterable[Row]) -> list[Payment]:
 
 
 def _ends_authorization(row: Row) -> bool:
-    return row.get("type") in ("debit", "void") and row.get("status") == "succeeded"
+    return _is_void(row) or (row.get("type") == "debit" and row.get("status") == "succeeded")
+
+
+def _is_void(row: Row) -> bool:
+    return row.get("type") == "void" and row.get("status") == "succeeded"
 
 
 def _candidates(
-    alert: Alert, payments: Iterable[Payment], reasons: Mapping[int, str | None]
+    alert: Alert,
+    payments: Iterable[Payment],
+    reasons: Mapping[int, str | None],
+    other: str = "too little evidence",
 ) -> tuple[Row, ...]:
     """Write what was considered, by which rung, and why it was not taken; the strongest evidence first."""
     shown = ("id", "order", "amount", "currency", "date_created")
@@ -289,7 +304,7 @@ def _candidates(
 
     return tuple(
         {name: one.row.get(name) for name in shown}
-        | {"by": names[rung(one)], "why": reasons[one.row["id"]] or "too little evidence"}
+        | {"by": names[rung(one)], "why": reasons[one.row["id"]] or other}
         for one in sorted(payments, key=rung)[:MOST_CANDIDATES]
     )
 

@@ -234,7 +234,7 @@ class Notifier:
             if not self._take(one):
                 continue
             if one.title and not self._post(one, seen.now):
-                self.memos.forget(one.key)  # it is told anew the next time
+                self._put_back(one)
                 break
             sent += bool(one.title)
         return sent
@@ -243,6 +243,13 @@ class Notifier:
         if one.ended:
             return self.memos.forget(one.key)
         return self.memos.tell(one.key, {"count": one.count, "over": one.over}, one.before)
+
+    def _put_back(self, one: News) -> None:
+        """Let it be told the next time."""
+        if one.ended:
+            self.memos.tell(one.key, {"count": one.count, "over": one.title}, None)
+        else:
+            self.memos.forget(one.key)
 
     def _post(self, one: News, now: float) -> bool:
         try:

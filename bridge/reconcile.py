@@ -47,18 +47,20 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
     for one in known.values():
         if one.dispute_id is None and one.due_at is None:
             theirs |= _adopted(one, ask(case_number=one.case_number))
-    yield from _doubled(theirs.values())
-    yield from _unfinished(known, unsettled)
     # a duplicate may have a dispute of its own, made before the transaction was known
     held = (one for one in known.values() if not (one.duplicate_of and one.transaction_id))
     ours = {one.dispute_id: one for one in held if one.dispute_id}
+    missing: dict[int, Case] = {}
     for ident, one in ours.items():
         if ident not in theirs:
-            # it happened before `since`, or is gone: only asking for it tells
-            found = ask(id=str(ident))
-            theirs |= {row["id"]: row for row in found}
-            if not found:
-                yield f"missing: dispute {ident} of case {one.id} is not at 29next"
+            # it happened before `since`, or is gone: only asking for it tells, and whether it is doubled
+            theirs |= {row["id"]: row for row in ask(case_number=one.case_number) if _is_of(row, one)}
+            theirs |= {} if ident in theirs else {row["id"]: row for row in ask(id=str(ident))}
+            missing |= {} if ident in theirs else {ident: one}
+    yield from _doubled(theirs.values())
+    yield from _unfinished(known, unsettled)
+    for ident, one in missing.items():
+        yield f"missing: dispute {ident} of case {one.id} is not at 29next"
     for ident, dispute in theirs.items():
         case = ours.get(ident) or inbox.case_of_dispute(store.name, ident)
         if case is None:
@@ -69,10 +71,14 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
 
 def _adopted(case: Case, rows: list[Json]) -> dict[int, Json]:
     """Let a case that the bridge is done with have the dispute that somebody else made for it."""
-    same = [row for row in rows if (row.get("case_number"), row.get("type")) == (case.case_number, case.type)]
+    same = [row for row in rows if _is_of(row, case)]
     for row in sorted(same, key=lambda row: int(row["id"]))[:1]:
         adopt(case, row)
     return {row["id"]: row for row in same}
+
+
+def _is_of(row: Json, case: Case) -> bool:
+    return (row.get("case_number"), row.get("type")) == (case.case_number, case.type)
 
 
 def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | None]]) -> Iterator[str]:
@@ -113,6 +119,7 @@ def _doubled(disputes: Iterable[Json]) -> Iterator[str]:
 
 def _different(case: Case, dispute: Json) -> Iterator[str]:
     amount = amount_text(case.facts.amount) if case.facts else None
+    currency = case.facts.currency if case.facts and amount else None
     number = dispute.get("case_number") or case.case_number  # one that was made by hand may have none
     pairs = (
         ("transaction", case.transaction_id, dispute.get("transaction")),
@@ -120,6 +127,7 @@ def _different(case: Case, dispute: Json) -> Iterator[str]:
         ("case number", case.case_number, number),
         ("type", case.type.value, dispute.get("type")),
         ("amount", amount or dispute.get("amount"), dispute.get("amount")),
+        ("currency", currency or dispute.get("currency"), dispute.get("currency") or currency),
     )
     for name, ours, theirs in pairs:
         if ours != theirs:

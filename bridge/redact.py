@@ -37,6 +37,12 @@ _CARD_NAMES = re.compile(
 _CODE_NAMES = re.compile(
     r"(?:card)?(?:cvv2?|cvc2?|cvn2?|csc|cid|cav2|securitycode|verification(?:value|code)|track[12]?(?:data)?)"
 )
+# Where nothing parses: a code beside a name that is nothing else's, as JSON, XML and forms write it.
+_CODE_SAID = re.compile(
+    r"((?<![a-z0-9])(?:card[_-]?)?(?:cvv2?|cvc2?|cvn2?|cav2|security[_-]?code)[\"']?\s*[:=>]\s*[\"']?)"
+    r"[0-9]{3,4}(?![0-9])",
+    re.IGNORECASE,
+)
 # Groups of digits with blanks or dashes between (`+` is a form's blank): the widest stretch to look
 # into. UUIDs are stepped over: their groups of digits belong together with the letters.
 _GAP = r" \t\xa0\u2007\u202f\u2010-\u2015+-"
@@ -165,10 +171,10 @@ class _Cutter:
         """Cut one value, by its place and by its looks."""
         if place.kind == "code":
             return self._changed(value, CUT)
-        if place.kind == "card":
-            return self._changed(value, _cut_card_field(value))
         if value.lstrip()[:1] in ("{", "["):
             return self._embedded(value, place)
+        if place.kind == "card":
+            return self._changed(value, _cut_card_field(value))
         if place.kind == "identifier":
             return value
         written = _written_out(value)
@@ -184,7 +190,8 @@ class _Cutter:
         try:
             cut = self.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)), place)
         except BadBody:
-            return self.text(value)
+            cut_field = _cut_card_field if place.kind == "card" else cut_text
+            return self._changed(value, cut_field(value))
         else:
             return trees.render(cut).decode() if self.found else value
         finally:
@@ -266,7 +273,7 @@ def _cut_name(name: str, cutter: _Cutter) -> str:
 def _cut_bytes(body: bytes) -> bytes:
     """Cut what does not parse; NULs, as UTF-16 has them between digits, go where they hide something."""
     text = body.decode("utf-8", "surrogateescape").replace("\0", "")
-    cut = cut_text(text)
+    cut = _CODE_SAID.sub(rf"\1{CUT}", cut_text(text))
     return body if cut == text else cut.encode("utf-8", "surrogateescape")
 
 

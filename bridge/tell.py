@@ -40,7 +40,7 @@ DEADLINE = retry.DAY
 REFUSED = (401, 403)
 """What a wrong key is answered: a person looks, and it goes on by itself once the key is taken."""
 CONFLICT, THROTTLED = 409, 429
-AGAIN = (408, 425, THROTTLED)
+AGAIN = (408, CONFLICT, 425, THROTTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,9 @@ class Teller:
             status, answered, content = line.send(method, url, body=body, headers=headers)
             answer, text = _read(content)
             error = self._error(owing.provider, method, status, answered, content)
+            if status == CONFLICT and path == outcome.path:
+                title = self.settings.providers[owing.provider].title
+                error = _HasOne(f"{title} says that it has an outcome already.")
             if kept is not None and error is None:
                 text = f"{kept}: {pick(answer, kept)}" if kept else ""
             attempt |= {"status": status, "response": cut_text(text)}
@@ -193,8 +196,6 @@ class Teller:
             return None
         if status in REFUSED:
             return StoreRefused(f"{said} (is {known.key_variable} right?)")
-        if status == CONFLICT:
-            return _HasOne(f"{known.title} says that it has an outcome already.")
         if 400 <= status < 500 and status not in AGAIN:
             return PermanentError(said)
         wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())

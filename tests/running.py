@@ -286,7 +286,7 @@ class Process:
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.family())
 
 
-def eventually(check: Callable[[], T], seconds: float = 10, every: float = 0.03) -> T:
+def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.03) -> T:
     """What `check` gives once it is true; an AssertionError if it does not come true in time."""
     end = time.monotonic() + seconds
     while not (outcome := check()):

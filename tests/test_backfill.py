@@ -52,6 +52,25 @@ def test_everything_is_read_and_covered_and_progress_is_shown(shop: Desk) -> Non
     assert "(12 of 12 days)" in said[-1]
 
 
+def test_a_backfill_beside_what_was_removed_covers_nothing_that_is_not_there(shop: Desk) -> None:
+    shop.sandbox.stores[STORE].transactions.by_id.clear()
+    for hours in reversed(range(24 * 40)):
+        sold_at = NOON - timedelta(hours=hours + 1)
+        shop.sandbox.add_transaction(STORE, date_created=sold_at.isoformat(), auth_code=f"B{hours:05}")
+    backfill(shop, 40)
+    shop.clock.now = NOON.timestamp() + 21 * HOUR
+    while shop.inbox.index.drop(STORE, shop.clock.now - 30 * DAY, 500):
+        pass
+    backfill(shop, 40)
+    covered = shop.inbox.index.covered(STORE)
+    with shop.database.read() as connection:
+        kept = {round(moment) for moment in connection.execute(select(transactions.c.created_at)).scalars()}
+    sold = [NOON.timestamp() - HOUR * (hours + 1) for hours in range(24 * 40)]
+    within = [moment for moment in sold if any(since <= moment <= until for since, until in covered)]
+    assert len(within) > 24 * 38
+    assert [moment for moment in within if round(moment) not in kept] == []
+
+
 def test_empty_days_cost_next_to_nothing(shop: Desk) -> None:
     with shop.counted() as calls:
         backfill(shop, 400)

@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bridge import case as cases
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, resolvable
 from bridge.case import Call, Case, Done, Fail, Wait, merge, met, next_step
+from bridge.refusal import give_way
 
 Json = dict[str, Any]
 Delivery = tuple[Effect, Alert]
@@ -324,7 +325,7 @@ class Desk:
             answer = self.shop.answer(call)
         except Refusal as refusal:
             self.case.doubt = None
-            self.gave_way &= cases.give_way(self.case, call, refusal.fields)
+            self.gave_way &= give_way(self.case, call, refusal.fields)
             return
         if fate == "answered":
             cases.learn(self.case, call, answer, self.now)
@@ -779,7 +780,7 @@ def test_a_transaction_that_is_refused_for_another_reason_is_left_out() -> None:
     call = desk.step()
     assert isinstance(call, Call)
     assert call.kind == "create"
-    assert cases.give_way(desk.case, call, {"transaction": ['Invalid pk "77".']})
+    assert give_way(desk.case, call, {"transaction": ['Invalid pk "77".']})
     desk.finish()
     assert desk.shop.rows["disputes"][0]["transaction"] is None
     assert desk.case.state is State.REVIEW
@@ -803,7 +804,7 @@ def test_any_other_refusal_is_a_person_s(kind: str, fields: dict[str, list[str]]
             desk.work()
     assert isinstance(step, Call)
     before = stored(desk.case)
-    assert not cases.give_way(desk.case, step, fields)
+    assert not give_way(desk.case, step, fields)
     assert desk.case == before
 
 
@@ -812,7 +813,7 @@ def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
     for _ in range(40):
         step = desk.step()
         if isinstance(step, Call) and step.kind == kind:
-            assert cases.give_way(desk.case, step, fields)
+            assert give_way(desk.case, step, fields)
             desk.settle()
         elif not desk.work():
             return
@@ -851,7 +852,7 @@ def test_what_is_refused_beside_the_dispute_itself_is_left_out_and_said(
             desk.work()
         call = desk.step()
         assert isinstance(call, Call)
-        assert cases.give_way(desk.case, call, fields)
+        assert give_way(desk.case, call, fields)
         desk.finish()
     else:
         refused(desk, kind, fields)
@@ -1068,7 +1069,7 @@ def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_dupl
     desk.work()
     call = desk.step()
     assert isinstance(call, Call)
-    assert cases.give_way(desk.case, call, {"transaction": ["Object does not exist."]})
+    assert give_way(desk.case, call, {"transaction": ["Object does not exist."]})
     assert "holder" not in desk.case.wants
     assert desk.case.left_out == ["transaction"]
     cases.decide(desk.case, 77)  # a person knows better

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from bridge import providers
+from bridge import providers, redact
 from bridge.alert import Alert, DisputeType, Effect, Reason, Webhook
 from bridge.app import create_app
 from bridge.database import Database
@@ -763,6 +763,27 @@ def test_an_outcome_of_a_built_in_event_that_is_unknown_is_taken_by_a_star(outco
     alert = one_alert(trusto, body).alert
     assert alert is not None
     assert alert.resolution == "other"
+
+
+NAMED_AS_A_CODE = """
+[providers.acme]
+proof = { kind = "bearer" }
+event_id = "id"
+[providers.acme.fields]
+case_number = "case.cid"
+amount = "amount"
+currency = "currency"
+"""
+
+
+def test_a_case_number_that_was_cut_as_a_code_fails_visibly() -> None:
+    acme = load(NAMED_AS_A_CODE).providers["acme"]
+    body = {"id": "e1", "case": {"cid": "A-1001"}, "amount": 10, "currency": "USD"}
+    kept = redact.cut_body(json.dumps(body).encode(), acme)
+    (item,) = acme.read(Webhook("acme", "/", kept))
+    with pytest.raises(Untranslatable) as caught:
+        acme.translate(item)
+    assert "cut" in caught.value.fields["case.cid"][0]
 
 
 def test_what_an_events_type_says_already_stays() -> None:

@@ -17,7 +17,18 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "vocabulary": ("alert", "errors"),
     "centre": (
         *("tree", "currencies", "fields", "proof", "provider", "dispute", "match", "redact", "retry"),
-        *("case", "refund", "words", "sample", "toml", "sources", "configured", "providers", "providers.*"),
+        *(
+            "case",
+            "refund",
+            "refusal",
+            "words",
+            "sample",
+            "toml",
+            "sources",
+            "configured",
+            "providers",
+            "providers.*",
+        ),
     ),
     "rim": (
         *(

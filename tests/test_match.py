@@ -362,6 +362,14 @@ def test_a_voided_authorization_was_no_payment(status: str) -> None:
     assert found.transaction_id == (None if status == "succeeded" else 1)
 
 
+def test_a_voided_debit_was_no_payment() -> None:
+    voided = [sale(), sale(id=2, type="void", parent_id=1)]
+    assert choose(alert(*CARD), voided) == match.Match()
+    assert choose(alert(*CARD), [*voided, sale(id=3)]).transaction_id == 3
+    failed = [sale(), sale(id=2, type="void", parent_id=1, status="failed")]
+    assert choose(alert(*CARD), failed).transaction_id == 1
+
+
 @pytest.mark.parametrize("kind", ["refund", "void", "verify", "", None])
 def test_nothing_but_debits_and_authorizations_is_a_payment(kind: str | None) -> None:
     assert choose(alert(*FACTS), [sale(type=kind)]) == match.Match()
@@ -384,6 +392,22 @@ def test_several_that_fit_are_no_match_and_all_shown() -> None:
         "by": "card_and_amount",
         "why": "several fit",
     }
+
+
+def test_a_try_that_failed_shares_no_id_with_the_payment_that_succeeded() -> None:
+    paid = sale(id=2)
+    for changes in ({"amount": Decimal("10.00")}, {"amount": Decimal("37.00"), "currency": "EUR"}):
+        for name in ("order", "external_id"):
+            found = choose(alert(name, **changes), [sale(status="failed"), paid])
+            assert found.transaction_id == 2
+
+
+def test_two_ids_that_name_two_payments_are_no_match() -> None:
+    named, charged = sale(external_id="txn-77"), other(external_id="ch_1")
+    for rows in ([named, charged], [charged, named]):
+        found = choose(alert("order", external_id="ch_1"), rows)
+        assert found.transaction_id is None
+        assert why(found) == {1: "several fit", 2: "several fit"}
 
 
 def test_a_weaker_rung_decides_between_several_of_a_stronger_one() -> None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
+from bridge import forward
 from bridge.alert import Alert, Effect, Status
+from bridge.case import Call, Case, Step, next_step
 from bridge.chores import Chores
+from bridge.database import Database
 from bridge.forward import Errand, Forwarder
 from bridge.inbox import BY_HAND, Verdict
 from bridge.judge import Judge
@@ -23,7 +28,7 @@ from bridge.provider import Reading
 from bridge.sandbox import STORE, Does, Fault, Sandbox, fault
 from tests.conftest import MakeDatabase
 from tests.desk import DAY, HOUR, Clock, Desk, Json, desk, work_off
-from tests.running import Sent
+from tests.running import Sent, eventually
 from tests.test_way_back import prevented, refunds, sell, told_of
 
 UNSUPPORTED = Fault(
@@ -87,6 +92,11 @@ def restarted(shop: Desk, **changes: object) -> None:
     shop.forwarder = Forwarder(shop.inbox, shop.settings, sleep=shop.clock.sleep)
 
 
+def time_left(shop: Desk, delivery: str) -> float:
+    """Seconds to the deadline of a delivery."""
+    return datetime.fromisoformat(shop.delivery(delivery)["deadline_at"]).timestamp() - shop.clock.now
+
+
 def is_paused(shop: Desk) -> bool:
     with shop.database.read() as connection:
         return shop.inbox._is_paused(connection, STORE)
@@ -109,7 +119,7 @@ def test_what_is_refused_where_nobody_waits_is_asked_once_and_noted(shop: Desk) 
     sent = shop.senders.prevention()
     shop.post(sent)
     shop.settle()
-    del shop.sandbox.stores[STORE].disputes.by_id[shop.case(sent)["dispute_id"]]
+    shop.sandbox.stores[STORE].disputes.remove(shop.case(sent)["dispute_id"])
     with shop.counted() as calls:
         shop.inbox.doubt(shop.clock() - DAY)
         shop.settle()
@@ -232,6 +242,35 @@ def test_a_second_report_finds_another_dispute_with_a_number_that_is_taken(shop:
     assert shop.case(second)["dispute_id"] == other["id"]
 
 
+def until_duplicate(shop: Desk) -> list[Errand]:
+    """Work until a case is found to be a duplicate, which is not taken in yet."""
+    found: list[Errand] = []
+    while not (found and found[0].claim.case.duplicate_of):
+        shop.forwarder.settle(found)
+        found = shop.forwarder.prepare(shop.inbox.claim([STORE]))
+        for errand in found:
+            shop.forwarder.send(errand)
+    return found
+
+
+def test_two_that_hear_of_a_dispute_at_once_make_one_case_of_it(make_database: MakeDatabase) -> None:
+    with make_database("postgres") as url, desk(url) as shop:
+        sale = sell(shop)
+        by_hand = shop.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND")
+        delivery = shop.post(shop.senders.rdr(**told_of(sale)))
+        answered = under_way(shop, "holder")
+        with closing(Database(url, clock=shop.clock, pool_size=2)) as other, ThreadPoolExecutor(1) as pool:
+            with other.begin() as connection:  # another worker takes in `dispute.created`
+                shop.inbox._tell_dispute(connection, STORE, by_hand, shop.clock())
+                settling = pool.submit(shop.forwarder.settle, answered)
+                waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                with shop.database.read() as watching:
+                    eventually(lambda: watching.exec_driver_sql(waits).scalar_one())
+            settling.result(20)
+        shop.settle()
+        assert shop.delivery(delivery)["status"] == "forwarded"
+
+
 def test_facts_that_contradict_a_match_undo_the_duplicate_that_it_made(shop: Desk) -> None:
     sale = sell(shop)
     shop.post(shop.senders.prevention(**prevented()))
@@ -240,12 +279,7 @@ def test_facts_that_contradict_a_match_undo_the_duplicate_that_it_made(shop: Des
     assert second.opens
     shop.post(second)
     shop.inbox.translate(shop.judge.verdict, 50)
-    found: list[Errand] = []
-    while not (found and found[0].claim.case.duplicate_of):
-        shop.forwarder.settle(found)
-        found = shop.forwarder.prepare(shop.inbox.claim([STORE]))
-        for errand in found:
-            shop.forwarder.send(errand)
+    found = until_duplicate(shop)
     other = told_of({"auth_code": "ZZZZZ9"}, amount=99.0, card_last_4="7777")
     shop.post(shop.senders.rdr(case=second.opens[0], event="rdr.match", **other))
     shop.inbox.translate(shop.judge.verdict, 50)
@@ -323,6 +357,52 @@ def test_what_waits_for_a_resolution_that_was_undone_is_failed_for_a_person(shop
     assert shop.delivery(delivery)["reason"] == "refused"
 
 
+def test_a_result_for_a_refused_alert_finds_the_dispute_made_by_hand(shop: Desk) -> None:
+    shop.sandbox.add_faults(fault("400", method="POST", path="/disputes/", count=1))
+    sent = shop.senders.chargeback()
+    assert sent.opens
+    shop.post(sent)
+    shop.settle()
+    by_hand = shop.sandbox.add_dispute(STORE, type="chargeback", case_number=sent.opens[0])
+    delivery = shop.post(shop.senders.result(sent.opens[0]))
+    shop.settle()
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    assert [one["id"] for one in shop.disputes()] == [by_hand["id"]]
+
+
+def test_a_withdrawal_of_a_refused_alert_finds_the_dispute_made_by_hand(shop: Desk) -> None:
+    sent = refused(shop)
+    assert sent.opens
+    shop.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    withdraw(shop, sent)
+    shop.settle()
+    assert len(shop.disputes()) == 1
+
+
+@pytest.mark.parametrize("held_up", ["by 429", "by a pause"])
+def test_a_duplicate_hears_of_the_holder_s_resolution_by_a_person(shop: Desk, held_up: str) -> None:
+    sale = sell(shop)
+    first, second = shop.senders.prevention(**prevented()), shop.senders.rdr(**told_of(sale))
+    shop.post(first)
+    shop.settle()
+    shop.sandbox.add_faults(fault("429", method="POST", path="*/resolve/"))
+    delivery = shop.post(second)
+    shop.inbox.translate(shop.judge.verdict, 50)
+    shop.forwarder.settle(until_duplicate(shop))
+    if held_up == "by a pause":
+        shop.inbox.pause(STORE, BY_HAND, None)
+    shop.work()
+    assert shop.delivery(delivery)["status"] == "pending"
+    here = f"disputes/{shop.case(first)['dispute_id']}/"
+    shop.sandbox.faults.clear()
+    by_hand = {"resolution": "issued_full_refund"}
+    shop.tell("dispute.updated", shop.api.call("POST", f"{here}resolve/", body=by_hand))
+    shop.work()
+    shop.inbox.resume(STORE)
+    shop.settle()
+    assert shop.delivery(delivery)["status"] == "forwarded"
+
+
 # --- look_first ---------------------------------------------------------------------------------
 
 
@@ -364,6 +444,47 @@ def test_each_write_is_looked_up_right_before_it(careful: Desk) -> None:
         careful.settle()
     here = f"/disputes/{careful.case(sent)['dispute_id']}/"
     assert calls[-2:] == [f"GET {here}", f"PATCH {here}"]
+
+
+def hour_of(shop: Desk) -> list[str]:
+    """The calls of an hour, with a look every second."""
+    with shop.counted() as calls:
+        for _ in range(3600):
+            shop.work()
+            shop.clock.sleep(1.0)
+    return calls
+
+
+def test_looking_first_backs_off_where_29next_is_in_trouble(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, desk(url, look_first=True) as shop:
+        shop.sandbox.add_faults(fault("503", method="GET", path="/transactions/"))
+        shop.post(shop.senders.prevention(**prevented()))
+        assert len(hour_of(shop)) < 100
+
+
+def test_looking_first_ends_with_a_bug_too(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_database("sqlite") as url, desk(url, look_first=True) as shop:
+        broken(monkeypatch, "create", 999)
+        delivery = shop.post(shop.senders.prevention(**prevented()))
+        hour_of(shop)
+        assert shop.delivery(delivery)["reason"] == "bug"
+
+
+@pytest.mark.parametrize("word", ["429", "401"])
+def test_a_correction_that_comes_before_the_creation_is_taken(careful: Desk, word: str) -> None:
+    careful.sandbox.add_faults(fault(word, method="POST", path="/disputes/"))
+    sent = careful.senders.prevention(**prevented())
+    assert sent.opens
+    careful.post(sent)
+    careful.settle()
+    careful.post(careful.senders.prevention(case=sent.opens[0], **prevented(amount=45.0)))
+    careful.work()
+    careful.sandbox.faults.clear()
+    careful.clock.sleep(HOUR)
+    careful.settle()
+    assert [one["amount"] for one in careful.disputes()] == ["45.00"]
 
 
 # --- matches and refunds ------------------------------------------------------------------------
@@ -414,6 +535,134 @@ def test_a_refund_of_a_sale_that_may_not_be_read_is_left_to_a_person(shop: Desk)
     shop.settle()
     assert refunds(shop) == []
     assert "transactions:read" in shop.case(sent)["notes"][-1]
+
+
+def decided(shop: Desk, sent: Sent, answered: list[Errand]) -> Json:
+    """The case for which a person decided another sale, while an answer was under way; and that sale."""
+    right = sell(shop, amount="77.00", bankcard_last_four="9999")
+    assert shop.inbox.decide(shop.case(sent)["id"], right["id"])
+    shop.forwarder.settle(answered)
+    shop.settle()
+    return {**shop.case(sent), "right": right["id"]}
+
+
+def answers(method: str, path: str, said: str) -> Fault:
+    """A refusal, once."""
+    return Fault(Does.ANSWER, method=method, path=path, status=400, body=said, count=1)
+
+
+def test_a_person_s_match_outlasts_a_look_up_that_was_refused_meanwhile(shop: Desk) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.sandbox.add_faults(fault("403", method="GET", path="/transactions/", count=1))
+    shop.post(sent)
+    case = decided(shop, sent, under_way(shop, "ask"))
+    assert case["transaction_id"] == case["right"]
+
+
+@pytest.mark.parametrize("said", ["Invalid pk.", "It already exists."])
+def test_a_person_s_match_outlasts_one_that_was_refused_meanwhile(shop: Desk, said: str) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.settle()
+    shop.sandbox.add_faults(answers("PATCH", "/disputes/*", json.dumps({"transaction": [said]})))
+    shop.tell("transaction.created", sell(shop))
+    case = decided(shop, sent, under_way(shop, "attach"))
+    assert case["transaction_id"] == case["right"]
+
+
+def test_a_person_s_match_outlasts_a_creation_that_was_refused_meanwhile(shop: Desk) -> None:
+    sell(shop)
+    sent = shop.senders.prevention(**prevented())
+    shop.sandbox.add_faults(answers("POST", "/disputes/", '{"transaction": ["Invalid pk."]}'))
+    shop.post(sent)
+    case = decided(shop, sent, under_way(shop, "create"))
+    assert case["transaction_id"] == case["right"]
+
+
+def test_a_creation_under_way_with_another_match_than_a_person_s_is_noted(shop: Desk) -> None:
+    sale = sell(shop)
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    case = decided(shop, sent, under_way(shop, "create"))
+    assert case["transaction_id"] == sale["id"]
+    assert str(case["right"]) in case["notes"][-1]
+
+
+def test_a_person_s_match_outlasts_a_duplicate_that_was_found_meanwhile(shop: Desk) -> None:
+    sale = sell(shop)
+    shop.post(shop.senders.prevention(**prevented()))
+    shop.settle()
+    second = shop.senders.rdr(**told_of(sale))
+    shop.post(second)
+    shop.inbox.translate(shop.judge.verdict, 50)
+    case = decided(shop, second, until_duplicate(shop))
+    assert case["transaction_id"] == case["right"]
+    assert case["state"] != "duplicate"
+
+
+def test_a_person_s_match_outlasts_the_question_who_holds_another(shop: Desk) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.settle()
+    sale = sell(shop)
+    shop.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND")
+    shop.tell("transaction.created", sale)
+    shop.forwarder.settle(under_way(shop, "attach"))
+    case = decided(shop, sent, [])
+    assert case["transaction_id"] == case["right"]
+
+
+def test_a_dispute_that_holds_its_own_transaction_is_no_duplicate(shop: Desk) -> None:
+    row = shop.sandbox.add_dispute(STORE, type="alert", case_number=None)
+    shop.tell("dispute.created", row)
+    shop.settle()
+    number, sale = f"29next-{row['id']}", sell(shop)
+    shop.api.call("PATCH", f"disputes/{row['id']}/", body={"transaction": sale["id"]})
+    shop.sandbox.add_faults(answers("PATCH", "/disputes/*", '{"transaction": ["It already has an alert."]}'))
+    assert shop.inbox.decide(shop.case(number)["id"], sale["id"])
+    shop.settle()
+    assert (shop.case(number)["transaction_id"], shop.case(number)["duplicate_of"]) == (sale["id"], None)
+
+
+# --- bugs of ours -------------------------------------------------------------------------------
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> None:
+    """Let the worker stumble over a step some times."""
+    real, left = next_step, [times]
+
+    def stumble(case: Case, now: float, **more: Any) -> Step:
+        step = real(case, now, **more)
+        if left[0] and isinstance(step, Call) and step.kind == kind:
+            left[0] -= 1
+            raise ValueError("a bug of ours")
+        return step
+
+    monkeypatch.setattr(forward, "next_step", stumble)
+
+
+def test_a_bug_at_a_person_s_match_is_tried_again(shop: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.settle()
+    sale = sell(shop, amount="77.00", bankcard_last_four="9999")
+    broken(monkeypatch, "attach", 1)
+    assert shop.inbox.decide(shop.case(sent)["id"], sale["id"])
+    shop.settle(60, 10)
+    assert shop.case(sent)["transaction_id"] == sale["id"]
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "forwarded"), (99, "failed")])
+def test_a_bug_at_the_holder_reaches_the_duplicate_that_waits_for_it(
+    shop: Desk, monkeypatch: pytest.MonkeyPatch, times: int, status: str
+) -> None:
+    sale = sell(shop)
+    shop.post(shop.senders.prevention(**prevented()))
+    shop.settle()
+    broken(monkeypatch, "resolve", times)
+    delivery = shop.post(shop.senders.rdr(**told_of(sale)))
+    shop.settle(60, 10)
+    assert shop.delivery(delivery)["status"] == status
 
 
 # --- card numbers in what 29next answers --------------------------------------------------------
@@ -474,25 +723,35 @@ def test_a_refusal_does_not_turn_a_person_s_pause_into_one_that_ends_by_itself(s
 
 
 def test_a_deadline_stands_still_only_while_its_alert_waits_through_the_pause(shop: Desk) -> None:
-    def left(delivery: str) -> float:
-        return datetime.fromisoformat(shop.delivery(delivery)["deadline_at"]).timestamp() - shop.clock.now
-
     shop.inbox.pause(STORE, BY_HAND, None)
     before = shop.senders.chargeback()
     waited = [shop.post(before)]
-    allowed = [left(waited[0])]
+    allowed = [time_left(shop, waited[0])]
     shop.inbox.translate(shop.judge.verdict, 50)
     shop.clock.sleep(50 * HOUR)
     late = shop.senders.prevention()
     assert late.opens
     waited.append(shop.post(late))
-    allowed.append(left(waited[1]))
+    allowed.append(time_left(shop, waited[1]))
     shop.inbox.translate(shop.judge.verdict, 50)
     shop.clock.sleep(60)
     shop.inbox.resume(STORE)
-    assert [left(one) for one in waited] == [pytest.approx(one, abs=1) for one in allowed]
+    assert [time_left(shop, one) for one in waited] == [pytest.approx(one, abs=1) for one in allowed]
     (claim,) = shop.inbox.claim([STORE])
     assert claim.case.case_number == late.opens[0]
+
+
+def test_a_replay_in_a_pause_has_its_whole_deadline_ahead_and_no_more(shop: Desk) -> None:
+    shop.sandbox.add_faults(fault("400", method="POST", path="/disputes/", count=1))
+    delivery = shop.post(shop.senders.prevention())
+    allowed = time_left(shop, delivery)
+    shop.settle()
+    shop.inbox.pause(STORE, BY_HAND, None)
+    shop.clock.sleep(50 * HOUR)
+    shop.inbox.replay([delivery])
+    shop.clock.sleep(60)
+    shop.inbox.resume(STORE)
+    assert time_left(shop, delivery) == pytest.approx(allowed, abs=1)
 
 
 # --- deadlines ----------------------------------------------------------------------------------
@@ -538,3 +797,20 @@ def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_repl
     assert shop.inbox.replay([delivery]) == [delivery]
     shop.settle()
     assert shop.delivery(delivery)["status"] == "forwarded"
+
+
+def test_a_duplicate_that_waits_for_a_store_that_is_gone_fails_with_its_holder(shop: Desk) -> None:
+    sale = sell(shop)
+    shop.post(shop.senders.prevention(**prevented()))
+    shop.settle()
+    shop.sandbox.add_faults(fault("503", method="POST", path="*/resolve/"))
+    second = shop.senders.rdr(**told_of(sale))
+    delivery = shop.post(second)
+    shop.settle()
+    assert shop.case(second)["state"] == "duplicate"
+    settings = shop.settings
+    restarted(shop)
+    shop.clock.sleep(4 * DAY)
+    Chores(shop.settings, shop.database).give_up()
+    shop.settings = settings
+    assert shop.delivery(delivery)["reason"] == "no_store"

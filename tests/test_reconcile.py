@@ -47,7 +47,7 @@ def test_each_kind_of_difference_is_told(shop: Desk) -> None:
     shop.work()
     missing, doubled, resolved, amount, _ = (shop.case(sent) for sent in kinds)
     disputes = shop.sandbox.stores[STORE].disputes
-    disputes.by_id.pop(missing["dispute_id"])
+    disputes.remove(missing["dispute_id"])
     shop.sandbox.add_dispute(STORE, type="alert", case_number=doubled["case_number"])
     unknown = shop.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
     shop.api.resolve_dispute(resolved["dispute_id"], {"resolution": "could_not_find_order"})
@@ -68,6 +68,26 @@ def test_each_kind_of_difference_is_told(shop: Desk) -> None:
     assert f"dispute {resolved['dispute_id']} has resolution could_not_find_order" in text
     assert f"dispute {amount['dispute_id']} has amount 1.00" in text
     assert f"dispute {unknown['id']} (chargeback BY-HAND) has no case" in text
+
+
+def test_a_double_of_before_is_found_with_its_case(shop: Desk) -> None:
+    sent = shop.senders.verifi(caseDate="2026-02-27T00:00:00Z")
+    shop.post(sent)
+    shop.work()
+    case, (first,) = shop.case(sent), shop.disputes()
+    again = {name: first[name] for name in ("case_number", "happened_at", "amount")}
+    shop.sandbox.add_dispute(STORE, type="alert", **again)
+    told = list(reconcile(shop.inbox, shop.api, shop.store, date(2026, 3, 1)))
+    assert any(line.startswith(f"doubled: alert {case['case_number']}") for line in told)
+
+
+def test_another_currency_is_a_difference(shop: Desk) -> None:
+    sent = shop.senders.prevention()
+    shop.post(sent)
+    shop.work()
+    shop.api.update_dispute(shop.case(sent)["dispute_id"], {"currency": "EUR"})
+    (line,) = lines(shop)
+    assert "has currency EUR" in line
 
 
 def kinds(shop: Desk) -> list[str]:

@@ -485,10 +485,26 @@ def test_security_codes_are_always_cut(name: str, value: str) -> None:
     assert trees.parse(cut_body(f"{name}=123&a=123".encode(), FORM)) == {name: CUT, "a": "123"}
 
 
-def test_json_in_a_text_is_cut_by_its_names_too() -> None:
-    body = json.dumps({"details": json.dumps([{"cvv": "123", "card_number": "1234567890123456"}])}).encode()
-    inner = json.loads(json.loads(cut_body(body, JSON))["details"])
+@pytest.mark.parametrize("name", ["details", "card", "card_number"])
+def test_json_in_a_text_is_cut_by_its_names_too(name: str) -> None:
+    body = json.dumps({name: json.dumps([{"cvv": "123", "card_number": "1234567890123456"}])}).encode()
+    inner = json.loads(json.loads(cut_body(body, JSON))[name])
     assert inner == [{"cvv": CUT, "card_number": "123456******3456"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"cvv": "987",}', "{'card_cvc': 987", "<pay><CVV2>987</pay>", "cvv=987&%", '{"security-code":"9876"'],
+)
+def test_a_code_is_cut_also_where_nothing_parses(text: str) -> None:
+    kept = cut_body(text.encode(), made("json"))
+    assert b"987" not in kept
+    assert CUT.encode() in kept
+
+
+@pytest.mark.parametrize("text", ['{"cvvs": 987,', '{"cvv": 98765,', '{"id_cvv_x": 987,', '{"order": 987,'])
+def test_what_is_no_code_stays_where_nothing_parses(text: str) -> None:
+    assert cut_body(text.encode(), made("json")) == text.encode()
 
 
 @pytest.mark.parametrize("name", sorted(providers.built_in()))

@@ -675,6 +675,28 @@ def test_a_conflict_counts_as_told_and_says_so(small: Office) -> None:
     assert (one["state"], one["message"]) == ("told", "Midigator says that it has an outcome already.")
 
 
+@pytest.mark.parametrize("provider", ["midigator", "chargeblast"])
+def test_a_conflict_of_another_call_is_no_word_of_the_outcome(
+    small: Office, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    serve = _Request._serve
+
+    def conflicted(self: _Request, body: Any) -> None:
+        if self.command == "GET" or self.path == "/auth/v1/auth":
+            self.answer(409, {"message": "Busy"})
+        else:
+            serve(self, body)
+
+    with monkeypatch.context() as away:
+        away.setattr(_Request, "_serve", conflicted)
+        sent = small.prevention() if provider == "midigator" else small.chargeblast()
+        small.resolve(sent)
+        assert small.outcome(sent)["state"] == "owed"
+    small.later(HOUR)
+    assert small.outcome(sent)["state"] == "told"
+    assert len(small.api.tellings) == 1
+
+
 def test_a_later_outcome_that_differs_is_a_person_s(office: Office) -> None:
     sent = office.prevention()
     row = office.resolve(sent)

@@ -116,7 +116,9 @@ class Pacing(Part):
         over = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
         over = over.where(cases.c.deadline_at < now).limit(MOST_GIVEN_UP).with_for_update()
         idents = list(connection.execute(over, self._moment(now)).scalars())
-        owed = update(deliveries).where(deliveries.c.case_id.in_(idents), deliveries.c.settled_at.is_(None))
+        twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of.in_(idents))).scalars()
+        both = [*idents, *twins]
+        owed = update(deliveries).where(deliveries.c.case_id.in_(both), deliveries.c.settled_at.is_(None))
         ended = {"status": Status.FAILED, "due_at": None, "settled_at": now}
         said = f"There is no store {store!r} any more."
         failed = connection.execute(owed.values(**ended, reason=Reason.NO_STORE, message=said))
@@ -215,7 +217,8 @@ class Pacing(Part):
                 .where(stores.c.name == store)
                 .values(paused_at=None, paused_why=None, probe_at=None)
             )
-            since = case((deliveries.c.received_at > paused_at, deliveries.c.received_at), else_=paused_at)
+            began = deliveries.c.deadline_at - deliveries.c.allowed  # a replay's own
+            since = case((began > paused_at, began), else_=paused_at)
             connection.execute(
                 pending_deliveries(store).values(
                     deadline_at=deliveries.c.deadline_at + now - since, reason=None

@@ -190,15 +190,20 @@ class Relating(Telling):
         """
         row = self._case_told_of(connection, store, told)
         if row is None:
-            return self._adopt(connection, store, told, now)
+            if (made := self._adopt(connection, store, told, now)) is not None:
+                return made
+            if (row := self._case_told_of(connection, store, told)) is None:
+                return None  # else another worker has made it at the same moment
         case = case_of(row)
-        before = case.transaction_id
+        before, resolution = case.transaction_id, case.resolution
         if reconsider(case, told):
             open_anew(case, now)
         if case.transaction_id != before:
             self._relate(connection, case, now)
         self._owe(connection, case, now)
         connection.execute(update(cases).where(cases.c.id == case.id).values(**values_of(case)))
+        if case.resolution != resolution:
+            self._pass_back(connection, case, now)
         return case
 
     @staticmethod

@@ -140,6 +140,12 @@ class Rows:
         self.by_id[row["id"]] = row
         return row
 
+    def remove(self, number: int) -> None:
+        """Take a row away."""
+        row = self.by_id.pop(number)
+        for name, index in self._index.items():
+            index[row[name]].discard(number)
+
     def newest_first(self, **exact: Any) -> Iterable[Json]:
         """The rows, without most of those that do not have these values."""
         ids: Iterable[int] = self.by_id
