@@ -55,7 +55,7 @@ class Arriving:
                 return False
             head, found = EXPECT.subn(b"", head + b"\r\n")
             self.content = bytearray(head + b"\r\n" + body)
-            self.expects = found > 0
+            self.expects = found > 0 and not head.partition(b"\r\n")[0].endswith(b"HTTP/1.0")
             self.chunked = CHUNKED.search(head) is not None
             length = LENGTH.search(head)
             self.end = len(head) + 2 + (int(length[1]) if length and not self.chunked else 0)
@@ -106,6 +106,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if result and result is not _DEFER:
             super().finish_request(conn, fs)
             return
+        ready: typing.Callable[[typing.Any, typing.Any], None]
         try:
             conn.sock.setblocking(False)
             if result:
@@ -122,9 +123,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             if result and sum(held) > MOST_ARRIVING:
                 self._give_up(self.pending_conns[0])
 
+    def on_pending_socket_readable(self, conn: typing.Any, client: typing.Any) -> None:
+        """Go on with a request, unless it was given up while this very event waited for its turn."""
+        if conn in self.pending_conns:
+            super().on_pending_socket_readable(conn, client)
+
     def _linger(self, conn: typing.Any, _: object) -> None:
         with contextlib.suppress(BlockingIOError):
-            if not _receive(conn.sock):
+            if conn in self.pending_conns and not _receive(conn.sock):
                 self._give_up(conn)
 
     def murder_pending(self) -> None:
@@ -136,10 +142,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._give_up(conn)
 
     def _give_up(self, conn: typing.Any) -> None:
-        """Close a connection that waits, or have what has arrived refused."""
+        """Close a connection that waits, or have what has arrived refused.
+
+        Where the process ends it is closed without a word: its sender is not at fault, and comes again.
+        """
         self.pending_conns.remove(conn)
         self.poller.unregister(conn.sock)
-        if conn.arriving and conn.arriving.content:
+        if conn.arriving and conn.arriving.content and self.alive:
             conn.arriving.is_over = True
             self.enqueue_req(conn)
         else:

@@ -214,14 +214,16 @@ class Figures:
         Says too whether that is all: of very many only some are summed.
         """
         money = select(cases.c.id, cases.c.amount, cases.c.currency).limit(MOST_AMOUNTS)
-        lost = select(deliveries.c.id, deliveries.c.alert).where(deliveries.c.status == Status.FAILED)
+        failing = (deliveries.c.id, deliveries.c.case_id, deliveries.c.alert)
+        lost = select(*failing).where(deliveries.c.status == Status.FAILED)
         with self.database.read() as connection:
             due = connection.execute(money.where(cases.c.due_at.is_not(None))).all()
             doubtful = connection.execute(money.where(cases.c.state == State.REVIEW)).all()
             failed = connection.execute(lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS)).all()
         found = {row.id: (row.amount, row.currency) for row in (*due, *doubtful)}
         for row in failed:
-            found[row.id] = ((row.alert or {}).get("amount"), (row.alert or {}).get("currency"))
+            told = ((row.alert or {}).get("amount"), (row.alert or {}).get("currency"))
+            found.setdefault(row.case_id or row.id, told)  # several alerts of a case are about one dispute
         whole = max(map(len, (due, doubtful, failed))) < MOST_AMOUNTS
         sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         for amount, currency in found.values():

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,8 @@ import structlog
 
 MOMENT = 0.05
 """Seconds that a line waits for others."""
+LAST_SECONDS = 1.0
+"""How long a process that ends waits for its last lines to be read."""
 MOST = 10_000
 """Lines that wait where nobody reads stdout; the oldest go first."""
 
@@ -31,7 +34,8 @@ class _Lines:
         self.waiting: deque[str] = deque(maxlen=MOST)
         self.stream = sys.stdout
         self.some = threading.Event()
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # of the thread below; never held while something is written
+        self.writing = threading.Lock()
         self.thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
@@ -43,14 +47,28 @@ class _Lines:
         """Do nothing: `drain` does it, for many lines at once."""
 
     def drain(self) -> None:
-        """Write what waits."""
-        with self.lock, contextlib.suppress(OSError, ValueError):  # stdout is gone: nobody listens
+        """Have what waits written, without waiting longer than a moment for whoever reads it."""
+        if self.waiting or self.writing.locked():
+            last = threading.Thread(target=self._write, daemon=True)
+            with contextlib.suppress(RuntimeError):  # it is too late for another thread
+                last.start()
+                last.join(LAST_SECONDS)
+
+    def _write(self) -> None:
+        with self.writing, contextlib.suppress(OSError, ValueError):  # stdout is gone: nobody listens
             lines = []
             with contextlib.suppress(IndexError):
                 while True:
                     lines.append(self.waiting.popleft())
-            self.stream.write("".join(lines))
-            self.stream.flush()
+            written = "".join(lines)
+            try:
+                file = self.stream.fileno()
+            except (OSError, ValueError):  # no file of its own, as in a test
+                self.stream.write(written)
+                return
+            left = written.encode("utf-8", "backslashreplace")
+            while left:  # past the stream, whose lock a process that ends would wait for
+                left = left[os.write(file, left) :]
 
     def _wake(self) -> None:
         with self.lock:
@@ -63,7 +81,7 @@ class _Lines:
         while self.some.wait():
             time.sleep(MOMENT)
             self.some.clear()
-            self.drain()
+            self._write()
 
 
 _LINES = _Lines()

@@ -37,6 +37,8 @@ STRETCH, STRETCHES = 5_000, 4
 ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{21}}")
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
 ID_BITS, ID_DIGITS = 60, 21
+LAST_MOMENT = (1 << (5 * ID_DIGITS - ID_BITS)) - 1
+"""Milliseconds that an id can tell: until the year 3084."""
 """An id's lowest bits are chance, those above them its time in milliseconds."""
 
 DELIVERY_KEYS = (
@@ -398,7 +400,7 @@ def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
 
 def first_id(table: Table, seconds: float) -> str:
     """Return an id below all those that were made at a moment or later, to the millisecond."""
-    number = max(round(seconds * 1000), 0) << ID_BITS
+    number = min(max(round(seconds * 1000), 0), LAST_MOMENT) << ID_BITS
     digits = [ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(ID_DIGITS))]
     return f"{table.name[0]}_{''.join(digits)}"
 

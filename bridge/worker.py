@@ -47,6 +47,8 @@ CLOCK_SLACK = 0.2
 """Seconds by which the inbox's clock may run apart from this machine's before it counts as set."""
 DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
+LAST_SECONDS = 19
+"""After as many whole seconds the process ends, whatever still hangs."""
 NO_ANSWER = frozenset({"unclear", "temporary"})
 
 
@@ -69,7 +71,7 @@ class Worker:
         self.chores = chores
         self.batch = BATCH_ON_SQLITE if inbox.database.sqlite else BATCH_ON_POSTGRES
         self.stopping = threading.Event()
-        self.told_to_stop = False  # a plain flag: a signal's handler may take no lock
+        self.stopped_at: float | None = None  # a plain value: a signal's handler may take no lock
         self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
         self.offset: float | None = None  # of the inbox's clock to the monotonic one
@@ -88,7 +90,7 @@ class Worker:
                 target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
             ).start()
         registered = False
-        while not self.told_to_stop:
+        while self.stopped_at is None:
             try:
                 if not registered:
                     self.inbox.register(self.forwarder.settings.stores.values())
@@ -110,7 +112,8 @@ class Worker:
 
     def stop(self, *_: object) -> None:
         """Claim nothing more, finish what is under way."""
-        self.told_to_stop = True
+        if self.stopped_at is None:
+            self.stopped_at = time.monotonic()
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
@@ -220,7 +223,7 @@ class Worker:
 
     def _drain(self) -> bool:
         """Let calls under way end; what does not is settled after its lease, as after a crash."""
-        until = time.monotonic() + DRAIN_SECONDS
+        until = (self.stopped_at or time.monotonic()) + DRAIN_SECONDS
         while self.under_way.total() and time.monotonic() < until:
             try:
                 self._take_back(IDLE_SECONDS)
@@ -232,9 +235,16 @@ class Worker:
 
 
 def run(worker: Worker) -> None:
-    """Run until SIGTERM or SIGINT, and end in time even where a call still hangs."""
+    """Run until SIGTERM or SIGINT, and end in time even where a call or the database still hangs."""
+
+    def stop(*_: object) -> None:
+        if worker.stopped_at is None:
+            signal.alarm(LAST_SECONDS)
+        worker.stop()
+
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # as below
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, worker.stop)
+        signal.signal(number, stop)
     if not worker.run():
         logs.drain()
         os._exit(0)  # its intents are committed: they are looked up, as after a crash

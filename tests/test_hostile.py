@@ -10,10 +10,14 @@ import json
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -22,12 +26,14 @@ import schemathesis
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from bridge import providers, settings
 from bridge.app import ROOT, create_app
+from bridge.arrival import Arriving, PatientWorker
 from bridge.database import Database
 from bridge.judge import Judge
 from bridge.search import Search
@@ -530,6 +536,29 @@ def test_clients_that_stall_hold_up_nobody_and_are_left_in_time(
     house.start_worker()
     house.wait()
     house.audit()
+
+
+@pytest.mark.parametrize("begun", [b"POST / HTTP/1.1", b""])
+def test_an_event_of_a_request_that_was_given_up_with_the_same_look_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """Both stand in one list of what is ready; an error there would end the process."""
+    refused: list[object] = []
+    monkeypatch.setattr(ThreadWorker, "enqueue_req", lambda _, conn: refused.append(conn))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, DefaultSelector() as poller:
+        worker = object.__new__(PatientWorker)
+        conn = SimpleNamespace(sock=ours, arriving=Arriving(begun), close=ours.close)
+        worker.poller, worker.pending_conns, worker.nr_conns = poller, deque([conn]), 1
+        worker.alive = True
+        poller.register(ours, EVENT_READ, partial(worker.on_pending_socket_readable, conn))
+        theirs.sendall(b"more")
+        ready = poller.select(5)
+        worker._give_up(conn)
+        for key, _ in ready:
+            key.data(key.fileobj)
+        worker._linger(conn, None)
+    assert refused == ([conn] if begun else [])
 
 
 def closed(sock: socket.socket) -> bool:

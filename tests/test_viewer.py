@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
@@ -702,6 +704,42 @@ def test_a_pending_delivery_is_left_as_it_is(book: Logbook) -> None:
     delivery = book.send()
     submit(book.client, f"/deliveries/{delivery}/replay")
     assert "It is pending already" in page(book.client, f"/deliveries/{delivery}")
+
+
+@pytest.mark.parametrize("query", ["endpoint=x", "_method=POST", "_external=1", "_scheme=ftp", "values=1"])
+@pytest.mark.parametrize("path", ["/deliveries", "/cases"])
+def test_a_query_chooses_nothing_of_a_page_s_links(book: Logbook, path: str, query: str) -> None:
+    said = page(book.client, f"{path}?{query}", 400)
+    assert "There is no filter" in said
+    assert "ftp://" not in said
+    assert "http://localhost" not in said
+
+
+@pytest.mark.parametrize("path", ["/deliveries", "/cases"])
+def test_a_moment_after_all_others_bounds_a_list(book: Logbook, path: str) -> None:
+    review(book)
+    for bound, found in (("since", False), ("until", True)):
+        said = page(book.client, f"{path}?{bound}=3100-01-01")
+        assert (f'href="{path}/' in said) is found
+
+
+def test_transaction_0_is_none_that_a_person_may_choose(book: Logbook) -> None:
+    review(book)
+    (case,) = book.app.extensions["search"].cases({"state": "review"}).results
+    path = f"/cases/{case['id']}"
+    assert submit(book.client, f"{path}/match", path, transaction="0").status_code == 400
+
+
+def test_what_is_at_stake_of_several_failed_alerts_of_a_case_is_counted_once(book: Logbook) -> None:
+    book.fail("400", method="POST", path="/disputes/")
+    facts = {"ethoca_id": "E-1", "amount": "100.00", "currency": "USD"}
+    facts |= {"chargeback_amount": "100.00", "chargeback_currency": "USD"}
+    for issuer in ("one", "another"):
+        book.send(change=functools.partial(dict.update, issuer=issuer, **facts))
+    book.work()
+    assert len(book.app.extensions["search"].deliveries({"status": "failed"}).results) == 2
+    sums, _ = book.app.extensions["figures"].at_stake()
+    assert sums == {"USD": Decimal("100.00")}
 
 
 @pytest.mark.parametrize("which", ["first", "typed", "none"])

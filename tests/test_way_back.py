@@ -617,6 +617,16 @@ def post_match(shop: Desk, case: str, body: object) -> tuple[int, Json]:
     return answer.status_code, answer.json
 
 
+def test_a_match_that_is_nested_too_deep_is_refused(shop: Desk) -> None:
+    sent = shop.senders.prevention(**prevented())
+    shop.post(sent)
+    shop.work()
+    headers = {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"}
+    path = f"/api/cases/{shop.case(sent)['id']}/match"
+    answer = shop.client.post(path, data=b"[" * 100_000, headers=headers)
+    assert answer.status_code == 400
+
+
 def test_a_program_attaches_a_transaction(shop: Desk) -> None:
     twins = [sell(shop, auth_code=None), sell(shop, auth_code=None)]
     sent = shop.senders.prevention(**prevented())

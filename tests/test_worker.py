@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from sqlalchemy import select, text
 
 import bridge.worker
 from bridge import forward
+from bridge.app import ROOT
 from bridge.case import Case, merge
 from bridge.errors import Unavailable
 from bridge.inbox import TOO_OLD, Claim, Inbox
@@ -260,8 +263,35 @@ def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pyt
     before = signal.signal(signal.SIGUSR1, worker.stop)
     try:
         for _ in range(100):
-            worker.told_to_stop = False
+            worker.stopped_at = None
             threading.Thread(target=end).start()
             worker.run()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+HANGS = """
+import time
+from bridge import worker
+
+class Hanging(worker.Worker):
+    def __init__(self):
+        self.stopped_at = None
+
+    def run(self):
+        print("at work", flush=True)
+        while True:
+            time.sleep(60)
+
+worker.LAST_SECONDS = 1
+worker.run(Hanging())
+"""
+
+
+def test_a_worker_that_hangs_ends_all_the_same_once_it_is_told_to() -> None:
+    with subprocess.Popen([sys.executable, "-c", HANGS], cwd=ROOT, stdout=-1, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "at work\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

@@ -85,7 +85,10 @@ def openapi() -> Response:
 def match(ident: str) -> Response:
     """Take a person's word for a case's transaction, or (null) for there being none."""
     _found(_search().case(ident), "case")
-    given = request.get_json(silent=True)
+    try:
+        given = request.get_json(silent=True)
+    except RecursionError:  # nested too deep
+        given = None
     wanted = given.get("transaction", "") if isinstance(given, dict) else ""
     if wanted is not None and not (type(wanted) is int and 0 < wanted <= LARGEST_ID):
         raise Rejected("bad_request", 400, 'Send {"transaction": 123}, or null where there is none.')

@@ -118,7 +118,8 @@ def _unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
 def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
     """Say that a page could not be made, without showing why."""
     if isinstance(error, HTTPException):
-        return refusal(Rejected("not_found", error.code or 500, error.description or ""))
+        word = "not_found" if error.code == 404 else "bad_request"
+        return refusal(Rejected(word, error.code or 500, error.description or ""))
     log.error("bug", page=request.endpoint, error=type(error).__name__, exc_info=error)
     return refusal(Rejected("bug", 500, "This page could not be made. The log has the reason."))
 

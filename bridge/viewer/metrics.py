@@ -99,6 +99,7 @@ class Log(Collector):
         labelled = {
             (store, outcome, "none" if status is None else str(status)): count
             for (store, outcome, status), count in calls.items()
+            if outcome != "intended"  # which becomes another outcome
         }
         says = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
         yield _counter("bridge_calls", says, ("store", "outcome", "status"), labelled)

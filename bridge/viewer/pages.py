@@ -160,7 +160,7 @@ def match(ident: str) -> View:
     """Take a person's word for a case's transaction, or that there is none."""
     ground.found(ground.search().case(ident), "case")
     chosen = request.form.get("transaction", "")
-    if chosen != "none" and not (chosen.isdecimal() and len(chosen) <= 18):
+    if chosen != "none" and not (chosen.isdecimal() and len(chosen) <= 18 and int(chosen)):
         raise Rejected("bad_request", 400, "A transaction is a number, or none.")
     if ground.inbox().decide(ident, None if chosen == "none" else int(chosen)):
         log.info("match decided by hand", case=ident, transaction=chosen)
@@ -224,9 +224,16 @@ def _choices(filters: tuple[Filter, ...]) -> dict[str, list[str]]:
 def _tabs(endpoint: str, name: str, words: list[typing.Any], wanted: Json) -> list[Json]:
     """Return the links that narrow a list to one status, or to none."""
     others = {key: value for key, value in wanted.items() if key not in (name, "cursor", "reason")}
-    chosen = wanted.get(name)
-    rows: list[Json] = [{"label": "All", "url": url_for(endpoint, **others), "current": chosen is None}]
-    for word in words:
-        url = url_for(endpoint, **others, **{name: word.value})
-        rows.append({"label": show.plain(word), "url": url, "current": chosen == word})
-    return rows
+    chosen, page = wanted.get(name), url_for(endpoint)  # whose own arguments are not for a query to choose
+
+    def link(**more: str) -> str:
+        query = urlencode({**others, **more})
+        return f"{page}?{query}" if query else page
+
+    return [
+        {"label": "All", "url": link(), "current": chosen is None},
+        *(
+            {"label": show.plain(word), "url": link(**{name: word.value}), "current": chosen == word}
+            for word in words
+        ),
+    ]
