@@ -68,6 +68,8 @@ if typing.TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+IN_VAIN = "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
+
 
 @dataclass
 class Outcome:
@@ -390,16 +392,13 @@ class Forwarder:
             ending.failed |= {one.id: (step.reason, step.message) for one in left if one.deadline_at <= now}
             left = [one for one in left if one.id not in ending.failed]
             step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
-        elif isinstance(step, Done) and left and consults(case):
-            step = None
-        elif isinstance(step, Done) and left and not case.duplicate_of:
-            sentence = (
-                "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
-            )
-            ending.failed |= {one.id: (Reason.REFUSED, sentence) for one in left}
-        idle = not (left or case.doubt or outcome.failed) and not isinstance(
-            step, Call
-        )  # a bug is tried again
+        elif isinstance(step, Done) and left:
+            if consults(case):
+                step = None  # it asks once more
+            elif not case.duplicate_of:
+                ending.failed |= {one.id: (Reason.REFUSED, IN_VAIN) for one in left}
+        is_bug = outcome.failed is not None  # which is tried again, also where nobody waits
+        idle = not (left or case.doubt or is_bug or isinstance(step, Call))
         if over or idle or isinstance(step, Done):
             case.due_at = None
         elif isinstance(step, Wait):

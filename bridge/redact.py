@@ -45,7 +45,7 @@ _CODE_SAID = re.compile(
 )
 # Groups of digits with blanks or dashes between (`+` is a form's blank): the widest stretch to look
 # into. UUIDs are stepped over: their groups of digits belong together with the letters.
-_GAP = r" \t\xa0\u2007\u202f\u2010-\u2015+-"
+_GAP = r" \t\xa0\u2000-\u200a\u202f\u205f\u3000\u2010-\u2015\u2212+-"
 _DIGITS = re.compile(
     r"(?P<uuid>(?<!\w)(?=[0-9-]{0,35}[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w))"
     rf"|\d+(?:[{_GAP}]{{1,3}}\d+)*",

@@ -88,6 +88,9 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "blanks": lambda number: grouped(number, " ", 4),
     "dashes": lambda number: grouped(number, "-", 4),
     "two blanks": lambda number: grouped(number, "  ", 4),
+    "thin blanks": lambda number: grouped(number, "\u2009", 4),
+    "wide blanks": lambda number: grouped(number, "\u3000", 4),
+    "minus signs": lambda number: grouped(number, "\u2212", 4),
     "dash between blanks": lambda number: grouped(number, " - ", 4),
     "no-break spaces": lambda number: grouped(number, "\u00a0", 4),
     "en dashes": lambda number: grouped(number, "\u2013", 4),
@@ -109,7 +112,7 @@ def leaks(output: bytes, number: str) -> bool:
         text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
         text = html.unescape(unquote(text))
     digits = "".join(str(int(one)) if one.isdecimal() else one for one in text)
-    return number in re.sub(r"[\s+\u2010-\u2015-]", "", digits)
+    return number in re.sub(r"[\s+\u2010-\u2015\u2212-]", "", digits)
 
 
 def test_the_judge_of_these_tests_sees_a_number_in_every_disguise() -> None:
