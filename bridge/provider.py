@@ -98,7 +98,7 @@ class Outcome:
 
     url: str  # the base of its API, with a slash at its end
     path: str  # of the POST that tells it
-    words: Mapping[str, str]  # 29next's resolutions -> theirs; what is not here is not told
+    words: Mapping[str, str]  # 29next's resolutions -> theirs; what is not here waits for a person
     word_in: str  # where their word stands in the body
     message_in: str | None = None  # where the reason of `other` stands
     header: str = "Authorization"  # what carries the key, or the token that it is exchanged for

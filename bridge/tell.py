@@ -18,7 +18,7 @@ from bridge import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
 from bridge.exchange import Exchange, beginning, complaint
 from bridge.inbox import new_id
-from bridge.inbox.telling import FAILED, OWED, TOLD
+from bridge.inbox.telling import FAILED, NO_WORD, OWED, TOLD
 from bridge.redact import cut_text
 from bridge.settings import HEADER_WORD
 from bridge.tree import pick
@@ -114,10 +114,12 @@ class Teller:
             path, where = outcome.read
             has = pick(self._call(owing, outcome, "GET", path, kept=where), where)
             known = outcome.finals.get(has) if isinstance(has, str) else None
-            if known == owing.resolution:
+            if has is not None and has == outcome.words.get(owing.resolution):
                 return Ending(TOLD, f"It has {has} already.")
             if known:
                 raise PermanentError(f"It has {has} already, and 29next {owing.resolution}.")
+        if owing.resolution not in outcome.words:
+            raise PermanentError(NO_WORD)
         message = cut_text(owing.message) if owing.message else None
         self._call(owing, outcome, "POST", outcome.path, outcome.body(owing.resolution, message))
         return Ending(TOLD)

@@ -320,13 +320,55 @@ def test_chargeblast_is_asked_first_and_told_in_its_own_words(small: Office) -> 
     assert small.outcome(case)["state"] == "told"
 
 
-@pytest.mark.parametrize("name", sorted(KEYS))
-def test_every_resolution_of_an_alert_has_its_word_and_means_the_same_coming_back(name: str) -> None:
-    outcome = providers.built_in()[name].outcome
-    assert outcome
-    assert set(outcome.words) == set(ALERT_RESOLUTIONS)
-    assert all(outcome.finals.get(theirs, ours) == ours for ours, theirs in outcome.words.items())
+OUTCOMES = {name: one.outcome for name, one in providers.built_in().items() if one.outcome}
+OWN_WORDS = {"midigator"}
+"""Providers whose words are 29next's own, so that `other` is no decline there."""
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_every_resolution_but_other_has_a_word_and_other_only_where_it_is_29next_s_own(name: str) -> None:
+    outcome = OUTCOMES[name]
+    assert {*outcome.words, "other"} == set(ALERT_RESOLUTIONS)
+    assert ("other" in outcome.words) == (name in OWN_WORDS)
     assert not outcome.on
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_every_word_means_the_same_coming_back_but_the_rest_refunded_is_a_refund(name: str) -> None:
+    outcome = OUTCOMES[name]
+    back = {ours: outcome.finals.get(theirs, ours) for ours, theirs in outcome.words.items()}
+    differing = {ours: theirs for ours, theirs in back.items() if ours != theirs}
+    assert differing in ({}, {"issued_refund_for_remaining_amount": "issued_full_refund"})
+
+
+def test_a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person(office: Office) -> None:
+    case = office.chargeblast()
+    office.resolve(case, "other", resolution_other_message="The customer has written to us.")
+    office.later(8 * DAY)
+    assert office.api.tellings == []
+    one = office.outcome(case)
+    assert (one["state"], one["due_at"]) == ("failed", None)
+    assert "could decline" in one["message"]
+    assert len(office.alarms) == 1
+
+    office.desk.inbox.tell_again(office.desk.case(case)["id"])
+    office.work()
+
+    assert office.api.tellings == []
+    assert office.outcome(case)["state"] == "failed"
+
+
+def test_the_rest_refunded_is_told_as_a_refund_which_alone_stops_the_issuer(small: Office) -> None:
+    case = small.chargeblast()
+    small.resolve(case, "issued_refund_for_remaining_amount")
+    assert [call.body for call in small.api.tellings] == [{"result": "Resolved"}]
+
+    small.api.states = {"al_2": "Resolved"}
+    again = small.chargeblast(ident="al_2")
+    small.resolve(again, "issued_refund_for_remaining_amount")
+
+    assert len(small.api.tellings) == 1
+    assert small.outcome(again)["state"] == "told"
 
 
 def test_every_call_is_shown_without_its_secrets(small: Office) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
-from bridge.alert import Effect
+from bridge.alert import DisputeType, Effect
 from bridge.inbox.rows import Part, case_of, insert_or_update
 from bridge.tables import attempts, cases, deliveries, outcomes
 
@@ -21,6 +21,8 @@ if typing.TYPE_CHECKING:
 
 OWED, TOLD, FAILED = "owed", "told", "failed"
 """How far an outcome is; one that failed and is due all the same is tried again by itself."""
+NO_WORD = "The provider has no word for this resolution, and a vague one could decline: choose one there."
+"""Why an outcome waits for a person from the start."""
 MOST_CALLS = 5
 """Calls that one try may take: two logins, a look, and the telling twice. Each has a lease's time."""
 
@@ -59,10 +61,11 @@ class Telling(Part):
         twins = select(cases.c.id).where(cases.c.duplicate_of == case.id)
         reported = or_(deliveries.c.case_id == case.id, deliveries.c.case_id.in_(twins))
         for (case_id, provider), rows in _reports(connection, reported, told):
-            if _taken_by(rows) and case.resolution in told[provider].words:
-                row = {"case_id": case_id, "provider": provider, "state": OWED}
-                fresh = self._insert(outcomes).values(**row, owed_at=now, due_at=now, tries=0)
-                connection.execute(fresh.on_conflict_do_nothing())
+            if _taken_by(rows) and case.type is DisputeType.ALERT:
+                has_word = case.resolution in told[provider].words
+                row = {"case_id": case_id, "provider": provider, "owed_at": now, "tries": 0}
+                row |= {"state": OWED, "due_at": now} if has_word else {"state": FAILED, "message": NO_WORD}
+                connection.execute(self._insert(outcomes).values(**row).on_conflict_do_nothing())
         ended = or_(outcomes.c.case_id == case.id, outcomes.c.case_id.in_(twins))
         other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
         said = f"29next has it as {case.resolution} now. What was sent first stands; tell the other by hand."

@@ -37,6 +37,18 @@ REASONS = {
 }
 """The final ones; any other (WIP, Unactioned, None) is not final."""
 
+WORDS = {
+    "issued_full_refund": "Resolved",
+    "issued_refund_for_remaining_amount": "Resolved",  # ResolvedPartial is not said to stop the issuer
+    "previously_refunded_nothing_to_do": "AlreadyRefunded",
+    "declined_or_canceled_nothing_to_do": "ResolvedCancelled",
+    "could_not_find_order": "UnmatchedCannotFindTransaction",
+    "3ds_authorized_successfully": "TDS",
+    "unable_to_refund_merchant_account_closed": "MIDLost",
+}
+"""29next's resolutions as Chargeblast's reason codes. `other` has none: its vague codes are declines, and
+"declining an alert will result in a chargeback" (doc)."""
+
 
 class ChargeblastAlert(fields.AlertSchema):
     """What every event tells of its alert."""
@@ -107,7 +119,7 @@ PROVIDER = Provider(
         scheme="",
         path="api/v2/alerts/update/{id}",
         word_in="result",
-        words={ours: theirs for theirs, ours in reversed(REASONS.items())},  # the first of several
+        words=WORDS,
         read=("api/v2/alert/{id}", "alert.reasonCode"),
         finals=REASONS,
     ),
