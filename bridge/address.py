@@ -67,6 +67,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def leads_here(url: str) -> bool:
+    """Whether a plain URL leads to this machine."""
+    found = URL.fullmatch(url)
+    return found is not None and is_loopback(found["host"].lower())
+
+
+def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a client's address, without an IPv6 zone, which may be any text; None for what is none."""
+    try:
+        return ipaddress.ip_address((given or "").partition("%")[0])
+    except ValueError:
+        return None
+
+
 def _is_trusted(found: re.Match[str]) -> bool:
     host = found["host"].lower()
     if int(found["port"] or 443) > 65535:

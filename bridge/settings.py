@@ -33,10 +33,13 @@ VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*")
 HEADER_WORD = re.compile(r"[\x21-\x7e]+")
 NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 KEY_BYTES = 32
+MOST_HOPS = 9
 PACE_MARGIN = 1.04
 """A gap of 0.26 s between calls was measured to hold four in any second; 0.25 s was not."""
 SHUTDOWN_SECONDS = 30.0
 """What a platform leaves a process between SIGTERM and SIGKILL."""
+QUOTES = "\"'"
+"""What `docker --env-file` and others keep around a value, so that it counts as a part of it."""
 ROUTE_KEYS = ("mid", "member_id", "merchant_id", "descriptor")
 METADATA_KEYS = (
     "bridge_provider",
@@ -119,7 +122,7 @@ class Settings:
     port: int = 8000
     log_level: str = LOG_LEVELS[0]
     on_loopback: bool = False  # the server itself is bound to loopback
-    proxy_hops: int = 0  # proxies in front that are trusted to name the client
+    proxy_hops: int = 0  # proxies in front, each of which is trusted to name its client
     notify: Notify | None = None
     keep_bodies: float | None = None  # None keeps them for ever
     keep_index: float | None = None
@@ -129,6 +132,12 @@ class Settings:
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)  # the newest first
     metadata: tuple[str, ...] = dispute.METADATA  # of stores that are not configured
     sandbox_url: str | None = None  # takes the place of every installed store's base URL
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody but this machine is meant to reach the server: it needs no password then."""
+        named_here = self.public_url is None or address.leads_here(self.public_url)
+        return self.on_loopback and not self.proxy_hops and named_here
 
     @property
     def gap(self) -> float:
@@ -181,10 +190,14 @@ class Settings:
         known = {name: one.outcome for name, one in self.providers.items() if one.outcome}
         return {name: outcome for name, outcome in known.items() if outcome.on}
 
+    @property
+    def base_url(self) -> str:
+        """Where the bridge is reached, without a slash at the end."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
     def url_of(self, provider: str) -> str:
         """Return the URL to register with a provider."""
-        base = self.public_url or f"http://127.0.0.1:{self.port}"
-        return f"{base.rstrip('/')}/webhooks/{provider}"
+        return f"{self.base_url}/webhooks/{provider}"
 
 
 def _own_secret(secret: str, store: str) -> str:
@@ -217,14 +230,14 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         rate=env.number("NEXT_RATE", 4.0, least=0.0, most=100.0),
         timeout=env.number("NEXT_TIMEOUT", 20.0, least=0.1, most=300.0),
         settle_seconds=env.number("NEXT_SETTLE_SECONDS", 60.0, least=0.0, most=3600.0),
-        password=env.secret("BRIDGE_PASSWORD"),
+        password=_password(env),
         api_token=env.header_word("BRIDGE_API_TOKEN", "a bearer token"),
         secret_key=env.secret("SECRET_KEY"),
         public_url=_public_url(env),
         port=env.integer("PORT", 8000, least=1, most=65535),
         log_level=env.one_of("LOG_LEVEL", LOG_LEVELS, upper=True),
-        on_loopback=address.is_loopback(env.text("BRIDGE_BIND").rpartition(":")[0]),
-        proxy_hops=1 if env.text("DYNO") or env.text("RENDER") else 0,
+        on_loopback=_on_loopback(env),
+        proxy_hops=env.integer("BRIDGE_PROXY_HOPS", _platform_hops(env), least=0, most=MOST_HOPS),
         notify=_notify(env, file),
         keep_bodies=_retention(file, "bodies", SHORTEST_RETENTION),
         keep_index=_retention(file, "index", SHORTEST_INDEX),
@@ -251,16 +264,21 @@ class _Environment:
     def __init__(self, environ: Mapping[str, str], problems: list[str]) -> None:
         self.environ = environ
         self.problems = problems
+        self.quoted: set[str] = set()
 
     def wrong(self, name: str, said: str) -> None:
         self.problems.append(f"{name}: {said}")
 
     def text(self, name: str, default: str = "") -> str:
-        return self.environ.get(name, "").strip() or default
+        return (self.secret(name) or "").strip() or default
 
     def secret(self, name: str) -> str | None:
         value = self.environ.get(name, "")
-        return value if value.strip() else None
+        plain = value.strip()
+        if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in QUOTES and name not in self.quoted:
+            self.quoted.add(name)
+            self.wrong(name, f"the value stands in quotes ({plain[0]}); take them away")
+        return value if plain else None
 
     def header_word(self, name: str, what: str) -> str | None:
         """Return a secret that a header can carry."""
@@ -334,6 +352,23 @@ def _public_url(env: _Environment) -> str | None:
     if url and not address.is_url(url):
         env.wrong("BRIDGE_PUBLIC_URL", "expected a URL such as https://alerts.example.com")
     return url or None
+
+
+def _on_loopback(env: _Environment) -> bool:
+    return address.is_loopback(env.text("BRIDGE_BIND").rpartition(":")[0])
+
+
+def _password(env: _Environment) -> str | None:
+    """Return the viewer's password; a server on loopback that a proxy makes public must have one."""
+    password, url = env.secret("BRIDGE_PASSWORD"), env.text("BRIDGE_PUBLIC_URL")
+    if password is None and url and _on_loopback(env) and not address.leads_here(url):
+        env.wrong("BRIDGE_PASSWORD", "missing; set a long one, since BRIDGE_PUBLIC_URL leads others here")
+    return password
+
+
+def _platform_hops(env: _Environment) -> int:
+    """Return how many proxies stand before the server: Heroku's router, Render's edge and its router."""
+    return 1 if env.text("DYNO") else 2 if env.text("RENDER") else 0
 
 
 def _secrets(env: _Environment, provider: Provider) -> tuple[str, ...]:
@@ -428,6 +463,8 @@ def _stores(env: _Environment, file: Section, *, installs: bool) -> tuple[dict[s
     With `installs`, a store's token may come by its installation.
     """
     common = _metadata(file, dispute.METADATA)
+    for name in ("NEXT_STORE", "NEXT_ACCESS_TOKEN", "NEXT_BASE_URL"):
+        env.text(name)  # so that quotes are named all at once
     default = _default_name(env, installs=installs)
     found = {
         name: _store(env, name, table, default, common, installs=installs)

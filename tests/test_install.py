@@ -828,6 +828,7 @@ def test_a_worker_that_runs_already_works_for_a_new_store(tmp_path: Path, light_
         "NEXT_CLIENT_SECRET": CLIENT_SECRET,
         "BRIDGE_ENCRYPTION_KEYS": KEY,
         "BRIDGE_PUBLIC_URL": PUBLIC,
+        "BRIDGE_PASSWORD": PASSWORD,
         "LOG_LEVEL": "DEBUG",
     }
     with running(tmp_path, light_url, environ=environ) as house, requests.Session() as browser:
@@ -848,7 +849,10 @@ def test_a_worker_that_runs_already_works_for_a_new_store(tmp_path: Path, light_
         chosen = load(DATABASE_URL=light_url, BRIDGE_ENCRYPTION_KEYS=KEY)
         house.tokens[SHOP] = with_installed(chosen, house.database).stores[SHOP].token
         assert len(house.tokens[SHOP]) >= 20
-        page = house.get("/stores").text
+        asked = browser.get(f"{house.url}/sign-in", timeout=10).text
+        token = asked.partition('name="form_token" value="')[2].partition('"')[0]
+        form = {"form_token": token, "password": PASSWORD, "next": "/stores"}
+        page = browser.post(f"{house.url}/sign-in", form, timeout=10).text
         assert SHOP in page, house.web and house.web.said()[-3000:]
         house.audit()
 

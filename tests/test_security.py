@@ -23,11 +23,20 @@ OPEN = {
     "/sign-in": 200,
     "/sign-out": 400,
     "/static/<path:filename>": 404,
+    "/webhooks": 404,
     "/webhooks/<provider>": 401,
     "/webhooks/<provider>/<store>": 401,
+    "/webhooks/<path:rest>": 401,
 }
 """The routes that need no sign-in and no token, and what they answer a stranger."""
-PLACES = {"ident": "d_" + "0" * 21, "name": STORE, "provider": "ethoca", "store": STORE, "filename": "x.css"}
+PLACES = {
+    "ident": "d_" + "0" * 21,
+    "name": STORE,
+    "provider": "ethoca",
+    "store": STORE,
+    "rest": "ethoca",
+    "filename": "x.css",
+}
 
 
 @pytest.fixture
@@ -40,12 +49,17 @@ def book(make_database: MakeDatabase) -> Iterator[Logbook]:
         yield made
 
 
-def every_answer(book: Logbook, client: FlaskClient, *methods: str) -> Iterator[tuple[str, TestResponse]]:
+def every_answer(
+    book: Logbook, client: FlaskClient, *methods: str, **environ: str
+) -> Iterator[tuple[str, TestResponse]]:
     """Each route and what it answers to each of its methods, or to those that are named."""
     for rule in book.app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda place: PLACES[place[1]], rule.rule)
         for method in sorted((rule.methods or set()) & set(methods or rule.methods or ())):
-            yield rule.rule, client.open(path, method=method, buffered=True)
+            yield (
+                rule.rule,
+                client.open(path, method=method, environ_overrides=environ, buffered=True),
+            )
 
 
 def test_every_route_is_closed_to_strangers_but_those_that_are_named(book: Logbook) -> None:
@@ -63,6 +77,32 @@ def test_every_route_is_closed_to_strangers_but_those_that_are_named(book: Logbo
     assert set(OPEN) < seen
 
 
+@pytest.mark.parametrize(
+    ("came", "closed"),
+    [
+        ({}, False),  # from this machine itself
+        ({"HTTP_X_FORWARDED_FOR": "203.0.113.7"}, True),
+        ({"HTTP_VIA": "1.1 proxy"}, True),
+        ({"HTTP_HOST": "alerts.example.com"}, True),
+        ({"REMOTE_ADDR": "203.0.113.7"}, True),
+        ({"SERVER_PROTOCOL": "HTTP/1.0"}, True),
+    ],
+)
+def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
+    make_database: MakeDatabase, came: dict[str, str], *, closed: bool
+) -> None:
+    with make_database("sqlite") as url, logbook(url) as book:
+        opened = {
+            rule
+            for rule, answer in every_answer(book, book.app.test_client(), **came)
+            if answer.status_code != 404 and (answer.data or answer.request.method != "OPTIONS")
+        }
+    if closed:  # a webhook is another matter: its sender proves who it is
+        assert opened == {rule for rule in OPEN if rule.startswith(("/healthz", "/readyz", "/webhooks/"))}
+    else:
+        assert len(opened) > len(OPEN)
+
+
 def signed_in(book: Logbook) -> FlaskClient:
     client = book.app.test_client()
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/sign-in").text)
@@ -77,7 +117,7 @@ def test_every_form_that_an_operator_can_send_needs_its_token(book: Logbook) -> 
     for rule, answer in every_answer(book, signed_in(book), "POST"):
         if rule.startswith("/api/"):
             assert answer.status_code == 401, "a program's token it is, not the browser's session"
-        elif not rule.startswith("/webhooks/"):
+        elif not rule.startswith("/webhooks"):
             assert answer.status_code == 400, rule
             assert "form" in answer.text, rule
             seen += 1

@@ -61,6 +61,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     ("name", "value"),
     [
         *(("PORT", value) for value in ("http", "0", "-1", "65536", "80.5", "8e3", "0x50", "\u0661\u0662")),
+        *(("BRIDGE_PROXY_HOPS", value) for value in ("one", "-1", "10", "1.5", "+1", "0x1", "1,2", "true")),
         *(("WEB_CONCURRENCY", value) for value in ("many", "0", "1.5", "-2")),
         *(("NEXT_RATE", value) for value in ("fast", "-1", "nan", "inf", "1e2", "101", "1_0")),
         *(("NEXT_TIMEOUT", value) for value in ("0", "soon", "301", "nan")),
@@ -97,7 +98,8 @@ def test_junk_in_a_variable_is_told_with_what_is_expected(name: str, value: str)
         ("BRIDGE_BIND", "127.0.0.1.example.com:80", "on_loopback", False),
         ("BRIDGE_BIND", "localhost.example.com:80", "on_loopback", False),
         ("DYNO", "web.1", "proxy_hops", 1),
-        ("RENDER", "true", "proxy_hops", 1),
+        ("RENDER", "true", "proxy_hops", 2),
+        ("BRIDGE_PROXY_HOPS", "9", "proxy_hops", 9),
         ("HOME", "/", "proxy_hops", 0),
     ],
 )
@@ -113,6 +115,52 @@ def test_a_variable_sets_what_it_says(name: str, value: str, field: str, expecte
 def test_the_public_url_is_a_url(url: str) -> None:
     [problem] = problems(BRIDGE_PUBLIC_URL=url)
     assert problem.startswith("BRIDGE_PUBLIC_URL: expected a URL such as")
+
+
+@pytest.mark.parametrize("platform", ["DYNO", "RENDER"])
+@pytest.mark.parametrize("hops", ["0", "1", "3"])
+def test_the_hops_that_are_set_go_before_the_platform_s(platform: str, hops: str) -> None:
+    read = load(**{platform: "x", "BRIDGE_PROXY_HOPS": hops, "ALLOW_EPHEMERAL_SQLITE": "1"})
+    assert read.proxy_hops == int(hops)
+
+
+LOOPBACK = ("127.0.0.1:8000", "[::1]:8000", "localhost:8000")
+ELSEWHERE = (
+    *("https://alerts.example.com", "http://alerts.example.com:8000/", "http://10.0.0.5:8000"),
+    *("http://0.0.0.0:8000", "https://127.0.0.1.nip.io", "http://localhost.example.com", "http://[fd00::2]"),
+)
+HERE = (
+    *("http://127.0.0.1:8000", "http://127.0.0.1:8000/bridge/", "https://localhost", "http://LOCALHOST:1"),
+    *("http://127.8.8.8", "http://[::1]:8000"),
+)
+
+
+@pytest.mark.parametrize("bind", LOOPBACK)
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> None:
+    said = problems(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, NEXT_TIMEOUT="soon")
+    assert said == [
+        "NEXT_TIMEOUT: expected a number from 0.1 to 300, not 'soon'",
+        "BRIDGE_PASSWORD: missing; set a long one, since BRIDGE_PUBLIC_URL leads others here",
+    ]
+    read = load(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, BRIDGE_PASSWORD="p")
+    assert not read.is_local
+    assert read.api_token is None  # which switches the API off, and is no error
+
+
+@pytest.mark.parametrize("url", HERE)
+def test_a_url_of_this_machine_is_not_public(url: str) -> None:
+    assert load(BRIDGE_BIND="127.0.0.1:8000", BRIDGE_PUBLIC_URL=url).is_local
+
+
+def test_a_server_that_is_bound_elsewhere_needs_no_password() -> None:
+    for bind in ("", "0.0.0.0:8000"):
+        assert not load(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL="https://alerts.example.com").is_local
+
+
+def test_known_proxies_are_no_reason_to_do_without_a_password() -> None:
+    assert load(BRIDGE_BIND="127.0.0.1:8000").is_local
+    assert not load(BRIDGE_BIND="127.0.0.1:8000", BRIDGE_PROXY_HOPS="1").is_local
 
 
 def test_the_printed_url_is_the_public_one() -> None:
@@ -608,7 +656,7 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
     alert = Alert.from_json(
         {
             "case_number": "1",
-            "network": "n",
+            "network": "cdrn",
             "reason_code": "r",
             "amount": "0.001",
             "currency": "USD",
@@ -796,7 +844,8 @@ def _variables() -> set[str]:
             settings.load(Environ(given), ROOT)
     sources = [*(ROOT / "bridge").rglob("*.py"), *(ROOT / "config").rglob("*.py")]
     text = "\n".join(source.read_text("utf-8") for source in sources)
-    return asked | set(re.findall(r'environ(?:\.get\(|\.setdefault\(|\[)"([A-Z_]+)"', text))
+    of_the_request = {"PATH_INFO", "RAW_URI"}
+    return asked | set(re.findall(r'environ(?:\.get\(|\.setdefault\(|\[)"([A-Z_]+)"', text)) - of_the_request
 
 
 WHOLE = """
@@ -869,16 +918,27 @@ def _documented(chapter: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", re.split(r"\n#+ ", text)[0], re.MULTILINE))
 
 
+OPTIONS = {
+    "header": "X-Key",
+    "algorithm": "sha256",
+    "encoding": "hex",
+    "prefix": "svix",
+    "signed": "{body}",
+    "parse": "t=,s=",
+    "key": "text",
+}
+
+
 def test_every_proof_and_its_options_are_documented() -> None:
-    table = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", DOCUMENT.partition("#### Proofs")[2], re.MULTILINE)
-    documented = {
-        kind: set(re.findall(r"`(header|algorithm|encoding|prefix)`", told)) for kind, told in table
-    }
+    chapter = re.split(r"\n####? ", DOCUMENT.partition("#### Proofs")[2])[0]
+    table = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", chapter, re.MULTILINE)
+    documented = {kind: set(re.findall(rf"`({'|'.join(OPTIONS)})`", told)) for kind, told in table}
+    documented["timestamped_hmac"] |= documented["hmac"]  # "the same"
     [said] = [one for one in problems(WHOLE) if ".proof: " in one]
     kinds = said.partition("kind must be one of ")[2].split(", ")
+    assert set(kinds) == set(documented) - {"kind"}
     for kind in kinds:
-        for option in ("header", "algorithm", "encoding", "prefix"):
-            value = {"algorithm": "sha256", "encoding": "hex"}.get(option, "x")
+        for option, value in OPTIONS.items():
             toml = f'[providers.ethoca.proof]\nkind = "{kind}"\n{option} = "{value}"'
             takes = option in documented[kind]
             assert load(toml) if takes else problems(toml), (kind, option)
@@ -941,3 +1001,36 @@ def test_the_example_environment_works_and_names_documented_variables() -> None:
     read = settings.load(environ, ROOT)
     assert read.default_store == "example"
     assert {_general(name) for name in environ} <= {_general(name) for name in _variables()}
+
+
+QUOTED = {
+    "NEXT_STORE": '"example"',
+    "NEXT_ACCESS_TOKEN": "'a-token'",
+    "ETHOCA_SECRET": '"user:password"',
+    "BRIDGE_PASSWORD": '"correct horse"',
+    "BRIDGE_API_TOKEN": '"token"',
+    "DATABASE_URL": '"sqlite:///bridge.db"',
+    "PORT": '"8000"',
+    "LOG_LEVEL": "'INFO'",
+    "BRIDGE_PUBLIC_URL": '"https://alerts.example.com"',
+    "SECRET_KEY": '"key"',
+}
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_a_value_in_quotes_is_refused_with_a_sentence_that_says_so(name: str) -> None:
+    said = [one for one in problems(**{name: QUOTED[name]}) if one.startswith(f"{name}:")]
+    assert any("stands in quotes" in one for one in said), said
+    assert not any(
+        QUOTED[name].strip("'\"") in one for one in said if name.endswith(("SECRET", "TOKEN", "WORD"))
+    )
+
+
+def test_all_values_in_quotes_are_named_at_once() -> None:
+    said = problems(**QUOTED)
+    assert {one.partition(":")[0] for one in said if "stands in quotes" in one} == set(QUOTED)
+
+
+@pytest.mark.parametrize("value", ['a"b', '"half', "it's", 'say "yes" now'])
+def test_a_quote_inside_a_value_is_a_part_of_it(value: str) -> None:
+    assert load(BRIDGE_PASSWORD=value).password == value

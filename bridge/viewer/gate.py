@@ -1,7 +1,7 @@
 """Who may look: sign-in with one password, a signed session, and a token in every form.
 
-Without a password the viewer is off, unless the server itself is bound to loopback; then only
-requests that name this machine are answered, so that no web page can reach it under another name.
+Without a password the viewer is off, unless the server is bound to loopback and no proxy is known to
+stand before it. Then only this machine's own requests are answered: see `is_from_this_machine`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import secrets
+import threading
 import time
 import typing
 from dataclasses import dataclass, field
@@ -19,24 +20,30 @@ import structlog
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
+from bridge import address
 from bridge.errors import Rejected
 from bridge.proof import same
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
+    from wsgiref.types import WSGIEnvironment
 
     from flask import Request
     from werkzeug.wrappers import Response
 
+    from bridge.memos import Memos
     from bridge.settings import Settings
 
 log = structlog.get_logger()
 
 SIGNED_IN_FOR = timedelta(days=7)
+SESSION = "session"
 FREE_TRIES = 5
 """Wrong passwords from one address before it has to wait."""
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
 MOST_ADDRESSES = 10_000
+PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+"""How the headers that proxies add begin, as WSGI names them."""
 
 gate = Blueprint("gate", __name__)
 
@@ -56,24 +63,29 @@ class Throttle:
     """Makes those wait who guess: twice as long after every wrong password."""
 
     clock: Callable[[], float] = time.monotonic
-    tries: dict[str, tuple[int, float]] = field(default_factory=dict)  # address -> (how many, not before)
+    tries: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """For each client how many, and not before when again; the latest comes last."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def wait(self, address: str) -> float:
-        """Return the seconds that an address has to wait."""
-        return max(self.tries.get(address, (0, 0.0))[1] - self.clock(), 0.0)
-
-    def wrong(self, address: str) -> None:
-        """Count a wrong password."""
-        if len(self.tries) >= MOST_ADDRESSES:
+    def admit(self, client: str) -> float:
+        """Count a try before its password is compared; returns the seconds to wait if it comes too soon."""
+        with self.lock:
             now = self.clock()
-            self.tries = {one: pair for one, pair in self.tries.items() if pair[1] > now - LONGEST_WAIT}
-        count = self.tries.get(address, (0, 0.0))[0] + 1
-        wait = FIRST_WAIT * 2.0 ** min(count - FREE_TRIES, 10) if count >= FREE_TRIES else 0.0
-        self.tries[address] = (count, self.clock() + min(wait, LONGEST_WAIT))
+            count, not_before = self.tries.get(client, (0, now))
+            if now < not_before:
+                return not_before - now
+            count += 1
+            wait = FIRST_WAIT * 2.0 ** min(count - FREE_TRIES, 10) if count >= FREE_TRIES else 0.0
+            self.tries.pop(client, None)
+            if len(self.tries) >= MOST_ADDRESSES:
+                del self.tries[next(iter(self.tries))]
+            self.tries[client] = (count, now + min(wait, LONGEST_WAIT))
+            return 0.0
 
-    def right(self, address: str) -> None:
-        """Forget the wrong ones."""
-        self.tries.pop(address, None)
+    def forget(self, client: str) -> None:
+        """Forget the tries of a client that knew the password."""
+        with self.lock:
+            self.tries.pop(client, None)
 
 
 def set_up(app: Flask, settings: Settings) -> None:
@@ -87,6 +99,7 @@ def set_up(app: Flask, settings: Settings) -> None:
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "PERMANENT_SESSION_LIFETIME": SIGNED_IN_FOR,
+        "SESSION_REFRESH_EACH_REQUEST": False,
     }
     app.extensions["throttle"] = Throttle()
 
@@ -101,12 +114,10 @@ def derived_key(settings: Settings) -> str:
 
 
 def guard() -> Response | None:
-    """Let in who has signed in; everybody where the viewer needs no password."""
+    """Let in who has signed in; where no password is set, this machine alone."""
     settings: Settings = current_app.extensions["settings"]
-    if not is_on(settings):
-        raise Rejected("not_found", 404, "The viewer is off: BRIDGE_PASSWORD is not set.")
     if settings.password is None:
-        only_this_machine()
+        require_this_machine("The viewer", "BRIDGE_PASSWORD")
     elif not signed_in(settings.password):
         if request.method != "GET":
             raise Rejected("unauthorized", 401, "You are not signed in any more.")
@@ -116,25 +127,43 @@ def guard() -> Response | None:
     return None
 
 
-def is_on(settings: Settings) -> bool:
-    """Whether there is a viewer at all."""
-    return settings.password is not None or settings.on_loopback
+def require_this_machine(what: str, variable: str) -> None:
+    """Refuse whatever comes from elsewhere: the door of all that has no secret set in its variable."""
+    settings: Settings = current_app.extensions["settings"]
+    if not settings.is_local:
+        raise Rejected("not_found", 404, f"{what} is off: {variable} is not set.")
+    if not is_from_this_machine(request.environ):
+        said = f"{what} answers this machine only, and no proxy: {variable} is not set."
+        raise Rejected("not_found", 404, said)
 
 
-def only_this_machine() -> None:
-    """Refuse a request that reached this machine under a name that is not its own."""
-    host = urlsplit(f"//{request.host}").hostname or ""
-    try:
-        known = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        known = False
-    if not known:
-        raise Rejected("not_found", 404, "Without a password the viewer answers to 127.0.0.1 only.")
+def is_from_this_machine(wsgi: WSGIEnvironment) -> bool:
+    """Whether a program here has sent a request, to this machine's own name and through no proxy.
+
+    By the name, for a web page may lead another one here (DNS rebinding). HTTP/1.0 is what nginx spoke
+    to the server behind it up to version 1.29.6, and nothing else told it from a browser. The address is
+    that of the connection: ProxyFix, which changes it, stands only where `Settings.is_local` is false.
+    """
+    return (
+        address.is_loopback(wsgi.get("REMOTE_ADDR", ""))
+        and address.leads_here(f"http://{wsgi.get('HTTP_HOST', '')}")
+        and wsgi.get("SERVER_PROTOCOL") != "HTTP/1.0"
+        and not any(name.startswith(PROXY_HEADERS) for name in wsgi)
+    )
+
+
+def is_cross_site() -> bool:
+    """Whether a browser says that a page of another site makes it send this; old ones do not say."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
 
 
 def signed_in(password: str) -> bool:
-    """Whether the session was opened with the password that holds now."""
-    return same(str(session.get("opened", "")), _mark(password))
+    """Whether the session was opened with the password that holds now, not too long ago, and goes on."""
+    if not same(str(session.get("opened", "")), _mark(password)):
+        return False
+    memos: Memos = current_app.extensions["memos"]
+    age = memos.now() - session.get("opened_at", 0.0)
+    return age < SIGNED_IN_FOR.total_seconds() and not memos.is_used_up(SESSION, session["id"])
 
 
 def _mark(password: str) -> str:
@@ -152,8 +181,7 @@ def form_token() -> str:
 def check_form() -> None:
     """Refuse a form that another site has made."""
     given = request.form.get("form_token") or request.headers.get("X-Form-Token", "")
-    foreign = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    if foreign or "form" not in session or not same(given, form_token()):
+    if is_cross_site() or "form" not in session or not same(given, form_token()):
         raise Rejected(
             "bad_request", 400, "This form is too old, or not ours. Reload the page and try again."
         )
@@ -193,35 +221,36 @@ def signing_in() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]
     settings: Settings = current_app.extensions["settings"]
     throttle: Throttle = current_app.extensions["throttle"]
     onward = local_path(request.form.get("next"))
-    address = network(request.remote_addr)
-    if wait := throttle.wait(address):
+    client = network(request.remote_addr)
+    if wait := throttle.admit(client):
         problem = f"Too many wrong passwords. Try again in {wait:.0f} seconds."
         page = render_template("sign_in.html", onward=onward, problem=problem)
         return page, 429, {"Retry-After": f"{wait + 1:.0f}"}
     if not same(request.form.get("password", ""), settings.password or ""):
-        throttle.wrong(address)
         return render_template("sign_in.html", onward=onward, problem="That is not the password."), 401
-    throttle.right(address)
+    throttle.forget(client)
     session.clear()
     session.permanent = True
     session["opened"] = _mark(settings.password or "")
+    session["opened_at"] = current_app.extensions["memos"].now()
+    session["id"] = secrets.token_urlsafe(16)
     return redirect(onward, 303)
 
 
 @gate.post("/sign-out")
 def sign_out() -> Response:
-    """End the session."""
+    """End the session, also for whoever has copied its cookie."""
     check_form()
+    if "id" in session:
+        memos: Memos = current_app.extensions["memos"]
+        memos.use_up(SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
     session.clear()
     return redirect(url_for("gate.sign_in"), 303)
 
 
-def network(address: str | None) -> str:
+def network(given: str | None) -> str:
     """Return what counts as one client: an address, or the /64 of an IPv6 one."""
-    try:
-        known = ipaddress.ip_address(address or "")
-    except ValueError:
-        return "unknown"
+    known = address.client_ip(given)
     if isinstance(known, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((known, 64), strict=False))
-    return str(known)
+    return str(known or "unknown")

@@ -43,8 +43,8 @@ viewer = Blueprint(
 @viewer.before_request
 def only_where_it_is_on() -> None:
     """Know no style where there is nothing to look at."""
-    if not gate.is_on(settings()) and not settings().installs:
-        raise Rejected("not_found", 404, "The viewer is off: BRIDGE_PASSWORD is not set.")
+    if settings().password is None and not settings().installs:
+        gate.require_this_machine("The viewer", "BRIDGE_PASSWORD")
 
 
 @viewer.after_request
@@ -134,6 +134,7 @@ def refusal(error: Rejected) -> AnyResponse | tuple[str, int]:
 
 
 gate.gate.register_error_handler(Rejected, refusal)
+gate.gate.register_error_handler(Unavailable, _unavailable)
 viewer.register_error_handler(Rejected, refusal)
 
 

@@ -102,7 +102,7 @@ def _asked() -> str:
     if not known or given.get("store", f"{name}.29next.store").lower() != f"{name}.29next.store":
         raise Rejected("bad_request", 400, "This answer was not asked for, or came too late. Start again.")
     del session["install"]
-    if not ground.memos().use_up(f"install:{state}", ANSWER_SECONDS):
+    if not ground.memos().use_up("install", state, ANSWER_SECONDS):
         raise Rejected("bad_request", 400, "This answer was given already. Start again from your store.")
     return str(name)
 
