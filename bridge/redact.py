@@ -1,107 +1,102 @@
 """Cuts card numbers out of webhooks before anything is written. Pure.
 
-Fields that are named for cards are always cut. Elsewhere only what looks like a card number is cut:
-13 to 19 digits, perhaps with blanks or dashes between, in an issuer's range and with a right check
-digit. The identifiers that a provider declares are spared.
+A field that is named for a security code is always cut, and one that is named for cards wherever it
+has 12 digits or more. The identifiers that a provider declares are spared. All other values, and the
+names of fields, lose what looks like a card number; `cards` says what does.
+
+The time grows with the length of a body alone: one walk, and then one look at all values together.
 """
 
 from __future__ import annotations
 
 import re
 import typing
-from decimal import Decimal
-from functools import lru_cache
-from itertools import accumulate
-from urllib.parse import urlencode
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache, partial
+from itertools import count, product, repeat
 
 from defusedxml.ElementTree import tostring
 
 from bridge import tree as trees
+from bridge.cards import LONGEST, SHORTEST, cut_text, cut_texts, masked
 from bridge.tree import BadBody, Number, Tree
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from xml.etree.ElementTree import Element
 
     from bridge.provider import Provider
+
+    Put = Callable[[typing.Any, str], object]
+
+__all__ = ["CUT", "cut", "cut_body", "cut_headers", "cut_text", "masked"]
 
 CUT = "[cut]"
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 SHORTEST_SECRET = 4  # a shorter piece of a secret would cut half of the headers
 
-# Names as `_squeezed` writes them.
-_CARD_NAMES = re.compile(
-    r"(?:credit|debit|payment)?card(?:number|num|no)?|[fd]?pan|(?:primary)?account(?:number|num|no)"
-    r"|cc(?:number|num|no)"
-)
-_CODE_NAMES = re.compile(
-    r"(?:card)?(?:cvv2?|cvc2?|cvn2?|csc|cid|cav2|securitycode|verification(?:value|code)|track[12]?(?:data)?)"
-)
+
+def _names(kind: str, *parts: str) -> dict[bytes, str]:
+    """Return a kind of the names that the choices of each part make together."""
+    return {"".join(name).encode(): kind for name in product(*(part.split("|") for part in parts))}
+
+
+# Names without all but lower-case letters and digits, and what stands there.
+_NUMBER, _VALUE = "|number|num|nbr|no|nr", "|value|text|raw|full|plain|content"
+_KINDS = {
+    **_names("card", "|credit|debit|payment|full", "card", _NUMBER, _VALUE),
+    **_names("card", "|full|f|d", "pan", _NUMBER, _VALUE),
+    **_names("card", "|primary", "account", _NUMBER, _VALUE),
+    **_names("card", "cc", _NUMBER, _VALUE),
+    **_names("account", "account|cc", _VALUE),  # cut as a card, unless the provider knows better
+    **_names("code", "|card", "cvv|cvv2|cvc|cvc2|cvn|cvn2|csc|cid|cav2|securitycode"),
+    **_names("code", "|card", "verificationvalue|verificationcode"),
+    **_names("code", "|card", "track|track1|track2", "|data"),
+}
+_LOWER = bytes(range(256)).lower()
+_NO_NAME = bytes(code for code in range(256) if not chr(code).isalnum() or code > ord("z"))
 # Where nothing parses: a code beside a name that is nothing else's, as JSON, XML and forms write it.
 _CODE_SAID = re.compile(
-    r"((?<![a-z0-9])(?:card[_-]?)?(?:cvv2?|cvc2?|cvn2?|cav2|security[_-]?code)[\"']?\s*[:=>]\s*[\"']?)"
+    r"((?<![a-z0-9])(?:card[_-]?)?(?:cvv2?|cvc2?|cvn2?|cav2|security[_-]?code)[\\\"']*+\s*+[:=>]\s*+[\\\"']*+)"
     r"[0-9]{3,4}(?![0-9])",
     re.IGNORECASE,
 )
-# Groups of digits with blanks or dashes between (`+` is a form's blank): the widest stretch to look
-# into. UUIDs are stepped over: their groups of digits belong together with the letters.
-_GAP = r" \t\xa0\u2000-\u200a\u202f\u205f\u3000\u2010-\u2015\u2212+-"
-_DIGITS = re.compile(
-    r"(?P<uuid>(?<!\w)(?=[0-9-]{0,35}[a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w))"
-    rf"|\d+(?:[{_GAP}]{{1,3}}\d+)*",
-    re.IGNORECASE,
-)
-# A character as JSON, URLs and XML may write it, and those that a card number is written with.
-_ESCAPED = re.compile(
-    r"\\+u(?P<json>[0-9a-f]{4})|%(?P<url>[0-9a-f]{2})|&#x0*(?P<xml>[0-9a-f]{1,6});|&#0*(?P<decimal>[0-9]{1,7});",
-    re.IGNORECASE,
-)
-_LAST_CHARACTER = 0x10FFFF
-_PART = re.compile(rf"[\d{_GAP}]")
-_MARK = "\uffff"  # between an escape that stays and what follows it: its digits belong to nothing else
-_ISSUERS = re.compile(r"4|5|6|2(?:20[0-4]|2[2-9]|[3-6]|7[01]|720)|3(?:0[0-5]|09|[4-9])|8[12]")
-_SHORTEST, _LONGEST = 13, 19
-# What a text needs for a card number to be in it: almost none has it, so nothing else is looked into.
-_MAY_HIDE_ONE = re.compile(rf"(?:\d[{_GAP}]{{0,3}}){{{_SHORTEST - 1}}}\d|[\\%&]")
-_CARD_FIELD_LEAST = 12  # a field that is named for cards is cut from here on, whatever it looks like
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # Luhn's: a digit times two, and the sum of its digits
-
-_STEP_LENGTH = 100  # as much of a name as tells what stands there, however a body is built
+# Comments, instructions and namespaces; text may look like them in a section of its own.
+_HIDDEN = re.compile(r"<!\[CDATA\[.*?\]\]>|(<!--.*?-->|<\?.*?\?>|xmlns[^<]*)", re.DOTALL)
+_SHORTEST_JSON = 9  # that has a code: `{"csc":1}`
+_MOST_JSON = 500  # values of a body that may be JSON themselves; any more are cut by their looks
+_NAME_LENGTH = 100  # as much of a name as tells what stands there, however a body is built
 
 
-def cut_text(text: str) -> str:
-    """Return a text with every stretch that looks like a card number cut, escapes or not."""
-    if len(text) < _SHORTEST or not _MAY_HIDE_ONE.search(text):
-        return text
-    cut = _DIGITS.sub(_cut_stretch, text)
-    plain = _ESCAPED.sub(_plainly, cut)
-    plainly_cut = plain if plain == cut else _DIGITS.sub(_cut_stretch, plain)
-    return cut if plainly_cut == plain else plainly_cut.replace(_MARK, "")
-
-
-def cut_body(body: bytes, provider: Provider) -> bytes:
+def cut_body(body: bytes, provider: Provider, content_type: str = "") -> bytes:
     """Return a body with its card numbers cut: the same bytes where there are none."""
-    return cut(body, provider)[0]
+    return cut(body, provider, content_type)[0]
 
 
-def cut(body: bytes, provider: Provider) -> tuple[bytes, Tree | None]:
+def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes, Tree | None]:
     """Return a body with its card numbers cut, and its tree where that is known without parsing it again.
 
-    Cut on the parsed tree where the body parses, so that it still does; else on the bytes. Where a
-    provider says what of its bodies may be kept, nothing else is.
+    Cut on the parsed tree where the body parses, so that it still does, in the charset that its content
+    type declares; else on the bytes. Where a provider says what of its bodies may be kept, nothing else is.
     """
-    cutter = _Cutter(provider)
+    codec = trees.codec_of(body, content_type)
     try:
-        form = trees.format_of(body, provider.formats)
+        if trees.is_wide(codec) and _hides_in_bytes(body):
+            raise BadBody  # no digits stand side by side in it, if that is what it is
+        form = trees.format_of(trees.decode(body, content_type), provider.formats)
         if form == "xml":
-            return _cut_xml(body, cutter), None
-        tree = trees.parse(body, provider.formats)
-        kept = cutter.cut(trees.only(tree, provider.keeps) if provider.keeps else tree)
+            return _cut_xml(body, provider, content_type), None
+        tree = trees.parse(body, provider.formats, content_type)
     except BadBody:
         return _cut_bytes(body), None
-    if cutter.found or provider.keeps:
-        body = trees.render(kept) if form == "json" else urlencode(kept).encode()
-    return body, kept
+    holder = [trees.only(tree, provider.keeps) if provider.keeps else tree]
+    cutter = _Cutter()
+    cutter.todo.append((holder, _root(provider.cards, provider.identifiers), cutter.body))
+    if cutter.finish() or provider.keeps:
+        body = trees.rewritten(holder[0], form, codec, content_type)
+    return body, holder[0]
 
 
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
@@ -109,235 +104,241 @@ def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[st
     hidden = SECRET_HEADERS | provider.proof.secret_headers
     kept = {}
     for name, value in headers.items():
-        part = len(value) >= SHORTEST_SECRET and any(value in one for one in secrets)
+        part = len(value) >= SHORTEST_SECRET and any(value in secret for secret in secrets)
         kept[cut_text(name)] = CUT if part or name in hidden else cut_text(_without(secrets, value))
     return kept
 
 
 def _without(secrets: list[str], value: str) -> str:
+    """Return a header's value without any of the secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             value = value.replace(secret, CUT)
     return value
 
 
-def masked(digits: str) -> str:
-    """Write a card number the one way: first six, stars, last four."""
-    return digits[:6] + "*" * min(max(len(digits) - 10, 3), 9) + digits[-4:]
+@dataclass(eq=False, slots=True)
+class _Place:
+    """Where a value stands, as far as names tell what it is; positions in lists are no part of it."""
+
+    declared: dict[str, str]  # the kinds of the provider's paths; none for those that only lead to one
+    path: str | None = ""  # None where no declared path leads on
+    name: bytes = b""  # as in `_KINDS`: the last, or the last two where that is a name too
+    kind: str = ""  # code, card, identifier, or nothing of these
 
 
-class _Place(typing.NamedTuple):
-    """Where something stands; list positions are no part of a path."""
-
-    path: tuple[str, ...] = ()
-    kind: str = ""  # code, card, identifier, or nothing of these, as far as names tell
-    name: str = ""  # its own, cut
+_NOWHERE = _Place({}, None)
 
 
-ROOT = _Place()
+@lru_cache(64)
+def _root(cards: frozenset[str], spared: frozenset[str]) -> _Place:
+    """Return the place of a whole body, from which all others are reached."""
+    leading = {path[: dot.start()]: "" for path in cards | spared for dot in re.finditer(r"\.", path)}
+    return _Place({**leading, **dict.fromkeys(spared, "identifier"), **dict.fromkeys(cards, "card")})
 
 
-class _Cutter:
-    """Walks a tree along its paths."""
-
-    def __init__(self, provider: Provider) -> None:
-        self.cards = provider.cards
-        self.spared = provider.identifiers
-        self.found = False
-
-    def cut(self, tree: Tree, place: _Place = ROOT) -> Tree:
-        """Return the tree with its card numbers cut; `found` says whether there were any."""
-        if isinstance(tree, str):
-            return self.leaf(tree, place)
-        if isinstance(tree, list):
-            return [self.cut(child, place) for child in tree]
-        if not isinstance(tree, dict):
-            return tree
-        for pair in trees.lost(tree):
-            self.cut(pair, place)
-        cut = {}
-        for key, value in tree.items():
-            below = self.below(place, key)
-            self.found = self.found or below.name != key
-            cut[below.name] = self.cut(value, below)
-        return cut
-
-    def below(self, place: _Place, name: str) -> _Place:
-        """Return the place of what stands at a name below a place."""
-        below = _below if len(name) <= _STEP_LENGTH else _below.__wrapped__  # no long name is remembered
-        return below(place.path, name, self.cards, self.spared)
-
-    def leaf(self, value: str, place: _Place) -> str:
-        """Cut one value, by its place and by its looks."""
-        if place.kind == "code":
-            return self._changed(value, CUT)
-        if value.lstrip()[:1] in ("{", "["):
-            return self._embedded(value, place)
-        if place.kind == "card":
-            return self._changed(value, _cut_card_field(value))
-        if place.kind == "identifier":
-            return value
-        written = _written_out(value)
-        return self._changed(value, cut_text(written), written)
-
-    def text(self, value: str) -> str:
-        """Cut what has no place of its own, by its looks."""
-        return self._changed(value, cut_text(value))
-
-    def _embedded(self, value: str, place: _Place) -> str:
-        """Cut a text that is JSON itself."""
-        before, self.found = self.found, False
-        try:
-            cut = self.cut(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)), place)
-        except BadBody:
-            cut_field = _cut_card_field if place.kind == "card" else cut_text
-            return self._changed(value, cut_field(value))
-        else:
-            return trees.render(cut).decode() if self.found else value
-        finally:
-            self.found = self.found or before
-
-    def _changed(self, value: str, cut: str, written: str | None = None) -> str:
-        if cut == (value if written is None else written):
-            return value
-        self.found = True
-        return cut
+def _below(place: _Place, name: str) -> _Place:
+    """Return the place at a name below a place."""
+    return _remembered_below(place, name[:_NAME_LENGTH])
 
 
 @lru_cache(1024)
-def _below(path: tuple[str, ...], name: str, cards: frozenset[str], spared: frozenset[str]) -> _Place:
-    """Say what stands at a name below a path: a provider's are always the same."""
-    below = (*path, name[:_STEP_LENGTH])
-    return _Place(below, _kind(below, cards, spared), cut_text(name))
+def _remembered_below(place: _Place, name: str) -> _Place:
+    """Return the place at a name below a place: those of a provider are always the same."""
+    path = f"{place.path}.{name}" if place.path else name
+    stated = None if place.path is None else place.declared.get(path)
+    squeezed, kind = place.name, place.kind
+    if name != "#text":
+        squeezed = name.encode("ascii", "ignore").translate(_LOWER, _NO_NAME)
+        both = place.name + squeezed
+        kind = _KINDS.get(both) or _KINDS.get(squeezed, "")
+        squeezed = both if both in _KINDS else squeezed
+    if _KINDS.get(place.name) == "code":
+        kind = "code"
+    elif kind != "code":
+        kind = "card" if "card" in (kind, stated) else stated or kind.replace("account", "card")
+    return _Place(place.declared, None if stated is None else path, squeezed, kind)
 
 
-def _kind(path: tuple[str, ...], cards: frozenset[str], spared: frozenset[str]) -> str:
-    """Say in a word what stands at a path, as far as names tell."""
-    whole = ".".join(path)
-    parent, name = ("", "", *(_squeezed(step) for step in path[-3:] if step != "#text"))[-2:]
-    if any(map(_CODE_NAMES.fullmatch, (name, parent, parent + name))):
-        return "code"
-    if whole in cards or any(map(_CARD_NAMES.fullmatch, (name, parent + name))):
-        return "card"
-    return "identifier" if whole in spared else ""
+class _Document:
+    """A body, or a value that is JSON itself: what is written anew where something in it is cut."""
+
+    def __init__(self, tree: Tree = None, star: str = "*") -> None:
+        self.tree = tree
+        self.star = star  # what stands in the middle of a cut name
+        self.changed = False
+        self.renamed: dict[int, tuple[dict[str, Tree], dict[str, str]]] = {}
+
+    def rename(self, entry: tuple[dict[str, Tree], str], cut: str) -> None:
+        """Note the cut name of an entry."""
+        mapping, name = entry
+        self.renamed.setdefault(id(mapping), (mapping, {}))[1][name] = cut.replace("*", self.star)
+
+    def write_names(self) -> None:
+        """Write the cut names where they stand."""
+        for mapping, names in self.renamed.values():
+            entries = [(names.get(name, name), value) for name, value in mapping.items()]
+            mapping.clear()
+            mapping.update(entries)
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+class _Cutter:
+    """Walks a body, cuts what names give away, and gathers all else to cut it at once."""
+
+    def __init__(self, star: str = "*") -> None:
+        self.body = _Document(star=star)
+        self.todo: list[tuple[Tree, _Place, _Document]] = []
+        self.gathered: list[tuple[Put, typing.Any, str, _Document]] = []
+        self.json: list[tuple[Put, typing.Any, _Document, _Document]] = []
+        self.tried = 0
+
+    def finish(self) -> bool:
+        """Cut all there is, and return whether there was anything to cut."""
+        while self.todo:
+            self._walk(*self.todo.pop())
+        cuts = cut_texts([text for _, _, text, _ in self.gathered])
+        for (put, key, text, document), cut in zip(self.gathered, cuts, strict=True):
+            if cut != text:
+                put(key, cut)
+                document.changed = True
+        for put, key, inner, outer in reversed(self.json):
+            if inner.changed:
+                inner.write_names()
+                put(key, trees.render(inner.tree).decode())
+                outer.changed = True
+        self.body.write_names()
+        return self.body.changed
+
+    def _walk(self, tree: Tree, place: _Place, document: _Document) -> None:
+        """Cut what stands in an object or a list, but for the objects and lists in it."""
+        entries: Iterator[tuple[Put, typing.Any, Tree, _Place]] = (
+            zip(repeat(tree.__setitem__), count(), tree, repeat(place))
+            if isinstance(tree, list)
+            else self._named(tree, place, document)
+        )
+        for put, key, value, below in entries:
+            if isinstance(value, str):
+                if below.kind or len(value) >= _SHORTEST_JSON:
+                    self.value(put, key, value, below, document)
+            elif value and isinstance(value, dict | list):
+                self.todo.append((value, below, document))
+
+    def _named(
+        self, tree: Tree, place: _Place, document: _Document
+    ) -> Iterator[tuple[Put, typing.Any, Tree, _Place]]:
+        """Yield the values of an object, also those whose name came again, and gather their names."""
+        for part in (tree, *trees.lost(tree)):
+            put = part.__setitem__
+            for name, value in part.items():
+                self.name(document.rename, (part, name), name, document)
+                yield put, name, value, _below(place, name)
+
+    def name(self, put: Put, key: typing.Any, name: str, document: _Document) -> None:
+        """Gather a name."""
+        if len(name) >= SHORTEST:
+            self.gathered.append((put, key, name, document))
+
+    def value(self, put: Put, key: typing.Any, value: str, place: _Place, document: _Document) -> None:
+        """Cut a value by its place, or gather it."""
+        kind, cut = place.kind, value
+        if kind == "code":
+            cut = CUT
+        elif value.lstrip()[:1] in ("{", "["):
+            inner = self._parsed(value)
+            if inner:
+                self.json.append((put, key, inner, document))
+                self.todo.append((inner.tree, place, inner))
+                return
+            kind = kind.replace("identifier", "")
+            cut = _without_codes(value)
+        if kind == "card":
+            cut = _cut_card_field(cut)
+        if cut != value:
+            put(key, cut)
+            document.changed = True
+        if not kind and len(cut) >= SHORTEST:
+            self.gathered.append((put, key, _written_out(cut), document))
+
+    def _parsed(self, value: str) -> _Document | None:
+        """Return a value as JSON, if it is any and not too many were tried."""
+        self.tried += 1
+        if self.tried <= _MOST_JSON:
+            with suppress(BadBody):
+                return _Document(trees.parse(value, ("json",)))
+        return None
 
 
 def _written_out(value: str) -> str:
     """Write a JSON number such as 4.1e15 with all its digits."""
     if isinstance(value, Number) and "e" in value.lower():
-        number = Decimal(value)
-        if abs(number.adjusted()) <= _LONGEST:
-            return f"{number:f}"
+        with suppress(InvalidOperation):  # no exponent may have more than 18 digits
+            number = Decimal(value)
+            if abs(number.adjusted()) <= LONGEST:
+                return f"{number:f}"
     return value
 
 
 def _cut_card_field(value: str) -> str:
+    """Return what is kept of a field that is named for cards."""
     digits = re.sub(r"\D", "", _written_out(value))
-    if len(digits) < _CARD_FIELD_LEAST:
-        return value  # masked already, or not a card
-    return masked(digits)
+    return masked(digits) if len(digits) >= SHORTEST else value  # masked already, or not a card
 
 
-def _cut_xml(body: bytes, cutter: _Cutter) -> bytes:
+def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
     """Cut an XML document; one that hides something where no value stands is written anew as well."""
-    root = trees.xml(body)
-    _cut_element(root, cutter, ROOT)
-    if not cutter.found and _cut_bytes(body) == body:
+    text = trees.decode(body, content_type)
+    root = trees.xml(text)
+    cutter = _Cutter(star="x")  # a star is no part of a name
+    document = cutter.body
+    place = _root(provider.cards, provider.identifiers)
+    todo = [(root, place if root.attrib or len(root) else _below(place, trees.local(root.tag)))]
+    while todo:
+        element, place = todo.pop()
+        cutter.name(_rename, element, element.tag, document)
+        for name, value in element.items():
+            cutter.name(document.rename, (element.attrib, name), name, document)
+            cutter.value(element.set, name, value, _below(place, f"@{trees.local(name)}"), document)
+        if element.text and not element.text.isspace():
+            here = _below(place, "#text") if element.attrib or len(element) else place
+            cutter.value(partial(setattr, element), "text", element.text, here, document)
+        for child in element:
+            todo.append((child, _below(place, trees.local(child.tag))))
+            if child.tail and not child.tail.isspace():
+                cutter.value(partial(setattr, child), "tail", child.tail, _NOWHERE, document)
+    if not cutter.finish() and cut_text(hidden := _hidden(text)) == hidden:
         return body
-    return typing.cast("bytes", tostring(root, encoding="utf-8"))
+    written = tostring(root, encoding="unicode")
+    return trees.in_codec(written, trees.codec_of(body, content_type), "xmlcharrefreplace")
 
 
-def _cut_element(element: Element, cutter: _Cutter, place: _Place) -> None:
-    for name, value in list(element.attrib.items()):
-        del element.attrib[name]
-        attribute = cutter.below(place, f"@{trees.local(name)}")
-        element.attrib[_cut_name(name, cutter)] = cutter.leaf(value, attribute)
-    element.tag = _cut_name(element.tag, cutter)
-    if element.text and element.text.strip():
-        whole = not element.attrib and not len(element)
-        element.text = cutter.leaf(element.text, place if whole else cutter.below(place, "#text"))
-    for child in element:
-        _cut_element(child, cutter, cutter.below(place, trees.local(child.tag)))
-        if child.tail:
-            child.tail = cutter.text(child.tail)
+def _hidden(text: str) -> str:
+    """Return what the elements of an XML document do not show."""
+    return "|".join(match[1] or "" for match in _HIDDEN.finditer(text))
 
 
-def _cut_name(name: str, cutter: _Cutter) -> str:
-    return cutter.text(name).replace("*", "x")  # a star is no part of a name
+def _rename(element: Element, cut: str) -> None:
+    """Write an element's cut name; a star is no part of a name."""
+    element.tag = cut.replace("*", "x")
+
+
+def _without_codes(text: str) -> str:
+    """Return a text without the codes that stand beside their names."""
+    return _CODE_SAID.sub(lambda match: match[1] + CUT, text)
+
+
+def _text(body: bytes) -> str:
+    """Return a body as text, without the NULs that UTF-16 has between digits."""
+    return body.decode("utf-8", "surrogateescape").replace("\0", "")
 
 
 def _cut_bytes(body: bytes) -> bytes:
-    """Cut what does not parse; NULs, as UTF-16 has them between digits, go where they hide something."""
-    text = body.decode("utf-8", "surrogateescape").replace("\0", "")
-    cut = _CODE_SAID.sub(rf"\1{CUT}", cut_text(text))
+    """Cut what does not parse; where something is cut, the NULs go too."""
+    text = _text(body)
+    cut = _without_codes(cut_text(text))
     return body if cut == text else cut.encode("utf-8", "surrogateescape")
 
 
-def _plainly(found: re.Match[str]) -> str:
-    """Write an escape as the character that it means, if that may be a part of a card number."""
-    kind = found.lastgroup or ""
-    code = int(found[kind], 10 if kind == "decimal" else 16)
-    character = chr(code) if code <= _LAST_CHARACTER else ""
-    return character if _PART.fullmatch(character) else found[0] + _MARK
-
-
-def _cut_stretch(found: re.Match[str]) -> str:
-    """Cut the card numbers in a stretch of groups of digits; those that overlap are cut as one."""
-    text = found[0]
-    if found["uuid"] or len(text) < _SHORTEST:
-        return text
-    groups = [group.span() for group in re.finditer(r"\d+", text)]
-    digits = "".join(str(int(one)) for one in re.sub(r"\D", "", text))
-    starts = list(accumulate((end - start for start, end in groups), initial=0))
-    pieces: list[str] = []
-    done = 0
-    for first, last in _together(_cards(digits, starts)):
-        pieces += [text[done : groups[first][0]], masked(digits[starts[first] : starts[last + 1]])]
-        done = groups[last][1]
-    return "".join(pieces) + text[done:]
-
-
-def _cards(digits: str, starts: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield each first and last group that together are a card number; `starts` ends with the end."""
-    sums: tuple[list[int], list[int]] | None = None
-    for first, start in enumerate(starts[:-1]):
-        if not _ISSUERS.match(digits, start):
-            continue
-        for last in range(first, min(first + _LONGEST, len(starts) - 1)):
-            end = starts[last + 1]
-            if end - start > _LONGEST:
-                break
-            if end - start >= _SHORTEST:
-                sums = sums or _luhn_sums(digits)
-                of_last = sums[end % 2]
-                if (of_last[end] - of_last[start]) % 10 == 0:
-                    yield first, last
-
-
-def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
-    """Return the check sums of every beginning, for numbers that end at an even and an odd position.
-
-    With them the check digit of any stretch costs one subtraction, however many overlap.
-    """
-    values = [int(one) for one in digits]
-    even = (_DOUBLED[v] if position % 2 == 0 else v for position, v in enumerate(values))
-    odd = (v if position % 2 == 0 else _DOUBLED[v] for position, v in enumerate(values))
-    return list(accumulate(even, initial=0)), list(accumulate(odd, initial=0))
-
-
-def _together(spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Join spans that overlap; they come in the order of their beginnings."""
-    current: tuple[int, int] | None = None
-    for first, last in spans:
-        if current and first <= current[1]:
-            current = current[0], max(current[1], last)
-        else:
-            if current:
-                yield current
-            current = first, last
-    if current:
-        yield current
+def _hides_in_bytes(body: bytes) -> bool:
+    """Whether a card number stands in the bytes themselves, whatever they are decoded to."""
+    text = body.decode("latin-1").replace("\0", "|")
+    return cut_text(text) != text

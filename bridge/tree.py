@@ -1,13 +1,19 @@
 """Bodies as trees: JSON, forms and XML become dicts, lists and text; numbers keep their digits.
 
-Pure. Nothing here trusts the sender: whatever does not parse is a `BadBody`, never a crash.
+Pure. The proof is over raw bytes, so reading leniently afterwards loses nothing. But nothing here
+trusts the sender: whatever does not parse is a `BadBody`, never a crash.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import typing
-from urllib.parse import parse_qsl
+from email.message import Message
+from email.parser import BytesParser
+from json.encoder import encode_basestring
+from urllib.parse import parse_qsl, urlencode
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
@@ -22,7 +28,20 @@ Tree = typing.Any
 MAX_DEPTH = 64
 LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
+MAX_XML_PARTS = 10_000
+"""Tags and attributes of an XML document."""
 FORMATS = ("json", "form", "xml")
+CHARSETS = {
+    **dict.fromkeys(("utf-8", "utf8"), "utf-8-sig"),
+    **dict.fromkeys(("utf-16", "utf16"), "utf-16"),
+    **dict.fromkeys(("us-ascii", "ascii"), "ascii"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1"), "iso-8859-1"),
+    **dict.fromkeys(("iso-8859-15", "latin-9", "latin9"), "iso-8859-15"),
+    **dict.fromkeys(("windows-1252", "cp1252"), "windows-1252"),
+}
+"""Charsets that are heeded, and Python's codecs for them: the name is the sender's, and hostile too."""
+CHARSET = re.compile(r"(?i);\s*charset\s*=\s*[\"']?([\w.:-]{1,40})")
+MULTIPART = re.compile(r"(?i)\s*multipart/form-data\s*;")
 
 
 class BadBody(ValueError):
@@ -41,33 +60,97 @@ class _Pairs(dict[str, Tree]):
     lost: list[Tree]
 
 
-def parse(body: bytes, formats: Iterable[str] = FORMATS) -> Tree:
+def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
     """Parse a body in the first of the formats that its first character allows.
 
     Raises BadBody, with a sentence for the sender's developer.
     """
-    parsers = {"json": _parse_json, "form": _parse_form, "xml": _parse_xml}
-    return parsers[format_of(body, formats)](body)
+    text = body if isinstance(body, str) else decode(body, content_type)
+    kind = format_of(text, formats)
+    if kind == "form" and isinstance(body, bytes):
+        if MULTIPART.match(content_type):
+            return _parse_multipart(body, content_type)
+        return _parse_form(text, codec_of(body, content_type))
+    return {"json": _parse_json, "form": _parse_form, "xml": _parse_xml}[kind](text)
 
 
-def format_of(body: bytes, formats: Iterable[str] = FORMATS) -> str:
+def is_empty(body: bytes) -> bool:
+    """Whether nothing stands in a body, or an object of nothing, whatever its format is."""
+    return body.strip(b"\xef\xbb\xbf\0 \t\r\n") in (b"", b"{}")
+
+
+def decode(body: bytes, content_type: str = "") -> str:
+    """Return a body as text: in its declared charset, else as UTF-8 or UTF-16, else as windows-1252."""
+    codec = codec_of(body, content_type)
+    return body.decode(codec, "replace").lstrip("\ufeff").rstrip("\0")
+
+
+def codec_of(body: bytes, content_type: str = "") -> str:
+    """Name the codec that a body is read by; a charset that is none of CHARSETS counts as undeclared."""
+    said = CHARSET.search(content_type)
+    declared = CHARSETS.get(said[1].lower()) if said else None
+    if declared == "utf-16" and body[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        declared = "utf-16-be" if body[:1] == b"\0" else "utf-16-le"
+    for codec in (declared, json.detect_encoding(body)):
+        try:
+            if codec:
+                body.decode(codec)
+                return codec
+        except UnicodeDecodeError:
+            continue
+    return "windows-1252"
+
+
+def format_of(text: str, formats: Iterable[str] = FORMATS) -> str:
     """Return the format that a body is parsed in; raises BadBody where none of them can be meant."""
     allowed = tuple(formats)
-    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    start = text.lstrip("\ufeff\0 \t\r\n")[:1]
     if not start:
         raise BadBody("the body is empty")
-    if start == b"<" and "xml" in allowed:
+    if start == "<" and "xml" in allowed:
         return "xml"
-    if "json" in allowed and (start in b"{[" or "form" not in allowed):
+    if "json" in allowed and (start in "{[" or "form" not in allowed):
         return "json"
     if "form" in allowed:
         return "form"
     raise BadBody("the body is not XML")
 
 
-def render(tree: Tree) -> bytes:
-    """Write a tree as JSON, its numbers digit for digit as they came."""
-    return _render(tree).encode("utf-8", "surrogatepass")
+def render(tree: Tree, codec: str = "utf-8") -> bytes:
+    """Write a tree as JSON, its numbers digit for digit as they came; only what a codec lacks is escaped."""
+    return in_codec(_render(tree), codec, "bridge.json")
+
+
+def rewritten(tree: Tree, kind: str, codec: str, content_type: str = "") -> bytes:
+    """Write a tree again in its format and codec, so that it is read as before."""
+    if kind == "json":
+        return render(tree, codec)
+    if MULTIPART.match(content_type):
+        return _in_parts(tree, content_type)
+    try:
+        return in_codec(urlencode(tree, encoding=_escaping(codec), errors="strict"), codec)
+    except UnicodeEncodeError:  # it came from the codec that is tried next
+        return in_codec(urlencode(tree), codec)
+
+
+def in_codec(text: str, codec: str, lacking: str = "strict") -> bytes:
+    """Write a text in a codec; `lacking` names how to write what the codec lacks."""
+    return text.encode(codec.removesuffix("-sig"), lacking)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Write as JSON escapes what a codec lacks, or UTF-8: a lone surrogate."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error("bridge.json", _escaped)
+
+
+def is_wide(codec: str) -> bool:
+    """Whether a codec has several bytes for every character."""
+    return codec.startswith(("utf-16", "utf-32"))
 
 
 def lost(tree: Tree) -> list[Tree]:
@@ -119,6 +202,12 @@ def locate(tree: Tree, path: str) -> tuple[str, Tree]:
     return alternatives[0], None
 
 
+def holds(path: str, value: Tree, alternatives: list[str]) -> bool:
+    """Whether a value is an object that stands at its path only to hold another of the alternatives."""
+    keys = (one.removeprefix(f"{path}.") for one in alternatives if one.startswith(f"{path}."))
+    return isinstance(value, dict) and any(key in value for key in keys)
+
+
 def _walk(tree: Tree, path: str) -> Tree:
     rest = path
     while True:
@@ -136,33 +225,25 @@ def _walk(tree: Tree, path: str) -> Tree:
 
 
 def _render(tree: Tree) -> str:
-    if isinstance(tree, Number):
-        return str(tree)
+    if isinstance(tree, str):
+        return str(tree) if isinstance(tree, Number) else encode_basestring(tree)
     if isinstance(tree, dict):
-        return "{" + ", ".join(f"{json.dumps(k)}: {_render(v)}" for k, v in tree.items()) + "}"
+        return "{" + ", ".join([f"{encode_basestring(k)}: {_render(v)}" for k, v in tree.items()]) + "}"
     if isinstance(tree, list):
         return "[" + ", ".join(map(_render, tree)) + "]"
     return json.dumps(tree)
 
 
-def _parse_json(body: bytes) -> Tree:
+def _parse_json(text: str) -> Tree:
     try:
-        tree = _JSON.decode(body.decode("utf-8-sig"))
-    except BadBody:
-        raise
-    except UnicodeDecodeError:
-        raise BadBody("the body is not UTF-8") from None
+        tree = _JSON.decode(text.strip("\0 \t\r\n"))
     except RecursionError:
         raise BadBody("the body is nested too deeply") from None
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from None
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(tree, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(tree, MAX_DEPTH):
         raise BadBody("the body is nested too deeply")
     return tree
-
-
-def _no_constant(word: str) -> typing.NoReturn:
-    raise BadBody(f"the body is not JSON: {word} is not a number")
 
 
 def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
@@ -176,8 +257,9 @@ def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
 
 
 _JSON = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=_pairs
+    parse_float=Number, parse_int=Number, parse_constant=Number, object_pairs_hook=_pairs, strict=False
 )
+"""Takes control characters inside strings; NaN is a number that no field can read."""
 
 
 def _deeper_than(tree: Tree, depth: int) -> bool:
@@ -194,36 +276,76 @@ def _deeper_than(tree: Tree, depth: int) -> bool:
     return True
 
 
-def _parse_form(body: bytes) -> Tree:
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=MAX_FORM_FIELDS,
-        )
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise BadBody(f"the body is not a form: {error}") from None
-    return _pairs(list(pairs))
+def _parse_form(text: str, codec: str = "utf-8") -> Tree:
+    """Read a form; what it escapes is in its declared charset too, else UTF-8, else windows-1252."""
+    for one in (_escaping(codec), "utf-8", "windows-1252", "latin-1"):
+        try:
+            return _pairs(_pairs_of(text.strip("\0\r\n"), one))
+        except UnicodeDecodeError:
+            continue
+        except ValueError as error:
+            raise BadBody(f"the body is not a form: {error}") from None
+    raise BadBody("the body is not a form")
 
 
-def _parse_xml(body: bytes) -> Tree:
-    root = xml(body)
+def _escaping(codec: str) -> str:
+    """Name the codec of what a form escapes."""
+    return "utf-8" if is_wide(codec) else codec.removesuffix("-sig")
+
+
+def _pairs_of(text: str, codec: str) -> list[tuple[str, str]]:
+    most = MAX_FORM_FIELDS
+    return parse_qsl(text, keep_blank_values=True, encoding=codec, errors="strict", max_num_fields=most)
+
+
+def _parse_multipart(body: bytes, content_type: str) -> Tree:
+    """Read `multipart/form-data` as the form that it is; a file is its text."""
+    head = b"Content-Type: " + content_type.encode("ascii", "replace") + b"\r\n\r\n"
+    message = BytesParser().parsebytes(head + body)
+    parts = message.get_payload()
+    if not isinstance(parts, list) or len(parts) > MAX_FORM_FIELDS:
+        raise BadBody("the body is not a form in parts")
+    pairs = []
+    for part in (one for one in parts if isinstance(one, Message)):
+        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes):
+            pairs.append((name, decode(content, str(part.get("Content-Type", "")))))
+    if not pairs:
+        raise BadBody("the body is a form in parts, and none of them has a name")
+    return _pairs(pairs)
+
+
+def _in_parts(tree: Tree, content_type: str) -> bytes:
+    """Write the fields of a form in parts again, between the same lines."""
+    message = Message()
+    message["Content-Type"] = content_type
+    line = str(message.get_boundary() or "")
+    parts = []
+    for name, value in tree.items():
+        shown = re.sub(r'([\\"])', r"\\\1", re.sub(r"[\r\n]", " ", name))
+        head = f'Content-Disposition: form-data; name="{shown}"\r\nContent-Type: text/plain; charset=utf-8'
+        parts.append(f"--{line}\r\n{head}\r\n\r\n{value.replace(f'--{line}', '')}\r\n")
+    return f"{''.join(parts)}--{line}--\r\n".encode("utf-8", "replace")
+
+
+def _parse_xml(text: str) -> Tree:
+    root = xml(text)
     tree = _element(root)
     return tree if isinstance(tree, dict) else {local(root.tag): tree}
 
 
-def xml(body: bytes) -> Element:
+def xml(text: str) -> Element:
     """Parse an XML document into its elements, without a document type or entities; raises BadBody."""
     try:
-        root = fromstring(body, forbid_dtd=True)
+        root = fromstring(text.strip("\0 \t\r\n"), forbid_dtd=True)
     except DefusedXmlException:
         raise BadBody("the body is XML with a document type or entities, which are refused") from None
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise BadBody(f"the body is not XML: {error}") from None
     if _too_deep(root):
         raise BadBody("the body is nested too deeply")
+    if text.count("<") + text.count("=") > MAX_XML_PARTS:
+        raise BadBody("the body has too many elements")
     return root
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests import bench_acks, bench_forwarding, bench_index, bench_log, bench_scale
+from tests import bench_acks, bench_forwarding, bench_index, bench_log, bench_redact, bench_scale
 from tests.bench_house import STORES, Place, place
 
 REQUESTS = 4000
@@ -42,6 +42,10 @@ SECTIONS = {
     "profile": Section(
         "Where the CPU of an acknowledgement goes",
         lambda here, kind: bench_acks.profile(here, kind, REQUESTS, 3),
+    ),
+    "redact": Section(
+        "Cutting the worst bodies of 255 kB",
+        lambda here, kind: bench_redact.worst() if kind == here.kinds[0] else iter(()),
     ),
     "calls": Section("Calls to 29next for each new alert", bench_forwarding.calls_per_alert),
     "rate": Section(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+
+import pytest
 
 from bridge.app import ROOT
 
@@ -51,3 +56,17 @@ def test_what_was_said_last_is_read_where_somebody_reads() -> None:
     )
     assert len(said.stdout.splitlines()) == 2000
     assert b'"number": 1999' in said.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("4111111111111111", ""), ("%34111%20111111111111", ""), ("acme?key=hunter22", "acme")]
+)
+def test_gunicorn_logs_of_a_path_neither_numbers_nor_a_query(
+    path: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = runpy.run_path(str(ROOT / "config" / "gunicorn.py"))
+    logger = settings["QuietLogger"](import_module("gunicorn.config").Config())
+    logger.error_log.propagate = True
+    with caplog.at_level(logging.ERROR, "gunicorn.error"):
+        logger.exception("Error handling request %s", f"/webhooks/{path}")  # noqa: LOG004
+    assert caplog.messages == [f"Error handling request /webhooks/{name}"]
