@@ -29,6 +29,23 @@ class DisputeType(StrEnum):
     CHARGEBACK = "chargeback"
 
 
+class Category(StrEnum):
+    """What a cardholder complains of."""
+
+    FRAUD = "fraud"  # the cardholder did not buy
+    DISPUTE = "dispute"  # the cardholder bought, and wants the money back
+    UNKNOWN = "unknown"
+
+
+class Network(StrEnum):
+    """The programme that an alert comes from, whoever relays it."""
+
+    ETHOCA = "ethoca"
+    CDRN = "cdrn"  # Verifi's alerts
+    RDR = "rdr"  # Visa's Rapid Dispute Resolution: the acquirer refunds by rule
+    OTHER = "other"
+
+
 class Status(StrEnum):
     """How far a delivery has come; every delivery ends in one of the last three."""
 
@@ -46,8 +63,11 @@ class Reason(StrEnum):
     INFORM = "inform"  # ignored: only informs
     IGNORE = "ignore"  # ignored: nothing to do for this event
     TEST = "test"  # ignored: test traffic must not block a real customer
+    DISMISSED = "dismissed"  # ignored: it had failed, and a person has put it aside
     UNTRANSLATABLE = "untranslatable"  # failed: the body does not fit the provider's table
     UNKNOWN_EVENT = "unknown_event"  # failed: an event type that nobody listed
+    UNKNOWN_OUTCOME = "unknown_outcome"  # failed: an outcome that nobody listed; its case was opened
+    CONTRADICTED = "contradicted"  # failed: another outcome stands at 29next
     NO_STORE = "no_store"  # failed: no route leads to a store
     REFUSED = "refused"  # failed: 29next said no, in its own words
     EXPIRED = "expired"  # failed: seven days past the deadline
@@ -79,6 +99,9 @@ ALERT_RESOLUTIONS = (
 )
 """29next's resolutions of an alert, word for word (its OpenAPI document)."""
 
+REFUNDS = ("issued_full_refund", "issued_refund_for_remaining_amount")
+"""Those by which money went back."""
+
 CHARGEBACK_RESOLUTIONS = ("won", "lost", "accepted")
 """29next's resolutions of a chargeback (its OpenAPI document)."""
 
@@ -99,6 +122,8 @@ class Webhook:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     store: str | None = None  # as named in the path
+    method: str = "POST"
+    url: str = ""  # as the provider called it, its query included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +133,9 @@ class Alert:
     case_number: str
     type: DisputeType = DisputeType.ALERT
     subtype: str | None = None  # the provider's own word for the kind of case
-    network: str | None = None
+    category: Category = Category.UNKNOWN
+    network: Network = Network.OTHER
+    event_at: datetime | None = None  # when the event happened, by which later results replace earlier ones
     # what is disputed, and when
     amount: Decimal | None = None
     currency: str | None = None
@@ -136,18 +163,30 @@ class Alert:
     refunded_by_gateway: bool = False  # RDR: the money went back before anyone was told
     withdrawn: bool = False
     reason_code: str | None = None
+    equals: tuple[str, ...] = ()  # resolutions that the provider was told by the same word
+    unknown_outcome: str | None = None  # why the outcome that came is not understood
+    review: str | None = None  # why a person has to look, though nothing is final
+    note: str | None = None  # what a person should know of it
+    unreadable: tuple[str, ...] = ()  # facts of ours that could not be read, and might contradict a match
 
     @property
     def carries_facts(self) -> bool:
-        """Whether the alert knows enough of its case to open it."""
-        return self.amount is not None and self.currency is not None
+        """Whether the alert tells of its case what opens it: what is disputed, readable or not."""
+        return all(
+            getattr(self, name) is not None or not {name, f"transaction_{name}"}.isdisjoint(self.unreadable)
+            for name in ("amount", "currency")
+        )
+
+    def agrees(self, resolution: str | None) -> bool:
+        """Whether the alert's outcome is this resolution, or the echo of it."""
+        return resolution is not None and resolution in (self.resolution, *self.equals)
 
     def to_json(self) -> dict[str, typing.Any]:
         """Write the alert as plain JSON values, leaving out what is not known."""
         return {
             name: _plain(value)
             for name in _TYPES
-            if (value := getattr(self, name)) is not None and value is not False
+            if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
 
     @classmethod
@@ -159,6 +198,8 @@ class Alert:
 def _plain(value: typing.Any) -> typing.Any:
     if isinstance(value, datetime):
         return iso(value)
+    if isinstance(value, tuple):
+        return list(value)
     return value if isinstance(value, bool) else str(value)
 
 
@@ -166,11 +207,19 @@ def _same(value: typing.Any) -> typing.Any:
     return value
 
 
+def _network(value: str) -> Network:
+    """Return the network; an earlier release wrote `verifi`, or a card's brand, where it knew no more."""
+    return Network(value) if value in set(Network) else Network.OTHER
+
+
 _TYPES: dict[str, str] = {f.name: str(f.type) for f in dataclasses.fields(Alert)}
 _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
     "Decimal | None": Decimal,
     "datetime | None": datetime.fromisoformat,
     "DisputeType": DisputeType,
+    "Category": Category,
+    "Network": _network,
+    "tuple[str, ...]": tuple,
 }
 
 

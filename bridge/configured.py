@@ -19,6 +19,7 @@ from bridge.alert import DisputeType, Effect
 from bridge.fields import AlertSchema
 from bridge.provider import (
     ANY,
+    TOP,
     Acknowledgement,
     Meaning,
     Provider,
@@ -29,7 +30,7 @@ from bridge.provider import (
     resolves,
     withdraws,
 )
-from bridge.sources import A_PATH, A_PLACE, HEADER_NAME, UNITS, Source, is_one_path, is_path, is_place
+from bridge.sources import A_PATH, A_PLACE, HEADER_NAME, Source, is_one_path, is_path, is_place
 from bridge.tree import FORMATS
 
 if typing.TYPE_CHECKING:
@@ -55,6 +56,8 @@ SETTINGS = (
     "acknowledgement",
     "zone",
     "amount_unit",
+    "decimals",
+    "decimal_comma",
     "networks",
 )
 """Keys of every provider."""
@@ -108,7 +111,7 @@ def _made(name: str, section: Section, built_in: Iterable[str]) -> Provider | No
         "title": section.text("title") or name.replace("_", " ").title(),
         "event_type": _place(section, "event_type"),
         "formats": (section.word("format", FORMATS) or "json",),
-        "items": section.text("items", 'a path such as "data.cases"', fits=is_one_path),
+        "items": section.text("items", 'a path such as "data.cases", or "." for the whole', fits=_is_batch),
         "embedded": section.texts("embedded", "a list of names of text fields that hold JSON") or (),
         "subtype": subtype or (found["subtype"].path if "subtype" in found else None),
     }
@@ -141,12 +144,13 @@ def _changed(provider: Provider, section: Section) -> Provider:
         changes["event_type"] = event_type
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
-    zone, unit = sources.read_zone(section, "zone"), section.word("amount_unit", UNITS)
-    adapted = provider.configured(zone=zone, unit=unit)
+    adapted = provider.configured(**sources.read_common(section))
     found = sources.read(section)
     events = dict(adapted.events)
     for word, (effect, like) in _effects_like(section, events).items():
-        events[word] = MEANINGS[effect](_like(events, word, like))
+        events[word] = (
+            ignored if effect is Effect.IGNORE else replace(_like(events, word, like), effect=effect)
+        )
     events = {word: sources.lay_over(meaning, found) for word, meaning in events.items()}
     return replace(adapted, **changes, events=events)
 
@@ -226,12 +230,11 @@ def _effects_like(section: Section, events: Mapping[str, Meaning]) -> dict[str, 
     return found
 
 
-def _like(events: Mapping[str, Meaning], word: str, like: str | None) -> type[AlertSchema]:
-    """Return the fields of the event that is named, of the same event so far, or of the first that opens."""
-    tables = [events[one].table for one in (like, word) if one is not None and one in events]
-    tables += [one.table for one in sorted(events.values(), key=lambda one: one.effect is not Effect.OPEN)]
-    table = next(one for one in tables if one is not None)
-    return sources.declare(type(table), sources.declared(table))
+def _like(events: Mapping[str, Meaning], word: str, like: str | None) -> Meaning:
+    """Return the event that is named, the same event so far, or the first that opens."""
+    found = [events[one] for one in (like, word) if one is not None and one in events]
+    found += sorted(events.values(), key=lambda one: one.effect is not Effect.OPEN)
+    return next(one for one in found if one.table is not None)
 
 
 def _policy(section: Section) -> dict[str, Effect] | None:
@@ -269,6 +272,10 @@ def _event_id(section: Section, *, required: bool = False) -> tuple[str, ...] | 
 
 def _place(section: Section, name: str, *, required: bool = False) -> str | None:
     return section.text(name, A_PLACE, fits=is_place, required=required)
+
+
+def _is_batch(text: str) -> bool:
+    return text == TOP or is_one_path(text)
 
 
 def _test(section: Section) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from bridge import case as cases
 from bridge import match
-from bridge.alert import RESOLUTIONS, Alert, DisputeType
+from bridge.alert import RESOLUTIONS, Alert, DisputeType, Network
 from bridge.subscribe import subscribe
 
 if typing.TYPE_CHECKING:
@@ -38,7 +38,7 @@ FACTS = Alert(
     external_id="pi_contract",
     order="1000",
     descriptor="CONTRACT",
-    network="ethoca",
+    network=Network.ETHOCA,
     reason_code="10.4",
 )
 """An alert that knows everything, so that nothing which may be sent is left out."""

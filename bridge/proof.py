@@ -15,8 +15,10 @@ import json
 import re
 import typing
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bridge import tree as trees
+from bridge.alert import Webhook
 from bridge.errors import Rejected
 from bridge.tree import BadBody, Tree
 
@@ -24,7 +26,6 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from bridge.alert import Webhook
 
 TOLERANCE = 300
 """Seconds that a signed timestamp may lie in the past or in the future."""
@@ -45,7 +46,7 @@ class Proof(typing.Protocol):
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
         """Raise Rejected unless the webhook proves that its sender knows one of the secrets."""
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the headers that a sender who knows the secret would add."""
 
     def seal(self, body: bytes, secret: str) -> bytes:
@@ -103,7 +104,7 @@ class Basic(_InHeaders):
         if scheme.lower() != "basic" or not _any(same(given, secret) for secret in secrets):
             raise bad_proof("The credentials are wrong.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the Authorization header."""
         return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()}
 
@@ -128,7 +129,7 @@ class Bearer(_InHeaders):
         if scheme.lower() != "bearer" or not right:
             raise bad_proof("The bearer token is wrong.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the Authorization header."""
         return {"Authorization": f"Bearer {secret}"}
 
@@ -160,7 +161,7 @@ class Header(_InHeaders):
         if not _any(same(webhook.headers.get(name.lower(), ""), value) for name, value in wanted):
             raise bad_proof("The agreed header has a wrong value.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the header."""
         return dict([self._split(secret)])
 
@@ -187,7 +188,7 @@ class Url(_InHeaders):
         if not _any(same(webhook.query.get("key", ""), secret) for secret in secrets):
             raise bad_proof("The key in the URL is missing or wrong.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Add no header: the key stands in the URL."""
         return {}
 
@@ -213,70 +214,120 @@ class _Keyed(_InHeaders):
         return None if secret else "must not be empty"
 
 
+PLACE = re.compile(r"\{(body|timestamp|url|path|method|header:[A-Za-z0-9-]+)\}")
+"""What a template of what is signed may hold."""
+
+
 @dataclass(frozen=True)
 class Hmac(_Keyed):
-    """An HMAC over the raw body in one header, in hex or base64, perhaps behind a `prefix`."""
+    """An HMAC in one header, in hex or base64, over what the template `signed` says.
+
+    `parse` says how the header is split, such as `t=,s=`: the first name is the timestamp's, the last the
+    signature's, of which several may stand there. Else the header is the signature, behind a `prefix`.
+    """
 
     kind: typing.ClassVar[str] = "hmac"
     header: str = "X-Signature"
     algorithm: str = "sha256"
     encoding: str = "hex"
     prefix: str = ""
+    signed: str = "{body}"
+    parse: str = ""
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the signature over the raw bytes."""
-        given = webhook.headers.get(self.header.lower(), "").strip()
-        if not given:
+        """Compare every signature of the header with that of every secret."""
+        header = webhook.headers.get(self.header.lower(), "").strip()
+        if not header:
             raise bad_proof(f"The header {self.header} is missing.")
-        if not given.startswith(self.prefix):
-            raise bad_proof(f"The header {self.header} is malformed.")
-        given = given[len(self.prefix) :]
+        stamp, given = self._split(header)
+        self.check(stamp, now)
         if self.encoding == "hex":
-            given = given.lower()
-        if not _any(same(given, self._signature(webhook.body, secret)) for secret in secrets):
-            raise bad_proof("The signature does not fit the body.")
-
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
-        """Return the signature's header."""
-        return {self.header: self.prefix + self._signature(body, secret)}
-
-    def _signature(self, body: bytes, secret: str) -> str:
-        digest = hmac.digest(secret.encode(), body, ALGORITHMS[self.algorithm])
-        return ENCODINGS[self.encoding](digest)
-
-
-@dataclass(frozen=True)
-class TimestampedHmac(_Keyed):
-    """`t=<unix>,v1=<hex>` in one header, an HMAC over `{t}.{raw body}`; several v1 may stand there."""
-
-    kind: typing.ClassVar[str] = "timestamped_hmac"
-    header: str = "X-Signature"
-    algorithm: str = "sha256"
-    encoding: str = "hex"
-
-    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Check the timestamp's age, then every v1 against every secret."""
-        header = webhook.headers.get(self.header.lower())
-        if header is None:
-            raise bad_proof(f"The header {self.header} is missing.")
-        parts = [part.strip().partition("=") for part in header.split(",")]
-        times = [value for name, _, value in parts if name == "t"]
-        given = [value for name, _, value in parts if name == "v1"]
-        if len(times) != 1 or not given:
-            raise bad_proof(f"The header {self.header} is malformed.")
-        check_age(times[0], now)
-        expected = [self._signature(times[0], webhook.body, secret) for secret in secrets]
+            given = [one.lower() for one in given]
+        expected = [self._signature(webhook, stamp, secret) for secret in secrets]
         if not _any(same(one, right) for one in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def check(self, stamp: str, now: datetime) -> None:
+        """Take any timestamp: it may be a nonce."""
+
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the signature's header."""
         stamp = str(int(now.timestamp()))
-        return {self.header: f"t={stamp},v1={self._signature(stamp, body, secret)}"}
+        webhook = Webhook("", urlsplit(url).path, body, url=url)
+        signature = self.prefix + self._signature(webhook, stamp, secret)
+        if not self.parse:
+            return {self.header: signature}
+        first, last = self._names()
+        return {self.header: f"{first}={stamp},{last}={signature}"}
 
-    def _signature(self, stamp: str, body: bytes, secret: str) -> str:
-        message = _bytes(stamp) + b"." + body
+    def wrong(self) -> str | None:
+        """Say what is wrong with the options, if anything."""
+        names = self.parse.split(",")
+        left = PLACE.sub("", self.signed)
+        if "{" in left or "}" in left or "{body}" not in self.signed:
+            places = "{body}, {timestamp}, {url}, {path}, {method} and {header:Name}"
+            return f"signed is a text with {places} in it, {{body}} among them"
+        if self.parse and (len(names) != 2 or not all(re.fullmatch(r"\w{1,20}=", one) for one in names)):
+            return 'parse names the parts of the header, such as "t=,s="'
+        if "{timestamp}" in self.signed and not self.parse:
+            return 'signed has a {timestamp}: say with parse where it stands, such as "t=,s="'
+        return None
+
+    def _names(self) -> tuple[str, str]:
+        first, last = (one.removesuffix("=") for one in self.parse.split(","))
+        return first, last
+
+    def _split(self, header: str) -> tuple[str, list[str]]:
+        """Return the timestamp and the signatures of a header; a part may hold commas itself."""
+        malformed = bad_proof(f"The header {self.header} is malformed.")
+        if not self.parse:
+            if not header.startswith(self.prefix):
+                raise malformed
+            return "", [header.removeprefix(self.prefix)]
+        parts: list[tuple[str, str]] = []
+        for piece in header.split(","):
+            name, equals, value = piece.strip().partition("=")
+            if equals and re.fullmatch(r"\w{1,20}", name):
+                parts.append((name, value))
+            elif parts:
+                parts[-1] = parts[-1][0], f"{parts[-1][1]},{piece}"
+        first, last = self._names()
+        stamps = [value for name, value in parts if name == first]
+        given = [value.removeprefix(self.prefix) for name, value in parts if name == last]
+        if len(stamps) != 1 or not given:
+            raise malformed
+        return stamps[0], given
+
+    def _signature(self, webhook: Webhook, stamp: str, secret: str) -> str:
+        values = {
+            "body": webhook.body,
+            "timestamp": _bytes(stamp),
+            "url": _bytes(webhook.url),
+            "path": _bytes(webhook.path),
+            "method": _bytes(webhook.method),
+        }
+        message = b""
+        for position, piece in enumerate(PLACE.split(self.signed)):
+            if position % 2 == 0:
+                message += _bytes(piece)
+            elif piece in values:
+                message += values[piece]
+            else:
+                message += _bytes(webhook.headers.get(piece.partition(":")[2].lower(), ""))
         return ENCODINGS[self.encoding](hmac.digest(secret.encode(), message, ALGORITHMS[self.algorithm]))
+
+
+@dataclass(frozen=True)
+class TimestampedHmac(Hmac):
+    """The same with a timestamp that has to be new: `t=<unix>,v1=<hex>` over `{timestamp}.{body}`."""
+
+    kind: typing.ClassVar[str] = "timestamped_hmac"
+    signed: str = "{timestamp}.{body}"
+    parse: str = "t=,v1="
+
+    def check(self, stamp: str, now: datetime) -> None:
+        """Refuse a timestamp that is old, or from the future."""
+        check_age(stamp, now)
 
 
 @dataclass(frozen=True)
@@ -290,12 +341,13 @@ class StandardWebhooks(_InHeaders):
     kind: typing.ClassVar[str] = "standard_webhooks"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
     prefix: str = "webhook"
+    key: str = "base64"  # or text, where the secret is the key as it stands
     PREFIXES: typing.ClassVar[tuple[str, ...]] = ("webhook", "svix")
 
     def problem(self, secret: str) -> str | None:
         """Want the base64 key that the provider shows."""
         try:
-            return None if self._key(secret) else "must not be empty"
+            return None if self._key_of(secret) else "must not be empty"
         except ValueError:
             return "must be whsec_ and base64"
 
@@ -313,7 +365,7 @@ class StandardWebhooks(_InHeaders):
         if not _any(same(one, right) for one in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the three headers."""
         stamp = str(int(now.timestamp()))
         ident = "msg_" + hashlib.sha256(body + stamp.encode()).hexdigest()[:24]
@@ -328,13 +380,20 @@ class StandardWebhooks(_InHeaders):
         ]
         return next((names for names in families if not headers.keys().isdisjoint(names)), families[0])
 
-    @staticmethod
-    def _key(secret: str) -> bytes:
+    def wrong(self) -> str | None:
+        """Say what is wrong with the options, if anything."""
+        if self.prefix not in self.PREFIXES:
+            return f"prefix must be one of {', '.join(self.PREFIXES)}"
+        return None if self.key in ("base64", "text") else "key must be base64 or text"
+
+    def _key_of(self, secret: str) -> bytes:
+        if self.key == "text":
+            return secret.encode()
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
 
     def _signature(self, ident: str, stamp: str, body: bytes, secret: str) -> str:
         message = _bytes(f"{ident}.{stamp}.") + body
-        return ENCODINGS["base64"](hmac.digest(self._key(secret), message, hashlib.sha256))
+        return ENCODINGS["base64"](hmac.digest(self._key_of(secret), message, hashlib.sha256))
 
 
 @dataclass(frozen=True)
@@ -354,7 +413,7 @@ class BasicOrHeader(_InHeaders):
         if None not in refusals:
             raise next(filter(None, refusals), bad_proof("There is no secret to compare with."))
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return the header that the secret's form asks for."""
         return self._way(secret).sign(body, secret, now)
 
@@ -386,7 +445,7 @@ class Solidgate(_Keyed):
             raise bad_proof("The signature does not fit the body.")
         return None
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return version 2's header."""
         return self.second.sign(body, secret, now)
 
@@ -433,7 +492,7 @@ class AdyenItems:
             if not _any(same(given, self._signature(item, secret)) for secret in secrets):
                 raise bad_proof("The signature of an item does not fit it.")
 
-    def sign(self, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Add no header: the signatures stand inside the body."""
         return {}
 
@@ -531,4 +590,7 @@ def build(table: Mapping[str, typing.Any]) -> Proof:
     for name, words in (("algorithm", ALGORITHMS), ("encoding", ENCODINGS)):
         if name in options and options[name] not in words:
             raise ValueError(f"{name} must be one of {', '.join(words)}")
-    return typing.cast("Proof", kind(**options))
+    made = kind(**options)
+    if isinstance(made, Hmac | StandardWebhooks) and (said := made.wrong()):
+        raise ValueError(said)
+    return typing.cast("Proof", made)

@@ -17,61 +17,93 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
 from bridge.errors import UnknownEvent, Untranslatable
-from bridge.fields import FACTS, AlertSchema, Card, Moment, Money
+from bridge.fields import AlertSchema, Card, Money
+from bridge.placeholders import plain_word
 from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import tzinfo
 
     from bridge.alert import Webhook
     from bridge.proof import Proof
 
 LONGEST_ID = 200
 ANY = "*"
-HEADER = "header:"
+HEADER, QUERY = "header:", "query:"
+TOP = "."
+"""Where a batch stands that is the whole body."""
+
+INQUIRIES = (
+    "*inquiry*",
+    "*order_insight*",
+    "*order_validation*",
+    "request_for_information",
+    "information_supplied",
+)
+"""Words of all providers for an issuer's question, which is no dispute: nobody asks for a refund."""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one event type asks for, and the table that its body is read by."""
+    """What one event type asks for, and the table that its body is read by.
+
+    `kinds` has other tables for kinds of case, by pattern of the item's subtype.
+    """
 
     effect: Effect
     table: AlertSchema | None = None
+    kinds: Mapping[str, AlertSchema] = field(default_factory=dict)
+
+    def table_for(self, item: Item) -> AlertSchema | None:
+        """Return the table that an item is read by."""
+        word = plain_word(item.subtype or "")
+        return next((table for kind, table in self.kinds.items() if fnmatchcase(word, kind)), self.table)
+
+    def tables(self) -> list[AlertSchema]:
+        """Return all tables of the event type."""
+        return [*([self.table] if self.table else []), *self.kinds.values()]
+
+    def map(self, change: Callable[[AlertSchema], AlertSchema]) -> Meaning:
+        """Return the meaning with every table changed."""
+        kinds = {kind: change(table) for kind, table in self.kinds.items()}
+        return Meaning(self.effect, change(self.table) if self.table else None, kinds)
 
 
-def opens(table: type[AlertSchema]) -> Meaning:
-    """Mean an event that opens a case."""
-    return Meaning(Effect.OPEN, table())
+Table = type[AlertSchema]
+Kinds = typing.Mapping[str, Table]
 
 
-def matches(table: type[AlertSchema]) -> Meaning:
-    """Mean an event that tells which payment it is; with the case's facts it opens the case too."""
-    return Meaning(Effect.MATCH, _without_facts(table))
+def opens(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return the meaning of an event that opens a case; `kinds` has other tables, by pattern of subtype."""
+    return _meaning(Effect.OPEN, table, kinds)
 
 
-def resolves(table: type[AlertSchema]) -> Meaning:
-    """Mean an event that tells the outcome; with the case's facts it opens the case too."""
-    return Meaning(Effect.RESOLVE, _without_facts(table))
+def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that names the payment; with the case's facts it opens the case too."""
+    return _meaning(Effect.MATCH, table, kinds)
 
 
-def withdraws(table: type[AlertSchema]) -> Meaning:
-    """Mean an event that revokes a case."""
-    return Meaning(Effect.WITHDRAW, _without_facts(table))
+def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that tells the outcome; with the case's facts it opens the case too."""
+    return _meaning(Effect.RESOLVE, table, kinds)
 
 
-def informs(table: type[AlertSchema] | None = None) -> Meaning:
-    """Mean an event by which nobody asks for a refund; a policy may turn it into an opening."""
-    return Meaning(Effect.INFORM, table() if table else None)
+def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that revokes a case."""
+    return _meaning(Effect.WITHDRAW, table, kinds)
+
+
+def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event by which nobody asks for a refund; a policy may turn it into an opening."""
+    return _meaning(Effect.INFORM, table, kinds)
+
+
+def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
+    return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
 
 
 ignored = Meaning(Effect.IGNORE)
 """An event that is known and not acted on."""
-
-
-def _without_facts(table: type[AlertSchema]) -> AlertSchema:
-    required = [n for n, f in table().load_fields.items() if f.required and n in FACTS]
-    return table(partial=required)
 
 
 @dataclass(frozen=True)
@@ -108,6 +140,13 @@ class Outcome:
     finals: Mapping[str, str] = field(default_factory=dict)  # their words that end an alert -> 29next's
     on: bool = False  # the operator's policy
 
+    def equals(self, resolution: str | None) -> tuple[str, ...]:
+        """Return the resolutions that are told by a word that comes back as this one."""
+        if not self.on or resolution is None:
+            return ()
+        told = {ours: self.finals.get(theirs, ours) for ours, theirs in self.words.items()}
+        return tuple(ours for ours, back in told.items() if back == resolution and ours != resolution)
+
     def body(self, resolution: str, message: str | None) -> dict[str, str]:
         """Write what tells a resolution."""
         said = {self.word_in: self.words[resolution]}
@@ -130,11 +169,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an item says: the effect, the alert, and the reason where it is ignored."""
+    """What an item says: the effect, the alert, the reason where it is ignored, and what is unreadable."""
 
     effect: Effect
     alert: Alert | None = None
     reason: Reason | None = None
+    errors: Mapping[str, list[str]] = field(default_factory=dict)  # by the provider's path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +183,13 @@ class Provider:
 
     title: str
     proof: Proof
-    event_id: tuple[str, ...]  # paths or `header:Name`, joined by `:` to one id
-    event_type: str | None  # a path or `header:Name`; None where there is only one
+    event_id: tuple[str, ...]  # paths, `header:Name` or `query:name`, joined by `:` to one id
+    event_type: str | None  # a path, `header:Name` or `query:name`; None where there is only one
     events: Mapping[str, Meaning]  # by event type in lower case; `*` for the rest, `` for none
+    about: tuple[str, ...] = (ANY,)  # patterns: other event types are about something else, and ignored
+    unrelated: tuple[str, ...] = ()  # patterns of event types that are about something else
     formats: tuple[str, ...] = ("json",)
-    items: str | None = None  # where a batch holds its events
+    items: str | None = None  # where a batch holds its events; `.` for the whole body, which may be a list
     embedded: tuple[str, ...] = ()  # text fields that hold JSON
     subtype: str | None = None  # where the provider's word for the kind of case stands
     inform: frozenset[str] = frozenset()  # subtypes, in lower case, that only inform
@@ -179,18 +221,21 @@ class Provider:
 
         `tree` is that of the body, where it is known already.
         """
+        if trees.is_empty(webhook.body):
+            return [self._item(webhook, 0, {})]
         try:
-            tree = self._embed(trees.parse(webhook.body, self.formats) if tree is None else tree)
+            content_type = webhook.headers.get("content-type", "")
+            tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
         except BadBody as error:
             return [self._item(webhook, 0, None, problem=str(error))]
-        pieces = self._split(tree)
+        pieces = self._split(self._embed(tree))
         return [self._item(webhook, index, piece) for index, piece in enumerate(pieces)]
 
     def translate(self, item: Item) -> Reading:
         """Say what an item means.
 
-        Raises UnknownEvent for an event type that nobody listed, and Untranslatable with every bad
-        field by the provider's name.
+        Raises UnknownEvent for an event type that nobody listed, and Untranslatable where no case number
+        can be read.
         """
         if item.problem is not None:
             raise Untranslatable(item.problem, fields={"": [item.problem]})
@@ -201,15 +246,22 @@ class Provider:
         if effect is Effect.IGNORE:
             return Reading(effect, reason=Reason.IGNORE)
         if effect is Effect.INFORM:
-            return Reading(effect, self._if_it_fits(meaning, item), Reason.INFORM)
-        if meaning.table is None:
+            alert, errors = self._if_it_fits(meaning, item)
+            return Reading(effect, alert, Reason.INFORM, errors)
+        table = meaning.table_for(item)
+        if table is None:
             raise UnknownEvent(f"{self.title} has no table for {item.event_type!r}.")
-        alert = meaning.table.translate(item.tree)
+        alert, errors = table.translate(item.tree)
         if alert.withdrawn:
             effect = Effect.WITHDRAW
-        if effect is Effect.RESOLVE and alert.resolution is None:  # not final yet
-            return Reading(Effect.OPEN, alert) if alert.carries_facts else _nothing_to_do(alert)
-        return Reading(effect, alert)
+        if self.outcome:
+            alert = replace(alert, equals=self.outcome.equals(alert.resolution))
+        if effect is Effect.RESOLVE and not _tells_an_end(alert):
+            opens = alert.carries_facts  # it is not final yet
+            return Reading(
+                Effect.OPEN if opens else Effect.IGNORE, alert, None if opens else Reason.IGNORE, errors
+            )
+        return Reading(effect, alert, errors=errors)
 
     def deadline_of(self, item: Item) -> timedelta:
         """Return how long the provider waits, from receipt."""
@@ -228,7 +280,11 @@ class Provider:
 
     def tables(self) -> list[AlertSchema]:
         """Return the tables of all events."""
-        return [meaning.table for meaning in self.events.values() if meaning.table]
+        return [table for meaning in self.events.values() for table in meaning.tables()]
+
+    def listed(self, item: Item) -> bool:
+        """Whether the event type of an item is listed; another one is ignored only by `about`."""
+        return (item.event_type or "").lower() in self.events or ANY in self.events
 
     def paths(self, wanted: Callable[[typing.Any], bool]) -> frozenset[str]:
         """Return the paths of the fields that `wanted` chooses, alternatives one by one."""
@@ -255,7 +311,14 @@ class Provider:
         """Paths of identifiers, which must survive the cutting of card numbers."""
         declared = self.paths(lambda a_field: getattr(a_field, "spared", False))
         events = {path for joined in self.event_id for path in joined.split("|")}
-        return self._as_walked(declared | {path for path in events if not path.startswith(HEADER)})
+        return self._as_walked(declared | {path for path in events if not path.startswith((HEADER, QUERY))})
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The names of a webhook's query that are read, and so have to be kept."""
+        places = [*self.event_id, self.event_type or "", self.subtype or ""]
+        named = (one for place in places for one in place.split("|") if one.startswith(QUERY))
+        return frozenset(one.removeprefix(QUERY) for one in named)
 
     @cached_property
     def cards(self) -> frozenset[str]:
@@ -265,31 +328,31 @@ class Provider:
     def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
         """Spell declared paths as the cutting meets them: without positions, and in a batch's list."""
         paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
-        holder = self.items.rpartition(".")[0] + "." if self.items and "." in self.items else ""
-        inside = {f"{self.items}.{path.removeprefix(holder)}" for path in paths} if self.items else set()
+        items = self.items if self.items not in (None, TOP) else None
+        holder = items.rpartition(".")[0] + "." if items and "." in items else ""
+        inside = {f"{items}.{path.removeprefix(holder)}" for path in paths} if items else set()
         return declared | paths | inside
 
-    def configured(self, *, zone: tzinfo | None = None, unit: str | None = None) -> Provider:
-        """Return the provider with another zone for naive times, or another unit for amounts."""
+    def configured(self, **options: typing.Any) -> Provider:
+        """Return the provider with other options of its amounts and times, such as `zone` or `unit`."""
 
-        def adapt(meaning: Meaning) -> Meaning:
-            if meaning.table is None:
-                return meaning
-            table = type(meaning.table)(partial=meaning.table.partial)
-            for a_field in table.load_fields.values():
-                if zone and isinstance(a_field, Moment):
-                    a_field.zone = zone
-                if unit and isinstance(a_field, Money):
-                    a_field.unit = unit
-            return Meaning(meaning.effect, table)
+        def adapt(table: AlertSchema) -> AlertSchema:
+            changed = type(table)()
+            for a_field in changed.load_fields.values():
+                for name, value in options.items():
+                    if name == "decimals" and isinstance(a_field, Money):
+                        a_field.decimals = a_field.decimals | value
+                    elif hasattr(a_field, name):
+                        setattr(a_field, name, value)
+            return changed
 
-        return replace(self, events={name: adapt(one) for name, one in self.events.items()})
+        return replace(self, events={name: one.map(adapt) for name, one in self.events.items()})
 
     def _embed(self, tree: Tree) -> Tree:
         for name in self.embedded if isinstance(tree, dict) else ():
             if isinstance(tree.get(name), str) and tree[name].strip():
                 try:
-                    tree[name] = trees.parse(tree[name].encode("utf-8", "surrogatepass"), ("json",))
+                    tree[name] = trees.parse(tree[name], ("json",))
                 except BadBody:
                     continue  # the table says what is wrong with it, if it needs it
         return tree
@@ -299,12 +362,17 @@ class Provider:
 
         An item's fields are then found both where its list stands and at the root.
         """
-        pieces = trees.pick(tree, self.items) if self.items else None
+        if isinstance(tree, list):  # a batch, whether it was said or not
+            return tree or [{}]
+        items = None if self.items == TOP else self.items
+        pieces = trees.pick(tree, items) if items else None
         if isinstance(pieces, dict):
             pieces = [pieces]  # XML has no list of one
-        if not self.items or not pieces or not isinstance(pieces, list) or not isinstance(tree, dict):
+        if pieces == []:
+            return [{}]  # a batch of nothing
+        if not items or not isinstance(pieces, list) or not isinstance(tree, dict):
             return [tree]
-        return [_laid_over(tree, self.items.split("."), piece) for piece in pieces]
+        return [_laid_over(tree, items.split("."), piece) for piece in pieces]
 
     def _item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
         parts = [self._text(webhook, tree, path) for path in self.event_id]
@@ -319,10 +387,14 @@ class Provider:
 
     @staticmethod
     def _text(webhook: Webhook, tree: Tree, path: str) -> str | None:
-        """Return the first alternative of a path that is there, in the body or among the headers."""
+        """Return the first alternative of a path that is there, in the body, the headers or the query."""
         for one in path.split("|"):
-            name = one.removeprefix(HEADER)
-            value = trees.pick(tree, one) if name == one else webhook.headers.get(name.lower())
+            if one.startswith(HEADER):
+                value = webhook.headers.get(one.removeprefix(HEADER).lower())
+            elif one.startswith(QUERY):
+                value = webhook.query.get(one.removeprefix(QUERY))
+            else:
+                value = trees.pick(tree, one)
             if isinstance(value, str) and value:
                 return printable(value)[:LONGEST_ID]
         return None
@@ -334,6 +406,10 @@ class Provider:
                 return self.events[candidate]
         if not word:
             raise Untranslatable(fields={self.event_type or "": ["Missing: the type of the event."]})
+        if _is_like(word, INQUIRIES):
+            return Meaning(Effect.INFORM)
+        if not _is_like(word, self.about) or _is_like(word, self.unrelated):
+            return ignored
         raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")
 
     def _effect(self, item: Item, meaning: Meaning) -> Effect:
@@ -341,12 +417,16 @@ class Provider:
         if meaning.effect is Effect.IGNORE:
             return Effect.IGNORE
         words = [word.lower() for word in (item.subtype, item.event_type) if word]
-        told = Effect.INFORM if not self.inform.isdisjoint(words) else meaning.effect
+        only_informs = not self.inform.isdisjoint(words) or _is_like((item.subtype or "").lower(), INQUIRIES)
+        told = Effect.INFORM if only_informs else meaning.effect
         effect = next((self.policy[word] for word in words if word in self.policy), told)
         opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM
         return meaning.effect if opened else effect  # a result stays one
 
     def _is_test(self, tree: Tree) -> bool:
+        """Whether it is test traffic: marked as such, or empty, as a portal's test button sends it."""
+        if tree == {}:
+            return True
         if self.test is None:
             return False
         path, value = self.test
@@ -354,12 +434,21 @@ class Provider:
         return found is not None and str(found).lower() == value
 
     @staticmethod
-    def _if_it_fits(meaning: Meaning, item: Item) -> Alert | None:
+    def _if_it_fits(meaning: Meaning, item: Item) -> tuple[Alert | None, Mapping[str, list[str]]]:
         """Read what only informs as far as it goes: it owes nothing, so it cannot fail."""
+        table = meaning.table_for(item)
         try:
-            return meaning.table.translate(item.tree) if meaning.table else None
+            return table.translate(item.tree) if table else (None, {})
         except Untranslatable:
-            return None
+            return None, {}
+
+
+def _tells_an_end(alert: Alert) -> bool:
+    return any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
+
+
+def _is_like(word: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(word, one) for one in patterns)
 
 
 def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
@@ -370,7 +459,3 @@ def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
     others = {key: value for key, value in tree.items() if key != name}
     inner = {name: _laid_over(tree[name], rest, piece)} if rest else {}
     return {**others, **inner, **piece}
-
-
-def _nothing_to_do(alert: Alert) -> Reading:
-    return Reading(Effect.IGNORE, alert, Reason.IGNORE)

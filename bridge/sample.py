@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape, quoteattr
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 from bridge import fields
 from bridge import tree as trees
 from bridge.alert import Effect
-from bridge.provider import ANY, HEADER
+from bridge.provider import ANY, HEADER, QUERY, TOP
 from bridge.tree import Tree
 
 if typing.TYPE_CHECKING:
@@ -55,10 +55,11 @@ class Sale:
 
 @dataclass(frozen=True)
 class Sample:
-    """A webhook to send: its body and the headers besides the proof's."""
+    """A webhook to send: its body, the headers besides the proof's, and the query of its URL."""
 
     body: bytes
     headers: dict[str, str]
+    query: dict[str, str] = field(default_factory=dict)
 
 
 def make_sale(chance: Random, now: datetime) -> Sale:
@@ -90,23 +91,29 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
     meaning = provider.events[event]
     tree: dict[str, Tree] = {}
     headers: dict[str, str] = {}
+    query: dict[str, str] = {}
     item: dict[str, Tree] = {} if provider.items else tree
     for path, value in _values(provider, meaning, sale, chance, now):
         _put(item, path, value)
     # the paths after the first are states of the event, where a made-up id would be a word unknown
-    _put_or_send(item, headers, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", over=False)
+    elsewhere = {HEADER: headers, QUERY: query}
+    _put_or_send(item, elsewhere, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", over=False)
     if provider.event_type and event:
-        _put_or_send(item, headers, provider.event_type, event, over=True)
-    if provider.items:
+        _put_or_send(item, elsewhere, provider.event_type, event, over=True)
+    if provider.items and provider.items != TOP:
         _put(tree, provider.items, [item])
-    body, content_type = _render(provider, tree)
-    return Sample(body, headers | {"Content-Type": content_type})
+    body, content_type = _render(provider, [item] if provider.items == TOP else tree)
+    return Sample(body, headers | {"Content-Type": content_type}, query)
 
 
-def sign(provider: Provider, sample: Sample, secret: str, now: datetime) -> Sample:
-    """Add what proves that the sender knows the secret, in the headers or inside the body."""
+def sign(provider: Provider, sample: Sample, secret: str, now: datetime, url: str = "") -> Sample:
+    """Add what proves that the sender knows the secret, in the headers or inside the body.
+
+    `url` is the one that the provider calls, its query included: some sign it too.
+    """
     body = provider.proof.seal(sample.body, secret)
-    return Sample(body, sample.headers | provider.proof.sign(body, secret, now))
+    proven = provider.proof.sign(body, secret, now, url)
+    return replace(sample, body=body, headers=sample.headers | proven)
 
 
 def _values(
@@ -159,13 +166,15 @@ def _value(
     value = known.get(name)
     if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
         return value.replace(".", "").lstrip("0")
+    if isinstance(a_field, fields.Money) and value and a_field.decimal_comma:
+        return value.replace(".", ",")
     return value or ("sandbox-" + name if wanted else None)
 
 
 def _moment(a_field: Field[typing.Any], moment: datetime) -> str:
     """Write a moment in the form that the field has of its own, if it has one."""
-    form = getattr(a_field, "form", None)
-    return moment.strftime(form) if form else moment.isoformat(timespec="seconds")
+    written = getattr(a_field, "format", None)
+    return moment.strftime(written) if written else moment.isoformat(timespec="seconds")
 
 
 def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
@@ -183,17 +192,18 @@ def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
 
 
 def _put_or_send(
-    tree: dict[str, Tree], headers: dict[str, str], path: str, value: str, *, over: bool
+    tree: dict[str, Tree], elsewhere: dict[str, dict[str, str]], path: str, value: str, *, over: bool
 ) -> None:
-    """Set a value where the provider has it: in a header, or in the body."""
+    """Set a value where the provider has it: in a header, in the query, or in the body."""
     first = path.partition("|")[0]
-    if first.startswith(HEADER):
-        headers[first.removeprefix(HEADER)] = value
+    kind = next((one for one in elsewhere if first.startswith(one)), None)
+    if kind:
+        elsewhere[kind][first.removeprefix(kind)] = value
     elif over or trees.pick(tree, first) is None:
         _put(tree, first, value)
 
 
-def _render(provider: Provider, tree: dict[str, Tree]) -> tuple[bytes, str]:
+def _render(provider: Provider, tree: Tree) -> tuple[bytes, str]:
     if provider.formats[0] == "json":
         return json.dumps(tree, indent=2).encode(), "application/json"
     if provider.formats[0] == "form":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import inspect
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,8 +37,11 @@ NOW = datetime.fromtimestamp(SIGNED, UTC)
 BODY = b'{"id": "evt_1", "amount": 1250}'
 
 
+URL = "https://alerts.example.com/webhooks/acme?a=1"
+
+
 def webhook(headers: dict[str, str], body: bytes = BODY, **query: str) -> Webhook:
-    return Webhook("acme", "/webhooks/acme", body, headers, query)
+    return Webhook("acme", "/webhooks/acme", body, headers, query, url=URL)
 
 
 def good(way: Proof, request: Webhook, *secrets: str, now: datetime = NOW) -> bool:
@@ -196,6 +201,48 @@ KNOWN: dict[str, tuple[Proof, str, Webhook]] = {
             ),
         ),
     ),
+    "a template of URL and body, openssl": (
+        Hmac("X-Sig", encoding="base64", signed="{url}{body}"),
+        "square-key",
+        webhook({"x-sig": "rS80Dt7T+DF6LAzxG7xPEQjbz3M+H6dm1Oniq1xLMCw="}),
+    ),
+    "a template of method, path and body, openssl": (
+        Hmac("X-Sig", signed="{method}\n{path}\n{body}"),
+        "account-key",
+        webhook({"x-sig": "486d610af5b64d493967521e0a9badabb2aa3f445764a4564c76da77c6a638cf"}),
+    ),
+    "a template with a header, openssl": (
+        Hmac("X-Sig", algorithm="sha1", signed="{header:X-Request-Id}|{body}"),
+        "header-key",
+        webhook({"x-sig": "9711b8216df4ce83b6556b1cbc25f4b285fdf773", "x-request-id": "req-77"}),
+    ),
+    "a nonce beside the signature, openssl": (
+        Hmac("X-Sig", parse="t=,s=", signed="{timestamp}.{body}"),
+        "0123456789abcdef0123456789abcdef",
+        webhook({"x-sig": "t=6f1c-9a,2b,s=7a926754007504a427c454834e223809e33feb655a7393e26667e15944693ce0"}),
+    ),
+    "timestamped, of a template and names of its own, openssl": (
+        TimestampedHmac("X-Sig", algorithm="sha512", signed="{timestamp}{body}", parse="ts=,h1="),
+        "stamp-key",
+        webhook(
+            {
+                "x-sig": f"ts={SIGNED},h1="
+                "50964efc69fe3f1e3df46f3ec6e364431679d8e1619063f9e015ab90ba154217"
+                "7fbed0e1a7e3fec97769255d6c2035b3c90167e9360be25a13bd4eb6c1bffae4"
+            }
+        ),
+    ),
+    "Standard Webhooks, whose key is text, openssl": (
+        StandardWebhooks(key="text"),
+        "a key as it stands",
+        webhook(
+            {
+                "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                "webhook-timestamp": str(SIGNED),
+                "webhook-signature": "v1,ec6d639/eRuaGlZoGsZ7GIL/+JoYwx1O1QDEaRU6IqU=",
+            }
+        ),
+    ),
     "29next's, over the body written again, openssl": (
         Resigned(),
         "next-secret",
@@ -239,7 +286,7 @@ def test_one_byte_less_or_another_secret_is_wrong(way: Proof, secret: str, reque
 @each_known
 def test_what_is_signed_here_is_proven_here(way: Proof, secret: str, request_: Webhook) -> None:
     body = way.seal(request_.body, secret)
-    headers = {name.lower(): value for name, value in way.sign(body, secret, NOW).items()}
+    headers = {name.lower(): value for name, value in way.sign(body, secret, NOW, request_.url).items()}
 
     assert good(way, webhook(headers, body, **request_.query), secret)
 
@@ -343,6 +390,54 @@ def test_malformed_standard_webhooks_are_wrong_ones(name: str, value: str) -> No
     request = webhook({**SVIX, name: value}, b'{"test": 2432232314}')
 
     assert not good(StandardWebhooks(), request, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a template of URL and body, openssl", {"url": URL + "&b=2"}),
+        ("a template of URL and body, openssl", {"url": URL.replace("https", "http")}),
+        ("a template of method, path and body, openssl", {"method": "PUT"}),
+        ("a template of method, path and body, openssl", {"path": "/webhooks/acme/"}),
+        ("a template of method, path and body, openssl", {"body": BODY + b" "}),
+    ],
+)
+def test_what_a_template_names_is_signed(name: str, change: dict[str, Any]) -> None:
+    way, secret, request = KNOWN[name]
+    assert not good(way, dataclasses.replace(request, **change), secret)
+
+
+NONCE = "7a926754007504a427c454834e223809e33feb655a7393e26667e15944693ce0"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", NONCE, f"s={NONCE}", "t=6f1c-9a,2b", f"t=6f1c-9a,2b;s={NONCE}", f"t=6f1c-9a,s={NONCE}"),
+        *(f"t=6f1c-9a,2b,t=6f1c-9a,2b,s={NONCE}", f"t=6f1c-9a,2b,s={NONCE}0", f"t=6f1c-9a,2b,v1={NONCE}"),
+        *(f"T=6f1c-9a,2b,S={NONCE}", "t=6f1c-9a,2b,s=", "t=,s=", f"t=6f1c-9a,2b,s={NONCE}\udcff"),
+    ],
+)
+def test_a_malformed_header_of_a_nonce_is_a_wrong_signature(value: str) -> None:
+    way, secret, request = KNOWN["a nonce beside the signature, openssl"]
+    assert not good(way, dataclasses.replace(request, headers={"x-sig": value}), secret)
+
+
+def test_a_nonce_has_no_age_and_may_stand_beside_several_signatures() -> None:
+    way, secret, request = KNOWN["a nonce beside the signature, openssl"]
+    assert good(way, request, secret, now=datetime(2031, 1, 1, tzinfo=UTC))
+    for value in (f"t=6f1c-9a,2b,s={'0' * 64},s={NONCE}", f"s={NONCE},t=6f1c-9a,2b"):
+        assert good(way, dataclasses.replace(request, headers={"x-sig": value}), secret)
+
+
+def test_a_key_as_text_is_not_decoded() -> None:
+    way, secret, request = KNOWN["Standard Webhooks, whose key is text, openssl"]
+    encoded = base64.b64encode(secret.encode()).decode()
+    assert good(StandardWebhooks(), request, f"whsec_{encoded}")
+    assert not good(way, request, encoded)
+    assert StandardWebhooks().problem(secret) == "must be whsec_ and base64"
+    assert way.problem(secret) is None
+    assert way.problem("") == "must not be empty"
 
 
 def test_either_family_of_headers_serves_but_no_mixture() -> None:
@@ -534,10 +629,23 @@ def test_no_header_and_no_query_is_odd_enough_for_another_error(
         ({"kind": "hmac", "algorithm": "md5"}, "algorithm must be one of"),
         ({"kind": "hmac", "encoding": "base32"}, "encoding must be one of"),
         ({"kind": "hmac", "header": 7}, "every option is text"),
+        ({"kind": "hmac", "signed": "{url}"}, "{body} among them"),
+        ({"kind": "hmac", "signed": "{body}{query}"}, "signed is a text with {body}, {timestamp}"),
+        ({"kind": "hmac", "signed": "{body}{header:}"}, "signed is a text with"),
+        ({"kind": "hmac", "signed": "{body"}, "signed is a text with"),
+        ({"kind": "hmac", "signed": "{timestamp}{body}"}, "say with parse where it stands"),
+        ({"kind": "hmac", "parse": "t="}, "parse names the parts of the header"),
+        ({"kind": "hmac", "parse": "t=,s"}, "parse names the parts of the header"),
+        ({"kind": "hmac", "parse": "t=,n=,s="}, "parse names the parts of the header"),
+        ({"kind": "timestamped_hmac", "parse": ""}, "say with parse where it stands"),
+        ({"kind": "timestamped_hmac", "signed": "{timestamp}"}, "{body} among them"),
+        ({"kind": "standard_webhooks", "key": "hex"}, "key must be base64 or text"),
+        ({"kind": "standard_webhooks", "prefix": "acme"}, "prefix must be one of webhook, svix"),
+        ({"kind": "standard_webhooks", "signed": "{body}"}, "no option signed"),
     ],
 )
 def test_a_proof_in_the_file_that_cannot_be_is_said_to_be(table: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=re.escape(said)):
         proof.build(table)
 
 

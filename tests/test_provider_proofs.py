@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge import proof
 from bridge.alert import Webhook
 from bridge.errors import Rejected
-from bridge.proof import AdyenItems
+from bridge.proof import AdyenItems, StandardWebhooks, TimestampedHmac
 from bridge.provider import Provider
 from tests.fixtures import CASES, NOW, Case, each_case, each_provider, other_secret, secret_of
 
@@ -100,10 +100,7 @@ def test_a_signed_time_may_be_five_minutes_off(
     provider: Provider, seconds: int, good: bool, direction: int
 ) -> None:
     webhook = sent(first_case(provider), secret_of(provider))
-    later = NOW + timedelta(hours=1)
-    timed = provider.proof.sign(b"", secret_of(provider), NOW) != provider.proof.sign(
-        b"", secret_of(provider), later
-    )
+    timed = isinstance(provider.proof, TimestampedHmac | StandardWebhooks)
 
     is_refused = refused(provider, webhook, NOW + direction * timedelta(seconds=seconds))
 

@@ -11,14 +11,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from random import Random
 from typing import Any
 
 import pytest
 
-from bridge import dispute, fields, sample
+from bridge import dispute, sample
 from bridge import tree as trees
-from bridge.alert import ALERT_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType, Effect, Reason, Webhook
+from bridge.alert import Alert, Effect, Reason, Webhook
 from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema
 from bridge.provider import ANY, HEADER, Item, Provider, Reading
@@ -32,14 +33,12 @@ from tests.fixtures import (
     VERSIONS,
     Case,
     case_of,
-    changed,
     check,
     each_case,
     each_provider,
     each_translated,
     put,
     refusal,
-    required,
     secret_of,
     told,
 )
@@ -106,79 +105,113 @@ def test_a_repeat_has_the_same_event_id_and_a_webhook_has_one(case: Case) -> Non
 
 @each_translated
 def test_unknown_fields_are_ignored(case: Case, item: Item, table: AlertSchema) -> None:
-    assert table.translate(item.tree)
+    assert table.translate(item.tree).alert
     fuller = dataclasses.replace(item, tree=item.tree | {"zz_new": {"deep": [1, None]}, "zz": "x" * 999})
 
     assert case.provider.translate(fuller) == case.provider.translate(item)
 
 
-@each_translated
-@pytest.mark.parametrize("missing", [None, ""], ids=["null", "empty"])
-def test_each_required_field_that_is_missing_is_named_as_the_provider_names_it(
-    case: Case, item: Item, table: AlertSchema, missing: str | None
-) -> None:
-    for path in required(table, item):
-        errors = refusal(case.provider, changed(item, path, missing))
-
-        assert set(errors) & set(path.split("|")), (path, errors)
+# --- event types ----------------------------------------------------------------------------------
 
 
-@each_translated
-def test_all_that_is_missing_is_named_at_once(case: Case, item: Item, table: AlertSchema) -> None:
-    paths = required(table, item)
-    emptied = item
-    for path in paths:
-        emptied = changed(emptied, path, None)
-
-    errors = refusal(case.provider, emptied)
-
-    assert all(set(errors) & set(path.split("|")) for path in paths)
-    assert all(messages for messages in errors.values())
-
-
-@each_translated
-@pytest.mark.parametrize("wrong", [{"a": "1"}, ["1"], True], ids=["object", "list", "truth"])
-def test_each_field_of_another_type_is_named_as_the_provider_names_it(
-    case: Case, item: Item, table: AlertSchema, wrong: Any
-) -> None:
-    # a word that the table does not know is no error where words may be unknown
-    tested = (fields.Money, fields.Currency, fields.Moment, fields.Identifier, fields.Card, fields.FirstSix)
-    for name, one in table.load_fields.items():
-        used, value = trees.locate(item.tree, table.path(name))
-        if value is None or not isinstance(one, tested):
-            continue
-        bare = dataclasses.replace(item, tree=put(item.tree, used, wrong))
-
-        errors = refusal(case.provider, bare)
-
-        assert any(path == used or path.startswith(f"{used}.") for path in errors), (used, errors)
-
-
-@each_case
-def test_an_event_type_that_nobody_listed_waits_for_a_person(case: Case) -> None:
+def with_event_type(case: Case, word: str) -> Webhook:
+    """The fixture's request with another type of event."""
     provider = case.provider
     path = next(
         one for one in str(provider.event_type).split("|") if one.startswith(HEADER) or _has(case, one)
     )
     if path.startswith(HEADER):
-        webhook = case.webhook(None, **{path.removeprefix(HEADER).lower(): "zz.unheard_of"})
-    else:
-        inside = [f"{provider.items}.{n}.{path}" for n in range(len(case.items()))] if provider.items else []
-        tree = case.tree
-        for one in (*inside, path):
-            tree = put(tree, one, "zz.unheard_of")
-        webhook = case.webhook(case.encode(tree))
-
-    for item in provider.read(webhook):
-        if provider.test and case.expected("reading")[item.index]["reason"] == "test":
-            assert provider.translate(item).reason is Reason.TEST
-            continue
-        with pytest.raises(UnknownEvent, match=r"zz\.unheard_of"):
-            provider.translate(item)
+        return case.webhook(None, **{path.removeprefix(HEADER).lower(): word})
+    inside = [f"{provider.items}.{n}.{path}" for n in range(len(case.items()))] if provider.items else []
+    tree = case.tree
+    for one in (*inside, path):
+        tree = put(tree, one, word)
+    return case.webhook(case.encode(tree))
 
 
 def _has(case: Case, path: str) -> bool:
     return any(trees.pick(item.tree, path) is not None for item in case.items())
+
+
+def read_with(case: Case, word: str) -> list[Reading]:
+    """What the items of a fixture say with another event type; test traffic is left out."""
+    provider = case.provider
+    items = provider.read(with_event_type(case, word))
+    expected = case.expected("reading")
+    return [provider.translate(item) for item in items if expected[item.index]["reason"] != "test"]
+
+
+@each_case
+def test_an_event_type_about_the_same_that_nobody_listed_waits_for_a_person(case: Case) -> None:
+    for pattern in case.provider.about:
+        word = pattern.replace("*", "zz.Unheard_of")
+        if word in case.provider.events or fnmatchcase(word, "request_for_information*"):
+            continue
+        items = case.provider.read(with_event_type(case, word))
+        for item in items:
+            if case.expected("reading")[item.index]["reason"] == "test":
+                assert case.provider.translate(item).reason is Reason.TEST
+                continue
+            with pytest.raises(UnknownEvent, match=re.escape(word)):
+                case.provider.translate(item)
+
+
+@each_case
+def test_an_event_type_about_something_else_is_ignored_by_a_rule_and_not_by_a_list(case: Case) -> None:
+    provider = case.provider
+    unrelated = [pattern.replace("*", "zz") for pattern in provider.unrelated]
+    if provider.about != (ANY,):
+        unrelated.append("zz.unheard_of")
+    for word in unrelated:
+        for item in provider.read(with_event_type(case, word)):
+            if case.expected("reading")[item.index]["reason"] == "test":
+                continue
+            reading = provider.translate(item)
+            assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.IGNORE)
+            assert not provider.listed(item)
+
+
+INQUIRIES = (
+    "order_inquiry",
+    "ORDER_INSIGHT.new",
+    "order_validation.zz",
+    "Request_For_Information",
+    "zz.Inquiry.zz",
+)
+"""Words for an issuer's question, whoever uses them."""
+
+
+@each_case
+@pytest.mark.parametrize("word", INQUIRIES)
+def test_an_issuers_question_is_no_dispute_whoever_relays_it(case: Case, word: str) -> None:
+    for reading in read_with(case, word):
+        assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
+
+
+@each_case
+def test_an_issuers_question_that_is_a_kind_of_case_is_no_dispute_either(case: Case) -> None:
+    provider = case.provider
+    if provider.subtype is None:
+        return
+    for item in case.items():
+        meaning = provider.events.get((item.event_type or "").lower())
+        if (
+            meaning is None
+            or meaning.effect is Effect.IGNORE
+            or provider.translate(item).reason is Reason.TEST
+        ):
+            continue
+        for word in ("INQUIRY", "inquiry_received", "Order_Insight"):
+            assert provider.translate(dataclasses.replace(item, subtype=word)).effect is Effect.INFORM
+
+
+@each_case
+def test_events_that_are_listed_are_told_from_those_that_are_ignored_by_the_rule(case: Case) -> None:
+    provider = case.provider
+    for item in case.items():
+        listed = (item.event_type or "").lower() in provider.events
+        assert provider.listed(item) == listed
+        assert listed or provider.about != (ANY,) or provider.unrelated
 
 
 def _header_free(provider: Provider) -> list[str]:
@@ -207,7 +240,7 @@ def test_test_traffic_never_becomes_a_dispute(provider: Provider) -> None:
     path, value = provider.test
     for case in CASES:
         if case.provider.name == provider.name:
-            for marker in (value, value.upper(), json.loads(value)):
+            for marker in (value, value.upper(), *({"true": [True], "false": [False]}.get(value, []))):
                 for item in case.items():
                     reading = provider.translate(dataclasses.replace(item, tree=item.tree | {path: marker}))
                     assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.TEST)
@@ -238,6 +271,23 @@ ONLY_INFORMS = {
     "kount/dispute eventType": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
     "verifi/dispute_as_nested_json eventType": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
     "payshield/dispute alert_type": ("DISPUTE_NOTICE", "FRAUD_NOTICE"),
+    "chargeflow/alerts_created data.type": ("tc40", "fraud_warning", "TC40"),
+    "chargeflow/flat_ethoca type": ("tc40", "fraud_warning"),
+    "justt/alert_received data.alertType": ("tc40", "safe"),
+    "justt/chargeback_created data.lifecycleStage": ("alert", "claim", "inquiry"),
+    "adyen/chargeback_accepted NotificationRequestItem.eventCode": (
+        "NOTIFICATION_OF_FRAUD",
+        "REQUEST_FOR_INFORMATION",
+        "INFORMATION_SUPPLIED",
+    ),
+    "solidgate/v2_received_and_pending data.prevention_alert.alert_type": (
+        "INQUIRY",
+        "PREVENTED",
+        "prevented",
+    ),
+    "midigator/chargeback_new event_type": ("chargeback.responded", "chargeback.error"),
+    "checkout/dispute_received type": ("dispute_evidence_submitted",),
+    "stripe/dispute_created type": ("radar.early_fraud_warning.created",),
 }
 """Reports by which nobody asks for a refund: where a word stands, and the words."""
 
@@ -249,7 +299,7 @@ def test_a_report_is_kept_and_shown_and_opens_nothing(where: str, word: str) -> 
     name, path = where.split()
     case = case_of(name)
     tree = put(case.tree, path, word)
-    tree = put(tree, f"events.0.{path}", word) if case.provider.items else tree
+    tree = put(tree, f"{case.provider.items}.0.{path}", word) if case.provider.items else tree
 
     (item,) = case.provider.read(case.webhook(case.encode(tree)))
     reading = case.provider.translate(item)
@@ -287,13 +337,17 @@ DEADLINES = {
     "verifi": {"": 72},
     "midigator": {"ethoca": 24, "verifi": 72, "": 72},
     "kount": {"ethoca_fraud": 24, "ethoca_dispute": 24, "dispute": 72, "rdr": 72},
-    "chargeblast": {"ethoca": 48, "": 48},
+    "chargeblast": {"ethoca": 24, "": 24},
     "trusto": {"": 24},
     "payshield": {"": 72},
     "chargebackstop": {"": 24},
     "solidgate": {"": 24},
     "stripe": {"": 72},
     "adyen": {"": 72},
+    "justt": {"": 24, "chargeback.created": 72, "chargeback.status.updated": 72},
+    "chargeflow": {"": 24, "ethoca": 24, "rdr": 72, "cdrn": 72},
+    "checkout": {"": 72},
+    "nmi": {"": 72},
 }
 """Hours from receipt, by provider and kind of case."""
 
@@ -308,134 +362,6 @@ def test_a_deadline_runs_from_receipt_by_provider_and_kind(name: str, kind: str,
     by_type = Item(0, {}, "e", kind.upper() or None)
 
     assert provider.deadline_of(by_subtype) == provider.deadline_of(by_type) == timedelta(hours=hours)
-
-
-# --- resolutions ----------------------------------------------------------------------------------
-
-
-@each_provider
-def test_no_table_tells_a_resolution_that_29next_refuses(provider: Provider) -> None:
-    for case in (one for one in CASES if one.provider.name == provider.name):
-        for item in case.items():
-            meaning = provider.events[(item.event_type or "").lower()]
-            one = meaning.table.load_fields.get("resolution") if meaning.table else None
-            if meaning.table is None or not isinstance(one, fields.Word):
-                continue
-            for word in one.values or {}:
-                path = meaning.table.path("resolution").partition("|")[0]
-                said = dataclasses.replace(item, tree=_said(item.tree, path, word))
-                alert = meaning.table.translate(said.tree)
-                assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type], word
-                assert alert.resolution != "other" or alert.message
-
-
-def _said(tree: Any, path: str, word: str) -> Any:
-    if trees.pick(tree, path) is not None:
-        return put(tree, path, word)
-    node = tree = put(tree, "", None)
-    *parents, last = path.split(".")
-    for step in parents:
-        node = node.setdefault(step, {})
-    node[last] = word
-    return tree
-
-
-ACROSS = {
-    "chargeblast/alert_updated_final reasonCode": {
-        "Resolved": "issued_full_refund",
-        "ResolvedPartial": "issued_refund_for_remaining_amount",
-        "AlreadyRefunded": "previously_refunded_nothing_to_do",
-        "ResolvedCancelled": "declined_or_canceled_nothing_to_do",
-        "AccountCancelled": "declined_or_canceled_nothing_to_do",
-        "UnmatchedCannotFindTransaction": "could_not_find_order",
-        "UnmatchedGeneral": "could_not_find_order",
-        "TDS": "3ds_authorized_successfully",
-        "MIDLost": "unable_to_refund_merchant_account_closed",
-        "Ineligible": "other",
-        "Duplicate": "other",
-        "AlreadyChargeback": "other",
-        "EscalateChargeback": "other",
-        "NotMyDescriptor": "other",
-        "WIP": None,
-        "Unactioned": None,
-        "None": None,
-        "SomethingNew": None,
-    },
-    "payshield/statusupdate_declined reason_code": {
-        "100.001": "issued_full_refund",
-        "100": "issued_full_refund",
-        "101.001": "issued_refund_for_remaining_amount",
-        "951.001": "previously_refunded_nothing_to_do",
-        "102.003": "declined_or_canceled_nothing_to_do",
-        "951.003": "declined_or_canceled_nothing_to_do",
-        "902.002": "could_not_find_order",
-        "954.002": "3ds_authorized_successfully",
-        "950.002": "unable_to_refund_merchant_account_closed",
-        "900.002": "other",
-        "940.001": "other",
-        "910": "other",
-        "999": None,
-        "999.002": None,
-        "777": None,
-    },
-    "solidgate/v2_received_and_reversed data.prevention_alert.outcome": {
-        "REVERSED": "issued_full_refund",
-        "PREVIOUSLY_REVERSED": "previously_refunded_nothing_to_do",
-        "DECLINE": "declined_or_canceled_nothing_to_do",
-        "NOT_FOUND": "could_not_find_order",
-        "REVERSE_ERROR": "unable_to_refund_merchant_account_closed",
-        "DUPLICATE": "other",
-        "ERROR": "other",
-        "PENDING": None,
-        "ACKNOWLEDGED": None,
-        "SOMETHING_NEW": None,
-    },
-    "trusto/alert_resolved_refunded payload.status": {
-        "REFUNDED": "issued_full_refund",
-        "NOT_FOUND": "could_not_find_order",
-        "OTHER": "other",
-        "EXPIRED": "other",
-        "PROCESSING": None,
-        "SOMETHING_NEW": None,
-    },
-    "stripe/dispute_closed_won data.object.status": {"won": "won", "lost": "lost", "charge_refunded": None},
-    "midigator/chargeback_result_won result": {"won": "won", "lost": "lost", "pre_arbitration": None},
-}
-"""What providers' words for an outcome are at 29next."""
-
-
-@pytest.mark.parametrize(
-    ("where", "word", "ours"),
-    [(where, word, ours) for where, words in ACROSS.items() for word, ours in words.items()],
-)
-def test_a_providers_outcome_is_the_resolution_that_it_means(where: str, word: str, ours: str | None) -> None:
-    name, path = where.split()
-    case = case_of(name)
-    (item,) = case.items()
-
-    reading = case.provider.translate(changed(item, path, word))
-
-    assert reading.alert is not None
-    assert reading.alert.resolution == ours
-    assert (reading.effect is Effect.RESOLVE) == (ours is not None) or reading.effect is Effect.OPEN
-
-
-def test_every_alert_resolution_of_29next_can_be_told_by_some_provider() -> None:
-    assert {ours for words in ACROSS.values() for ours in words.values() if ours} >= set(ALERT_RESOLUTIONS)
-
-
-@pytest.mark.parametrize("status", ["warning_needs_response", "warning_under_review", "warning_closed"])
-def test_an_inquiry_of_stripe_is_an_alert_and_anything_else_a_chargeback(status: str) -> None:
-    case = case_of("stripe/dispute_created")
-    (item,) = case.items()
-
-    def kind(word: str | None) -> DisputeType:
-        return case.provider.translate(changed(item, "data.object.status", word)).alert.type  # type: ignore[union-attr]
-
-    assert kind(status) is DisputeType.ALERT
-    assert kind("under_review") is DisputeType.CHARGEBACK
-    assert kind("something_new") is DisputeType.CHARGEBACK
-    assert kind(None) is DisputeType.CHARGEBACK
 
 
 # --- samples --------------------------------------------------------------------------------------
@@ -466,16 +392,52 @@ def test_a_sample_is_accepted_and_means_its_event(provider: Provider, event: str
     check(reading)
 
 
-def test_a_sample_of_a_rapid_resolution_says_that_the_gateway_refunded() -> None:
-    chance, provider = Random(7), PROVIDERS["verifi"]  # noqa: S311  made-up values
-    made = sample.make(provider, "rdr", sample.make_sale(chance, NOW), chance, NOW)
-    (item,) = provider.read(Webhook("verifi", "/webhooks/verifi", made.body))
+@pytest.mark.parametrize(
+    ("name", "event"), [("kount", "rdr"), ("payshield", "dispute_rdr"), ("chargeflow", "rdr")]
+)
+def test_a_sample_of_a_rapid_resolution_says_that_the_gateway_refunded(name: str, event: str) -> None:
+    chance, provider = Random(7), PROVIDERS[name]  # noqa: S311  made-up values
+    made = sample.make(provider, event, sample.make_sale(chance, NOW), chance, NOW)
+    (item,) = provider.read(Webhook(name, f"/webhooks/{name}", made.body))
 
     alert = provider.translate(item).alert
 
     assert alert
     assert alert.resolution == "issued_full_refund"
     assert alert.refunded_by_gateway
+
+
+ODDLY = """
+[providers.oddly]
+proof = { kind = "hmac", signed = "{url}{body}" }
+items = "."
+event_id = "query:id"
+decimal_comma = true
+[providers.oddly.fields]
+case_number = "case"
+amount = "sum"
+currency = { value = "EUR" }
+happened_at = { path = "day", format = "%d.%m.%Y" }
+"""
+
+
+def test_a_sample_has_the_forms_that_its_provider_was_given() -> None:
+    oddly, chance, secret = load(ODDLY).providers["oddly"], Random(7), "a-secret"  # noqa: S311
+    sale = sample.make_sale(chance, NOW)
+    made = sample.make(oddly, sample.events(oddly)[0], sale, chance, NOW)
+    url = f"https://alerts.example.com/webhooks/oddly?id={made.query['id']}"
+    made = sample.sign(oddly, made, secret, NOW, url)
+    headers = {name.lower(): value for name, value in made.headers.items()}
+    webhook = Webhook("oddly", "/webhooks/oddly", made.body, headers, made.query, url=url)
+
+    oddly.proof.verify(webhook, [secret], NOW)
+    (item,) = oddly.read(webhook)
+    alert, errors = oddly.translate(item).alert, oddly.translate(item).errors
+
+    assert alert
+    assert (errors, item.event_id) == ({}, made.query["id"])
+    assert (alert.amount, alert.currency) == (Decimal(sale.amount), "EUR")
+    assert alert.happened_at == NOW.replace(hour=0)
 
 
 def test_a_sample_of_a_batch_in_xml_has_the_attributes_of_its_items() -> None:
@@ -488,21 +450,6 @@ def test_a_sample_of_a_batch_in_xml_has_the_attributes_of_its_items() -> None:
     alert = northbank.translate(item).alert
     assert alert
     assert alert.case_number
-
-
-@pytest.mark.parametrize(
-    ("code", "resolution"),
-    [("102.001", "other"), ("951.002", "other"), ("100.003", "declined_or_canceled_nothing_to_do")],
-)
-def test_a_final_code_of_payshield_whose_suffix_is_unknown_still_ends_the_alert(
-    code: str, resolution: str
-) -> None:
-    payshield = PROVIDERS["payshield"]
-    body = f"action=statusupdate&alert_id=P-1&status=RESOLVED&reason_code={code}".encode()
-    (item,) = payshield.read(Webhook("payshield", "/webhooks/payshield", body))
-    alert = payshield.translate(item).alert
-    assert alert
-    assert alert.resolution == resolution
 
 
 def test_two_samples_are_two_cases() -> None:
