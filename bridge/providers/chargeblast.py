@@ -1,30 +1,35 @@
 """Chargeblast: alerts of Ethoca, Verifi and other networks, relayed.
 
-The events, the body and the reason codes are Chargeblast's own document (doc). The body has no
-envelope: the event's name stands in the header `X-Event-Type` alone, so a webhook without it opens its
-alert where nothing has. `alert.refunded` may overtake `alert.created`; every event carries the whole
-alert. That RDR alerts are refunded before anyone is told is Visa's rule; that Chargeblast marks them
-by either of two fields is inferred from its lists of values.
+The events, the body and the reason codes are Chargeblast's own document (doc: the source of
+docs.chargeblast.com, api-reference/webhooks and reference/reason-codes, no dates, read November 2026). The
+body has no envelope: the event's name stands in the header `X-Event-Type` alone, so a webhook without it
+opens its alert where nothing has. `alert.refunded` may overtake `alert.created`; every event carries the
+whole alert. `alertId` may be null, and equals `id` (doc).
+
+An RDR alert says in `acquirerAction` (Resolved or Declined) and `responseAction` (Accepted) whether it was
+accepted (doc); only an accepted one was refunded before anyone was told. That `alert.refunded` of an RDR
+alert is an acceptance too follows from the event's description (inferred). What ContactedShipper,
+CannotCancel, MatchedWillShip, CancellationProcessed and Error mean is not explained (inferred).
 
 Outcomes: "Update Alert" and "Fetch an Alert" of its API, version 2 (doc, docs.chargeblast.com/api-reference):
-path, header and reason codes. That the code stands in `result` is known from an implementer (third party).
-An alert that is final already refuses an update, so it is read first; that its `{id}` is the webhook's `id`
-is inferred from the same schema.
+path, header, reason codes, and that the code stands in `result`. An alert that is final already refuses an
+update, so it is read first. Chargeblast wants an answer within 24 hours and declines by itself at 48 (doc).
 """
 
 from datetime import timedelta
 
 from bridge import fields
+from bridge.alert import Category, Network
 from bridge.proof import StandardWebhooks
 from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
 
-RDR = ("DISPUTE_RDR", "RDR")
 REASONS = {
     "Resolved": "issued_full_refund",
     "ResolvedPartial": "issued_refund_for_remaining_amount",
     "AlreadyRefunded": "previously_refunded_nothing_to_do",
     "ResolvedCancelled": "declined_or_canceled_nothing_to_do",
     "AccountCancelled": "declined_or_canceled_nothing_to_do",
+    "CancellationProcessed": "declined_or_canceled_nothing_to_do",
     "UnmatchedCannotFindTransaction": "could_not_find_order",
     "UnmatchedGeneral": "could_not_find_order",
     "TDS": "3ds_authorized_successfully",
@@ -34,8 +39,12 @@ REASONS = {
     "AlreadyChargeback": "other",
     "EscalateChargeback": "other",
     "NotMyDescriptor": "other",
+    "CannotCancel": "other",
+    "MatchedWillShip": "other",
+    "Error": "other",
 }
-"""The final ones; any other (WIP, Unactioned, None) is not final."""
+"""The final ones."""
+UNDECIDED = dict.fromkeys(("WIP", "Unactioned", "None", "ContactedShipper"))
 
 WORDS = {
     "issued_full_refund": "Resolved",
@@ -51,15 +60,27 @@ WORDS = {
 
 
 class ChargeblastAlert(fields.AlertSchema):
-    """What every event tells of its alert."""
+    """What every event tells of its alert, with its outcome once the reason code is final."""
 
-    case_number = fields.Identifier(data_key="alertId", required=True)
+    case_number = fields.Identifier(data_key="alertId|id")
     provider_id = fields.Identifier(data_key="id|alertId")
     subtype = fields.Word(data_key="alertType")
-    network = fields.Word(data_key="subprovider")
-    amount = fields.Money(data_key="amount", required=True)
-    currency = fields.Currency(data_key="currency", required=True)
-    happened_at = fields.Moment(data_key="createdAt", required=True)
+    category = fields.Word(
+        data_key="alertType",
+        values={"FRAUD": Category.FRAUD, "DISPUTE": Category.DISPUTE, "DISPUTE_RDR": Category.DISPUTE},
+    )
+    network = fields.Word(
+        data_key="subprovider|alertType",
+        values={
+            "Ethoca": Network.ETHOCA,
+            "CDRN": Network.CDRN,
+            "RDR": Network.RDR,
+            "DISPUTE_RDR": Network.RDR,
+        },
+    )
+    amount = fields.Money(data_key="amount")
+    currency = fields.Currency(data_key="currency")
+    happened_at = fields.Moment(data_key="createdAt")
     transaction_at = fields.Moment(data_key="transactionDate")
     arn = fields.Identifier(data_key="arn")
     card = fields.Card(data_key="card")
@@ -69,24 +90,24 @@ class ChargeblastAlert(fields.AlertSchema):
     order = fields.Identifier(data_key="attributes.order_number")
     descriptor = fields.Text(data_key="descriptor")
     merchant_id = fields.Identifier(data_key="merchantId")
-    refunded_by_gateway = fields.Flag(data_key="alertType|subprovider", true=RDR)
+    resolution = fields.Resolution(data_key="reasonCode", values=REASONS | UNDECIDED)
 
 
-class Created(ChargeblastAlert):
-    """A new alert, which is resolved already where it is an RDR case."""
+class RapidResolution(ChargeblastAlert):
+    """An RDR alert, refunded by the gateway where a word says that it was accepted."""
 
-    resolution = fields.Word(
-        data_key="alertType|subprovider", values=dict.fromkeys(RDR, "issued_full_refund"), strict=False
+    resolution = fields.Resolution(
+        data_key="acquirerAction|responseAction|reasonCode",
+        values={
+            **REASONS,
+            **UNDECIDED,
+            "Accepted": "issued_full_refund",
+            "RequiresResponse": None,
+            **dict.fromkeys(("Declined", "Ineligible"), fields.NOT_FINAL),
+        },
     )
-
-
-class Updated(ChargeblastAlert):
-    """An alert whose reason code may be final by now."""
-
-    resolution = fields.Word(
-        data_key="reasonCode|alertType|subprovider",
-        values=REASONS | dict.fromkeys(RDR, "issued_full_refund"),
-        strict=False,
+    refunded_by_gateway = fields.Flag(
+        data_key="acquirerAction|responseAction|reasonCode", true=("Resolved", "Accepted")
     )
 
 
@@ -96,23 +117,32 @@ class Refunded(ChargeblastAlert):
     resolution = fields.Constant("issued_full_refund")
 
 
+class RapidlyRefunded(RapidResolution):
+    """An RDR alert that counts as refunded, unless a word says that it was declined."""
+
+    resolution = fields.accepted_unless_declined("acquirerAction|responseAction")
+    refunded_by_gateway = fields.Constant(True)
+
+
+KINDS = {"*rdr*": RapidResolution}
+
 PROVIDER = Provider(
     title="Chargeblast",
     proof=StandardWebhooks(prefix="svix"),
     event_id=("header:svix-id|header:webhook-id",),
     event_type="header:X-Event-Type",
     events={
-        "alert.created": opens(Created),
-        "alert.matched": matches(Created),
-        "alert.updated": resolves(Updated),
-        "alert.refunded": resolves(Refunded),
+        "alert.created": opens(ChargeblastAlert, KINDS),
+        "alert.matched": matches(ChargeblastAlert, KINDS),
+        "alert.updated": resolves(ChargeblastAlert, KINDS),
+        "alert.refunded": resolves(Refunded, {"*rdr*": RapidlyRefunded}),
         "alert.will_expire": informs(ChargeblastAlert),
         "alert.within_refund_rules": ignored,
-        "": opens(Created),
+        "": opens(ChargeblastAlert, KINDS),
     },
-    subtype="subprovider",
+    subtype="subprovider|alertType",
     inform=frozenset({"tc40", "tc15", "safe"}),
-    deadline=timedelta(hours=48),
+    deadline=timedelta(hours=24),
     outcome=Outcome(
         url="https://api.chargeblast.com/",
         header="X-API-Key",

@@ -1,26 +1,48 @@
 """Kount Dispute and Chargeback Management (DCM): alerts of Ethoca and Verifi, relayed.
 
-The fields and the event types are Kount's own document (doc). Its example nests what concerns the
-event in `events[]`, its table shows the same names flat: both are taken, and every event of the list.
+The fields and the event types are Kount's own document (doc: developer.kount.com, "Receiving and
+Responding to Alerts", no date, read November 2026). Its example nests what concerns the event in
+`events[]`, its table shows the same names flat: both are taken, and every event of the list.
 Kount leaves out what is null. One static header proves it, its name and value chosen by the merchant.
+
+No field of the document says whether an RDR case was accepted: by its type it counts as accepted
+(inferred), unless a status beside it says declined. A newer page speaks of RDR cancellations and does
+not name the event: it stays an unknown event until somebody sees one.
 """
 
 from datetime import timedelta
 
 from bridge import fields
+from bridge.alert import Category, Network
 from bridge.proof import Header
-from bridge.provider import Provider, ignored, informs, opens
+from bridge.provider import Provider, informs, opens
 
 
 class KountAlert(fields.AlertSchema):
     """One event about a transaction."""
 
-    case_number = fields.Identifier(data_key="requestID", required=True)
+    case_number = fields.Identifier(data_key="requestID")
     subtype = fields.Word(data_key="eventType")
-    network = fields.Word(data_key="eventType", values={"ETHOCA_*": "ethoca", "RDR": "rdr", "*": "verifi"})
-    amount = fields.Money(data_key="transactionAmount", required=True)
-    currency = fields.Currency(data_key="transactionCurrency", required=True)
-    happened_at = fields.Moment(data_key="eventDateTime", required=True)
+    category = fields.Word(
+        data_key="eventType|disputeCode",
+        values={
+            **dict.fromkeys(("ETHOCA_FRAUD", "FRAUD_NOTICE", "10.*"), Category.FRAUD),
+            **dict.fromkeys(("ETHOCA_DISPUTE", "CANCEL"), Category.DISPUTE),
+        },
+    )
+    network = fields.Word(
+        data_key="eventType",
+        values={
+            "ETHOCA_*": Network.ETHOCA,
+            "RDR": Network.RDR,
+            "DISPUTE": Network.CDRN,
+            "CANCEL": Network.CDRN,
+        },
+    )
+    event_at = fields.Moment(data_key="eventDateTime")
+    amount = fields.Money(data_key="transactionAmount")
+    currency = fields.Currency(data_key="transactionCurrency")
+    happened_at = fields.Moment(data_key="eventDateTime")
     transaction_at = fields.Moment(data_key="transactionDateTime")
     arn = fields.Identifier(data_key="arn")
     card = fields.Card(data_key="accountNumber")
@@ -29,13 +51,13 @@ class KountAlert(fields.AlertSchema):
     order = fields.Identifier(data_key="merchantOrderID")
     descriptor = fields.Text(data_key="descriptor")
     merchant_id = fields.Identifier(data_key="cardAcceptorID")
-    reason_code = fields.Identifier(data_key="disputeCode")
+    reason_code = fields.Code(data_key="disputeCode")
 
 
 class RapidResolution(KountAlert):
-    """An RDR case, which the gateway has refunded already."""
+    """An RDR case."""
 
-    resolution = fields.Constant("issued_full_refund")
+    resolution = fields.accepted_unless_declined("rdrStatus|rdrResolution|status|decision|outcome")
     refunded_by_gateway = fields.Constant(True)
 
 
@@ -53,7 +75,7 @@ PROVIDER = Provider(
         "rdr": opens(RapidResolution),
         "dispute_notice": informs(KountAlert),
         "fraud_notice": informs(KountAlert),
-        "order_inquiry": ignored,
+        "order_inquiry": informs(KountAlert),
     },
     deadline=timedelta(hours=72),
     deadlines={"ethoca_*": timedelta(hours=24)},

@@ -1,34 +1,41 @@
 """Midigator (Kount): preventions, RDR cases and chargebacks.
 
-The list of events is Midigator's own (doc); the bodies are known from implementers (third party):
-flat JSON, HTTP Basic with the credentials given at subscription. Amounts are decimal in the samples;
-one implementer stores integers, hence the setting `amount_unit`.
+The list of events is Midigator's own (doc: docs.midigator.com/api/events, four stored versions without
+dates, read November 2026); the bodies are known from implementers (third party): flat JSON, HTTP Basic
+with the credentials given at subscription. A chargeback's result comes bare in their samples, and again
+whenever it changes (doc): the later one replaces the earlier. Amounts are decimal in the samples; one
+implementer stores integers, hence the setting `amount_unit`. RDR cases say whether they were accepted.
 
 Outcomes: the Prevention and Authentication APIs, version 1.0 (doc, docs.midigator.com/api/prevention and
 /api/auth): a long-lived API secret is exchanged for a short-lived token. That the token stands in
-`token` is known from two implementers (third party). No call reads a prevention back, so a call whose
-answer did not come is repeated; what a repeat is answered is not documented. RDR cases and chargebacks
-have no such call.
+`token` is known from two implementers (third party). No call that is documented reads a prevention back,
+so a call whose answer did not come is repeated; what a repeat is answered is not documented. RDR cases
+and chargebacks have no such call.
 """
 
 from datetime import timedelta
 
 from bridge import fields
-from bridge.alert import ALERT_RESOLUTIONS
+from bridge.alert import ALERT_RESOLUTIONS, Category, Network
 from bridge.proof import Basic
-from bridge.provider import Outcome, Provider, ignored, matches, opens, resolves
+from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
 
 
 class Prevention(fields.AlertSchema):
     """A prevention alert of Ethoca, Verifi or, as `tc40`, a report that only informs."""
 
-    case_number = fields.Identifier(data_key="prevention_case_number", required=True)
+    case_number = fields.Identifier(data_key="prevention_case_number")
     provider_id = fields.Identifier(data_key="prevention_guid")
     subtype = fields.Word(data_key="prevention_type")
-    network = fields.Word(data_key="prevention_type")
-    amount = fields.Money(data_key="amount", required=True)
-    currency = fields.Currency(data_key="currency", required=True)
-    happened_at = fields.Moment(data_key="prevention_timestamp", required=True)
+    category = fields.Word(data_key="prevention_type", values={"tc40": Category.FRAUD})
+    network = fields.Word(
+        data_key="prevention_type",
+        values={"ethoca": Network.ETHOCA, "verifi": Network.CDRN, "rdr": Network.RDR},
+    )
+    event_at = fields.Moment(data_key="event_timestamp")
+    amount = fields.Money(data_key="amount")
+    currency = fields.Currency(data_key="currency")
+    happened_at = fields.Moment(data_key="prevention_timestamp")
     transaction_at = fields.Moment(data_key="transaction_timestamp")
     arn = fields.Identifier(data_key="arn")
     card_first_six = fields.FirstSix(data_key="card_first_6")
@@ -41,12 +48,13 @@ class Prevention(fields.AlertSchema):
 class RapidResolution(fields.AlertSchema):
     """An RDR case; where it was accepted, the gateway has refunded already."""
 
-    case_number = fields.Identifier(data_key="rdr_case_number", required=True)
+    case_number = fields.Identifier(data_key="rdr_case_number")
     subtype = fields.Constant("rdr")
-    network = fields.Constant("rdr")
-    amount = fields.Money(data_key="amount", required=True)
-    currency = fields.Currency(data_key="currency", required=True)
-    happened_at = fields.Moment(data_key="rdr_date", required=True)
+    network = fields.RDR
+    event_at = fields.Moment(data_key="event_timestamp")
+    amount = fields.Money(data_key="amount")
+    currency = fields.Currency(data_key="currency")
+    happened_at = fields.Moment(data_key="rdr_date")
     transaction_at = fields.Moment(data_key="transaction_date")
     arn = fields.Identifier(data_key="arn")
     card_first_six = fields.FirstSix(data_key="card_first_6")
@@ -54,22 +62,22 @@ class RapidResolution(fields.AlertSchema):
     auth_code = fields.Identifier(data_key="auth_code")
     order = fields.Identifier(data_key="order_id")
     descriptor = fields.Text(data_key="merchant_descriptor")
-    resolution = fields.Word(
+    resolution = fields.Resolution(
         data_key="rdr_resolution",
-        values={"Accepted": "issued_full_refund", "Declined": None},
-        strict=False,
+        values={"Accepted": "issued_full_refund", "Declined": None, "Ineligible": None},
     )
-    refunded_by_gateway = fields.Constant(True)
+    refunded_by_gateway = fields.Flag(data_key="rdr_resolution", true=("Accepted",))
 
 
 class Chargeback(fields.AlertSchema):
     """A chargeback; `result` and `dnf` (did not fight) end it."""
 
     type = fields.CHARGEBACK
-    case_number = fields.Identifier(data_key="case_number", required=True)
-    amount = fields.Money(data_key="amount", required=True)
-    currency = fields.Currency(data_key="currency", required=True)
-    happened_at = fields.Moment(data_key="chargeback_date", required=True)
+    case_number = fields.Identifier(data_key="case_number")
+    event_at = fields.Moment(data_key="event_timestamp")
+    amount = fields.Money(data_key="amount")
+    currency = fields.Currency(data_key="currency")
+    happened_at = fields.Moment(data_key="chargeback_date")
     transaction_at = fields.Moment(data_key="processor_transaction_date")
     arn = fields.Identifier(data_key="arn")
     card_first_six = fields.FirstSix(data_key="card_first_6")
@@ -79,16 +87,20 @@ class Chargeback(fields.AlertSchema):
     order = fields.Identifier(data_key="order_id|alternate_transaction_id")
     descriptor = fields.Text(data_key="merchant_descriptor")
     mid = fields.Identifier(data_key="mid")
-    reason_code = fields.Identifier(data_key="reason_code")
+    reason_code = fields.Code(data_key="reason_code")
 
 
 class ChargebackResult(Chargeback):
     """A chargeback's result; pre-arbitration keeps it open."""
 
-    resolution = fields.Word(
+    resolution = fields.Resolution(
         data_key="result",
         required=True,
-        values={"won": "won", "lost": "lost", "pre_arbitration": None},
+        values={
+            **dict.fromkeys(("won", "win"), "won"),
+            **dict.fromkeys(("lost", "loss"), "lost"),
+            **dict.fromkeys(("pre_arbitration", "pre-arb", "pending"), None),
+        },
     )
 
 
@@ -113,10 +125,13 @@ PROVIDER = Provider(
         "chargeback.match": matches(Chargeback),
         "chargeback.result": resolves(ChargebackResult),
         "chargeback.dnf": resolves(NotFought),
-        "order_validation.new": ignored,
-        "order_validation.match": ignored,
+        "chargeback.responded": informs(Chargeback),
+        "chargeback.error": informs(Chargeback),
+        "order_validation.new": informs(),
+        "order_validation.match": informs(),
         "registration.new": ignored,
     },
+    unrelated=("order.*",),
     subtype="prevention_type",
     inform=frozenset({"tc40"}),
     deadline=timedelta(hours=72),

@@ -43,7 +43,7 @@ OF_A_TRANSACTION = (
 class Dispute(fields.AlertSchema):
     """A dispute as 29next tells it."""
 
-    case_number = fields.Identifier(data_key="data.case_number", required=True)
+    case_number = fields.Identifier(data_key="data.case_number")
     type = fields.Word(data_key="data.type", values={kind.value: kind for kind in DisputeType})
     amount = fields.Money(data_key="data.amount")
     currency = fields.Currency(data_key="data.currency")
@@ -53,7 +53,7 @@ class Dispute(fields.AlertSchema):
 class Transaction(fields.AlertSchema):
     """A transaction is no alert: its table names the identifiers, which no cutting of cards may touch."""
 
-    case_number = fields.Identifier(data_key="data.case_number", required=True)
+    case_number = fields.Identifier(data_key="data.case_number")
     auth_code = fields.Identifier(data_key="data.auth_code")
     network_transaction_id = fields.Identifier(data_key="data.network_transaction_id")
     external_id = fields.Identifier(data_key="data.external_id")

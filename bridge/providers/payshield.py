@@ -1,15 +1,18 @@
 """PayShield (TxShield): alerts of Ethoca and Verifi, relayed.
 
-The fields, the words and the reason codes are PayShield's own document (doc); the body as a whole is
-reconstructed from it: a form, with `txdetails` as JSON text inside. An alert has no time of its own, so
-its receipt counts. Any body that comes back with a status would count as the merchant's outcome: the
-answer is an empty 200. An RDR case arrives with the action already taken; RDR_DELETE revokes it. What
-a reason code means as a 29next resolution is ours.
+The fields, the words and the reason codes are PayShield's own document (doc: docs.payshield.ai, webhooks,
+api-endpoints and the reason codes of 18 June 2024; read November 2026); the body as a whole is reconstructed
+from it: a form, with `txdetails` as JSON text inside. An alert has no time of its own, so its receipt
+counts. Any body that comes back with a status would count as the merchant's outcome: the answer is an empty
+200. An RDR case arrives with the action already taken (doc); it counts as accepted by its type, unless a
+word says declined (inferred), and RDR_DELETE revokes it. What a reason code means as a 29next resolution is
+ours: a code of a declined alert that was refunded all the same (`.001`) is `other`, with the code.
 """
 
 from datetime import timedelta
 
 from bridge import fields
+from bridge.alert import Category, Network
 from bridge.proof import Bearer
 from bridge.provider import Acknowledgement, Provider, informs, opens, resolves
 
@@ -27,10 +30,13 @@ REASONS = {
     "951": "previously_refunded_nothing_to_do",
     "951.001": "previously_refunded_nothing_to_do",
     "951.003": "declined_or_canceled_nothing_to_do",
+    "954.001": "other",  # authenticated by 3-D Secure, and refunded all the same
+    "950.001": "other",
+    "902.001": "other",
     "902*": "could_not_find_order",
     "954*": "3ds_authorized_successfully",
     "950*": "unable_to_refund_merchant_account_closed",
-    "10[0-3]*": "other",  # whose suffix is none of the above
+    **dict.fromkeys(("100*", "101*", "102*", "103*"), "other"),  # whose suffix is none of the above
     "951*": "other",
     "900*": "other",
     "901*": "other",  # not our descriptor
@@ -40,19 +46,31 @@ REASONS = {
     "953*": "other",  # too old
     "956*": "other",  # could not stop the fulfilment
     "957*": "other",  # the merchant disagrees
-    "998*": None,  # the shipper was asked
-    "999*": None,  # in work
+    "998*": fields.NOT_FINAL,  # the shipper was asked
+    "999*": fields.NOT_FINAL,  # in work
 }
+STATUSES = {
+    **dict.fromkeys(("WIP", "RDR_DELETE"), None),
+    **dict.fromkeys(("OTHER", "DUPLICATE", "CB_PROCEEDED"), "other"),  # of the older document
+}
+"""What a status says without a code. RESOLVED and DECLINED do not say how."""
 
 
 class PayShieldAlert(fields.AlertSchema):
     """A new alert."""
 
-    case_number = fields.Identifier(data_key="alert_id", required=True)
+    case_number = fields.Identifier(data_key="alert_id")
     subtype = fields.Word(data_key="alert_type")
-    network = fields.Word(data_key="provider")
-    amount = fields.Money(data_key="amount", required=True)
-    currency = fields.Currency(data_key="currency", required=True)
+    category = fields.Word(
+        data_key="alert_type",
+        values={
+            **dict.fromkeys(("Confirmed Fraud", "FRAUD_NOTICE"), Category.FRAUD),
+            **dict.fromkeys(("Customer Dispute", "CANCEL"), Category.DISPUTE),
+        },
+    )
+    network = fields.Word(data_key="provider", values={"ETHOCA": Network.ETHOCA, "VERIFI": Network.CDRN})
+    amount = fields.Money(data_key="amount")
+    currency = fields.Currency(data_key="currency")
     transaction_at = fields.Moment(data_key="transaction_timestamp")
     arn = fields.Identifier(data_key="arn")
     card = fields.Card(data_key="card")
@@ -65,17 +83,19 @@ class PayShieldAlert(fields.AlertSchema):
 class RapidResolution(PayShieldAlert):
     """An RDR case, which the gateway has refunded already."""
 
-    resolution = fields.Constant("issued_full_refund")
+    network = fields.RDR
+    resolution = fields.accepted_unless_declined("status|alert_action")
     refunded_by_gateway = fields.Constant(True)
 
 
 class StatusUpdate(fields.AlertSchema):
     """A change of an alert's status; its reason code says how it ended."""
 
-    case_number = fields.Identifier(data_key="alert_id", required=True)
+    case_number = fields.Identifier(data_key="alert_id")
     subtype = fields.Word(data_key="status")
-    resolution = fields.Word(data_key="reason_code", values=REASONS, strict=False)
-    reason_code = fields.Identifier(data_key="reason_code")
+    event_at = fields.Moment(data_key="outcome_updated_on|merchant_update_on")
+    resolution = fields.Resolution(data_key="reason_code|status", values=REASONS | STATUSES)
+    reason_code = fields.Code(data_key="reason_code")
     withdrawn = fields.Flag(data_key="status", true=("RDR_DELETE",))
 
 
@@ -89,6 +109,8 @@ PROVIDER = Provider(
     events={
         "dispute": opens(PayShieldAlert),
         "cancel": opens(PayShieldAlert),
+        "confirmed fraud": opens(PayShieldAlert),
+        "customer dispute": opens(PayShieldAlert),
         "dispute_rdr": opens(RapidResolution),
         "dispute_notice": informs(PayShieldAlert),
         "fraud_notice": informs(PayShieldAlert),

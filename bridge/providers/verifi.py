@@ -3,8 +3,11 @@
 The documents of Verifi's push to merchants are under a non-disclosure agreement. The XML `case` is
 the issuer's side of CDRN, verbatim (third party). The JSON names are those of Verifi's RDR decision
 request (the names are documented, their arrangement partly inferred); amounts are taken nested or
-flat. The event words are Verifi's, as two of its resellers document them (doc, at second hand).
-Names and proof can be overridden in `bridge.toml` by a merchant who holds Verifi's document.
+flat. The event words are Verifi's, as two of its resellers document them (doc, at second hand; read
+November 2026). Names and proof can be overridden in `bridge.toml` by a merchant who holds Verifi's document.
+
+An RDR case is accepted only where a word says so: merchants decline ordinary ones (doc: Verifi's FAQ on the
+RDR decision API). The words are inferred from its resellers', to whom Resolved is Declined's opposite.
 
 The bridge takes notifications. It is no decision endpoint: an RDR question posted to it is recorded
 as a dispute and not answered with a decision.
@@ -13,20 +16,36 @@ as a dispute and not answered with a decision.
 from datetime import timedelta
 
 from bridge import fields
+from bridge.alert import Category, Network
 from bridge.proof import Basic
-from bridge.provider import Provider, ignored, informs, opens
+from bridge.provider import Provider, informs, opens
+
+ACCEPTED = ("ACCEPTED", "ACCEPT", "APPROVED", "REFUNDED", "RESOLVED")
 
 
 class Case(fields.AlertSchema):
     """A CDRN case; the case's amount is the disputed one, the transaction's may differ."""
 
-    case_number = fields.Identifier(data_key="caseNumber|caseId|number|decisionId", required=True)
+    case_number = fields.Identifier(data_key="caseNumber|caseId|number|decisionId")
     subtype = fields.Word(data_key="eventType|caseType|type")
-    network = fields.Constant("verifi")
-    amount = fields.Money(data_key="caseAmount.amount|caseAmount|amount", required=True)
+    category = fields.Word(
+        data_key="eventType|caseType|type|reasonCode",
+        values={
+            **dict.fromkeys(("FRAUD_NOTICE", "10.*"), Category.FRAUD),
+            "CANCEL": Category.DISPUTE,
+        },
+    )
+    network = fields.Word(
+        data_key="source|eventType|caseType|type",
+        values={
+            **dict.fromkeys(("VMPI", "RDR", "DISPUTE_RDR"), Network.RDR),
+            **dict.fromkeys(("DISPUTE", "CANCEL"), Network.CDRN),
+        },
+    )
+    event_at = fields.Moment(data_key="generationTimestamp|caseDate|date")
+    amount = fields.Money(data_key="caseAmount.amount|caseAmount|amount")
     currency = fields.Currency(
         data_key="caseAmount.currency|caseCurrency|currency|transactionAmount.currency|transactionCurrency",
-        required=True,
     )
     transaction_amount = fields.Money(
         data_key="transactionAmount.amount|transactionAmount|referenceTransactionAmount"
@@ -34,7 +53,7 @@ class Case(fields.AlertSchema):
     transaction_currency = fields.Currency(
         data_key="transactionAmount.currency|transactionCurrency|referenceTransactionCurrency"
     )
-    happened_at = fields.Moment(data_key="caseDate|date", required=True)
+    happened_at = fields.Moment(data_key="caseDate|date")
     transaction_at = fields.Moment(data_key="transactionDate|referenceTransactionDate")
     arn = fields.Identifier(data_key="arn|acquirerReferenceNumber")
     card = fields.Card(data_key="accountNumber|cardNumber|token")
@@ -44,24 +63,25 @@ class Case(fields.AlertSchema):
     network_transaction_id = fields.Identifier(data_key="transactionId")
     descriptor = fields.Text(data_key="paymentDescriptor|networkDescriptor|descriptor")
     merchant_id = fields.Identifier(data_key="cardAcceptorId|uniqueMerchantIdentifier")
-    reason_code = fields.Identifier(data_key="reasonCode")
+    reason_code = fields.Code(data_key="reasonCode")
     withdrawn = fields.Flag(data_key="caseStatus|status", true=("REVOKED",))
 
 
 class RapidResolution(Case):
-    """An RDR case: refunded by the gateway already, unless a status says anything else."""
+    """An RDR case: refunded by the gateway already where a word says that it was accepted."""
 
-    network = fields.Constant("rdr")
-    resolution = fields.Word(
+    network = fields.RDR
+    resolution = fields.Resolution(
         data_key="rdrResolution|decision|caseStatus|status",
         values={
-            **dict.fromkeys(("ACCEPTED", "APPROVED", "REFUNDED", "RESOLVED"), "issued_full_refund"),
-            **dict.fromkeys(("DECLINED", "REJECTED", "REVOKED"), None),
+            **dict.fromkeys(ACCEPTED, "issued_full_refund"),
+            **dict.fromkeys(
+                ("DECLINED", "DECLINE", "REJECTED", "INELIGIBLE", "NOT_ELIGIBLE", "REVOKED"), fields.NOT_FINAL
+            ),
+            **dict.fromkeys(("NEW", "OPEN", "PENDING", "EXPORTING", "CLOSED"), None),
         },
-        strict=False,
-        load_default="issued_full_refund",
     )
-    refunded_by_gateway = fields.Constant(True)
+    refunded_by_gateway = fields.Flag(data_key="rdrResolution|decision|caseStatus|status", true=ACCEPTED)
 
 
 PROVIDER = Provider(
@@ -81,7 +101,7 @@ PROVIDER = Provider(
         "dispute_rdr": opens(RapidResolution),
         "dispute_notice": informs(Case),
         "fraud_notice": informs(Case),
-        "order_inquiry": ignored,
+        "order_inquiry": informs(Case),
     },
     deadline=timedelta(hours=72),
 )

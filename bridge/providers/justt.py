@@ -1,0 +1,143 @@
+"""Justt: pre-chargeback alerts of Ethoca and Verifi, and the chargebacks of the merchant's processor.
+
+The events, the fields and the signature are Justt's own document (doc: developers.justt.ai, OpenAPI
+"Webhook Events" 1.0.0, harvested 2026-08-23): Standard Webhooks, `{type, timestamp, data}`; an older
+guide has `event` for `type`. An alert tells the transaction's amount and not the disputed one, so it
+counts for both. The names of the networks are free text there; those below are the ones of its outcome
+API (doc). No field says whether an RDR case was accepted: by its name it counts as accepted (inferred),
+unless a word says declined. After `refund.succeeded` Justt has refunded at the processor. The processor
+`justt_sandbox` marks test traffic (inferred from its place in the list of processors).
+"""
+
+from datetime import timedelta
+
+from bridge import fields
+from bridge.alert import Category, Network
+from bridge.proof import StandardWebhooks
+from bridge.provider import Provider, informs, matches, opens, resolves
+
+NETWORK = "data.provider|data.providerName|data.alertType"
+
+
+class JusttAlert(fields.AlertSchema):
+    """A pre-chargeback alert."""
+
+    case_number = fields.Identifier(data_key="data.providerAlertId")
+    provider_id = fields.Identifier(data_key="data.internalAlertId")
+    subtype = fields.Word(data_key="data.alertType")
+    category = fields.Word(
+        data_key="data.type|data.alertType",
+        values={
+            **dict.fromkeys(("Fraud", "issuer_alert"), Category.FRAUD),
+            **dict.fromkeys(("Non-Fraud", "Dispute", "customerdispute_alert"), Category.DISPUTE),
+        },
+    )
+    network = fields.Word(
+        data_key=NETWORK,
+        values={"*rdr*": Network.RDR, "*cdrn*": Network.CDRN, "*ethoca*": Network.ETHOCA},
+    )
+    event_at = fields.Moment(data_key="timestamp")
+    transaction_amount = fields.Money(data_key="data.transaction.amount|data.amount")
+    transaction_currency = fields.Currency(data_key="data.transaction.currency|data.currency")
+    happened_at = fields.Moment(data_key="data.alertTimestamp")
+    transaction_at = fields.Moment(data_key="data.transaction.timestamp")
+    arn = fields.Identifier(data_key="data.arn")
+    card_first_six = fields.FirstSix(data_key="data.transaction.card.bin")
+    card_last_four = fields.LastFour(data_key="data.transaction.card.last4")
+    auth_code = fields.Identifier(data_key="data.authorizationCode")
+    external_id = fields.Identifier(data_key="data.matchedTransaction.transactionId|data.psp.transactionId")
+    descriptor = fields.Text(data_key="data.merchantDescriptor")
+    merchant_id = fields.Identifier(data_key="data.referenceAccountId")
+
+
+class Received(JusttAlert):
+    """A new alert; where it is an RDR case, it is refunded already."""
+
+    resolution = fields.Resolution(
+        data_key=f"data.status|data.outcome|{NETWORK}",
+        values={
+            **dict.fromkeys(("*declin*", "*reject*", "*ineligible*"), fields.NOT_FINAL),
+            "*rdr*": "issued_full_refund",
+            "*": None,
+        },
+    )
+    refunded_by_gateway = fields.Word(data_key=NETWORK, values={"*rdr*": True})
+
+
+class Refunded(JusttAlert):
+    """An alert whose sale Justt has refunded."""
+
+    resolution = fields.Constant("issued_full_refund")
+
+
+class RefundFailed(JusttAlert):
+    """An alert whose sale Justt could not refund."""
+
+    review = fields.Constant("Justt could not refund the sale: a person has to look.")
+
+
+class Chargeback(fields.AlertSchema):
+    """A chargeback, with what the processor says of its end."""
+
+    type = fields.CHARGEBACK
+    case_number = fields.Identifier(data_key="data.chargebackId|data.id")
+    subtype = fields.Word(data_key="data.lifecycleStage")
+    category = fields.Word(
+        data_key="data.reasonGroup",
+        values={"fraud": Category.FRAUD, "service": Category.DISPUTE, "processingError": Category.DISPUTE},
+    )
+    event_at = fields.Moment(data_key="timestamp")
+    amount = fields.Money(data_key="data.amount")
+    currency = fields.Currency(data_key="data.currency")
+    transaction_amount = fields.Money(data_key="data.transactionAmount")
+    transaction_currency = fields.Currency(data_key="data.transactionCurrency")
+    happened_at = fields.Moment(data_key="data.postingDate")
+    transaction_at = fields.Moment(data_key="data.transactionCreatedDate")
+    arn = fields.Identifier(data_key="data.arn")
+    card_first_six = fields.FirstSix(data_key="data.bin")
+    card_last_four = fields.LastFour(data_key="data.cardLastFourDigits")
+    external_id = fields.Identifier(data_key="data.transactionId")
+    merchant_id = fields.Identifier(data_key="data.referenceAccountId")
+    reason_code = fields.Code(data_key="data.reasonCode")
+    resolution = fields.Resolution(
+        data_key="data.pspStatus",
+        values={
+            "won": "won",
+            "lost": "lost",
+            **dict.fromkeys(
+                (
+                    "needs_response",
+                    "under_review",
+                    "evidence_not_submitted_by_psp",
+                    "split",
+                    "not_applicable",
+                    "unknown",
+                )
+            ),
+        },
+    )
+
+
+PROVIDER = Provider(
+    title="Justt",
+    proof=StandardWebhooks(),
+    event_id=("header:webhook-id|header:svix-id|webhookId",),
+    event_type="type|event",
+    events={
+        "pre_chargeback_alert.received": opens(Received),
+        "pre_chargeback_alert.transaction_matched": matches(JusttAlert),
+        "pre_chargeback_alert.refund.succeeded": resolves(Refunded),
+        "pre_chargeback_alert.refund.failed": resolves(RefundFailed),
+        "chargeback.created": opens(Chargeback),
+        "chargeback.status.updated": resolves(Chargeback),
+        "chargeback.updated": informs(Chargeback),
+        "chargeback.accepted": informs(Chargeback),
+        "chargeback.evidence.submitted": informs(Chargeback),
+    },
+    unrelated=("subscription.*",),
+    subtype="data.lifecycleStage|data.alertType",
+    inform=frozenset({"alert", "claim", "tc40", "safe"}),
+    test=("data.psp", "justt_sandbox"),
+    deadline=timedelta(hours=24),
+    deadlines={"chargeback*": timedelta(hours=72)},
+)
