@@ -1,8 +1,8 @@
 """A case, and what is to be done for it next. Pure: the one place where that is decided.
 
-`merge` takes in what an alert says, `next_step` names the one call to 29next that is due, `learn`
-and `refusal.give_way` take in how it went. A crash between any two of them loses nothing, since
-everything they know is in the case.
+`merge` takes in what an alert says, `next_step` names the one call to 29next that is due,
+`answers.learn` and `refusal.give_way` take in how it went. A crash between any two of them loses
+nothing, since everything they know is in the case.
 """
 
 from __future__ import annotations
@@ -13,22 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bridge import dispute, match, refund
-from bridge.alert import Alert, DisputeType, Effect, Reason, State
-from bridge.redact import cut_text
+from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Json = dict[str, typing.Any]
 
-LOOKS = 2
-"""A doubt is settled by two empty look-ups."""
-LOOK_GAP = 5.0
-"""Seconds between them, since 29next's lists may lag behind its writes."""
 WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
-HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
-"""What is kept of a dispute that holds the transaction of another."""
 
-WRITES = frozenset({"create", "attach", "resolve", "refund", "note"})
-LOOKED_AT = {"read": ("attach", "resolve"), "refunds": ("refund",), "notes": ("note",)}
-"""What each reading shows whether it was done already."""
+WRITES = frozenset({"create", "attach", "resolve", "replace", "refund", "note"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +66,18 @@ class Done:
 Step = Call | Wait | Fail | Done
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a delivery of a case ends: nothing more is done for it."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str | None = None
+
+
+FORWARDED = Settled(Status.FORWARDED)
+
+
 @dataclass
 class Case:
     """Everything that is known of one dispute."""
@@ -109,14 +115,27 @@ class Case:
             return State.UNCLEAR
         if self.wants.get("withdrawn"):
             return State.WITHDRAWN
-        if self.wants.get("contradicted"):
+        if self._needs_a_person:
             return State.REVIEW
         if self.resolution:
             return State.RESOLVED
-        if self.dispute_id is None:
-            return State.NEW
-        decided = self.match is not None and self.match.get("rule") == "none"
-        return State.OPEN if self.transaction_id or decided else State.REVIEW
+        return State.NEW if self.dispute_id is None else State.OPEN
+
+    @property
+    def _needs_a_person(self) -> bool:
+        """Whether what came contradicts itself or cannot be read, or whether no transaction was found."""
+        unreadable = self.facts is not None and self.facts.unreadable and not is_decided(self)
+        unfinished = self.wants.get("review") and self.resolution is None
+        has_none = self.match is not None and self.match.get("rule") == "none"
+        unmatched = self.dispute_id is not None and self.transaction_id is None and not has_none
+        return bool(self.wants.get("contradicted") or unreadable or unfinished or unmatched)
+
+    @property
+    def standing(self) -> str | None:
+        """The outcome that stands: what a person resolved at 29next, else the last that replaced another."""
+        if self.resolution is not None and self.resolution != self.wants.get("ours"):
+            return self.resolution
+        return self.wants.get("resolution") or self.resolution
 
     @property
     def found(self) -> int | None:
@@ -129,11 +148,21 @@ class Case:
             self.notes.append(text)
 
 
-def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first: bool = False) -> None:
-    """Take in what an alert says of its case."""
+def merge(
+    case: Case,
+    provider: str,
+    effect: Effect,
+    alert: Alert,
+    received_at: float,
+    *,
+    errors: Mapping[str, list[str]] | None = None,
+    look_first: bool = False,
+) -> None:
+    """Take in what an alert says of its case; `errors` is what could not be read of it."""
     if provider not in case.providers:
         case.providers.append(provider)
-    if effect is Effect.OPEN or (alert.carries_facts and effect is not Effect.WITHDRAW):
+    _take_notes(case, provider, alert, errors or {})
+    if opens(effect, alert):
         _take_facts(case, provider, alert)
     elif effect is Effect.MATCH and case.facts is None:
         case.wants["ids"] = {**case.wants.get("ids", {}), **alert.to_json()}  # for the opening to come
@@ -142,19 +171,52 @@ def merge(case: Case, provider: str, effect: Effect, alert: Alert, *, look_first
     if case.facts and (early := case.wants.pop("ids", None)):
         _take_ids(case, Alert.from_json(early))
     if alert.resolution:
-        _take_resolution(case, alert)
+        _take_resolution(case, provider, alert, received_at)
     if alert.resolution or case.dispute_id is None:
         case.wants.pop("refusal", None)  # it is tried again
     if effect is Effect.WITHDRAW:
         case.wants["withdraw"] = True
+    _try_again(case, effect, alert)
     if case.facts is None:
         case.wants["looks"] = 0
     if look_first:
-        case.wants.setdefault("unseen", _all_but_create())
-        opens = case.facts and case.dispute_id is None and case.doubt is None
-        if opens and not case.wants.get("looked_first"):  # also a case that was only observed so far
-            case.wants["looked_first"] = True
-            case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
+        _look_first(case)
+
+
+def _try_again(case: Case, effect: Effect, alert: Alert) -> None:
+    """Forget what 29next refused of such an alert before: it asks for it once more."""
+    wants = case.wants
+    if effect is Effect.WITHDRAW and wants.pop("unnoted", None):
+        wants["withdrawn"] = False
+    if effect is Effect.MATCH and wants.pop("unattached", None):
+        case.left_out.remove("transaction")
+        case.match = None
+    if alert.refunded_by_gateway and wants.pop("unrecorded", None):
+        case.left_out.remove("refund")
+
+
+def _take_notes(case: Case, provider: str, alert: Alert, errors: Mapping[str, list[str]]) -> None:
+    """Let a person know what cannot be read of an alert, and what is not final in it."""
+    for path, messages in errors.items():
+        case.note(f"{provider} sent {path}, which cannot be read: {' '.join(messages)}")
+    for said in filter(None, (alert.review, alert.note)):
+        case.note(f"{provider}: {said}")
+    if alert.review:
+        case.wants["review"] = alert.review
+
+
+def _look_first(case: Case) -> None:
+    """Let every write be looked up before it is made; also of a case that was only observed so far."""
+    case.wants.setdefault("unseen", _all_but_create())
+    opening = case.facts and case.dispute_id is None and case.doubt is None
+    if opening and not case.wants.get("looked_first"):
+        case.wants["looked_first"] = True
+        case.doubt = {"kind": "create", "until": 0.0, "looks": 0}
+
+
+def opens(effect: Effect, alert: Alert) -> bool:
+    """Whether an alert opens its case where nothing has."""
+    return effect is Effect.OPEN or (alert.carries_facts and effect is not Effect.WITHDRAW)
 
 
 def _take_facts(case: Case, provider: str, alert: Alert) -> None:
@@ -171,7 +233,10 @@ def _take_facts(case: Case, provider: str, alert: Alert) -> None:
 
 
 def _over(old: Alert, new: Alert) -> Alert:
-    return Alert.from_json({**old.to_json(), **new.to_json()})
+    """Lay what a later alert says over an earlier one; what can be read now is unreadable no more."""
+    still = tuple(name for name in old.unreadable if getattr(new, name, None) is None)
+    unreadable = tuple(sorted({*still, *new.unreadable}))
+    return dataclasses.replace(Alert.from_json({**old.to_json(), **new.to_json()}), unreadable=unreadable)
 
 
 def _take_ids(case: Case, alert: Alert) -> None:
@@ -185,30 +250,93 @@ def _take_ids(case: Case, alert: Alert) -> None:
             case.match = None  # look again
 
 
-def _take_resolution(case: Case, alert: Alert) -> None:
-    wanted = case.resolution or case.wants.get("resolution")
-    if wanted is None:
-        case.wants["resolution"] = alert.resolution
-        case.wants["message"] = alert.message
-        case.wants["refund"] = alert.refunded_by_gateway
-    elif wanted != alert.resolution:
+def _take_resolution(case: Case, provider: str, alert: Alert, received_at: float) -> None:
+    """Take in an outcome: the first one stands, but for a chargeback's that the same provider replaces."""
+    stands = case.standing
+    if stands is None or _replaces(case, provider, alert, received_at):
+        case.wants |= {
+            "resolution": alert.resolution,
+            "message": alert.message,
+            "refund": alert.refunded_by_gateway,
+            "by": provider,
+            "order": _order(alert, received_at),
+        }
+        if case.wants.get("contradicted") == alert.resolution:
+            del case.wants["contradicted"]
+    elif alert.agrees(stands):
+        if alert.refunded_by_gateway and not case.refund:  # recorded if the sale still has the amount
+            case.wants["refund"] = True
+    elif not _is_superseded(case, provider, alert, received_at):
         case.wants["contradicted"] = alert.resolution
-        case.note(f"A later result says {alert.resolution}; the first one, {wanted}, stands.")
-    elif alert.refunded_by_gateway and not case.wants.get("refund"):
-        case.note("The gateway says that it refunded this too: was the money given back twice?")
+        case.note(_contradicts(provider, alert, stands))
 
 
-def met(case: Case, effect: Effect, alert: Alert) -> bool:
-    """Whether 29next has what one delivery of the case asked for."""
+def _order(alert: Alert, received_at: float) -> list[float]:
+    """Return what tells which of two results is later: the events' own time, then the first receipt."""
+    return [alert.event_at.timestamp() if alert.event_at else received_at, received_at]
+
+
+def _replaces(case: Case, provider: str, alert: Alert, received_at: float) -> bool:
+    """Whether a result takes the place of an earlier one, which nobody at 29next has changed."""
+    ours = case.resolution is None or case.resolution == case.wants.get("ours")
+    later = _order(alert, received_at) > case.wants.get("order", [received_at])
+    return _is_in_turn(case, provider, alert) and ours and later
+
+
+def _is_superseded(case: Case, provider: str, alert: Alert, received_at: float) -> bool:
+    """Whether a later result of the same provider has taken the place of this one."""
+    earlier = _order(alert, received_at) < case.wants.get("order", [])
+    return _is_in_turn(case, provider, alert) and case.standing == case.wants.get("resolution") and earlier
+
+
+def _is_in_turn(case: Case, provider: str, alert: Alert) -> bool:
+    """Whether results of a chargeback follow one another: those of the provider that told the first."""
+    other = not alert.agrees(case.standing)
+    return case.type is DisputeType.CHARGEBACK and provider == case.wants.get("by") and other
+
+
+def _contradicts(provider: str, alert: Alert, stands: str | None) -> str:
+    return f"{provider} says {alert.resolution}, but {stands} stands."
+
+
+def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at: float) -> Settled | None:
+    """Say how one delivery of a case ends, or None while 29next lacks what it asks for."""
     if case.duplicate_of:
-        return not alert.resolution or case.resolution is not None
-    if case.dispute_id is None or case.doubt:
-        return False
-    if effect is Effect.WITHDRAW and not case.wants.get("withdrawn"):
-        return False
-    if effect is Effect.MATCH and (_is_sought(case) or refund.is_due(case)):
-        return False
-    return not alert.resolution or (case.resolution is not None and not refund.is_due(case))
+        if alert.resolution and case.resolution is None:
+            return None
+    elif case.dispute_id is None or case.doubt:
+        return None
+    if effect is Effect.WITHDRAW and not (case.wants.get("withdrawn") or case.duplicate_of):
+        return None
+    if effect is Effect.MATCH and not case.duplicate_of and (_is_sought(case) or refund.is_due(case)):
+        return None
+    if alert.unknown_outcome:
+        return Settled(Status.FAILED, Reason.UNKNOWN_OUTCOME, f"{alert.unknown_outcome} {HOW_TO_LIST}")
+    if alert.resolution and (end := _ended(case, provider, alert, received_at)) is not FORWARDED:
+        return end
+    why = case.wants.get({Effect.WITHDRAW: "unnoted", Effect.MATCH: "unattached"}.get(effect, ""))
+    return Settled(Status.FAILED, Reason.REFUSED, why) if why else FORWARDED
+
+
+HOW_TO_LIST = "List it in bridge.toml, under values of the field resolution, and replay this."
+
+
+def _ended(case: Case, provider: str, alert: Alert, received_at: float) -> Settled | None:
+    """Say how the delivery of an outcome ends."""
+    stands = case.resolution if case.duplicate_of else case.standing
+    if stands is None:  # it was undone at 29next
+        return None
+    if alert.agrees(stands):
+        if not alert.agrees(case.resolution) or (refund.is_due(case) and not case.duplicate_of):
+            return None
+        if alert.refunded_by_gateway and (why := case.wants.get("unrecorded")):
+            return Settled(Status.FAILED, Reason.REFUSED, why)
+        return FORWARDED
+    if _is_superseded(case, provider, alert, received_at):
+        later = f"A later result of {provider} stands: {stands}."
+        return Settled(Status.IGNORED, Reason.IGNORE, later)
+    why = case.wants.get("irreplaceable") or _contradicts(provider, alert, stands)
+    return Settled(Status.FAILED, Reason.CONTRADICTED, why)
 
 
 def next_step(case: Case, now: float, *, metadata: typing.Iterable[str] = dispute.METADATA) -> Step:
@@ -220,7 +348,7 @@ def next_step(case: Case, now: float, *, metadata: typing.Iterable[str] = disput
     if holder := case.wants.get("holder"):
         filters = {"transaction_id": str(holder), "type": case.type.value}
         return Call("holder", "GET", "disputes/", params=filters)
-    step = _for_dispute(case) if case.dispute_id else _towards_opening(case, now, metadata)
+    step = _for_dispute(case, now) if case.dispute_id else _towards_opening(case, now, metadata)
     if isinstance(step, Call) and step.kind in case.wants.get("unseen", ()):
         return _reading(case, step.kind)
     return step
@@ -245,7 +373,7 @@ def wait_longer(case: Case, until: float) -> Wait:
     return Wait(until, Reason.WAITING_FOR_OPENING)
 
 
-def _for_dispute(case: Case) -> Step:
+def _for_dispute(case: Case, now: float) -> Step:
     here = f"disputes/{case.dispute_id}/"
     if case.wants.get("reread"):
         return Call("read", "GET", here)
@@ -253,21 +381,36 @@ def _for_dispute(case: Case) -> Step:
         return question
     if _unattached(case):
         return Call("attach", "PATCH", here, body={"transaction": case.found})
-    wanted = case.wants.get("resolution")
-    if wanted and case.resolution is None and "refusal" not in case.wants:
-        body = dispute.resolving(wanted, case.wants.get("message"), external_refund=refund.is_wanted(case))
-        return Call("resolve", "POST", f"{here}resolve/", body=body)
+    wanted = case.standing
+    if wanted and wanted != case.resolution and "refusal" not in case.wants:
+        if case.resolution is None and refund.is_wanted(case) and not refund.is_read(case, now):
+            return _sale(case)
+        message = case.wants.get("message")
+        body = dispute.resolving(wanted, message, external_refund=refund.is_wanted(case))
+        if case.resolution is None:
+            return Call("resolve", "POST", f"{here}resolve/", body=body)
+        return Call("replace", "PATCH", here, body=dispute.resolving(wanted, message))
     if refund.is_due(case):
-        sale = f"transactions/{case.transaction_id}/"
-        if (amount := refund.amount(case)) is None:
-            return Call("sale", "GET", sale)
-        return Call("refund", "POST", f"{sale}refund/", body=dispute.refunding(amount))
+        if not refund.is_read(case, now):
+            return _sale(case)
+        body = dispute.refunding(typing.cast("str", refund.amount(case)))
+        return Call("refund", "POST", f"transactions/{case.transaction_id}/refund/", body=body)
     if case.wants.get("withdraw") and not case.wants.get("withdrawn"):
         if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
             body = dispute.resolving("other", WITHDRAWN_MESSAGE)
             return Call("resolve", "POST", f"{here}resolve/", body=body)
         return Call("note", "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
     return Done()
+
+
+def _sale(case: Case) -> Call:
+    """Return the reading of the case's sale, right before its refund is recorded.
+
+    Where others may have recorded it, that is looked up before.
+    """
+    if "refund" in case.wants.get("unseen", ()):
+        return _reading(case, "refund")
+    return Call("sale", "GET", f"transactions/{case.transaction_id}/")
 
 
 def _question(case: Case) -> Call | None:
@@ -315,7 +458,7 @@ def consult(case: Case, rows: list[Json], *, complete: bool) -> None:
     found = match.choose(dated(case), rows, complete=complete)
     several = any(one["why"] == match.SEVERAL for one in found.candidates)
     asked = known["asked"] if complete else []
-    case.match = {**_chosen(found, rows), "asked": asked, "closed": several, "woken": woken}
+    case.match = {**chosen(found, rows), "asked": asked, "closed": several, "woken": woken}
 
 
 def is_claiming(case: Case) -> bool:
@@ -351,7 +494,7 @@ def is_decided(case: Case) -> bool:
     return case.match is not None and case.match.get("rule") in ("none", "manual")
 
 
-def _chosen(found: match.Match, rows: list[Json]) -> Json:
+def chosen(found: match.Match, rows: list[Json]) -> Json:
     """Write a match, with the money of the transaction: a refund of it is recorded in its currency."""
     row = next((row for row in rows if row["id"] == found.transaction_id), {})
     return {**found.to_json(), "transaction_id": found.transaction_id, **refund.money(row)}
@@ -393,137 +536,6 @@ def _reading(case: Case, kind: str) -> Call:
             return Call("read", "GET", here)
 
 
-def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
-    """Take in what 29next answered: one object, or the rows of a list."""
-    _LEARN[call.kind](case, call, answer)
-    if unseen := case.wants.get("unseen"):
-        case.wants["unseen"] = [kind for kind in unseen if kind not in LOOKED_AT.get(call.kind, ())]
-    if case.doubt and not call.writes:
-        _doubt_after(case, now)
-    elif call.writes:
-        case.doubt = None
-
-
-def _read(case: Case, _: Call, row: Json) -> None:
-    """Take in a dispute as it is; what was undone at 29next is not done again."""
-    if case.wants.pop("reread", None):
-        if case.resolution and not _resolution(row):
-            case.note(f"29next has it open again; it was resolved as {case.resolution}.")
-            case.resolution = None
-            case.wants.pop("resolution", None)
-        if case.transaction_id and row.get("transaction") is None:
-            case.note(f"29next has it without transaction {case.transaction_id} now.")
-            case.transaction_id = None
-            case.match = {**(case.match or {}), "asked": [], "candidates": [], "transaction_id": None}
-            case.match |= {"rule": "none", "closed": True}
-    adopt(case, row)
-
-
-def _learn_created(case: Case, call: Call, row: Json) -> None:
-    adopt(case, row)
-    _note_other(case, (call.body or {}).get("transaction"))
-
-
-def _note_other(case: Case, sent: int | None) -> None:
-    if sent is not None and sent != case.found:
-        case.note(f"29next has transaction {sent} now: it was under way before {case.found} was decided.")
-
-
-def _learn_attached(case: Case, call: Call, _: Json) -> None:
-    case.transaction_id = (call.body or {})["transaction"]
-    _note_other(case, case.transaction_id)
-    refund.note_unsure(case)
-
-
-def _learn_sale(case: Case, _: Call, row: Json) -> None:
-    case.wants["sale"] = {"transaction_id": case.transaction_id, **refund.money(row)}
-    refund.note_unsure(case)
-
-
-def _learn_refund(case: Case, _: Call, __: Json) -> None:
-    case.refund = "recorded"
-
-
-def _learn_note(case: Case, _: Call, __: Json) -> None:
-    case.wants["withdrawn"] = True
-
-
-def _learn_refunds(case: Case, call: Call, rows: list[Json]) -> None:
-    if any(row.get("parent_id") == case.transaction_id for row in rows):
-        _learn_refund(case, call, {})
-
-
-def _learn_notes(case: Case, call: Call, rows: list[Json]) -> None:
-    if any(row.get("message") == WITHDRAWN_MESSAGE for row in rows):
-        _learn_note(case, call, {})
-
-
-def _doubt_after(case: Case, now: float) -> None:
-    """End the doubt once what was in doubt is there, or after enough empty look-ups."""
-    doubt = typing.cast("Json", case.doubt)
-    there = {
-        "create": case.dispute_id is not None,
-        "attach": case.transaction_id is not None,
-        "resolve": case.resolution is not None,
-        "refund": case.refund is not None,
-        "note": case.wants.get("withdrawn", False),
-    }[doubt["kind"]]
-    looks = doubt["looks"] + 1
-    if there or looks >= LOOKS:
-        if there and doubt["kind"] == "resolve":
-            _resolved_after_all(case, doubt.get("body") or {})
-        case.doubt = None
-    else:
-        case.doubt = {**doubt, "looks": looks, "until": now + LOOK_GAP}
-
-
-def adopt(case: Case, row: Json) -> None:
-    """Take over a dispute as 29next shows it; of two disputes of one case, the first known stays."""
-    if case.dispute_id not in (None, int(row["id"])):
-        case.note(f"29next has more than one dispute of this case: also {row['id']}.")
-        return
-    case.dispute_id = int(row["id"])
-    if isinstance(row.get("transaction"), int):
-        case.transaction_id = row["transaction"]
-    if resolution := _resolution(row):
-        if case.resolution is None:  # whoever resolved it may have recorded the refund too
-            case.wants["unseen"] = sorted({*case.wants.get("unseen", ()), "refund"})
-        case.resolution = resolution
-        if message := row.get("resolution_other_message"):
-            case.wants["message"] = cut_text(message)
-        if message == WITHDRAWN_MESSAGE:
-            case.wants["withdrawn"] = True
-
-
-def _resolution(row: Json) -> str | None:
-    return row.get("resolution") or None if row.get("status") == "resolved" else None
-
-
-def reconsider(case: Case, told: Json) -> bool:
-    """Take in what 29next's webhook tells of the case's dispute; whether the case is to be worked on.
-
-    What only adds to the case is taken. What contradicts it may be old, and is read again.
-    """
-    if case.dispute_id is None:
-        if case.doubt is None or case.doubt["kind"] == "create":
-            adopt(case, told)
-            case.doubt = None
-        return True
-    if int(told["id"]) != case.dispute_id:
-        adopt(case, told)  # which only says so
-        return False
-    theirs = (_resolution(told), told.get("transaction"))
-    ours = (case.resolution, case.transaction_id)
-    sent = (case.doubt or {}).get("body") or {}  # what is under way is no news either
-    if theirs in (ours, (sent.get("resolution") or ours[0], sent.get("transaction") or ours[1])):
-        return False
-    if not case.doubt and all(known in (None, new) for known, new in zip(ours, theirs, strict=True)):
-        adopt(case, told)
-    else:
-        case.wants["reread"] = True
-    return True
-
-
 def recover(case: Case) -> None:
     """Put a case in doubt: what 29next has of it is looked up before anything is sent."""
     case.wants["unseen"] = _all_but_create()
@@ -550,92 +562,6 @@ def is_ended(case: Case) -> bool:
 def _all_but_create() -> list[str]:
     """Return the writes that are to be looked up before they are made; a creation is put in doubt."""
     return sorted(WRITES - {"create"})
-
-
-def _looked(case: Case, _: Call, rows: list[Json]) -> None:
-    ours = sorted(
-        (row for row in rows if row.get("case_number") == case.case_number and row.get("type") == case.type),
-        key=lambda row: int(row["id"]),
-    )
-    if "looks" in case.wants and case.doubt is None:
-        case.wants["looks"] += 1
-    if not ours:
-        return
-    adopt(case, ours[0])
-    if len(ours) > 1:
-        others = ", ".join(str(row["id"]) for row in ours[1:])
-        case.note(f"29next has more than one dispute of this case: also {others}.")
-    amount = dispute.amount_text(case.facts.amount) if case.facts else None
-    if amount and ours[0].get("amount") not in (None, amount):
-        case.note(f"The dispute found at 29next says {ours[0]['amount']}, the alert {amount}.")
-
-
-def _held(case: Case, _: Call, rows: list[Json]) -> None:
-    """Link the case to the dispute that holds its transaction, or go on without the transaction."""
-    holder = case.wants.pop("holder")
-    held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
-    if not held:
-        case.left_out.append("transaction")
-    elif (
-        held[0]["id"] == case.dispute_id or str(held[0].get("case_number") or "").strip() == case.case_number
-    ):
-        adopt(case, held[0])  # our own, which 29next made after all
-    else:
-        case.duplicate_of = f"dispute {held[0]['id']}"  # its case, once the inbox knows it
-        case.wants["held"] = {name: held[0].get(name) for name in HELD}
-
-
-def _asked(case: Case, call: Call, rows: list[Json]) -> None:
-    if is_decided(case):
-        return
-    before = case.match or {"asked": [], "candidates": []}
-    alert = dated(case)
-    found = match.choose(alert, rows)
-    seen = {one["id"] for one in found.candidates}
-    kept = [one for one in before["candidates"] if one["id"] not in seen and not found.transaction_id]
-    case.match = {
-        **before,
-        **_chosen(found, rows),
-        "asked": [*before["asked"], call.rule],
-        "behind": match.payment_behind(alert, rows),
-        "candidates": [*found.candidates, *kept][: match.MOST_CANDIDATES],
-    }
-
-
-def _resolved(case: Case, call: Call, _: object = None) -> None:
-    body = call.body or {}
-    case.resolution = body.get("resolution") or case.resolution
-    if body.get("create_external_refund"):
-        case.refund = "recorded"
-    if body.get("resolution_other_message") == WITHDRAWN_MESSAGE:
-        case.wants["withdrawn"] = True
-        case.note("Withdrawn by the provider: the customer's block-list entry stays at 29next.")
-
-
-def _resolved_after_all(case: Case, body: Json) -> None:
-    """Take in that a dispute in doubt is resolved: by our call, unless it says something else."""
-    if case.resolution == body.get("resolution"):
-        _resolved(case, Call("resolve", "POST", "", body=body))
-    else:
-        case.wants["contradicted"] = body.get("resolution")
-        case.note(f"29next has it resolved as {case.resolution}; the alert said {body.get('resolution')}.")
-
-
-_LEARN: dict[str, typing.Callable[[Case, Call, typing.Any], None]] = {
-    "create": _learn_created,
-    "read": _read,
-    "attach": _learn_attached,
-    "resolve": _resolved,
-    "sale": _learn_sale,
-    "refund": _learn_refund,
-    "note": _learn_note,
-    "look": _looked,
-    "holder": _held,
-    "ask": _asked,
-    "payment": _asked,
-    "refunds": _learn_refunds,
-    "notes": _learn_notes,
-}
 
 
 def intend(case: Case, call: Call, until: float) -> None:

@@ -48,6 +48,14 @@ CLOCK_SECONDS = 30.0
 """How long the database's clock is carried on by the machine's monotonic one."""
 
 
+FIXES = {
+    "unsupported startup parameter": ". A pooler stands in between, and takes no start-up options: point"
+    " DATABASE_URL at the database itself, or at the pooler in session mode with"
+    " ignore_startup_parameters = options",
+}
+"""What to do about a database's words, where they do not say it."""
+
+
 class Database:
     """One database, SQLite or Postgres; safe to share between threads, not across a fork."""
 
@@ -255,7 +263,9 @@ def _told_apart() -> Iterator[None]:
         raise
     except (DBAPIError, PoolTimeout) as error:
         # also one that is read-only, not migrated yet, or has taken our rights away
-        raise Unavailable(f"The database is not available: {_first_line(error)}") from error
+        said = _first_line(error)
+        fix = next((fix for words, fix in FIXES.items() if words in said), "")
+        raise Unavailable(f"The database is not available: {said}{fix}") from error
 
 
 def _socket_of(connection: Connection) -> socket.socket | None:

@@ -7,12 +7,13 @@ and the reporting fields are read-only and never sent.
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from decimal import Decimal
 
 from marshmallow import Schema, fields
 
-from bridge.alert import Alert, iso
+from bridge.alert import Alert, Network, iso
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,9 +32,9 @@ class DisputeSchema(Schema):
 
     type = fields.String()
     case_number = fields.String()
-    amount = fields.Function(lambda alert: amount_text(alert.amount))
+    amount = fields.Function(lambda alert: amount_text(alert.amount) if alert.currency else None)
     currency = fields.String()
-    happened_at = fields.Function(lambda alert: iso(alert.happened_at))
+    happened_at = fields.Function(lambda alert: iso(alert.happened_at) if alert.happened_at else None)
     arn = fields.String()
 
 
@@ -49,7 +50,9 @@ def opening(
     metadata: Iterable[str] = METADATA,
 ) -> dict[str, typing.Any]:
     """Return the body that creates the dispute; what is not known is left out, never null."""
-    known = alert if alert.happened_at else _happened(alert, received_at)
+    known = alert
+    if alert.happened_at is None and "happened_at" not in alert.unreadable:  # which 29next never lets change
+        known = dataclasses.replace(alert, happened_at=received_at)
     body = {name: value for name, value in _DUMP.dump(known).items() if value is not None}
     if transaction_id is not None:
         body["transaction"] = transaction_id
@@ -62,7 +65,7 @@ def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, st
     """Return the metadata, on the wanted keys only; `bridge_amount` is there where `amount` cannot be."""
     values = {
         "bridge_provider": provider,
-        "bridge_network": alert.network,
+        "bridge_network": None if alert.network is Network.OTHER else alert.network.value,
         "bridge_reason_code": alert.reason_code,
         "bridge_amount": None,
         "bridge_order": alert.order,
@@ -70,8 +73,8 @@ def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, st
         "bridge_auth_code": alert.auth_code,
         "bridge_card": card_text(alert),
     }
-    if alert.amount is not None and amount_text(alert.amount) is None:
-        values["bridge_amount"] = f"{alert.amount} {alert.currency}"
+    if alert.amount is not None and (amount_text(alert.amount) is None or not alert.currency):
+        values["bridge_amount"] = f"{alert.amount} {alert.currency or ''}".strip()
     return {key: value for key in keys if (value := values.get(key))}
 
 
@@ -104,7 +107,3 @@ def card_text(alert: Alert) -> str | None:
     if not alert.card_last_four:
         return None
     return f"{alert.card_first_six or ''}******{alert.card_last_four}"
-
-
-def _happened(alert: Alert, moment: datetime) -> Alert:
-    return Alert.from_json({**alert.to_json(), "happened_at": iso(moment)})

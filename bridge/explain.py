@@ -7,17 +7,20 @@ effect, the case, the store, and the request that 29next would get.
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from bridge import answers
 from bridge import case as cases
 from bridge import tree as trees
-from bridge.alert import Alert, Effect, Webhook
+from bridge.alert import Alert, Effect
 from bridge.errors import PermanentError
 from bridge.provider import ANY
 from bridge.redact import cut_body
 
 if typing.TYPE_CHECKING:
+    from bridge.alert import Webhook
     from bridge.provider import Item, Provider
     from bridge.settings import Settings
 
@@ -35,6 +38,7 @@ class Explained:
     reason: str | None = None
     errors: dict[str, list[str]] = field(default_factory=dict)
     problem: str | None = None
+    outcome: str | None = None  # why the outcome resolves nothing
     case: Json | None = None
     store: str | None = None
     requests: list[Json] = field(default_factory=list)
@@ -46,9 +50,8 @@ class Explained:
 
 def explain(settings: Settings, provider: Provider, webhook: Webhook, now: datetime) -> list[Explained]:
     """Explain each item of a webhook, which is cut first, as it would be stored."""
-    kept = Webhook(
-        provider.name, webhook.path, cut_body(webhook.body, provider), webhook.headers, store=webhook.store
-    )
+    cut = cut_body(webhook.body, provider, webhook.headers.get("content-type", ""))
+    kept = replace(webhook, provider=provider.name, body=cut)
     return [_explain(settings, provider, kept, item, now) for item in provider.read(kept)]
 
 
@@ -61,10 +64,13 @@ def _explain(
     except PermanentError as error:
         said.problem = str(error)
         said.errors = error.fields
-        said.fields = _fields(provider, item, None, said.errors)
+        said.fields = _fields(provider, item, said.errors)
         return said
     said.effect, said.reason = reading.effect, reading.reason
-    said.fields = _fields(provider, item, reading.alert, {})
+    said.errors = dict(reading.errors)
+    said.fields = _fields(provider, item, said.errors)
+    if reading.alert:
+        said.outcome = reading.alert.unknown_outcome or reading.alert.review
     if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
         return said
     store = settings.route(provider.name, reading.alert, webhook.store)
@@ -75,26 +81,22 @@ def _explain(
     return said
 
 
-def _fields(provider: Provider, item: Item, alert: Alert | None, errors: dict[str, list[str]]) -> list[Json]:
+def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> list[Json]:
+    """Return what each field of the item became, the good ones beside those that cannot be read."""
     meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
-    table = meaning.table if meaning else None
+    table = meaning.table_for(item) if meaning else None
+    if table is None or item.tree is None:
+        return []
+    readable = table.readable(item.tree)
     rows = []
-    for name, path in (table.sources() if table else {}).items():
-        used, value = trees.locate(item.tree, path)
-        became = getattr(alert, name, None) if alert else None
-        if name == "card" and alert:
-            became = f"{alert.card_first_six or ''}******{alert.card_last_four or ''}"
+    for name, path in table.sources().items():
+        used, value = table.place(name, item.tree)
+        if value is None:  # it may hold a placeholder
+            used, value = trees.locate(item.tree, path)
         refused = errors.get(used)
         if value is not None or refused:
-            rows.append(
-                {
-                    "path": used,
-                    "value": value,
-                    "field": name,
-                    "became": None if became is None else str(became),
-                    "refused": refused,
-                }
-            )
+            became = None if refused or name not in readable else str(readable[name])
+            rows.append({"path": used, "value": value, "field": name, "became": became, "refused": refused})
     return rows
 
 
@@ -116,7 +118,7 @@ def _requests(
         opened_at=now.timestamp(),
         deadline_at=now.timestamp(),
     )
-    cases.merge(case, provider.name, effect, alert)
+    cases.merge(case, provider.name, effect, alert, now.timestamp())
     made: list[Json] = []
     for _ in range(8):
         step = cases.next_step(case, now.timestamp(), metadata=metadata)
@@ -125,5 +127,5 @@ def _requests(
         made.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
         created = {"id": 1, "case_number": case.case_number, "type": case.type}
         answer: typing.Any = [] if step.method == "GET" else created
-        cases.learn(case, step, answer, now.timestamp())
+        answers.learn(case, step, answer, now.timestamp())
     return made

@@ -15,13 +15,15 @@ from functools import partial
 import structlog
 
 from bridge import retry
-from bridge.alert import Reason
+from bridge.alert import Reason, Status
+from bridge.answers import learn
 from bridge.backfill import Backfill
 from bridge.case import (
     Call,
     Case,
     Done,
     Fail,
+    Settled,
     Wait,
     consult,
     consults,
@@ -29,9 +31,7 @@ from bridge.case import (
     intend,
     is_claiming,
     is_overtaken,
-    learn,
     look_again,
-    met,
     next_step,
     wait_longer,
 )
@@ -358,13 +358,13 @@ class Forwarder:
         if refused:
             case.wants["refusal"] = refused
         for one in owed:
-            if one.effect and one.alert and met(case, one.effect, one.alert):
-                ending.forwarded.append(one.id)
+            if end := one.settled(case):
+                ending.settled[one.id] = end
             elif refused:
-                ending.failed[one.id] = (Reason(refused[0]), refused[1])
-        if refused and not ending.failed:  # nobody waits, whom it could be told
+                ending.settled[one.id] = Settled(Status.FAILED, Reason(refused[0]), refused[1])
+        if refused and not ending.settled:  # nobody waits, whom it could be told
             case.note(refused[1])
-        left = [one for one in owed if one.id not in {*ending.forwarded, *ending.failed}]
+        left = [one for one in owed if one.id not in ending.settled]
         tries = case.tries
         self._schedule(case, left, outcome, ending, store, now)
         if doubted and store.look_first:  # the look of a doubt is no progress
@@ -389,14 +389,16 @@ class Forwarder:
         # a bug may be in the very finding of the next step
         step = None if outcome.failed else next_step(case, now, metadata=store.metadata)
         if isinstance(step, Fail):
-            ending.failed |= {one.id: (step.reason, step.message) for one in left if one.deadline_at <= now}
-            left = [one for one in left if one.id not in ending.failed]
+            end = Settled(Status.FAILED, step.reason, step.message)
+            ending.settled |= {one.id: end for one in left if one.deadline_at <= now}
+            left = [one for one in left if one.id not in ending.settled]
             step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
         elif isinstance(step, Done) and left:
             if consults(case):
                 step = None  # it asks once more
             elif not case.duplicate_of:
-                ending.failed |= {one.id: (Reason.REFUSED, IN_VAIN) for one in left}
+                end = Settled(Status.FAILED, Reason.REFUSED, IN_VAIN)
+                ending.settled |= {one.id: end for one in left}
         is_bug = outcome.failed is not None  # which is tried again, also where nobody waits
         idle = not (left or case.doubt or is_bug or isinstance(step, Call))
         if over or idle or isinstance(step, Done):
@@ -405,7 +407,7 @@ class Forwarder:
             case.due_at = step.until
             if step.reason is Reason.WAITING_FOR_OPENING:
                 case.wants["waiting"] = True
-        elif not left and ending.failed:
+        elif not left and ending.has_failed:
             case.due_at = None
         elif outcome.again_after is not None and not tried:
             case.due_at = now + outcome.again_after
@@ -443,7 +445,7 @@ def _give_up(
         return left, False
     reason, sentence = bug or (Reason.EXPIRED, "Seven days past its deadline, 29next still has not taken it.")
     failed = [one for one in left if bug or now > retry.expires(one.deadline_at)]
-    ending.failed |= {one.id: (reason, sentence) for one in failed}
+    ending.settled |= {one.id: Settled(Status.FAILED, reason, sentence) for one in failed}
     left = [one for one in left if one not in failed]
     over = not left and bool(bug or failed or now > retry.expires(case.deadline_at))
     if over and case.resolution is None and case.wants.get("resolution"):
@@ -497,4 +499,4 @@ def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
 def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
     case.note(would)
     case.due_at = None
-    return Ending(ignored=[one.id for one in owed])
+    return Ending({one.id: Settled(Status.IGNORED, Reason.IGNORE) for one in owed})

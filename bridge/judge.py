@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from bridge import retry
-from bridge.alert import Effect, Reason, Status, Webhook, resolvable
+from bridge.alert import Effect, Reason, Status, Webhook
+from bridge.case import HOW_TO_LIST, opens
 from bridge.errors import Unavailable, UnknownEvent, Untranslatable, trace
 from bridge.inbox import Verdict
 from bridge.tree import LONGEST_INT, pick, plain
@@ -51,20 +52,22 @@ class Judge:
             return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, f"{row.provider} is not configured.")
         if row.body is None:
             return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
-        webhook = Webhook(row.provider, row.path, row.body, row.headers, store=row.named)
+        webhook = Webhook(row.provider, row.path, row.body, row.headers, row.query or {}, row.named)
         items = provider.read(webhook)
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
         if provider.tells:
             return self._tell(provider, item, row, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
-            return Verdict(Status.IGNORED, reading.reason, reading=reading)
+            return Verdict(Status.IGNORED, reading.reason, reading=reading, listed=provider.listed(item))
         alert = reading.alert
         if alert is None:
             raise Untranslatable
-        if alert.resolution and not resolvable(alert.type, alert.resolution):
-            message = f"29next does not resolve a dispute of type {alert.type} as {alert.resolution}."
-            raise Untranslatable(message, fields={"resolution": [message]})
+        if alert.unknown_outcome and not opens(reading.effect, alert):
+            message = f"{alert.unknown_outcome} {HOW_TO_LIST}"
+            return Verdict(
+                Status.FAILED, Reason.UNKNOWN_OUTCOME, message, errors=reading.errors, reading=reading
+            )
         store = self.settings.route(row.provider, alert, row.named)
         if store is None:
             message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)

@@ -78,6 +78,8 @@ LADDER = (
     Rule("card_and_amount", CARD, unique=False),
 )
 """The rungs, strongest evidence first."""
+SUREST = ("order", "external_id")
+"""The rungs that count where a fact of the alert cannot be read."""
 ASKED = ("external_id", "auth_code", "network_transaction_id", "card_and_amount")
 """The order in which 29next is asked: authorization codes are what most alerts carry."""
 _BY_NAME = {rule.name: rule for rule in LADDER}
@@ -101,7 +103,7 @@ def queries(alert: Alert) -> list[tuple[str, dict[str, str]]]:
     found = []
     for name in ASKED:
         filters = _BY_NAME[name].query(alert)
-        if filters is None:
+        if filters is None or not _may_tell(_BY_NAME[name], alert):
             continue
         if name == "card_and_amount":
             filters |= _around(alert)
@@ -120,7 +122,10 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
     tried = [one for one in payments if one.row.get("status") != "failed"]
-    told_by = {rule.name: [one for one in tried if one.is_told_of(rule, alert)] for rule in LADDER}
+    told_by = {
+        rule.name: [one for one in tried if _may_tell(rule, alert) and one.is_told_of(rule, alert)]
+        for rule in LADDER
+    }
     named = [{one.row["id"] for one in told_by[rule.name]} for rule in LADDER if rule.unique]
     if any(one and other and not one & other for one, other in itertools.combinations(named, 2)):
         return Match(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
@@ -140,6 +145,11 @@ def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match
     if several:
         return Match(candidates=_candidates(alert, left.values(), reasons, other=SEVERAL))
     return Match(candidates=_candidates(alert, payments, reasons))
+
+
+def _may_tell(rule: Rule, alert: Alert) -> bool:
+    """Whether a rung counts: what could not be read of an alert might contradict all but the surest ids."""
+    return not alert.unreadable or rule.name in SUREST
 
 
 def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:

@@ -105,18 +105,24 @@ class Memos:
 
     # what is good for once
 
-    def use_up(self, mark: str, seconds: float) -> bool:
+    def use_up(self, kind: str, mark: str, seconds: float) -> bool:
         """Use up what is good for once, and not longer than `seconds`; False where it is used up already."""
-        now = self.now()
+        now, kinds = self.now(), f"{USED}{kind}:"
 
         def write(connection: Connection) -> bool:
-            old = memos.c.name.startswith(USED, autoescape=True), memos.c.at < now - seconds
+            old = memos.c.name.startswith(kinds, autoescape=True), memos.c.at < now - seconds
             connection.execute(delete(memos).where(*old))
-            fresh = self._insert(memos).values(name=f"{USED}{mark}", value=None, at=now)
+            fresh = self._insert(memos).values(name=f"{kinds}{mark}", value=None, at=now)
             fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)
             return connection.execute(fresh).first() is not None
 
         return self.database.write(write)
+
+    def is_used_up(self, kind: str, mark: str) -> bool:
+        """Whether something was used up, as `use_up` says; known for the seconds that were named there."""
+        statement = select(memos.c.name).where(memos.c.name == f"{USED}{kind}:{mark}")
+        with self.database.read() as connection:
+            return connection.execute(statement).first() is not None
 
     # bulk replays
 

@@ -7,7 +7,8 @@ from collections import defaultdict
 from datetime import UTC, datetime
 
 from bridge.alert import Status
-from bridge.case import Case, adopt, met
+from bridge.answers import adopt
+from bridge.case import Case
 from bridge.dispute import amount_text
 
 if typing.TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | N
             yield f"unfinished: {named} is not translated yet"
         elif alert is None or effect is None:
             yield f"failed: {named} was not understood; nobody knows whether 29next has what it asked for"
-        elif not met(known[case.id if case else _key(alert)], effect, alert):
+        elif (
+            end := delivery.settled(known[case.id if case else _key(alert)])
+        ) is None or end.status is Status.FAILED:
             yield f"failed: {named} asked for what 29next does not have"
 
 

@@ -1,13 +1,13 @@
 """The refund that a gateway has made by itself, and that 29next is to have on record. Pure.
 
-It is recorded once, with the resolution or after it, in the currency of the sale; where its amount
-cannot be told for sure, a person is told instead.
+It is recorded once, with the resolution or after it, in the currency of the sale, and only while the
+sale still has the amount: 29next is asked right before. Where that is not sure, a person is told.
 """
 
 from __future__ import annotations
 
 import typing
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from bridge import dispute
 
@@ -15,6 +15,9 @@ if typing.TYPE_CHECKING:
     from bridge.case import Case
 
 Json = dict[str, typing.Any]
+
+FRESH = 120.0
+"""Seconds that a reading of the sale holds."""
 
 
 def is_wanted(case: Case) -> bool:
@@ -24,10 +27,36 @@ def is_wanted(case: Case) -> bool:
 
 
 def is_due(case: Case) -> bool:
-    """Whether it is to be recorded by a call of its own, once its sale was read if need be."""
-    if case.resolution is None or not is_wanted(case):
-        return False
-    return sold(case) is None or amount(case) is not None
+    """Whether it is to be recorded by a call of its own, after the resolution."""
+    return case.resolution is not None and is_wanted(case)
+
+
+def is_read(case: Case, now: float) -> bool:
+    """Whether the case's sale was read just now."""
+    read = case.wants.get("sale") or {}
+    return read.get("transaction_id") == case.transaction_id and now - read["at"] <= FRESH
+
+
+def learn_sale(case: Case, row: Json, now: float) -> None:
+    """Take in the case's sale; a refund that it has no room for, or of an unsure amount, is not recorded."""
+    left = row.get("amount_available_for_refund")
+    sale = {"transaction_id": case.transaction_id, **money(row), "at": now, "left": left}
+    case.wants["sale"] = sale
+    ours, room = amount(case), _decimal(left)
+    if ours is None:
+        leave_out(case, "The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
+    elif room is not None and room < Decimal(ours):
+        case.left_out.append("refund")
+        case.note(
+            f"29next has {left} of the sale left to refund, so it was told of the gateway's {ours} already."
+        )
+
+
+def leave_out(case: Case, why: str) -> None:
+    """Go on without recording the refund, and let a person know."""
+    case.left_out.append("refund")
+    case.wants["unrecorded"] = why
+    case.note(why)
 
 
 def money(row: Json) -> Json:
@@ -35,22 +64,14 @@ def money(row: Json) -> Json:
     return {name: row.get(name) for name in ("amount", "currency")}
 
 
-def sold(case: Case) -> Json | None:
-    """Return the money of the case's sale; None where it is to be read for it."""
-    read, found = case.wants.get("sale") or {}, case.match or {}
-    if read.get("transaction_id") == case.transaction_id:
-        return typing.cast("Json", read)
-    return found if found.get("transaction_id") == case.transaction_id and found.get("currency") else None
-
-
 def amount(case: Case) -> str | None:
     """Return what the gateway gave back, in the currency of the sale; None where that is not sure."""
-    sale = sold(case) or {}
+    sale = _sold(case)
     if not (currency := sale.get("currency")):
         return None
     told = case.facts.amount if case.facts else None
     if told is None or (case.facts and case.facts.currency != currency.upper()):
-        told = Decimal(sale["amount"]) if sale.get("amount") else None
+        told = _decimal(sale.get("amount"))
     return dispute.amount_text(told)
 
 
@@ -59,11 +80,20 @@ def filters(case: Case) -> Json:
     found: Json = {"type": "refund", "is_external": "true"}
     if (ours := amount(case)) is None:
         return found
-    both = sorted({Decimal(ours), Decimal((sold(case) or {}).get("amount") or ours)})
+    both = sorted({Decimal(ours), Decimal(_sold(case).get("amount") or ours)})
     return found | {"amount_min": f"{both[0]:.2f}", "amount_max": f"{both[-1]:.2f}"}
 
 
-def note_unsure(case: Case) -> None:
-    """Tell a person of a refund that the bridge cannot record."""
-    if is_wanted(case) and sold(case) is not None and amount(case) is None:
-        case.note("The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
+def _sold(case: Case) -> Json:
+    """Return the money of the case's sale, as it was read or as the match knows it."""
+    read, found = case.wants.get("sale") or {}, case.match or {}
+    known = read if read.get("transaction_id") == case.transaction_id else found
+    return known if known.get("transaction_id") == case.transaction_id else {}
+
+
+def _decimal(value: object) -> Decimal | None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 
+from bridge import refund
 from bridge.case import is_decided
 
 if typing.TYPE_CHECKING:
@@ -61,25 +62,37 @@ def _attach(case: Case, call: Call, fields: Complaint) -> bool:
         return True
     case.left_out.append("transaction")
     case.match = {**(case.match or {"asked": [], "candidates": []}), "transaction_id": None}
-    case.note("29next refused the transaction: " + _words(fields))
+    case.wants["unattached"] = "29next refused the transaction: " + _words(fields)
+    case.note(case.wants["unattached"])
     return True
 
 
 def _resolve(case: Case, _: Call, fields: Complaint) -> bool:
     if "create_external_refund" not in fields:
         return False
-    case.left_out.append("refund")
-    case.note("29next refused to record the gateway's refund: " + _words(fields))
+    refund.leave_out(case, "29next refused to record the gateway's refund: " + _words(fields))
+    return True
+
+
+def _replace(case: Case, call: Call, fields: Complaint) -> bool:
+    """Let the former result stand, and a person look."""
+    wanted = (call.body or {}).get("resolution")
+    why = f"29next keeps {case.resolution}, and refused {wanted}: {_words(fields)}"
+    case.wants |= {"contradicted": wanted, "irreplaceable": why, "resolution": case.resolution}
+    case.note(why)
     return True
 
 
 def _leave_out(case: Case, call: Call, fields: Complaint) -> bool:
     wish, what, scope = LEFT_OUT[call.kind]
-    case.left_out.append(wish)
-    if wish == "note":
-        case.wants["withdrawn"] = True
     lacking = f" (scope {scope})" if scope and "detail" in fields else ""
-    case.note(f"29next refused {what}{lacking}: " + _words(fields))
+    why = f"29next refused {what}{lacking}: " + _words(fields)
+    if wish == "refund":
+        refund.leave_out(case, why)
+        return True
+    case.left_out.append(wish)
+    case.wants |= {"withdrawn": True, "unnoted": why}
+    case.note(why)
     return True
 
 
@@ -103,6 +116,7 @@ _GIVE: Mapping[str, typing.Callable[[Case, Call, Complaint], bool]] = {
     "create": _create,
     "attach": _attach,
     "resolve": _resolve,
+    "replace": _replace,
     "payment": _payment,
     "ask": _ask,
     **dict.fromkeys(LEFT_OUT, _leave_out),

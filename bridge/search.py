@@ -17,7 +17,18 @@ from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, lit
 from bridge import words
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status, iso
 from bridge.inbox import ALPHABET
-from bridge.tables import attempts, cases, deliveries, marks, outcomes, paces, refusals, stores, webhooks
+from bridge.tables import (
+    attempts,
+    cases,
+    deliveries,
+    ignored_events,
+    marks,
+    outcomes,
+    paces,
+    refusals,
+    stores,
+    webhooks,
+)
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -310,6 +321,16 @@ class Search:
                 provider = connection.execute(following).scalar()
         return found
 
+    def ignored_events(self) -> list[Json]:
+        """Return the event types by which nothing is done, by provider, the newest first."""
+        statement = select(ignored_events).order_by(
+            ignored_events.c.provider, ignored_events.c.first_at.desc()
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(statement.limit(MOST)).all()
+        times = ("first_at", "last_at")
+        return [dict(row._mapping) | {name: _iso(getattr(row, name)) for name in times} for row in rows]  # noqa: SLF001
+
     def refusals(self) -> list[Json]:
         """Return refused webhooks by provider, reason and day, newest first."""
         statement = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
@@ -490,4 +511,5 @@ def attempt_json(row: Row[typing.Any]) -> Json:
 def webhook_json(row: Row[typing.Any]) -> Json:
     """Write a webhook as it was received, cut."""
     body = row.body.decode("utf-8", "backslashreplace") if row.body is not None else None
-    return _shape(row, ("id", "provider", "path", "store", "headers", "received_at")) | {"body": body}
+    keys = ("id", "provider", "path", "store", "headers", "query", "received_at")
+    return _shape(row, keys) | {"body": body}

@@ -62,6 +62,7 @@ webhooks = Table(
     Column("path", Text, nullable=False),
     Column("store", Text),  # as named in the path
     Column("headers", Json, nullable=False),
+    Column("query", Json),  # what its provider reads of it; None where that is nothing
     Column("body", LargeBinary),  # None once retention has removed it
     Column("received_at", Double, nullable=False),
 )
@@ -251,6 +252,18 @@ refusals = Table(
     Column("day", Text, primary_key=True),
     Column("count", Integer, nullable=False),
     Column("message", Text),
+    Column("last_at", Double, nullable=False),
+)
+
+# event types by which nothing is done; `listed` is False where they are only about something else
+ignored_events = Table(
+    "ignored_events",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("event_type", Text, primary_key=True),
+    Column("listed", Boolean, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("first_at", Double, nullable=False),
     Column("last_at", Double, nullable=False),
 )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import socketserver
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -419,3 +422,35 @@ def test_the_database_s_clock_is_read_rightly_beside_threads_that_are_busy(on_po
         over.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_pooler_that_refuses_start_up_options_is_named_with_its_fix() -> None:
+    """PgBouncer's words, as psycopg hands them on."""
+    with one_refusal(b"unsupported startup parameter: options") as port:
+        database = Database(f"postgresql+psycopg://u:p@127.0.0.1:{port}/bridge")
+        with (
+            closing(database),
+            pytest.raises(Unavailable, match="ignore_startup_parameters = options") as told,
+        ):
+            database.write(lambda connection: connection.exec_driver_sql("SELECT 1"))
+    assert "unsupported startup parameter" in str(told.value)
+
+
+@contextlib.contextmanager
+def one_refusal(words: bytes) -> Iterator[int]:
+    """A server that greets every client of Postgres with an error."""
+    body = b"SFATAL\0C08P01\0M" + words + b"\0\0"
+    answer = b"E" + struct.pack("!i", len(body) + 4) + body
+
+    class Refuse(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while (head := self.request.recv(4)) and (length := struct.unpack("!i", head)[0]) == 8:
+                self.request.recv(length - 4)  # whether TLS or GSS is spoken here
+                self.request.sendall(b"N")
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType
+from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, Category, DisputeType, Network
 from bridge.currencies import DECIMALS
 from bridge.dispute import METADATA, amount_text, card_text, decoration, opening, refunding, resolving
 from bridge.sandbox import VERSIONS
@@ -25,7 +25,7 @@ ALERT: dict[str, Any] = {
     "currency": "USD",
     "happened_at": datetime(2026, 2, 28, 23, 30, tzinfo=timezone(timedelta(hours=-5))),
     "arn": "64738272371643523456435",
-    "network": "ethoca",
+    "network": Network.ETHOCA,
     "reason_code": "10.4",
     "order": "1001",
     "descriptor": "SHOP*ALPHA",
@@ -72,6 +72,18 @@ def test_what_is_not_known_is_left_out() -> None:
     bare = opening(Alert(case_number="A-1"), provider="acme", received_at=RECEIVED, metadata=())
     assert datetime.fromisoformat(bare.pop("happened_at")) == RECEIVED
     assert bare == {"type": "alert", "case_number": "A-1"}
+
+
+def test_a_date_that_cannot_be_read_is_left_out_and_one_that_is_missing_is_that_of_the_receipt() -> None:
+    unreadable = opened(happened_at=None, unreadable=("arn", "happened_at"))
+    assert "happened_at" not in unreadable
+    assert datetime.fromisoformat(opened(happened_at=None)["happened_at"]) == RECEIVED
+
+
+def test_an_amount_without_its_currency_is_kept_beside_and_never_sent() -> None:
+    body = opened(currency=None)
+    assert not {"amount", "currency"} & set(body)
+    assert body["metadata"]["bridge_amount"] == "340.6"
 
 
 def test_every_key_of_the_metadata_is_a_setting() -> None:
@@ -149,7 +161,13 @@ alerts = st.builds(
     currency=st.none() | st.sampled_from(sorted(DECIMALS)),
     happened_at=st.none() | st.datetimes(datetime(1970, 1, 2), timezones=zones),  # noqa: DTZ001
     arn=texts,
-    network=texts,
+    category=st.sampled_from(Category),
+    network=st.sampled_from(Network),
+    event_at=st.none() | st.datetimes(datetime(2000, 1, 2), timezones=zones),  # noqa: DTZ001
+    unknown_outcome=texts,
+    review=texts,
+    note=texts,
+    unreadable=st.lists(st.sampled_from(["amount", "arn", "happened_at"]), unique=True).map(tuple),
     reason_code=texts,
     order=texts,
     descriptor=texts,
@@ -213,7 +231,9 @@ def test_flags_of_an_alert_are_kept() -> None:
     assert "withdrawn" not in Alert(case_number="A").to_json()
 
 
-def test_what_a_later_release_has_written_is_no_obstacle() -> None:
+def test_what_another_release_has_written_is_no_obstacle() -> None:
+    for network in ("verifi", "visa", "jcb"):
+        assert Alert.from_json({"case_number": "A", "network": network}).network is Network.OTHER
     assert Alert.from_json({"case_number": "A", "phase_of_the_moon": "full"}) == Alert(case_number="A")
 
 

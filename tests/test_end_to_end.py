@@ -213,13 +213,14 @@ def test_the_previous_secret_opens_during_a_rotation(house: House, senders: Send
 def test_what_cannot_be_translated_names_every_field_and_can_be_replayed(
     house: House, senders: Senders
 ) -> None:
-    sent = senders.prevention(amount="twelve", currency="XXZ", prevention_timestamp="yesterday")
+    bad = {"amount": "twelve", "currency": "XXZ", "prevention_timestamp": "yesterday"}
+    sent = replace(senders.prevention(prevention_case_number="none", **bad), opens=None)
     assert house.post(sent).status_code == 200
     house.wait(sent)
     row = house.delivery(sent)
     assert row
     assert (row["status"], row["reason"]) == ("failed", "untranslatable")
-    assert row["errors"].keys() == {"amount", "currency", "prevention_timestamp"}
+    assert row["errors"].keys() == {"prevention_case_number", *bad}
     house.replay(row["id"])
     house.wait(sent)
     again = house.delivery(sent)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Row, select, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
-from bridge.case import Case
+from bridge.case import FORWARDED, Case, Settled
 from bridge.database import Database
 from bridge.inbox import (
     PROBE_SECONDS,
@@ -188,7 +188,7 @@ def forward(case: Case, owed: list[Delivery]) -> Ending:
     """End a case as if 29next had its dispute now."""
     case.dispute_id = 7
     case.due_at = None
-    return Ending(forwarded=[one.id for one in owed])
+    return Ending({one.id: FORWARDED for one in owed})
 
 
 def put_off(until: float | None) -> Callable[[Case, list[Delivery]], Ending]:
@@ -565,7 +565,7 @@ def test_a_settled_case_is_free_and_its_deliveries_are_done(inbox: Inbox, clock:
 
 def test_what_fails_keeps_its_reason(inbox: Inbox) -> None:
     [ident] = receive(inbox, "1")
-    ending = Ending(failed={ident: (Reason.REFUSED, "29next answered 400: no")})
+    ending = Ending({ident: Settled(Status.FAILED, Reason.REFUSED, "29next answered 400: no")})
     settle(inbox, taken(inbox), lambda _, __: ending)
     delivery = row(inbox, deliveries)
     assert (delivery.status, delivery.reason, delivery.message) == (
@@ -634,7 +634,7 @@ def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
         seen.append(len(owed))
         case.dispute_id, case.due_at = 7, START
         assert case.wants["resolution"] == "issued_full_refund"
-        return Ending(forwarded=[one.id for one in owed if one.effect is Effect.OPEN])
+        return Ending({one.id: FORWARDED for one in owed if one.effect is Effect.OPEN})
 
     assert settle(inbox, claimed, change)
     assert seen == [2]
@@ -855,7 +855,7 @@ def test_a_replay_goes_back_into_the_first_queue_with_a_new_deadline(inbox: Inbo
 
     def expire(case: Case, _: list[Delivery]) -> Ending:
         case.due_at = None
-        return Ending(failed={ident: (Reason.EXPIRED, "Too late.")})
+        return Ending({ident: Settled(Status.FAILED, Reason.EXPIRED, "Too late.")})
 
     settle(inbox, taken(inbox), expire)
     clock.now += 30 * 24 * HOUR

@@ -52,7 +52,7 @@ def test_each_kind_of_difference_is_told(shop: Desk) -> None:
     unknown = shop.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
     shop.api.resolve_dispute(resolved["dispute_id"], {"resolution": "could_not_find_order"})
     shop.api.update_dispute(amount["dispute_id"], {"amount": "1.00"})
-    shop.post(shop.senders.prevention(amount="much"))
+    shop.post(shop.senders.prevention(prevention_case_number="N/A"))
     shop.sandbox.add_faults(fault("503", method="POST"))
     waiting = shop.senders.prevention()
     shop.post(waiting)

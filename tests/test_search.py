@@ -169,7 +169,7 @@ def test_a_body_that_retention_removed_is_not_found(lite: Logbook) -> None:
 
 def test_each_filter_narrows_the_list(book: Logbook) -> None:
     forwarded = book.send("ethoca")
-    failed = book.send("ethoca", change=lambda tree: tree.update(amount="nothing"))
+    failed = book.send("ethoca", change=lambda tree: tree.update(ethoca_id="N/A"))
     other = book.send("verifi", store=OUTLET)
     told = book.send("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
     book.work()

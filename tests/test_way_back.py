@@ -135,7 +135,8 @@ def test_the_refund_of_an_rdr_case_is_recorded_once_when_its_transaction_comes_l
     sent = shop.senders.rdr(**told_of(sale={"auth_code": "A00001"}))
     delivery = shop.post(sent)
     shop.work()
-    assert shop.case(sent)["state"] == "resolved"
+    assert shop.case(sent)["resolution"] == "issued_full_refund"
+    assert shop.case(sent)["state"] == "review"  # its transaction is not known
     assert shop.delivery(delivery)["status"] == "forwarded"
     assert refunds(shop) == []
     sale = sell(shop)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from bridge import bulk
-from bridge.alert import Reason, Status
+from bridge.alert import Reason
 from bridge.case import Case
 from bridge.inbox.pacing import Pacing
 from bridge.inbox.relating import Relating
@@ -342,23 +342,16 @@ def _result(case: Case) -> tuple[object, ...]:
 
 def _ended(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
     """Yield what the rows of deliveries say that are owed no more."""
-    ending = step.ending
-    given: dict[str, tuple[Status, Reason | None, str | None]] = {
-        **dict.fromkeys(ending.forwarded, (Status.FORWARDED, None, None)),
-        **dict.fromkeys(ending.ignored, (Status.IGNORED, Reason.IGNORE, None)),
-        **{one: (Status.FAILED, *why) for one, why in ending.failed.items()},
-    }
-    for ident, (status, reason, message) in given.items():
+    for ident, one in step.ending.settled.items():
         over = {"ident": ident, "due_at": None, "settled_at": now}
-        yield over | {"status": status, "reason": reason, "message": message}
+        yield over | {"status": one.status, "reason": one.reason, "message": one.message}
 
 
 def _waiting(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
     """Yield what the rows of deliveries say that are still owed."""
     case, ending = step.case, step.ending
-    over = {*ending.forwarded, *ending.ignored, *ending.failed}
     for one in step.owed:
-        if one.id not in over:
+        if one.id not in ending.settled:
             paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
             yield {
                 "ident": one.id,

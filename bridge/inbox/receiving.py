@@ -9,13 +9,9 @@ from operator import itemgetter
 
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
-from bridge.alert import Status
-from bridge.inbox.rows import (
-    Owed,
-    Part,
-    new_id,
-)
-from bridge.tables import deliveries, refusals
+from bridge.alert import Reason, Status
+from bridge.inbox.rows import Owed, Part, case_of, new_id, write_cases
+from bridge.tables import cases, deliveries, refusals
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 Values = dict[str, typing.Any]
 
-KEPT = "id, provider, path, store, headers, body, received_at"
+KEPT = "id, provider, path, store, headers, query, body, received_at"
 OWED = (
     "id, webhook_id, item, fingerprint, provider, store, event_id, event_type, status, received_at, "
     "allowed, deadline_at, due_at, late, tries"
@@ -55,6 +51,23 @@ SELECT fingerprint, id, webhook_id FROM fresh
 _KNOWN: Select[typing.Any] = select(deliveries.c.fingerprint, deliveries.c.id, deliveries.c.webhook_id).where(
     deliveries.c.fingerprint.in_(bindparam("fingerprints", expanding=True))
 )
+
+
+UNKNOWN = "unknown_provider"
+MOST_UNKNOWN = 20
+OTHERS = "*"
+"""How many names are counted that no provider has, and what the rest of a day counts as."""
+
+
+def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:
+    """Whether a name that no provider has is counted by itself."""
+    counted = select(refusals.c.provider).where(refusals.c.day == day, refusals.c.reason == reason)
+    names = set(connection.execute(counted).scalars()) - {OTHERS}
+    return name in names or len(names) < MOST_UNKNOWN
+
+
+def _as_json(row: Values) -> Values:
+    return {name: None if row[name] is None else json.dumps(row[name]) for name in ("headers", "query")}
 
 
 class Receiving(Part):
@@ -93,7 +106,7 @@ class Receiving(Part):
         connection.exec_driver_sql(ADD_OWED, owed_rows)
         known = connection.execute(_KNOWN, {"fingerprints": [row["fingerprint"] for row in owed_rows]}).all()
         new = {row.webhook_id for row in known}
-        written = [{**row, "headers": json.dumps(row["headers"])} for row in webhook_rows if row["id"] in new]
+        written = [{**row, **_as_json(row)} for row in webhook_rows if row["id"] in new]
         if written:
             connection.exec_driver_sql(ADD_KEPT, written)
         return known
@@ -103,10 +116,7 @@ class Receiving(Part):
         connection: Connection, webhook_rows: list[Values], owed_rows: list[Values]
     ) -> Sequence[Row[typing.Any]]:
         """Do the same in one round trip: the building of a statement for each row costs more than it."""
-        written = [
-            {**row, "headers": json.dumps(row["headers"]), "body": f"\\x{row['body'].hex()}"}
-            for row in webhook_rows
-        ]
+        written = [{**row, **_as_json(row), "body": f"\\x{row['body'].hex()}"} for row in webhook_rows]
         return connection.exec_driver_sql(STORE, (json.dumps(owed_rows), json.dumps(written))).all()
 
     @staticmethod
@@ -117,6 +127,7 @@ class Receiving(Part):
             "path": webhook.path,
             "store": webhook.store,
             "headers": dict(webhook.headers),
+            "query": dict(webhook.query) or None,
             "body": webhook.body,
             "received_at": now,
         }
@@ -141,17 +152,25 @@ class Receiving(Part):
             "tries": 0,
         }
 
-    def refuse(self, provider: str, reason: str, message: str) -> None:
-        """Count a webhook that was refused, without anything of what it brought."""
+    def refuse(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
+        """Count a webhook that was refused, without anything of what it brought.
+
+        Names that no provider has are counted too, but only MOST_UNKNOWN of a day by themselves.
+        """
         now = self.now()
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
-        row = {"provider": provider, "reason": reason, "day": day, "message": message, "last_at": now}
-        statement = self._insert(refusals).values(count=1, **row)
-        statement = statement.on_conflict_do_update(
-            index_elements=["provider", "reason", "day"],
-            set_={"count": refusals.c.count + 1, "message": message, "last_at": now},
-        )
-        self.database.write(lambda connection: connection.execute(statement))
+
+        def write(connection: Connection) -> None:
+            name = provider if known or _has_room(connection, provider, reason, day) else OTHERS
+            row = {"provider": name, "reason": reason, "day": day, "message": message, "last_at": now}
+            statement = self._insert(refusals).values(count=1, **row)
+            statement = statement.on_conflict_do_update(
+                index_elements=["provider", "reason", "day"],
+                set_={"count": refusals.c.count + 1, "message": message, "last_at": now},
+            )
+            connection.execute(statement)
+
+        self.database.write(write)
 
     def replay(self, ids: Sequence[str]) -> list[str]:
         """Put deliveries back into the first queue, each with a new deadline; returns which."""
@@ -183,3 +202,33 @@ class Receiving(Part):
             return found
 
         return self.database.write(write)
+
+    def dismiss(self, ids: Sequence[str]) -> list[str]:
+        """Put failed deliveries aside: they need nobody's attention any more; returns which.
+
+        A case whose contradictions are all dismissed keeps the outcome that stands.
+        """
+
+        def write(connection: Connection) -> list[str]:
+            chosen = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status == Status.FAILED)
+            rows = connection.execute(chosen.order_by(deliveries.c.id).with_for_update()).all()
+            found = [str(row.id) for row in rows]
+            dismissed = update(deliveries).where(deliveries.c.id.in_(found))
+            connection.execute(dismissed.values(status=Status.IGNORED, reason=Reason.DISMISSED))
+            for case_id in sorted({row.case_id for row in rows if row.reason == Reason.CONTRADICTED}):
+                self._accept(connection, case_id)
+            return found
+
+        return self.database.write(write)
+
+    @staticmethod
+    def _accept(connection: Connection, case_id: str) -> None:
+        """Let what stands of a case stand, unless another delivery still contradicts it."""
+        left = select(deliveries.c.id).where(
+            deliveries.c.case_id == case_id, deliveries.c.reason == Reason.CONTRADICTED
+        )
+        row = connection.execute(select(cases).where(cases.c.id == case_id).with_for_update()).first()
+        if row is not None and connection.execute(left.limit(1)).first() is None:
+            case = case_of(row)
+            case.wants.pop("contradicted", None)
+            write_cases(connection, [case])

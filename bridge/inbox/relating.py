@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Text, select, update
 
 from bridge import words
 from bridge.alert import DisputeType, Effect
+from bridge.answers import adopt, reconsider
 from bridge.bulk import Question
-from bridge.case import Case, adopt, merge, reconsider
+from bridge.case import Case, merge
 from bridge.fields import MAX_LENGTH
 from bridge.inbox.rows import case_of, new_id, numbers_of, open_anew, values_of
 from bridge.inbox.telling import Telling
@@ -123,10 +125,11 @@ class Relating(Telling):
         else:
             case.note(f"Its own dispute {case.dispute_id} was made before the transaction was known.")
         if holder.resolution:
-            case.resolution, case.due_at = holder.resolution, now
+            case.due_at = now
         case.note(f"Dispute {holder.dispute_id} of case {holder.id} is about the same transaction.")
         holder.note(f"Case {case.id} ({case.provider} {case.case_number}) is a duplicate of this one.")
         self._pass_on(holder, case, now)
+        case.resolution = _settled_resolution(holder)
         connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
 
     def _holder(self, connection: Connection, case: Case, now: float) -> Case | None:
@@ -151,7 +154,7 @@ class Relating(Telling):
         if row := connection.execute(one).first():
             holder = case_of(row)
             self._pass_on(holder, case, now)
-            case.resolution = holder.resolution
+            case.resolution = _settled_resolution(holder)
             connection.execute(update(cases).where(cases.c.id == holder.id).values(**values_of(holder)))
 
     @staticmethod
@@ -161,10 +164,16 @@ class Relating(Telling):
             return
         refunded = bool(case.wants.get("refund"))
         message = case.wants.get("message")
+        event_at, received_at = case.wants.get("order", [case.opened_at, case.opened_at])
         alert = dataclasses.replace(
-            case.facts, resolution=result, message=message, refunded_by_gateway=refunded
+            case.facts,
+            resolution=result,
+            message=message,
+            refunded_by_gateway=refunded,
+            event_at=datetime.fromtimestamp(event_at, UTC),
+            unreadable=(),
         )
-        merge(holder, case.provider, Effect.RESOLVE, alert)
+        merge(holder, case.wants.get("by", case.provider), Effect.RESOLVE, alert, received_at)
         holder.deadline_at = min(holder.deadline_at, case.deadline_at) if holder.due_at else case.deadline_at
         holder.due_at = now
 
@@ -176,7 +185,7 @@ class Relating(Telling):
         waiting = select(cases).where(cases.c.duplicate_of == holder.id, owed.exists())
         for row in connection.execute(waiting.order_by(cases.c.id).with_for_update(of=cases)).all():
             case = case_of(row)
-            case.resolution = holder.resolution
+            case.resolution = _settled_resolution(holder)
             case.due_at = now
             if refusal:
                 case.wants["refused"] = refusal
@@ -247,6 +256,11 @@ class Relating(Telling):
     @staticmethod
     def _save_notes(connection: Connection, case: Case) -> None:
         connection.execute(update(cases).where(cases.c.id == case.id).values(notes=case.notes))
+
+
+def _settled_resolution(holder: Case) -> str | None:
+    """Return how a dispute is resolved, unless another result is about to take its place."""
+    return holder.resolution if holder.standing == holder.resolution else None
 
 
 def number_of(told: Json) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import bulk
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
-from bridge.case import Case
+from bridge.case import Case, Settled, settled
 from bridge.index import Index
 from bridge.tables import cases, deliveries, marks, stores
 
@@ -69,7 +69,14 @@ class Delivery:
     reason: str | None
     effect: Effect | None
     alert: Alert | None
+    received_at: float
     deadline_at: float
+
+    def settled(self, case: Case) -> Settled | None:
+        """Say how it ends with its case as it is now, or None while it is owed."""
+        if self.effect is None or self.alert is None:
+            return None
+        return settled(case, self.provider, self.effect, self.alert, self.received_at)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,16 +105,20 @@ class Verdict:
     store: Store | None = None
     again_at: float | None = None  # pending, and translated once more then
     told: tuple[str, dict[str, typing.Any]] | None = None  # what 29next tells: kind and object
+    listed: bool = True  # whether the event type is listed, or only about something else
 
 
 @dataclass(slots=True)
 class Ending:
     """How the deliveries of a case leave the queue after a step; those not named stay pending."""
 
-    forwarded: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    failed: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+    settled: dict[str, Settled] = field(default_factory=dict)
     said: str | None = None  # why those that stay pending still wait
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a delivery has failed."""
+        return any(one.status is Status.FAILED for one in self.settled.values())
 
 
 IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
@@ -220,5 +231,6 @@ def delivery_of(row: Row[typing.Any]) -> Delivery:
         reason=row.reason,
         effect=Effect(row.effect) if row.effect else None,
         alert=Alert.from_json(row.alert) if row.alert else None,
+        received_at=row.received_at,
         deadline_at=row.deadline_at,
     )

@@ -7,12 +7,13 @@ no longer for a batch than its rows take to write.
 from __future__ import annotations
 
 import typing
+from collections import Counter
 
 from sqlalchemy import Connection, Row, bindparam, select
 
 from bridge import bulk, words
 from bridge.alert import Alert, Reason, Status
-from bridge.case import Case, consults, is_ended, merge, met
+from bridge.case import Case, Settled, consults, is_ended, merge, settled
 from bridge.inbox.hearing import Hearing
 from bridge.inbox.rows import (
     Marks,
@@ -23,7 +24,7 @@ from bridge.inbox.rows import (
     values_of,
     write_cases,
 )
-from bridge.tables import cases, deliveries, stores, webhooks
+from bridge.tables import cases, deliveries, ignored_events, stores, webhooks
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,14 @@ Judged = tuple[Row[typing.Any], Verdict]
 Key = tuple[str, str, str]
 
 _WAITING = (
-    select(deliveries, webhooks.c.path, webhooks.c.headers, webhooks.c.body, webhooks.c.store.label("named"))
+    select(
+        deliveries,
+        webhooks.c.path,
+        webhooks.c.headers,
+        webhooks.c.query,
+        webhooks.c.body,
+        webhooks.c.store.label("named"),
+    )
     .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
     .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
     .where(deliveries.c.due_at <= bindparam("now"))
@@ -67,6 +75,10 @@ class _Alert(typing.NamedTuple):
     reading: Reading
     alert: Alert
     store: Store
+
+    def settled(self, case: Case) -> Settled | None:
+        """Say how it ends with its case as it is now, or None while it is owed."""
+        return settled(case, self.row.provider, self.reading.effect, self.alert, self.row.received_at)
 
     @property
     def key(self) -> Key:
@@ -123,11 +135,27 @@ class Translating(Hearing):
             written.append(_values(row, verdict, one, case, paused, now))
             found += _marks(row, verdict, one, case)
         bulk.change(connection, deliveries, written)
+        self._count_ignored(connection, mine, now)
         self._mark(connection, found)
         self._hint(connection, taken.values())
         for case in taken.values():
             self._owe(connection, case, now)  # it may be resolved already
         return [None for _ in judged]
+
+    def _count_ignored(self, connection: Connection, judged: list[Judged], now: float) -> None:
+        """Count the event types by which nothing is done, so that a new one is seen."""
+        ignored = Counter(
+            (row.provider, row.event_type, verdict.listed)
+            for row, verdict in judged
+            if verdict.reason is Reason.IGNORE and row.event_type
+        )
+        for (provider, event_type, listed), count in sorted(ignored.items()):
+            row = {"provider": provider, "event_type": event_type, "listed": listed, "count": count}
+            fresh = self._insert(ignored_events).values(**row, first_at=now, last_at=now)
+            again = {"count": ignored_events.c.count + count, "listed": listed, "last_at": now}
+            connection.execute(
+                fresh.on_conflict_do_update(index_elements=["provider", "event_type"], set_=again)
+            )
 
     def _attach(self, connection: Connection, alerts: Sequence[_Alert], now: float) -> dict[Key, Case]:
         """Let cases take in alerts, making those that there are none of; returns them by their key."""
@@ -148,7 +176,15 @@ class Translating(Hearing):
                 case.wants.pop("looked_first", None)
             unknown = _is_known_since(case, one) < recovered(one.store.name)
             look_first = one.store.look_first or ended or unknown
-            merge(case, one.row.provider, one.reading.effect, one.alert, look_first=look_first)
+            merge(
+                case,
+                one.row.provider,
+                one.reading.effect,
+                one.alert,
+                one.row.received_at,
+                errors=one.reading.errors,
+                look_first=look_first,
+            )
             if case.duplicate_of and one.alert.resolution:
                 case.deadline_at = one.row.deadline_at
                 passed_on.append(case)
@@ -199,7 +235,7 @@ def _is_known_since(case: Case, one: _Alert) -> float:
 def _make_due(case: Case, one: _Alert, now: float) -> None:
     """Let a case that an alert wants something of be worked on, by the more urgent of its deadlines."""
     unmatched = case.transaction_id is None and consults(case)
-    if unmatched or case.due_at is not None or not met(case, one.reading.effect, one.alert):
+    if unmatched or case.due_at is not None or one.settled(case) is None:
         idle = case.due_at is None
         case.tries = 0 if idle else case.tries
         case.deadline_at = one.row.deadline_at if idle else min(case.deadline_at, one.row.deadline_at)
@@ -218,18 +254,19 @@ def _values(
     reading, store = verdict.reading, verdict.store
     alert = reading.alert if reading else None
     status, reason, due_at = verdict.status, verdict.reason, verdict.again_at
+    message, errors = verdict.message, verdict.errors or (reading.errors if reading else None) or None
     if one and case:
         due_at = now
-        if met(case, one.reading.effect, one.alert):
-            status, due_at = Status.FORWARDED, None
+        if end := one.settled(case):
+            status, reason, message, due_at = end.status, end.reason, end.message, None
         elif one.store.name in paused:
             reason = Reason.STORE_PAUSED
     return {
         "ident": row.id,
         "status": status,
         "reason": reason,
-        "message": verdict.message,
-        "errors": verdict.errors,
+        "message": message,
+        "errors": errors,
         "due_at": due_at,
         "tries": row.tries + (1 if verdict.again_at else 0),
         "effect": reading.effect if reading else row.effect,
