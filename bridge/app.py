@@ -62,9 +62,9 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
     app.wsgi_app = _guarded(app.wsgi_app)  # type: ignore[method-assign,assignment]
-    if chosen.proxy_hops:
+    if chosen.proxy_hops:  # each proxy adds to X-Forwarded-For; X-Forwarded-Proto is the last one's
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0
+            app.wsgi_app, x_for=chosen.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0
         )
     return app
 
@@ -94,6 +94,7 @@ def _guarded(answer: WSGIApplication) -> WSGIApplication:
                 more.append(("Cache-Control", "no-store"))
             return start_response(status, headers + more, error)
 
+        environ["PATH_INFO"] = receive.plainly(environ.get("PATH_INFO", ""))
         return answer(environ, start)
 
     return application

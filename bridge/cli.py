@@ -16,7 +16,7 @@ from functools import partial
 from urllib.parse import urlencode, urlsplit
 
 from bridge import __version__, doctor, local, logs, migrate, sample, settings
-from bridge.alert import Webhook
+from bridge.alert import Status, Webhook
 from bridge.app import ROOT
 from bridge.backfill import Backfill
 from bridge.chores import Chores
@@ -136,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("ids", nargs="*", metavar="ID")
     _add_filters(replay, "status", "provider", "store", "reason", "case_number", "since", "until")
+    dismiss = add("dismiss", _dismiss, "put failed deliveries aside, by id or by filter")
+    dismiss.add_argument("ids", nargs="*", metavar="ID")
+    _add_filters(dismiss, "provider", "store", "reason", "case_number", "since", "until")
     explain_ = add("explain", _explain, "show what a body would become, field by field; makes no call")
     explain_.add_argument("provider", help="its name; or the id of a stored delivery, without a file")
     explain_.add_argument("file", nargs="?", help="the body as it arrives; - for standard input")
@@ -292,8 +295,7 @@ def _send(options: argparse.Namespace) -> int:
     if event not in provider.events:
         raise BridgeError(f"{provider.title} has {', '.join(sample.events(provider))}, not {event!r}.")
     url = options.url or chosen.url_of(provider.name)
-    if provider.proof.kind == "url":
-        url += "?" + urlencode({"key": chosen.secrets[provider.name][0]})
+    key = {"key": chosen.secrets[provider.name][0]} if provider.proof.kind == "url" else {}
     chance, accepted = random.Random(), 0  # noqa: S311  made-up values
     for _ in range(options.count):
         now = datetime.now(UTC)
@@ -305,8 +307,10 @@ def _send(options: argparse.Namespace) -> int:
                 urlsplit(store.base_url)._replace(path="/sandbox/transactions").geturl(),
                 sale.to_transaction(),
             )
-        signed = sample.sign(provider, made, chosen.secrets[provider.name][0], now)
-        status, text = post(url, signed.body, signed.headers)
+        called = url + ("?" + urlencode(query) if (query := made.query | key) else "")
+        by_name = chosen.base_url + called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
+        signed = sample.sign(provider, made, chosen.secrets[provider.name][0], now, by_name)
+        status, text = post(called, signed.body, signed.headers)
         print(f"{status} {text}")
         accepted += 200 <= status < 300
     return 0 if accepted == options.count else 1
@@ -336,7 +340,8 @@ def _webhook_to_explain(options: argparse.Namespace, chosen: Settings) -> Webhoo
         if found is None or body is None:
             raise BridgeError(f"{options.provider!r} is no delivery whose body is kept; name a FILE.")
         kept = found["webhook"]
-        return Webhook(kept["provider"], kept["path"], body, kept["headers"], store=kept["store"])
+        query = kept.get("query") or {}
+        return Webhook(kept["provider"], kept["path"], body, kept["headers"], query, kept["store"])
     named = pathlib.Path(options.file)
     body = sys.stdin.buffer.read() if options.file == "-" else named.read_bytes()
     headers = dict(_header(one) for one in options.header)
@@ -363,6 +368,8 @@ def _print_explained(one: Explained) -> None:
         print(f"failed  {one.problem}")
         return
     print(f"effect  {one.effect}" + (f" ({one.reason})" if one.reason else ""))
+    if one.outcome:
+        print(f"outcome {one.outcome}")
     if one.case:
         print(f"case    {one.case['type']} {one.case['case_number']} in store {one.store or '- (no route)'}")
     for request in one.requests:
@@ -508,6 +515,20 @@ def _replay(options: argparse.Namespace) -> None:
     left = [one for one in ids if one not in replayed]
     if left:
         raise BridgeError(f"Not replayed, for they are pending, told or unknown: {', '.join(left)}")
+
+
+def _dismiss(options: argparse.Namespace) -> None:
+    filters = _filters(options)
+    if not options.ids and not filters:
+        raise BridgeError("Name deliveries by id, or filter them, such as --reason unknown_event.")
+    chosen = _settings()
+    with _database(chosen) as database:
+        ids = options.ids or Search(database).ids({**filters, "status": Status.FAILED}, 500)
+        dismissed = Inbox(database, gap=chosen.gap, lease=chosen.lease).dismiss(ids)
+    for one in dismissed:
+        print(f"{one} dismissed")
+    if left := [one for one in ids if one not in dismissed]:
+        raise BridgeError(f"Not dismissed, for they have not failed or are unknown: {', '.join(left)}")
 
 
 def _providers(options: argparse.Namespace) -> None:

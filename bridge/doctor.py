@@ -14,6 +14,7 @@ import time
 import typing
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -44,6 +45,8 @@ SHORTEST_PASSWORD = 12
 ALLOWED_RATE = 4.0
 """Calls a second that 29next allows one token (doc)."""
 REFUSED_LATELY = timedelta(days=1)
+NEW_EVENTS = timedelta(days=7)
+MOST_NAMED = 20
 REACH_SECONDS = 10.0
 
 
@@ -101,8 +104,9 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 def _guessable(what: str, variable: str, secret: str | None, settings: Settings) -> Check:
     if secret is None:
-        said = "open to this machine only" if settings.on_loopback else f"off: {variable} is not set"
-        return Check(what, good=True, said=said, remedy=f"Set {variable} to use it from elsewhere.")
+        said = "open to this machine only" if settings.is_local else f"off: {variable} is not set"
+        remedy = f"Set {variable} to use it from elsewhere, and before you put a proxy in front."
+        return Check(what, good=True, said=said, remedy=remedy)
     long = len(secret) >= SHORTEST_PASSWORD
     remedy = f"Set {variable} to {SHORTEST_PASSWORD} characters or more, made by chance."
     return _judged(what, long, "on" if long else f"{variable} is short enough to be guessed", remedy)
@@ -336,12 +340,39 @@ def _providers(settings: Settings, database: Database, now: datetime) -> Iterato
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+    yield from _mistyped(settings, search, now)
+    yield from _new_events(search, now)
     untold = Figures(database).untold()
     for name in settings.api_keys:
         count, case_id, why = untold.get(name, (0, "", ""))
         said = f"{count} could not be told; {why}" if count else "none that could not be told"
         remedy = f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` has it told again."
         yield _judged(f"{name}: outcomes", not count, said, remedy)
+
+
+def _mistyped(settings: Settings, search: Search, now: datetime) -> Iterator[Check]:
+    """Name the URLs that were called lately and that no provider has."""
+    counts: Counter[str] = Counter()
+    for row in search.refusals():
+        lately = now - datetime.fromisoformat(row["last_at"]) < REFUSED_LATELY
+        if row["provider"] not in settings.providers and lately:
+            counts[row["provider"]] += row["count"]
+    if counts:
+        said = ", ".join(f"/webhooks/{name} ({count})" for name, count in counts.most_common(MOST_NAMED))
+        remedy = "Correct the URL at the provider that calls there: `bridge providers` prints the right ones."
+        yield Check("mistyped URLs", good=False, said=said, remedy=remedy)
+
+
+def _new_events(search: Search, now: datetime) -> Iterator[Check]:
+    """Name the event types that nobody listed, are ignored by rule, and came for the first time lately."""
+    rows = [row for row in search.ignored_events() if not row["listed"]]
+    new = [row for row in rows if now - datetime.fromisoformat(row["first_at"]) < NEW_EVENTS]
+    if new:
+        said = ", ".join(
+            f"{row['provider']} {row['event_type']} ({row['count']})" for row in new[:MOST_NAMED]
+        )
+        remedy = "If one of them is about a dispute, list it under [providers.NAME.effects] in bridge.toml."
+        yield Check("new event types, ignored", good=True, said=said, remedy=remedy)
 
 
 def _provider(
@@ -376,7 +407,8 @@ _REFUSED = {
 }
 _IN_WORDS = {
     "five minutes": "Set this machine's clock by NTP; where that is right, its sender's is wrong.",
-    "networks": "Add its address to networks in bridge.toml, if it is its own.",
+    "networks": "Add this address to networks in bridge.toml if it is the provider's; "
+    "if it is your proxy's, set BRIDGE_PROXY_HOPS.",
 }
 """Remedies by the word of a refusal, and before those by what stands in its sentence."""
 

@@ -15,6 +15,7 @@ from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bridge import tree as trees
+from bridge.address import client_ip
 from bridge.alert import Webhook
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
@@ -35,25 +36,46 @@ LARGEST = 256 * 1024
 PIECE = 64 * 1024
 RETRY_SECONDS = 5
 
+PREFIX = "/webhooks"
+LONGEST_NAME = 40
+NO_NAME = "-"
+"""How a URL is counted that names no provider, and how much is said of one that names a wrong one."""
+LONGEST_STORE = 100
+
 routes = Blueprint("receive", __name__)
 
 
+@routes.post("/webhooks")
 @routes.post("/webhooks/<provider>")
 @routes.post("/webhooks/<provider>/<store>")
-def receive(provider: str, store: str | None = None) -> Response:
+@routes.post("/webhooks/<path:rest>")
+def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
     """Take one webhook in."""
+    rest = rest or "/".join(filter(None, (provider, store)))  # Flask's `path` holds no line breaks
     inbox: Inbox = current_app.extensions["inbox"]
     settings: Settings = current_app.extensions["settings"]
     arrived = request_ctx.request  # not through Flask's proxy, where each look costs
+    provider, _, store = rest.partition("/")
     try:
-        known, webhook = _prove(settings, arrived, provider, store)
+        known, webhook = _prove(settings, arrived, provider, store or None)
         return _keep(inbox, settings, known, webhook)
     except Rejected as error:
-        log.warning("webhook refused", provider=printable(provider)[:40], reason=error.word)
-        if error.word != "unavailable" and provider in settings.providers:
+        is_known = provider in settings.providers
+        name = provider if is_known else printable(cut_text(rest))[:LONGEST_NAME] or NO_NAME
+        log.warning("webhook refused", provider=name, reason=error.word)
+        if error.word != "unavailable":
             with contextlib.suppress(Unavailable):
-                inbox.refuse(provider, error.word, str(error))
+                inbox.refuse(name, error.word, str(error), known=is_known)
         raise
+
+
+def plainly(path: str) -> str:
+    """Return the path of a webhook as it is routed: letters' case and a slash at the end do not matter.
+
+    Any other path is returned as it is.
+    """
+    plain = path.encode("latin-1", "replace").lower().decode("latin-1").rstrip("/")
+    return plain if plain == PREFIX or plain.startswith(f"{PREFIX}/") else path
 
 
 def _prove(settings: Settings, arrived: Request, name: str, store: str | None) -> tuple[Provider, Webhook]:
@@ -64,16 +86,22 @@ def _prove(settings: Settings, arrived: Request, name: str, store: str | None) -
     if not settings.secrets.get(name):
         raise Rejected("unknown_provider", 404, "This provider has no secret here, so it is switched off.")
     if not provider.may_call_from(arrived.remote_addr):
-        raise Rejected("bad_proof", 401, "This address is not among the provider's networks.")
+        client = client_ip(arrived.remote_addr) or "unknown"
+        raise Rejected("bad_proof", 401, f"The address {client} is not among the provider's networks.")
     if arrived.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise Rejected("unsupported_encoding", 415, "Send the body as it is, without Content-Encoding.")
+    called = str(arrived.environ.get("RAW_URI", ""))
+    if not called.startswith("/"):
+        called = arrived.full_path.rstrip("?")
     webhook = Webhook(
         provider=name,
-        path=arrived.path,
+        path=called.partition("?")[0],
         body=_body(arrived),
         headers={key.lower(): value for key, value in arrived.headers.items()},
         query=arrived.args.to_dict(),
         store=store,
+        method=arrived.method,
+        url=f"{settings.base_url}{called}",
     )
     provider.proof.verify(webhook, settings.secrets_of(name, store), datetime.now(UTC))
     return provider, webhook
@@ -100,13 +128,14 @@ def _body(arrived: Request) -> bytes:
 def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
     """Store what is owed, cut, and acknowledge it in the provider's own way."""
     secrets = [part for secret in settings.secrets[provider.name] for part in (secret, *_parts(secret))]
-    body, tree = cut(webhook.body, provider)
+    body, tree = cut(webhook.body, provider, webhook.headers.get("content-type", ""))
     kept = Webhook(
         provider=provider.name,
-        path=printable(cut_text(webhook.path)),
+        path=plainly(printable(cut_text(webhook.path))),
         body=body,
         headers=cut_headers(webhook.headers, provider, secrets),
-        store=printable(cut_text(webhook.store)) if webhook.store else None,
+        query={name: cut_text(webhook.query[name]) for name in provider.asked & set(webhook.query)},
+        store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
     )
     items = provider.read(kept, tree)
     owed = [_owed(provider, kept, item, single=len(items) == 1) for item in items]

@@ -23,12 +23,13 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from bridge import dispute, fields, providers
+from bridge import dispute, providers
 from bridge import tree as trees
 from bridge.alert import RESOLUTIONS, Effect, Reason, Webhook
+from bridge.case import opens
 from bridge.errors import Untranslatable
 from bridge.fields import AlertSchema
-from bridge.provider import Item, Provider, Reading
+from bridge.provider import ANY, Item, Provider, Reading
 from bridge.redact import cut_body
 from bridge.tree import Tree
 from tests.fake_next import validate_request
@@ -88,9 +89,11 @@ class Case:
 
     def webhook(self, body: bytes | None = None, **headers: str) -> Webhook:
         """The request as it is stored: cut; with another body or other headers where they are given."""
-        kept = cut_body(self.body if body is None else body, self.provider)
+        headers = self.headers | headers
+        kind = headers.get("content-type", "")
+        kept = cut_body(self.body if body is None else body, self.provider, kind)
         name = self.provider.name
-        return Webhook(name, f"/webhooks/{name}", kept, self.headers | headers)
+        return Webhook(name, f"/webhooks/{name}", kept, headers)
 
     def items(self) -> list[Item]:
         """The items that the request is split into."""
@@ -137,21 +140,23 @@ def other_secret(provider: Provider) -> str:
 
 def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
     """Write what an item was read as: its reading, its alert, and the dispute that it opens."""
-    read = {
+    read: dict[str, Json] = {
         "event_id": item.event_id,
         "event_type": item.event_type,
         "effect": reading.effect.value,
         "reason": reading.reason.value if reading.reason else None,
         "deadline_hours": case.provider.deadline_of(item).total_seconds() / 3600,
     }
-    alert = reading.alert
-    opens = alert is not None and alert.carries_facts and reading.effect in OPENING
-    body = dispute.opening(alert, provider=case.provider.name, received_at=NOW) if alert and opens else None
+    alert, body = reading.alert, None
+    if reading.errors:
+        read["errors"] = dict(reading.errors)
+    if alert and reading.effect in OPENING and opens(reading.effect, alert):
+        body = dispute.opening(alert, provider=case.provider.name, received_at=NOW)
     return read, alert.to_json() if alert else None, body
 
 
 OPENING = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE)
-"""Effects by which an alert with its case's facts opens the case."""
+"""Effects by which an alert may open its case."""
 
 
 def put(tree: Tree, path: str, value: Tree) -> Tree:
@@ -172,6 +177,19 @@ def _set(node: Tree, steps: list[str], value: Tree) -> None:
         node[steps[-1]] = value
 
 
+def placed(tree: Tree, path: str, value: Tree) -> Tree:
+    """Return a copy of a tree with a value at one path, whether something was there or not."""
+    changed = copy.deepcopy(tree)
+    *parents, last = path.split(".")
+    node = changed
+    for step in parents:
+        if not isinstance(node.get(step), dict | list):
+            node[step] = {}
+        node = node[step][0] if isinstance(node[step], list) else node[step]
+    node[last] = value
+    return changed
+
+
 def changed(item: Item, path: str, value: Any) -> Item:
     """An item with another value at a path."""
     return replace(item, tree=put(item.tree, path, value))
@@ -187,16 +205,6 @@ def leaves(tree: Tree, path: str = "") -> Iterator[str]:
             yield from leaves(value, here)
 
 
-def required(table: AlertSchema, item: Item) -> list[str]:
-    """The paths that a table requires of an item."""
-    partial = {*(table.partial or ())} if not isinstance(table.partial, bool) else set()
-    if table.translate(item.tree).withdrawn:
-        partial |= {*fields.FACTS}
-    return [
-        table.path(name) for name, one in table.load_fields.items() if one.required and name not in partial
-    ]
-
-
 def refusal(provider: Provider, item: Item) -> dict[str, list[str]]:
     """The errors of an item that does not fit its table."""
     with pytest.raises(Untranslatable) as caught:
@@ -210,10 +218,11 @@ def check(reading: Reading) -> None:
     if alert is None:
         return
     assert alert.case_number
-    assert reading.effect is not Effect.RESOLVE or alert.resolution
+    if reading.effect is Effect.RESOLVE:
+        assert alert.resolution or alert.unknown_outcome or alert.review or alert.note
     assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type]
     assert json.dumps(alert.to_json()).isascii()
-    if alert.carries_facts:
+    if opens(reading.effect, alert):
         validate_request("POST", "/disputes/", dispute.opening(alert, provider="any", received_at=NOW))
 
 
@@ -223,15 +232,21 @@ def _xml(tree: Tree) -> str:
     return "".join(map(_xml, tree)) if isinstance(tree, list) else escape("" if tree is None else str(tree))
 
 
+def table_of(provider: Provider, item: Item) -> AlertSchema | None:
+    """The table that an item is read by, if its event type is listed with one."""
+    meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
+    return meaning.table_for(item) if meaning else None
+
+
 def _translated() -> list[tuple[Case, Item, AlertSchema]]:
     """Every item of the fixtures that a table reads, unless it is kept whatever it holds."""
     found = []
     for case in CASES:
         for item in case.items():
-            meaning = case.provider.events[(item.event_type or "").lower()]
             reading = case.provider.translate(item)
-            if meaning.table and reading.effect is not Effect.INFORM and reading.reason is not Reason.TEST:
-                found.append((case, item, meaning.table))
+            table = table_of(case.provider, item)
+            if table and reading.effect is not Effect.INFORM and reading.reason is not Reason.TEST:
+                found.append((case, item, table))
     return found
 
 

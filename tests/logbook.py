@@ -175,7 +175,7 @@ def fortnight(book: Logbook) -> None:
 def trouble(book: Logbook) -> None:
     """Let most of what can go wrong go wrong."""
     refuse(book, "midigator", 3)
-    book.send("ethoca", change=lambda tree: tree.update(amount="12,50", currency="EURO"))
+    book.send("ethoca", change=lambda tree: tree.update(ethoca_id="N/A", amount="12,50", currency="EURO"))
     book.send("midigator", "prevention.new", change=lambda tree: tree.update(event_type="prevention.renewed"))
     book.send("midigator", "prevention.new", change=lambda tree: tree.update(prevention_type="tc40"))
     review(book)

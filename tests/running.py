@@ -37,7 +37,7 @@ from tests.fake_next import Json, SandboxProcess, sandbox_process
 
 T = TypeVar("T")
 
-PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator")}
+PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator", "trusto")}
 PORTS = range(20_000, 32_000, 2)
 """Below those that Linux gives to outgoing connections, one of which would take a free port again."""
 FULL_CARD = "4111111111111111"  # the number that every test environment of the world knows
@@ -199,6 +199,12 @@ class Senders:
         words = (told["eventId"], told["eventType"], told.get("caseStatus"))
         event_id = ":".join(word for word in words if word)
         return Sent("verifi", event_id, json.dumps(told).encode(), store, (case, "alert"))
+
+    def trusto(self, case: str, status: str, store: str | None = None) -> Sent:
+        """TrustO's update of an alert."""
+        told = {"id": f"tr-{case}-{status}", "providerId": case, "status": status}
+        body = json.dumps({"event": "alert.resolved", "timestamp": "2026-03-01T10:11:12Z", "payload": told})
+        return Sent("trusto", f"tr-{case}-{status}:alert.resolved", body.encode(), store)
 
     def any(self, store: str | None = None) -> Sent:
         """An alert of any provider that opens a case."""
@@ -370,11 +376,11 @@ class House:
             self.start_worker()
         return self.start_web()
 
-    def start_web(self, *, ready: bool = True, **wanted: Any) -> Self:
-        """Start the web process in the place of another; `at`, `nth` and `signal` as in `crashing`."""
+    def start_web(self, *options: str, ready: bool = True, **wanted: Any) -> Self:
+        """Start gunicorn in the place of another, with options; `at`, `nth`, `signal` as in `crashing`."""
         if self.web:
             self.web.kill()
-        words = ["gunicorn", "--config", "config/gunicorn.py", "bridge.app:create_app()"]
+        words = ["gunicorn", "--config", "config/gunicorn.py", *options, "bridge.app:create_app()"]
         self.web = self._process(words, wanted)
         if ready:
             eventually(self.is_ready)

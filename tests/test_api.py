@@ -127,13 +127,14 @@ def test_a_list_is_followed_to_its_end(troubled: Logbook) -> None:
 
 
 def test_a_delivery_is_replayed(book: Logbook) -> None:
-    delivery = book.send(change=lambda tree: tree.update(amount="x"))
+    delivery = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     before = get(book.client, f"/api/deliveries/{delivery}")
-    assert (before["status"], before["errors"]) == (
-        "failed",
-        {"amount": ["'x' is not an amount of money, such as 12.50."]},
-    )
+    assert before["status"] == "failed"
+    assert before["errors"] == {
+        "ethoca_id": ["'N/A' names no case. Expected the number of the case."],
+        "amount": ["'x' is not an amount of money, such as 12.50."],
+    }
     answer = book.client.post(f"/api/deliveries/{delivery}/replay", headers=BEARER)
     judge("/api/deliveries/{id}/replay", "post", 200, answer.json)
     after: Json = answer.json  # type: ignore[assignment]

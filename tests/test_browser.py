@@ -147,7 +147,7 @@ def test_a_match_is_reviewed(opened: Open) -> None:
 def test_many_are_replayed_and_their_progress_is_seen(opened: Open) -> None:
     with opened() as (book, page):
         for _ in range(25):
-            book.send(change=lambda tree: tree.update(amount="x"))
+            book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
         book.work()
         page.goto("/deliveries?status=failed")
         page.get_by_role("link", name="Replay all of these…").click()
@@ -198,7 +198,7 @@ def test_a_broken_policy_would_be_seen(opened: Open) -> None:
 
 def test_everything_can_be_read_and_replayed_without_a_script(opened: Open) -> None:
     with opened(watched=False, tab={"java_script_enabled": False}) as (book, page):
-        sent = [book.send(change=lambda tree: tree.update(amount="x")) for _ in range(60)]
+        sent = [book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(60)]
         book.work()
         page.goto("/deliveries")
         expect(page.locator("a.row.delivery")).to_have_count(50)

@@ -518,12 +518,28 @@ def test_a_body_is_explained_without_any_call(
     assert "POST disputes/" in told.out
 
     class Piped(io.StringIO):
-        buffer = io.BytesIO(json.dumps(BODY | {"amount": "odd"}).encode())
+        buffer = io.BytesIO()
 
-    monkeypatch.setattr(sys, "stdin", Piped())
-    wrong = bridge("explain", "ethoca", "-")
+    def piped(**changes: str) -> Any:
+        Piped.buffer = io.BytesIO(json.dumps(BODY | changes).encode())
+        monkeypatch.setattr(sys, "stdin", Piped())
+        return bridge("explain", "ethoca", "-")
+
+    odd = piped(amount="odd")
+    assert odd.status == 0  # what cannot be read costs itself only
+    assert "REFUSED: 'odd' is not an amount of money" in odd.out
+    assert "POST disputes/" in odd.out
+    wrong = piped(ethoca_id="N/A", amount="odd")
     assert wrong.status == 1
-    assert "REFUSED" in wrong.out
+    assert "REFUSED: 'N/A' names no case." in wrong.out
+    assert re.search(r"currency +USD +transaction_currency +USD", wrong.out)  # the good ones beside them
+
+
+def test_an_outcome_that_is_not_understood_is_explained(bridge: Bridge, tmp_path: Path) -> None:
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps({"id": "CB-1", "amount": 5, "currency": "EUR", "reasonCode": "Odd"}), "utf-8")
+    told = bridge("explain", "chargeblast", str(file), "--header", "X-Event-Type: alert.updated")
+    assert "outcome The outcome 'Odd' is not listed." in told.out
 
 
 def test_a_header_is_given_to_explain_as_it_is_sent(bridge: Bridge, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from bridge.next_api import NextApi
 from bridge.notify import GONE_AFTER
 from bridge.sandbox import VERSIONS, Sandbox, fault
 from bridge.subscribe import subscribe
+from bridge.tables import ignored_events
 from tests.configuring import load
 from tests.conftest import MakeDatabase
 from tests.fake_next import OFFICIAL, own_document, sandbox_in_process
@@ -125,6 +126,35 @@ def test_a_password_that_can_be_guessed_is_bad(patient: Patient, variable: str, 
     assert list(patient.bad()) == [what]
     patient.environ[variable] = "nobody guesses this one".replace(" ", "-")
     assert patient.bad() == {}
+
+
+HERE = {"BRIDGE_BIND": "127.0.0.1:8000"}
+PUBLIC = {"BRIDGE_PUBLIC_URL": "https://alerts.invalid"}
+LONG = "nobody-guesses-this-one"
+
+
+@pytest.mark.parametrize(
+    ("environ", "viewer", "api"),
+    [
+        ({}, "off", "off"),
+        (HERE, "open", "open"),
+        ({**HERE, "BRIDGE_PUBLIC_URL": "http://localhost:8000"}, "open", "open"),
+        ({**HERE, "BRIDGE_PROXY_HOPS": "1"}, "off", "off"),
+        ({**HERE, "DYNO": "web.1", "ALLOW_EPHEMERAL_SQLITE": "1"}, "off", "off"),
+        ({**HERE, **PUBLIC, "BRIDGE_PASSWORD": LONG}, "on", "off"),
+        ({**HERE, "BRIDGE_PASSWORD": LONG}, "on", "open"),
+        ({**HERE, "BRIDGE_API_TOKEN": LONG}, "open", "on"),
+        ({**PUBLIC, "BRIDGE_API_TOKEN": LONG}, "off", "on"),
+    ],
+)
+def test_it_is_said_whom_the_viewer_and_the_api_are_open_to(
+    patient: Patient, environ: dict[str, str], viewer: str, api: str
+) -> None:
+    patient.environ |= environ
+    found = patient.examined()
+    for what, variable, how in (("viewer", "BRIDGE_PASSWORD", viewer), ("JSON API", "BRIDGE_API_TOKEN", api)):
+        said = {"off": f"off: {variable} is not set", "open": "open to this machine only"}.get(how, how)
+        assert (found[what].good, found[what].said) == (True, said)
 
 
 def test_what_is_off_is_said_and_advised(patient: Patient) -> None:
@@ -561,3 +591,25 @@ def test_the_command_prints_for_people_and_programs_and_ends_with_a_status(
     assert "BAD  alpha: disputes:read: 29next answered 401" in said
     monkeypatch.setenv("NEXT_TIMEOUT", "soon")
     assert cli.main(["doctor"]) == 2
+
+
+def test_mistyped_urls_are_named_until_a_day_has_passed(patient: Patient) -> None:
+    assert "mistyped URLs" not in patient.examined()
+    for name in ("etoca", "etoca", "kount2"):
+        patient.inbox.refuse(name, "unknown_provider", "There is no such provider.", known=False)
+    check = patient.bad()["mistyped URLs"]
+    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1)"
+    assert "bridge providers" in check.remedy
+    assert "mistyped URLs" not in patient.examined(clock=lambda: time.time() + 86_401.0)
+
+
+def test_ignored_event_types_that_nobody_listed_are_named_for_a_week(patient: Patient) -> None:
+    now = time.time()
+    row = {"provider": "adyen", "count": 3, "first_at": now, "last_at": now}
+    rows = [row | {"event_type": "AUTORESCUE", "listed": False}, row | {"event_type": "X", "listed": True}]
+    with patient.database.begin() as connection:
+        connection.execute(ignored_events.insert(), rows)
+    check = patient.examined()["new event types, ignored"]
+    assert (check.good, check.said) == (True, "adyen AUTORESCUE (3)")
+    assert "providers.NAME.effects" in check.remedy
+    assert "new event types, ignored" not in patient.examined(clock=lambda: now + 7 * 86_400.0 + 1)

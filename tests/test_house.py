@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, tuple[str, ...]] = {
     "vocabulary": ("alert", "errors"),
     "centre": (
-        *("tree", "currencies", "fields", "proof", "provider", "dispute", "match", "redact", "retry"),
+        *("tree", "currencies", "placeholders", "fields", "proof", "provider", "dispute", "match", "retry"),
+        *("cards", "redact"),
         *(
             "case",
+            "answers",
             "refund",
             "refusal",
             "words",

@@ -43,7 +43,7 @@ def test_an_empty_log_has_metrics(book: Logbook) -> None:
 
 def test_deliveries_are_counted_by_provider_and_status(book: Logbook) -> None:
     book.send("ethoca")
-    book.send("ethoca", change=lambda tree: tree.update(amount="x"))
+    book.send("ethoca", change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.send("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
     book.work()
     book.send("verifi")

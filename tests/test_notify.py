@@ -275,7 +275,7 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbo
 
 def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:
     book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(amount="x"))
+    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     threads = [threading.Thread(target=notifier(book).turn) for _ in range(4)]
     for thread in threads:
@@ -287,7 +287,7 @@ def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:
 
 def test_what_could_not_be_told_is_told_later(book: Logbook, hook: Hook) -> None:
     book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(amount="x"))
+    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     hook.status = 500
     assert notifier(book).turn() == 0
@@ -310,7 +310,7 @@ def test_an_end_that_could_not_be_told_is_told_later(book: Logbook, hook: Hook) 
 
 def test_a_worker_that_is_gone_is_told_by_the_web_process(book: Logbook, hook: Hook) -> None:
     book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(amount="x"))
+    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     web = Chores(book.settings, book.database, worker=False)
     assert [chore.name for chore in web.chores] == ["notifications"]
@@ -438,7 +438,7 @@ def test_without_a_setting_nothing_is_removed(book: Logbook) -> None:
 
 def test_two_workers_put_back_no_more_than_one(book: Logbook) -> None:
     for _ in range(A_SECOND + 10):
-        book.send(change=lambda tree: tree.update(amount="x"))
+        book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     memos = book.chores.memos
     ident = memos.start_replay({"status": "failed"}, A_SECOND + 10)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from structlog.testing import CapturingLogger
 
+from bridge.alert import Webhook
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.inbox import Inbox
-from bridge.receive import LARGEST, RETRY_SECONDS
+from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS
 from bridge.settings import Settings
 from bridge.tables import deliveries, refusals, webhooks
 from tests.configuring import load
@@ -164,6 +167,59 @@ def test_the_content_type_refuses_nothing(door: Door, kind: str) -> None:
     assert json.loads(door.rows(webhooks)[0].body)["ethoca_id"] == ALERT["ethoca_id"]
 
 
+@pytest.mark.parametrize(
+    ("codec", "kind"),
+    [
+        ("utf-8", "application/json"),
+        ("utf-8-sig", "application/json"),
+        ("utf-16", "application/json; charset=utf-16"),
+        ("utf-16-le", "application/json; charset=UTF-16"),
+        ("utf-16", "application/json"),
+        ("utf-16-be", "application/json"),
+        ("utf-32", "application/json"),
+        ("iso-8859-1", "application/json; charset=iso-8859-1"),
+        ("iso-8859-15", 'application/json; charset="ISO-8859-15"'),
+        ("windows-1252", "application/json"),
+        ("windows-1252", "application/json; charset=klingon"),
+    ],
+)
+def test_a_body_in_any_charset_is_read_and_its_cards_are_cut(door: Door, codec: str, kind: str) -> None:
+    sent = json.dumps({**ALERT, "merchant_descriptor": "M\u00dcLLER"}, ensure_ascii=False).encode(codec)
+    assert door.post(sent, content_type=kind).status_code == 200
+    [kept] = door.rows(webhooks)
+    for reading in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"):
+        assert CARD_NUMBER not in kept.body.decode(reading, "replace")
+    webhook = Webhook("ethoca", kept.path, kept.body, kept.headers)
+    (item,) = door.app.extensions["settings"].providers["ethoca"].read(webhook)
+    assert item.event_id == ALERT["ethoca_id"]
+    assert (item.tree["card_number"], item.tree["merchant_descriptor"]) == ("400000******7773", "M\u00dcLLER")
+
+
+def test_a_form_in_parts_is_read_and_its_cards_are_cut(make_database: MakeDatabase) -> None:
+    fields = {
+        "alert_id": "P-1",
+        "alert_type": "DISPUTE",
+        "card": CARD_NUMBER,
+        "amount": "5",
+        "currency": "USD",
+        "cvv": "123",
+    }
+    with make_database("sqlite") as url, opened(url, PAYSHIELD_SECRET="a-token") as door:
+        answer = door.client.post(
+            "/webhooks/payshield",
+            data=fields,
+            content_type="multipart/form-data",
+            headers={"Authorization": "Bearer a-token"},
+        )
+        assert answer.status_code == 200
+        [kept] = door.rows(webhooks)
+        assert CARD_NUMBER.encode() not in kept.body
+        provider = door.app.extensions["settings"].providers["payshield"]
+        (item,) = provider.read(Webhook("payshield", kept.path, kept.body, kept.headers))
+        assert item.event_id == "P-1"
+        assert (item.tree["card"], item.tree["cvv"]) == ("400000******7773", "[cut]")
+
+
 def test_without_a_protocol_of_its_own_the_answer_is_the_delivery_s_id(door: Door) -> None:
     answer = door.post(
         {"event_type": "registration.new", "event_guid": "g1"},
@@ -218,9 +274,71 @@ def test_without_any_header_it_is_401(door: Door) -> None:
     assert "missing" in refused(door, answer, 401, "bad_proof")
 
 
-@pytest.mark.parametrize("name", ["nobody", "chargeblast", "ETHOCA", "..", "%00", "\u00fc"])
-def test_an_unknown_provider_and_one_without_a_secret_are_404(door: Door, name: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/webhooks/nobody", "/webhooks/chargeblast", "/webhooks/..", "/webhooks/%00", "/webhooks/\u00fc"),
+        *("/webhooks", "/webhooks/", "/Webhooks/NoBody/", "/webhooks/nobody/alpha/more", "/webhooks/a%0Ab"),
+    ],
+)
+def test_an_unknown_provider_and_one_without_a_secret_are_404_and_counted(door: Door, path: str) -> None:
+    refused(door, door.post(ALERT, path), 404, "unknown_provider")
+    [counted] = door.rows(refusals)
+    assert counted.reason == "unknown_provider"
+    assert counted.provider.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/webhooks/etoca", "etoca"),
+        ("/webhooks/etoca/alpha", "etoca/alpha"),
+        ("/webhooks/ETOCA/", "etoca"),
+        (f"/webhooks/{'x' * 99}", "x" * LONGEST_NAME),
+        (f"/webhooks/{CARD_NUMBER}", "400000******7773"),
+        ("/webhooks", NO_NAME),
+        ("/webhooks//", NO_NAME),
+    ],
+)
+def test_a_mistyped_url_is_counted_by_its_name(door: Door, path: str, name: str) -> None:
+    assert door.post(ALERT, path).status_code == 404
+    [counted] = door.rows(refusals)
+    assert counted.provider == name
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/webhooks/ethoca/", "/webhooks/ETHOCA", "/Webhooks/Ethoca/", "/WEBHOOKS/ethoca", "/webhooks/ethoca//"],
+)
+def test_letters_case_and_a_slash_at_the_end_of_a_url_do_not_matter(door: Door, path: str) -> None:
+    assert door.post(ALERT, "/webhooks/ethoca").status_code == 200
+    assert door.post(ALERT, path).status_code == 200
+    [kept] = door.rows(webhooks)  # it is a repeat
+    assert kept.path == "/webhooks/ethoca"
+
+
+def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:
+    assert door.post(ALERT, "/webhooks/ethoca/Alpha/").status_code == 200
+    assert door.rows(deliveries)[0].store == "alpha"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CARD_NUMBER,
+        "x" * 30 + CARD_NUMBER,
+        "4111%201111%201111%201111",
+        "%34111-1111-1111-1111",
+        "4%2531" + "1" * 14,
+    ],
+)
+def test_the_log_of_a_refusal_names_no_card(door: Door, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr("bridge.receive.log", log)
     refused(door, door.post(ALERT, f"/webhooks/{name}"), 404, "unknown_provider")
+    [line] = log.calls
+    assert re.search(r"\d{6}\*", line.kwargs["provider"])
+    assert not re.search(r"\d[\d -]{6}", line.kwargs["provider"])
 
 
 @pytest.mark.parametrize("size", [LARGEST, LARGEST + 1, 10_000_000])
@@ -271,7 +389,7 @@ def test_a_bug_is_503_and_shows_nothing(door: Door, monkeypatch: pytest.MonkeyPa
 def test_refusals_are_counted_even_while_that_cannot_be_stored(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise Unavailable
 
     monkeypatch.setattr(door.inbox, "refuse", away)
@@ -279,7 +397,7 @@ def test_refusals_are_counted_even_while_that_cannot_be_stored(
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/", "/nothing", "/webhooks/ethoca/alpha/more"])
+@pytest.mark.parametrize("path", ["/nothing", "/webhook/ethoca", "/ethoca"])
 def test_elsewhere_there_is_nothing(door: Door, path: str) -> None:
     answer = door.client.post(path, data=b"{}")
     assert (answer.status_code, (answer.json or {})["error"]) == (404, "not_found")
@@ -301,3 +419,46 @@ def test_without_its_schema_it_is_healthy_but_not_ready(make_database: MakeDatab
         assert answer.status_code == 503
         assert "bridge migrate" in answer.text
         assert door.post(ALERT).status_code == 503
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/webhooks/ethoca", "/Webhooks/nobody/", "/webhooks"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_other_methods_are_refused_on_every_address_of_webhooks(door: Door, path: str, method: str) -> None:
+    assert door.app.test_client().open(path, method=method).status_code == 405
+
+
+def refused_names(door: Door) -> dict[str, int]:
+    return {row.provider: row.count for row in door.rows(refusals)}
+
+
+def test_a_provider_that_is_not_enabled_is_counted_by_its_name(door: Door) -> None:
+    assert door.post(ALERT, path="/webhooks/adyen/alpha").status_code == 404
+    assert refused_names(door) == {"adyen": 1}
+
+
+def test_only_twenty_unknown_names_of_a_day_are_counted_by_themselves(either: Door) -> None:
+    for n in range(25):
+        either.post(b"", path=f"/webhooks/nobody{n:02d}")
+    either.post(b"", path="/webhooks/nobody03")
+    either.post(b"", path="/webhooks/ethoca", headers={"Authorization": "Basic no"})
+    counted = refused_names(either)
+    assert counted == {
+        **{f"nobody{n:02d}": 1 for n in range(20)},
+        "nobody03": 2,
+        "*": 5,
+        "ethoca": 1,
+    }
+
+
+def test_a_name_in_an_address_is_cut_before_it_is_written(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (CARD_NUMBER, f"x{'%0a' * 3}y", "z" * 300, "\u202eabc"):
+        door.post(b"", path=f"/webhooks/{name}")
+    names = refused_names(door)
+    assert all(name.isprintable() and len(name) <= 40 for name in names)
+    assert CARD_NUMBER not in "".join(names) + capsys.readouterr().out
+    assert "z" * 40 in names

@@ -5,7 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import re
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -17,7 +21,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge import figures, notify
+from bridge import figures, notify, proof
 from bridge.app import HEADERS, create_app
 from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
@@ -180,7 +184,7 @@ def test_who_guesses_waits_longer_every_time(locked: Logbook) -> None:
     assert 1 <= int(answer.headers["Retry-After"]) <= 4
     waits = []
     for _ in range(12):
-        waits.append(throttle.wait("127.0.0.1"))
+        waits.append(throttle.admit("127.0.0.1"))
         now += waits[-1] + 0.1
         assert sign_in(locked.client, "wrong").status_code == 401
     assert waits[:3] == pytest.approx([2, 4, 8])
@@ -190,15 +194,42 @@ def test_who_guesses_waits_longer_every_time(locked: Logbook) -> None:
     assert throttle.tries == {}
 
 
-def test_the_throttle_forgets_when_it_holds_too_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_throttle_forgets_who_tried_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MOST_ADDRESSES", 3)
-    now = 0.0
-    throttle = gate.Throttle(clock=lambda: now)
-    for number in range(3):
-        throttle.wrong(f"10.0.0.{number}")
-    now = 10_000.0
-    throttle.wrong("10.0.0.9")
-    assert list(throttle.tries) == ["10.0.0.9"]
+    throttle = gate.Throttle(clock=lambda: 0.0)
+    for number in (1, 2, 3, 1, 4, 5):
+        assert throttle.admit(f"10.0.0.{number}") == 0
+    assert throttle.tries == {"10.0.0.1": (2, 0.0), "10.0.0.4": (1, 0.0), "10.0.0.5": (1, 0.0)}
+
+
+def test_guesses_at_the_same_time_are_no_more_than_guesses_in_turn(
+    locked: Logbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(given: str, expected: str) -> bool:
+        time.sleep(0.05)
+        return proof.same(given, expected)
+
+    def guess(client: FlaskClient, token: str) -> int:
+        return client.post("/sign-in", data={"form_token": token, "password": "wrong"}).status_code
+
+    clients = [locked.app.test_client() for _ in range(20)]
+    tokens = [form_token(client, "/sign-in") for client in clients]
+    monkeypatch.setattr(gate, "same", slow)
+    with ThreadPoolExecutor(20) as pool:
+        found = Counter(pool.map(guess, clients, tokens))
+    assert found == {401: gate.FREE_TRIES, 429: 20 - gate.FREE_TRIES}
+
+
+def test_many_addresses_guess_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MOST_ADDRESSES", 50)
+    throttle, often = gate.Throttle(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert not any(pool.map(throttle.admit, (f"10.0.{n // 250}.{n % 250}" for n in range(5000))))
+    finally:
+        sys.setswitchinterval(often)
+    assert len(throttle.tries) == 50
 
 
 def test_an_address_of_a_network_counts_as_that_network() -> None:
@@ -207,8 +238,10 @@ def test_an_address_of_a_network_counts_as_that_network() -> None:
     assert gate.network(None) == gate.network("nonsense") == "unknown"
 
 
-def test_behind_a_proxy_each_client_is_throttled_alone(make_database: MakeDatabase) -> None:
-    with opened(make_database, password=PASSWORD, proxy_hops=1) as book:
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_behind_proxies_each_client_is_throttled_alone(make_database: MakeDatabase, hops: int) -> None:
+    proxies = "".join(f", 10.0.0.{number}" for number in range(1, hops))
+    with opened(make_database, password=PASSWORD, proxy_hops=hops) as book:
         for number in range(gate.FREE_TRIES):
             client = book.app.test_client()
             token = form_token(client, "/sign-in")
@@ -216,7 +249,7 @@ def test_behind_a_proxy_each_client_is_throttled_alone(make_database: MakeDataba
                 "/sign-in",
                 data={"form_token": token, "password": "wrong"},
                 headers={
-                    "X-Forwarded-For": f"203.0.113.{number}, 198.51.100.1"
+                    "X-Forwarded-For": f"203.0.113.{number}, 198.51.100.1{proxies}"
                 },  # the first is the client's own say
             )
             assert answer.status_code == 401
@@ -233,10 +266,11 @@ def test_nobody_is_believed_where_no_proxy_stands(locked: Logbook) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+@pytest.mark.parametrize("hops", [1, 2])
 def test_cookies_are_secure_when_the_request_came_by_https(
-    make_database: MakeDatabase, scheme: str, secure: bool
+    make_database: MakeDatabase, scheme: str, secure: bool, hops: int
 ) -> None:
-    with opened(make_database, password=PASSWORD, proxy_hops=1) as book:
+    with opened(make_database, password=PASSWORD, proxy_hops=hops) as book:
         answer = book.client.get("/sign-in", headers={"X-Forwarded-Proto": scheme})
         cookie = answer.headers["Set-Cookie"]
         assert ("Secure" in cookie) is secure
@@ -281,6 +315,72 @@ def test_signing_out_ends_the_session(locked: Logbook) -> None:
     assert locked.client.get("/").status_code == 303
 
 
+def copied(locked: Logbook, client: FlaskClient) -> FlaskClient:
+    """A browser in another process that has the same cookie."""
+    cookie = client.get_cookie("bridge_session")
+    assert cookie
+    other = create_app(locked.settings, locked.database).test_client()
+    other.set_cookie("bridge_session", cookie.value)
+    return other
+
+
+def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: Logbook) -> None:
+    stays = locked.app.test_client()
+    sign_in(stays)
+    sign_in(locked.client)
+    copy = copied(locked, locked.client)
+    assert copy.get("/").status_code == 200
+    submit(locked.client, "/sign-out")
+    assert copy.get("/").status_code == 303
+    assert copy.get("/sign-in").status_code == 200
+    assert copy.post(f"/stores/{STORE}/pause").status_code == 401
+    assert stays.get("/").status_code == 200, "that of another browser goes on"
+    locked.clock.now += 700  # as long as an answer to an installation is good for
+    locked.app.extensions["memos"].use_up("install", "x", 600)
+    assert copy.get("/").status_code == 303
+    sign_in(locked.client)
+    assert locked.client.get("/").status_code == 200
+
+
+def test_a_session_ends_after_a_week_however_much_it_is_used(locked: Logbook) -> None:
+    sign_in(locked.client)
+    form_token(locked.client)  # which the session keeps
+    day = 86_400.0
+    for _ in range(6):
+        locked.clock.now += day
+        answer = locked.client.get("/")
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+    copy = copied(locked, locked.client)
+    locked.clock.now += day - 60
+    assert (locked.client.get("/").status_code, copy.get("/").status_code) == (200, 200)
+    locked.clock.now += 120
+    assert (locked.client.get("/").status_code, copy.get("/").status_code) == (303, 303)
+
+
+def test_what_ended_sessions_leave_behind_is_removed(locked: Logbook) -> None:
+    for _ in range(3):
+        sign_in(locked.client)
+        submit(locked.client, "/sign-out")
+        locked.clock.now += gate.SIGNED_IN_FOR.total_seconds() + 60
+    with locked.database.read() as connection:
+        used = connection.execute(text("SELECT name FROM memos WHERE name LIKE 'used:session:%'")).all()
+    assert len(used) == 1
+
+
+def test_a_session_that_cannot_be_ended_is_not_said_to_be(locked: Logbook) -> None:
+    sign_in(locked.client)
+    token = form_token(locked.client)
+    with locked.database.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(text("ALTER TABLE memos RENAME TO elsewhere"))
+    for answer in (
+        locked.client.post("/sign-out", data={"form_token": token}, headers=HTML),
+        locked.client.get("/sign-in", headers=HTML),
+    ):
+        assert answer.status_code == 503
+        assert "The database is not available" in answer.text
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
@@ -300,11 +400,12 @@ def test_nobody_is_led_elsewhere(locked: Logbook, elsewhere: str) -> None:
 
 
 def test_a_form_without_its_token_changes_nothing(book: Logbook) -> None:
-    failed = book.send(change=lambda tree: tree.update(amount="x"))
+    failed = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     case = "c_" + "0" * 21
     forms = (
         f"/deliveries/{failed}/replay",
+        f"/deliveries/{failed}/dismiss",
         f"/cases/{case}/match",
         f"/cases/{case}/tell",
         f"/stores/{STORE}/pause",
@@ -465,7 +566,7 @@ def test_what_is_at_stake_of_very_many_is_said_to_be_more(
 
 
 def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(book: Logbook) -> None:
-    book.send(change=lambda tree: tree.update(amount="12,50", currency="EURO"))
+    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="12,50", currency="EURO"))
     for _ in range(5):
         book.send()
     book.work()
@@ -801,7 +902,7 @@ def test_many_are_replayed_by_a_plan_and_a_job(book: Logbook) -> None:
     book.fail("422", method="POST", path="/disputes/")
     failed = [book.send() for _ in range(25)]
     book.work()
-    other = book.send("verifi", change=lambda tree: tree.update(caseAmount="x"))
+    other = book.send("verifi", change=lambda tree: tree.update(caseNumber="N/A"))
     book.work()
     book.sandbox.faults.clear()
     listed = Reader(page(book.client, "/deliveries?reason=refused"))
@@ -826,10 +927,10 @@ def test_many_are_replayed_by_a_plan_and_a_job(book: Logbook) -> None:
 
 
 def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(book: Logbook) -> None:
-    failed = [book.send(change=lambda tree: tree.update(amount="x")) for _ in range(45)]
+    failed = [book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(45)]
     book.work()
     book.app.extensions["memos"].start_replay({"status": "failed"}, 45)
-    came_later = book.send(change=lambda tree: tree.update(amount="x"))
+    came_later = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     for _ in range(5):
         book.chores.replay()
@@ -842,7 +943,7 @@ def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(book: Logbook) 
 
 def test_a_bulk_replay_stops_when_told(book: Logbook) -> None:
     for _ in range(30):
-        book.send(change=lambda tree: tree.update(amount="x"))
+        book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     book.work()
     ident = book.app.extensions["memos"].start_replay({"status": "failed"}, 30)
     book.chores.replay()

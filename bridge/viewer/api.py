@@ -18,22 +18,35 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings
 
 LARGEST_ID = 2**63 - 1
+READING = ("GET", "HEAD", "OPTIONS")
 
 routes = Blueprint("api", __name__, url_prefix="/api")
 
 
 @routes.before_request
 def authorize() -> None:
-    """Let in who knows the token; without a token the API is off, unless bound to loopback."""
+    """Let in who knows the token; where none is set, this machine alone."""
     settings: Settings = current_app.extensions["settings"]
     if settings.api_token is None:
-        if settings.on_loopback:
-            gate.only_this_machine()
-            return
-        raise Rejected("not_found", 404, "The API is off: BRIDGE_API_TOKEN is not set.")
+        gate.require_this_machine("The API", "BRIDGE_API_TOKEN")
+        _require_this_site()
+        return
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not same(given.strip(), settings.api_token):
         raise Rejected("unauthorized", 401, "The bearer token is missing or wrong.")
+
+
+def _require_this_site() -> None:
+    """Refuse to change anything for a page of another site, which a browser here may have open."""
+    if request.method in READING:
+        return
+    origin = f"{request.scheme}://{request.host}"
+    if gate.is_cross_site() or request.headers.get("Origin", origin) != origin:
+        raise Rejected(
+            "bad_request", 400, "A page of another site sent this. Set BRIDGE_API_TOKEN, and use it."
+        )
+    if request.mimetype and not request.is_json:  # a form of an old browser, which says nothing of its site
+        raise Rejected("bad_request", 400, "Send JSON, with Content-Type: application/json.")
 
 
 @routes.errorhandler(BadFilter)
@@ -60,6 +73,15 @@ def replay(ident: str) -> Response:
     _found(_search().delivery(ident), "delivery")
     inbox: Inbox = current_app.extensions["inbox"]
     inbox.replay([ident])
+    return jsonify(_found(_search().delivery(ident), "delivery"))
+
+
+@routes.post("/deliveries/<ident>/dismiss")
+def dismiss(ident: str) -> Response:
+    """Put a failed delivery aside; any other is left as it is."""
+    _found(_search().delivery(ident), "delivery")
+    inbox: Inbox = current_app.extensions["inbox"]
+    inbox.dismiss([ident])
     return jsonify(_found(_search().delivery(ident), "delivery"))
 
 

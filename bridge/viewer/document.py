@@ -82,6 +82,13 @@ class WebhookSchema(Thing):
     path = _text()
     store = _maybe("As the path names it.")
     headers = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    query = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the provider's settings read of the URL's query."},
+    )
     body = _maybe("None once retention has removed it.")
     received_at = _moment()
 
@@ -207,6 +214,7 @@ def document() -> Json:
     _list(spec, "/api/deliveries", "deliveries", ListedDeliverySchema, DELIVERY_FILTERS)
     _one(spec, "/api/deliveries/{id}", "delivery", WholeDeliverySchema)
     _one(spec, "/api/deliveries/{id}/replay", "replay", WholeDeliverySchema, method="post")
+    _one(spec, "/api/deliveries/{id}/dismiss", "dismiss", WholeDeliverySchema, method="post")
     _list(spec, "/api/cases", "cases", CaseSchema, CASE_FILTERS)
     _one(spec, "/api/cases/{id}", "case", WholeCaseSchema)
     _one(spec, "/api/cases/{id}/match", "match", WholeCaseSchema, method="post", body=DECISION)
@@ -220,6 +228,7 @@ SAYS = {
     "deliveries": "List deliveries, newest first.",
     "delivery": "Return one delivery whole.",
     "replay": "Put a delivery back into the queue, with a new deadline; a pending one is left as it is.",
+    "dismiss": "Put a failed delivery aside: it needs nobody's attention any more, and can be replayed.",
     "cases": "List cases, newest first.",
     "case": "Return one case whole.",
     "match": "Take a person's word for a case's transaction, or (null) for there being none.",

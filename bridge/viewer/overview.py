@@ -17,7 +17,7 @@ from bridge.viewer import charts, ground
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Store
-    from bridge.viewer.ground import View
+    from bridge.viewer.ground import Json, View
 
 log = structlog.get_logger()
 
@@ -137,9 +137,13 @@ def providers() -> View:
     refused: defaultdict[str, int] = defaultdict(int)
     for (name, _), count in figures.refused((datetime.now(UTC) - timedelta(days=7)).date()).items():
         refused[name] += count
+    ignored: defaultdict[str, list[Json]] = defaultdict(list)
+    for row in ground.search().ignored_events():
+        ignored[row["provider"]].append(row)
     rows = [
         {
             "name": name,
+            "ignored": ignored[name],
             "title": known.title,
             "url": settings.url_of(name),
             "proof": known.proof.kind,

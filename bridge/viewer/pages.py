@@ -85,6 +85,18 @@ def replay(ident: str) -> View:
     return redirect(url_for("pages.delivery", ident=ident), 303)
 
 
+@routes.post("/deliveries/<ident>/dismiss")
+def dismiss(ident: str) -> View:
+    """Put a failed delivery aside."""
+    ground.found(ground.search().delivery(ident), "delivery")
+    if ground.inbox().dismiss([ident]):
+        log.info("dismissed by hand", delivery=ident)
+        flash("Dismissed: it needs nobody's attention any more. You can still replay it.")
+    else:
+        flash("Only a failed delivery can be dismissed.")
+    return redirect(url_for("pages.delivery", ident=ident), 303)
+
+
 def _explained(found: Json) -> Explained | None:
     """Explain a delivery by the tables of this release, unless its body is gone."""
     provider = ground.settings().providers.get(found["provider"])
@@ -92,7 +104,8 @@ def _explained(found: Json) -> Explained | None:
     body = ground.search().body(found["webhook_id"])
     if provider is None or body is None:
         return None
-    arrived = Webhook(provider.name, webhook["path"], body, webhook["headers"], store=webhook["store"])
+    query = webhook.get("query") or {}
+    arrived = Webhook(provider.name, webhook["path"], body, webhook["headers"], query, webhook["store"])
     try:
         said = explain(ground.settings(), provider, arrived, datetime.now(UTC))
     except Exception as error:  # noqa: BLE001  the page is needed most where the translation has a bug

@@ -52,9 +52,12 @@ MEANINGS = {
     Reason.STORE_PAUSED: "The store is paused. Its clock stands still until calls are accepted again.",
     Reason.INFORM: "By rule: it only informs, and nobody asks for a refund.",
     Reason.IGNORE: "By rule: there is nothing to do for this event.",
+    Reason.DISMISSED: "It had failed, and somebody has put it aside. You can still replay it.",
     Reason.TEST: "By rule: test traffic must not block a real customer.",
     Reason.UNTRANSLATABLE: "The body does not fit what the bridge knows of this provider.",
     Reason.UNKNOWN_EVENT: "The provider sent an event type that nobody has listed.",
+    Reason.UNKNOWN_OUTCOME: "The provider sent an outcome that is not listed. The dispute is open.",
+    Reason.CONTRADICTED: "Another outcome stands at 29next.",
     Reason.NO_STORE: "No route leads to a store.",
     Reason.REFUSED: "29next refused it, in its own words below.",
     Reason.EXPIRED: "Seven days after its deadline, 29next still had not taken it.",
@@ -65,6 +68,10 @@ REMEDIES = {
     Reason.UNTRANSLATABLE: "Compare the refused fields below with the provider's document. Once the "
     "table or a setting (zone, amount_unit) is mended, replay it.",
     Reason.UNKNOWN_EVENT: "Ask the provider what this event means. Once it is listed, replay it.",
+    Reason.UNKNOWN_OUTCOME: "Ask the provider what this word means. List it in bridge.toml, under "
+    "[providers.NAME.fields] resolution = { values = { ... } }, restart, then replay it.",
+    Reason.CONTRADICTED: "Find out which outcome is right. If it is this one, change it at 29next by hand; "
+    "then dismiss this.",
     Reason.NO_STORE: "Add a route or a default store in bridge.toml, restart, then replay it.",
     Reason.REFUSED: "Read 29next's answer in the last call below, mend the cause there, then replay it.",
     Reason.EXPIRED: "See why the calls below failed. A replay opens a new deadline.",
@@ -76,13 +83,14 @@ REMEDIES = {
 
 CALLS = (
     ("POST", "disputes/", "Create the dispute"),
-    ("PATCH", "disputes/*/", "Attach the transaction"),
+    ("PATCH", "disputes/*/", "Attach the transaction, or replace the resolution"),
     ("POST", "disputes/*/resolve/", "Resolve the dispute"),
     ("POST", "disputes/*/notes/", "Add a note"),
     ("POST", "transactions/*/refund/", "Record the gateway's refund"),
     ("GET", "disputes/", "Look for the dispute"),
     ("GET", "disputes/*/", "Read the dispute"),
     ("GET", "disputes/*/notes/", "Look for the note"),
+    ("GET", "transactions/*/", "Read the sale"),
     ("GET", "transactions/", "Look for the transaction"),
 )
 """What each call to 29next is for; `*` is a number."""
