@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from bridge import case as cases
-from bridge import match
 from bridge.alert import RESOLUTIONS, Alert, DisputeType, Network
+from bridge.disputes import matching
+from bridge.disputes.case import Call, Case, Goal, Kind, Match, Pending, Rule, Unconfirmed
+from bridge.disputes.plan import next_step
 from bridge.subscribe import subscribe
 
 if typing.TYPE_CHECKING:
@@ -94,41 +95,40 @@ def requests() -> list[Request]:
 
 def _of_cases() -> Iterator[Request]:
     for case in _states():
-        step = cases.next_step(case, MOMENT.timestamp())
-        if isinstance(step, cases.Call):
+        step = next_step(case, MOMENT.timestamp())
+        if isinstance(step, Call):
             yield Request(step.method, step.path, step.params or {}, step.body)
 
 
-def _states() -> Iterator[cases.Case]:
+def _states() -> Iterator[Case]:
     """Yield a case before each of the calls that it may ever need."""
-    settled: Json = {"asked": [], "candidates": [], "closed": True, "rule": "order", "transaction_id": 1}
+    settled = Match(rule=Rule.ORDER, transaction_id=1, closed=True)
     for kind in DisputeType:
         fresh = _case(kind)
         for facts in _FEWER:
-            for n, _ in enumerate(questions := match.queries(facts)):
-                asked: Json = {"asked": [rule for rule, _ in questions[:n]], "candidates": []}
-                yield replace(fresh, facts=facts, match=asked)
+            for n, _ in enumerate(questions := matching.queries(facts)):
+                yield replace(fresh, facts=facts, match=Match(asked=[rule for rule, _ in questions[:n]]))
         yield replace(fresh, facts=None)  # a look-up by its case number
         yield replace(fresh, match=settled)  # the opening, matched
-        yield replace(fresh, match={**settled, "transaction_id": None})
-        yield replace(fresh, match=settled, wants={"holder": 1})
+        yield replace(fresh, match=replace(settled, transaction_id=None))
+        yield replace(fresh, match=settled, pending=Pending(holder=1))
         opened = replace(fresh, dispute_id=1, match=settled)
         yield opened  # a match that is told later
         matched = replace(opened, transaction_id=1)
-        yield replace(matched, wants={"reread": True})
+        yield replace(matched, pending=Pending(reread=True))
         for word in RESOLUTIONS[kind]:
-            wants = {"resolution": word, "message": "contract", "refund": word == "issued_full_refund"}
-            yield replace(matched, wants=wants)
+            refunded = word == "issued_full_refund"
+            yield replace(matched, goal=Goal(word, "contract", refunded_by_gateway=refunded))
         resolved = replace(matched, resolution=RESOLUTIONS[kind][0])
-        yield replace(resolved, wants={"refund": True})
-        yield replace(resolved, wants={"withdraw": True})
-        yield replace(matched, wants={"withdraw": True})
-        for doubted in ("create", "resolve", "refund", "note"):
-            yield replace(resolved, doubt={"kind": doubted, "until": 0.0, "looks": 0})
+        yield replace(resolved, goal=Goal(refunded_by_gateway=True))
+        yield replace(resolved, goal=Goal(withdraw=True))
+        yield replace(matched, goal=Goal(withdraw=True))
+        for kind_of_call in (Kind.CREATE, Kind.RESOLVE, Kind.REFUND, Kind.NOTE):
+            yield replace(resolved, unconfirmed=Unconfirmed(kind_of_call))
 
 
-def _case(kind: DisputeType) -> cases.Case:
-    return cases.Case(
+def _case(kind: DisputeType) -> Case:
+    return Case(
         id="contract",
         store="contract",
         case_number=FACTS.case_number,

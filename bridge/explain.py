@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bridge import answers
-from bridge import case as cases
 from bridge import tree as trees
 from bridge.alert import Alert, Effect
+from bridge.disputes.answers import apply_response
+from bridge.disputes.case import Call, Case
+from bridge.disputes.events import merge
+from bridge.disputes.plan import next_step
 from bridge.errors import PermanentError
 from bridge.provider import ANY
 from bridge.redact import cut_body
@@ -109,7 +111,7 @@ def _requests(
     now: datetime,
 ) -> list[Json]:
     """Walk a new case through its steps as if 29next knew no transaction of it, and said yes."""
-    case = cases.Case(
+    case = Case(
         id="",
         store=store,
         case_number=alert.case_number,
@@ -118,14 +120,14 @@ def _requests(
         opened_at=now.timestamp(),
         deadline_at=now.timestamp(),
     )
-    cases.merge(case, provider.name, effect, alert, now.timestamp())
+    merge(case, provider.name, effect, alert, now.timestamp())
     made: list[Json] = []
     for _ in range(8):
-        step = cases.next_step(case, now.timestamp(), metadata=metadata)
-        if not isinstance(step, cases.Call):
+        step = next_step(case, now.timestamp(), metadata=metadata)
+        if not isinstance(step, Call):
             break
         made.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
         created = {"id": 1, "case_number": case.case_number, "type": case.type}
         answer: typing.Any = [] if step.method == "GET" else created
-        answers.learn(case, step, answer, now.timestamp())
+        apply_response(case, step, answer, now.timestamp())
     return made

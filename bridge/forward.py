@@ -14,27 +14,14 @@ from functools import partial
 
 import structlog
 
-from bridge import retry
 from bridge.alert import Reason, Status
-from bridge.answers import learn
 from bridge.backfill import Backfill
-from bridge.case import (
-    Call,
-    Case,
-    Done,
-    Fail,
-    Settled,
-    Wait,
-    consult,
-    consults,
-    dated,
-    intend,
-    is_claiming,
-    is_overtaken,
-    look_again,
-    next_step,
-    wait_longer,
-)
+from bridge.disputes import lookup, retry
+from bridge.disputes.answers import apply_response
+from bridge.disputes.case import Call, Case, Kind, Refusal
+from bridge.disputes.events import Settled
+from bridge.disputes.plan import Done, Fail, Wait, look_again, mark_sent, next_step, wait_longer
+from bridge.disputes.refusals import continue_without
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -58,7 +45,6 @@ from bridge.inbox import (
     token_key,
 )
 from bridge.next_api import Answer, NextApi
-from bridge.refusal import give_way
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +54,8 @@ if typing.TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+LISTS = frozenset({Kind.FIND, Kind.FIND_HOLDER, Kind.SEARCH, Kind.LIST_REFUNDS, Kind.LIST_NOTES})
+DISPUTES = frozenset({Kind.CREATE, Kind.READ, Kind.FIND, Kind.FIND_HOLDER})
 IN_VAIN = "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
 
 
@@ -158,11 +146,11 @@ class Forwarder:
         """Ask the local index for the transactions of cases, and the inbox for who else has them."""
         try:
             claimed = [one.claim.case for one in errands]
-            asking = [case for case in claimed if consults(case)]
-            found = self.index.look_up([(case.store, dated(case)) for case in asking], self.inbox.now())
+            asking = [case for case in claimed if lookup.asks_index(case)]
+            found = self.index.look_up([(case.store, case.dated_facts) for case in asking], self.inbox.now())
             for case, (rows, complete) in zip(asking, found, strict=True):
-                consult(case, rows, complete=complete)
-            self.inbox.find_holders([case for case in claimed if is_claiming(case)])
+                lookup.apply_index(case, rows, complete=complete)
+            self.inbox.find_holders([case for case in claimed if lookup.claims_transaction(case)])
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  as above; the others are not held up by it
@@ -185,7 +173,7 @@ class Forwarder:
             errand.call, errand.attempt = step, _attempt(claim, step, now)
             if step.writes:
                 until = max(now, claim.slot_at) + self.settings.timeout + self.settings.settle_seconds
-                intend(claim.case, step, until)
+                mark_sent(claim.case, step, until)
 
     def send(self, errand: Errand) -> None:
         """Make the call of an errand in its slot, and tell apart what came of it."""
@@ -219,18 +207,18 @@ class Forwarder:
         found: typing.Any
         try:
             api.prepare()
-            if call.kind in ("look", "holder", "ask", "refunds", "notes"):
+            if call.kind in LISTS:
                 hold = partial(self.inbox.hold, claim)
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, before_more=hold)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
-            if call.kind in ("create", "read", "look", "holder"):
+            if call.kind in DISPUTES:
                 _tell_ids(call, found)
-            elif call.kind in ("ask", "payment"):
+            elif call.kind in (Kind.SEARCH, Kind.PAYMENT):
                 found = self._with_family(claim, [found] if isinstance(found, dict) else found)
             return Outcome(
                 "ok",
-                lambda case, now: learn(case, call, found, now),
+                lambda case, now: apply_response(case, call, found, now),
                 again_after=0.0,
                 shows=not call.writes,
             )
@@ -271,10 +259,10 @@ class Forwarder:
         def change(case: Case, owed: list[Delivery]) -> Ending:
             if outcome.word == "observed":
                 return _observed(case, owed, outcome.said or "")
-            overtaken = consults(case) and is_overtaken(case, known)
-            if consults(case) and not overtaken:
+            stale = lookup.asks_index(case) and lookup.is_stale(case, known)
+            if lookup.asks_index(case) and not stale:
                 case.match = known.match
-            same = not overtaken and case.found == known.found
+            same = not stale and case.found == known.found
             case.duplicate_of = case.duplicate_of or (known.duplicate_of if same else None)
             return self._close(case, owed, outcome, store)
 
@@ -304,8 +292,8 @@ class Forwarder:
         def change(case: Case, now: float) -> None:
             if call.writes:
                 _not_sent(case, now)
-            if not give_way(case, call, fields):
-                case.wants["refused"] = [Reason.REFUSED, str(error)]
+            if not continue_without(case, call, fields):
+                case.pending.refused = Refusal(Reason.REFUSED, str(error))
 
         return Outcome("refused", change, again_after=0.0)
 
@@ -349,25 +337,24 @@ class Forwarder:
     def _close(self, case: Case, owed: list[Delivery], outcome: Outcome, store: Store) -> Ending:
         """Bring the case up to date, end what is met, and say when it is worked on next."""
         now = self.inbox.now()
-        doubted = bool(case.doubt) and outcome.shows
+        looked_up = case.unconfirmed is not None and outcome.shows
         if outcome.change:
             outcome.change(case, now)
         ending = Ending(said=outcome.said)
-        case.wants.pop("waiting", None)
-        refused = case.wants.pop("refused", None)
+        refused, case.pending.refused = case.pending.refused, None
         if refused:
-            case.wants["refusal"] = refused
+            case.trouble.refusal = refused
         for one in owed:
             if end := one.settled(case):
                 ending.settled[one.id] = end
             elif refused:
-                ending.settled[one.id] = Settled(Status.FAILED, Reason(refused[0]), refused[1])
+                ending.settled[one.id] = Settled(Status.FAILED, refused.reason, refused.message)
         if refused and not ending.settled:  # nobody waits, whom it could be told
-            case.note(refused[1])
+            case.note(refused.message)
         left = [one for one in owed if one.id not in ending.settled]
         tries = case.tries
         self._schedule(case, left, outcome, ending, store, now)
-        if doubted and store.look_first:  # the look of a doubt is no progress
+        if looked_up and store.look_first:  # which is no progress
             case.tries = tries
         if refused and not left:
             case.due_at = None
@@ -394,19 +381,19 @@ class Forwarder:
             left = [one for one in left if one.id not in ending.settled]
             step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
         elif isinstance(step, Done) and left:
-            if consults(case):
+            if lookup.asks_index(case):
                 step = None  # it asks once more
-            elif not case.duplicate_of:
+            elif not case.is_duplicate:
                 end = Settled(Status.FAILED, Reason.REFUSED, IN_VAIN)
                 ending.settled |= {one.id: end for one in left}
         is_bug = outcome.failed is not None  # which is tried again, also where nobody waits
-        idle = not (left or case.doubt or is_bug or isinstance(step, Call))
+        idle = not (left or case.unconfirmed or is_bug or isinstance(step, Call))
         if over or idle or isinstance(step, Done):
             case.due_at = None
         elif isinstance(step, Wait):
             case.due_at = step.until
             if step.reason is Reason.WAITING_FOR_OPENING:
-                case.wants["waiting"] = True
+                ending.waits_for_opening = True
         elif not left and ending.has_failed:
             case.due_at = None
         elif outcome.again_after is not None and not tried:
@@ -448,8 +435,8 @@ def _give_up(
     ending.settled |= {one.id: Settled(Status.FAILED, reason, sentence) for one in failed}
     left = [one for one in left if one not in failed]
     over = not left and bool(bug or failed or now > retry.expires(case.deadline_at))
-    if over and case.resolution is None and case.wants.get("resolution"):
-        case.wants["refusal"] = [reason, sentence]
+    if over and case.resolution is None and case.goal.resolution:
+        case.trouble.refusal = Refusal(reason, sentence)
     elif over and not failed:
         case.note(f"What was left to do is given up ({reason}): {sentence}")
     return left, over
@@ -460,14 +447,14 @@ def _undo(call: Call) -> Callable[[Case, float], None] | None:
 
 
 def _not_sent(case: Case, _: float) -> None:
-    """End the doubt of an intent that certainly did not happen."""
-    case.doubt = None
+    """Take back the intent of a write that certainly did not happen."""
+    case.unconfirmed = None
 
 
 def _put_off(case: Case, until: float) -> None:
     """Wait until 29next must be done with a write whose answer did not come."""
-    if case.doubt:
-        case.doubt = {**case.doubt, "until": until}
+    if case.unconfirmed:
+        case.unconfirmed.until = until
 
 
 def _tell_ids(call: Call, found: typing.Any) -> None:

@@ -26,8 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge import bulk, match
+from bridge import bulk
 from bridge.bulk import Question
+from bridge.disputes import matching
 from bridge.tables import coverage, memos, transactions
 
 if typing.TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _named(name: str) -> Question:
     return Question((("of", Text), ("ident", BigInteger)), wanted, MOST_FOUND)
 
 
-_OF_RULE = {rule.name: _with_facts([theirs for _, theirs in rule.facts]) for rule in match.LADDER}
+_OF_RULE = {rung.rule: _with_facts([theirs for _, theirs in rung.facts]) for rung in matching.LADDER}
 _BY_ID, _BY_PARENT = _named("id"), _named("parent_id")
 _COVERS = Question(
     (("of", Text), ("begin", Double), ("end", Double)),
@@ -117,10 +118,10 @@ class Index:
         """
         known = [_Known(store) for store, _ in sought]
         with self.database.read() as connection:
-            for rule in match.LADDER:  # one by one, so that each is answered by its own index
-                told = [(one, _facts(rule, alert)) for one, (_, alert) in zip(known, sought, strict=True)]
+            for rung in matching.LADDER:  # one by one, so that each is answered by its own index
+                told = [(one, _facts(rung, alert)) for one, (_, alert) in zip(known, sought, strict=True)]
                 asked = [(one, {"of": one.store, **facts}) for one, facts in told if facts]
-                for one, rows in _answers(connection, _OF_RULE[rule.name], asked):
+                for one, rows in _answers(connection, _OF_RULE[rung.rule], asked):
                     one.is_whole = one.is_whole and len(rows) < MOST_FOUND
                     one.add(rows)
             self._add_family(connection, known)
@@ -280,7 +281,7 @@ def row_of(store: str, told: Row) -> Row:
     flat = {name: told.get(name, details.get(name)) for name in KEPT}
     flat["gateway"] = gateway.get("name") if isinstance(gateway, dict) else None
     texts = [name for name in KEPT if name not in ("id", "parent_id", "is_disputed", "is_3ds")]
-    spelled = {name: match.spelling(name, flat[name]) or None for name in texts}
+    spelled = {name: matching.spelling(name, flat[name]) or None for name in texts}
     parent, flags = flat["parent_id"], ("is_disputed", "is_3ds")
     return {
         **spelled,
@@ -328,20 +329,20 @@ def _answers(
     return zip((one for one, _ in asked), answers, strict=True)
 
 
-def _facts(rule: match.Rule, alert: Alert) -> Row:
-    """Return the facts of an alert that a rule needs, as 29next spells them; none where one is missing."""
-    facts: Row = {theirs: match.spelling(theirs, getattr(alert, ours)) for ours, theirs in rule.facts}
+def _facts(rung: matching.Rung, alert: Alert) -> Row:
+    """Return the facts of an alert that a rung needs, as 29next spells them; none where one is missing."""
+    facts: Row = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
     if not all(facts.values()):
         return {}
     if len(facts) > 1:
-        since, until = match.window(alert)
+        since, until = matching.window(alert)
         facts |= {"since": since.timestamp() if since else 0.0, "until": until.timestamp() if until else EVER}
     return facts
 
 
 def _stretch(store: str, alert: Alert, now: float) -> Row:
     """Return the stretch of time of which the index must have everything; none has what is not dated."""
-    since, until = match.window(alert)
+    since, until = matching.window(alert)
     end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
     return {"of": store, "begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 

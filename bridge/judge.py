@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bridge import retry
 from bridge.alert import Effect, Reason, Status, Webhook
-from bridge.case import HOW_TO_LIST, opens
+from bridge.disputes import retry
+from bridge.disputes.events import HOW_TO_LIST, opens
 from bridge.errors import Unavailable, UnknownEvent, Untranslatable, trace
 from bridge.inbox import Verdict
 from bridge.tree import LONGEST_INT, pick, plain

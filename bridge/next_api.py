@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
+from bridge.disputes.retry import parse_retry_after
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -28,7 +29,6 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.exchange import MOST_BYTES, Exchange, Slot, beginning, complaint
-from bridge.retry import parse_retry_after
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,9 +7,9 @@ from collections import defaultdict
 from datetime import UTC, datetime
 
 from bridge.alert import Status
-from bridge.answers import adopt
-from bridge.case import Case
-from bridge.dispute import amount_text
+from bridge.disputes.answers import adopt
+from bridge.disputes.case import Case
+from bridge.disputes.payloads import amount_text
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +85,7 @@ def _is_of(row: Json, case: Case) -> bool:
 def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | None]]) -> Iterator[str]:
     """Yield a line for each case that is under way, and for each delivery whose wish 29next lacks."""
     for one in known.values():
-        if one.provider and (one.dispute_id is None or one.doubt or one.due_at is not None):
+        if one.provider and (one.dispute_id is None or one.unconfirmed or one.due_at is not None):
             yield f"unfinished: case {one.id} ({one.type} {one.case_number}) is not settled at 29next yet"
     for delivery, case in unsettled:
         named = f"delivery {delivery.id} of {delivery.provider}"

@@ -251,7 +251,7 @@ class Search:
             ).all()
         return case_json(row) | {
             "facts": row.facts,
-            "refund": row.refund,
+            "refund": "recorded" if row.refund_recorded else None,
             "due_at": _iso(row.due_at),
             "deliveries": [delivery_json(one) for one in owed],
             "attempts": [attempt_json(one) for one in made],

@@ -17,8 +17,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bridge import address, configured, dispute, providers, toml
+from bridge import address, configured, providers, toml
 from bridge.alert import Alert
+from bridge.disputes import payloads
 from bridge.errors import SettingsError
 from bridge.provider import Outcome, Provider
 
@@ -51,7 +52,7 @@ METADATA_KEYS = (
     "bridge_auth_code",
     "bridge_card",
 )
-"""What `dispute.decoration` can say."""
+"""What `payloads.decoration` can say."""
 SHORTEST_RETENTION = timedelta(days=8)
 SHORTEST_INDEX = timedelta(days=30)
 """A delivery that failed stays replayable for a week."""
@@ -67,7 +68,7 @@ class Store:
     token: str = field(repr=False)
     observe: bool = False  # translate, match and show; send nothing
     look_first: bool = False  # look before every write
-    metadata: tuple[str, ...] = dispute.METADATA
+    metadata: tuple[str, ...] = payloads.METADATA
     installed: bool = False  # by its merchant, who also gave the token
     missing: str = ""  # why there is no token: nothing is sent
 
@@ -130,7 +131,7 @@ class Settings:
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)  # the newest first
-    metadata: tuple[str, ...] = dispute.METADATA  # of stores that are not configured
+    metadata: tuple[str, ...] = payloads.METADATA  # of stores that are not configured
     sandbox_url: str | None = None  # takes the place of every installed store's base URL
 
     @property
@@ -249,7 +250,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         client_id=client[0] if client else None,
         client_secret=client[1] if client else None,
         encryption_keys=keys,
-        metadata=_metadata(file, dispute.METADATA),
+        metadata=_metadata(file, payloads.METADATA),
         sandbox_url=_sandbox_url(env),
     )
     env.integer("WEB_CONCURRENCY", 1, least=1, most=1000)  # gunicorn's, whose own complaint is a traceback
@@ -462,7 +463,7 @@ def _stores(env: _Environment, file: Section, *, installs: bool) -> tuple[dict[s
 
     With `installs`, a store's token may come by its installation.
     """
-    common = _metadata(file, dispute.METADATA)
+    common = _metadata(file, payloads.METADATA)
     for name in ("NEXT_STORE", "NEXT_ACCESS_TOKEN", "NEXT_BASE_URL"):
         env.text(name)  # so that quotes are named all at once
     default = _default_name(env, installs=installs)

@@ -132,13 +132,17 @@ cases = Table(
     Column("dispute_id", BigInteger),
     Column("transaction_id", BigInteger),
     Column("resolution", Text),
-    Column("refund", Text),  # `recorded` once 29next knows of the gateway's refund
-    Column("duplicate_of", Text),
-    # what is wanted there
-    Column("wants", Json, nullable=False),
+    Column("resolved_by_us", Text),  # the resolution that the bridge wrote
+    Column("refund_recorded", Boolean, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("duplicate_of", Text),  # the case that holds the dispute
+    # what is wanted, and what stands in the way: see bridge.disputes.case
+    Column("goal", Json, nullable=False),
     Column("match", Json),  # None while nobody has looked
-    Column("doubt", Json),  # a write that may have happened
-    Column("left_out", Json, nullable=False),  # what 29next would not take
+    Column("unconfirmed", Json),  # a write that may have happened
+    Column("pending", Json, nullable=False),
+    Column("trouble", Json, nullable=False),
+    Column("without", Json, nullable=False),  # what 29next would not take
     Column("notes", Json, nullable=False),  # what a person should know
     # the queue
     Column("deadline_at", Double, nullable=False),

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import structlog
 
-from bridge import retry
+from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
 from bridge.exchange import Exchange, beginning, complaint
 from bridge.inbox import new_id

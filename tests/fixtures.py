@@ -23,10 +23,11 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from bridge import dispute, providers
+from bridge import providers
 from bridge import tree as trees
 from bridge.alert import RESOLUTIONS, Effect, Reason, Webhook
-from bridge.case import opens
+from bridge.disputes import payloads
+from bridge.disputes.events import opens
 from bridge.errors import Untranslatable
 from bridge.fields import AlertSchema
 from bridge.provider import ANY, Item, Provider, Reading
@@ -151,7 +152,7 @@ def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
     if reading.errors:
         read["errors"] = dict(reading.errors)
     if alert and reading.effect in OPENING and opens(reading.effect, alert):
-        body = dispute.opening(alert, provider=case.provider.name, received_at=NOW)
+        body = payloads.opening(alert, provider=case.provider.name, received_at=NOW)
     return read, alert.to_json() if alert else None, body
 
 
@@ -223,7 +224,7 @@ def check(reading: Reading) -> None:
     assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type]
     assert json.dumps(alert.to_json()).isascii()
     if opens(reading.effect, alert):
-        validate_request("POST", "/disputes/", dispute.opening(alert, provider="any", received_at=NOW))
+        validate_request("POST", "/disputes/", payloads.opening(alert, provider="any", received_at=NOW))
 
 
 def _xml(tree: Tree) -> str:

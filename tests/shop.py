@@ -32,8 +32,9 @@ from sqlalchemy import Connection, insert, text
 
 from bridge import migrate, providers
 from bridge.alert import Alert, Webhook
-from bridge.case import Case, consult, dated
 from bridge.database import Database
+from bridge.disputes.case import Case, Match
+from bridge.disputes.lookup import apply_index
 from bridge.index import Index, row_of
 from bridge.sandbox import STORE, Sandbox
 from bridge.tables import transactions
@@ -507,7 +508,7 @@ class Figures:
     right: int = 0  # of those that are decidable
     lucky: int = 0  # right all the same
     wrong: list[tuple[Told, int]] = field(default_factory=list)
-    missed: list[tuple[Told, Json]] = field(default_factory=list)
+    missed: list[tuple[Told, Match | None]] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
@@ -556,21 +557,21 @@ def match_all(database: Database, shop: Shop, count: int) -> Figures:
         alert = read(told)
         case = Case("", STORE, alert.case_number, alert.type, told.sent.provider, now, now, facts=alert)
         began = time.perf_counter()
-        ((rows, complete),) = index.look_up([(STORE, dated(case))], now)
+        ((rows, complete),) = index.look_up([(STORE, case.dated_facts)], now)
         figures.seconds.append(time.perf_counter() - began)
         assert complete
-        consult(case, rows, complete=complete)
+        apply_index(case, rows, complete=complete)
         decidable = told.truth is not None and oracle.decides(told)
         figures.alerts += 1
         figures.decidable += decidable
-        figures.rules[(case.match or {}).get("rule") or "none"] += 1
+        figures.rules[(case.match and case.match.rule) or "none"] += 1
         if case.found is not None and (told.truth is None or case.found != told.truth.id):
             figures.wrong.append((told, case.found))
         elif case.found is not None:
             figures.right += decidable
             figures.lucky += not decidable
         elif decidable:
-            figures.missed.append((told, case.match or {}))
+            figures.missed.append((told, case.match))
     return figures
 
 
@@ -651,7 +652,7 @@ def _print_matching(options: argparse.Namespace) -> bool:
     for told, chosen in figures.wrong:
         say(f"  WRONG: {told.sent.body!r} is {told.truth and told.truth.id}, not {chosen}")
     for told, found in figures.missed[:5]:
-        why = Counter(one["why"] for one in found["candidates"]).most_common(3)
+        why = Counter(one["why"] for one in (found.candidates if found else [])).most_common(3)
         say(f"  missed: {told.facts}: {why}")
     return not figures.wrong and figures.share >= SHARE
 

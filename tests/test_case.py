@@ -13,18 +13,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import Row
 
-from bridge import answers, refund
-from bridge import case as cases
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, resolvable
-from bridge.case import Call, Case, Done, Fail, Wait, merge, next_step
-from bridge.refusal import give_way
+from bridge.disputes import answers, events, lookup, plan, refunds
+from bridge.disputes.case import Call, Case, Kind, Match, Pending, Rule, Trouble, Unconfirmed
+from bridge.disputes.events import merge
+from bridge.disputes.plan import Done, Fail, Wait, next_step
+from bridge.disputes.refusals import continue_without
+from bridge.inbox.rows import case_of, values_of
 
 Json = dict[str, Any]
 Delivery = tuple[Effect, Alert]
@@ -229,22 +233,22 @@ class Shop:
         self.commits.append("note")
         return self.put("notes", body)
 
-    def do_look(self, _: Call, __: Json, ___: Json) -> list[Json]:
+    def do_find(self, _: Call, __: Json, ___: Json) -> list[Json]:
         return self.listed("disputes")
 
-    def do_holder(self, _: Call, __: Json, params: Json) -> list[Json]:
+    def do_find_holder(self, _: Call, __: Json, params: Json) -> list[Json]:
         return self.listed("disputes", transaction=params["transaction_id"], type=params["type"])
 
     def do_read(self, call: Call, _: Json, __: Json) -> Json:
         return copy.deepcopy(self.dispute(call))
 
-    def do_refunds(self, _: Call, __: Json, ___: Json) -> list[Json]:
+    def do_list_refunds(self, _: Call, __: Json, ___: Json) -> list[Json]:
         return self.listed("refunds")
 
-    def do_notes(self, _: Call, __: Json, ___: Json) -> list[Json]:
+    def do_list_notes(self, _: Call, __: Json, ___: Json) -> list[Json]:
         return self.listed("notes")
 
-    def do_ask(self, call: Call, _: Json, params: Json) -> list[Json]:
+    def do_search(self, call: Call, _: Json, params: Json) -> list[Json]:
         assert call.path == "transactions/"
         flat = [row | row["payment_details"] for row in self.sales]
         ids = ("auth_code", "external_id", "network_transaction_id", "bankcard_last_four")
@@ -257,10 +261,8 @@ class Shop:
 
 def stored(case: Case) -> Case:
     """The case as it comes back from the inbox: JSON has been made of it."""
-    written = dataclasses.asdict(dataclasses.replace(case, facts=None))
-    read = json.loads(json.dumps(written))
-    told = json.loads(json.dumps(case.facts.to_json())) if case.facts else None
-    return Case(**{**read, "type": DisputeType(read["type"]), "facts": told and Alert.from_json(told)})
+    written = json.loads(json.dumps(values_of(case)))
+    return case_of(cast("Row[Any]", SimpleNamespace(**written, id=case.id, fence=case.fence)))
 
 
 class Desk:
@@ -286,10 +288,10 @@ class Desk:
         merge(self.case, provider, *delivery, self.now, look_first=look_first)
         self.case = stored(self.case)
 
-    def step(self) -> cases.Step:
+    def step(self) -> plan.Step:
         """What is due; the local index is asked first, and knows nothing."""
-        if cases.consults(self.case):
-            cases.consult(self.case, [], complete=False)
+        if lookup.asks_index(self.case):
+            lookup.apply_index(self.case, [], complete=False)
         return next_step(self.case, self.now)
 
     def pass_time(self, until: float) -> None:
@@ -323,14 +325,14 @@ class Desk:
             return  # a failed read is tried again
         answer = self.shop.answer(call)
         self.case = stored(self.case)
-        answers.learn(self.case, call, answer, self.now)
+        answers.apply_response(self.case, call, answer, self.now)
 
     def write(self, call: Call, fate: str) -> None:
         until = self.now + TIMEOUT + SETTLE
-        cases.intend(self.case, call, until)
+        plan.mark_sent(self.case, call, until)
         self.case = stored(self.case)
         if fate == "not sent":
-            self.case.doubt = None
+            self.case.unconfirmed = None
             return
         if fate == "late":
             self.late.append((until - 1, lambda: self.silently(call)))
@@ -340,11 +342,11 @@ class Desk:
         try:
             answer = self.shop.answer(call)
         except Refusal as refusal:
-            self.case.doubt = None
-            self.gave_way &= give_way(self.case, call, refusal.fields)
+            self.case.unconfirmed = None
+            self.gave_way &= continue_without(self.case, call, refusal.fields)
             return
         if fate == "answered":
-            answers.learn(self.case, call, answer, self.now)
+            answers.apply_response(self.case, call, answer, self.now)
         # else "lost after": it happened, and nobody said so
 
     def silently(self, call: Call) -> None:
@@ -359,7 +361,7 @@ class Desk:
         owed, self.owed = self.owed, []
         for one in owed:
             provider, at = self.received[id(one)]
-            end = cases.settled(self.case, provider, *one, at)
+            end = events.settled(self.case, provider, *one, at)
             if end is None:
                 self.owed.append(one)
             elif end.status is Status.FAILED:
@@ -386,7 +388,7 @@ def deal(*deliveries: Delivery, shop: Shop | None = None, kind: DisputeType = Di
 
 def is_met(desk: Desk, delivery: Delivery) -> bool:
     """Whether 29next has what a delivery asks for."""
-    return cases.settled(desk.case, "acme", *delivery, desk.now) == cases.FORWARDED
+    return events.settled(desk.case, "acme", *delivery, desk.now) == events.FORWARDED
 
 
 def kinds(desk: Desk) -> list[str]:
@@ -431,8 +433,8 @@ class Storm(RuleBasedStateMachine):
     @rule()
     def recover(self) -> None:
         """A backup was restored, or somebody wants to be sure."""
-        assume(not self.desk.case.doubt)
-        cases.recover(self.desk.case)
+        assume(not self.desk.case.unconfirmed)
+        plan.recover(self.desk.case)
 
     @invariant()
     def nothing_twice(self) -> None:
@@ -458,7 +460,7 @@ class Storm(RuleBasedStateMachine):
         assert (case.dispute_id, case.transaction_id) == (row["id"], row["transaction"])
         assert case.resolution == row["resolution"]
         if "refund" in desk.shop.commits:
-            assert case.refund == "recorded"
+            assert case.refund_recorded
 
 
 Storm.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
@@ -476,18 +478,18 @@ def test_an_opening_becomes_one_dispute_in_one_call() -> None:
 
 def test_an_opening_that_tells_its_payment_asks_for_it_and_is_created_with_it() -> None:
     desk = deal(OPEN_MATCHED)
-    assert kinds(desk) == ["ask", "create"]
+    assert kinds(desk) == ["search", "create"]
     assert desk.calls[1].body is not None
     assert desk.calls[1].body["transaction"] == 77
     assert desk.case.state is State.OPEN
     assert desk.case.match is not None
-    assert desk.case.match["rule"] == "external_id"
+    assert desk.case.match.rule == "external_id"
 
 
 def test_what_the_index_finds_is_not_asked_for() -> None:
     desk = Desk(Shop())
     desk.receive(OPEN_MATCHED)
-    cases.consult(desk.case, [SALE], complete=True)
+    lookup.apply_index(desk.case, [SALE], complete=True)
     desk.finish()
     assert kinds(desk) == ["create"]
     assert desk.case.transaction_id == 77
@@ -525,7 +527,7 @@ def test_a_result_waits_for_its_opening() -> None:
     desk = Desk(Shop())
     desk.receive(RESOLVE)
     assert desk.work()
-    assert kinds(desk) == ["look"]
+    assert kinds(desk) == ["find"]
     step = desk.step()
     assert step == Wait(NOW + DEADLINE, Reason.WAITING_FOR_OPENING)
     desk.receive(OPEN)
@@ -542,11 +544,11 @@ def test_what_never_gets_its_opening_fails_at_its_deadline_and_can_be_replayed(d
     desk.finish()
     assert desk.failed == [(delivery, Reason.NO_OPENING)]
     assert desk.now >= NOW + DEADLINE
-    assert kinds(desk) == ["look", "look"]
+    assert kinds(desk) == ["find", "find"]
     desk.case.deadline_at = desk.now + DEADLINE  # a replay opens a new deadline
     desk.receive(delivery)
     assert desk.work()
-    assert kinds(desk)[2:] == ["look"]
+    assert kinds(desk)[2:] == ["find"]
     assert isinstance(desk.step(), Wait)
     desk.receive(OPEN)
     desk.finish()
@@ -647,12 +649,12 @@ def test_an_accepted_rdr_is_resolved_once_and_its_refund_recorded_once(
     counted = Counter(desk.shop.commits)
     assert (counted["resolve"], counted["refund"]) == (1, 1)
     assert desk.shop.rows["disputes"][0]["resolution"] == "issued_full_refund"
-    assert desk.case.refund == "recorded"
+    assert desk.case.refund_recorded
 
 
 def test_the_refund_is_recorded_with_the_resolution_where_the_match_is_known_by_then() -> None:
     desk = deal(RDR_MATCHED)
-    assert kinds(desk) == ["ask", "create", "sale", "resolve"]
+    assert kinds(desk) == ["search", "create", "sale", "resolve"]
     assert desk.calls[-1].body == {"resolution": "issued_full_refund", "create_external_refund": True}
 
 
@@ -662,7 +664,7 @@ def test_the_refund_is_recorded_by_itself_where_the_match_comes_later() -> None:
     assert desk.calls[-1].body == {"resolution": "issued_full_refund"}
     desk.receive(MATCH)
     desk.finish()
-    assert kinds(desk)[2:] == ["ask", "attach", "sale", "refund"]
+    assert kinds(desk)[2:] == ["search", "attach", "sale", "refund"]
     assert desk.calls[-1].path == "transactions/77/refund/"
     assert desk.calls[-1].body == {"amount": "40.00", "is_external": True, "send_refund_notification": False}
 
@@ -687,7 +689,7 @@ def test_a_withdrawn_alert_is_resolved_as_other_and_says_what_stays() -> None:
     desk = deal(OPEN, WITHDRAW)
     assert desk.calls[-1].body == {
         "resolution": "other",
-        "resolution_other_message": cases.WITHDRAWN_MESSAGE,
+        "resolution_other_message": plan.WITHDRAWN_MESSAGE,
     }
     assert desk.case.state is State.WITHDRAWN
     assert any("block-list" in note for note in desk.case.notes)
@@ -739,7 +741,7 @@ def test_after_an_unclear_answer_it_looks_before_it_writes_again(
     assert desk.case.state is State.UNCLEAR
     assert isinstance(desk.step(), Wait)
     started = desk.now
-    while desk.case.doubt:
+    while desk.case.unconfirmed:
         desk.work()
     looked = desk.calls[kinds(desk).index(last) + 1 :]
     assert looked
@@ -771,7 +773,7 @@ def test_an_intent_that_certainly_did_not_leave_is_made_again_at_once() -> None:
     desk = Desk(Shop())
     desk.receive(OPEN)
     desk.work("not sent")
-    assert desk.case.doubt is None
+    assert desk.case.unconfirmed is None
     desk.finish()
     assert kinds(desk) == ["create", "create"]
     assert desk.shop.commits == ["create"]
@@ -783,7 +785,7 @@ def test_an_intent_that_certainly_did_not_leave_is_made_again_at_once() -> None:
 def test_metadata_that_is_refused_never_costs_the_alert() -> None:
     desk = deal(OPEN, shop=Shop(metadata=False))
     assert kinds(desk) == ["create", "create"]
-    assert desk.case.left_out == ["metadata"]
+    assert desk.case.without == ["metadata"]
     assert any("metadata" in note for note in desk.case.notes)
     assert desk.ended == [OPEN]
 
@@ -797,20 +799,20 @@ def test_a_transaction_that_another_dispute_holds_links_the_case_to_it(
     for delivery in deliveries:
         desk.receive(delivery)
         desk.finish()
-    assert desk.case.duplicate_of
+    assert desk.case.is_duplicate
     assert desk.case.state is State.DUPLICATE
     assert not desk.owed
     assert len(shop.rows["disputes"]) == len(deliveries)
 
 
-def test_a_transaction_that_is_refused_for_another_reason_is_left_out() -> None:
+def test_a_transaction_that_is_refused_for_another_reason_is_without() -> None:
     desk = Desk(Shop())
     desk.receive(OPEN_MATCHED)
     desk.work()
     call = desk.step()
     assert isinstance(call, Call)
     assert call.kind == "create"
-    assert give_way(desk.case, call, {"transaction": ['Invalid pk "77".']})
+    assert continue_without(desk.case, call, {"transaction": ['Invalid pk "77".']})
     desk.finish()
     assert desk.shop.rows["disputes"][0]["transaction"] is None
     assert desk.case.state is State.REVIEW
@@ -834,7 +836,7 @@ def test_any_other_refusal_is_a_person_s(kind: str, fields: dict[str, list[str]]
             desk.work()
     assert isinstance(step, Call)
     before = stored(desk.case)
-    assert not give_way(desk.case, step, fields)
+    assert not continue_without(desk.case, step, fields)
     assert desk.case == before
 
 
@@ -843,7 +845,7 @@ def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
     for _ in range(40):
         step = desk.step()
         if isinstance(step, Call) and step.kind == kind:
-            assert give_way(desk.case, step, fields)
+            assert continue_without(desk.case, step, fields)
             desk.settle()
         elif not desk.work():
             return
@@ -862,17 +864,17 @@ def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
         ),
         ((RDR, MATCH), "refund", {"detail": ["No."]}, ["create", "resolve", "attach"]),
         ((OPEN, RESOLVE, WITHDRAW), "note", {"message": ["No."]}, ["create", "resolve"]),
-        ((OPEN_MATCHED,), "ask", {"detail": ["No."]}, ["create"]),
+        ((OPEN_MATCHED,), "search", {"detail": ["No."]}, ["create"]),
     ],
 )
-def test_what_is_refused_beside_the_dispute_itself_is_left_out_and_said(
+def test_what_is_refused_beside_the_dispute_itself_is_without_and_said(
     deliveries: tuple[Delivery, ...], kind: str, fields: dict[str, list[str]], commits: list[str]
 ) -> None:
     desk = Desk(Shop())
     for delivery in deliveries:
         desk.receive(delivery)
         if kind == "resolve":
-            desk.case.left_out = []
+            desk.case.without = []
         step = desk.step()
         while kind != "resolve" and isinstance(step, Call) and step.kind != kind:
             desk.work()
@@ -882,7 +884,7 @@ def test_what_is_refused_beside_the_dispute_itself_is_left_out_and_said(
             desk.work()
         call = desk.step()
         assert isinstance(call, Call)
-        assert give_way(desk.case, call, fields)
+        assert continue_without(desk.case, call, fields)
         desk.finish()
     else:
         refused(desk, kind, fields)
@@ -962,7 +964,7 @@ def test_an_earlier_result_that_comes_later_changes_nothing_and_is_no_contradict
     assert desk.shop.commits == ["create", "resolve"]
     assert desk.case.resolution == "lost"
     assert desk.failed == []
-    end = cases.settled(desk.case, "acme", *result("won", 1), NOW)
+    end = events.settled(desk.case, "acme", *result("won", 1), NOW)
     assert end
     assert (end.status, end.reason) == (Status.IGNORED, Reason.IGNORE)
 
@@ -1051,10 +1053,10 @@ def test_an_unknown_outcome_opens_its_case_first_and_fails_after_that() -> None:
     told = alert(**facts(unknown_outcome="The outcome 'zz' is not listed."))
     desk = Desk(Shop())
     desk.receive((Effect.OPEN, told))
-    assert cases.settled(desk.case, "acme", Effect.OPEN, told, NOW) is None
+    assert events.settled(desk.case, "acme", Effect.OPEN, told, NOW) is None
     desk.finish()
     assert desk.shop.commits == ["create"]
-    end = cases.settled(desk.case, "acme", Effect.OPEN, told, NOW)
+    end = events.settled(desk.case, "acme", Effect.OPEN, told, NOW)
     assert end
     assert (end.status, end.reason) == (Status.FAILED, Reason.UNKNOWN_OUTCOME)
     assert "'zz'" in str(end.message)
@@ -1066,7 +1068,7 @@ def test_what_cannot_be_read_is_noted_and_a_person_looks_until_it_can() -> None:
     desk.finish()
     assert desk.case.state is State.REVIEW
     assert any("sum" in note and "Not that." in note for note in desk.case.notes)
-    fresh = Desk(Shop(), new_case(match={"asked": [], "rule": "none"}))
+    fresh = Desk(Shop(), new_case(match=Match(rule=Rule.NONE)))
     merge(fresh.case, "acme", Effect.OPEN, alert(unreadable=("amount", "currency")), NOW)
     merge(fresh.case, "acme", Effect.OPEN, alert(**facts()), NOW)
     assert fresh.case.facts
@@ -1111,7 +1113,7 @@ def test_the_sale_is_read_again_where_its_reading_is_old() -> None:
     desk.receive(RDR_MATCHED)
     while kinds(desk)[-1:] != ["sale"]:
         desk.work()
-    desk.now += refund.FRESH + 1
+    desk.now += refunds.FRESH + 1
     desk.finish()
     assert kinds(desk).count("sale") == 2
 
@@ -1146,21 +1148,26 @@ def test_a_refund_that_29next_would_not_record_is_never_called_forwarded(refused
     ("changes", "state"),
     [
         ({}, State.NEW),
-        ({"doubt": {"kind": "create", "until": 0.0, "looks": 0}}, State.UNCLEAR),
+        ({"unconfirmed": Unconfirmed(Kind.CREATE)}, State.UNCLEAR),
         ({"dispute_id": 1}, State.REVIEW),
-        ({"dispute_id": 1, "match": {"asked": [], "rule": "none"}}, State.OPEN),
+        ({"dispute_id": 1, "match": Match(rule=Rule.NONE)}, State.OPEN),
         ({"dispute_id": 1, "transaction_id": 7}, State.OPEN),
         ({"dispute_id": 1, "transaction_id": 7, "resolution": "won"}, State.RESOLVED),
-        ({"dispute_id": 1, "match": {"asked": [], "rule": "none"}, "resolution": "won"}, State.RESOLVED),
+        ({"dispute_id": 1, "match": Match(rule=Rule.NONE), "resolution": "won"}, State.RESOLVED),
         ({"dispute_id": 1, "resolution": "won"}, State.REVIEW),
         ({"facts": alert(unreadable=("amount",))}, State.REVIEW),
-        ({"dispute_id": 1, "transaction_id": 7, "wants": {"review": "failed"}}, State.REVIEW),
+        ({"dispute_id": 1, "transaction_id": 7, "trouble": Trouble(review="failed")}, State.REVIEW),
         (
-            {"dispute_id": 1, "transaction_id": 7, "resolution": "other", "wants": {"review": "failed"}},
+            {
+                "dispute_id": 1,
+                "transaction_id": 7,
+                "resolution": "other",
+                "trouble": Trouble(review="failed"),
+            },
             State.RESOLVED,
         ),
-        ({"dispute_id": 1, "resolution": "won", "wants": {"contradicted": "lost"}}, State.REVIEW),
-        ({"dispute_id": 1, "resolution": "other", "wants": {"withdrawn": True}}, State.WITHDRAWN),
+        ({"dispute_id": 1, "resolution": "won", "trouble": Trouble(contradicted="lost")}, State.REVIEW),
+        ({"dispute_id": 1, "resolution": "other", "withdrawn": True}, State.WITHDRAWN),
         ({"dispute_id": 1, "duplicate_of": "c_2", "resolution": "won"}, State.DUPLICATE),
     ],
 )
@@ -1188,12 +1195,12 @@ def test_a_note_is_said_once() -> None:
 
 def test_a_person_s_word_is_attached_and_asked_no_more() -> None:
     desk = deal(OPEN)
-    cases.decide(desk.case, 77)
+    lookup.decide(desk.case, 77)
     desk.finish()
     assert kinds(desk) == ["create", "attach"]
     assert desk.case.state is State.OPEN
     none = deal(OPEN)
-    cases.decide(none.case, None)
+    lookup.decide(none.case, None)
     none.receive(MATCH)
     none.finish()
     assert none.case.state is State.OPEN
@@ -1237,10 +1244,10 @@ def test_a_match_is_not_met_between_its_two_questions() -> None:
     desk = deal(RDR, shop=shop)
     desk.receive(TOLD_BY_TWO)
     desk.work()
-    assert kinds(desk)[2:] == ["ask"]  # the gateway's id, which nobody has
+    assert kinds(desk)[2:] == ["search"]  # the gateway's id, which nobody has
     assert not is_met(desk, TOLD_BY_TWO)
     desk.work()
-    assert kinds(desk)[3:] == ["ask"]
+    assert kinds(desk)[3:] == ["search"]
     assert desk.case.found == 77
     assert not is_met(desk, TOLD_BY_TWO)
     desk.finish()
@@ -1261,7 +1268,7 @@ def test_a_match_is_met_once_its_refund_is_recorded_too() -> None:
 
 def test_a_match_that_finds_nothing_is_met_once_all_was_asked() -> None:
     desk = deal(OPEN, TOLD_BY_TWO, shop=Shop(sold=False))
-    assert kinds(desk).count("ask") == 2
+    assert kinds(desk).count("search") == 2
     assert desk.ended == [OPEN, TOLD_BY_TWO]
 
 
@@ -1294,7 +1301,7 @@ def test_the_card_of_a_later_match_finds_the_payment() -> None:
 def reading(kind: str, **facts: Any) -> tuple[Desk, Call]:
     """A case whose accepted RDR is matched, in doubt about a write of one kind."""
     desk = deal(RDR_MATCHED)
-    desk.case.doubt = {"kind": kind, "until": 0.0, "looks": 0, "body": facts}
+    desk.case.unconfirmed = Unconfirmed(Kind(kind), body=facts)
     step = desk.step()
     assert isinstance(step, Call)
     return desk, step
@@ -1302,30 +1309,30 @@ def reading(kind: str, **facts: Any) -> tuple[Desk, Call]:
 
 def test_somebody_else_s_refund_is_not_taken_for_the_gateway_s() -> None:
     desk, call = reading("refund")
-    desk.case.refund = None
-    answers.learn(desk.case, call, [{"parent_id": 78, "amount": "40.00"}], desk.now)
-    assert desk.case.refund is None
-    answers.learn(desk.case, call, [{"parent_id": 77, "amount": "40.00"}], desk.now)
-    assert desk.case.refund == "recorded"
+    desk.case.refund_recorded = False
+    answers.apply_response(desk.case, call, [{"parent_id": 78, "amount": "40.00"}], desk.now)
+    assert not desk.case.refund_recorded
+    answers.apply_response(desk.case, call, [{"parent_id": 77, "amount": "40.00"}], desk.now)
+    assert desk.case.refund_recorded
 
 
 @pytest.mark.parametrize("held", [{"transaction": 78}, {"type": "chargeback"}, None])
 def test_only_the_dispute_of_the_very_transaction_makes_a_case_its_duplicate(held: Json | None) -> None:
-    case = new_case(wants={"holder": 77})
+    case = new_case(pending=Pending(holder=77))
     row = {"id": 9, "case_number": "X-9", "transaction": 77, "type": "alert", "status": "open"}
     call = next_step(case, NOW)
     assert isinstance(call, Call)
-    answers.learn(case, call, [row | held] if held else [], NOW)
-    assert (case.duplicate_of, case.left_out) == (None, ["transaction"])
+    answers.apply_response(case, call, [row | held] if held else [], NOW)
+    assert (case.is_duplicate, case.without) == (False, ["transaction"])
 
 
 def test_a_transaction_that_the_case_s_own_dispute_holds_is_adopted() -> None:
-    case = new_case(wants={"holder": 77})
+    case = new_case(pending=Pending(holder=77))
     call = next_step(case, NOW)
     assert isinstance(call, Call)
     row = {"id": 9, "case_number": "C-1", "transaction": 77, "type": "alert", "status": "open"}
-    answers.learn(case, call, [row], NOW)
-    assert (case.duplicate_of, case.dispute_id, case.transaction_id) == (None, 9, 77)
+    answers.apply_response(case, call, [row], NOW)
+    assert (case.is_duplicate, case.dispute_id, case.transaction_id) == (False, 9, 77)
 
 
 def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_duplicate() -> None:
@@ -1334,11 +1341,11 @@ def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_dupl
     desk.work()
     call = desk.step()
     assert isinstance(call, Call)
-    assert give_way(desk.case, call, {"transaction": ["Object does not exist."]})
-    assert "holder" not in desk.case.wants
-    assert desk.case.left_out == ["transaction"]
-    cases.decide(desk.case, 77)  # a person knows better
-    assert desk.case.left_out == []
+    assert continue_without(desk.case, call, {"transaction": ["Object does not exist."]})
+    assert desk.case.pending.holder is None
+    assert desk.case.without == ["transaction"]
+    lookup.decide(desk.case, 77)  # a person knows better
+    assert desk.case.without == []
 
 
 def test_what_a_person_has_decided_no_answer_that_is_under_way_changes() -> None:
@@ -1346,40 +1353,41 @@ def test_what_a_person_has_decided_no_answer_that_is_under_way_changes() -> None
     desk.receive(OPEN_MATCHED)
     call = desk.step()
     assert isinstance(call, Call)
-    cases.decide(desk.case, None)
-    answers.learn(desk.case, call, desk.shop.answer(call), NOW)
-    assert (desk.case.found, (desk.case.match or {})["rule"]) == (None, "none")
+    lookup.decide(desk.case, None)
+    answers.apply_response(desk.case, call, desk.shop.answer(call), NOW)
+    assert desk.case.match
+    assert (desk.case.found, desk.case.match.rule) == (None, "none")
 
 
 def test_no_more_than_two_questions_are_asked_until_the_index_knows_more() -> None:
     case = new_case(facts=TOLD_BY_TWO[1], dispute_id=1)
-    case.match = {"asked": ["external_id", "card_and_amount"], "candidates": []}
+    case.match = Match(asked=[Rule.EXTERNAL_ID, Rule.CARD_AND_AMOUNT])
     assert isinstance(next_step(case, NOW), Done)
-    case.match["again"] = NOW
-    cases.consult(case, [], complete=True)  # it has everything: 29next has no more
+    case.match.woken_at = NOW
+    lookup.apply_index(case, [], complete=True)  # it has everything: 29next has no more
     assert isinstance(next_step(case, NOW), Done)
-    case.match = {**(case.match or {}), "again": NOW}
-    cases.consult(case, [], complete=False)
+    case.match = dataclasses.replace(case.match, woken_at=NOW)
+    lookup.apply_index(case, [], complete=False)
     assert isinstance(next_step(case, NOW), Call)
 
 
 def test_a_case_that_was_woken_while_it_was_looked_for_looks_again() -> None:
     known = new_case(facts=TOLD_BY_TWO[1])
-    cases.consult(known, [], complete=True)
-    woken = dataclasses.replace(known, match={**(known.match or {}), "again": NOW})
-    assert not cases.is_overtaken(known, known)
-    assert cases.is_overtaken(woken, known)
+    lookup.apply_index(known, [], complete=True)
+    woken = dataclasses.replace(known, match=dataclasses.replace(known.match or Match(), woken_at=NOW))
+    assert not lookup.is_stale(known, known)
+    assert lookup.is_stale(woken, known)
 
 
 def test_an_alert_without_a_date_is_matched_by_the_day_of_its_receipt() -> None:
-    assert cases.dated(new_case(facts=alert())).happened_at == datetime.fromtimestamp(NOW, UTC)
-    assert cases.dated(new_case(facts=OPEN[1])).happened_at == OPEN[1].happened_at
+    assert new_case(facts=alert()).dated_facts.happened_at == datetime.fromtimestamp(NOW, UTC)
+    assert new_case(facts=OPEN[1]).dated_facts.happened_at == OPEN[1].happened_at
 
 
 def test_what_29next_tells_of_a_call_under_way_is_no_news_and_ends_no_doubt() -> None:
     case = new_case(dispute_id=1, facts=OPEN[1])
-    case.doubt = {"kind": "resolve", "until": NOW, "looks": 0, "body": {"resolution": "other"}}
+    case.unconfirmed = Unconfirmed(Kind.RESOLVE, NOW, body={"resolution": "other"})
     told = {"id": 1, "case_number": "C-1", "type": "alert", "transaction": None, "status": "resolved"}
     assert not answers.reconsider(case, told | {"resolution": "other"})
     assert answers.reconsider(case, told | {"resolution": "could_not_find_order"})
-    assert (case.resolution, case.wants.get("reread")) == (None, True)
+    assert (case.resolution, case.pending.reread) == (None, True)

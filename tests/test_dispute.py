@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, Category, DisputeType, Network
 from bridge.currencies import DECIMALS
-from bridge.dispute import METADATA, amount_text, card_text, decoration, opening, refunding, resolving
+from bridge.disputes.payloads import (
+    METADATA,
+    amount_text,
+    card_text,
+    decoration,
+    opening,
+    refunding,
+    resolving,
+)
 from bridge.sandbox import VERSIONS
 from tests.fake_next import validate_request
 

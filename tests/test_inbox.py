@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import Row, select, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
-from bridge.case import FORWARDED, Case, Settled
 from bridge.database import Database
+from bridge.disputes.case import Case, Kind, Unconfirmed
+from bridge.disputes.events import FORWARDED, Settled
 from bridge.inbox import (
     PROBE_SECONDS,
     Claim,
@@ -32,6 +33,7 @@ from bridge.inbox import (
 )
 from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change, Lead
 from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
+from bridge.inbox.rows import case_of
 from bridge.provider import Reading
 from bridge.settings import Store
 from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
@@ -613,9 +615,9 @@ def test_an_intent_is_there_before_anything_is_sent(inbox: Inbox, clock: Clock) 
     receive(inbox, "1")
     claimed = taken(inbox)
     case = claimed.case
-    case.doubt = {"kind": "create", "until": clock.now + 80, "looks": 0, "body": {"a": 1}}
+    case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80, body={"a": 1})
     assert intend(inbox, claimed, attempt("a_1", claimed))
-    assert row(inbox, cases).doubt == case.doubt
+    assert case_of(row(inbox, cases)).unconfirmed == case.unconfirmed
     assert row(inbox, cases).state == State.UNCLEAR
     assert row(inbox, attempts).outcome == "intended"
     settle(inbox, claimed, forward, attempt("a_1", claimed, outcome="ok", seconds=0.5))
@@ -633,7 +635,7 @@ def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
     def change(case: Case, owed: list[Delivery]) -> Ending:
         seen.append(len(owed))
         case.dispute_id, case.due_at = 7, START
-        assert case.wants["resolution"] == "issued_full_refund"
+        assert case.goal.resolution == "issued_full_refund"
         return Ending({one.id: FORWARDED for one in owed if one.effect is Effect.OPEN})
 
     assert settle(inbox, claimed, change)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bridge import match
 from bridge.alert import Alert
-from bridge.match import Row, choose, is_kin, queries
+from bridge.disputes import matching
+from bridge.disputes.matching import Row, choose, is_kin, queries
 from tests.fake_next import validate_request
 
 SOLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -77,7 +77,7 @@ def other(**changes: Any) -> Row:
     return sale(**{**strange, **changes})
 
 
-def why(found: match.Match) -> dict[int, str]:
+def why(found: matching.Choice) -> dict[int, str]:
     return {one["id"]: one["why"] for one in found.candidates}
 
 
@@ -98,7 +98,6 @@ def why(found: match.Match) -> dict[int, str]:
 def test_the_strongest_rung_that_fits_names_the_rule(names: tuple[str, ...], rule: str) -> None:
     found = choose(alert(*names), [sale(), other()])
     assert (found.transaction_id, found.rule, found.candidates) == (1, rule, ())
-    assert found.to_json() == {"rule": rule, "candidates": []}
 
 
 @pytest.mark.parametrize("names", [(), ("card_first_six",), ("card_last_four",)])
@@ -109,7 +108,7 @@ def test_amount_and_date_alone_are_too_little(names: tuple[str, ...]) -> None:
 
 
 def test_nothing_to_choose_from_is_no_match() -> None:
-    assert choose(alert(*CARD), []) == match.Match()
+    assert choose(alert(*CARD), []) == matching.Choice()
 
 
 @pytest.mark.parametrize("name", ["card_first_six", "card_last_four"])
@@ -267,7 +266,7 @@ def test_an_odd_amount_of_a_row_breaks_nothing(amount: object) -> None:
 
 @pytest.mark.parametrize("ident", [None, "1", 1.5])
 def test_a_row_without_a_proper_id_is_none(ident: object) -> None:
-    assert choose(alert(*CARD), [sale(id=ident)]) == match.Match()
+    assert choose(alert(*CARD), [sale(id=ident)]) == matching.Choice()
 
 
 # --- wallets -------------------------------------------------------------------------------------
@@ -321,7 +320,7 @@ def test_a_refund_leads_to_its_parent() -> None:
     found = choose(alert("external_id", external_id="re_1"), [refund(), sale()])
     assert (found.transaction_id, found.rule) == (1, "external_id")
     assert choose(alert("auth_code", auth_code="R00001"), [refund(), sale()]).transaction_id == 1
-    assert choose(alert("auth_code", auth_code="R00001"), [refund()]) == match.Match()
+    assert choose(alert("auth_code", auth_code="R00001"), [refund()]) == matching.Choice()
 
 
 def test_a_refund_s_parent_must_fit_as_any_other() -> None:
@@ -364,7 +363,7 @@ def test_a_voided_authorization_was_no_payment(status: str) -> None:
 
 def test_a_voided_debit_was_no_payment() -> None:
     voided = [sale(), sale(id=2, type="void", parent_id=1)]
-    assert choose(alert(*CARD), voided) == match.Match()
+    assert choose(alert(*CARD), voided) == matching.Choice()
     assert choose(alert(*CARD), [*voided, sale(id=3)]).transaction_id == 3
     failed = [sale(), sale(id=2, type="void", parent_id=1, status="failed")]
     assert choose(alert(*CARD), failed).transaction_id == 1
@@ -372,7 +371,7 @@ def test_a_voided_debit_was_no_payment() -> None:
 
 @pytest.mark.parametrize("kind", ["refund", "void", "verify", "", None])
 def test_nothing_but_debits_and_authorizations_is_a_payment(kind: str | None) -> None:
-    assert choose(alert(*FACTS), [sale(type=kind)]) == match.Match()
+    assert choose(alert(*FACTS), [sale(type=kind)]) == matching.Choice()
 
 
 # --- several -------------------------------------------------------------------------------------
@@ -382,7 +381,7 @@ def test_several_that_fit_are_no_match_and_all_shown() -> None:
     found = choose(alert(*CARD), [sale(), sale(id=2), other(id=3)])
     assert found.transaction_id is None
     assert why(found) == {1: "several fit", 2: "several fit"}
-    assert found.to_json()["rule"] is None
+    assert found.rule is None
     assert found.candidates[0] == {
         "id": 1,
         "order": "1001",
@@ -438,7 +437,7 @@ def test_the_same_row_twice_is_one_transaction() -> None:
 
 def test_of_many_candidates_some_are_shown() -> None:
     rows = [sale(id=number) for number in range(1, 100)]
-    assert len(choose(alert(*CARD), rows).candidates) == match.MOST_CANDIDATES
+    assert len(choose(alert(*CARD), rows).candidates) == matching.MOST_CANDIDATES
 
 
 # --- rows that are not all -----------------------------------------------------------------------

@@ -18,9 +18,10 @@ import pytest
 
 from bridge import forward
 from bridge.alert import Alert, Effect, Status
-from bridge.case import Call, Case, Step, next_step
 from bridge.chores import Chores
 from bridge.database import Database
+from bridge.disputes.case import Call, Case
+from bridge.disputes.plan import Step, next_step
 from bridge.forward import Errand, Forwarder
 from bridge.inbox import BY_HAND, Verdict
 from bridge.judge import Judge

@@ -88,6 +88,10 @@ def test_every_release_s_database_can_be_brought_up_to_date(empty: Database) -> 
     for revision in revisions():
         to(empty, revision)
     assert difference(empty) == []
+
+
+def test_what_a_migration_added_can_be_taken_away_until_cases_got_their_own_shape(empty: Database) -> None:
+    to(empty, "0007")
     to(empty, "base", down=True)
     with empty.engine.connect() as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]

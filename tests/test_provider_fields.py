@@ -14,7 +14,7 @@ import pytest
 
 from bridge import fields
 from bridge.alert import Effect, Reason, Webhook
-from bridge.case import opens
+from bridge.disputes.events import opens
 from bridge.errors import Untranslatable
 from bridge.explain import Explained, explain
 from bridge.fields import AlertSchema

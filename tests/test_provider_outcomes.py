@@ -15,7 +15,7 @@ import pytest
 
 from bridge import fields, sources
 from bridge.alert import ALERT_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType, Effect, Network, Reason, Webhook
-from bridge.case import opens
+from bridge.disputes.events import opens
 from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema, Resolution
 from bridge.provider import Item, Meaning, Provider, Reading

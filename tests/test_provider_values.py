@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import dispute, fields
+from bridge import fields
 from bridge import tree as trees
 from bridge.alert import Webhook
+from bridge.disputes import payloads
 from bridge.errors import PermanentError
 from bridge.fields import AlertSchema
 from bridge.provider import Item, Provider
@@ -177,7 +178,7 @@ def opened(case: Case, item: Item, amount: str, currency: str, table: AlertSchem
     priced = dear(item, where, trees.Number(written), beside, currency.lower())
     alert = case.provider.translate(priced).alert
     assert alert is not None
-    return dispute.opening(alert, provider=case.provider.name, received_at=NOW)
+    return payloads.opening(alert, provider=case.provider.name, received_at=NOW)
 
 
 @pytest.mark.parametrize(

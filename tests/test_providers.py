@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from bridge import dispute, sample
+from bridge import sample
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason, Webhook
+from bridge.disputes import payloads
 from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema
 from bridge.provider import ANY, HEADER, Item, Provider, Reading
@@ -80,7 +81,7 @@ def test_every_call_that_a_webhook_asks_for_is_one_that_29next_documents(case: C
             if body:
                 validate_request("POST", "/disputes/", body, version)
             if reading.alert and reading.alert.resolution:
-                asked = dispute.resolving(reading.alert.resolution, reading.alert.message)
+                asked = payloads.resolving(reading.alert.resolution, reading.alert.message)
                 validate_request("POST", "/disputes/7/resolve/", asked, version)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.retry import (
+from bridge.disputes.retry import (
     CEILING,
     DAY,
     EARLY_CEILING,

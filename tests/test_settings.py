@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from bridge import configured, dispute, providers, settings
+from bridge import configured, providers, settings
 from bridge.alert import RESOLUTIONS, Alert, DisputeType
 from bridge.app import create_app
 from bridge.database import Database
+from bridge.disputes import payloads
 from bridge.errors import SettingsError
 from bridge.inbox import Inbox
 from bridge.judge import Judge
@@ -666,7 +667,7 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
             "card_last_four": "0009",
         }
     )
-    assert set(dispute.decoration(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
+    assert set(payloads.decoration(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
 
 
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:

@@ -20,7 +20,8 @@ from sqlalchemy import select, text
 import bridge.worker
 from bridge import forward
 from bridge.app import ROOT
-from bridge.case import Case, merge
+from bridge.disputes.case import Case
+from bridge.disputes.events import merge
 from bridge.errors import Unavailable
 from bridge.inbox import TOO_OLD, Claim, Inbox
 from bridge.sandbox import STORE, Sandbox

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from bridge import bulk
 from bridge.alert import Reason
-from bridge.case import Case
+from bridge.disputes.case import Case
+from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.inbox.pacing import Pacing
 from bridge.inbox.relating import Relating
 from bridge.inbox.rows import (
@@ -23,11 +24,11 @@ from bridge.inbox.rows import (
     Ending,
     Marks,
     case_of,
+    json_of,
     numbers_of,
     pending_of,
     write_cases,
 )
-from bridge.retry import LONGEST_RETRY_AFTER
 from bridge.tables import attempts, cases, deliveries, paces, stores
 
 if typing.TYPE_CHECKING:
@@ -239,7 +240,12 @@ class Forwarding(Pacing, Relating):
         is_held = [(claim.case_id, claim.fence) in held for claim, _ in intents]
         sent = [intent for intent, ours in zip(intents, is_held, strict=True) if ours]
         doubts = [
-            {"ident": case.id, "doubt": case.doubt, "state": case.state, "match": case.match}
+            {
+                "ident": case.id,
+                "unconfirmed": json_of(case.unconfirmed),
+                "state": case.state,
+                "match": json_of(case.match),
+            }
             for case in (claim.case for claim, _ in sent)
         ]
         bulk.change(connection, cases, doubts)
@@ -279,7 +285,7 @@ class Forwarding(Pacing, Relating):
         shared = {tuple(row) for row in connection.execute(_SHARED, {"sold": sold})} if sold else set()
         for step in news:
             one = step.case
-            is_related = step.is_related and (one.duplicate_of or (one.store, one.transaction_id) in shared)
+            is_related = step.is_related and (one.is_duplicate or (one.store, one.transaction_id) in shared)
             if not (is_related or step.has_result):
                 continue
             step.case = case_of(connection.execute(_CASES, {"idents": [one.id]}).one())
@@ -333,11 +339,11 @@ def _step(case: Case, owed: list[Delivery], change: Change) -> _Step:
 
 
 def _relations(case: Case) -> tuple[object, ...]:
-    return (case.duplicate_of, case.transaction_id)
+    return (case.is_duplicate, case.transaction_id)
 
 
 def _result(case: Case) -> tuple[object, ...]:
-    return (case.resolution, case.wants.get("refusal"))
+    return (case.resolution, case.trouble.refusal)
 
 
 def _ended(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
@@ -355,7 +361,7 @@ def _waiting(step: _Step, now: float) -> Iterator[dict[str, typing.Any]]:
             paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
             yield {
                 "ident": one.id,
-                "reason": Reason.WAITING_FOR_OPENING if case.wants.get("waiting") else paused,
+                "reason": Reason.WAITING_FOR_OPENING if ending.waits_for_opening else paused,
                 "message": ending.said,
                 "due_at": case.due_at,
                 "tries": case.tries,

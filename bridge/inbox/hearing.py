@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 from sqlalchemy import Connection, and_, or_, select, update
 
-from bridge import match, words
+from bridge import words
 from bridge.alert import Alert, Reason, Status
-from bridge.case import Case, decide, is_ended, recover
+from bridge.disputes import matching
+from bridge.disputes.case import Case, Match
+from bridge.disputes.lookup import decide
+from bridge.disputes.plan import recover
 from bridge.inbox.relating import Relating
-from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, open_anew, values_of
+from bridge.inbox.rows import Delivery, case_of, delivery_of, insert_or_update, json_of, open_anew, values_of
 from bridge.index import row_of
 from bridge.tables import cases, deliveries, installations, memos
 
@@ -59,9 +63,9 @@ class Hearing(Relating):
         found = {word for one in fresh for word in words.of_transaction(row_of(store, one))}
         for case in self._marked(connection, store, found, *unmatched) if found else ():
             facts = case.facts
-            if facts and not case.found and any(match.is_kin(facts, one) for one in fresh):
-                known = case.match or {"asked": [], "candidates": []}
-                again = {"match": {**known, "again": now}, "due_at": min(case.due_at or now, now)}
+            if facts and not case.found and any(matching.is_kin(facts, one) for one in fresh):
+                woken = replace(case.match or Match(), woken_at=now)
+                again = {"match": json_of(woken), "due_at": min(case.due_at or now, now)}
                 connection.execute(update(cases).where(cases.c.id == case.id).values(**again))
 
     # 29next: disputes
@@ -98,7 +102,7 @@ class Hearing(Relating):
             if row is None or row.transaction_id or row.duplicate_of:
                 return False
             case = case_of(row)
-            if is_ended(case) or (
+            if case.is_ended or (
                 case.dispute_id and case.opened_at < self._recovered(connection)(case.store)
             ):
                 recover(case)

@@ -230,5 +230,5 @@ class Receiving(Part):
         row = connection.execute(select(cases).where(cases.c.id == case_id).with_for_update()).first()
         if row is not None and connection.execute(left.limit(1)).first() is None:
             case = case_of(row)
-            case.wants.pop("contradicted", None)
+            case.trouble.contradicted = None
             write_cases(connection, [case])

@@ -10,9 +10,10 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Text, select,
 
 from bridge import words
 from bridge.alert import DisputeType, Effect
-from bridge.answers import adopt, reconsider
 from bridge.bulk import Question
-from bridge.case import Case, merge
+from bridge.disputes.answers import adopt, reconsider
+from bridge.disputes.case import Case
+from bridge.disputes.events import merge
 from bridge.fields import MAX_LENGTH
 from bridge.inbox.rows import case_of, new_id, numbers_of, open_anew, values_of
 from bridge.inbox.telling import Telling
@@ -97,9 +98,9 @@ class Relating(Telling):
 
     def _relate(self, connection: Connection, case: Case, now: float) -> None:
         """Tell the other cases of the same transaction of this one."""
-        if case.duplicate_of:
+        if case.is_duplicate:
             self._join(connection, case, now)
-        if case.duplicate_of or case.transaction_id is None:
+        if case.is_duplicate or case.transaction_id is None:
             return
         same = select(cases).where(
             cases.c.store == case.store,
@@ -119,7 +120,7 @@ class Relating(Telling):
         holder = self._holder(connection, case, now)
         if holder is None:
             return
-        case.duplicate_of = holder.id
+        case.duplicate_of, case.pending.held = holder.id, None
         if case.dispute_id in (None, holder.dispute_id):
             case.dispute_id, case.transaction_id = holder.dispute_id, holder.transaction_id
         else:
@@ -137,7 +138,7 @@ class Relating(Telling):
 
         A dispute that was read is news of its own case too, whose creation may still be unclear.
         """
-        held: Json | None = case.wants.pop("held", None)
+        held = case.pending.held
         if held is None:
             one = select(cases).where(cases.c.id == case.duplicate_of, cases.c.store == case.store)
             one = one.where(cases.c.id != case.id, cases.c.duplicate_of.is_(None))
@@ -160,26 +161,25 @@ class Relating(Telling):
     @staticmethod
     def _pass_on(holder: Case, case: Case, now: float) -> None:
         """Let the case that holds the dispute want the result of its duplicate."""
-        if (result := case.wants.get("resolution")) is None or case.facts is None:
+        goal = case.goal
+        if goal.resolution is None or case.facts is None:
             return
-        refunded = bool(case.wants.get("refund"))
-        message = case.wants.get("message")
-        event_at, received_at = case.wants.get("order", [case.opened_at, case.opened_at])
+        event_at, received_at = goal.order or (case.opened_at, case.opened_at)
         alert = dataclasses.replace(
             case.facts,
-            resolution=result,
-            message=message,
-            refunded_by_gateway=refunded,
+            resolution=goal.resolution,
+            message=goal.message,
+            refunded_by_gateway=goal.refunded_by_gateway,
             event_at=datetime.fromtimestamp(event_at, UTC),
             unreadable=(),
         )
-        merge(holder, case.wants.get("by", case.provider), Effect.RESOLVE, alert, received_at)
+        merge(holder, goal.by or case.provider, Effect.RESOLVE, alert, received_at)
         holder.deadline_at = min(holder.deadline_at, case.deadline_at) if holder.due_at else case.deadline_at
         holder.due_at = now
 
     def _pass_back(self, connection: Connection, holder: Case, now: float) -> None:
         """Let the duplicates of a case know how its dispute was resolved, or why it is not."""
-        refusal = holder.wants.get("refusal")
+        refusal = holder.trouble.refusal
         owed = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
         owed = owed.where(deliveries.c.settled_at.is_(None))
         waiting = select(cases).where(cases.c.duplicate_of == holder.id, owed.exists())
@@ -187,8 +187,7 @@ class Relating(Telling):
             case = case_of(row)
             case.resolution = _settled_resolution(holder)
             case.due_at = now
-            if refusal:
-                case.wants["refused"] = refusal
+            case.pending.refused = refusal or case.pending.refused
             connection.execute(update(cases).where(cases.c.id == row.id).values(**values_of(case)))
 
     def _tell_dispute(self, connection: Connection, store: str, told: Json, now: float) -> Case | None:

@@ -13,7 +13,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import bulk
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
-from bridge.case import Case, Settled, settled
+from bridge.disputes.case import (
+    Case,
+    Goal,
+    Kind,
+    Match,
+    Pending,
+    Refusal,
+    Rule,
+    Sale,
+    Trouble,
+    Unconfirmed,
+)
+from bridge.disputes.case import (
+    Part as Without,
+)
+from bridge.disputes.events import Settled, settled
 from bridge.index import Index
 from bridge.tables import cases, deliveries, marks, stores
 
@@ -32,6 +47,7 @@ NEVER = 0.0
 ALLOWED = 86_400.0
 """Seconds in which what a person or 29next asks of a case is to be done."""
 
+Json = dict[str, typing.Any]
 Marks = tuple[str, set[str]]
 """An id, and the words by which it is found."""
 
@@ -114,6 +130,7 @@ class Ending:
 
     settled: dict[str, Settled] = field(default_factory=dict)
     said: str | None = None  # why those that stay pending still wait
+    waits_for_opening: bool = False
 
     @property
     def has_failed(self) -> bool:
@@ -164,15 +181,69 @@ def insert_or_update(
     return dialect_insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=others)
 
 
-_SAME = tuple(one.name for one in dataclasses.fields(Case) if one.name not in ("type", "facts"))
+_TYPED = ("type", "facts", "goal", "match", "unconfirmed", "pending", "trouble", "without")
+_SAME = tuple(one.name for one in dataclasses.fields(Case) if one.name not in _TYPED)
 """What a case and its row call by the same name, in the same form."""
 
 
 def case_of(row: Row[typing.Any]) -> Case:
     """Read a case from its row."""
-    values = {name: getattr(row, name) for name in _SAME}
-    facts = Alert.from_json(row.facts) if row.facts else None
-    return Case(**values, type=DisputeType(row.type), facts=facts)
+    return Case(
+        **{name: getattr(row, name) for name in _SAME},
+        type=DisputeType(row.type),
+        facts=_alert(row.facts),
+        goal=Goal(**row.goal),
+        match=_match(row.match),
+        unconfirmed=_unconfirmed(row.unconfirmed),
+        pending=_pending(row.pending),
+        trouble=_trouble(row.trouble),
+        without=[Without(one) for one in row.without],
+    )
+
+
+def _alert(values: Json | None) -> Alert | None:
+    return Alert.from_json(values) if values else None
+
+
+def _match(values: Json | None) -> Match | None:
+    if values is None:
+        return None
+    rule = Rule(values["rule"]) if values.get("rule") else None
+    return Match(**{**values, "rule": rule, "asked": [Rule(one) for one in values.get("asked", ())]})
+
+
+def _unconfirmed(values: Json | None) -> Unconfirmed | None:
+    return Unconfirmed(**{**values, "kind": Kind(values["kind"])}) if values else None
+
+
+def _pending(values: Json) -> Pending:
+    read = {
+        "verify": {Kind(one) for one in values.get("verify", ())},
+        "early": _alert(values.get("early")),
+        "sale": Sale(**values["sale"]) if values.get("sale") else None,
+        "refused": _refusal(values.get("refused")),
+    }
+    return Pending(**{**values, **read})
+
+
+def _trouble(values: Json) -> Trouble:
+    return Trouble(**{**values, "refusal": _refusal(values.get("refusal"))})
+
+
+def _refusal(values: Json | None) -> Refusal | None:
+    return Refusal(Reason(values["reason"]), values["message"]) if values else None
+
+
+def json_of(value: typing.Any) -> typing.Any:
+    """Write a part of a case as JSON values, leaving out what it does not say."""
+    if isinstance(value, Alert):
+        return value.to_json()
+    if isinstance(value, set):
+        return sorted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        said = ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+        return {name: json_of(part) for name, part in said if part not in (None, False, [], set())}
+    return value
 
 
 def values_of(case: Case) -> dict[str, typing.Any]:
@@ -183,6 +254,12 @@ def values_of(case: Case) -> dict[str, typing.Any]:
         "type": case.type,
         "state": case.state,
         "facts": facts.to_json() if facts else None,
+        "goal": json_of(case.goal),
+        "match": json_of(case.match),
+        "unconfirmed": json_of(case.unconfirmed),
+        "pending": json_of(case.pending),
+        "trouble": json_of(case.trouble),
+        "without": list(case.without),
         "amount": str(facts.amount) if facts and facts.amount is not None else None,
         "currency": facts.currency if facts else None,
         "arn": facts.arn if facts else None,

@@ -15,8 +15,8 @@ from bridge.tables import attempts, cases, deliveries, outcomes
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.case import Case
     from bridge.database import Database
+    from bridge.disputes.case import Case
     from bridge.provider import Outcome
 
 OWED, TOLD, FAILED = "owed", "told", "failed"
@@ -56,7 +56,7 @@ class Telling(Part):
         The first one stands: where another was sent already, a person decides.
         """
         told = self.told(case.store)
-        if not told or case.resolution is None or case.wants.get("withdraw"):
+        if not told or case.resolution is None or case.goal.withdraw:
             return
         twins = select(cases.c.id).where(cases.c.duplicate_of == case.id)
         reported = or_(deliveries.c.case_id == case.id, deliveries.c.case_id.in_(twins))
@@ -102,7 +102,7 @@ class Telling(Part):
                 "tries": row.tries + 1,
             }
             connection.execute(update(outcomes).where(this).values(**claimed))
-            message = ended.wants.get("message")
+            message = ended.goal.message
             names = {"case_id": case.id, "store": case.store, "provider": provider, "owed_at": row.owed_at}
             return Owing(provider_id=provider_id, message=message, **names, **claimed)
 

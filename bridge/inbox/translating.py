@@ -13,7 +13,9 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from bridge import bulk, words
 from bridge.alert import Alert, Reason, Status
-from bridge.case import Case, Settled, consults, is_ended, merge, settled
+from bridge.disputes.case import Case
+from bridge.disputes.events import Settled, merge, settled
+from bridge.disputes.lookup import asks_index
 from bridge.inbox.hearing import Hearing
 from bridge.inbox.rows import (
     Marks,
@@ -172,8 +174,8 @@ class Translating(Hearing):
         passed_on: list[Case] = []
         for one in sorted(alerts, key=lambda one: (one.key, one.row.received_at, one.row.id)):
             case = by_key.setdefault(one.key, _new_case(one))
-            if ended := is_ended(case):
-                case.wants.pop("looked_first", None)
+            if ended := case.is_ended:
+                case.pending.looked_first = False
             unknown = _is_known_since(case, one) < recovered(one.store.name)
             look_first = one.store.look_first or ended or unknown
             merge(
@@ -234,7 +236,7 @@ def _is_known_since(case: Case, one: _Alert) -> float:
 
 def _make_due(case: Case, one: _Alert, now: float) -> None:
     """Let a case that an alert wants something of be worked on, by the more urgent of its deadlines."""
-    unmatched = case.transaction_id is None and consults(case)
+    unmatched = case.transaction_id is None and asks_index(case)
     if unmatched or case.due_at is not None or one.settled(case) is None:
         idle = case.due_at is None
         case.tries = 0 if idle else case.tries

@@ -1,4 +1,4 @@
-"""The refund that a gateway has made by itself, and that 29next is to have on record. Pure.
+"""The refund that a gateway has made by itself, and that 29next should have on record. Pure.
 
 It is recorded once, with the resolution or after it, in the currency of the sale, and only while the
 sale still has the amount: 29next is asked right before. Where that is not sure, a person is told.
@@ -6,15 +6,11 @@ sale still has the amount: 29next is asked right before. Where that is not sure,
 
 from __future__ import annotations
 
-import typing
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from bridge import dispute
-
-if typing.TYPE_CHECKING:
-    from bridge.case import Case
-
-Json = dict[str, typing.Any]
+from bridge.disputes import payloads
+from bridge.disputes.case import Case, Json, Part, Sale
 
 FRESH = 120.0
 """Seconds that a reading of the sale holds."""
@@ -22,8 +18,8 @@ FRESH = 120.0
 
 def is_wanted(case: Case) -> bool:
     """Whether a refund of the case's sale is still to be recorded."""
-    left_out = "refund" in case.left_out
-    return bool(case.wants.get("refund") and case.transaction_id and case.refund is None and not left_out)
+    is_open = not case.refund_recorded and Part.REFUND not in case.without
+    return bool(case.goal.refunded_by_gateway and case.transaction_id and is_open)
 
 
 def is_due(case: Case) -> bool:
@@ -31,22 +27,23 @@ def is_due(case: Case) -> bool:
     return case.resolution is not None and is_wanted(case)
 
 
-def is_read(case: Case, now: float) -> bool:
+def is_sale_read(case: Case, now: float) -> bool:
     """Whether the case's sale was read just now."""
-    read = case.wants.get("sale") or {}
-    return read.get("transaction_id") == case.transaction_id and now - read["at"] <= FRESH
+    sale = case.pending.sale
+    return sale is not None and sale.transaction_id == case.transaction_id and now - sale.at <= FRESH
 
 
-def learn_sale(case: Case, row: Json, now: float) -> None:
+def apply_sale(case: Case, row: Json, now: float) -> None:
     """Take in the case's sale; a refund that it has no room for, or of an unsure amount, is not recorded."""
+    if case.transaction_id is None:
+        return
     left = row.get("amount_available_for_refund")
-    sale = {"transaction_id": case.transaction_id, **money(row), "at": now, "left": left}
-    case.wants["sale"] = sale
+    case.pending.sale = Sale(case.transaction_id, now, row.get("amount"), row.get("currency"), left)
     ours, room = amount(case), _decimal(left)
     if ours is None:
         leave_out(case, "The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
     elif room is not None and room < Decimal(ours):
-        case.left_out.append("refund")
+        case.leave_out(Part.REFUND)
         case.note(
             f"29next has {left} of the sale left to refund, so it was told of the gateway's {ours} already."
         )
@@ -54,25 +51,20 @@ def learn_sale(case: Case, row: Json, now: float) -> None:
 
 def leave_out(case: Case, why: str) -> None:
     """Go on without recording the refund, and let a person know."""
-    case.left_out.append("refund")
-    case.wants["unrecorded"] = why
+    case.leave_out(Part.REFUND)
+    case.trouble.unrecorded = why
     case.note(why)
-
-
-def money(row: Json) -> Json:
-    """Return what is kept of a sale: its amount and its currency."""
-    return {name: row.get(name) for name in ("amount", "currency")}
 
 
 def amount(case: Case) -> str | None:
     """Return what the gateway gave back, in the currency of the sale; None where that is not sure."""
-    sale = _sold(case)
-    if not (currency := sale.get("currency")):
+    money = _money(case)
+    if not money.currency:
         return None
     told = case.facts.amount if case.facts else None
-    if told is None or (case.facts and case.facts.currency != currency.upper()):
-        told = _decimal(sale.get("amount"))
-    return dispute.amount_text(told)
+    if told is None or (case.facts and case.facts.currency != money.currency.upper()):
+        told = _decimal(money.amount)
+    return payloads.amount_text(told)
 
 
 def filters(case: Case) -> Json:
@@ -80,15 +72,22 @@ def filters(case: Case) -> Json:
     found: Json = {"type": "refund", "is_external": "true"}
     if (ours := amount(case)) is None:
         return found
-    both = sorted({Decimal(ours), Decimal(_sold(case).get("amount") or ours)})
+    both = sorted({Decimal(ours), Decimal(_money(case).amount or ours)})
     return found | {"amount_min": f"{both[0]:.2f}", "amount_max": f"{both[-1]:.2f}"}
 
 
-def _sold(case: Case) -> Json:
+@dataclass(frozen=True, slots=True)
+class _Money:
+    amount: str | None = None
+    currency: str | None = None
+
+
+def _money(case: Case) -> _Money:
     """Return the money of the case's sale, as it was read or as the match knows it."""
-    read, found = case.wants.get("sale") or {}, case.match or {}
-    known = read if read.get("transaction_id") == case.transaction_id else found
-    return known if known.get("transaction_id") == case.transaction_id else {}
+    for known in (case.pending.sale, case.match):
+        if known is not None and known.transaction_id == case.transaction_id:
+            return _Money(known.amount, known.currency)
+    return _Money()
 
 
 def _decimal(value: object) -> Decimal | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
+from bridge.disputes.case import Rule
+
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -34,10 +36,10 @@ WALLETS = frozenset({"apple_pay", "google_pay"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rung:
     """One rung: the alert's facts that it needs, and 29next's fields that must equal them."""
 
-    name: str
+    rule: Rule
     facts: tuple[tuple[str, str], ...]  # (the alert's, the transaction's)
     unique: bool  # an id of the payment: a part of its amount may be disputed
 
@@ -61,95 +63,108 @@ class Payment:
     row: Row
     kin: tuple[Row, ...] = ()
 
-    def is_told_of(self, rule: Rule, alert: Alert) -> bool:
+    def is_named_by(self, rung: Rung, alert: Alert) -> bool:
         """Whether the payment, or one of its kin, has exactly the facts of the alert."""
-        return any(rule.holds(alert, row) for row in (self.row, *self.kin))
+        return any(rung.holds(alert, row) for row in (self.row, *self.kin))
 
 
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
-OWN = "external_id"
+OWN = Rule.EXTERNAL_ID
 """The one id that no other payment has: an order has several, and rebills share the network's id."""
 IDS = ("auth_code", "network_transaction_id", "external_id")
 LADDER = (
-    Rule("order", (("order", "order"),), unique=True),
-    Rule("external_id", (("external_id", "external_id"),), unique=True),
-    Rule("network_transaction_id", (("network_transaction_id", "network_transaction_id"),), unique=True),
-    Rule("auth_code", (("auth_code", "auth_code"),), unique=False),
-    Rule("card_and_amount", CARD, unique=False),
+    Rung(Rule.ORDER, (("order", "order"),), unique=True),
+    Rung(Rule.EXTERNAL_ID, (("external_id", "external_id"),), unique=True),
+    Rung(Rule.NETWORK_TRANSACTION_ID, (("network_transaction_id", "network_transaction_id"),), unique=True),
+    Rung(Rule.AUTH_CODE, (("auth_code", "auth_code"),), unique=False),
+    Rung(Rule.CARD_AND_AMOUNT, CARD, unique=False),
 )
 """The rungs, strongest evidence first."""
-SUREST = ("order", "external_id")
+SUREST = (Rule.ORDER, Rule.EXTERNAL_ID)
 """The rungs that count where a fact of the alert cannot be read."""
-ASKED = ("external_id", "auth_code", "network_transaction_id", "card_and_amount")
+ASKED = (Rule.EXTERNAL_ID, Rule.AUTH_CODE, Rule.NETWORK_TRANSACTION_ID, Rule.CARD_AND_AMOUNT)
 """The order in which 29next is asked: authorization codes are what most alerts carry."""
-_BY_NAME = {rule.name: rule for rule in LADDER}
+_RUNGS = {rung.rule: rung for rung in LADDER}
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """The transaction found and the rule that found it, or the candidates and why none was taken."""
+class Choice:
+    """The transaction chosen and the rule that found it, or the candidates and why none was taken."""
 
     transaction_id: int | None = None
-    rule: str | None = None
+    rule: Rule | None = None
     candidates: tuple[Row, ...] = field(default=())
 
-    def to_json(self) -> Row:
-        """Write the match for the inbox and the API."""
-        return {"rule": self.rule, "candidates": list(self.candidates)}
 
-
-def queries(alert: Alert) -> list[tuple[str, dict[str, str]]]:
+def queries(alert: Alert) -> list[tuple[Rule, dict[str, str]]]:
     """Return the look-ups worth making at 29next, in order: (rule, filters), two at most."""
     found = []
-    for name in ASKED:
-        filters = _BY_NAME[name].query(alert)
-        if filters is None or not _may_tell(_BY_NAME[name], alert):
+    for rule in ASKED:
+        filters = _RUNGS[rule].query(alert)
+        if filters is None or not _may_tell(_RUNGS[rule], alert):
             continue
-        if name == "card_and_amount":
+        if rule is Rule.CARD_AND_AMOUNT:
             filters |= _around(alert)
-        found.append((name, filters))
+        found.append((rule, filters))
     return found[:LOOK_UPS]
 
 
-def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Match:
+def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Choice:
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
-    Where several fit a rung, only these are looked at on the rungs below. Where two of the alert's ids
-    name different payments, a person decides. Where `rows` may not be
-    complete, the one that fits may be missing among them, so that only an id counts.
+    Three phases: drop the payments that a fact contradicts, let the ids speak first, then the weaker
+    rules with the evidence they need. Where several fit a rung, only these are looked at on the rungs
+    below. Where two of the alert's ids name different payments, a person decides. Where `rows` may not
+    be complete, the one that fits may be missing among them, so that only an id counts.
     """
     payments = _payments(rows)
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
+    named = _named(alert, payments)
+    if _ids_disagree(named):
+        return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
-    tried = [one for one in payments if one.row.get("status") != "failed"]
-    told_by = {
-        rule.name: [one for one in tried if _may_tell(rule, alert) and one.is_told_of(rule, alert)]
-        for rule in LADDER
-    }
-    named = [{one.row["id"] for one in told_by[rule.name]} for rule in LADDER if rule.unique]
-    if any(one and other and not one & other for one, other in itertools.combinations(named, 2)):
-        return Match(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     several = False
-    for rule in LADDER:
-        told_of = told_by[rule.name]
-        # an id that several have, or may have, is one fact among others
-        sure = rule.unique and len(told_of) == 1 and (complete or rule.name == OWN)
-        if not (sure or complete or (rule.unique and alert.transaction_at)):
-            continue
-        possible = [one for one in told_of if one.row["id"] in left]
-        fitting = {one.row["id"]: one for one in possible if sure or _enough(rule, alert, one.row)}
+    for rung in LADDER:
+        fitting = _fitting(rung, alert, named[rung.rule], left, complete=complete)
         if len(fitting) == 1:
-            return Match(next(iter(fitting)), rule.name)
+            return Choice(next(iter(fitting)), rung.rule)
         if fitting:
             left, several = fitting, True
     if several:
-        return Match(candidates=_candidates(alert, left.values(), reasons, other=SEVERAL))
-    return Match(candidates=_candidates(alert, payments, reasons))
+        return Choice(candidates=_candidates(alert, left.values(), reasons, other=SEVERAL))
+    return Choice(candidates=_candidates(alert, payments, reasons))
 
 
-def _may_tell(rule: Rule, alert: Alert) -> bool:
+def _named(alert: Alert, payments: list[Payment]) -> dict[Rule, list[Payment]]:
+    """Return the payments that each rung names, those that contradict another fact among them."""
+    tried = [one for one in payments if one.row.get("status") != "failed"]
+    return {
+        rung.rule: [one for one in tried if _may_tell(rung, alert) and one.is_named_by(rung, alert)]
+        for rung in LADDER
+    }
+
+
+def _ids_disagree(named: Mapping[Rule, list[Payment]]) -> bool:
+    """Whether two ids of the alert name different payments."""
+    by_id = [{one.row["id"] for one in named[rung.rule]} for rung in LADDER if rung.unique]
+    return any(one and other and not one & other for one, other in itertools.combinations(by_id, 2))
+
+
+def _fitting(
+    rung: Rung, alert: Alert, named: list[Payment], left: Mapping[int, Payment], *, complete: bool
+) -> dict[int, Payment]:
+    """Return the payments of those left that a rung names, with the evidence that it needs."""
+    # an id that several have, or may have, is one fact among others
+    sure = rung.unique and len(named) == 1 and (complete or rung.rule is OWN)
+    if not (sure or complete or (rung.unique and alert.transaction_at)):
+        return {}
+    possible = [one for one in named if one.row["id"] in left]
+    return {one.row["id"]: one for one in possible if sure or _enough(rung, alert, one.row)}
+
+
+def _may_tell(rung: Rung, alert: Alert) -> bool:
     """Whether a rung counts: what could not be read of an alert might contradict all but the surest ids."""
-    return not alert.unreadable or rule.name in SUREST
+    return not alert.unreadable or rung.rule in SUREST
 
 
 def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:
@@ -162,7 +177,7 @@ def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:
 
 def is_kin(alert: Alert, row: Row) -> bool:
     """Whether a transaction shares an id, a code or the card with an alert."""
-    return any(rule.holds(alert, row) for rule in LADDER)
+    return any(rung.holds(alert, row) for rung in LADDER)
 
 
 def contradiction(alert: Alert, payment: Payment) -> str | None:
@@ -207,8 +222,8 @@ def _is_virtual(alert: Alert, row: Row) -> bool:
     Where nobody says that it was a wallet, the network's id or the code and the amount have to.
     """
     method = _of(row, "payment_method")
-    by_code = _BY_NAME["auth_code"].holds(alert, row) and _same_amount(alert, row)
-    by_network = _BY_NAME["network_transaction_id"].holds(alert, row)
+    by_code = _RUNGS[Rule.AUTH_CODE].holds(alert, row) and _same_amount(alert, row)
+    by_network = _RUNGS[Rule.NETWORK_TRANSACTION_ID].holds(alert, row)
     return method in WALLETS or by_network or (by_code and not method)
 
 
@@ -246,16 +261,16 @@ def window(alert: Alert) -> tuple[datetime | None, datetime | None]:
     return since, min(ends, default=None)
 
 
-def _enough(rule: Rule, alert: Alert, row: Row) -> bool:
+def _enough(rung: Rung, alert: Alert, row: Row) -> bool:
     """Whether a fact that several payments may have comes with the further evidence that it needs.
 
     Codes, cards and shared ids come again: dates must be known, and no part of the amount will do.
     """
     if _moment(row.get("date_created")) is None or window(alert) == (None, None):
         return False
-    if rule.name == "auth_code":
+    if rung.rule is Rule.AUTH_CODE:
         across = _of(row, "currency").upper() != _money(alert)[1]
-        return _same_amount(alert, row) or (across and _BY_NAME["card_and_amount"].holds(alert, row))
+        return _same_amount(alert, row) or (across and _RUNGS[Rule.CARD_AND_AMOUNT].holds(alert, row))
     return _same_amount(alert, row)
 
 
@@ -307,15 +322,15 @@ def _candidates(
 ) -> tuple[Row, ...]:
     """Write what was considered, by which rung, and why it was not taken; the strongest evidence first."""
     shown = ("id", "order", "amount", "currency", "date_created")
-    names = [*(rule.name for rule in LADDER), None]
+    rules = [*(rung.rule for rung in LADDER), None]
 
-    def rung(one: Payment) -> int:
-        return next((n for n, rule in enumerate(LADDER) if one.is_told_of(rule, alert)), len(LADDER))
+    def place(one: Payment) -> int:
+        return next((n for n, rung in enumerate(LADDER) if one.is_named_by(rung, alert)), len(LADDER))
 
     return tuple(
         {name: one.row.get(name) for name in shown}
-        | {"by": names[rung(one)], "why": reasons[one.row["id"]] or other}
-        for one in sorted(payments, key=rung)[:MOST_CANDIDATES]
+        | {"by": rules[place(one)], "why": reasons[one.row["id"]] or other}
+        for one in sorted(payments, key=place)[:MOST_CANDIDATES]
     )
 
 

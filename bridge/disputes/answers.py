@@ -1,0 +1,243 @@
+"""What 29next answered, taken into a case. Pure."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+
+from bridge.disputes import lookup, payloads, refunds
+from bridge.disputes.case import Call, Case, Json, Kind, Match, Part, Rule, Unconfirmed
+from bridge.disputes.plan import WITHDRAWN_MESSAGE
+from bridge.redact import cut_text
+
+LOOKS = 2
+"""A write counts as not done after two empty look-ups."""
+LOOK_GAP = 5.0
+"""Seconds between them, since 29next's lists may lag behind its writes."""
+HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
+"""What is kept of a dispute that holds the transaction of another."""
+SHOWS = {
+    Kind.READ: {Kind.ATTACH, Kind.RESOLVE, Kind.REPLACE},
+    Kind.LIST_REFUNDS: {Kind.REFUND},
+    Kind.LIST_NOTES: {Kind.NOTE},
+}
+"""What each reading shows whether it was done already."""
+
+
+def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> None:
+    """Take in what 29next answered: one object, or the rows of a list."""
+    if call.kind is Kind.SALE:
+        refunds.apply_sale(case, answer, now)
+    else:
+        _APPLY[call.kind](case, call, answer)
+    case.pending.verify -= SHOWS.get(call.kind, set())
+    if call.writes:
+        case.unconfirmed = None
+    elif case.unconfirmed:
+        _confirm(case, case.unconfirmed, now)
+
+
+def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
+    """Take in a look-up of a write: it was done, it was not after enough empty ones, or look once more."""
+    body = unconfirmed.body or {}
+    is_done = {
+        Kind.CREATE: case.dispute_id is not None,
+        Kind.ATTACH: case.transaction_id is not None,
+        Kind.RESOLVE: case.resolution is not None,
+        Kind.REPLACE: case.resolution == body.get("resolution"),
+        Kind.REFUND: case.refund_recorded,
+        Kind.NOTE: case.withdrawn,
+    }[unconfirmed.kind]
+    looks = unconfirmed.looks + 1
+    if not is_done and looks < LOOKS:
+        unconfirmed.looks, unconfirmed.until = looks, now + LOOK_GAP
+        return
+    if is_done and unconfirmed.kind is Kind.RESOLVE:
+        _resolved_after_all(case, body)
+    elif is_done and unconfirmed.kind is Kind.REPLACE:
+        case.resolved_by_us = case.resolution
+    case.unconfirmed = None
+
+
+# --- disputes -----------------------------------------------------------------------------------
+
+
+def adopt(case: Case, row: Json) -> None:
+    """Take over a dispute as 29next shows it; of two disputes of one case, the first known stays."""
+    if case.dispute_id not in (None, int(row["id"])):
+        case.note(f"29next has more than one dispute of this case: also {row['id']}.")
+        return
+    case.dispute_id = int(row["id"])
+    if isinstance(row.get("transaction"), int):
+        case.transaction_id = row["transaction"]
+    if resolution := _resolution(row):
+        if case.resolution is None:  # the one who resolved it may have recorded the refund too
+            case.pending.verify.add(Kind.REFUND)
+        case.resolution = resolution
+        if message := row.get("resolution_other_message"):
+            case.goal.message = cut_text(message)
+        if message == WITHDRAWN_MESSAGE:
+            case.withdrawn = True
+
+
+def reconsider(case: Case, row: Json) -> bool:
+    """Take in a dispute as 29next's webhook tells it; returns whether the case has to be worked on.
+
+    What only adds to the case is taken. What contradicts it may be old, and is read again.
+    """
+    if case.dispute_id is None:
+        if case.unconfirmed is None or case.unconfirmed.kind is Kind.CREATE:
+            adopt(case, row)
+            case.unconfirmed = None
+        return True
+    if int(row["id"]) != case.dispute_id:
+        adopt(case, row)  # which only says so
+        return False
+    theirs = (_resolution(row), row.get("transaction"))
+    ours = (case.resolution, case.transaction_id)
+    sent = (case.unconfirmed.body if case.unconfirmed else None) or {}  # its echo is no news either
+    if theirs in (ours, (sent.get("resolution") or ours[0], sent.get("transaction") or ours[1])):
+        return False
+    if not case.unconfirmed and all(known in (None, new) for known, new in zip(ours, theirs, strict=True)):
+        adopt(case, row)
+    else:
+        case.pending.reread = True
+    return True
+
+
+def _resolution(row: Json) -> str | None:
+    return row.get("resolution") or None if row.get("status") == "resolved" else None
+
+
+def _read(case: Case, _: Call, row: Json) -> None:
+    """Take in a dispute as it is; what was undone at 29next is not done again."""
+    if case.pending.reread:
+        case.pending.reread = False
+        if case.resolution and not _resolution(row):
+            case.note(f"29next has it open again; it was resolved as {case.resolution}.")
+            case.resolution = case.goal.resolution = None
+        if case.transaction_id and row.get("transaction") is None:
+            case.note(f"29next has it without transaction {case.transaction_id} now.")
+            case.transaction_id = None
+            case.match = Match(rule=Rule.NONE, closed=True)
+    adopt(case, row)
+
+
+def _created(case: Case, call: Call, row: Json) -> None:
+    adopt(case, row)
+    _note_overtaken(case, (call.body or {}).get("transaction"))
+
+
+def _attached(case: Case, call: Call, _: Json) -> None:
+    case.transaction_id = (call.body or {})["transaction"]
+    _note_overtaken(case, case.transaction_id)
+
+
+def _note_overtaken(case: Case, sent: int | None) -> None:
+    if sent is not None and sent != case.found:
+        case.note(f"29next has transaction {sent} now: it was under way before {case.found} was decided.")
+
+
+def _found(case: Case, _: Call, rows: list[Json]) -> None:
+    ours = sorted(
+        (row for row in rows if row.get("case_number") == case.case_number and row.get("type") == case.type),
+        key=lambda row: int(row["id"]),
+    )
+    if case.unconfirmed is None:
+        case.pending.looks += 1
+    if not ours:
+        return
+    adopt(case, ours[0])
+    if len(ours) > 1:
+        others = ", ".join(str(row["id"]) for row in ours[1:])
+        case.note(f"29next has more than one dispute of this case: also {others}.")
+    amount = payloads.amount_text(case.facts.amount) if case.facts else None
+    if amount and ours[0].get("amount") not in (None, amount):
+        case.note(f"The dispute found at 29next says {ours[0]['amount']}, the alert {amount}.")
+
+
+def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
+    """Link the case to the dispute that holds its transaction, or go on without the transaction."""
+    holder, case.pending.holder = case.pending.holder, None
+    held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
+    if not held:
+        case.leave_out(Part.TRANSACTION)
+    elif (
+        held[0]["id"] == case.dispute_id or str(held[0].get("case_number") or "").strip() == case.case_number
+    ):
+        adopt(case, held[0])  # our own, which 29next made after all
+    else:
+        case.pending.held = {name: held[0].get(name) for name in HELD}
+
+
+# --- resolutions --------------------------------------------------------------------------------
+
+
+def _resolved(case: Case, call: Call, _: object = None) -> None:
+    _apply_resolution(case, call.body or {})
+
+
+def _apply_resolution(case: Case, body: Json) -> None:
+    case.resolution = body.get("resolution") or case.resolution
+    case.resolved_by_us = case.resolution
+    case.trouble.review = None
+    if body.get("create_external_refund"):
+        case.refund_recorded = True
+    if body.get("resolution_other_message") == WITHDRAWN_MESSAGE:
+        case.withdrawn = True
+        case.note("Withdrawn by the provider: the customer's block-list entry stays at 29next.")
+
+
+def _resolved_after_all(case: Case, body: Json) -> None:
+    """Take in that an unconfirmed dispute is resolved: by our call, unless it says something else."""
+    if case.resolution == body.get("resolution"):
+        _apply_resolution(case, body)
+    else:
+        case.trouble.contradicted = body.get("resolution")
+        case.note(f"29next has it resolved as {case.resolution}; the alert said {body.get('resolution')}.")
+
+
+def _replaced(case: Case, call: Call, _: object = None) -> None:
+    """Take in that another resolution took the place of ours."""
+    body = call.body or {}
+    case.note(f"The result {body['resolution']} took the place of {case.resolution}.")
+    case.resolution = case.resolved_by_us = body["resolution"]
+    case.trouble.irreplaceable = None
+
+
+# --- what else is written -----------------------------------------------------------------------
+
+
+def _refunded(case: Case, _: Call, __: Json) -> None:
+    case.refund_recorded = True
+
+
+def _noted(case: Case, _: Call, __: Json) -> None:
+    case.withdrawn = True
+
+
+def _listed_refunds(case: Case, _: Call, rows: list[Json]) -> None:
+    if any(row.get("parent_id") == case.transaction_id for row in rows):
+        case.refund_recorded = True
+
+
+def _listed_notes(case: Case, _: Call, rows: list[Json]) -> None:
+    if any(row.get("message") == WITHDRAWN_MESSAGE for row in rows):
+        case.withdrawn = True
+
+
+_APPLY: dict[Kind, Callable[[Case, Call, typing.Any], None]] = {
+    Kind.CREATE: _created,
+    Kind.ATTACH: _attached,
+    Kind.RESOLVE: _resolved,
+    Kind.REPLACE: _replaced,
+    Kind.REFUND: _refunded,
+    Kind.NOTE: _noted,
+    Kind.FIND: _found,
+    Kind.READ: _read,
+    Kind.FIND_HOLDER: _found_holder,
+    Kind.SEARCH: lookup.apply_rows,
+    Kind.PAYMENT: lookup.apply_rows,
+    Kind.LIST_REFUNDS: _listed_refunds,
+    Kind.LIST_NOTES: _listed_notes,
+}

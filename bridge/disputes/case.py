@@ -1,0 +1,285 @@
+"""A case: everything the bridge knows of one dispute, what it wants of it, and what is still open. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from bridge.alert import Alert, DisputeType, Reason, State
+
+Json = dict[str, typing.Any]
+
+
+class Kind(StrEnum):
+    """The calls to 29next, by what each is for."""
+
+    # writes
+    CREATE = "create"  # the dispute
+    ATTACH = "attach"  # its transaction
+    RESOLVE = "resolve"
+    REPLACE = "replace"  # an earlier resolution of ours by a later one
+    REFUND = "refund"  # record a refund that the gateway made
+    NOTE = "note"
+    # reads
+    FIND = "find"  # disputes with the case's number
+    READ = "read"  # the dispute
+    FIND_HOLDER = "find_holder"  # the dispute that already holds the transaction
+    SEARCH = "search"  # transactions that may be the disputed one
+    PAYMENT = "payment"  # the payment that a refund of the alert's leads to
+    SALE = "sale"  # the matched transaction, right before its refund is recorded
+    LIST_REFUNDS = "list_refunds"
+    LIST_NOTES = "list_notes"
+
+    @property
+    def writes(self) -> bool:
+        """Whether the call changes something at 29next, so that an unclear answer has to be looked into."""
+        return self in WRITES
+
+
+WRITES = frozenset({Kind.CREATE, Kind.ATTACH, Kind.RESOLVE, Kind.REPLACE, Kind.REFUND, Kind.NOTE})
+LOOKED_UP_BEFORE = WRITES - {Kind.CREATE}
+"""The writes that can be looked up right before they are made; a creation becomes unconfirmed instead."""
+
+
+class Rule(StrEnum):
+    """How a case came to its transaction."""
+
+    ORDER = "order"
+    EXTERNAL_ID = "external_id"
+    NETWORK_TRANSACTION_ID = "network_transaction_id"
+    AUTH_CODE = "auth_code"
+    CARD_AND_AMOUNT = "card_and_amount"
+    PAYMENT = "payment"  # read because a refund of the alert's leads to it; never a match by itself
+    MANUAL = "manual"  # a person chose the transaction
+    NONE = "none"  # a person said that there is none
+
+
+class Part(StrEnum):
+    """What a dispute can do without where 29next refuses it."""
+
+    METADATA = "metadata"
+    TRANSACTION = "transaction"
+    REFUND = "refund"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to 29next; `path` is below the base URL."""
+
+    kind: Kind
+    method: str
+    path: str
+    params: Json | None = None
+    body: Json | None = None
+    rule: Rule | None = None  # of a search
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something at 29next."""
+        return self.kind.writes
+
+
+@dataclass(slots=True)
+class Goal:
+    """What the case should come to at 29next."""
+
+    resolution: str | None = None
+    message: str | None = None
+    by: str | None = None  # the provider that told the resolution
+    event_at: float | None = None  # when it happened, by the event's own time
+    received_at: float | None = None  # when its delivery was received first
+    refunded_by_gateway: bool = False  # a refund that 29next should have on record
+    withdraw: bool = False
+
+    @property
+    def order(self) -> tuple[float, float] | None:
+        """What tells which of two resolutions is later: the event's own time, then the first receipt."""
+        if self.event_at is None or self.received_at is None:
+            return None
+        return self.event_at, self.received_at
+
+
+@dataclass(slots=True)
+class Match:
+    """Which transaction the case is about, and by which rule; else the candidates, and why none was taken."""
+
+    rule: Rule | None = None
+    transaction_id: int | None = None
+    amount: str | None = None  # of the transaction, in its currency
+    currency: str | None = None
+    candidates: list[Json] = field(default_factory=list)
+    asked: list[Rule] = field(default_factory=list)  # the look-ups that 29next has answered
+    behind: int | None = None  # the payment that a refund of the alert's leads to, not read yet
+    closed: bool = False  # nothing is left to ask
+    woken_at: float | None = None  # the local index has learned more since
+    heeded_at: float | None = None  # the waking that this match has taken into account
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person has chosen the transaction, or said that there is none."""
+        return self.rule in (Rule.MANUAL, Rule.NONE)
+
+
+@dataclass(slots=True)
+class Unconfirmed:
+    """A write that may have happened: 29next is asked whether it did before anything else is done."""
+
+    kind: Kind
+    until: float = 0.0  # 29next may still be working on it
+    looks: int = 0  # look-ups that did not find it
+    body: Json | None = None  # what was sent; None where only others may have written it
+
+
+@dataclass(slots=True)
+class Sale:
+    """The matched transaction's money, as it was read right before a refund of it is recorded."""
+
+    transaction_id: int
+    at: float
+    amount: str | None = None
+    currency: str | None = None
+    left: str | None = None  # what is left to refund
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why what the case wants was given up, in a word and a sentence."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """What has to be read or settled before the case goes on."""
+
+    verify: set[Kind] = field(default_factory=set)  # writes to look up before they are made
+    reread: bool = False  # 29next told something that contradicts the case
+    holder: int | None = None  # the transaction that another dispute holds, which is to be found
+    held: Json | None = None  # the dispute that was found to hold it, as 29next lists it
+    early: Alert | None = None  # ids that came before the opening
+    looks: int = 0  # look-ups for a dispute while nothing has opened the case
+    looked_first: bool = False  # the creation was looked up before it was made
+    sale: Sale | None = None
+    refused: Refusal | None = None  # a refusal that the next settlement passes on
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What a person should look at."""
+
+    contradicted: str | None = None  # an outcome that differs from the one that stands
+    irreplaceable: str | None = None  # why a later outcome could not take the place of an earlier one
+    review: str | None = None  # what a provider said that is not final and needs a person
+    refusal: Refusal | None = None  # the resolution was given up
+    unattached: str | None = None  # 29next refused the transaction
+    unrecorded: str | None = None  # the gateway's refund is not on record
+    unnoted: str | None = None  # 29next refused the note of a withdrawal
+
+
+@dataclass
+class Case:
+    """Everything that is known of one dispute."""
+
+    id: str
+    store: str
+    case_number: str
+    type: DisputeType
+    provider: str  # whose alert opened it
+    opened_at: float
+    deadline_at: float
+    providers: list[str] = field(default_factory=list)
+    facts: Alert | None = None  # the alert that opens it; none while only others have come
+    # at 29next
+    dispute_id: int | None = None
+    transaction_id: int | None = None
+    resolution: str | None = None
+    resolved_by_us: str | None = None  # the resolution that the bridge wrote
+    refund_recorded: bool = False
+    withdrawn: bool = False
+    duplicate_of: str | None = None  # the id of the case that holds the dispute
+    # what is wanted, and what stands in the way
+    goal: Goal = field(default_factory=Goal)
+    match: Match | None = None  # None while nobody has looked
+    unconfirmed: Unconfirmed | None = None
+    pending: Pending = field(default_factory=Pending)
+    trouble: Trouble = field(default_factory=Trouble)
+    without: list[Part] = field(default_factory=list)  # what 29next would not take
+    notes: list[str] = field(default_factory=list)
+    # the queue
+    due_at: float | None = None  # None: nothing to do
+    lease_until: float = 0.0
+    fence: int = 0
+    tries: int = 0
+
+    @property
+    def state(self) -> State:
+        """Where the case stands: the first that holds."""
+        if self.is_duplicate:
+            return State.DUPLICATE
+        if self.unconfirmed:
+            return State.UNCLEAR
+        if self.withdrawn:
+            return State.WITHDRAWN
+        if self._needs_a_person:
+            return State.REVIEW
+        if self.resolution:
+            return State.RESOLVED
+        return State.NEW if self.dispute_id is None else State.OPEN
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether another case holds the dispute of this sale, or is about to."""
+        return self.duplicate_of is not None or self.pending.held is not None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person has chosen the transaction, or said that there is none."""
+        return self.match is not None and self.match.is_decided
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the case was ended without a dispute, which a person may have made meanwhile."""
+        return self.facts is not None and self.dispute_id is None and self.due_at is None
+
+    @property
+    def standing(self) -> str | None:
+        """The outcome that stands: what a person resolved at 29next, else the last that replaced another."""
+        if self.resolution is not None and self.resolution != self.resolved_by_us:
+            return self.resolution
+        return self.goal.resolution or self.resolution
+
+    @property
+    def found(self) -> int | None:
+        """The transaction that matching found, whether 29next knows of it yet or not."""
+        return self.match.transaction_id if self.match else None
+
+    @property
+    def dated_facts(self) -> Alert:
+        """The opening alert for matching: one that does not say when it happened, happened at receipt."""
+        facts = typing.cast("Alert", self.facts)
+        received = datetime.fromtimestamp(self.opened_at, UTC)
+        return facts if facts.happened_at else dataclasses.replace(facts, happened_at=received)
+
+    @property
+    def _needs_a_person(self) -> bool:
+        """Whether outcomes contradict one another, a field cannot be read, or no transaction was found."""
+        unreadable = self.facts is not None and self.facts.unreadable and not self.is_decided
+        unfinished = self.trouble.review and self.resolution is None
+        has_none = self.match is not None and self.match.rule is Rule.NONE
+        unmatched = self.dispute_id is not None and self.transaction_id is None and not has_none
+        return bool(self.trouble.contradicted or unreadable or unfinished or unmatched)
+
+    def note(self, text: str) -> None:
+        """Say something that a person should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def leave_out(self, part: Part) -> None:
+        """Go on without something that 29next would not take."""
+        if part not in self.without:
+            self.without.append(part)

@@ -1,0 +1,183 @@
+"""The one next step of a case: the call to 29next that is due, a wait, or the end. Pure.
+
+`events.merge` takes in what an alert says, `next_step` names the call that is due, and
+`answers.apply_response` and `refusals.continue_without` take in how it went. A crash between any two of
+them loses nothing, since everything they know is in the case.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bridge.alert import Alert, DisputeType, Reason
+from bridge.disputes import payloads, refunds
+from bridge.disputes.case import LOOKED_UP_BEFORE, Call, Case, Json, Kind, Part, Unconfirmed
+from bridge.disputes.lookup import is_unattached, question
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done before a moment."""
+
+    until: float
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """What waits for this case has waited in vain."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """29next has everything that the case wants."""
+
+
+Step = Call | Wait | Fail | Done
+
+
+def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.METADATA) -> Step:
+    """Return the one thing that is to be done for a case now."""
+    if case.is_duplicate:
+        return Done()
+    if case.unconfirmed:
+        return _confirm(case, case.unconfirmed, now)
+    if holder := case.pending.holder:
+        filters = {"transaction_id": str(holder), "type": case.type.value}
+        return Call(Kind.FIND_HOLDER, "GET", "disputes/", params=filters)
+    step = _for_dispute(case, now) if case.dispute_id else _towards_opening(case, now, metadata)
+    if isinstance(step, Call) and step.kind in case.pending.verify:
+        return _look_up(case, step.kind)
+    return step
+
+
+def _towards_opening(case: Case, now: float, metadata: Iterable[str]) -> Step:
+    if case.facts is None:
+        looks = case.pending.looks
+        if looks == 0 or (looks == 1 and now >= case.deadline_at):
+            return _find(case)
+        if looks == 1:
+            return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
+        return Fail(Reason.NO_OPENING, "Nothing has opened this case, and 29next has no dispute of it.")
+    return question(case) or Call(Kind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
+
+
+def wait_longer(case: Case, until: float) -> Wait:
+    """Let a case wait for its opening beyond the deadline of what waited first."""
+    case.deadline_at, case.pending.looks = until, 1
+    return Wait(until, Reason.WAITING_FOR_OPENING)
+
+
+def _for_dispute(case: Case, now: float) -> Step:
+    here = f"disputes/{case.dispute_id}/"
+    if case.pending.reread:
+        return Call(Kind.READ, "GET", here)
+    if case.facts and case.transaction_id is None and (search := question(case)):
+        return search
+    if is_unattached(case):
+        return Call(Kind.ATTACH, "PATCH", here, body={"transaction": case.found})
+    if case.standing and case.standing != case.resolution and case.trouble.refusal is None:
+        return _resolve(case, case.standing, now)
+    if refunds.is_due(case):
+        return _record_refund(case, now)
+    if case.goal.withdraw and not case.withdrawn:
+        if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
+            body = payloads.resolving("other", WITHDRAWN_MESSAGE)
+            return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
+        return Call(Kind.NOTE, "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
+    return Done()
+
+
+def _resolve(case: Case, resolution: str, now: float) -> Call:
+    here, message = f"disputes/{case.dispute_id}/", case.goal.message
+    if case.resolution is not None:
+        return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolving(resolution, message))
+    if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
+        return _read_sale(case)
+    body = payloads.resolving(resolution, message, external_refund=refunds.is_wanted(case))
+    return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
+
+
+def _record_refund(case: Case, now: float) -> Call:
+    if not refunds.is_sale_read(case, now):
+        return _read_sale(case)
+    body = payloads.refunding(typing.cast("str", refunds.amount(case)))
+    return Call(Kind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
+
+
+def _read_sale(case: Case) -> Call:
+    """Read the sale right before its refund is recorded; where others may have recorded it, look that up."""
+    if Kind.REFUND in case.pending.verify:
+        return _look_up(case, Kind.REFUND)
+    return Call(Kind.SALE, "GET", f"transactions/{case.transaction_id}/")
+
+
+def _opening(case: Case, metadata: Iterable[str]) -> Json:
+    return payloads.opening(
+        typing.cast("Alert", case.facts),
+        provider=case.provider,
+        received_at=datetime.fromtimestamp(case.opened_at, UTC),
+        transaction_id=None if Part.TRANSACTION in case.without else case.found,
+        metadata=() if Part.METADATA in case.without else metadata,
+    )
+
+
+def _find(case: Case) -> Call:
+    return Call(Kind.FIND, "GET", "disputes/", params={"case_number": case.case_number})
+
+
+# --- writes whose answer is unclear -------------------------------------------------------------
+
+
+def mark_sent(case: Case, call: Call, until: float) -> None:
+    """Note that a write is about to be sent: from now on it may have happened."""
+    case.unconfirmed = Unconfirmed(call.kind, until, body=call.body)
+
+
+def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
+    if now < unconfirmed.until:
+        return Wait(unconfirmed.until)
+    return _look_up(case, unconfirmed.kind)
+
+
+def _look_up(case: Case, kind: Kind) -> Call:
+    """Return the call that shows whether a write of some kind has been done."""
+    here = f"disputes/{case.dispute_id}/"
+    match kind:
+        case Kind.CREATE:
+            return _find(case)
+        case Kind.REFUND:
+            return Call(Kind.LIST_REFUNDS, "GET", "transactions/", params=refunds.filters(case))
+        case Kind.NOTE:
+            return Call(Kind.LIST_NOTES, "GET", f"{here}notes/")
+        case _:
+            return Call(Kind.READ, "GET", here)
+
+
+def recover(case: Case) -> None:
+    """After a restored backup: look up what 29next has of a case before anything is sent for it."""
+    case.pending.verify = set(LOOKED_UP_BEFORE)
+    if case.dispute_id is not None:
+        case.pending.reread = True
+    elif case.facts is None:
+        case.pending.looks = 0
+    else:
+        case.unconfirmed = Unconfirmed(Kind.CREATE)
+
+
+def look_again(case: Case) -> None:
+    """Look a case up before anything more is written for it, since others may write for it too."""
+    case.pending.verify = set(LOOKED_UP_BEFORE)
+    is_open = case.due_at is not None and case.unconfirmed is None
+    if case.facts and case.dispute_id is None and is_open:
+        case.unconfirmed = Unconfirmed(Kind.CREATE)
