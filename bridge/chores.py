@@ -1,14 +1,12 @@
-"""What the worker does beside its alerts: heartbeat, bulk replays, notifications, retention, tokens.
+"""What the worker does beside its alerts: bulk replays, notifications, retention, tokens.
 
 Small steps, never in the way of forwarding: whatever goes wrong here is logged and tried again. One
-thread does them all, but what calls a provider has one of its own. The web process runs the same for
-one thing only: to tell that the worker is gone.
+thread does them all, but what calls a provider or a person has one of its own. The web process runs the
+same for one thing only: to tell that the worker is gone.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import typing
@@ -57,16 +55,13 @@ class Chores:
 
     def __init__(self, settings: Settings, database: Database, *, worker: bool = True) -> None:
         self.settings = settings
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.memos = Memos(database)
         self.search = Search(database)
         self.inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
         self.figures = figures = Figures(database)
         self.chores: list[Chore] = []
         if worker:
-            self.chores.append(Chore("heartbeat", 10.0, lambda: self.memos.beat(self.name)))
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
-        if worker:
             self.chores.append(Chore("stores that are gone", 60.0, self.give_up))
         if worker and settings.api_keys:
             teller = Teller(self.inbox, settings)
@@ -81,7 +76,7 @@ class Chores:
         if settings.notify:
             notifier = Notifier(figures, self.memos, settings, settings.notify)
             only = None if worker else WORKER
-            self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only)))
+            self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only), apart=True))
 
     def run(self, stopping: threading.Event) -> None:
         """Do what is due until told to stop."""

@@ -264,7 +264,8 @@ def _worker(_: argparse.Namespace) -> None:
         chosen = with_installed(chosen, database)
         inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
         judge, forwarder = Judge(inbox, chosen), Forwarder(inbox, chosen)
-        worker.run(worker.Worker(inbox, judge, forwarder, Chores(chosen, database)))
+        chores = Chores(chosen, database)
+        worker.run(worker.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))
 
 
 def _migrate(_: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bridge.send import post
+from bridge.errors import TemporaryError, Unclear
+from bridge.exchange import Exchange
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +40,9 @@ REMIND_AFTER = 86_400.0
 """Seconds before what has not changed is told again."""
 URGENT = 500
 """How many of the most urgent cases are looked at."""
+
+TARGET_SECONDS = 10.0
+"""Wall time that one notification may take."""
 
 WORKER = "worker"
 
@@ -221,6 +225,7 @@ class Notifier:
         self.memos = memos
         self.settings = settings
         self.notify = notify
+        self.exchange = Exchange("The notification target", timeout=TARGET_SECONDS)
 
     def turn(self, *, only: str | None = None) -> int:
         """Tell what is new, or only what one key is about; returns how many pieces of news were told."""
@@ -253,9 +258,9 @@ class Notifier:
 
     def _post(self, one: News, now: float) -> bool:
         try:
-            status, _ = post(self.notify.url, self._written(one, now))
-        except OSError as error:
-            log.warning("notification not sent", key=one.key, why=type(error).__name__)
+            status, _, _ = self.exchange.send("POST", self.notify.url, body=self._written(one, now))
+        except (TemporaryError, Unclear) as error:
+            log.warning("notification not sent", key=one.key, why=str(error))
             return False
         if not 200 <= status < 300:
             log.warning("notification not sent", key=one.key, status=status)

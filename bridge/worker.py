@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import signal
+import socket
 import threading
 import time
 import typing
@@ -26,7 +27,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.forward import Errand, Forwarder
-    from bridge.inbox import Inbox
+    from bridge.inbox import Claim, Inbox
     from bridge.judge import Judge
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ BATCH_ON_SQLITE, BATCH_ON_POSTGRES = 16, 32
 behind them, and all that are claimed have to be ready in the time that one is given. On SQLite webhooks
 wait for them too; on Postgres more of them share what is waited for the database's answers."""
 IDLE_SECONDS = 0.05
+BEAT_SECONDS = 10.0
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
 CLOCK_SLACK = 0.2
@@ -63,12 +65,21 @@ class Worker:
     """Translates and forwards what the inbox owes, until it is told to stop."""
 
     def __init__(
-        self, inbox: Inbox, judge: Judge, forwarder: Forwarder, chores: Chores | None = None
+        self,
+        inbox: Inbox,
+        judge: Judge,
+        forwarder: Forwarder,
+        chores: Chores | None = None,
+        *,
+        beat: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.inbox = inbox
         self.judge = judge
         self.forwarder = forwarder
         self.chores = chores
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.beat = beat
+        self.beaten_at = -BEAT_SECONDS
         self.batch = BATCH_ON_SQLITE if inbox.database.sqlite else BATCH_ON_POSTGRES
         self.stopping = threading.Event()
         self.stopped_at: float | None = None  # a plain value: a signal's handler may take no lock
@@ -79,6 +90,7 @@ class Worker:
         # no SimpleQueue: a signal in the last moment of its wait makes it wait for ever (CPython 3.11)
         self.back: queue.Queue[Errand | tuple[str, str]] = queue.Queue()
         self.unsettled: list[Errand] = []
+        self.unprepared: list[Claim] = []  # the database failed before anything was known of them
         self.under_way: collections.Counter[str] = collections.Counter()
         self.unanswered: collections.Counter[str] = collections.Counter()
 
@@ -117,6 +129,8 @@ class Worker:
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
         """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
+        self._beat()
+        self._give_back()
         settled = self._settle()
         self.newest = not self.newest
         judge = self.judge
@@ -124,7 +138,10 @@ class Worker:
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
         claims = self.inbox.claim(free, min(left, self.batch))
-        for errand in self.forwarder.prepare(claims):
+        self.unprepared = list(claims)
+        errands = self.forwarder.prepare(claims)
+        self.unprepared = []
+        for errand in errands:
             self.under_way[errand.store.name] += 1
             if errand.outcome:
                 self.unsettled.append(errand)
@@ -133,6 +150,18 @@ class Worker:
         if not claims and not translated:
             self._tend_index(pool, free)
         return bool(settled or translated or claims)
+
+    def _beat(self) -> None:
+        """Say that the loop which forwards is alive: a thread of its own would say so for a hung one."""
+        if time.monotonic() >= self.beaten_at + BEAT_SECONDS:
+            self.beat(self.name)
+            self.beaten_at = time.monotonic()
+
+    def _give_back(self) -> None:
+        """Give back what was claimed when the database failed, else it would rest for its whole lease."""
+        if self.unprepared:
+            self.inbox.give_back(self.unprepared)
+            self.unprepared = []
 
     def _settle(self) -> int:
         """Settle what has come back; what the database does not take now is kept for the next time."""

@@ -259,7 +259,7 @@ def test_two_that_hear_of_a_dispute_at_once_make_one_case_of_it(make_database: M
         sale = sell(shop)
         by_hand = shop.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND")
         delivery = shop.post(shop.senders.rdr(**told_of(sale)))
-        answered = under_way(shop, "holder")
+        answered = under_way(shop, "find_holder")
         with closing(Database(url, clock=shop.clock, pool_size=2)) as other, ThreadPoolExecutor(1) as pool:
             with other.begin() as connection:  # another worker takes in `dispute.created`
                 shop.inbox._tell_dispute(connection, STORE, by_hand, shop.clock())
@@ -556,7 +556,7 @@ def test_a_person_s_match_outlasts_a_look_up_that_was_refused_meanwhile(shop: De
     sent = shop.senders.prevention(**prevented())
     shop.sandbox.add_faults(fault("403", method="GET", path="/transactions/", count=1))
     shop.post(sent)
-    case = decided(shop, sent, under_way(shop, "ask"))
+    case = decided(shop, sent, under_way(shop, "search"))
     assert case["transaction_id"] == case["right"]
 
 

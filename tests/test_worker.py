@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.client import HTTPConnection
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from sqlalchemy import select, text
 import bridge.worker
 from bridge import forward
 from bridge.app import ROOT
+from bridge.disputes import lookup
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.errors import Unavailable
@@ -94,13 +96,15 @@ def broken_for(number: str, function: Any) -> Any:
     return instead
 
 
-@pytest.mark.parametrize("name", ["consult", "next_step", "learn"])
+@pytest.mark.parametrize(
+    ("module", "name"), [(lookup, "apply_index"), (forward, "next_step"), (forward, "apply_response")]
+)
 def test_a_bug_with_one_case_holds_up_no_other(
-    office: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+    office: Desk, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
 ) -> None:
     taken = claims(office, 3)
     wrong = taken[1].case.case_number
-    monkeypatch.setattr(forward, name, broken_for(wrong, getattr(forward, name)))
+    monkeypatch.setattr(module, name, broken_for(wrong, getattr(module, name)))
     work_off(office.forwarder, taken)
     statuses = {row["case_number"]: row["status"] for row in office.deliveries()}
     assert statuses.pop(wrong) == "pending"

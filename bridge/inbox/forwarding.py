@@ -223,6 +223,16 @@ class Forwarding(Pacing, Relating):
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
         }
 
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Let cases be claimed again at once, where nothing came of their claims."""
+
+        def write(connection: Connection) -> None:
+            for claim in claims:
+                held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
+                connection.execute(held.values(lease_until=NEVER))
+
+        self.database.write(write)
+
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""
         until = self.now() + self.lease
