@@ -16,10 +16,10 @@ from bridge import logs, migrate, receive, settings
 from bridge.chores import Chores
 from bridge.database import Database
 from bridge.errors import Rejected, Unavailable
-from bridge.figures import Figures
 from bridge.inbox import Inbox
 from bridge.memos import Memos
 from bridge.search import Search
+from bridge.stats import DailyCounts
 from bridge.stores import with_installed
 from bridge.viewer import api, gate, ground, install, metrics, overview, pages, replays
 
@@ -46,7 +46,7 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     app.extensions["settings"] = chosen = with_installed(chosen, store)
     app.extensions["inbox"] = Inbox(store, gap=chosen.gap, lease=chosen.lease)
     app.extensions["search"] = Search(store)
-    app.extensions["figures"] = Figures(store)
+    app.extensions["daily_counts"] = DailyCounts()
     app.extensions["memos"] = Memos(store)
     rooms = (receive, api, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), gate.gate, ground.viewer):

@@ -15,8 +15,8 @@ from functools import partial
 
 import structlog
 
+from bridge import stats
 from bridge.errors import Unavailable
-from bridge.figures import Figures
 from bridge.inbox import BY_HAND, Inbox
 from bridge.memos import Memos
 from bridge.notify import WORKER, Notifier
@@ -58,7 +58,7 @@ class Chores:
         self.memos = Memos(database)
         self.search = Search(database)
         self.inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
-        self.figures = figures = Figures(database)
+        self.database = database
         self.chores: list[Chore] = []
         if worker:
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
@@ -74,7 +74,7 @@ class Chores:
         if worker and settings.keep_index:
             self.chores.append(Chore("retention of the index", 20.0, self.drop_index))
         if settings.notify:
-            notifier = Notifier(figures, self.memos, settings, settings.notify)
+            notifier = Notifier(database, self.memos, settings, settings.notify)
             only = None if worker else WORKER
             self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only), apart=True))
 
@@ -126,7 +126,8 @@ class Chores:
 
     def tend(self, stores: Stores) -> None:
         """Let the alerts of stores without a token wait, and tell why; keep tokens by the newest key."""
-        paused = self.figures.paused()
+        with self.database.read() as connection:
+            paused = stats.paused(connection)
         for store in stores.values():
             why = paused.get(store.name)
             if store.missing and why not in (store.missing, BY_HAND):

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from bridge import address, contract, migrate
+from bridge import address, contract, migrate, stats
 from bridge.errors import BridgeError, Refused, Unavailable
-from bridge.figures import Figures
 from bridge.inbox import BY_HAND, Inbox
 from bridge.next_api import Answer, NextApi
 from bridge.notify import GONE_AFTER
@@ -212,7 +211,8 @@ def _clock(what: str, ahead: float) -> Check:
 
 
 def _worker(database: Database) -> Check:
-    seen_at = Figures(database).worker_seen_at()
+    with database.read() as connection:
+        seen_at = stats.worker_seen_at(connection)
     silence = None if seen_at is None else database.now() - seen_at
     said = "none was ever seen" if silence is None else f"seen {silence:.0f} s ago"
     remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
@@ -225,7 +225,8 @@ def _worker(database: Database) -> Check:
 def _stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
     inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
     inbox.register(settings.stores.values())
-    paused = Figures(database).paused()
+    with database.read() as connection:
+        paused = stats.paused(connection)
     told = None
     for store in settings.stores.values():
         if store.name in paused and paused[store.name] != store.missing:
@@ -342,7 +343,8 @@ def _providers(settings: Settings, database: Database, now: datetime) -> Iterato
             yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
     yield from _mistyped(settings, search, now)
     yield from _new_events(search, now)
-    untold = Figures(database).untold()
+    with database.read() as connection:
+        untold = stats.failed_outcomes(connection, database.now())
     for name in settings.api_keys:
         count, case_id, why = untold.get(name, (0, "", ""))
         said = f"{count} could not be told; {why}" if count else "none that could not be told"

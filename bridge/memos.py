@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.figures import WORKER
 from bridge.inbox import new_id
 from bridge.search import first_id
+from bridge.stats import WORKER
 from bridge.tables import deliveries, memos, replays, webhooks
 
 if typing.TYPE_CHECKING:

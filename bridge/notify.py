@@ -13,13 +13,16 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bridge import stats
 from bridge.errors import TemporaryError, Unclear
 from bridge.exchange import Exchange
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bridge.figures import Figures
+    from sqlalchemy import Connection
+
+    from bridge.database import Database
     from bridge.memos import Memos
     from bridge.settings import Notify, Settings
 
@@ -78,24 +81,29 @@ class Picture:
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
 
 
-def picture(figures: Figures, settings: Settings) -> Picture:
+def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
-    now = figures.now()
-    paused = figures.paused()
     configured = [name for name in settings.providers if settings.secrets.get(name)]
     return Picture(
         now=now,
-        failed=figures.failed(),
-        used=figures.deadlines_used(URGENT, paused),
-        reviews=figures.reviews(),
-        paused=paused,
-        times={name: figures.newest_times(name) for name in configured},
-        oldest_pending=figures.oldest_pending(paused),
+        failed=stats.failed(connection),
+        used=stats.deadlines_used(connection, URGENT, now),
+        reviews=summary.reviews,
+        paused=stats.paused(connection),
+        times=stats.newest_times(connection, configured),
+        oldest_pending=summary.oldest_pending,
         queue_old=settings.notify.queue_old if settings.notify else Picture.queue_old,
-        worker_seen_at=figures.worker_seen_at(),
-        refused=figures.refused((datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
-        untold=figures.untold(),
+        worker_seen_at=summary.worker_seen_at,
+        refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
+        untold=stats.failed_outcomes(connection, now),
     )
+
+
+def read_picture(database: Database, settings: Settings) -> Picture:
+    """Ask the database for everything that may need a person, over one connection."""
+    now = database.now()
+    with database.read() as connection:
+        return picture(connection, settings, now, stats.summary(connection, now))
 
 
 def conditions(seen: Picture) -> list[Condition]:
@@ -220,8 +228,8 @@ def news(now: float, found: Iterable[Condition], told: Mapping[str, tuple[float,
 class Notifier:
     """Tells what is new; safe to run in several processes at once."""
 
-    def __init__(self, figures: Figures, memos: Memos, settings: Settings, notify: Notify) -> None:
-        self.figures = figures
+    def __init__(self, database: Database, memos: Memos, settings: Settings, notify: Notify) -> None:
+        self.database = database
         self.memos = memos
         self.settings = settings
         self.notify = notify
@@ -229,7 +237,7 @@ class Notifier:
 
     def turn(self, *, only: str | None = None) -> int:
         """Tell what is new, or only what one key is about; returns how many pieces of news were told."""
-        seen = picture(self.figures, self.settings)
+        seen = read_picture(self.database, self.settings)
         found, told = conditions(seen), self.memos.told()
         if only is not None:
             found = [one for one in found if one.key == only]

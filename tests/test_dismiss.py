@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge import cli
-from bridge.figures import Figures
-from bridge.notify import conditions, picture
+from bridge.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.desk import desk
 from tests.logbook import Logbook, logbook
@@ -37,7 +36,7 @@ def dismissed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def needs(book: Logbook) -> list[str]:
-    return [one.key for one in conditions(picture(Figures(book.database), book.settings))]
+    return [one.key for one in conditions(read_picture(book.database, book.settings))]
 
 
 def test_a_dismissed_delivery_needs_nobody_any_more_and_can_be_replayed(book: Logbook) -> None:

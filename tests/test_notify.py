@@ -23,7 +23,7 @@ from bridge.notify import (
     Picture,
     conditions,
     news,
-    picture,
+    read_picture,
 )
 from bridge.sandbox import STORE
 from bridge.settings import Notify
@@ -225,7 +225,7 @@ def book(database_url: str, hook: Hook) -> Iterator[Logbook]:
 def notifier(book: Logbook, url: str | None = None) -> Notifier:
     assert book.settings.notify
     given = Notify(url, form="json") if url else book.settings.notify
-    return Notifier(book.app.extensions["figures"], book.app.extensions["memos"], book.settings, given)
+    return Notifier(book.database, book.app.extensions["memos"], book.settings, given)
 
 
 def test_what_goes_wrong_is_told_once_and_its_end_too(book: Logbook, hook: Hook) -> None:
@@ -263,12 +263,12 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbo
     assert reasons == ["waiting_for_opening", "store_paused"]
     book.clock.now += 20 * 3600
     book.chores.memos.beat("one")
-    seen = picture(book.app.extensions["figures"], book.settings)
+    seen = read_picture(book.database, book.settings)
     assert (list(seen.used), seen.oldest_pending) == ([], None)
     book.send("ethoca")
     book.inbox.translate(book.judge.verdict, 10)
     book.clock.now += 12.5 * 3600
-    seen = picture(book.app.extensions["figures"], book.settings)
+    seen = read_picture(book.database, book.settings)
     assert [round(share, 1) for share in seen.used] == [0.5]
     assert seen.oldest_pending == pytest.approx(book.clock.now - 12.5 * 3600, abs=1)
 

@@ -19,9 +19,8 @@ from bridge.alert import ALERT_RESOLUTIONS
 from bridge.chores import Chores
 from bridge.doctor import examine
 from bridge.errors import Unavailable
-from bridge.figures import Figures
 from bridge.inbox import Inbox
-from bridge.notify import conditions, picture
+from bridge.notify import conditions, read_picture
 from bridge.provider import Provider
 from bridge.sandbox import STORE
 from bridge.viewer.document import WholeCaseSchema
@@ -251,7 +250,7 @@ class Office:
     @property
     def alarms(self) -> list[tuple[str, str, str]]:
         """What a person is told about outcomes."""
-        found = conditions(picture(Figures(self.desk.database), self.desk.settings))
+        found = conditions(read_picture(self.desk.database, self.desk.settings))
         return [(one.title, one.text, one.path) for one in found if one.key.startswith("untold:")]
 
     @property

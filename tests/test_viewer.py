@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge import figures, notify, proof
+from bridge import notify, proof, stats
 from bridge.app import HEADERS, create_app
 from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
@@ -561,7 +561,7 @@ def test_what_is_at_stake_of_very_many_is_said_to_be_more(
         )
     book.work()
     assert "At stake 20.00 USD" in Reader(book.client.get("/").text).text
-    monkeypatch.setattr(figures, "MOST_AMOUNTS", 1)
+    monkeypatch.setattr(stats, "MOST_AMOUNTS", 1)
     assert "At stake over 10.00 USD" in Reader(book.client.get("/").text).text
 
 
@@ -839,7 +839,8 @@ def test_what_is_at_stake_of_several_failed_alerts_of_a_case_is_counted_once(boo
         book.send(change=functools.partial(dict.update, issuer=issuer, **facts))
     book.work()
     assert len(book.app.extensions["search"].deliveries({"status": "failed"}).results) == 2
-    sums, _ = book.app.extensions["figures"].at_stake()
+    with book.database.read() as connection:
+        sums, _ = stats.at_stake(connection)
     assert sums == {"USD": Decimal("100.00")}
 
 

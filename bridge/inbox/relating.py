@@ -87,14 +87,25 @@ class Relating(Telling):
     def _hint_at(self, connection: Connection, case_id: str) -> None:
         case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         told = _shared(case)
-        others = self._marked(connection, case.store, map(words.word, told.values()))
-        for other in [one for one in others if one.id != case.id and one.facts][-MOST_HINTS:]:
+        for other in self._sharing(connection, case, told.values()):
             same = [name for name, value in told.items() if getattr(other.facts, name) == value]
             if same:
                 case.note(_hinted(same[0], other))
                 other.note(_hinted(same[0], case))
                 self._save_notes(connection, case)
                 self._save_notes(connection, other)
+
+    @staticmethod
+    def _sharing(connection: Connection, case: Case, values: Iterable[str]) -> list[Case]:
+        """Return, locked, the newest other cases with one of some facts: a placeholder may be in all."""
+        newest: set[str] = set()
+        for value in values:  # one by one, so that each is answered from the end of its index
+            shared = select(marks.c.id).where(marks.c.word == words.word(value), marks.c.id.between(*CASES))
+            shared = shared.where(marks.c.id != case.id).order_by(marks.c.id.desc()).limit(MOST_HINTS)
+            newest |= set(connection.execute(shared).scalars())
+        chosen = select(cases).where(cases.c.id.in_(sorted(newest)), cases.c.store == case.store)
+        rows = connection.execute(chosen.order_by(cases.c.id).with_for_update()) if newest else ()
+        return [one for one in map(case_of, rows) if one.facts][-MOST_HINTS:]
 
     def _relate(self, connection: Connection, case: Case, now: float) -> None:
         """Tell the other cases of the same transaction of this one."""

@@ -9,10 +9,10 @@ import pathlib
 import typing
 
 import structlog
-from flask import Blueprint, Response, current_app, render_template, request, url_for
+from flask import Blueprint, Response, current_app, g, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from bridge import notify
+from bridge import notify, stats
 from bridge.errors import Rejected, Unavailable
 from bridge.search import PAGING, BadFilter
 from bridge.viewer import gate, show
@@ -20,7 +20,7 @@ from bridge.viewer import gate, show
 if typing.TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-    from bridge.figures import Figures
+    from bridge.database import Database
     from bridge.inbox import Inbox
     from bridge.memos import Memos
     from bridge.search import Search
@@ -69,9 +69,12 @@ def blueprint(name: str, guard: typing.Any = gate.guard) -> Blueprint:
 @viewer.app_context_processor
 def context() -> Json:
     """Return what every page needs."""
-    now = figures().now()
+    now = database().now()
     try:
-        seen = figures().worker_seen_at()
+        if "worker_seen_at" not in g:
+            with database().read() as connection:
+                g.worker_seen_at = stats.worker_seen_at(connection)
+        seen = g.worker_seen_at
     except Unavailable:
         seen = now  # what keeps the page from being made says so itself
     return {
@@ -155,9 +158,9 @@ def search() -> Search:
     return typing.cast("Search", current_app.extensions["search"])
 
 
-def figures() -> Figures:
-    """Return the log in numbers."""
-    return typing.cast("Figures", current_app.extensions["figures"])
+def database() -> Database:
+    """Return the database."""
+    return inbox().database
 
 
 def memos() -> Memos:

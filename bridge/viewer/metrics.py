@@ -16,12 +16,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from bridge import stats
 from bridge.viewer.api import authorize
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.figures import Figures
+    from sqlalchemy import Connection
+
+    from bridge.database import Database
     from bridge.settings import Settings
 
 WINDOW = 3600.0
@@ -37,15 +40,20 @@ routes.before_request(authorize)
 def metrics() -> Response:
     """Return every metric in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Log(current_app.extensions["figures"], current_app.extensions["settings"]))
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    database: Database = current_app.extensions["inbox"].database
+    with database.read() as connection:
+        registry.register(Log(connection, database.now(), current_app.extensions["settings"]))
+        text = generate_latest(registry)
+    return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 class Log(Collector):
     """What the log amounts to."""
 
-    def __init__(self, figures: Figures, settings: Settings) -> None:
-        self.figures = figures
+    def __init__(self, connection: Connection, now: float, settings: Settings) -> None:
+        self.connection = connection
+        self.now = now
+        self.summary = stats.summary(connection, now)
         self.settings = settings
 
     def collect(self) -> Iterable[Metric]:
@@ -56,7 +64,7 @@ class Log(Collector):
         yield from self._trouble()
 
     def _deliveries(self) -> Iterable[Metric]:
-        counts = self.figures.by_provider_and_status()
+        counts = stats.by_provider_and_status(self.connection)
         yield _gauge(
             "bridge_deliveries", "Deliveries by how far they have come.", ("provider", "status"), counts
         )
@@ -64,17 +72,16 @@ class Log(Collector):
         for (provider, _), count in counts.items():
             received[(provider,)] += count
         yield _counter("bridge_deliveries_received", "Deliveries received.", ("provider",), received)
-        failed = {(reason,): count for reason, count in self.figures.failed().items()}
+        failed = {(reason,): count for reason, count in stats.failed(self.connection).items()}
         yield _gauge("bridge_deliveries_failed", "Failed deliveries by reason.", ("reason",), failed)
 
     def _times(self) -> Iterable[Metric]:
-        now = self.figures.now()
-        oldest = self.figures.oldest_pending()
-        age = 0.0 if oldest is None else now - oldest
+        oldest = self.summary.oldest_pending
+        age = 0.0 if oldest is None else self.now - oldest
         yield _gauge(
             "bridge_oldest_pending_age_seconds", "Age of the oldest delivery that is owed.", (), {(): age}
         )
-        took = self.figures.seconds_to_dispute(now - WINDOW)
+        took = stats.seconds_to_dispute(self.connection, self.now - WINDOW)
         quantiles = {
             (str(share),): took[min(int(len(took) * share), len(took) - 1)] for share in QUANTILES if took
         }
@@ -88,14 +95,14 @@ class Log(Collector):
 
     def _margins(self) -> Metric:
         """Count the cases with work due by the time that is left to them."""
-        hourly = self.figures.deadlines(3600.0, max(DEADLINE_HOURS) + 2)
+        hourly = stats.deadlines(self.connection, self.now, 3600.0, max(DEADLINE_HOURS) + 2)
         left = {(str(hours * 3600),): sum(hourly[: hours + 1]) for hours in DEADLINE_HOURS}
         left |= {("0",): hourly[0], ("+Inf",): sum(hourly)}
         says = "Cases with work due whose deadline comes within so many seconds."
         return _gauge("bridge_deadlines_within", says, ("seconds",), left)
 
     def _stores(self) -> Iterable[Metric]:
-        calls = self.figures.calls()
+        calls = stats.calls(self.connection)
         labelled = {
             (store, outcome, "none" if status is None else str(status)): count
             for (store, outcome, status), count in calls.items()
@@ -107,20 +114,20 @@ class Log(Collector):
         for (store, outcome, _), count in calls.items():
             throttled[(store,)] += count if outcome == "throttled" else 0
         yield _counter("bridge_throttles", "Calls that 29next answered with 429.", ("store",), throttled)
-        paused = self.figures.paused()
+        paused = stats.paused(self.connection)
         states = {(store,): int(store in paused) for store in self.settings.stores}
         yield _gauge("bridge_store_paused", "1 while a store is paused.", ("store",), states)
 
     def _trouble(self) -> Iterable[Metric]:
-        lapses = self.figures.lapses()
+        lapses = stats.lapses(self.connection)
         yield _counter("bridge_leases_expired", "Leases that a worker let run out.", (), {(): lapses})
-        refused = self.figures.refused(date.min)
+        refused = stats.refused(self.connection, date.min)
         yield _counter("bridge_webhooks_refused", "Refused webhooks.", ("provider", "reason"), refused)
-        yield _gauge("bridge_reviews", "Cases that a person decides.", (), {(): self.figures.reviews()})
-        seen = self.figures.worker_seen_at()
+        yield _gauge("bridge_reviews", "Cases that a person decides.", (), {(): self.summary.reviews})
+        seen = self.summary.worker_seen_at
         if seen is not None:
             says = "Seconds since a worker was last heard."
-            age = self.figures.now() - seen
+            age = self.now - seen
             yield _gauge("bridge_worker_heartbeat_age_seconds", says, (), {(): age})
 
 

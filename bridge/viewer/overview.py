@@ -7,15 +7,19 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from flask import flash, redirect, render_template, request, url_for
+from flask import current_app, flash, g, redirect, render_template, request, url_for
 
-from bridge import address, notify
+from bridge import address, notify, stats
 from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.inbox import BY_HAND
 from bridge.viewer import charts, ground
 
 if typing.TYPE_CHECKING:
+    from datetime import date
+
+    from sqlalchemy import Connection
+
     from bridge.settings import Store
     from bridge.viewer.ground import Json, View
 
@@ -36,18 +40,22 @@ routes = ground.blueprint("overview")
 @routes.get("/")
 def today() -> View:
     """Show what needs a person, what is due, and how it goes."""
-    figures, settings = ground.figures(), ground.settings()
-    now = figures.now()
-    days = figures.by_day(settings.providers, DAYS)
-    ordered = figures.seconds_to_dispute(now - WEEK)
-    statuses = figures.statuses(now - WEEK)
-    deadlines = figures.deadlines(SIX_HOURS, STRETCHES)
-    stake, whole = figures.at_stake()
+    settings, now = ground.settings(), ground.database().now()
+    with ground.database().read() as connection:
+        summary = stats.summary(connection, now - WEEK)
+        picture = notify.picture(connection, settings, now, summary)
+        days = _daily_counts(connection, now)
+        ordered = stats.seconds_to_dispute(connection, now - WEEK)
+        deadlines = stats.deadlines(connection, now, SIX_HOURS, STRETCHES)
+        stake, whole = stats.at_stake(connection)
+        urgent = stats.urgent(connection, URGENT)
+    g.worker_seen_at = summary.worker_seen_at  # for the frame around the page
+    statuses = summary.statuses
     settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
     return render_template(
         "today.html",
-        needs=notify.conditions(notify.picture(figures, settings)),
-        urgent=figures.urgent(URGENT),
+        needs=notify.conditions(picture),
+        urgent=urgent,
         alerts=sum(days[-1][1].values()),
         yesterday=sum(days[-2][1].values()),
         statuses=statuses,
@@ -64,6 +72,11 @@ def today() -> View:
     )
 
 
+def _daily_counts(connection: Connection, now: float) -> list[tuple[date, dict[str, int]]]:
+    counts: stats.DailyCounts = current_app.extensions["daily_counts"]
+    return counts.read(connection, list(ground.settings().providers), now, DAYS)
+
+
 def _ahead_labels() -> list[str]:
     return ["late", *(f"{6 * n} h" for n in range(1, STRETCHES - 1)), "later"]
 
@@ -71,9 +84,11 @@ def _ahead_labels() -> list[str]:
 @routes.get("/stores")
 def stores() -> View:
     """Show each store's pace, backlog and pause."""
-    figures, settings = ground.figures(), ground.settings()
+    settings, now = ground.settings(), ground.database().now()
     known = {row["name"]: row for row in ground.search().stores()}
-    minute, ten = figures.newest_calls(LAST_MINUTE), figures.newest_calls(LAST_TEN)
+    with ground.database().read() as connection:
+        minute = stats.newest_calls(connection, now - LAST_MINUTE)
+        ten = stats.newest_calls(connection, now - LAST_TEN)
     most = settings.rate * LAST_MINUTE
     rows = [
         known.get(name, {"waiting": 0, "paused_at": None, "paused_why": None})
@@ -130,12 +145,16 @@ def _store(name: str) -> Store:
 @routes.get("/providers")
 def providers() -> View:
     """Show each provider's URL, whether it is switched on, and when it was last heard."""
-    figures, settings = ground.figures(), ground.settings()
-    now = figures.now()
+    settings, now = ground.settings(), ground.database().now()
+    names = list(settings.providers)
+    with ground.database().read() as connection:
+        days = _daily_counts(connection, now)
+        day = stats.received(connection, names, now - DAY)
+        times = stats.newest_times(connection, names)
+        rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
     last = ground.search().last_deliveries()
-    days = figures.by_day(settings.providers, DAYS)
     refused: defaultdict[str, int] = defaultdict(int)
-    for (name, _), count in figures.refused((datetime.now(UTC) - timedelta(days=7)).date()).items():
+    for (name, _), count in rejected.items():
         refused[name] += count
     ignored: defaultdict[str, list[Json]] = defaultdict(list)
     for row in ground.search().ignored_events():
@@ -151,12 +170,12 @@ def providers() -> View:
             "rotating": len(settings.secrets.get(name, ())) > 1,
             "deadline": known.deadline.total_seconds(),
             "last": last.get(name),
-            "day": figures.received(now - 86_400, now, name),
+            "day": day.get(name, 0),
             "daily": charts.plain(
-                [f"{day:%b} {day.day}" for day, _ in days], [counts.get(name, 0) for _, counts in days]
+                [f"{one:%b} {one.day}" for one, _ in days], [counts.get(name, 0) for _, counts in days]
             ),
             "refused": refused.get(name, 0),
-            "silent": _is_silent(figures.newest_times(name), now),
+            "silent": _is_silent(times[name], now),
         }
         for name, known in settings.providers.items()
     ]
