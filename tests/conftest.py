@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from bridge import logs, migrate
 from bridge.database import Database
-from tests.screenshots import MISSING, chromium
+from tests.support.screenshots import MISSING, chromium
 
 KINDS = ("sqlite", "postgres")
 NUMBERS = itertools.count(1)
