@@ -10,7 +10,7 @@ from sqlalchemy import text
 from bridge.database import Database
 from bridge.tables import transactions
 from tests.bench.places import Place
-from tests.support.shop import Shop, fill, match_all
+from tests.support.made_up_sales import MadeUpSales, fill, match_all
 
 SEEDS = 20_000
 """Transactions that are made up one by one; the others are copies with ids, codes and cards of their own."""
@@ -33,11 +33,11 @@ def look_ups(here: Place, kind: str, size: int) -> Iterator[str]:
     """Print what a look-up takes in an index of a size."""
     url = here.database(kind)
     with closing(Database(url)) as database:
-        shop = Shop(SEEDS, seed=1)
-        fill(database, shop)
+        made_up = MadeUpSales(SEEDS, seed=1)
+        fill(database, made_up)
         _multiply(database, size // SEEDS)
-        match_all(database, shop, WARM)  # what a running bridge has in its memory
-        figures = match_all(database, shop, ASKED)
+        match_all(database, made_up, WARM)  # what a running bridge has in its memory
+        figures = match_all(database, made_up, ASKED)
         with database.read() as connection:
             rows = connection.execute(text("SELECT count(*) FROM transactions")).scalar_one()
     here.drop(url)

@@ -22,7 +22,7 @@ from bridge.inbox import new_id
 from bridge.sandbox import STORE
 from bridge.tables import attempts, cases, deliveries, marks, webhooks
 from tests.bench.places import Place, place
-from tests.support.logbook import OUTLET, logbook
+from tests.support.history import OUTLET, bridge_with_outlet
 
 Json = dict[str, Any]
 
@@ -227,8 +227,8 @@ def questions(rows: int) -> Iterator[tuple[str, Callable[[int], str]]]:
 
 def pages(url: str, rows: int) -> Iterator[str]:
     """Ask a filled database's log for each page and search; the slowest, and whatever is too slow."""
-    with logbook(url, begins=BEGINS, log_level="WARNING") as book:
-        search = book.app.extensions["search"]
+    with bridge_with_outlet(url, begins=BEGINS, log_level="WARNING") as bridge:
+        search = bridge.search
         middle = search.deliveries({"until": "2026-01-05", "limit": "1"}).results[0]
         asked = [
             *questions(rows),
@@ -237,8 +237,8 @@ def pages(url: str, rows: int) -> Iterator[str]:
         ]
         slow = 0
         for name, path in asked:
-            _time(book.client, path(TIMES))  # what is read for the first time comes from the disk
-            took = sorted(_time(book.client, path(n)) for n in range(TIMES))
+            _time(bridge.client, path(TIMES))  # what is read for the first time comes from the disk
+            took = sorted(_time(bridge.client, path(n)) for n in range(TIMES))
             p95 = took[int(TIMES * 0.95)]
             slow += p95 > LIMIT
             mark = " TOO SLOW" if p95 > LIMIT else ""

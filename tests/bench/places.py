@@ -25,7 +25,7 @@ from bridge.sample import Sale, make_sale
 from tests.conftest import Postgres
 from tests.support.fake_next import SandboxProcess
 from tests.support.load import post
-from tests.support.running import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "bench:bench-password"

@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
-from tests.support.logbook import logbook, review, trouble
+from tests.support.history import bridge_with_outlet, review, trouble
+from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 from tests.support.screenshots import MISSING, chromium, launch, served
-from tests.web.test_viewer import HOSTILE, PASSWORD, every_page, plant
 
 pytestmark = [
     pytest.mark.skipif(chromium() is None, reason=MISSING),
@@ -65,14 +65,18 @@ def opened(browser: Browser, make_database: MakeDatabase) -> Open:
 
     @contextmanager
     def open_(*, watched: bool = True, tab: dict[str, Any] | None = None, **changes: Any) -> Iterator[Any]:
-        with make_database("sqlite") as url, logbook(url, **changes) as book, served(book.app) as address:
+        with (
+            make_database("sqlite") as url,
+            bridge_with_outlet(url, **changes) as bridge,
+            served(bridge.app) as address,
+        ):
             context = browser.new_context(base_url=address, **(tab or {}))
             context.set_default_timeout(10_000)
             page = context.new_page()
             page.add_init_script(WATCH)
             seen = Seen()
             seen.watch(page)
-            yield book, page
+            yield bridge, page
             if watched:
                 seen.check(page)
             context.close()
@@ -96,12 +100,12 @@ def test_signing_in_leads_to_the_page_that_was_wanted(opened: Open) -> None:
 
 
 def test_a_number_typed_into_the_box_finds_its_alert(opened: Open) -> None:
-    with opened() as (book, page):
+    with opened() as (bridge, page):
         for _ in range(3):
-            book.send()
-        wanted = book.send("midigator", "chargeback.new")
-        book.work()
-        arn = book.app.extensions["search"].delivery(wanted)["alert"]["arn"]
+            bridge.send_sample()
+        wanted = bridge.send_sample("midigator", "chargeback.new")
+        bridge.work()
+        arn = bridge.search.delivery(wanted)["alert"]["arn"]
         page.goto("/")
         page.get_by_label("Find an alert").fill(arn)
         page.keyboard.press("Enter")
@@ -112,58 +116,58 @@ def test_a_number_typed_into_the_box_finds_its_alert(opened: Open) -> None:
 
 
 def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: Open) -> None:
-    with opened() as (book, page):
-        book.fail("422", method="POST", path="/disputes/")
-        book.send()
-        book.work()
+    with opened() as (bridge, page):
+        bridge.fail("422", method="POST", path="/disputes/")
+        bridge.send_sample()
+        bridge.work()
         page.goto("/")
         page.get_by_role("link", name="1 alert failed: refused").click()
         page.locator("a.row.delivery").click()
         expect(page.get_by_text("29next refused it, in its own words below.")).to_be_visible()
         page.locator("summary", has_text="POST disputes/").click()
         expect(page.get_by_label("What 29next answered").last).to_contain_text("Unprocessable")
-        book.sandbox.faults.clear()
+        bridge.sandbox.faults.clear()
         page.get_by_role("button", name="Replay").click()
         expect(page.get_by_text("Replayed: it is translated")).to_be_visible()
         expect(page.locator("h1 .badge")).to_have_text("pending")
-        book.settle()
+        bridge.settle()
         expect(page.locator("h1 .badge")).to_have_text("forwarded")  # the page asks by itself
         expect(page.get_by_text("Settled: 29next has what it asked for")).to_be_visible()
 
 
 def test_a_match_is_reviewed(opened: Open) -> None:
-    with opened() as (book, page):
-        review(book)
+    with opened() as (bridge, page):
+        review(bridge)
         page.goto("/")
         page.get_by_role("link", name="1 dispute to be reviewed").click()
         page.locator("a.row.case").click()
         page.get_by_role("button", name=re.compile("Attach transaction")).first.click()
         expect(page.get_by_text("Decided: the worker tells 29next.")).to_be_visible()
-        book.work()
+        bridge.work()
         page.reload()
         expect(page.locator("h1 .badge")).to_have_text("open")
 
 
 def test_many_are_replayed_and_their_progress_is_seen(opened: Open) -> None:
-    with opened() as (book, page):
+    with opened() as (bridge, page):
         for _ in range(25):
-            book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-        book.work()
+            bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+        bridge.work()
         page.goto("/deliveries?status=failed")
         page.get_by_role("link", name="Replay all of these…").click()
         expect(page.get_by_role("heading", name="Replay 25 deliveries?")).to_be_visible()
         page.get_by_role("button", name="Replay").click()
         expect(page.get_by_text("0 of 25 put back")).to_be_visible()
-        book.chores.replay()
+        bridge.inside.chores.replay()
         expect(page.get_by_text("20 of 25 put back")).to_be_visible()
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("h1 .badge")).to_have_text("stopped")
 
 
 def test_what_providers_send_runs_nothing(opened: Open) -> None:
-    with opened() as (book, page):
-        plant(book)
-        pages = [*every_page(book), "/deliveries?status=failed"]
+    with opened() as (bridge, page):
+        send_hostile_text(bridge)
+        pages = [*every_page(bridge), "/deliveries?status=failed"]
         for path in pages:
             page.goto(path)
             page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -197,9 +201,12 @@ def test_a_broken_policy_would_be_seen(opened: Open) -> None:
 
 
 def test_everything_can_be_read_and_replayed_without_a_script(opened: Open) -> None:
-    with opened(watched=False, tab={"java_script_enabled": False}) as (book, page):
-        sent = [book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(60)]
-        book.work()
+    with opened(watched=False, tab={"java_script_enabled": False}) as (bridge, page):
+        sent = [
+            bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+            for _ in range(60)
+        ]
+        bridge.work()
         page.goto("/deliveries")
         expect(page.locator("a.row.delivery")).to_have_count(50)
         page.get_by_role("link", name="Older").click()
@@ -217,8 +224,8 @@ def test_everything_can_be_read_and_replayed_without_a_script(opened: Open) -> N
 
 
 def test_older_rows_are_laid_under_the_newer_ones(opened: Open) -> None:
-    with opened() as (book, page):
-        sent = [book.send() for _ in range(55)]
+    with opened() as (bridge, page):
+        sent = [bridge.send_sample() for _ in range(55)]
         page.goto("/deliveries")
         page.get_by_role("link", name="Older").click()
         rows = page.locator("a.row.delivery")
@@ -229,8 +236,8 @@ def test_older_rows_are_laid_under_the_newer_ones(opened: Open) -> None:
 
 
 def test_the_keyboard_reaches_everything(opened: Open) -> None:
-    with opened() as (book, page):
-        book.send()
+    with opened() as (bridge, page):
+        bridge.send_sample()
         page.goto("/deliveries")
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -248,11 +255,11 @@ def test_the_keyboard_reaches_everything(opened: Open) -> None:
 
 
 def test_no_page_is_wider_than_a_phone(opened: Open) -> None:
-    with opened(tab={"viewport": PHONE}) as (book, page):
-        trouble(book)
-        book.send("ethoca", change=lambda tree: tree.update(ethoca_id="9" * 200, arn="8" * 200))
-        book.work()
-        for path in every_page(book):
+    with opened(tab={"viewport": PHONE}) as (bridge, page):
+        trouble(bridge)
+        bridge.send_sample("ethoca", change=lambda tree: tree.update(ethoca_id="9" * 200, arn="8" * 200))
+        bridge.work()
+        for path in every_page(bridge):
             page.goto(path)
             page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
             width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -267,9 +274,9 @@ def test_pages_are_light_or_dark_as_the_reader_has_it(opened: Open, scheme: str,
 
 
 def test_what_is_copied_is_what_is_shown(opened: Open) -> None:
-    with opened(tab={"permissions": ["clipboard-read", "clipboard-write"]}) as (book, page):
-        delivery = book.send()
-        book.work()
+    with opened(tab={"permissions": ["clipboard-read", "clipboard-write"]}) as (bridge, page):
+        delivery = bridge.send_sample()
+        bridge.work()
         page.goto(f"/deliveries/{delivery}")
         page.locator(".ids .copy").click()
         expect(page.locator(".ids .copy")).to_have_text("Copied")
@@ -277,11 +284,11 @@ def test_what_is_copied_is_what_is_shown(opened: Open) -> None:
 
 
 def test_the_first_page_keeps_itself_current(opened: Open) -> None:
-    with opened() as (book, page):
-        book.chores.memos.beat("one")
+    with opened() as (bridge, page):
+        bridge.inside.beat("one")
         page.goto("/")
         expect(page.get_by_role("heading", name="Nothing needs you")).to_be_visible()
-        book.inbox.pause(STORE, "29next answered 401", None)
+        bridge.inside.pause(STORE, "29next answered 401", None)
         page.evaluate(
             "htmx.ajax('GET', '/', {source: '#live', target: '#live', select: '#live', swap: 'outerHTML'})"
         )

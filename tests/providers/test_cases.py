@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from bridge.alert import Webhook
-from bridge.backfill import Backfill
 from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.clock import Clock
 from tests.support.configuring import load
-from tests.support.desk import API_TOKEN, Clock, Desk, desk
 from tests.support.fake_next import ROOT
 from tests.support.fixtures import secret_of
 
@@ -77,19 +77,22 @@ class Right:
 
 
 @contextmanager
-def bridge(make_database: MakeDatabase, at: datetime, sale: Json = None) -> Iterator[Desk]:
+def bridge(make_database: MakeDatabase, at: datetime, sale: Json = None) -> Iterator[InProcessBridge]:
     """A bridge with the secrets of all providers, before a store that knows one sale at most."""
     known = load(BILLING).providers
     secrets = {name: (secret_of(one),) for name, one in known.items()}
-    also = {"providers": known, "secrets": secrets}
-    with make_database("sqlite") as url, desk(url, clock=Clock(at.timestamp()), also=also) as found:
+    also: Json = {"providers": known, "secrets": secrets}
+    with (
+        make_database("sqlite") as url,
+        bridge_in_process(url, clock=Clock(at.timestamp()), **also) as found,
+    ):
         if sale:
             found.sandbox.add_transaction(**{**SALE, **sale})
-        Backfill(found.inbox, found.api, found.store, tell=lambda _: None, sleep=found.clock.sleep).run(200)
+        found.inside.backfill(found.api, found.store, tell=lambda _: None).run(200)
         yield found
 
 
-def post(at_work: Desk, posted: Posted) -> str:
+def post(at_work: InProcessBridge, posted: Posted) -> str:
     """Post a webhook as its provider signs it; returns the id of its first delivery."""
     provider = at_work.settings.providers[posted.provider]
     secret = at_work.settings.secrets[posted.provider][0]
@@ -104,19 +107,19 @@ def post(at_work: Desk, posted: Posted) -> str:
     return str(min(fresh))
 
 
-def asked(at_work: Desk, path: str) -> list[Json]:
+def asked(at_work: InProcessBridge, path: str) -> list[Json]:
     """The rows that the API gives."""
-    answer = at_work.client.get(path, headers={"Authorization": f"Bearer {API_TOKEN}"})
+    answer = at_work.client.get(path)
     assert answer.status_code == 200, answer.text
     return list(json.loads(answer.text)["results"])
 
 
-def deliveries(at_work: Desk) -> list[Json]:
+def deliveries(at_work: InProcessBridge) -> list[Json]:
     """What providers sent, newest first."""
     return asked(at_work, "/api/deliveries?limit=100")
 
 
-def check(at_work: Desk, posted: Posted, ident: str, right: Right) -> None:
+def check(at_work: InProcessBridge, posted: Posted, ident: str, right: Right) -> None:
     """Compare the API and 29next with what has to be."""
     (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
     assert (row["status"], row["reason"]) == (right.status, right.reason), row
@@ -139,7 +142,7 @@ def check(at_work: Desk, posted: Posted, ident: str, right: Right) -> None:
         assert dispute["resolution_other_message"] == right.message
 
 
-def refunds(at_work: Desk) -> list[Json]:
+def refunds(at_work: InProcessBridge) -> list[Json]:
     """The refunds that were recorded at 29next as made elsewhere."""
     rows = at_work.sandbox.stores[STORE].transactions.by_id.values()
     return [row for row in rows if row["type"] == "refund" and row["is_external"]]
@@ -731,7 +734,7 @@ def test_what_providers_send_means_what_it_says(name: str, make_database: MakeDa
         assert len(refunds(at_work)) == (1 if sale and right.refunded else 0)
 
 
-def post_again(at_work: Desk, posted: Posted) -> None:
+def post_again(at_work: InProcessBridge, posted: Posted) -> None:
     """Post a webhook once more, signed anew, as a provider that got no answer does."""
     provider = at_work.settings.providers[posted.provider]
     secret = at_work.settings.secrets[posted.provider][0]

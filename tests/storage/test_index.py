@@ -14,8 +14,9 @@ from bridge.alert import Alert
 from bridge.database import Database
 from bridge.inbox import Inbox
 from bridge.index import MOST_FOUND, UNDISPUTED, Index
-from tests.support.desk import DAY, HOUR, NOON, Json
-from tests.system.test_next_webhooks import sold
+from tests.support.clock import DAY, HOUR, NOON
+from tests.support.sales import sold
+from tests.support.webhooks import Json
 
 STORE = "example"
 NOW = NOON.timestamp()

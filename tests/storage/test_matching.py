@@ -1,4 +1,4 @@
-"""The made-up shop in small: no wrong match, nearly every decidable one, and one call for each alert."""
+"""The made-up made_up in small: no wrong match, nearly every decidable one, and one call for each alert."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import pytest
 
 from bridge.database import Database
 from tests.conftest import MakeDatabase
-from tests.support.shop import SHARE, Figures, Oracle, Shop, fill, forward_all, match_all, read
+from tests.support.made_up_sales import (
+    SHARE,
+    Figures,
+    MadeUpSales,
+    Oracle,
+    fill,
+    forward_all,
+    match_all,
+    read,
+)
 
 
 @pytest.fixture(scope="module")
-def matched(make_database: MakeDatabase) -> tuple[Shop, Figures]:
-    shop = Shop(6_000, seed=29)
+def matched(make_database: MakeDatabase) -> tuple[MadeUpSales, Figures]:
+    made_up = MadeUpSales(6_000, seed=29)
     with make_database("sqlite") as url, closing(Database(url)) as database:
-        fill(database, shop)
-        return shop, match_all(database, shop, 800)
+        fill(database, made_up)
+        return made_up, match_all(database, made_up, 800)
 
 
-def test_no_match_is_wrong_and_the_decidable_ones_are_found(matched: tuple[Shop, Figures]) -> None:
+def test_no_match_is_wrong_and_the_decidable_ones_are_found(matched: tuple[MadeUpSales, Figures]) -> None:
     _, figures = matched
     assert figures.alerts == 800
     assert figures.decidable > 600
@@ -32,16 +41,16 @@ def test_no_match_is_wrong_and_the_decidable_ones_are_found(matched: tuple[Shop,
     }
 
 
-def test_the_shop_has_what_makes_matching_hard(matched: tuple[Shop, Figures]) -> None:
-    shop, _ = matched
-    sales = shop.payments
+def test_the_shop_has_what_makes_matching_hard(matched: tuple[MadeUpSales, Figures]) -> None:
+    made_up, _ = matched
+    sales = made_up.payments
     assert any(sale.wallet and sale.card != sale.real for sale in sales)
     assert any(sale.type == "authorize" for sale in sales)
     for name in ("auth_code", "network_id", "order", "card"):
         assert max(Counter(getattr(sale, name) for sale in sales if getattr(sale, name)).values()) > 1
     captured = Counter(sale.parent.id for sale in sales if sale.parent)
     assert max(captured.values()) == 2
-    alerts = shop.alerts(300)
+    alerts = made_up.alerts(300)
     assert any(told.truth is None for told in alerts)
     assert all(read(told) for told in alerts)
     assert not all(Oracle(sales).decides(told) for told in alerts)
@@ -50,6 +59,6 @@ def test_the_shop_has_what_makes_matching_hard(matched: tuple[Shop, Figures]) ->
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_match_from_the_index_costs_no_call(make_database: MakeDatabase, kind: str) -> None:
     with make_database(kind) as url:
-        calls, forwarded, alerts = forward_all(url, Shop(1_500, seed=7), 30)
+        calls, forwarded, alerts = forward_all(url, MadeUpSales(1_500, seed=7), 30)
     assert forwarded == alerts > 15
     assert calls == Counter({"POST /disputes/": alerts})

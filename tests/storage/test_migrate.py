@@ -20,6 +20,7 @@ from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.tables import metadata
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.inside import migrate_to
 
 
 @pytest.fixture(params=KINDS)
@@ -43,14 +44,6 @@ def revisions() -> list[str]:
     """The releases' schemas, the first one first."""
     scripts = ScriptDirectory.from_config(migrate._config()).walk_revisions()
     return [script.revision for script in reversed(list(scripts))]
-
-
-def to(database: Database, revision: str, *, down: bool = False) -> None:
-    """Migrate to one release's schema."""
-    config = migrate._config()
-    with database.begin() as connection:
-        config.attributes["connection"] = connection
-        (command.downgrade if down else command.upgrade)(config, revision)
 
 
 def test_the_scripts_are_one_line_without_branches() -> None:
@@ -86,9 +79,9 @@ def test_migrating_again_changes_nothing(empty: Database) -> None:
 
 def test_every_release_s_database_can_be_brought_up_to_date(empty: Database) -> None:
     for revision in revisions():
-        to(empty, revision)
+        migrate_to(empty, revision)
     assert difference(empty) == []
-    to(empty, "base", down=True)
+    migrate_to(empty, "base", down=True)
     with empty.engine.connect() as connection:
         assert inspect(connection).get_table_names() == ["alembic_version"]
     migrate.upgrade(empty)
@@ -98,7 +91,7 @@ def test_every_release_s_database_can_be_brought_up_to_date(empty: Database) -> 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    to(empty, revisions()[0])
+    migrate_to(empty, revisions()[0])
     upgrade = command.upgrade
 
     def broken(*words: Any) -> None:
@@ -139,7 +132,7 @@ def test_what_is_not_up_to_date_is_said_with_its_remedy(empty: Database) -> None
     assert migrate.problem(empty) == (
         f"The database's schema is missing, not {newest}: run `bridge migrate`."
     )
-    to(empty, revisions()[0])
+    migrate_to(empty, revisions()[0])
     if newest != revisions()[0]:
         assert f"is {revisions()[0]}, not {newest}" in str(migrate.problem(empty))
     migrate.upgrade(empty)

@@ -13,38 +13,40 @@ from bridge import search as searching
 from bridge import words
 from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Search
 from tests.conftest import MakeDatabase
-from tests.support.logbook import BEGINS, DAY, OUTLET, Logbook, logbook, review
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.clock import DAY
+from tests.support.history import MONDAY, OUTLET, bridge_with_outlet, review
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def book(database_url: str) -> Iterator[Logbook]:
-    with logbook(database_url) as made:
+def bridge(database_url: str) -> Iterator[InProcessBridge]:
+    with bridge_with_outlet(database_url) as made:
         yield made
 
 
 @pytest.fixture
-def lite(make_database: MakeDatabase) -> Iterator[Logbook]:
-    with make_database("sqlite") as url, logbook(url) as made:
+def lite(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
+    with make_database("sqlite") as url, bridge_with_outlet(url) as made:
         yield made
 
 
-def searched(book: Logbook) -> Search:
-    search: Search = book.app.extensions["search"]
+def searched(bridge: InProcessBridge) -> Search:
+    search: Search = bridge.search
     return search
 
 
-def ids(book: Logbook, **filters: str) -> list[str]:
-    return [row["id"] for row in searched(book).deliveries(filters).results]
+def ids(bridge: InProcessBridge, **filters: str) -> list[str]:
+    return [row["id"] for row in searched(bridge).deliveries(filters).results]
 
 
-def walked(book: Logbook, kind: str = "deliveries", **filters: str) -> list[str]:
+def walked(bridge: InProcessBridge, kind: str = "deliveries", **filters: str) -> list[str]:
     """Every id of a list, page by page."""
     found: list[str] = []
     cursor: Json = {}
     for _ in range(100):
-        page = getattr(searched(book), kind)({**filters, "limit": "2", **cursor})
+        page = getattr(searched(bridge), kind)({**filters, "limit": "2", **cursor})
         found += [row["id"] for row in page.results]
         if page.next is None:
             return found
@@ -55,29 +57,29 @@ def walked(book: Logbook, kind: str = "deliveries", **filters: str) -> list[str]
 # --- by numbers ---------------------------------------------------------------------------------
 
 
-def test_an_alert_is_found_by_each_of_its_numbers(book: Logbook) -> None:
-    book.send("verifi")
-    wanted = book.send("midigator", "chargeback.new")
-    book.send("ethoca")
-    book.work()
-    whole = searched(book).delivery(wanted)
+def test_an_alert_is_found_by_each_of_its_numbers(bridge: InProcessBridge) -> None:
+    bridge.send_sample("verifi")
+    wanted = bridge.send_sample("midigator", "chargeback.new")
+    bridge.send_sample("ethoca")
+    bridge.work()
+    whole = searched(bridge).delivery(wanted)
     assert whole is not None
     alert = whole["alert"]
     facts = ("case_number", "arn", "order", "card_last_four", "auth_code", "external_id", "amount")
     numbers = [alert[name] for name in facts] + [whole["event_id"]]
     for number in (*numbers, alert["case_number"].lower(), f" {alert['arn']} "):
-        assert ids(book, q=number) == [wanted], number
-        found = [row["id"] for row in searched(book).cases({"q": number}).results]
+        assert ids(bridge, q=number) == [wanted], number
+        found = [row["id"] for row in searched(bridge).cases({"q": number}).results]
         assert found == ([] if number == whole["event_id"] else [whole["case_id"]]), number
-    (case,) = searched(book).cases({"q": alert["case_number"]}).results
+    (case,) = searched(bridge).cases({"q": alert["case_number"]}).results
     for number in (case["dispute_id"], case["transaction_id"]):  # the sandbox counts both from 1001
-        assert wanted in ids(book, q=str(number))
-        assert case["id"] in [row["id"] for row in searched(book).cases({"q": str(number)}).results]
+        assert wanted in ids(bridge, q=str(number))
+        assert case["id"] in [row["id"] for row in searched(bridge).cases({"q": str(number)}).results]
 
 
-def test_an_alert_is_found_by_the_ids_of_the_bridge(lite: Logbook) -> None:
-    lite.send()
-    wanted = lite.send()
+def test_an_alert_is_found_by_the_ids_of_the_bridge(lite: InProcessBridge) -> None:
+    lite.send_sample()
+    wanted = lite.send_sample()
     lite.work()
     whole = searched(lite).delivery(wanted)
     assert whole is not None
@@ -87,9 +89,9 @@ def test_an_alert_is_found_by_the_ids_of_the_bridge(lite: Logbook) -> None:
 
 
 @pytest.mark.parametrize("written", ["120.50", "120.5", "$120.50", "120.500", " 120.50 "])
-def test_an_amount_is_found_however_it_is_written(lite: Logbook, written: str) -> None:
-    wanted = lite.send(change=lambda tree: tree.update(amount="120.50", chargeback_amount="120.50"))
-    lite.send()
+def test_an_amount_is_found_however_it_is_written(lite: InProcessBridge, written: str) -> None:
+    wanted = lite.send_sample(change=lambda tree: tree.update(amount="120.50", chargeback_amount="120.50"))
+    lite.send_sample()
     lite.work()
     assert ids(lite, q=written) == [wanted]
 
@@ -102,54 +104,58 @@ def test_a_word_has_one_spelling(text: str, word: str) -> None:
     assert words.asked(text) == word
 
 
-def test_what_failed_or_only_informs_is_found_by_its_case_number(book: Logbook) -> None:
-    failed = book.send("ethoca", store="nowhere", known=False)
-    told = book.send("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
-    book.work()
+def test_what_failed_or_only_informs_is_found_by_its_case_number(bridge: InProcessBridge) -> None:
+    failed = bridge.send_sample("ethoca", store="nowhere", known=False)
+    told = bridge.send_sample("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
+    bridge.work()
     for ident, status in ((failed, "failed"), (told, "ignored")):
-        row = searched(book).delivery(ident)
+        row = searched(bridge).delivery(ident)
         assert row is not None
         assert row["status"] == status
         assert row["case_id"] is None
-        assert ids(book, case_number=row["case_number"]) == [ident]
-        assert ids(book, q=row["case_number"].lower()) == [ident]
-        assert ids(book, case_number=row["case_number"].lower()) == []
+        assert ids(bridge, case_number=row["case_number"]) == [ident]
+        assert ids(bridge, q=row["case_number"].lower()) == [ident]
+        assert ids(bridge, case_number=row["case_number"].lower()) == []
 
 
-def test_a_case_is_found_by_every_provider_that_reports_it(book: Logbook) -> None:
-    book.send("ethoca", change=lambda tree: tree.update(ethoca_id="SAME1"))
-    book.send("midigator", "prevention.new", change=lambda tree: tree.update(prevention_case_number="SAME1"))
-    book.send("verifi")
-    book.work()
-    (case,) = searched(book).cases({"case_number": "SAME1"}).results
+def test_a_case_is_found_by_every_provider_that_reports_it(bridge: InProcessBridge) -> None:
+    bridge.send_sample("ethoca", change=lambda tree: tree.update(ethoca_id="SAME1"))
+    bridge.send_sample(
+        "midigator", "prevention.new", change=lambda tree: tree.update(prevention_case_number="SAME1")
+    )
+    bridge.send_sample("verifi")
+    bridge.work()
+    (case,) = searched(bridge).cases({"case_number": "SAME1"}).results
     assert case["providers"] == ["ethoca", "midigator"]
     for provider in case["providers"]:
-        assert [row["id"] for row in searched(book).cases({"provider": provider}).results] == [case["id"]]
+        assert [row["id"] for row in searched(bridge).cases({"provider": provider}).results] == [case["id"]]
 
 
 # --- by text ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hidden", ["100% sure_", "O'Brien \\ Söhne", 'say "no"', "--; DROP TABLE", "日本"])
-def test_text_in_a_body_is_found_letter_for_letter(book: Logbook, hidden: str) -> None:
+def test_text_in_a_body_is_found_letter_for_letter(bridge: InProcessBridge, hidden: str) -> None:
     def hide(tree: Json) -> None:
         tree["comment"] = f"<<{hidden}>>"
 
-    wanted = book.send(change=hide)
-    book.send()
-    body = searched(book).body(searched(book).delivery(wanted)["webhook_id"])  # type: ignore[index]
+    wanted = bridge.send_sample(change=hide)
+    bridge.send_sample()
+    body = searched(bridge).body(searched(bridge).delivery(wanted)["webhook_id"])  # type: ignore[index]
     assert body is not None
     written = body.decode().split("<<")[1].split(">>")[0]  # as JSON escapes it
-    assert ids(book, text=written) == [wanted]
-    assert ids(book, text=written, provider="verifi") == []
-    assert ids(book, text=written[:-1] + "?") == []
+    assert ids(bridge, text=written) == [wanted]
+    assert ids(bridge, text=written, provider="verifi") == []
+    assert ids(bridge, text=written[:-1] + "?") == []
 
 
-def test_text_is_looked_for_stretch_by_stretch(lite: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_looked_for_stretch_by_stretch(
+    lite: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(searching, "STRETCH", 3)
     monkeypatch.setattr(searching, "STRETCHES", 2)
-    sent = [lite.send(change=lambda tree: tree.update(note="far back"))]
-    sent += [lite.send() for _ in range(10)]
+    sent = [lite.send_sample(change=lambda tree: tree.update(note="far back"))]
+    sent += [lite.send_sample() for _ in range(10)]
     first = searched(lite).deliveries({"text": "far back"})
     assert first.results == []
     assert first.next == sent[5]  # six were read, newest first
@@ -157,24 +163,24 @@ def test_text_is_looked_for_stretch_by_stretch(lite: Logbook, monkeypatch: pytes
     assert walked(lite, text="ethoca_id") == sent[::-1]
 
 
-def test_a_body_that_retention_removed_is_not_found(lite: Logbook) -> None:
-    lite.send(change=lambda tree: tree.update(note="gone soon"))
+def test_a_body_that_retention_removed_is_not_found(lite: InProcessBridge) -> None:
+    lite.send_sample(change=lambda tree: tree.update(note="gone soon"))
     lite.clock.now += 10
-    lite.chores.memos.drop_bodies(lite.clock.now, 10)
+    lite.inside.memos.drop_bodies(lite.clock.now, 10)
     assert ids(lite, text="gone soon") == []
 
 
 # --- by filters ---------------------------------------------------------------------------------
 
 
-def test_each_filter_narrows_the_list(book: Logbook) -> None:
-    forwarded = book.send("ethoca")
-    failed = book.send("ethoca", change=lambda tree: tree.update(ethoca_id="N/A"))
-    other = book.send("verifi", store=OUTLET)
-    told = book.send("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
-    book.work()
-    waiting = book.send("kount")
-    row = searched(book).delivery(forwarded)
+def test_each_filter_narrows_the_list(bridge: InProcessBridge) -> None:
+    forwarded = bridge.send_sample("ethoca")
+    failed = bridge.send_sample("ethoca", change=lambda tree: tree.update(ethoca_id="N/A"))
+    other = bridge.send_sample("verifi", store=OUTLET)
+    told = bridge.send_sample("midigator", change=lambda tree: tree.update(prevention_type="tc40"))
+    bridge.work()
+    waiting = bridge.send_sample("kount")
+    row = searched(bridge).delivery(forwarded)
     assert row is not None
     expected = {
         ("status", "forwarded"): [other, forwarded],
@@ -189,44 +195,44 @@ def test_each_filter_narrows_the_list(book: Logbook) -> None:
         ("webhook_id", row["webhook_id"]): [forwarded],
     }
     for (name, value), wanted in expected.items():
-        assert ids(book, **{name: value}) == wanted, name
-    assert ids(book, provider="ethoca", status="failed", reason="untranslatable") == [failed]
-    assert ids(book, provider="verifi", status="failed") == []
+        assert ids(bridge, **{name: value}) == wanted, name
+    assert ids(bridge, provider="ethoca", status="failed", reason="untranslatable") == [failed]
+    assert ids(bridge, provider="verifi", status="failed") == []
 
 
-def test_cases_are_narrowed_too(book: Logbook) -> None:
-    book.send("ethoca", store=OUTLET)
-    book.send("midigator", "chargeback.new")
-    book.send("midigator", "rdr.new", change=lambda tree: tree.update(rdr_resolution="Accepted"))
-    review(book)
-    book.work()
-    everything = searched(book).cases({}).results
+def test_cases_are_narrowed_too(bridge: InProcessBridge) -> None:
+    bridge.send_sample("ethoca", store=OUTLET)
+    bridge.send_sample("midigator", "chargeback.new")
+    bridge.send_sample("midigator", "rdr.new", change=lambda tree: tree.update(rdr_resolution="Accepted"))
+    review(bridge)
+    bridge.work()
+    everything = searched(bridge).cases({}).results
     assert len(everything) == 4
     for one in everything:
         for name in ("state", "store", "type", "case_number", "arn", "dispute_id", "transaction_id"):
             if one[name] is not None:
                 same = [row["id"] for row in everything if row[name] == one[name]]
-                found = [row["id"] for row in searched(book).cases({name: str(one[name])}).results]
+                found = [row["id"] for row in searched(bridge).cases({name: str(one[name])}).results]
                 assert found == same, name
-    (resolved,) = searched(book).cases({"resolution": "issued_full_refund"}).results
+    (resolved,) = searched(bridge).cases({"resolution": "issued_full_refund"}).results
     assert resolved["state"] == "resolved"
 
 
-def test_dates_bound_a_list(book: Logbook) -> None:
+def test_dates_bound_a_list(bridge: InProcessBridge) -> None:
     sent = []
     for day in range(4):
-        book.clock.now = BEGINS + day * DAY
-        sent.append(book.send())
-    book.work()
-    assert ids(book, since="2026-03-04") == sent[:1:-1]
-    assert ids(book, until="2026-03-04") == sent[1::-1]
-    assert ids(book, since="2026-03-03", until="2026-03-05") == sent[2:0:-1]
-    received = datetime.fromisoformat(str(searched(book).delivery(sent[2])["received_at"]))  # type: ignore[index]
-    assert ids(book, since=received.isoformat()) == sent[:1:-1]
-    assert ids(book, until=received.isoformat()) == sent[1::-1]
+        bridge.clock.now = MONDAY + day * DAY
+        sent.append(bridge.send_sample())
+    bridge.work()
+    assert ids(bridge, since="2026-03-04") == sent[:1:-1]
+    assert ids(bridge, until="2026-03-04") == sent[1::-1]
+    assert ids(bridge, since="2026-03-03", until="2026-03-05") == sent[2:0:-1]
+    received = datetime.fromisoformat(str(searched(bridge).delivery(sent[2])["received_at"]))  # type: ignore[index]
+    assert ids(bridge, since=received.isoformat()) == sent[:1:-1]
+    assert ids(bridge, until=received.isoformat()) == sent[1::-1]
     zoned = received.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    assert ids(book, since=zoned) == sent[:1:-1]
-    assert len(searched(book).cases({"since": "2026-03-05"}).results) == 1
+    assert ids(bridge, since=zoned) == sent[:1:-1]
+    assert len(searched(bridge).cases({"since": "2026-03-05"}).results) == 1
 
 
 @pytest.mark.parametrize(
@@ -248,13 +254,13 @@ def test_dates_bound_a_list(book: Logbook) -> None:
         ({"case_id": "1' OR '1'='1"}, "case_id is an id of the bridge"),
     ],
 )
-def test_a_filter_that_cannot_be_is_named(lite: Logbook, filters: dict[str, str], said: str) -> None:
+def test_a_filter_that_cannot_be_is_named(lite: InProcessBridge, filters: dict[str, str], said: str) -> None:
     with pytest.raises(BadFilter, match=said):
         searched(lite).deliveries(filters)
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1e3", "9" * 19])
-def test_a_dispute_is_a_number(lite: Logbook, value: str) -> None:
+def test_a_dispute_is_a_number(lite: InProcessBridge, value: str) -> None:
     with pytest.raises(BadFilter, match="dispute_id is a number"):
         searched(lite).cases({"dispute_id": value})
 
@@ -262,39 +268,39 @@ def test_a_dispute_is_a_number(lite: Logbook, value: str) -> None:
 @pytest.mark.parametrize(
     "ident", ["", "d_", "nothing", "d_" + "u" * 21, "\x00", "c_" + "0" * 21, "d_" + "0" * 21]
 )
-def test_what_is_no_id_is_nothing(book: Logbook, ident: str) -> None:
-    assert searched(book).delivery(ident) is None
-    assert searched(book).case(ident) is None
-    assert searched(book).thing(ident) is None
+def test_what_is_no_id_is_nothing(bridge: InProcessBridge, ident: str) -> None:
+    assert searched(bridge).delivery(ident) is None
+    assert searched(bridge).case(ident) is None
+    assert searched(bridge).thing(ident) is None
 
 
 # --- in pages -----------------------------------------------------------------------------------
 
 
-def test_pages_meet_without_gap_or_repeat(book: Logbook) -> None:
-    sent = [book.send(provider) for provider in ("ethoca", "verifi", "ethoca", "ethoca", "verifi")]
-    book.work()
-    assert walked(book) == sent[::-1]
-    assert walked(book, provider="ethoca") == [sent[3], sent[2], sent[0]]
-    assert walked(book, text="411111") == sent[::-1]
-    assert walked(book, "cases") == sorted(walked(book, "cases"), reverse=True)
-    assert len(walked(book, "cases", provider="ethoca")) == 3
-    assert searched(book).ids({"provider": "ethoca"}, 2) == [sent[0], sent[2]]
+def test_pages_meet_without_gap_or_repeat(bridge: InProcessBridge) -> None:
+    sent = [bridge.send_sample(provider) for provider in ("ethoca", "verifi", "ethoca", "ethoca", "verifi")]
+    bridge.work()
+    assert walked(bridge) == sent[::-1]
+    assert walked(bridge, provider="ethoca") == [sent[3], sent[2], sent[0]]
+    assert walked(bridge, text="411111") == sent[::-1]
+    assert walked(bridge, "cases") == sorted(walked(bridge, "cases"), reverse=True)
+    assert len(walked(bridge, "cases", provider="ethoca")) == 3
+    assert searched(bridge).ids({"provider": "ethoca"}, 2) == [sent[0], sent[2]]
 
 
-def test_a_page_of_a_common_number_ends_where_the_next_begins(lite: Logbook) -> None:
+def test_a_page_of_a_common_number_ends_where_the_next_begins(lite: InProcessBridge) -> None:
     def cheap(tree: Json) -> None:
         tree.update(amount="29.99", chargeback_amount="29.99")
 
-    sent = [lite.send(change=cheap) for _ in range(5)]
+    sent = [lite.send_sample(change=cheap) for _ in range(5)]
     lite.work()
     assert walked(lite, q="29.99") == sent[::-1]
     assert len(walked(lite, "cases", q="29.99")) == 5
 
 
-def test_deliveries_are_counted_as_far_as_asked(lite: Logbook) -> None:
+def test_deliveries_are_counted_as_far_as_asked(lite: InProcessBridge) -> None:
     for _ in range(3):
-        lite.send()
+        lite.send_sample()
     lite.work()
     assert searched(lite).count({"status": "forwarded"}, 100) == 3
     assert searched(lite).count({"status": "forwarded"}, 2) == 2
@@ -323,7 +329,7 @@ PLANS: list[tuple[str, dict[str, str]]] = [
 @pytest.mark.parametrize(
     ("kind", "filters"), PLANS, ids=[f"{kind} {' '.join(given)}" for kind, given in PLANS]
 )
-def test_a_list_is_walked_along_an_index(lite: Logbook, kind: str, filters: dict[str, str]) -> None:
+def test_a_list_is_walked_along_an_index(lite: InProcessBridge, kind: str, filters: dict[str, str]) -> None:
     asked: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -355,7 +361,7 @@ def test_a_list_is_walked_along_an_index(lite: Logbook, kind: str, filters: dict
         ({"store": "x", "webhook_id": "w_" + "0" * 21}, "ix_deliveries_webhook_id"),
     ],
 )
-def test_what_leaves_least_to_read_leads(lite: Logbook, filters: dict[str, str], index: str) -> None:
+def test_what_leaves_least_to_read_leads(lite: InProcessBridge, filters: dict[str, str], index: str) -> None:
     """SQLite counts no values, so it cannot know that few deliveries have failed."""
     asked: list[tuple[str, Any]] = []
     engine = lite.database.engine
@@ -367,7 +373,7 @@ def test_what_leaves_least_to_read_leads(lite: Logbook, filters: dict[str, str],
     assert f" {index} " in str(plan[0][-1])
 
 
-def test_the_plans_are_seen(lite: Logbook) -> None:
+def test_the_plans_are_seen(lite: InProcessBridge) -> None:
     """A list without its index would be seen by the test above."""
     with lite.database.engine.connect() as connection:
         plan = connection.execute(

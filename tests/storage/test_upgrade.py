@@ -18,10 +18,11 @@ from bridge import cli
 from bridge.alert import Status
 from bridge.database import Database
 from tests.conftest import KINDS, MakeDatabase
-from tests.storage.test_migrate import to
 from tests.support import releases
+from tests.support.clock import DAY
 from tests.support.fake_next import ROOT
-from tests.support.logbook import DAY, logbook
+from tests.support.history import bridge_with_outlet
+from tests.support.inside import migrate_to
 from tests.support.releases import Recording
 
 VERSIONS = releases.versions()
@@ -38,7 +39,7 @@ def old(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Iterator
         def make() -> tuple[str, Database]:
             url = stack.enter_context(make_database(kind, migrated=False))
             database = stack.enter_context(contextlib.closing(Database(url)))
-            to(database, recording.revision)
+            migrate_to(database, recording.revision)
             return url, database
 
         yield recording, make
@@ -111,18 +112,18 @@ def test_a_release_goes_on_while_its_database_is_migrated_and_the_next_one_takes
     recording.play(migrated, 1)
     assert rows(migrated, shape) == rows(left_alone, shape)
 
-    with logbook(url, begins=LATER) as book:
-        search = book.app.extensions["search"]
+    with bridge_with_outlet(url, begins=LATER) as bridge:
+        search = bridge.search
         known = search.deliveries({"limit": "500"}).results
         assert len(known) == len(rows(left_alone, shape)["deliveries"])
         assert {Status(row["status"]) for row in known} == set(Status)
         for row in known:
-            assert book.client.get(f"/deliveries/{row['id']}").status_code == 200
+            assert bridge.client.get(f"/deliveries/{row['id']}").status_code == 200
             if row["case_number"]:
                 found = search.deliveries({"q": row["case_number"], "limit": "500"}).results
                 assert row["id"] in {one["id"] for one in found}
         for row in search.cases({"limit": "500"}).results:
-            assert book.client.get(f"/cases/{row['id']}").status_code == 200
+            assert bridge.client.get(f"/cases/{row['id']}").status_code == 200
         for page in (
             "/",
             "/deliveries",
@@ -133,13 +134,13 @@ def test_a_release_goes_on_while_its_database_is_migrated_and_the_next_one_takes
             "/replays",
             "/readyz",
         ):
-            assert book.client.get(page).status_code == 200
+            assert bridge.client.get(page).status_code == 200
         # what the release before had accepted and not finished is finished
-        for store in book.settings.stores:
-            book.inbox.resume(store)
+        for store in bridge.settings.stores:
+            bridge.inside.resume(store)
         for _ in range(20):
-            book.work()
-            book.clock.now += DAY
+            bridge.work()
+            bridge.clock.now += DAY
         ended = Counter(row["status"] for row in search.deliveries({"limit": "500"}).results)
         assert ended.total() == len(known)
         assert not ended["pending"]

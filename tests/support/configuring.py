@@ -12,6 +12,15 @@ from bridge.errors import SettingsError
 
 FILE = "given.toml"
 
+PUBLIC_URLS = (
+    *("https://alerts.example.com", "http://alerts.example.com:8000/", "http://10.0.0.5:8000"),
+    *("http://0.0.0.0:8000", "https://127.0.0.1.nip.io", "http://localhost.example.com", "http://[fd00::2]"),
+)
+LOOPBACK_URLS = (
+    *("http://127.0.0.1:8000", "http://127.0.0.1:8000/bridge/", "https://localhost", "http://LOCALHOST:1"),
+    *("http://127.8.8.8", "http://[::1]:8000"),
+)
+
 
 def load(toml: str = "", **environ: str) -> settings.Settings:
     """Read the settings from this file and these variables."""

@@ -5,8 +5,8 @@ first time by default), `constants` by name, in whatever module they are, since 
 lease or a probe's interval short, and `clock`, a file that says how many seconds its clock is off.
 
 The points are those of the libraries below the bridge wherever possible, so that they stay where
-they are when the bridge is rebuilt. `tests.support.running` forks these processes from one that has imported
-all this, for an import takes longer than most of what they are started for.
+they are when the bridge is rebuilt. `tests.support.processes` forks these processes from one that has
+imported all this, for an import takes longer than most of what they are started for.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-import bridge.arrival
-import bridge.worker  # noqa: F401 - both are imported late, and their constants are wanted here
+import bridge.arrival  # noqa: F401 - it is imported late, and its constants are wanted here
 from bridge import cli
 from bridge.app import ROOT
-from bridge.database import _Committer
-from bridge.inbox import Inbox
+from tests.support import inside
 
 Crash = Callable[[], None]
 Install = Callable[[Crash], None]
@@ -108,7 +106,7 @@ def after_claim(crash: Crash) -> None:
             crash()
         return claims
 
-    wrap(Inbox, "claim", claim)
+    wrap(*inside.CLAIMS, claim)
 
 
 def before_answer(crash: Crash) -> None:
@@ -201,7 +199,7 @@ def crash_of(wanted: Mapping[str, Any]) -> Crash:
             with committing:
                 return forward(*group)
 
-        wrap(_Committer, "_once", once)
+        wrap(*inside.COMMITS, once)
 
     def crash() -> None:
         if next(times) == wanted.get("nth", 1):

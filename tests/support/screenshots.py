@@ -19,7 +19,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bridge import migrate
 from bridge.database import Database
-from tests.support.logbook import Logbook, fortnight, logbook
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.history import bridge_with_outlet, fortnight
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "There is no Chromium or Chrome here: install one (Debian: apt-get install chromium)."
@@ -69,9 +70,9 @@ def served(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
-def pages(book: Logbook) -> dict[str, str]:
+def pages(bridge: InProcessBridge) -> dict[str, str]:
     """Every page by the name of its picture."""
-    search = book.app.extensions["search"]
+    search = bridge.search
 
     def first(**filters: str) -> str:
         return str(search.deliveries(filters).results[0]["id"])
@@ -103,12 +104,12 @@ def main(folder: Path) -> None:
         with closing(Database(url)) as database:
             migrate.upgrade(database)
         with (
-            logbook(url, password=PASSWORD) as book,
+            bridge_with_outlet(url, password=PASSWORD) as bridge,
             sync_playwright() as playwright,
             launch(playwright) as browser,
         ):
-            fortnight(book)
-            with served(book.app) as address:
+            fortnight(bridge)
+            with served(bridge.app) as address:
                 for scheme in ("light", "dark"):
                     for size, (width, height) in SIZES.items():
                         context = browser.new_context(
@@ -122,7 +123,7 @@ def main(folder: Path) -> None:
                         page.get_by_label("Password").fill(PASSWORD)
                         page.keyboard.press("Enter")
                         page.wait_for_url(f"{address}/")
-                        for name, path in pages(book).items():
+                        for name, path in pages(bridge).items():
                             answer = page.goto(address + path)
                             assert answer
                             assert answer.status == (404 if name == "not-found" else 200), path

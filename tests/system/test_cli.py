@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
 
 from bridge import __version__, cli
-from bridge.alert import Alert, DisputeType, Effect, Reason, Status, Webhook
+from bridge.alert import Alert, DisputeType, Webhook
 from bridge.database import Database
-from bridge.inbox import Inbox, Owed, Verdict
-from bridge.provider import Reading
 from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.search import CASE_KEYS, DELIVERY_KEYS
 from bridge.settings import Store
 from bridge.subscribe import EVENTS
 from tests.conftest import KINDS, MakeDatabase
-from tests.support.desk import Clock, Desk, desk
-from tests.support.running import eventually
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.clock import Clock, eventually
+from tests.support.inside import Storage
 
 SECRETS = {
     "ETHOCA_SECRET": "ethoca:canary-password",
@@ -94,39 +92,36 @@ def bridge(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> B
 
 
 @pytest.fixture
-def inbox(environ: pytest.MonkeyPatch) -> Iterator[Inbox]:  # noqa: ARG001
+def storage(environ: pytest.MonkeyPatch) -> Iterator[Storage]:  # noqa: ARG001
     url = os.environ["DATABASE_URL"]
     with contextlib.closing(Database(url)) as database:
-        inbox = Inbox(database, gap=0.0, lease=60.0)
-        inbox.register([ALPHA])
-        yield inbox
+        storage = Storage(database)
+        storage.register(ALPHA)
+        yield storage
 
 
 ALPHA = Store(name="alpha", base_url="https://alpha.29next.store/api/admin/", token=TOKEN)
 
 
-def keep(inbox: Inbox, number: str, provider: str = "ethoca") -> str:
+def keep(storage: Storage, number: str, provider: str = "ethoca") -> str:
     """Store a delivery, and translate it: those with an x in their number fail."""
     webhook = Webhook(provider, f"/webhooks/{provider}", b'{"a": 1}', {"host": "bridge.test"})
-    ident = inbox.keep(webhook, [Owed(0, f"id-{number}", "issuer_alert", f"{provider}{number}", 3600.0)])
+    ident = storage.keep(webhook, f"id-{number}", "issuer_alert", f"{provider}{number}")
 
-    def judge(row: Row[Any]) -> Verdict:
+    def read(row: Any) -> Alert | None:
         told = Alert(case_number=row.event_id[3:], amount=Decimal("19.90"), currency="USD", arn="74" * 11)
-        reading = Reading(Effect.OPEN, told)
-        if "x" in row.event_id:
-            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"amount": ["Odd."]})
-        return Verdict(Status.PENDING, reading=reading, store=ALPHA)
+        return None if "x" in row.event_id else told
 
-    inbox.translate(judge, 50)
+    storage.translate_as(read, ALPHA)
     return ident
 
 
 # --- the log -------------------------------------------------------------------------------------
 
 
-def test_deliveries_are_listed_for_a_person_and_as_json(bridge: Bridge, inbox: Inbox) -> None:
+def test_deliveries_are_listed_for_a_person_and_as_json(bridge: Bridge, storage: Storage) -> None:
     assert bridge("deliveries").out == "(none)\n"
-    ids = [keep(inbox, number) for number in ("C-1", "x-2")]
+    ids = [keep(storage, number) for number in ("C-1", "x-2")]
     lines = bridge("deliveries").out.splitlines()
     assert lines[0].split()[:3] == ["received_at", "id", "provider"]
     assert len(lines) == 3
@@ -142,8 +137,8 @@ def test_deliveries_are_listed_for_a_person_and_as_json(bridge: Bridge, inbox: I
     assert bridge("deliveries", "--case-number", "C-1", "--provider", "ethoca", "--json").json["results"]
 
 
-def test_cases_are_listed_for_a_person_and_as_json(bridge: Bridge, inbox: Inbox) -> None:
-    keep(inbox, "C-1")
+def test_cases_are_listed_for_a_person_and_as_json(bridge: Bridge, storage: Storage) -> None:
+    keep(storage, "C-1")
     assert "C-1" in bridge("cases").out
     [case] = bridge("cases", "--json", "--type", "alert").json["results"]
     assert set(CASE) <= set(case)
@@ -153,16 +148,16 @@ def test_cases_are_listed_for_a_person_and_as_json(bridge: Bridge, inbox: Inbox)
     assert bridge("cases", "--json", "--type", "chargeback").json["results"] == []
 
 
-def test_a_list_that_goes_on_says_so(bridge: Bridge, inbox: Inbox) -> None:
+def test_a_list_that_goes_on_says_so(bridge: Bridge, storage: Storage) -> None:
     for number in range(3):
-        keep(inbox, f"C-{number}")
+        keep(storage, f"C-{number}")
     assert "more" in bridge("deliveries", "--limit", "2").out
     assert bridge("deliveries", "--limit", "2", "--json").json["next"]
     assert bridge("deliveries", "--limit", "3", "--json").json["next"] is None
 
 
-def test_anything_is_shown_by_its_id(bridge: Bridge, inbox: Inbox) -> None:
-    ident = keep(inbox, "C-1")
+def test_anything_is_shown_by_its_id(bridge: Bridge, storage: Storage) -> None:
+    ident = keep(storage, "C-1")
     shown = bridge("show", ident, "--json").json
     assert (shown["id"], shown["alert"]["case_number"]) == (ident, "C-1")
     assert shown["webhook"]["body"] == '{"a": 1}'
@@ -173,8 +168,8 @@ def test_anything_is_shown_by_its_id(bridge: Bridge, inbox: Inbox) -> None:
     assert "C-1" in bridge("show", ident).out
 
 
-def test_replays_are_by_id_or_by_filter(bridge: Bridge, inbox: Inbox) -> None:
-    ids = [keep(inbox, number) for number in ("x-1", "x-2", "C-3")]
+def test_replays_are_by_id_or_by_filter(bridge: Bridge, storage: Storage) -> None:
+    ids = [keep(storage, number) for number in ("x-1", "x-2", "C-3")]
     assert bridge("replay", ids[0]).out == f"{ids[0]} replayed\n"
     said = bridge("replay", "--status", "failed")
     assert (said.status, said.out) == (0, f"{ids[1]} replayed\n")
@@ -298,8 +293,10 @@ def test_a_database_that_was_never_migrated_is_told_with_its_remedy(
 # --- what is set up ------------------------------------------------------------------------------
 
 
-def test_providers_are_listed_with_their_urls_and_whether_they_are_on(bridge: Bridge, inbox: Inbox) -> None:
-    keep(inbox, "C-1")
+def test_providers_are_listed_with_their_urls_and_whether_they_are_on(
+    bridge: Bridge, storage: Storage
+) -> None:
+    keep(storage, "C-1")
     listed = {one["provider"]: one for one in bridge("providers", "--json").json["results"]}
     assert listed["ethoca"]["url"].endswith("/webhooks/ethoca")
     assert (listed["ethoca"]["proof"], listed["ethoca"]["secret"]) == ("basic", "set")
@@ -308,9 +305,9 @@ def test_providers_are_listed_with_their_urls_and_whether_they_are_on(bridge: Br
     assert "ethoca" in bridge("providers").out
 
 
-def test_stores_are_listed_with_their_backlog_and_pause(bridge: Bridge, inbox: Inbox) -> None:
-    keep(inbox, "C-1")
-    inbox.pause("alpha", "29next answered 401: no", None)
+def test_stores_are_listed_with_their_backlog_and_pause(bridge: Bridge, storage: Storage) -> None:
+    keep(storage, "C-1")
+    storage.pause("alpha", "29next answered 401: no")
     [store] = bridge("stores", "--json").json["results"]
     assert (store["name"], store["waiting"]) == ("alpha", 1)
     assert store["paused_why"] == "29next answered 401: no"
@@ -320,10 +317,10 @@ def test_stores_are_listed_with_their_backlog_and_pause(bridge: Bridge, inbox: I
 def test_the_doctor_s_exit_status_says_whether_all_is_well(
     bridge: Bridge, environ: pytest.MonkeyPatch
 ) -> None:
-    with Sandbox(rate=0) as shop:
-        environ.setenv("NEXT_BASE_URL", shop.base_url)
+    with Sandbox(rate=0) as at_work:
+        environ.setenv("NEXT_BASE_URL", at_work.base_url)
         assert "alpha" in bridge("doctor").out
-        shop.add_token(TOKEN, scopes=["transactions:read"])
+        at_work.add_token(TOKEN, scopes=["transactions:read"])
         said = bridge("doctor", "--json")
         assert said.status == 1
         assert any(not check["good"] and check["remedy"] for check in said.json)
@@ -333,9 +330,9 @@ def test_the_doctor_s_exit_status_says_whether_all_is_well(
 
 
 @pytest.fixture
-def shop(environ: pytest.MonkeyPatch) -> Iterator[Desk]:
+def at_work(environ: pytest.MonkeyPatch) -> Iterator[InProcessBridge]:
     """The bridge whose commands are run, at work beside them, with its store."""
-    with desk(os.environ["DATABASE_URL"], clock=Clock(time.time())) as made:
+    with bridge_in_process(os.environ["DATABASE_URL"], clock=Clock(time.time())) as made:
         for name, value in {
             "NEXT_STORE": STORE,
             "NEXT_BASE_URL": made.sandbox.base_url,
@@ -347,62 +344,64 @@ def shop(environ: pytest.MonkeyPatch) -> Iterator[Desk]:
         yield made
 
 
-def go_on(shop: Desk) -> None:
+def go_on(at_work: InProcessBridge) -> None:
     """Let the worker do what a command has asked for, by the clock on the wall."""
-    shop.clock.now = time.time() + 1
-    shop.work()
+    at_work.clock.now = time.time() + 1
+    at_work.work()
 
 
-def in_review(shop: Desk) -> tuple[str, list[int]]:
+def in_review(at_work: InProcessBridge) -> tuple[str, list[int]]:
     """A case that two sales fit, and these."""
     day = datetime.now(UTC) - timedelta(days=1)
     card = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
     twins = [
-        shop.sandbox.add_transaction(STORE, amount="40.00", date_created=day.isoformat(), **card)["id"]
+        at_work.sandbox.add_transaction(STORE, amount="40.00", date_created=day.isoformat(), **card)["id"]
         for _ in range(2)
     ]
-    sent = shop.senders.prevention(
+    sent = at_work.senders.prevention(
         amount=40.0,
         card_first_6="424242",
         card_last_4="0042",
         transaction_timestamp=day.isoformat(),
         prevention_timestamp=datetime.now(UTC).isoformat(),
     )
-    shop.post(sent)
-    shop.work()
-    case = shop.case(sent)
+    at_work.post(sent)
+    at_work.work()
+    case = at_work.case(sent)
     assert (case["state"], len(case["match"]["candidates"])) == ("review", 2)
     return case["id"], twins
 
 
-def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, shop: Desk) -> None:
-    case, twins = in_review(shop)
+def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, at_work: InProcessBridge) -> None:
+    case, twins = in_review(at_work)
     assert bridge("cases", "--state", "review", "--json").json["results"][0]["id"] == case
     said = bridge("match", case, str(twins[1]))
     assert (said.status, said.out) == (0, f"{case} decided; the worker tells 29next.\n")
-    with shop.counted() as calls:
-        go_on(shop)
-    assert calls == [f"PATCH /disputes/{shop.disputes()[0]['id']}/"]
-    assert shop.disputes()[0]["transaction"] == twins[1]
+    with at_work.counted() as calls:
+        go_on(at_work)
+    assert calls == [f"PATCH /disputes/{at_work.disputes()[0]['id']}/"]
+    assert at_work.disputes()[0]["transaction"] == twins[1]
     again = bridge("match", case, str(twins[0]))
     assert (again.status, again.out) == (1, "")
     assert "no case that still wants a transaction" in again.err
 
 
-def test_that_there_is_no_transaction_is_said_by_hand(bridge: Bridge, shop: Desk) -> None:
-    case, _ = in_review(shop)
+def test_that_there_is_no_transaction_is_said_by_hand(bridge: Bridge, at_work: InProcessBridge) -> None:
+    case, _ = in_review(at_work)
     assert bridge("match", case, "none").status == 0
-    with shop.counted() as calls:
-        go_on(shop)
+    with at_work.counted() as calls:
+        go_on(at_work)
     assert calls == []
     shown = bridge("show", case, "--json").json
     assert (shown["state"], shown["match"]["rule"], shown["transaction_id"]) == ("open", "none", None)
 
 
-def test_the_index_is_filled_and_what_is_known_is_not_read_again(bridge: Bridge, shop: Desk) -> None:
+def test_the_index_is_filled_and_what_is_known_is_not_read_again(
+    bridge: Bridge, at_work: InProcessBridge
+) -> None:
     for days in (1, 3, 9):
         day = datetime.now(UTC) - timedelta(days=days)
-        shop.sandbox.add_transaction(STORE, date_created=day.isoformat())
+        at_work.sandbox.add_transaction(STORE, date_created=day.isoformat())
     said = bridge("backfill", "--store", STORE, "--days", "10")
     assert (said.status, said.err) == (0, "")
     assert "(10 of 10 days)" in said.out
@@ -413,25 +412,27 @@ def test_the_index_is_filled_and_what_is_known_is_not_read_again(bridge: Bridge,
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "1000000000"])
-def test_a_backfill_of_no_days_or_of_ages_is_refused(bridge: Bridge, shop: Desk, days: str) -> None:
+def test_a_backfill_of_no_days_or_of_ages_is_refused(
+    bridge: Bridge, at_work: InProcessBridge, days: str
+) -> None:
     said = bridge("backfill", "--store", STORE, "--days", days)
     assert (said.status, said.err) == (1, "bridge: --days is a number from 1 to 3650.\n")
-    assert shop.calls() == []
+    assert at_work.calls() == []
 
 
-def test_a_backfill_without_its_scope_says_which_is_missing(bridge: Bridge, shop: Desk) -> None:
-    shop.sandbox.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
+def test_a_backfill_without_its_scope_says_which_is_missing(bridge: Bridge, at_work: InProcessBridge) -> None:
+    at_work.sandbox.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
     said = bridge("backfill", "--store", STORE)
     assert said.status == 1
     assert re.fullmatch(r"bridge: [^\n]*store sandbox lacks the scope transactions:read[^\n]*\n", said.err)
 
 
-def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(shop: Desk) -> None:
-    shop.sandbox.add_faults(fault("hang", path="/transactions/"))
+def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(at_work: InProcessBridge) -> None:
+    at_work.sandbox.add_faults(fault("hang", path="/transactions/"))
     words = [sys.executable, "-m", "bridge", "backfill", "--store", STORE]
     root = Path(cli.__file__).parent.parent
     with subprocess.Popen(words, cwd=root, stdout=-1, stderr=-1, text=True) as process:
-        eventually(shop.calls)
+        eventually(at_work.calls)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert err == "bridge: stopped. Run it again, and it goes on where it was.\n"
@@ -439,22 +440,22 @@ def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(shop: D
 
 
 def test_the_subscription_is_made_and_repaired_with_its_own_secret(
-    bridge: Bridge, shop: Desk, environ: pytest.MonkeyPatch
+    bridge: Bridge, at_work: InProcessBridge, environ: pytest.MonkeyPatch
 ) -> None:
     target = f"https://alerts.example.com/webhooks/next/{STORE}"
 
     def subscribed(word: str) -> None:
         said = bridge("subscribe", "--store", STORE)
         assert (said.status, said.out, said.err) == (0, f"{target} {word}\n", "")
-        (hook,) = shop.api.rows("webhooks/", {})
+        (hook,) = at_work.api.rows("webhooks/", {})
         assert (hook["target"], hook["active"], hook["secret_key"]) == (target, True, "canary-of-29next")
         assert set(hook["events"]) == set(EVENTS)
 
     subscribed("created")
     subscribed("renewed")
-    (hook,) = shop.api.rows("webhooks/", {})
+    (hook,) = at_work.api.rows("webhooks/", {})
     for change in ({"active": False}, {"target": "https://elsewhere.example.com/"}, {"secret_key": "other"}):
-        shop.api.call("PATCH", f"webhooks/{hook['id']}/", body=change)
+        at_work.api.call("PATCH", f"webhooks/{hook['id']}/", body=change)
         subscribed("repaired")
     environ.delenv("NEXT_WEBHOOK_SECRET")
     said = bridge("subscribe", "--store", STORE)
@@ -463,25 +464,27 @@ def test_the_subscription_is_made_and_repaired_with_its_own_secret(
 
 
 def test_reconcile_is_silent_where_both_agree_and_else_tells_each_difference(
-    bridge: Bridge, shop: Desk
+    bridge: Bridge, at_work: InProcessBridge
 ) -> None:
     words = ("reconcile", "--store", STORE, "--since", f"{datetime.now(UTC) - timedelta(days=2):%Y-%m-%d}")
-    in_review(shop)
+    in_review(at_work)
     said = bridge(*words)
     assert (said.status, said.out, said.err) == (0, "", "")
-    by_hand = shop.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
+    by_hand = at_work.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
     said = bridge(*words)
     assert said.status == 1
     assert said.out == f"unknown: dispute {by_hand['id']} (chargeback BY-HAND) has no case\n"
 
 
-def test_after_a_restored_backup_every_case_is_looked_up_first(bridge: Bridge, shop: Desk) -> None:
-    case, _ = in_review(shop)
+def test_after_a_restored_backup_every_case_is_looked_up_first(
+    bridge: Bridge, at_work: InProcessBridge
+) -> None:
+    case, _ = in_review(at_work)
     assert bridge("recover", "--since", "2020-01-01", "--store", "nobody").status == 1
     said = bridge("recover", "--since", "2020-01-01T00:00:00Z")
     assert (said.status, said.out) == (0, "Cases to be looked up before anything is sent for them: 1\n")
-    with shop.counted() as calls:
-        go_on(shop)
+    with at_work.counted() as calls:
+        go_on(at_work)
     assert calls == [f"GET /disputes/{bridge('show', case, '--json').json['dispute_id']}/"]
     assert bridge("recover", "--since", f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}").out.endswith(
         ": 0\n"

@@ -22,7 +22,9 @@ from sqlalchemy import create_engine, text
 from bridge import migrate
 from bridge.database import Database
 from tests.conftest import MakeDatabase, Postgres
-from tests.support.running import SHORT, House, Senders, eventually, running
+from tests.support.clock import eventually
+from tests.support.processes import SHORT, RunningBridge, running_bridge
+from tests.support.webhooks import Senders
 
 HASTY: Mapping[str, Any] = {**SHORT, "PATIENCE": 1.0, "BUSY_SECONDS": 1, "CLOCK_SECONDS": 0.2}
 """Patience is short, and the database's clock is asked all the time."""
@@ -36,15 +38,15 @@ def senders() -> Senders:
 
 
 @pytest.fixture
-def sqlite(make_database: MakeDatabase, tmp_path: Path) -> Iterator[House]:
-    with make_database("sqlite") as url, running(tmp_path, url, constants=HASTY) as house:
-        yield house
+def sqlite(make_database: MakeDatabase, tmp_path: Path) -> Iterator[RunningBridge]:
+    with make_database("sqlite") as url, running_bridge(tmp_path, url, constants=HASTY) as bridge:
+        yield bridge
 
 
 @pytest.fixture
-def on_postgres(make_database: MakeDatabase, tmp_path: Path) -> Iterator[House]:
-    with make_database("postgres") as url, running(tmp_path, url, constants=HASTY) as house:
-        yield house
+def on_postgres(make_database: MakeDatabase, tmp_path: Path) -> Iterator[RunningBridge]:
+    with make_database("postgres") as url, running_bridge(tmp_path, url, constants=HASTY) as bridge:
+        yield bridge
 
 
 def refused_for_now(answer: requests.Response) -> bool:
@@ -58,45 +60,45 @@ def refused_for_now(answer: requests.Response) -> bool:
     return True
 
 
-def goes_on(house: House, senders: Senders) -> None:
+def goes_on(bridge: RunningBridge, senders: Senders) -> None:
     """Have what was refused delivered after all, and all that is owed forwarded."""
-    acknowledged = {one.event_id for one in house.accepted}
-    house.deliver(*(one for one in set(house.offered) if one.event_id not in acknowledged))
-    house.deliver(senders.prevention())
-    house.wait()
-    assert all(worker.alive for worker in house.workers)
-    house.audit()
+    acknowledged = {one.event_id for one in bridge.accepted}
+    bridge.deliver(*(one for one in set(bridge.offered) if one.event_id not in acknowledged))
+    bridge.deliver(senders.prevention())
+    bridge.wait()
+    assert all(worker.alive for worker in bridge.workers)
+    bridge.audit()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_before_the_migration_no_webhook_is_taken_or_unknown(
     make_database: MakeDatabase, tmp_path: Path, senders: Senders, kind: str
 ) -> None:
-    with make_database(kind, migrated=False) as url, running(tmp_path, url, constants=HASTY) as house:
-        house.start_worker()
-        house.start_web(ready=False)
+    with make_database(kind, migrated=False) as url, running_bridge(tmp_path, url, constants=HASTY) as bridge:
+        bridge.start_worker()
+        bridge.start_web(ready=False)
         sent = senders.prevention()
-        assert eventually(lambda: house.try_post(sent)) == 503  # until it listens, there is no answer
-        assert house.get("/healthz").status_code == 200
-        assert house.get("/readyz").status_code == 503
+        assert eventually(lambda: bridge.try_post(sent)) == 503  # until it listens, there is no answer
+        assert bridge.get("/healthz").status_code == 200
+        assert bridge.get("/readyz").status_code == 503
         with closing(Database(url)) as database:
             migrate.upgrade(database)
-        eventually(house.is_ready)
-        goes_on(house, senders)
+        eventually(bridge.is_ready)
+        goes_on(bridge, senders)
 
 
-def test_postgres_down_and_up_again(on_postgres: House, senders: Senders, postgres: Postgres) -> None:
-    house = on_postgres.start()
-    house.next.add_faults({"name": "latency", "seconds": 0.4})
-    house.deliver(*(senders.prevention() for _ in range(5)))
+def test_postgres_down_and_up_again(on_postgres: RunningBridge, senders: Senders, postgres: Postgres) -> None:
+    bridge = on_postgres.start()
+    bridge.next.add_faults({"name": "latency", "seconds": 0.4})
+    bridge.deliver(*(senders.prevention() for _ in range(5)))
     postgres.stop()
     try:
         for _ in range(3):
-            assert refused_for_now(house.post(senders.prevention()))
-        assert house.get("/readyz").status_code == 503
+            assert refused_for_now(bridge.post(senders.prevention()))
+        assert bridge.get("/readyz").status_code == 503
     finally:
         postgres.start()
-    goes_on(house, senders)
+    goes_on(bridge, senders)
 
 
 @contextmanager
@@ -113,74 +115,74 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 
 def test_postgres_that_answers_nothing_hangs_no_webhook(
-    on_postgres: House, senders: Senders, postgres: Postgres
+    on_postgres: RunningBridge, senders: Senders, postgres: Postgres
 ) -> None:
-    house = on_postgres.start()
-    house.deliver(*(senders.prevention() for _ in range(3)))
+    bridge = on_postgres.start()
+    bridge.deliver(*(senders.prevention() for _ in range(3)))
     with frozen(postgres), ThreadPoolExecutor(20) as pool:
         # more ask for what the database would have to answer than it has connections
-        asked = [pool.submit(house.get, path) for path in ("/readyz", "/api/deliveries") for _ in range(5)]
-        posted = [pool.submit(house.post, senders.prevention()) for _ in range(5)]
+        asked = [pool.submit(bridge.get, path) for path in ("/readyz", "/api/deliveries") for _ in range(5)]
+        posted = [pool.submit(bridge.post, senders.prevention()) for _ in range(5)]
         assert all(refused_for_now(one.result()) for one in posted)
         assert {one.result().status_code for one in asked} == {503}
-    goes_on(house, senders)
+    goes_on(bridge, senders)
 
 
-def test_postgres_that_only_reads(on_postgres: House, senders: Senders, postgres: Postgres) -> None:
-    house = on_postgres.start()
-    name = house.database_url.partition("?")[0].rpartition("/")[2]
+def test_postgres_that_only_reads(on_postgres: RunningBridge, senders: Senders, postgres: Postgres) -> None:
+    bridge = on_postgres.start()
+    name = bridge.database_url.partition("?")[0].rpartition("/")[2]
     for value in ("on", "off"):
         postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
         postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
         if value == "on":
-            assert eventually(lambda: refused_for_now(house.post(senders.prevention())))
-            assert house.get("/readyz").status_code == 503
-    goes_on(house, senders)
+            assert eventually(lambda: refused_for_now(bridge.post(senders.prevention())))
+            assert bridge.get("/readyz").status_code == 503
+    goes_on(bridge, senders)
 
 
-def test_a_table_that_is_locked_on_postgres(on_postgres: House, senders: Senders) -> None:
-    house = on_postgres.start()
-    engine = create_engine(house.database_url)
+def test_a_table_that_is_locked_on_postgres(on_postgres: RunningBridge, senders: Senders) -> None:
+    bridge = on_postgres.start()
+    engine = create_engine(bridge.database_url)
     with engine.begin() as connection, ThreadPoolExecutor(8) as pool:
         connection.execute(text("LOCK TABLE deliveries, cases"))
-        answers = pool.map(house.post, [senders.prevention() for _ in range(8)])
+        answers = pool.map(bridge.post, [senders.prevention() for _ in range(8)])
         assert all(refused_for_now(answer) for answer in answers)
     engine.dispose()
-    goes_on(house, senders)
+    goes_on(bridge, senders)
 
 
-def test_sqlite_locked_by_another_process(sqlite: House, senders: Senders) -> None:
-    house = sqlite.start()
-    house.deliver(senders.prevention())
-    with closing(sqlite3.connect(house.database_url.removeprefix("sqlite:///"))) as other:
+def test_sqlite_locked_by_another_process(sqlite: RunningBridge, senders: Senders) -> None:
+    bridge = sqlite.start()
+    bridge.deliver(senders.prevention())
+    with closing(sqlite3.connect(bridge.database_url.removeprefix("sqlite:///"))) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert refused_for_now(house.post(senders.prevention()))
-        assert house.get("/readyz").status_code == 503
-    goes_on(house, senders)
+        assert refused_for_now(bridge.post(senders.prevention()))
+        assert bridge.get("/readyz").status_code == 503
+    goes_on(bridge, senders)
 
 
-def test_sqlite_that_only_reads(sqlite: House, senders: Senders) -> None:
-    house = sqlite
-    file = house.database_url.removeprefix("sqlite:///")
-    house.environ = {"DATABASE_URL": f"sqlite:///file:{file}?mode=ro&uri=true"}
-    house.start_web(ready=False)
-    eventually(lambda: house.try_post(senders.prevention()) == 503)
-    assert refused_for_now(house.post(senders.prevention()))
-    house.environ = {}
-    house.start()
-    goes_on(house, senders)
+def test_sqlite_that_only_reads(sqlite: RunningBridge, senders: Senders) -> None:
+    bridge = sqlite
+    file = bridge.database_url.removeprefix("sqlite:///")
+    bridge.environ = {"DATABASE_URL": f"sqlite:///file:{file}?mode=ro&uri=true"}
+    bridge.start_web(ready=False)
+    eventually(lambda: bridge.try_post(senders.prevention()) == 503)
+    assert refused_for_now(bridge.post(senders.prevention()))
+    bridge.environ = {}
+    bridge.start()
+    goes_on(bridge, senders)
 
 
-def test_sqlite_on_a_full_disk(sqlite: House, senders: Senders) -> None:
-    house = sqlite.start()
-    assert house.web
-    processes = [pid for one in (house.web, *house.workers) for pid in one.family()]
+def test_sqlite_on_a_full_disk(sqlite: RunningBridge, senders: Senders) -> None:
+    bridge = sqlite.start()
+    assert bridge.web
+    processes = [pid for one in (bridge.web, *bridge.workers) for pid in one.family()]
     for pid in processes:  # no file may grow: to SQLite that is an error of the disk
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
-    assert eventually(lambda: refused_for_now(house.post(senders.prevention())))
+    assert eventually(lambda: refused_for_now(bridge.post(senders.prevention())))
     for pid in processes:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    goes_on(house, senders)
+    goes_on(bridge, senders)
 
 
 @pytest.fixture
@@ -200,15 +202,15 @@ def test_sqlite_on_a_disk_without_space_goes_on_once_there_is_some(
 ) -> None:
     with make_database("sqlite") as url:
         shutil.copy(url.removeprefix("sqlite:///"), small_disk / "bridge.db")
-    with running(tmp_path / "house", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as house:
-        house.start()
-        house.next.add_faults({"name": "latency", "seconds": 0.4})
-        house.deliver(*(senders.prevention() for _ in range(3)))
+    with running_bridge(tmp_path / "house", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as bridge:
+        bridge.start()
+        bridge.next.add_faults({"name": "latency", "seconds": 0.4})
+        bridge.deliver(*(senders.prevention() for _ in range(3)))
         junk = small_disk / "junk"
         with junk.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        assert eventually(lambda: refused_for_now(house.post(senders.prevention())))
-        assert eventually(lambda: "database unavailable" in house.workers[0].said())
+        assert eventually(lambda: refused_for_now(bridge.post(senders.prevention())))
+        assert eventually(lambda: "database unavailable" in bridge.workers[0].said())
         junk.unlink()
-        goes_on(house, senders)
+        goes_on(bridge, senders)

@@ -25,9 +25,11 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import SettingsError
 from tests.conftest import MakeDatabase
-from tests.support import handbook, releases
+from tests.support import provider_pages, releases
+from tests.support.clock import eventually
+from tests.support.documents import BLOCK
 from tests.support.fake_next import ROOT, own_document
-from tests.support.running import eventually, free_port
+from tests.support.processes import free_port
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 OTHERS = {
@@ -38,7 +40,6 @@ OTHERS = {
 STARTS = {"run", "worker", "sandbox"}
 """Commands that do not end by themselves."""
 
-BLOCK = re.compile(r"(?ms)^( *)```(\w+)\n(.*?)^\1```$")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 GENERATED = re.compile(r"(?s)<!-- \w+: written by .*?<!-- end of \w+ -->")
 
@@ -233,9 +234,9 @@ def test_every_address_that_is_named_is_answered(make_database: MakeDatabase) ->
 
 
 def test_the_tables_of_the_providers_are_what_the_providers_say() -> None:
-    said = handbook.FILE.read_text("utf-8")
-    assert said == handbook.written(said), "run `python -m tests.support.handbook`"
-    assert {found[1] for found in handbook.BLOCK.finditer(said)} == set(providers.built_in())
+    said = provider_pages.FILE.read_text("utf-8")
+    assert said == provider_pages.written(said), "run `python -m tests.support.provider_pages`"
+    assert {found[1] for found in provider_pages.BLOCK.finditer(said)} == set(providers.built_in())
 
 
 def test_the_first_page_names_every_provider() -> None:

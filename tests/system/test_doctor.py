@@ -24,16 +24,13 @@ from bridge.alert import Webhook
 from bridge.database import Database
 from bridge.doctor import Check, examine
 from bridge.errors import BridgeError
-from bridge.inbox import BY_HAND, Inbox, Owed
-from bridge.memos import Memos
-from bridge.next_api import NextApi
 from bridge.notify import GONE_AFTER
 from bridge.sandbox import VERSIONS, Sandbox, fault
 from bridge.subscribe import subscribe
-from bridge.tables import ignored_events
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
 from tests.support.fake_next import OFFICIAL, own_document, sandbox_in_process
+from tests.support.inside import PAUSED_BY_HAND, Client, Storage, insert_rows
 
 SECRET = "ethoca:long-enough"
 
@@ -45,8 +42,7 @@ class Patient:
         self.url = url
         self.next = next_store
         self.database = Database(url)
-        self.inbox = Inbox(self.database, gap=0.0, lease=55.0)
-        self.memos = Memos(self.database)
+        self.storage = Storage(self.database, lease=55.0)
         self.toml = ""
         self.environ = {
             "DATABASE_URL": url,
@@ -57,7 +53,7 @@ class Patient:
             "ETHOCA_SECRET": SECRET,
         }
         self.scopes()
-        self.memos.beat("a worker")
+        self.storage.beat("a worker")
 
     def scopes(self, *scopes: str) -> None:
         """Let the token have these scopes; all of them where none is named."""
@@ -102,7 +98,7 @@ def test_nothing_is_changed_at_29next(patient: Patient) -> None:
 def test_the_pace_is_kept(patient: Patient) -> None:
     patient.next.rate = 4
     patient.environ["NEXT_RATE"] = "4"
-    patient.inbox.gap = 0.26
+    patient.storage.set_gap(0.26)
     assert patient.bad() == {}
     assert 429 not in [call.status for call in patient.next.ledger.calls]
 
@@ -241,8 +237,7 @@ def test_a_clock_that_is_off_is_bad(database_url: str, next_store: Sandbox) -> N
 
 
 def test_a_worker_that_is_gone_is_bad(patient: Patient) -> None:
-    patient.memos.now = lambda: patient.database.now() - GONE_AFTER - 5
-    patient.memos.beat("a worker")
+    patient.storage.beat_earlier(GONE_AFTER + 5, "a worker")
     bad = patient.bad()
     assert list(bad) == ["worker"]
     assert "bridge worker" in bad["worker"].remedy
@@ -311,7 +306,7 @@ def test_a_subscription_that_does_not_tell_the_bridge_is_bad_and_repaired_by_sub
     patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
     target = "http://127.0.0.1:9/webhooks/next/alpha"
     store = load(**patient.environ).stores["alpha"]
-    with closing(NextApi(store, version="2023-02-10", timeout=5.0)) as api:
+    with closing(Client(store, version="2023-02-10", timeout=5.0)) as api:
         if change:
             subscribe(api, target, "a-secret", "2023-02-10")
             (hook,) = api.rows("webhooks/", {})
@@ -330,10 +325,12 @@ def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Pati
     assert "webhooks:read and webhooks:write" in check.remedy
 
 
-@pytest.mark.parametrize(("why", "remedy"), [("29next answered 401", "by itself"), (BY_HAND, "/stores")])
+@pytest.mark.parametrize(
+    ("why", "remedy"), [("29next answered 401", "by itself"), (PAUSED_BY_HAND, "/stores")]
+)
 def test_a_paused_store_is_bad(patient: Patient, why: str, remedy: str) -> None:
-    patient.inbox.register(load("", **patient.environ).stores.values())
-    patient.inbox.pause("alpha", why, None)
+    patient.storage.register(*load("", **patient.environ).stores.values())
+    patient.storage.pause("alpha", why)
     bad = patient.bad()
     assert list(bad) == ["alpha: paused"]
     assert bad["alpha: paused"].said == why
@@ -344,14 +341,14 @@ def test_a_paused_store_is_bad(patient: Patient, why: str, remedy: str) -> None:
 
 
 def test_a_provider_that_is_refused_since_its_last_delivery_is_bad(patient: Patient) -> None:
-    patient.inbox.refuse("ethoca", "bad_proof", "The credentials are wrong.")
+    patient.storage.reject("ethoca", "bad_proof", "The credentials are wrong.")
     bad = patient.bad()
     assert list(bad) == ["ethoca"]
     assert "bad_proof: The credentials are wrong." in bad["ethoca"].said
     assert "ETHOCA_SECRET_PREVIOUS" in bad["ethoca"].remedy
     day_after = time.time() + 2 * 86_400
     assert "ethoca" not in patient.bad(clock=lambda: day_after)
-    patient.inbox.keep(Webhook("ethoca", "/webhooks/ethoca", b"{}"), [Owed(0, "e", None, "f", 3600.0)])
+    patient.storage.keep(Webhook("ethoca", "/webhooks/ethoca", b"{}"))
     assert patient.bad() == {}
     assert "last delivery" in patient.examined()["ethoca"].said
 
@@ -370,7 +367,7 @@ def test_a_provider_that_is_refused_since_its_last_delivery_is_bad(patient: Pati
 def test_the_remedy_is_for_the_reason_of_a_refusal(
     patient: Patient, reason: str, message: str, remedy: str
 ) -> None:
-    patient.inbox.refuse("ethoca", reason, message)
+    patient.storage.reject("ethoca", reason, message)
     said = patient.bad()["ethoca"].remedy
     assert remedy in said
     assert ("ETHOCA_SECRET" in said) is (remedy == "ETHOCA_SECRET")
@@ -596,7 +593,7 @@ def test_the_command_prints_for_people_and_programs_and_ends_with_a_status(
 def test_mistyped_urls_are_named_until_a_day_has_passed(patient: Patient) -> None:
     assert "mistyped URLs" not in patient.examined()
     for name in ("etoca", "etoca", "kount2"):
-        patient.inbox.refuse(name, "unknown_provider", "There is no such provider.", known=False)
+        patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=False)
     check = patient.bad()["mistyped URLs"]
     assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1)"
     assert "bridge providers" in check.remedy
@@ -607,8 +604,7 @@ def test_ignored_event_types_that_nobody_listed_are_named_for_a_week(patient: Pa
     now = time.time()
     row = {"provider": "adyen", "count": 3, "first_at": now, "last_at": now}
     rows = [row | {"event_type": "AUTORESCUE", "listed": False}, row | {"event_type": "X", "listed": True}]
-    with patient.database.begin() as connection:
-        connection.execute(ignored_events.insert(), rows)
+    insert_rows(patient.database, "ignored_events", rows)
     check = patient.examined()["new event types, ignored"]
     assert (check.good, check.said) == (True, "adyen AUTORESCUE (3)")
     assert "providers.NAME.effects" in check.remedy

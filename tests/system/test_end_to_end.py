@@ -19,18 +19,23 @@ import requests
 
 from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.clock import eventually
 from tests.support.fake_next import ROOT, Json
-from tests.support.running import FULL_CARD, House, Senders, Sent, basic, eventually, free_port, running, say
+from tests.support.processes import RunningBridge, free_port, running_bridge, say
+from tests.support.webhooks import FULL_CARD, Senders, Sent, basic
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def house(
+def running(
     request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+) -> Iterator[RunningBridge]:
     folder = tmp_path_factory.mktemp("house")
-    with make_database(request.param) as url, running(folder, url, stores=("alpha", "beta"), rate=0) as house:
-        house.environ = {"WEB_CONCURRENCY": "2", "VERIFI_SECRET_PREVIOUS": "verifi:the-password-before"}
-        yield house.start()
+    with (
+        make_database(request.param) as url,
+        running_bridge(folder, url, stores=("alpha", "beta"), rate=0) as running,
+    ):
+        running.environ = {"WEB_CONCURRENCY": "2", "VERIFI_SECRET_PREVIOUS": "verifi:the-password-before"}
+        yield running.start()
 
 
 @pytest.fixture
@@ -38,9 +43,9 @@ def senders(request: pytest.FixtureRequest) -> Senders:
     return Senders(prefix=f"E{abs(hash(request.node.name)) % 100_000}")
 
 
-def the_dispute(house: House, sent: Sent) -> Json:
-    house.wait(sent)
-    (dispute,) = house.disputes(sent)
+def the_dispute(running: RunningBridge, sent: Sent) -> Json:
+    running.wait(sent)
+    (dispute,) = running.disputes(sent)
     return dispute
 
 
@@ -48,118 +53,122 @@ def the_dispute(house: House, sent: Sent) -> Json:
 
 
 def test_an_ethoca_alert_becomes_a_dispute_without_its_full_card_number(
-    house: House, senders: Senders
+    running: RunningBridge, senders: Senders
 ) -> None:
     sent = senders.ethoca(amount=12.5, chargeback_amount=99.95, chargeback_currency="EUR")
-    answer = house.post(sent)
+    answer = running.post(sent)
     assert answer.json() == {"ethoca_id": sent.event_id, "status": "received"}
-    dispute = the_dispute(house, sent)
+    dispute = the_dispute(running, sent)
     assert (dispute["amount"], dispute["currency"]) == ("99.95", "EUR")
     assert dispute["happened_at"] == "2026-03-01T10:11:12Z"
     assert FULL_CARD.encode() in sent.body
-    house.audit()
+    running.audit()
 
 
-def test_a_verifi_case_becomes_a_dispute(house: House, senders: Senders) -> None:
+def test_a_verifi_case_becomes_a_dispute(running: RunningBridge, senders: Senders) -> None:
     sent = senders.verifi(caseAmount={"amount": "1,234.50", "currency": "CAD"})
-    assert house.post(sent).json()["status"] == "received"
-    dispute = the_dispute(house, sent)
+    assert running.post(sent).json()["status"] == "received"
+    dispute = the_dispute(running, sent)
     assert (dispute["amount"], dispute["currency"], dispute["type"]) == ("1234.50", "CAD", "alert")
 
 
-def test_a_verifi_case_in_xml_becomes_a_dispute(house: House, senders: Senders) -> None:
+def test_a_verifi_case_in_xml_becomes_a_dispute(running: RunningBridge, senders: Senders) -> None:
     case = senders.case_number()
     body = f"""<?xml version="1.0" encoding="UTF-8"?>
         <case xmlns="urn:example"><type>DISPUTE</type><number>{case}</number><date>2026-03-01T10:11:12Z</date>
         <amount>41.10</amount><currency>USD</currency><accountNumber>{FULL_CARD}</accountNumber></case>"""
     sent = Sent("verifi", f"{case}:DISPUTE", body.encode(), None, (case, "alert"), "application/xml")
-    assert house.post(sent).status_code == 200
-    assert the_dispute(house, sent)["amount"] == "41.10"
-    house.audit()
+    assert running.post(sent).status_code == 200
+    assert the_dispute(running, sent)["amount"] == "41.10"
+    running.audit()
 
 
-def test_midigators_rdr_case_is_opened_and_resolved(house: House, senders: Senders) -> None:
+def test_midigators_rdr_case_is_opened_and_resolved(running: RunningBridge, senders: Senders) -> None:
     sent = senders.rdr()
-    assert house.post(sent).status_code == 200
-    dispute = the_dispute(house, sent)
+    assert running.post(sent).status_code == 200
+    dispute = the_dispute(running, sent)
     assert (dispute["status"], dispute["resolution"]) == ("resolved", "issued_full_refund")
 
 
-def test_a_chargeback_is_a_dispute_beside_the_alert_of_the_same_case(house: House, senders: Senders) -> None:
+def test_a_chargeback_is_a_dispute_beside_the_alert_of_the_same_case(
+    running: RunningBridge, senders: Senders
+) -> None:
     alert = senders.prevention()
     assert alert.opens
     case = alert.opens[0]
-    house.deliver(alert, senders.chargeback(case=case), senders.result(case))
-    house.wait()
-    disputes = {one["type"]: one for one in house.next.disputes() if one["case_number"] == case}
+    running.deliver(alert, senders.chargeback(case=case), senders.result(case))
+    running.wait()
+    disputes = {one["type"]: one for one in running.next.disputes() if one["case_number"] == case}
     assert disputes.keys() == {"alert", "chargeback"}
     assert disputes["chargeback"]["resolution"] == "won"
     assert disputes["alert"]["resolution"] is None
 
 
-def test_the_store_in_the_path_gets_the_dispute(house: House, senders: Senders) -> None:
+def test_the_store_in_the_path_gets_the_dispute(running: RunningBridge, senders: Senders) -> None:
     sent = senders.prevention("beta")
-    house.deliver(sent)
-    assert the_dispute(house, sent)["store"] == "beta"
+    running.deliver(sent)
+    assert the_dispute(running, sent)["store"] == "beta"
 
 
 # --- repeats, and several events of one case ----------------------------------------------------
 
 
-def test_a_thousand_repeats_over_32_connections_are_one_delivery(house: House, senders: Senders) -> None:
+def test_a_thousand_repeats_over_32_connections_are_one_delivery(
+    running: RunningBridge, senders: Senders
+) -> None:
     sent = senders.prevention()
 
     def repeat(_: int) -> set[str]:
         with requests.Session() as session:
             session.trust_env = False
             answers = [
-                session.post(house.url + sent.path, sent.body, headers=sent.headers) for _ in range(32)
+                session.post(running.url + sent.path, sent.body, headers=sent.headers) for _ in range(32)
             ]
         assert {answer.status_code for answer in answers} == {200}
         return {answer.json()["id"] for answer in answers}
 
-    house.deliver(sent)
+    running.deliver(sent)
     with ThreadPoolExecutor(32) as pool:
         ids = set().union(*pool.map(repeat, range(32)))
     assert len(ids) == 1
-    house.wait(sent)
-    house.audit()
+    running.wait(sent)
+    running.audit()
 
 
 def test_the_same_event_with_another_body_is_a_new_delivery_of_the_same_case(
-    house: House, senders: Senders
+    running: RunningBridge, senders: Senders
 ) -> None:
     first = senders.prevention()
     second = replace(first, body=first.body.replace(b"SHOP*TEST", b"SHOP*OTHER"))
-    house.deliver(first, second)
-    house.wait()
-    rows = [row for row in house.deliveries() if row["event_id"] == first.event_id]
+    running.deliver(first, second)
+    running.wait()
+    rows = [row for row in running.deliveries() if row["event_id"] == first.event_id]
     assert len(rows) == 2
     assert len({row["case_id"] for row in rows}) == 1
     assert len({row["webhook_id"] for row in rows}) == 2
-    house.audit()
+    running.audit()
 
 
-def test_an_update_before_its_opening_leaves_one_dispute(house: House, senders: Senders) -> None:
+def test_an_update_before_its_opening_leaves_one_dispute(running: RunningBridge, senders: Senders) -> None:
     opening = senders.chargeback()
     assert opening.opens
     result = senders.result(opening.opens[0], result="lost")
-    house.deliver(result)
-    eventually(lambda: (house.delivery(result) or {}).get("reason") == "waiting_for_opening")
-    house.deliver(opening)
-    house.wait()
-    assert the_dispute(house, opening)["resolution"] == "lost"
-    house.audit()
+    running.deliver(result)
+    eventually(lambda: (running.delivery(result) or {}).get("reason") == "waiting_for_opening")
+    running.deliver(opening)
+    running.wait()
+    assert the_dispute(running, opening)["resolution"] == "lost"
+    running.audit()
 
 
-def test_two_providers_with_one_case_leave_one_dispute(house: House, senders: Senders) -> None:
+def test_two_providers_with_one_case_leave_one_dispute(running: RunningBridge, senders: Senders) -> None:
     direct = senders.ethoca()
     relayed = senders.prevention(case=direct.event_id)
-    house.deliver(direct, relayed)
-    house.wait()
-    (case,) = house.search.cases({"case_number": direct.event_id}).results
+    running.deliver(direct, relayed)
+    running.wait()
+    (case,) = running.search.cases({"case_number": direct.event_id}).results
     assert sorted(case["providers"]) == ["ethoca", "midigator"]
-    house.audit()
+    running.audit()
 
 
 # --- what is not taken, and what cannot be translated --------------------------------------------
@@ -186,60 +195,60 @@ SPACES = b" " * 1024
     ],
 )
 def test_a_refusal_says_why_and_keeps_nothing(
-    house: House, senders: Senders, status: int, word: str, change: dict[str, Any]
+    running: RunningBridge, senders: Senders, status: int, word: str, change: dict[str, Any]
 ) -> None:
     sent = senders.prevention()
     path, body = change.get("path", sent.path), change.get("body", lambda: sent.body)()
     headers = {name: text for name, text in change.items() if name[0].isupper()}
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.post(house.url + path, body, headers={**sent.headers, **headers}, timeout=20)
+        answer = session.post(running.url + path, body, headers={**sent.headers, **headers}, timeout=20)
     assert answer.status_code == status
     assert answer.json().keys() == {"error", "message"}
     assert answer.json()["error"] == word
-    assert house.delivery(sent) is None
+    assert running.delivery(sent) is None
 
 
-def test_the_previous_secret_opens_during_a_rotation(house: House, senders: Senders) -> None:
+def test_the_previous_secret_opens_during_a_rotation(running: RunningBridge, senders: Senders) -> None:
     sent = senders.verifi()
     headers = {**sent.headers, "Authorization": basic("verifi", "the-password-before")}
-    house.offered.append(sent)
+    running.offered.append(sent)
     with requests.Session() as session:
         session.trust_env = False
-        assert session.post(house.url + sent.path, sent.body, headers=headers).status_code == 200
-    house.wait(sent)
+        assert session.post(running.url + sent.path, sent.body, headers=headers).status_code == 200
+    running.wait(sent)
 
 
 def test_what_cannot_be_translated_names_every_field_and_can_be_replayed(
-    house: House, senders: Senders
+    running: RunningBridge, senders: Senders
 ) -> None:
     bad = {"amount": "twelve", "currency": "XXZ", "prevention_timestamp": "yesterday"}
     sent = replace(senders.prevention(prevention_case_number="none", **bad), opens=None)
-    assert house.post(sent).status_code == 200
-    house.wait(sent)
-    row = house.delivery(sent)
+    assert running.post(sent).status_code == 200
+    running.wait(sent)
+    row = running.delivery(sent)
     assert row
     assert (row["status"], row["reason"]) == ("failed", "untranslatable")
     assert row["errors"].keys() == {"prevention_case_number", *bad}
-    house.replay(row["id"])
-    house.wait(sent)
-    again = house.delivery(sent)
+    running.replay(row["id"])
+    running.wait(sent)
+    again = running.delivery(sent)
     assert again
     assert again["deadline_at"] > row["deadline_at"]
-    house.accepted.remove(sent)
+    running.accepted.remove(sent)
 
 
-def test_a_body_that_is_no_json_is_kept_and_fails(house: House) -> None:
+def test_a_body_that_is_no_json_is_kept_and_fails(running: RunningBridge) -> None:
     sent = Sent("midigator", "", b"{never ended")
-    assert house.post(sent).status_code == 200
-    eventually(lambda: [one for one in house.deliveries(reason="untranslatable") if not one["event_type"]])
+    assert running.post(sent).status_code == 200
+    eventually(lambda: [one for one in running.deliveries(reason="untranslatable") if not one["event_type"]])
 
 
-def test_an_unknown_store_in_the_path_is_kept_and_fails(house: House, senders: Senders) -> None:
+def test_an_unknown_store_in_the_path_is_kept_and_fails(running: RunningBridge, senders: Senders) -> None:
     sent = replace(senders.prevention(), store="gamma", opens=None)
-    assert house.post(sent).status_code == 200
-    house.wait(sent)
-    row = house.delivery(sent)
+    assert running.post(sent).status_code == 200
+    running.wait(sent)
+    row = running.delivery(sent)
     assert row
     assert (row["status"], row["reason"]) == ("failed", "no_store")
 
@@ -247,18 +256,21 @@ def test_an_unknown_store_in_the_path_is_kept_and_fails(house: House, senders: S
 # --- looking at it ------------------------------------------------------------------------------
 
 
-def test_the_process_and_its_readiness_can_be_asked_for(house: House) -> None:
-    assert house.get("/healthz").status_code == 200
-    assert house.get("/readyz").status_code == 200
+def test_the_process_and_its_readiness_can_be_asked_for(running: RunningBridge) -> None:
+    assert running.get("/healthz").status_code == 200
+    assert running.get("/readyz").status_code == 200
 
 
 def test_the_api_and_the_command_line_show_the_same(
-    house: House, senders: Senders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    running: RunningBridge,
+    senders: Senders,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     sent = senders.prevention()
-    house.deliver(sent)
-    dispute = the_dispute(house, sent)
-    for name, value in house.surroundings().items():
+    running.deliver(sent)
+    dispute = the_dispute(running, sent)
+    for name, value in running.surroundings().items():
         monkeypatch.setenv(name, value)
 
     def bridge(*words: str) -> Json:
@@ -267,13 +279,13 @@ def test_the_api_and_the_command_line_show_the_same(
         return printed
 
     filters = f"case_number={dispute['case_number']}"
-    listed = house.get(f"/api/deliveries?{filters}").json()
+    listed = running.get(f"/api/deliveries?{filters}").json()
     assert listed == bridge("deliveries", "--json", "--case-number", dispute["case_number"])
     (row,) = listed["results"]
     assert row["dispute_id"] == dispute["id"]
-    cases = house.get(f"/api/cases?{filters}").json()
+    cases = running.get(f"/api/cases?{filters}").json()
     assert cases == bridge("cases", "--json", "--case-number", dispute["case_number"])
-    shown = house.get(f"/api/deliveries/{row['id']}").json()
+    shown = running.get(f"/api/deliveries/{row['id']}").json()
     assert shown == bridge("show", row["id"], "--json")
     assert [(one["method"], one["path"], one["status"]) for one in shown["attempts"]] == [
         ("POST", "disputes/", 201)

@@ -15,27 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeDatabase
+from tests.support.clock import eventually
 from tests.support.fake_next import Json
-from tests.support.running import House, Senders, Sent, eventually, running
+from tests.support.processes import RunningBridge, running_bridge
+from tests.support.survived import LATE, SURVIVED, Fault
+from tests.support.webhooks import Senders, Sent
 
 pytestmark = pytest.mark.timeout(400)  # all trials at once are much for a busy machine
 
-Fault = str | Json
 Phases = Sequence[Sequence[Sent]]
 
 AMOUNT, CODE = 77.5, "CODE77"  # of the payment that each store has
 OPENED = "OPENED-1"  # the case of the chargeback that each store has
 
-THROTTLED = ("429", "429_date", "429_absent", "429_huge", "429_negative")
-BROKEN = ("500", "502", "503", "reset", "close", "refuse", "hang", "drip", "drip_body")
-DONE_ALL_THE_SAME = ("500_after", "502_after", "503_after", "reset_after", "close_after", "hang_after")
-UNREADABLE = ("201_html", "201_empty", "201_10mb", "201_without_id")
-LATE: tuple[Fault, ...] = (
-    {"name": "503_late", "commits_after": 0.6},
-    {"name": "late", "commits_after": 0.6},
-    {"name": "late_hang", "commits_after": 1.6},
-)
-SURVIVED: tuple[Fault, ...] = (*THROTTLED, *BROKEN, *DONE_ALL_THE_SAME, *UNREADABLE, *LATE)
 OF_THE_STORE = ("401", "403", "404", "redirect")
 REFUSALS = ("400", "409", "422")
 
@@ -155,7 +147,7 @@ COMMITS = {
 class Outcome:
     """What the trials have come to, before and after failed deliveries were replayed."""
 
-    house: House
+    bridge: RunningBridge
     first: list[Json]
     last: list[Json]
     commits: list[Json]
@@ -167,35 +159,38 @@ def outcome(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactor
     """All trials, run at the same time."""
     folder = tmp_path_factory.mktemp("faults")
     stores = [trial.name for trial in TRIALS]
-    with make_database("sqlite") as url, running(folder, url, "--page-size", "2", stores=stores) as house:
-        house.start()
+    with (
+        make_database("sqlite") as url,
+        running_bridge(folder, url, "--page-size", "2", stores=stores) as bridge,
+    ):
+        bridge.start()
         payment = {"amount": f"{AMOUNT:.2f}", "auth_code": CODE, "date_created": "2026-02-27T00:00:00Z"}
-        house.next.control("POST", "transactions", [{"store": store, **payment} for store in stores])
+        bridge.next.control("POST", "transactions", [{"store": store, **payment} for store in stores])
         dispute = {"case_number": OPENED, "type": "chargeback", "amount": "5.00", "currency": "USD"}
-        house.next.control("POST", "disputes", [{"store": store, **dispute} for store in stores])
-        house.next.add_faults(*(fault for trial in TRIALS for fault in _planned(trial, house)))
+        bridge.next.control("POST", "disputes", [{"store": store, **dispute} for store in stores])
+        bridge.next.add_faults(*(fault for trial in TRIALS for fault in _planned(trial, bridge)))
         senders = Senders()
         phases = [CALLS[trial.kind].phases(senders, trial.name) for trial in TRIALS]
         for phase in itertools.zip_longest(*phases, fillvalue=()):
-            house.deliver(*(sent for several in phase for sent in several))
-            house.wait(seconds=150)
-        first, commits = house.deliveries(), house.next.ledger()["commits"]
-        house.replay(*(row["id"] for row in first if row["status"] == "failed"))
-        house.wait()
-        yield Outcome(house, first, house.deliveries(), commits, house.next.ledger()["calls"])
+            bridge.deliver(*(sent for several in phase for sent in several))
+            bridge.wait(seconds=150)
+        first, commits = bridge.deliveries(), bridge.next.ledger()["commits"]
+        bridge.replay(*(row["id"] for row in first if row["status"] == "failed"))
+        bridge.wait()
+        yield Outcome(bridge, first, bridge.deliveries(), commits, bridge.next.ledger()["calls"])
 
 
-def _planned(trial: Trial, house: House) -> Iterator[Json]:
+def _planned(trial: Trial, bridge: RunningBridge) -> Iterator[Json]:
     kind = CALLS[trial.kind]
     for fault in trial.faults:
         whole = {"name": fault} if isinstance(fault, str) else dict(fault)
         if whole["name"] not in ("loose", "list_lag"):
             whole |= {"method": kind.method, "path": kind.path}
-        yield {"count": trial.count, "token": house.tokens[trial.name], **whole}
+        yield {"count": trial.count, "token": bridge.tokens[trial.name], **whole}
 
 
 def test_nothing_is_lost_or_doubled_under_any_fault(outcome: Outcome) -> None:
-    outcome.house.audit()
+    outcome.bridge.audit()
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=[trial.name for trial in TRIALS])
@@ -224,21 +219,21 @@ def test_what_is_done_at_29next_is_done_once(outcome: Outcome, trial: Trial) -> 
 def test_a_refused_token_pauses_its_store_alone_until_it_is_good_again(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
-    with make_database("sqlite") as url, running(tmp_path, url, stores=("alpha", "beta")) as house:
-        house.start()
+    with make_database("sqlite") as url, running_bridge(tmp_path, url, stores=("alpha", "beta")) as bridge:
+        bridge.start()
         senders = Senders()
-        house.next.control("POST", "tokens", {"token": house.tokens["alpha"], "revoke": True})
+        bridge.next.control("POST", "tokens", {"token": bridge.tokens["alpha"], "revoke": True})
         waiting, other = [senders.prevention("alpha") for _ in range(2)], senders.prevention("beta")
-        house.deliver(*waiting, other)
-        house.wait(other)
-        eventually(lambda: len(house.deliveries(reason="store_paused")) == 2)
-        said = {store["name"]: store["paused_why"] for store in house.search.stores()}
+        bridge.deliver(*waiting, other)
+        bridge.wait(other)
+        eventually(lambda: len(bridge.deliveries(reason="store_paused")) == 2)
+        said = {store["name"]: store["paused_why"] for store in bridge.search.stores()}
         assert "401" in said["alpha"]
         assert said["beta"] is None
-        before = max(row["deadline_at"] for row in house.deliveries(store="alpha"))
-        house.next.control("POST", "tokens", {"token": house.tokens["alpha"], "store": "alpha"})
-        house.wait()
-        after = max(row["deadline_at"] for row in house.deliveries(store="alpha"))
+        before = max(row["deadline_at"] for row in bridge.deliveries(store="alpha"))
+        bridge.next.control("POST", "tokens", {"token": bridge.tokens["alpha"], "store": "alpha"})
+        bridge.wait()
+        after = max(row["deadline_at"] for row in bridge.deliveries(store="alpha"))
         assert after > before  # its clock stood still
-        assert {store["paused_why"] for store in house.search.stores()} == {None}
-        house.audit()
+        assert {store["paused_why"] for store in bridge.search.stores()} == {None}
+        bridge.audit()

@@ -35,10 +35,10 @@ from bridge import providers, settings
 from bridge.app import ROOT, create_app
 from bridge.arrival import Arriving, PatientWorker
 from bridge.database import Database
-from bridge.judge import Judge
-from bridge.search import Search
 from tests.conftest import KINDS, MakeDatabase
-from tests.support.running import PASSWORDS, SHORT, House, Senders, Sent, basic, running
+from tests.support.inside import Inside
+from tests.support.processes import SHORT, RunningBridge, running_bridge
+from tests.support.webhooks import PASSWORDS, Senders, Sent, basic
 
 EXAMPLES = budget(max_examples=60, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 SECRET = "whsec_" + base64.b64encode(b"a key of this test").decode()
@@ -60,9 +60,8 @@ class Door:
         chosen = settings.load({**ENVIRON, "DATABASE_URL": url}, ROOT)
         self.database = Database(url)
         self.app: Flask = create_app(chosen, self.database)
-        self.inbox = self.app.extensions["inbox"]
-        self.search = Search(self.database)
-        self.judge = Judge(self.inbox, chosen)
+        self.inside = Inside(self.app, self.database, chosen)
+        self.search = self.inside.search
 
     @property
     def client(self) -> FlaskClient:
@@ -76,7 +75,7 @@ class Door:
 
     def translate(self) -> None:
         """Have all that was kept translated: nothing breaks."""
-        while self.inbox.translate(self.judge.verdict, 50):
+        while self.inside.translate():
             pass
         assert not self.search.deliveries({"reason": "bug"}).results
 
@@ -366,9 +365,9 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
 }
 
 
-def exchange(house: House, raw: bytes) -> int | None:
+def exchange(bridge: RunningBridge, raw: bytes) -> int | None:
     """Send bytes, say that no more come, and return the status of the answer, if there is one."""
-    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as sock:
         try:
             sock.sendall(raw)
             sock.shutdown(socket.SHUT_WR)
@@ -382,35 +381,35 @@ def exchange(house: House, raw: bytes) -> int | None:
 
 
 @pytest.fixture(scope="module")
-def house(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with make_database("postgres") as url, running(tmp_path_factory.mktemp("hostile"), url) as house:
-        yield house.start()
+def bridge(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBridge]:
+    with make_database("postgres") as url, running_bridge(tmp_path_factory.mktemp("hostile"), url) as bridge:
+        yield bridge.start()
 
 
 @pytest.mark.parametrize("body", KEPT.values(), ids=KEPT)
-def test_what_is_proven_is_kept_whatever_it_is(house: House, body: bytes) -> None:
-    assert exchange(house, request(body, "Content-Type: application/json")) == 200
+def test_what_is_proven_is_kept_whatever_it_is(bridge: RunningBridge, body: bytes) -> None:
+    assert exchange(bridge, request(body, "Content-Type: application/json")) == 200
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_content_type_never_refuses(house: House, kind: str) -> None:
-    assert exchange(house, request(b'{"content": "type"}', f"Content-Type: {kind}")) == 200
+def test_the_content_type_never_refuses(bridge: RunningBridge, kind: str) -> None:
+    assert exchange(bridge, request(b'{"content": "type"}', f"Content-Type: {kind}")) == 200
 
 
-def test_a_webhook_without_its_length_is_kept(house: House) -> None:
+def test_a_webhook_without_its_length_is_kept(bridge: RunningBridge) -> None:
     body = chunked(b'{"caseNumber"', b': "1"}')
-    assert exchange(house, request(body, "Transfer-Encoding: chunked", length=None)) == 200
-    assert exchange(house, request(b"", length=None)) == 200
+    assert exchange(bridge, request(body, "Transfer-Encoding: chunked", length=None)) == 200
+    assert exchange(bridge, request(b"", length=None)) == 200
 
 
 @pytest.mark.parametrize(("raw", "statuses"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_webhook_is_refused(house: House, raw: bytes, statuses: set[int]) -> None:
-    assert exchange(house, raw) in statuses
+def test_what_is_no_webhook_is_refused(bridge: RunningBridge, raw: bytes, statuses: set[int]) -> None:
+    assert exchange(bridge, raw) in statuses
 
 
-def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
+def test_who_waits_to_be_told_to_go_on_is_told_once(bridge: RunningBridge) -> None:
     head = request(b"", "Expect: 100-continue", length="13")
-    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as sock:
         sock.sendall(head)
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b'{"told": true}'[:13])
@@ -427,8 +426,8 @@ def test_who_waits_to_be_told_to_go_on_is_told_once(house: House) -> None:
     ],
     ids=["measured", "chunked"],
 )
-def test_a_webhook_that_comes_byte_by_byte_is_kept(house: House, raw: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+def test_a_webhook_that_comes_byte_by_byte_is_kept(bridge: RunningBridge, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in raw:
             sock.send(bytes([byte]))
@@ -436,40 +435,40 @@ def test_a_webhook_that_comes_byte_by_byte_is_kept(house: House, raw: bytes) -> 
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_nothing_that_is_sent_makes_a_line_of_the_log(house: House) -> None:
+def test_nothing_that_is_sent_makes_a_line_of_the_log(bridge: RunningBridge) -> None:
     sent = replace(Senders(prefix="LOG").prevention(), store='a\r\n{"message":"injected"}\x1b[2J\u2028')
     raw = request(sent.body, start=f"POST {quote(sent.path)} HTTP/1.1", provider="midigator")
-    house.offered.append(sent)
-    assert exchange(house, raw) == 200
-    assert house.web
-    for line in house.web.said().replace("\r", "\n").split("\n"):
+    bridge.offered.append(sent)
+    assert exchange(bridge, raw) == 200
+    assert bridge.web
+    for line in bridge.web.said().replace("\r", "\n").split("\n"):
         assert line.isprintable(), line
         assert not line or line.startswith("[") or json.loads(line)["message"] != "injected"
 
 
-def test_two_requests_in_one_breath_are_both_answered(house: House) -> None:
+def test_two_requests_in_one_breath_are_both_answered(bridge: RunningBridge) -> None:
     first, second = request(b'{"breath": 1}'), request(b'{"breath": 2}', "Connection: close")
-    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as sock:
         sock.sendall(first + second)
         answers = b"".join(iter(lambda: sock.recv(65536), b""))
     assert answers.count(b"HTTP/1.1 200 ") == 2
 
 
-def test_nothing_of_all_this_has_broken_anything(house: House) -> None:
-    assert house.web
-    family = house.web.family()
+def test_nothing_of_all_this_has_broken_anything(bridge: RunningBridge) -> None:
+    assert bridge.web
+    family = bridge.web.family()
     sent = Senders(prefix="LAST").prevention()
-    house.deliver(sent)
-    house.wait()
-    assert house.disputes(sent)
-    assert house.web.family() == family
-    assert house.workers[0].alive
+    bridge.deliver(sent)
+    bridge.wait()
+    assert bridge.disputes(sent)
+    assert bridge.web.family() == family
+    assert bridge.workers[0].alive
     junk = {"untranslatable", "unknown_event", "no_store"}
-    assert {row["reason"] for row in house.deliveries(status="failed")} == junk
-    there = house.deliveries(provider="verifi")
-    house.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]
-    house.audit(may_fail=lambda row: row["reason"] in junk)
-    assert not [place for place, content in house.written() if b"root:x:0" in content]
+    assert {row["reason"] for row in bridge.deliveries(status="failed")} == junk
+    there = bridge.deliveries(provider="verifi")
+    bridge.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]
+    bridge.audit(may_fail=lambda row: row["reason"] in junk)
+    assert not [place for place, content in bridge.written() if b"root:x:0" in content]
 
 
 # --- clients that stall --------------------------------------------------------------------------
@@ -489,20 +488,20 @@ STALLED: dict[str, bytes] = {
 @pytest.fixture
 def stalling(
     make_database: MakeDatabase, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[tuple[House, list[socket.socket]]]:
+) -> Iterator[tuple[RunningBridge, list[socket.socket]]]:
     """A bridge that bears so many seconds, and a hundred and sixty stalled clients of all kinds."""
     constants = {**SHORT, "ARRIVAL_SECONDS": request.param, "LINGER_SECONDS": 1.0}
     with (
         make_database("sqlite") as url,
-        running(tmp_path, url, constants=constants, rate=0) as house,
+        running_bridge(tmp_path, url, constants=constants, rate=0) as bridge,
         contextlib.ExitStack() as stack,
     ):
-        house.start_web()
+        bridge.start_web()
         stalled = []
         for begun in [*STALLED.values()] * 20:
-            stalled.append(stack.enter_context(socket.create_connection(("127.0.0.1", house.port))))
+            stalled.append(stack.enter_context(socket.create_connection(("127.0.0.1", bridge.port))))
             stalled[-1].sendall(begun)
-        yield house, stalled
+        yield bridge, stalled
 
 
 def drip(sock: socket.socket) -> bool:
@@ -519,23 +518,23 @@ def drip(sock: socket.socket) -> bool:
 @pytest.mark.parametrize("stalling", [1.5], indirect=True)
 @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
 def test_clients_that_stall_hold_up_nobody_and_are_left_in_time(
-    stalling: tuple[House, list[socket.socket]], drips: bool
+    stalling: tuple[RunningBridge, list[socket.socket]], drips: bool
 ) -> None:
-    house, stalled = stalling
-    assert house.web
-    family, senders, end = house.web.family(), Senders(prefix="SLOW"), time.monotonic() + 10
+    bridge, stalled = stalling
+    assert bridge.web
+    family, senders, end = bridge.web.family(), Senders(prefix="SLOW"), time.monotonic() + 10
     while stalled:
         assert time.monotonic() < end, f"{len(stalled)} are still borne"
-        assert house.post(senders.prevention()).elapsed.total_seconds() < 2
+        assert bridge.post(senders.prevention()).elapsed.total_seconds() < 2
         if drips:
             stalled = [sock for sock in stalled if drip(sock)]
         else:
             stalled = [sock for sock in stalled if not closed(sock)]
         time.sleep(0.05)
-    assert house.web.family() == family
-    house.start_worker()
-    house.wait()
-    house.audit()
+    assert bridge.web.family() == family
+    bridge.start_worker()
+    bridge.wait()
+    bridge.audit()
 
 
 @pytest.mark.parametrize("begun", [b"POST / HTTP/1.1", b""])
@@ -574,8 +573,8 @@ def closed(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("stalling", [60.0], indirect=True)
-def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[House, list[socket.socket]]) -> None:
-    house, _ = stalling
-    assert house.web
-    house.web.signal(signal.SIGTERM)
-    assert house.web.terminate() < 10
+def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[RunningBridge, list[socket.socket]]) -> None:
+    bridge, _ = stalling
+    assert bridge.web
+    bridge.web.signal(signal.SIGTERM)
+    assert bridge.web.terminate() < 10

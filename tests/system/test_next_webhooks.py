@@ -11,63 +11,28 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from bridge.sandbox import STORE, Sandbox
-from bridge.tables import transactions, webhooks
-from tests.support.desk import NEXT_SECRET, Desk, Json, desk
+from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge, bridge_in_process
+from tests.support.inside import rows
+from tests.support.sales import sold
+from tests.support.webhooks import Json
 
 ODD = {"naïve": "Zoë \u2028 ☂ 𝄞", "float": 10.10, "small": 1e-07, "large": 12345678901234567890, "none": None}
 """Values that another writer of JSON spells in another way."""
 
 
 @pytest.fixture
-def shop(database_url: str) -> Iterator[Desk]:
-    with desk(database_url) as made:
+def bridge(database_url: str) -> Iterator[InProcessBridge]:
+    with bridge_in_process(database_url) as made:
         yield made
 
 
 @pytest.fixture
-def light(make_database: Any) -> Iterator[Desk]:
+def light(make_database: Any) -> Iterator[InProcessBridge]:
     """A bridge for what no database has a part in."""
-    with make_database("sqlite") as url, desk(url) as made:
+    with make_database("sqlite") as url, bridge_in_process(url) as made:
         yield made
-
-
-def sold(**changes: Any) -> Json:
-    """A transaction as 29next tells it, with all that it says of the customer."""
-    return {
-        "id": 7001,
-        "amount": "40.00",
-        "amount_available_for_refund": "40.00",
-        "attribution": {"utm_source": "newsletter"},
-        "auth_code": "A1B2C3",
-        "currency": "USD",
-        "date_created": "2026-02-28T12:00:00Z",
-        "external_id": "pi_0000000000007001",
-        "initiator": {"id": 3, "email": "agent@example.com"},
-        "is_disputed": False,
-        "is_external": False,
-        "is_test": None,
-        "network_transaction_id": "300000000007001",
-        "order": "1701",
-        "parent_id": None,
-        "payment_details": {
-            "bankcard_first_six": "424242",
-            "bankcard_last_four": "0042",
-            "card_token": "tok_0001",
-            "gateway": {"id": 1, "name": "A Gateway", "type": "test"},
-            "is_3ds": True,
-        },
-        "payment_method": "bankcard",
-        "response_code": 100,
-        "statement_descriptor": "SHOP*TEST",
-        "status": "succeeded",
-        "subscription": {"id": 5},
-        "type": "debit",
-        "user": {"id": 9, "email": "customer@example.com", "first_name": "Zoë", "ip": "198.51.100.7"},
-        **changes,
-    }
 
 
 def event(data: Json | None = None, kind: str = "transaction.created", **changes: Any) -> Json:
@@ -86,23 +51,24 @@ def signature(body: bytes, secret: str = NEXT_SECRET) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def post(shop: Desk, body: bytes, signed: str | None, path: str = "/webhooks/next") -> int:
+def post(bridge: InProcessBridge, body: bytes, signed: str | None, path: str = "/webhooks/next") -> int:
     headers = {"Content-Type": "application/json"} | (
         {} if signed is None else {"X-29Next-Signature": signed}
     )
-    return shop.client.post(path, data=body, headers=headers).status_code
+    return bridge.client.post(path, data=body, headers=headers).status_code
 
 
-def index(shop: Desk) -> list[Json]:
-    with shop.database.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(select(transactions))]
+def index(bridge: InProcessBridge) -> list[Json]:
+    return [dict(row._mapping) for row in rows(bridge.database, "transactions")]
 
 
 # --- signatures -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spelling", ["as it is", "compact", "unicode", "indented", "other floats"])
-def test_a_body_signed_raw_or_as_python_writes_it_again_is_taken(light: Desk, spelling: str) -> None:
+def test_a_body_signed_raw_or_as_python_writes_it_again_is_taken(
+    light: InProcessBridge, spelling: str
+) -> None:
     told = event(extra=ODD)
     sent = {
         "as it is": json.dumps(told),
@@ -130,7 +96,7 @@ def test_a_body_signed_raw_or_as_python_writes_it_again_is_taken(light: Desk, sp
         (signature(json.dumps(event(event_id="other")).encode()), "The signature does not fit the body."),
     ],
 )
-def test_a_wrong_signature_is_refused(light: Desk, signed: str | None, message: str) -> None:
+def test_a_wrong_signature_is_refused(light: InProcessBridge, signed: str | None, message: str) -> None:
     headers = {} if signed is None else {"X-29Next-Signature": signed.encode().decode("latin-1")}
     answer = light.client.post("/webhooks/next", data=json.dumps(event()), headers=headers)
     assert answer.status_code == 401
@@ -139,12 +105,12 @@ def test_a_wrong_signature_is_refused(light: Desk, signed: str | None, message: 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"\xff\xfe{}"])
-def test_a_body_that_does_not_parse_is_judged_by_its_bytes(light: Desk, body: bytes) -> None:
+def test_a_body_that_does_not_parse_is_judged_by_its_bytes(light: InProcessBridge, body: bytes) -> None:
     assert post(light, body, signature(b"{}")) == 401
     assert post(light, body, signature(body)) == 200
 
 
-def test_the_previous_secret_is_taken_while_it_is_rotated(light: Desk) -> None:
+def test_the_previous_secret_is_taken_while_it_is_rotated(light: InProcessBridge) -> None:
     secrets = {**light.settings.secrets, "next": ("the-secret-that-is-new", NEXT_SECRET)}
     light.app.extensions["settings"] = dataclasses.replace(light.settings, secrets=secrets)
     body = json.dumps(event(), ensure_ascii=False).encode()
@@ -153,24 +119,24 @@ def test_the_previous_secret_is_taken_while_it_is_rotated(light: Desk) -> None:
     assert post(light, body, signature(body, "the-secret-before-both")) == 401
 
 
-def test_a_webhook_that_is_replayed_adds_nothing(shop: Desk) -> None:
+def test_a_webhook_that_is_replayed_adds_nothing(bridge: InProcessBridge) -> None:
     body = json.dumps(event()).encode()
     newer = json.dumps(event(sold(is_disputed=True), "transaction.updated", event_id="newer")).encode()
     for sent in (body, newer, body, body, newer):
-        assert post(shop, sent, signature(sent)) == 200
-    shop.work()
-    assert len(shop.deliveries()) == 2
-    (row,) = index(shop)
+        assert post(bridge, sent, signature(sent)) == 200
+    bridge.work()
+    assert len(bridge.deliveries()) == 2
+    (row,) = index(bridge)
     assert (row["is_disputed"], row["reread_at"]) == (True, None)
 
 
 # --- what is kept ---------------------------------------------------------------------------------
 
 
-def test_a_transaction_is_kept_as_far_as_matching_needs_it(shop: Desk) -> None:
-    assert shop.tell("transaction.created", sold()) == 200
-    shop.work()
-    assert index(shop) == [
+def test_a_transaction_is_kept_as_far_as_matching_needs_it(bridge: InProcessBridge) -> None:
+    assert bridge.tell("transaction.created", sold()) == 200
+    bridge.work()
+    assert index(bridge) == [
         {
             "store": STORE,
             "id": 7001,
@@ -197,33 +163,34 @@ def test_a_transaction_is_kept_as_far_as_matching_needs_it(shop: Desk) -> None:
     ]
 
 
-def test_nothing_of_the_customer_is_kept_anywhere(shop: Desk) -> None:
-    shop.tell("transaction.created", sold())
-    shop.work()
-    with shop.database.read() as connection:
-        (body,) = connection.execute(select(webhooks.c.body)).scalars()
+def test_nothing_of_the_customer_is_kept_anywhere(bridge: InProcessBridge) -> None:
+    bridge.tell("transaction.created", sold())
+    bridge.work()
+    (body,) = (row.body for row in rows(bridge.database, "webhooks"))
     for private in (b"customer@example.com", b"198.51.100.7", b"agent@", b"newsletter", b"tok_0001", b"Zo"):
         assert private not in body
     assert json.loads(body)["data"]["auth_code"] == "A1B2C3"
 
 
-def test_an_identifier_that_looks_like_a_card_number_survives(shop: Desk) -> None:
+def test_an_identifier_that_looks_like_a_card_number_survives(bridge: InProcessBridge) -> None:
     looks = {"network_transaction_id": "371449635398431", "external_id": "4111111111111111"}
-    shop.tell("transaction.created", sold(**looks))
-    shop.work()
-    (row,) = index(shop)
+    bridge.tell("transaction.created", sold(**looks))
+    bridge.work()
+    (row,) = index(bridge)
     assert {name: row[name] for name in looks} == looks
 
 
-def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_removed(shop: Desk) -> None:
-    shop.tell("transaction.created", sold(is_test=True))
-    shop.work()
-    assert index(shop) == []
-    shop.tell("transaction.created", sold())
-    shop.work()
-    shop.tell("transaction.updated", sold(is_test=True))
-    shop.work()
-    assert index(shop) == []
+def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_removed(
+    bridge: InProcessBridge,
+) -> None:
+    bridge.tell("transaction.created", sold(is_test=True))
+    bridge.work()
+    assert index(bridge) == []
+    bridge.tell("transaction.created", sold())
+    bridge.work()
+    bridge.tell("transaction.updated", sold(is_test=True))
+    bridge.work()
+    assert index(bridge) == []
 
 
 @pytest.mark.parametrize(
@@ -236,7 +203,7 @@ def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_remo
         {},
     ],
 )
-def test_what_has_no_id_fails_visibly(light: Desk, data: Json) -> None:
+def test_what_has_no_id_fails_visibly(light: InProcessBridge, data: Json) -> None:
     assert light.tell("transaction.created", data or {"nothing": 1}) == 200
     light.work()
     (row,) = light.deliveries()
@@ -244,7 +211,7 @@ def test_what_has_no_id_fails_visibly(light: Desk, data: Json) -> None:
     assert list(row["errors"]) == ["data.id"]
 
 
-def test_odd_values_break_nothing(shop: Desk) -> None:
+def test_odd_values_break_nothing(bridge: InProcessBridge) -> None:
     odd = {
         "amount": 40.0,
         "auth_code": 123,
@@ -256,12 +223,12 @@ def test_odd_values_break_nothing(shop: Desk) -> None:
         "status": "\ud800",
         "date_created": "soon",
     }
-    shop.tell("transaction.created", sold(**odd))
-    shop.tell("dispute.created", {"id": 5, "type": "alert", "case_number": "\u0000", "resolution": []})
-    shop.tell("dispute.created", {"id": 6, "type": "question", "case_number": "C-6"})
-    shop.work()
-    assert {row["status"] for row in shop.deliveries()} == {"ignored"}
-    (row,) = index(shop)
+    bridge.tell("transaction.created", sold(**odd))
+    bridge.tell("dispute.created", {"id": 5, "type": "alert", "case_number": "\u0000", "resolution": []})
+    bridge.tell("dispute.created", {"id": 6, "type": "question", "case_number": "C-6"})
+    bridge.work()
+    assert {row["status"] for row in bridge.deliveries()} == {"ignored"}
+    (row,) = index(bridge)
     assert (row["auth_code"], row["parent_id"], row["is_disputed"]) == ("000123", None, None)
 
 
@@ -269,7 +236,7 @@ def test_odd_values_break_nothing(shop: Desk) -> None:
 
 
 @pytest.mark.parametrize("named", [STORE, f"{STORE}.29next.store", "whatever"])
-def test_with_a_single_store_every_webhook_is_its_own(light: Desk, named: str) -> None:
+def test_with_a_single_store_every_webhook_is_its_own(light: InProcessBridge, named: str) -> None:
     body = json.dumps(event(webhook={"store": named})).encode()
     post(light, body, signature(body))
     light.work()
@@ -277,10 +244,16 @@ def test_with_a_single_store_every_webhook_is_its_own(light: Desk, named: str) -
 
 
 def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: Any) -> None:
-    with make_database("sqlite") as url, Sandbox(rate=0) as sandbox, desk(url, sandbox=sandbox) as shop:
-        beta = dataclasses.replace(shop.store, name="beta", base_url="https://shop-b.29next.store/api/admin/")
-        stores = {**shop.settings.stores, "beta": beta}
-        shop.judge.settings = dataclasses.replace(shop.settings, stores=stores)
+    with (
+        make_database("sqlite") as url,
+        Sandbox(rate=0) as sandbox,
+        bridge_in_process(url, sandbox=sandbox) as bridge,
+    ):
+        beta = dataclasses.replace(
+            bridge.store, name="beta", base_url="https://shop-b.29next.store/api/admin/"
+        )
+        stores = {**bridge.settings.stores, "beta": beta}
+        bridge.inside.judge.settings = dataclasses.replace(bridge.settings, stores=stores)
         told = [
             ("/webhooks/next/beta", "anything", "beta"),
             ("/webhooks/next", "shop-b", "beta"),
@@ -291,9 +264,9 @@ def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: 
         ]
         for number, (path, named, _) in enumerate(told):
             body = json.dumps(event(event_id=str(number), webhook={"store": named})).encode()
-            assert post(shop, body, signature(body), path) == 200
-        shop.inbox.translate(shop.judge.verdict, 50)
-        rows = {row["event_id"]: row for row in shop.deliveries()}
+            assert post(bridge, body, signature(body), path) == 200
+        bridge.inside.translate()
+        rows = {row["event_id"]: row for row in bridge.deliveries()}
         for number, (_, _, store) in enumerate(told):
             row = rows[str(number)]
             assert row["reason"] == ("inform" if store else "no_store")
@@ -311,7 +284,9 @@ LIFE = (
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_events_in_any_order_and_repeated_leave_the_newest_state(light: Desk, order: tuple[int, ...]) -> None:
+def test_events_in_any_order_and_repeated_leave_the_newest_state(
+    light: InProcessBridge, order: tuple[int, ...]
+) -> None:
     truth = {**LIFE[-1], "is_test": False}
     light.sandbox.add_transaction(STORE, id=7001, **_facts(truth))
     light.sandbox.add_dispute(STORE, type="alert", transaction=7001)
@@ -324,7 +299,7 @@ def test_events_in_any_order_and_repeated_leave_the_newest_state(light: Desk, or
     assert row["reread_at"] is None
 
 
-def test_a_status_never_goes_backwards_before_it_was_read_again(light: Desk) -> None:
+def test_a_status_never_goes_backwards_before_it_was_read_again(light: InProcessBridge) -> None:
     for state in (LIFE[2], LIFE[0], LIFE[1]):
         light.tell("transaction.updated", state)
         light.work()
@@ -346,7 +321,7 @@ def test_a_status_never_goes_backwards_before_it_was_read_again(light: Desk) -> 
         {"is_disputed": False},
     ],
 )
-def test_a_contradiction_is_read_again_and_29next_is_believed(light: Desk, changes: Json) -> None:
+def test_a_contradiction_is_read_again_and_29next_is_believed(light: InProcessBridge, changes: Json) -> None:
     truth = sold(is_test=False)
     light.sandbox.add_transaction(STORE, id=7001, **_facts(truth))
     light.tell("transaction.created", sold(is_disputed=True))
@@ -363,7 +338,7 @@ def test_a_contradiction_is_read_again_and_29next_is_believed(light: Desk, chang
     assert (row["reread_at"], row["is_disputed"], row["status"]) == (None, False, "succeeded")
 
 
-def test_the_same_values_in_another_spelling_contradict_nothing(light: Desk) -> None:
+def test_the_same_values_in_another_spelling_contradict_nothing(light: InProcessBridge) -> None:
     light.tell("transaction.created", sold())
     light.tell("transaction.updated", sold(amount="40.0", date_created="2026-02-28T12:00:00+00:00"))
     light.tell("transaction.updated", sold(auth_code=" a1b2c3", order="#1701"))
@@ -371,14 +346,14 @@ def test_the_same_values_in_another_spelling_contradict_nothing(light: Desk) -> 
     assert index(light)[0]["reread_at"] is None
 
 
-def test_an_agreeing_telling_does_not_end_a_doubt(light: Desk) -> None:
+def test_an_agreeing_telling_does_not_end_a_doubt(light: InProcessBridge) -> None:
     for state in (sold(), sold(status="failed"), sold(), sold()):
         light.tell("transaction.updated", state)
         light.work()
     assert index(light)[0]["reread_at"] is not None
 
 
-def test_a_transaction_that_29next_does_not_know_any_more_is_forgotten(light: Desk) -> None:
+def test_a_transaction_that_29next_does_not_know_any_more_is_forgotten(light: InProcessBridge) -> None:
     for state in (sold(), sold(status="failed")):
         light.tell("transaction.updated", state)
         light.work()
@@ -386,24 +361,26 @@ def test_a_transaction_that_29next_does_not_know_any_more_is_forgotten(light: De
     assert index(light) == []
 
 
-def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(light: Desk) -> None:
+def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(
+    light: InProcessBridge,
+) -> None:
     for state in (sold(), sold(status="failed")):
         light.tell("transaction.updated", state)
         light.work()
     light.sandbox.stop()
-    assert light.forwarder.reread(STORE, 7001) == "temporary"
-    assert light.inbox.index.doubted(light.clock.now) == {}
+    assert light.inside.reread(STORE, 7001) == "temporary"
+    assert light.inside.index.doubted(light.clock.now) == {}
     light.tell("transaction.updated", sold(status="failed"))
-    light.inbox.translate(light.judge.verdict, 50)
-    assert light.inbox.index.doubted(light.clock.now) == {}  # nor because it is told again
-    assert light.inbox.index.doubted(light.clock.now + 3600) == {STORE: 7001}
-    assert light.forwarder.reread(STORE, 7001) == "lost"  # another worker has it in hand
+    light.inside.translate()
+    assert light.inside.index.doubted(light.clock.now) == {}  # nor because it is told again
+    assert light.inside.index.doubted(light.clock.now + 3600) == {STORE: 7001}
+    assert light.inside.reread(STORE, 7001) == "lost"  # another worker has it in hand
 
 
-def reread(shop: Desk) -> None:
+def reread(bridge: InProcessBridge) -> None:
     """Read again what is in doubt, as the worker does in its spare time."""
-    for store, ident in shop.inbox.index.doubted(shop.clock.now).items():
-        assert shop.forwarder.reread(store, ident) == "ok"
+    for store, ident in bridge.inside.index.doubted(bridge.clock.now).items():
+        assert bridge.inside.reread(store, ident) == "ok"
 
 
 def _facts(told: Json) -> Json:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chores import A_SECOND, Chores
 from bridge.errors import Unavailable
 from bridge.notify import (
     AGAIN_AFTER,
@@ -28,11 +27,13 @@ from bridge.notify import (
 from bridge.sandbox import STORE
 from bridge.settings import Notify
 from tests.conftest import MakeDatabase
-from tests.support.fake_next import eventually
-from tests.support.logbook import BEGINS, DAY, OUTLET, OUTLET_TOKEN, Logbook, logbook, trouble
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.clock import DAY, eventually
+from tests.support.history import MONDAY, OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
+from tests.support.inside import REPLAYED_A_SECOND
 
 Json = dict[str, Any]
-NOW = BEGINS
+NOW = MONDAY
 ALIVE: Json = {"now": NOW, "worker_seen_at": NOW}
 
 
@@ -215,22 +216,22 @@ def hook() -> Iterator[Hook]:
 
 
 @pytest.fixture
-def book(database_url: str, hook: Hook) -> Iterator[Logbook]:
+def bridge(database_url: str, hook: Hook) -> Iterator[InProcessBridge]:
     told = Notify(hook.url, form="json")
-    with logbook(database_url, notify=told, public_url="https://alerts.example") as made:
+    with bridge_with_outlet(database_url, notify=told, public_url="https://alerts.example") as made:
         made.app.extensions["watch"].set()  # tests take its turns themselves
         yield made
 
 
-def notifier(book: Logbook, url: str | None = None) -> Notifier:
-    assert book.settings.notify
-    given = Notify(url, form="json") if url else book.settings.notify
-    return Notifier(book.app.extensions["figures"], book.app.extensions["memos"], book.settings, given)
+def notifier(bridge: InProcessBridge, url: str | None = None) -> Notifier:
+    assert bridge.settings.notify
+    given = Notify(url, form="json") if url else bridge.settings.notify
+    return Notifier(bridge.inside.figures, bridge.inside.memos, bridge.settings, given)
 
 
-def test_what_goes_wrong_is_told_once_and_its_end_too(book: Logbook, hook: Hook) -> None:
-    trouble(book)
-    one = notifier(book)
+def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, hook: Hook) -> None:
+    trouble(bridge)
+    one = notifier(bridge)
     assert one.turn() == 4
     assert sorted(hook.titles) == [
         "1 alert failed: no store",
@@ -244,40 +245,40 @@ def test_what_goes_wrong_is_told_once_and_its_end_too(book: Logbook, hook: Hook)
     assert paused["text"].startswith("29next answered 401")
     assert (paused["count"], paused["ended"]) == (1, False)
     assert paused["at"].startswith("2026-03-02T09:")
-    book.sandbox.add_token(OUTLET_TOKEN, OUTLET)
-    book.inbox.resume(OUTLET)
-    book.work()
+    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.inside.resume(OUTLET)
+    bridge.work()
     assert one.turn() == 1
     assert (hook.titles[-1], hook.told[-1]["ended"]) == (f"Store {OUTLET} goes on.", True)
 
 
-def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbook) -> None:
+def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(bridge: InProcessBridge) -> None:
     def without_facts(tree: Json) -> None:
         del tree["amount"], tree["currency"]
 
-    waiting = book.send("midigator", "chargeback.result", change=without_facts)
-    paused = book.send("ethoca", store=OUTLET)
-    book.inbox.pause(OUTLET, "29next answered 401", None)
-    book.work()
-    reasons = [book.app.extensions["search"].delivery(one)["reason"] for one in (waiting, paused)]
+    waiting = bridge.send_sample("midigator", "chargeback.result", change=without_facts)
+    paused = bridge.send_sample("ethoca", store=OUTLET)
+    bridge.inside.pause(OUTLET, "29next answered 401", None)
+    bridge.work()
+    reasons = [bridge.delivery(one)["reason"] for one in (waiting, paused)]
     assert reasons == ["waiting_for_opening", "store_paused"]
-    book.clock.now += 20 * 3600
-    book.chores.memos.beat("one")
-    seen = picture(book.app.extensions["figures"], book.settings)
+    bridge.clock.now += 20 * 3600
+    bridge.inside.beat("one")
+    seen = picture(bridge.inside.figures, bridge.settings)
     assert (list(seen.used), seen.oldest_pending) == ([], None)
-    book.send("ethoca")
-    book.inbox.translate(book.judge.verdict, 10)
-    book.clock.now += 12.5 * 3600
-    seen = picture(book.app.extensions["figures"], book.settings)
+    bridge.send_sample("ethoca")
+    bridge.inside.translate(10)
+    bridge.clock.now += 12.5 * 3600
+    seen = picture(bridge.inside.figures, bridge.settings)
     assert [round(share, 1) for share in seen.used] == [0.5]
-    assert seen.oldest_pending == pytest.approx(book.clock.now - 12.5 * 3600, abs=1)
+    assert seen.oldest_pending == pytest.approx(bridge.clock.now - 12.5 * 3600, abs=1)
 
 
-def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:
-    book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
-    threads = [threading.Thread(target=notifier(book).turn) for _ in range(4)]
+def test_of_several_processes_one_tells(bridge: InProcessBridge, hook: Hook) -> None:
+    bridge.inside.beat("one")
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    threads = [threading.Thread(target=notifier(bridge).turn) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -285,59 +286,59 @@ def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:
     assert hook.titles == ["1 alert failed: untranslatable"]
 
 
-def test_what_could_not_be_told_is_told_later(book: Logbook, hook: Hook) -> None:
-    book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
+def test_what_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hook) -> None:
+    bridge.inside.beat("one")
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
     hook.status = 500
-    assert notifier(book).turn() == 0
-    assert notifier(book, "http://127.0.0.1:9/nobody").turn() == 0
+    assert notifier(bridge).turn() == 0
+    assert notifier(bridge, "http://127.0.0.1:9/nobody").turn() == 0
     hook.status = 200
-    assert notifier(book).turn() == 1
+    assert notifier(bridge).turn() == 1
 
 
-def test_an_end_that_could_not_be_told_is_told_later(book: Logbook, hook: Hook) -> None:
-    trouble(book)
-    notifier(book).turn()
-    book.sandbox.add_token(OUTLET_TOKEN, OUTLET)
-    book.inbox.resume(OUTLET)
-    book.work()
+def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hook) -> None:
+    trouble(bridge)
+    notifier(bridge).turn()
+    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.inside.resume(OUTLET)
+    bridge.work()
     for status in (500, 500, 200, 200):
         hook.status = status
-        notifier(book).turn()
+        notifier(bridge).turn()
     assert hook.titles.count(f"Store {OUTLET} goes on.") == 1
 
 
-def test_a_worker_that_is_gone_is_told_by_the_web_process(book: Logbook, hook: Hook) -> None:
-    book.chores.memos.beat("one")
-    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
-    web = Chores(book.settings, book.database, worker=False)
+def test_a_worker_that_is_gone_is_told_by_the_web_process(bridge: InProcessBridge, hook: Hook) -> None:
+    bridge.inside.beat("one")
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    web = bridge.inside.jobs(worker=False)
     assert [chore.name for chore in web.chores] == ["notifications"]
     web.turn(1.0)
     assert hook.told == []
-    book.clock.now += GONE_AFTER + 1
+    bridge.clock.now += GONE_AFTER + 1
     web.turn(100.0)
     assert hook.titles == ["The worker is gone"]
     assert "forwarded" in hook.told[0]["text"]
-    book.chores.memos.beat("two")
+    bridge.inside.beat("two")
     web.turn(200.0)
     assert hook.titles[1:] == ["A worker runs again: what waited is being forwarded."]
 
 
 def test_a_web_process_watches_only_where_somebody_is_to_be_told(make_database: MakeDatabase) -> None:
-    with make_database("sqlite") as url, logbook(url) as book:
-        assert "watch" not in book.app.extensions
-        assert Chores(book.settings, book.database, worker=False).chores == []
+    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
+        assert "watch" not in bridge.app.extensions
+        assert bridge.inside.jobs(worker=False).chores == []
 
 
 def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook: Hook) -> None:
     told = Notify(hook.url, form="slack")
-    with make_database("sqlite") as url, logbook(url, notify=told) as book:
-        book.app.extensions["watch"].set()
-        book.chores.memos.beat("one")
-        book.inbox.pause(STORE, "<!channel> & <https://evil.example|click>", None)
-        notifier(book).turn()
+    with make_database("sqlite") as url, bridge_with_outlet(url, notify=told) as bridge:
+        bridge.app.extensions["watch"].set()
+        bridge.inside.beat("one")
+        bridge.inside.pause(STORE, "<!channel> & <https://evil.example|click>", None)
+        notifier(bridge).turn()
         (message,) = hook.told
         assert list(message) == ["text"]
         assert message["text"].startswith(f"*Store {STORE} is paused*\n&lt;!channel&gt; &amp; &lt;https:")
@@ -347,7 +348,7 @@ def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook
 # --- the other chores ---------------------------------------------------------------------------
 
 
-def test_a_chore_that_fails_stops_no_other(book: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chore_that_fails_stops_no_other(bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
     def broken() -> None:
@@ -358,100 +359,105 @@ def test_a_chore_that_fails_stops_no_other(book: Logbook, monkeypatch: pytest.Mo
         done.append("away")
         raise Unavailable
 
-    monkeypatch.setattr(book.chores.chores[0], "do", broken)
-    monkeypatch.setattr(book.chores.chores[1], "do", away)
-    monkeypatch.setattr(book.chores.chores[-1], "do", lambda: done.append("well"))
-    book.chores.turn(1000.0)
+    monkeypatch.setattr(bridge.inside.chores.chores[0], "do", broken)
+    monkeypatch.setattr(bridge.inside.chores.chores[1], "do", away)
+    monkeypatch.setattr(bridge.inside.chores.chores[-1], "do", lambda: done.append("well"))
+    bridge.inside.chores.turn(1000.0)
     assert done == ["broken", "away", "well"]
-    book.chores.turn(1000.1)
+    bridge.inside.chores.turn(1000.1)
     assert len(done) == 3
-    book.chores.turn(2000.0)
+    bridge.inside.chores.turn(2000.0)
     assert len(done) == 6
 
 
-def test_the_chores_run_until_they_are_stopped(book: Logbook) -> None:
+def test_the_chores_run_until_they_are_stopped(bridge: InProcessBridge) -> None:
     stopping = threading.Event()
-    thread = threading.Thread(target=book.chores.run, args=(stopping,))
+    thread = threading.Thread(target=bridge.inside.chores.run, args=(stopping,))
     thread.start()
-    figures = book.app.extensions["figures"]
+    figures = bridge.inside.figures
     eventually(lambda: figures.worker_seen_at() is not None)
     stopping.set()
     thread.join(5)
     assert not thread.is_alive()
 
 
-def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(book: Logbook) -> None:
-    memos, figures = book.chores.memos, book.app.extensions["figures"]
+def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(bridge: InProcessBridge) -> None:
+    memos, figures = bridge.inside.memos, bridge.inside.figures
     memos.beat("old")
     first = figures.worker_seen_at()
-    book.clock.now += 2 * DAY
+    bridge.clock.now += 2 * DAY
     assert figures.worker_seen_at() == first
     memos.beat("new")
-    with book.database.read() as connection:
+    with bridge.database.read() as connection:
         names = connection.exec_driver_sql("SELECT name FROM memos").scalars().all()
     assert [name for name in names if name.startswith("worker:")] == ["worker:new"]
 
 
 def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
-    with logbook(database_url, keep_bodies=10 * DAY) as book:
-        old = [book.send() for _ in range(5)]
-        book.work()
-        book.clock.now += 11 * DAY
-        young = book.send()
-        memos, search = book.chores.memos, book.app.extensions["search"]
-        before = book.clock.now - 10 * DAY
+    with bridge_with_outlet(database_url, keep_bodies=10 * DAY) as bridge:
+        old = [bridge.send_sample() for _ in range(5)]
+        bridge.work()
+        bridge.clock.now += 11 * DAY
+        young = bridge.send_sample()
+        memos = bridge.inside.memos
+        before = bridge.clock.now - 10 * DAY
         assert memos.drop_bodies(before, 3) == 3
-        bodies = [search.delivery(one)["webhook"]["body"] is None for one in old]
+        bodies = [bridge.delivery(one)["webhook"]["body"] is None for one in old]
         assert bodies == [True, True, True, False, False]
-        book.chores.drop_bodies()
+        bridge.inside.chores.drop_bodies()
         assert memos.drop_bodies(before, 3) == 0
         for one in old:
-            whole = search.delivery(one)
+            whole = bridge.delivery(one)
             assert whole["webhook"]["body"] is None
             assert whole["webhook"]["headers"] == {}
             assert whole["alert"]
             assert whole["attempts"]
-            assert search.case(whole["case_id"])["dispute_id"]
-        assert search.delivery(young)["webhook"]["body"]
+            assert whole["dispute_id"]
+        assert bridge.delivery(young)["webhook"]["body"]
 
 
 def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
-    with logbook(database_url, keep_index=200 * DAY) as book:
+    with bridge_with_outlet(database_url, keep_index=200 * DAY) as bridge:
         for store in (STORE, OUTLET):
-            sale = book.sandbox.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
-            book.inbox.hear_of(store, [sale])
-        book.chores.turn(1e9)
-        book.clock.now += 200 * DAY
-        book.chores.turn(2e9)
-        assert [book.inbox.index.drop(store, book.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
+            sale = bridge.sandbox.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
+            bridge.inside.add_transactions(store, [sale])
+        bridge.inside.chores.turn(1e9)
+        bridge.clock.now += 200 * DAY
+        bridge.inside.chores.turn(2e9)
+        assert [bridge.inside.index.drop(store, bridge.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
 
 
-def test_without_a_setting_nothing_is_removed(book: Logbook) -> None:
-    assert (book.settings.keep_bodies, book.settings.keep_index) == (None, None)
-    delivery = book.send()
-    book.inbox.hear_of(STORE, [book.sandbox.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")])
-    book.clock.now += 1000 * DAY
-    book.chores.turn(1e9)
-    assert book.inbox.index.drop(STORE, book.clock.now, 9) == 1
-    assert book.app.extensions["search"].delivery(delivery)["webhook"]["body"]
+def test_without_a_setting_nothing_is_removed(bridge: InProcessBridge) -> None:
+    assert (bridge.settings.keep_bodies, bridge.settings.keep_index) == (None, None)
+    delivery = bridge.send_sample()
+    bridge.inside.add_transactions(
+        STORE, [bridge.sandbox.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")]
+    )
+    bridge.clock.now += 1000 * DAY
+    bridge.inside.chores.turn(1e9)
+    assert bridge.inside.index.drop(STORE, bridge.clock.now, 9) == 1
+    assert bridge.delivery(delivery)["webhook"]["body"]
 
 
-def test_two_workers_put_back_no_more_than_one(book: Logbook) -> None:
-    for _ in range(A_SECOND + 10):
-        book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
-    memos = book.chores.memos
-    ident = memos.start_replay({"status": "failed"}, A_SECOND + 10)
+def test_two_workers_put_back_no_more_than_one(bridge: InProcessBridge) -> None:
+    for _ in range(REPLAYED_A_SECOND + 10):
+        bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    memos = bridge.inside.memos
+    ident = memos.start_replay({"status": "failed"}, REPLAYED_A_SECOND + 10)
     found = memos.replay(ident)
     assert found is not None
-    book.chores.replay()
+    bridge.inside.chores.replay()
     assert memos.advance_replay(found, ["d_" + "z" * 21]) is False  # it was read before the other's step
     again = memos.replay(ident)
     assert again is not None
-    assert again.done == A_SECOND
+    assert again.done == REPLAYED_A_SECOND
 
 
 def test_the_web_process_tells_by_itself(make_database: MakeDatabase, hook: Hook) -> None:
-    with make_database("sqlite") as url, logbook(url, notify=Notify(hook.url, form="json")) as book:
+    with (
+        make_database("sqlite") as url,
+        bridge_with_outlet(url, notify=Notify(hook.url, form="json")) as bridge,
+    ):
         eventually(lambda: hook.titles == ["The worker is gone"])
-        book.app.extensions["watch"].set()
+        bridge.app.extensions["watch"].set()

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeDatabase
+from tests.support.clock import eventually
 from tests.support.load import load
-from tests.support.running import House, Senders, Sent, eventually, key, running, say
+from tests.support.processes import RunningBridge, key, running_bridge, say
+from tests.support.webhooks import Senders, Sent
 
 LEAST_USE = 0.5
 """Of the rate; the aim is 0.95."""
@@ -28,21 +30,21 @@ def raw(sent: Sent) -> bytes:
     return "\r\n".join([*lines, "\r\n"]).encode() + sent.body
 
 
-def pour(house: House, several: Sequence[Sent]) -> None:
+def pour(bridge: RunningBridge, several: Sequence[Sent]) -> None:
     """Post many webhooks as fast as they are taken."""
-    house.offered += several
-    figures = load(("127.0.0.1", house.port), map(raw, several))
+    bridge.offered += several
+    figures = load(("127.0.0.1", bridge.port), map(raw, several))
     assert figures.statuses == {200: len(several)}
-    house.accepted += several
+    bridge.accepted += several
 
 
-def seconds_to_dispute(house: House, sent: Sent) -> float:
+def seconds_to_dispute(bridge: RunningBridge, sent: Sent) -> float:
     """Post a webhook, and return how long after its acknowledgement 29next has the dispute."""
-    house.deliver(sent)
+    bridge.deliver(sent)
     acknowledged = time.time()
-    eventually(lambda: house.disputes(sent), 30)
-    house.wait(sent)
-    commits = house.next.ledger()["commits"]
+    eventually(lambda: bridge.disputes(sent), 30)
+    bridge.wait(sent)
+    commits = bridge.next.ledger()["commits"]
     wanted = (sent.store, *(sent.opens or ()))
     (at,) = (c["wall"] for c in commits if c["kind"] == "dispute" and key({**c, **c["facts"]}) == wanted)
     return float(at - acknowledged)
@@ -53,16 +55,16 @@ def test_the_limit_is_kept_and_used(
     make_database: MakeDatabase, tmp_path: Path, kind: str, workers: int
 ) -> None:
     stores = ("alpha", "beta", "gamma")
-    with make_database(kind) as url, running(tmp_path, url, stores=stores) as house:
-        house.start(workers)
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+        bridge.start(workers)
         senders = Senders()
-        pour(house, [senders.prevention(store) for _ in range(18) for store in stores])
-        house.wait(seconds=30)
-        house.audit()
-        calls = house.next.ledger()["calls"]
+        pour(bridge, [senders.prevention(store) for _ in range(18) for store in stores])
+        bridge.wait(seconds=30)
+        bridge.audit()
+        calls = bridge.next.ledger()["calls"]
     for store in stores:
         at = [call["at"] for call in calls if call["store"] == store]
-        used = (len(at) - 1) / (at[-1] - at[0]) / house.rate
+        used = (len(at) - 1) / (at[-1] - at[0]) / bridge.rate
         say(f"{kind}, {workers} workers, store {store}: {used:.1%} of the rate")
         assert used > LEAST_USE
 
@@ -71,16 +73,16 @@ def test_the_limit_is_kept_and_used(
 def test_a_store_with_five_thousand_waiting_delays_no_other(
     make_database: MakeDatabase, tmp_path: Path, kind: str
 ) -> None:
-    with make_database(kind) as url, running(tmp_path, url, stores=("busy", "quiet")) as house:
-        house.start_web()
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=("busy", "quiet")) as bridge:
+        bridge.start_web()
         senders = Senders()
-        pour(house, [senders.prevention("busy") for _ in range(5000)])
-        house.start_worker()
-        took = [seconds_to_dispute(house, senders.prevention("quiet")) for _ in range(4)]
+        pour(bridge, [senders.prevention("busy") for _ in range(5000)])
+        bridge.start_worker()
+        took = [seconds_to_dispute(bridge, senders.prevention("quiet")) for _ in range(4)]
         say(f"{kind}: beside 5,000 waiting, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
         assert max(took) < MOST_SECONDS
-        house.kill_workers()
-        house.audit(may_wait=lambda row: row["store"] in (None, "busy"))
+        bridge.kill_workers()
+        bridge.audit(may_wait=lambda row: row["store"] in (None, "busy"))
 
 
 @pytest.mark.parametrize("hanging", [1, 12])
@@ -90,17 +92,17 @@ def test_stores_that_only_time_out_delay_no_other(
     silent = [f"silent{number}" for number in range(hanging)]
     with (
         make_database("sqlite") as url,
-        running(tmp_path, url, stores=("quiet", *silent), timeout=8.0) as house,
+        running_bridge(tmp_path, url, stores=("quiet", *silent), timeout=8.0) as bridge,
     ):
-        house.start()
+        bridge.start()
         senders = Senders()
         hang = {"name": "hang", "seconds": 30}
-        house.next.add_faults(*({**hang, "token": house.tokens[store]} for store in silent))
-        pour(house, [senders.prevention(store) for _ in range(40) for store in silent])
+        bridge.next.add_faults(*({**hang, "token": bridge.tokens[store]} for store in silent))
+        pour(bridge, [senders.prevention(store) for _ in range(40) for store in silent])
         # by now most of what can hang does: in four seconds a store has 16 calls under way
-        eventually(lambda: house.next.summary()["calls"] >= 6 * hanging, 20)
-        took = [seconds_to_dispute(house, senders.prevention("quiet")) for _ in range(6)]
+        eventually(lambda: bridge.next.summary()["calls"] >= 6 * hanging, 20)
+        took = [seconds_to_dispute(bridge, senders.prevention("quiet")) for _ in range(6)]
         say(f"beside {hanging} silent stores, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
         assert max(took) < MOST_SECONDS
-        house.kill_workers()
-        house.audit(may_wait=lambda row: row["store"] in (None, *silent))
+        bridge.kill_workers()
+        bridge.audit(may_wait=lambda row: row["store"] in (None, *silent))

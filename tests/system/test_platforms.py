@@ -31,8 +31,10 @@ from bridge import providers
 from bridge.app import WEB_POOL
 from bridge.cli import worker_pool
 from tests.conftest import MakeDatabase
+from tests.support.clock import eventually
 from tests.support.fake_next import ROOT, SandboxProcess, sandbox_process
-from tests.support.running import Senders, basic, eventually, free_port
+from tests.support.processes import free_port
+from tests.support.webhooks import Senders, basic
 
 Json = dict[str, Any]
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeDatabase, Postgres
+from tests.support.documents import BLOCK
 from tests.support.fake_next import ROOT
-from tests.support.running import SHORT, House, Senders, Sent, running
-from tests.system.test_docs import BLOCK
+from tests.support.processes import SHORT, RunningBridge, running_bridge
+from tests.support.webhooks import Senders, Sent
 
 PAGE = (ROOT / "docs" / "operating.md").read_text("utf-8")
 
@@ -34,7 +35,7 @@ def documented(section: str, word: str) -> str:
 class Keeper:
     """Backs up, loses and restores a house's database."""
 
-    house: House
+    running: RunningBridge
     postgres: Postgres | None
     folder: Path
 
@@ -42,7 +43,7 @@ class Keeper:
         self._shell(documented("Backup", "pg_dump" if self.postgres else "backup("))
 
     def lose(self) -> None:
-        self.house.database.engine.dispose()
+        self.running.database.engine.dispose()
         if self.postgres:
             name = self._name()
             self.postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
@@ -58,7 +59,7 @@ class Keeper:
         done = subprocess.run(
             [sys.executable, "-m", "bridge", *words],
             cwd=ROOT,
-            env=self.house.surroundings(),
+            env=self.running.surroundings(),
             capture_output=True,
             text=True,
             check=False,
@@ -68,10 +69,10 @@ class Keeper:
         return done.stdout
 
     def _name(self) -> str:
-        return str(self.house.database.engine.url.database)
+        return str(self.running.database.engine.url.database)
 
     def _shell(self, commands: str) -> None:
-        environ = {**os.environ, "DATABASE_URL": self.house.database_url.replace("+psycopg", "")}
+        environ = {**os.environ, "DATABASE_URL": self.running.database_url.replace("+psycopg", "")}
         if self.postgres:
             environ["PATH"] = f"{self.postgres.server.bin_path}{os.pathsep}{environ['PATH']}"
         shell = ["bash", "-ec", commands]
@@ -84,37 +85,37 @@ def keeper(request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path
     server = request.getfixturevalue("postgres") if kind == "postgres" else None
     with (
         make_database(kind) as url,
-        running(
+        running_bridge(
             tmp_path / "house",
             url,
             rate=0,
             timeout=0.5,
             settle_seconds=0.5,
             constants={**SHORT, "LOOK_GAP": 0.3},
-        ) as house,
+        ) as running,
     ):
         folder = tmp_path if server else Path(url.removeprefix("sqlite:///")).parent
-        yield Keeper(house, server, folder)
+        yield Keeper(running, server, folder)
 
 
-def committed(house: House) -> list[Any]:
+def committed(running: RunningBridge) -> list[Any]:
     """What 29next was made to keep."""
-    return [(one["kind"], one["facts"]) for one in house.next.ledger()["commits"]]
+    return [(one["kind"], one["facts"]) for one in running.next.ledger()["commits"]]
 
 
 def test_a_restored_backup_knows_nothing_of_what_came_since_and_doubles_none_of_it(keeper: Keeper) -> None:
-    house, senders = keeper.house, Senders(prefix="R")
-    house.start()
+    running, senders = keeper.running, Senders(prefix="R")
+    running.start()
     settled, chargeback, revoked = senders.prevention(), senders.chargeback(), senders.verifi()
-    house.deliver(settled, chargeback, revoked)
-    house.wait()
-    house.kill_workers()
+    running.deliver(settled, chargeback, revoked)
+    running.wait()
+    running.kill_workers()
     waiting = [senders.rdr(), senders.ethoca()]
-    house.deliver(*waiting)
+    running.deliver(*waiting)
     keeper.back_up()
     since = datetime.now(UTC).isoformat()
 
-    house.start_worker()
+    running.start_worker()
     assert chargeback.opens
     assert revoked.opens
     of_known_cases = [
@@ -122,26 +123,26 @@ def test_a_restored_backup_knows_nothing_of_what_came_since_and_doubles_none_of_
         senders.verifi(case=revoked.opens[0], caseStatus="REVOKED", eventId="evt-revoked"),
     ]
     of_new_cases: list[Sent] = [senders.prevention(), senders.rdr(), senders.chargeback(), senders.ethoca()]
-    house.deliver(*of_known_cases, *of_new_cases)
-    house.wait()
-    before = committed(house)
+    running.deliver(*of_known_cases, *of_new_cases)
+    running.wait()
+    before = committed(running)
     assert {kind for kind, _ in before} >= {"dispute", "resolution"}
 
-    house.kill_workers()
-    assert house.web
-    house.web.kill()
+    running.kill_workers()
+    assert running.web
+    running.web.kill()
     keeper.lose()
     keeper.restore()
     keeper.bridge("migrate")
     keeper.bridge("recover", "--since", since)
-    house.start()
-    house.wait()
+    running.start()
+    running.wait()
     # providers send again what came since, and repeat some of what was known
-    house.deliver(*of_known_cases, *of_new_cases, settled, *waiting)
-    house.wait()
+    running.deliver(*of_known_cases, *of_new_cases, settled, *waiting)
+    running.wait()
     keeper.bridge("replay", "--status", "forwarded")
-    house.wait()
-    assert committed(house) == before
-    assert {row["status"] for row in house.deliveries()} == {"forwarded"}
-    assert len(house.deliveries()) == len(set(house.accepted))
+    running.wait()
+    assert committed(running) == before
+    assert {row["status"] for row in running.deliveries()} == {"forwarded"}
+    assert len(running.deliveries()) == len(set(running.accepted))
     assert keeper.bridge("reconcile", "--store", "alpha", "--since", since[:10]) == ""

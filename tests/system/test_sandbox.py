@@ -32,13 +32,13 @@ from bridge.sandbox import (
     fault,
 )
 from bridge.sandbox.replies import Refusal
+from tests.support.clock import eventually
 from tests.support.fake_next import (
     OFFICIAL,
     Caller,
     Json,
     Referee,
     SandboxProcess,
-    eventually,
     referee,
     sandbox_in_process,
     sandbox_process,

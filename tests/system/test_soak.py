@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.clock import eventually
 from tests.support.fake_next import Json
-from tests.support.running import House, Process, Senders, Sent, eventually, running, say
-from tests.system.test_faults import SURVIVED
+from tests.support.processes import Process, RunningBridge, running_bridge, say
+from tests.support.survived import SURVIVED
+from tests.support.webhooks import Senders, Sent
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 MINUTES = float(os.environ.get("MINUTES") or 10)
@@ -34,7 +36,7 @@ GROWTH = 1.3
 class Storm:
     """Bad weather around a house; `pace` is webhooks a second."""
 
-    house: House
+    bridge: RunningBridge
     seed: int
     pace: float = 10
     left: list[Sent] = field(default_factory=list)  # sent, and not acknowledged yet
@@ -62,17 +64,17 @@ class Storm:
 
     def end(self, seconds: float) -> None:
         """Let the sun come out, and have everything delivered and forwarded."""
-        self.house.next.clear_faults()
-        self._open(*self.house.stores)
+        self.bridge.next.clear_faults()
+        self._open(*self.bridge.stores)
         for worker in list(self.stopped):
             self._go_on(worker)
-        if not (self.house.web and self.house.web.alive):
-            self.house.start_web()
-        eventually(self.house.is_ready, 30)
-        if not any(worker.alive for worker in self.house.workers):
-            self.house.start_worker()
-        self.house.deliver(*self.left)
-        self.house.wait(seconds=seconds)
+        if not (self.bridge.web and self.bridge.web.alive):
+            self.bridge.start_web()
+        eventually(self.bridge.is_ready, 30)
+        if not any(worker.alive for worker in self.bridge.workers):
+            self.bridge.start_worker()
+        self.bridge.deliver(*self.left)
+        self.bridge.wait(seconds=seconds)
 
     # webhooks
 
@@ -80,16 +82,16 @@ class Storm:
         chance = random.Random(self.seed + 1)  # noqa: S311 - another thread, so another dice
         while not self.over.wait(1 / self.pace):
             sent = self._next(chance)
-            if self.house.try_post(sent) != 200:
+            if self.bridge.try_post(sent) != 200:
                 self.left.append(sent)
             if self.left and chance.random() < 0.5:
                 again = self.left.pop(0)
-                if self.house.try_post(again) != 200:
+                if self.bridge.try_post(again) != 200:
                     self.left.append(again)
 
     def _next(self, chance: random.Random) -> Sent:
-        store = chance.choice(self.house.stores)
-        earlier = chance.choice(self.house.accepted) if self.house.accepted else self.senders.any(store)
+        store = chance.choice(self.bridge.stores)
+        earlier = chance.choice(self.bridge.accepted) if self.bridge.accepted else self.senders.any(store)
         case = earlier.opens[0] if earlier.opens else self.senders.case_number()
         choices: list[tuple[int, Callable[[], Sent]]] = [
             (60, lambda: self.senders.any(store)),
@@ -115,38 +117,38 @@ class Storm:
         self.chance.choice(events)()
 
     def _change_faults(self) -> None:
-        self.house.next.clear_faults()
+        self.bridge.next.clear_faults()
         for _ in range(self.chance.randrange(4)):
             chosen = self.chance.choice(SURVIVED)
             fault: Json = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
             fault["method"] = self.chance.choice(["*", "GET", "POST", "PATCH"])
             fault["probability"] = self.chance.choice([0.05, 0.2, 0.6])
-            self.house.next.add_faults(fault)
+            self.bridge.next.add_faults(fault)
         modifiers: list[Json] = [
             {"name": "list_lag", "seconds": 0.8},
             {"name": "loose"},
             {"name": "latency", "seconds": 0.1},
         ]
-        self.house.next.add_faults(*self.chance.sample(modifiers, self.chance.randrange(3)))
+        self.bridge.next.add_faults(*self.chance.sample(modifiers, self.chance.randrange(3)))
 
     def _change_token(self) -> None:
-        store = self.chance.choice(self.house.stores)
+        store = self.chance.choice(self.bridge.stores)
         if self.chance.random() < 0.5:
-            self._open(*self.house.stores)
+            self._open(*self.bridge.stores)
         else:
-            self.house.next.control("POST", "tokens", {"token": self.house.tokens[store], "revoke": True})
+            self.bridge.next.control("POST", "tokens", {"token": self.bridge.tokens[store], "revoke": True})
 
     def _open(self, *stores: str) -> None:
-        tokens = [{"token": self.house.tokens[store], "store": store} for store in stores]
-        self.house.next.control("POST", "tokens", tokens)
+        tokens = [{"token": self.bridge.tokens[store], "store": store} for store in stores]
+        self.bridge.next.control("POST", "tokens", tokens)
 
     def _worker(self) -> Process:
-        return self.chance.choice(self.house.workers)
+        return self.chance.choice(self.bridge.workers)
 
     def _replace(self, worker: Process) -> None:
         self.stopped.pop(worker, None)
-        self.house.workers.remove(worker)
-        self.house.start_worker()
+        self.bridge.workers.remove(worker)
+        self.bridge.start_worker()
 
     def _kill_worker(self) -> None:
         worker = self._worker()
@@ -159,7 +161,7 @@ class Storm:
         worker.signal(signal.SIGCONT)
         worker.signal(signal.SIGTERM)
         self._replace(worker)
-        self.house.leaving.append(worker)
+        self.bridge.leaving.append(worker)
 
     def _stop_worker(self) -> None:
         worker = self._worker()
@@ -171,7 +173,7 @@ class Storm:
         worker.signal(signal.SIGCONT)
 
     def _kill_web(self) -> None:
-        self.house.start_web(ready=False)
+        self.bridge.start_web(ready=False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,12 +182,12 @@ def test_a_short_storm_loses_and_doubles_nothing(
 ) -> None:
     say(f"to repeat: SEED={SEED} .venv/bin/python -m pytest tests/system/test_soak.py -k 'short and {kind}'")
     stores = [f"store{number}" for number in range(10)]
-    with make_database(kind) as url, running(tmp_path, url, stores=stores) as house:
-        house.start(workers=2)
-        storm = Storm(house, SEED)
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+        bridge.start(workers=2)
+        storm = Storm(bridge, SEED)
         storm.blow(8)
         storm.end(60)
-        house.audit()
+        bridge.audit()
 
 
 @pytest.mark.soak
@@ -196,21 +198,21 @@ def test_a_long_storm_loses_doubles_and_leaks_nothing(
     say(f"to repeat: make soak SEED={SEED} MINUTES={MINUTES:g}")
     stores = [f"store{number}" for number in range(20)]
     seconds = MINUTES * 60 / len(KINDS)
-    with make_database(kind) as url, running(tmp_path, url, stores=stores) as house:
-        house.start(workers=2)
-        storm = Storm(house, SEED, pace=20)
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+        bridge.start(workers=2)
+        storm = Storm(bridge, SEED, pace=20)
         storm.blow(seconds / 2)
         storm.end(300)
-        house.audit()
+        bridge.audit()
         # now the same processes to the end, so that they can be seen to grow
-        assert house.web
+        assert bridge.web
         storm.kills = False
         storm.blow(seconds / 8)
-        watched = [house.web, *(worker for worker in house.workers if worker.alive)]
+        watched = [bridge.web, *(worker for worker in bridge.workers if worker.alive)]
         warm = [(one.memory(), one.open_files()) for one in watched]
         storm.blow(seconds * 3 / 8)
         storm.end(300)
-        house.audit()
+        bridge.audit()
         for one, (memory, files) in zip(watched, warm, strict=True):
             now = (one.memory(), one.open_files())
             say(f"{one.log.name}: {memory} kB and {files} files, then {now[0]} kB and {now[1]} files")

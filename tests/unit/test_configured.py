@@ -26,9 +26,6 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import Rejected, UnknownEvent, Untranslatable
 from bridge.fields import AlertSchema, Resolution
-from bridge.forward import Forwarder
-from bridge.inbox import Inbox
-from bridge.judge import Judge
 from bridge.provider import HEADER, Item, Provider, Reading
 from bridge.sandbox import Sandbox
 from bridge.search import Search
@@ -43,10 +40,11 @@ from tests.providers import (
     test_providers,
 )
 from tests.support import fixtures
+from tests.support.clock import eventually
 from tests.support.configuring import blocks, load, problems
-from tests.support.desk import work_off
-from tests.support.fake_next import ROOT, eventually
+from tests.support.fake_next import ROOT
 from tests.support.fixtures import put
+from tests.support.inside import Inside
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 
@@ -205,11 +203,9 @@ class Bridge:
         }
         self.settings = load(toml, **here, **environ)
         self.database = Database(url)
-        self.client = create_app(self.settings, self.database).test_client()
-        self.inbox = Inbox(self.database, gap=self.settings.gap, lease=self.settings.lease)
-        self.judge = Judge(self.inbox, self.settings)
-        self.forwarder = Forwarder(self.inbox, self.settings)
-        self.inbox.register(self.settings.stores.values())
+        app = create_app(self.settings, self.database)
+        self.client = app.test_client()
+        self.inside = Inside(app, self.database, self.settings)
 
     def post(self, example: Example, body: bytes, headers: Mapping[str, str]) -> TestResponse:
         return self.client.post(f"/webhooks/{example.name}", data=body, headers=dict(headers))
@@ -218,8 +214,8 @@ class Bridge:
         """Translate and forward until the deliveries have come so far; returns them, the oldest first."""
 
         def there() -> bool:
-            self.inbox.translate(self.judge.verdict, 50)
-            work_off(self.forwarder, self.inbox.claim(list(self.settings.stores)))
+            self.inside.translate()
+            self.inside.step()
             return [one["status"] for one in self.deliveries()] == list(statuses)
 
         eventually(there)
@@ -231,8 +227,7 @@ class Bridge:
         return found[::-1]
 
     def close(self) -> None:
-        for api in self.forwarder.apis.values():
-            api.close()
+        self.inside.close()
         self.database.close()
 
 
@@ -241,8 +236,8 @@ OpenBridge = Callable[[Example], Any]
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(tokens={"sandbox-token": "sandbox"}, rate=0) as running:
-        yield running
+    with Sandbox(tokens={"sandbox-token": "sandbox"}, rate=0) as running_bridge:
+        yield running_bridge
 
 
 @pytest.fixture

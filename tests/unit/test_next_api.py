@@ -30,8 +30,8 @@ from bridge.exchange import WORDS, Slot
 from bridge.next_api import MOST_PAGES, Answer
 from bridge.sandbox import TOKEN, VERSIONS, Fault, Sandbox, fault
 from bridge.settings import Store
-from tests.support.by_name import ByName
 from tests.support.fake_next import Json, validate_request
+from tests.support.inside import Client
 
 ALERT: Json = {
     "amount": "340.60",
@@ -45,9 +45,9 @@ ALERT: Json = {
 NOW = 1_772_366_400.0
 
 
-def client(base_url: str, **options: Any) -> ByName:
+def client(base_url: str, **options: Any) -> Client:
     store = Store(name="alpha", base_url=base_url, token=TOKEN)
-    return ByName(store, **{"version": VERSIONS[0], "timeout": 5.0, **options})
+    return Client(store, **{"version": VERSIONS[0], "timeout": 5.0, **options})
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[ByName]:
+def api(sandbox: Sandbox) -> Iterator[Client]:
     with contextlib.closing(client(sandbox.base_url)) as api:
         yield api
 
@@ -126,7 +126,7 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wired(answer: bytes | Answers, **options: Any) -> Iterator[tuple[Wire, ByName]]:
+def wired(answer: bytes | Answers, **options: Any) -> Iterator[tuple[Wire, Client]]:
     """A wire that gives an answer, and a client of it."""
     wire = Wire(answer if callable(answer) else lambda _, __: answer)
     try:
@@ -193,7 +193,7 @@ def test_connections_are_used_again() -> None:
         assert (len(wire.seen), wire.connections) == (5, 1)
 
 
-def test_filters_are_escaped(sandbox: Sandbox, api: ByName) -> None:
+def test_filters_are_escaped(sandbox: Sandbox, api: Client) -> None:
     odd = "A&type=chargeback#?/\u00fc 1"
     made = api.create_dispute({**ALERT, "case_number": odd})
     assert [row["id"] for row in api.list_disputes(case_number=odd)] == [made["id"]]
@@ -245,7 +245,7 @@ OUTCOMES: list[tuple[str, tuple[Any, ...], type[BridgeError]]] = [
 
 @pytest.mark.parametrize(("name", "call", "expected"), OUTCOMES)
 def test_each_outcome_is_the_error_that_says_what_happens_next(
-    sandbox: Sandbox, api: ByName, name: str, call: tuple[Any, ...], expected: type[BridgeError]
+    sandbox: Sandbox, api: Client, name: str, call: tuple[Any, ...], expected: type[BridgeError]
 ) -> None:
     ids = {"id": api.create_dispute(ALERT)["id"], "sale": sandbox.add_transaction()["id"]}
     before = len(sandbox.ledger.calls)
@@ -279,7 +279,7 @@ def test_a_token_that_an_answer_echoes_is_shown_nowhere(status: int) -> None:
     assert TOKEN not in answer.text + said
 
 
-def test_an_answer_without_an_id_is_handed_on(sandbox: Sandbox, api: ByName) -> None:
+def test_an_answer_without_an_id_is_handed_on(sandbox: Sandbox, api: Client) -> None:
     sandbox.add_faults(fault("201_without_id"))
     assert api.create_dispute(ALERT) == {"status": "new"}
 
@@ -311,7 +311,7 @@ def test_any_other_refusal_is_refused(status: int) -> None:
     ],
 )
 def test_a_throttle_says_for_how_long(
-    sandbox: Sandbox, api: ByName, name: str, low: float, high: float
+    sandbox: Sandbox, api: Client, name: str, low: float, high: float
 ) -> None:
     sandbox.add_faults(fault(name))
     with pytest.raises(Throttled) as caught:
@@ -462,7 +462,7 @@ def test_calls_of_several_threads_keep_their_own_time(sandbox: Sandbox) -> None:
     assert sorted(outcomes) == ["disputes/ ok"] * 6 + ["transactions/ late"] * 6
 
 
-def test_past_its_moment_not_a_byte_of_a_call_leaves(sandbox: Sandbox, api: ByName) -> None:
+def test_past_its_moment_not_a_byte_of_a_call_leaves(sandbox: Sandbox, api: Client) -> None:
     def until(seconds: float) -> Slot:
         return Slot(time.monotonic() - 1, time.monotonic() + seconds)
 
@@ -478,7 +478,7 @@ def test_past_its_moment_not_a_byte_of_a_call_leaves(sandbox: Sandbox, api: ByNa
 
 
 def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
-    sandbox: Sandbox, api: ByName
+    sandbox: Sandbox, api: Client
 ) -> None:
     answer, opens = Answer(), time.monotonic() + 0.5
     api.call("GET", "disputes/", slot=Slot(opens, opens + 10), answer=answer)
@@ -488,7 +488,7 @@ def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
 
 
 def test_nothing_is_asked_between_the_last_look_at_the_clock_and_the_bytes(
-    api: ByName, monkeypatch: pytest.MonkeyPatch
+    api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket with a timeout is asked first whether it is free, and a busy interpreter comes back late."""
     send, seen = HTTPConnection.send, []
@@ -626,7 +626,7 @@ def test_a_next_page_is_of_the_same_list_whatever_its_address_says(next_: str) -
 # --- pages ---------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_to_its_end(sandbox: Sandbox, api: ByName) -> None:
+def test_a_list_is_read_to_its_end(sandbox: Sandbox, api: Client) -> None:
     made = [sandbox.add_dispute(**{**ALERT, "arn": str(number)})["id"] for number in range(5)]
     before: list[int] = []
     rows = api.rows(
@@ -637,7 +637,7 @@ def test_a_list_is_read_to_its_end(sandbox: Sandbox, api: ByName) -> None:
     assert len(sandbox.ledger.calls) == 3
 
 
-def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(sandbox: Sandbox, api: ByName) -> None:
+def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(sandbox: Sandbox, api: Client) -> None:
     for number in range(5):
         sandbox.add_dispute(**{**ALERT, "arn": str(number)})
     for name in ("500", "reset", "404", "400", "429"):
@@ -648,7 +648,7 @@ def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(sandbox: Sandbox,
 
 
 def test_a_cursor_that_is_no_longer_known_is_no_reason_to_pause_the_store(
-    sandbox: Sandbox, api: ByName
+    sandbox: Sandbox, api: Client
 ) -> None:
     for number in range(5):
         sandbox.add_dispute(**{**ALERT, "arn": str(number)})
@@ -684,7 +684,7 @@ def test_a_list_that_is_none_is_temporary(page: Json) -> None:
 # --- what is kept of it --------------------------------------------------------------------------
 
 
-def test_the_record_says_what_came_back(sandbox: Sandbox, api: ByName) -> None:
+def test_the_record_says_what_came_back(sandbox: Sandbox, api: Client) -> None:
     record = Answer()
     made = api.call("POST", "disputes/", body=ALERT, answer=record)
     assert record.status == 201
@@ -756,7 +756,7 @@ def test_long_words_are_cut() -> None:
     assert len(str(caught.value)) < WORDS + 50
 
 
-def test_no_error_shows_the_token(sandbox: Sandbox, api: ByName) -> None:
+def test_no_error_shows_the_token(sandbox: Sandbox, api: Client) -> None:
     for name in ("400", "401", "500", "reset", "redirect"):
         sandbox.add_faults(fault(name))
         with pytest.raises(BridgeError) as caught:

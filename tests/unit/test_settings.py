@@ -25,7 +25,7 @@ from bridge.inbox import Inbox
 from bridge.judge import Judge
 from bridge.search import Search
 from tests.conftest import MakeDatabase
-from tests.support.configuring import blocks, load, problems
+from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.fake_next import ROOT
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -125,18 +125,10 @@ def test_the_hops_that_are_set_go_before_the_platform_s(platform: str, hops: str
 
 
 LOOPBACK = ("127.0.0.1:8000", "[::1]:8000", "localhost:8000")
-ELSEWHERE = (
-    *("https://alerts.example.com", "http://alerts.example.com:8000/", "http://10.0.0.5:8000"),
-    *("http://0.0.0.0:8000", "https://127.0.0.1.nip.io", "http://localhost.example.com", "http://[fd00::2]"),
-)
-HERE = (
-    *("http://127.0.0.1:8000", "http://127.0.0.1:8000/bridge/", "https://localhost", "http://LOCALHOST:1"),
-    *("http://127.8.8.8", "http://[::1]:8000"),
-)
 
 
 @pytest.mark.parametrize("bind", LOOPBACK)
-@pytest.mark.parametrize("url", ELSEWHERE)
+@pytest.mark.parametrize("url", PUBLIC_URLS)
 def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> None:
     said = problems(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, NEXT_TIMEOUT="soon")
     assert said == [
@@ -148,7 +140,7 @@ def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> N
     assert read.api_token is None  # which switches the API off, and is no error
 
 
-@pytest.mark.parametrize("url", HERE)
+@pytest.mark.parametrize("url", LOOPBACK_URLS)
 def test_a_url_of_this_machine_is_not_public(url: str) -> None:
     assert load(BRIDGE_BIND="127.0.0.1:8000", BRIDGE_PUBLIC_URL=url).is_local
 

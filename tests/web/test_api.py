@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
 from bridge.viewer.document import document
 from tests.conftest import MakeDatabase
-from tests.support.logbook import Logbook, logbook, trouble
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.history import bridge_with_outlet, trouble
 
 Json = dict[str, Any]
 TOKEN = "a-made-up-token"
@@ -25,14 +26,14 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 
 
 @pytest.fixture
-def book(make_database: MakeDatabase) -> Iterator[Logbook]:
-    with make_database("sqlite") as url, logbook(url, api_token=TOKEN, on_loopback=False) as made:
+def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
+    with make_database("sqlite") as url, bridge_with_outlet(url, api_token=TOKEN, on_loopback=False) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def troubled(make_database: MakeDatabase) -> Iterator[Logbook]:
-    with make_database("sqlite") as url, logbook(url, api_token=TOKEN) as made:
+def troubled(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
+    with make_database("sqlite") as url, bridge_with_outlet(url, api_token=TOKEN) as made:
         trouble(made)
         yield made
 
@@ -55,7 +56,7 @@ def judge(path: str, method: str, status: int, answer: object) -> None:
     assert not problems, problems
 
 
-def test_what_is_served_is_what_the_document_says(troubled: Logbook) -> None:
+def test_what_is_served_is_what_the_document_says(troubled: InProcessBridge) -> None:
     client = troubled.client
     deliveries = get(client, "/api/deliveries")
     cases = get(client, "/api/cases")
@@ -76,7 +77,7 @@ def test_the_document_names_every_key_and_no_other() -> None:
         assert sorted(schema["required"]) == sorted(schema["properties"]), name
 
 
-def test_every_route_is_in_the_document(troubled: Logbook) -> None:
+def test_every_route_is_in_the_document(troubled: InProcessBridge) -> None:
     served = {
         (rule.rule.replace("<ident>", "{id}"), method.lower())
         for rule in troubled.app.url_map.iter_rules()
@@ -89,7 +90,9 @@ def test_every_route_is_in_the_document(troubled: Logbook) -> None:
 @pytest.mark.parametrize(
     ("path", "filters"), [("/api/deliveries", DELIVERY_FILTERS), ("/api/cases", CASE_FILTERS)]
 )
-def test_every_filter_is_in_the_document_and_nothing_else(path: str, filters: Any, troubled: Logbook) -> None:
+def test_every_filter_is_in_the_document_and_nothing_else(
+    path: str, filters: Any, troubled: InProcessBridge
+) -> None:
     named = [one["name"] for one in DOCUMENT["paths"][path]["get"]["parameters"]]
     assert named == [one.name for one in (*filters, *PAGING)]
     refused = get(troubled.client, f"{path}?colour=red", 400)
@@ -101,7 +104,7 @@ def test_every_filter_is_in_the_document_and_nothing_else(path: str, filters: An
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_schemathesis_finds_nothing(path: str, method: str, troubled: Logbook) -> None:
+def test_schemathesis_finds_nothing(path: str, method: str, troubled: InProcessBridge) -> None:
     schema = schemathesis.openapi.from_wsgi("/api/openapi.json", troubled.app, headers=BEARER)
     operation = schema[path][method]
 
@@ -115,7 +118,7 @@ def test_schemathesis_finds_nothing(path: str, method: str, troubled: Logbook) -
     check()
 
 
-def test_a_list_is_followed_to_its_end(troubled: Logbook) -> None:
+def test_a_list_is_followed_to_its_end(troubled: InProcessBridge) -> None:
     seen: list[str] = []
     query = "limit=3"
     while query:
@@ -126,16 +129,16 @@ def test_a_list_is_followed_to_its_end(troubled: Logbook) -> None:
     assert len(seen) == len(set(seen)) == len(get(troubled.client, "/api/deliveries?limit=500")["results"])
 
 
-def test_a_delivery_is_replayed(book: Logbook) -> None:
-    delivery = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
-    before = get(book.client, f"/api/deliveries/{delivery}")
+def test_a_delivery_is_replayed(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    before = get(bridge.client, f"/api/deliveries/{delivery}")
     assert before["status"] == "failed"
     assert before["errors"] == {
         "ethoca_id": ["'N/A' names no case. Expected the number of the case."],
         "amount": ["'x' is not an amount of money, such as 12.50."],
     }
-    answer = book.client.post(f"/api/deliveries/{delivery}/replay", headers=BEARER)
+    answer = bridge.client.post(f"/api/deliveries/{delivery}/replay", headers=BEARER)
     judge("/api/deliveries/{id}/replay", "post", 200, answer.json)
     after: Json = answer.json  # type: ignore[assignment]
     assert (after["status"], after["settled_at"], after["errors"]) == ("pending", None, {})
@@ -143,14 +146,14 @@ def test_a_delivery_is_replayed(book: Logbook) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/deliveries/x", "/api/cases/x", "/api/deliveries/d_" + "0" * 21])
-def test_what_is_not_there_is_404(book: Logbook, path: str) -> None:
-    assert get(book.client, path, 404)["error"] == "not_found"
+def test_what_is_not_there_is_404(bridge: InProcessBridge, path: str) -> None:
+    assert get(bridge.client, path, 404)["error"] == "not_found"
     if "deliveries" in path:
-        assert book.client.post(f"{path}/replay", headers=BEARER).status_code == 404
+        assert bridge.client.post(f"{path}/replay", headers=BEARER).status_code == 404
 
 
-def test_an_unknown_method_is_told_the_known_ones(book: Logbook) -> None:
-    answer = book.client.delete("/api/deliveries", headers=BEARER)
+def test_an_unknown_method_is_told_the_known_ones(bridge: InProcessBridge) -> None:
+    answer = bridge.client.delete("/api/deliveries", headers=BEARER)
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
 
@@ -170,9 +173,11 @@ def test_an_unknown_method_is_told_the_known_ones(book: Logbook) -> None:
         {"Authorization": "Bearer \xff\xfe"},
     ],
 )
-def test_without_the_token_nothing_is_told(book: Logbook, path: str, headers: dict[str, str]) -> None:
+def test_without_the_token_nothing_is_told(
+    bridge: InProcessBridge, path: str, headers: dict[str, str]
+) -> None:
     for method in ("GET", "POST"):
-        answer = book.client.open(path.replace("{id}", "d_" + "0" * 21), method=method, headers=headers)
+        answer = bridge.client.open(path.replace("{id}", "d_" + "0" * 21), method=method, headers=headers)
         if answer.status_code != 405:
             assert answer.status_code == 401, path
             assert answer.json is not None
@@ -181,17 +186,17 @@ def test_without_the_token_nothing_is_told(book: Logbook, path: str, headers: di
 
 
 def test_a_signed_in_browser_is_no_program(make_database: MakeDatabase) -> None:
-    with make_database("sqlite") as url, logbook(url, api_token=TOKEN, password="p") as book:
-        with book.client.session_transaction() as session:
+    with make_database("sqlite") as url, bridge_with_outlet(url, api_token=TOKEN, password="p") as bridge:
+        with bridge.client.session_transaction() as session:
             session["opened"] = "x"
-        assert book.client.get("/api/deliveries").status_code == 401
+        assert bridge.client.get("/api/deliveries").status_code == 401
 
 
 def test_without_a_token_the_api_is_off_but_on_loopback(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url:
-        with logbook(url, on_loopback=False) as book:
+        with bridge_with_outlet(url, on_loopback=False) as bridge:
             for path in ("/api/deliveries", "/api/openapi.json", "/metrics"):
-                assert book.client.get(path).status_code == 404
-        with logbook(url) as book:
+                assert bridge.client.get(path).status_code == 404
+        with bridge_with_outlet(url) as bridge:
             for path in ("/api/deliveries", "/api/openapi.json", "/metrics"):
-                assert book.client.get(path).status_code == 200
+                assert bridge.client.get(path).status_code == 200

@@ -10,23 +10,23 @@ from bridge import cli
 from bridge.figures import Figures
 from bridge.notify import conditions, picture
 from tests.conftest import MakeDatabase
-from tests.support.desk import desk
-from tests.support.logbook import Logbook, logbook
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.history import bridge_with_outlet
 
 TOKEN = "a-made-up-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
-def book(database_url: str) -> Iterator[Logbook]:
-    with logbook(database_url, api_token=TOKEN) as made:
+def bridge(database_url: str) -> Iterator[InProcessBridge]:
+    with bridge_with_outlet(database_url, api_token=TOKEN) as made:
         yield made
 
 
-def failing(book: Logbook, count: int = 1) -> list[str]:
+def failing(bridge: InProcessBridge, count: int = 1) -> list[str]:
     """Deliveries whose case number cannot be read."""
-    sent = [book.send(change=lambda tree: tree.update(ethoca_id="N/A")) for _ in range(count)]
-    book.work()
+    sent = [bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A")) for _ in range(count)]
+    bridge.work()
     return sent
 
 
@@ -36,56 +36,56 @@ def dismissed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.removesuffix(" dismissed") for line in lines if line.endswith(" dismissed")]
 
 
-def needs(book: Logbook) -> list[str]:
-    return [one.key for one in conditions(picture(Figures(book.database), book.settings))]
+def needs(bridge: InProcessBridge) -> list[str]:
+    return [one.key for one in conditions(picture(Figures(bridge.database), bridge.settings))]
 
 
-def test_a_dismissed_delivery_needs_nobody_any_more_and_can_be_replayed(book: Logbook) -> None:
-    first, second = failing(book, 2)
-    assert needs(book) == ["failed:untranslatable"]
+def test_a_dismissed_delivery_needs_nobody_any_more_and_can_be_replayed(bridge: InProcessBridge) -> None:
+    first, second = failing(bridge, 2)
+    assert needs(bridge) == ["failed:untranslatable"]
 
-    answer = book.client.post(f"/api/deliveries/{first}/dismiss", headers=BEARER)
+    answer = bridge.client.post(f"/api/deliveries/{first}/dismiss", headers=BEARER)
 
     assert answer.status_code == 200
     assert answer.json
     assert (answer.json["status"], answer.json["reason"]) == ("ignored", "dismissed")
     assert answer.json["errors"].keys() == {"ethoca_id"}
-    assert needs(book) == ["failed:untranslatable"]
-    assert book.inbox.dismiss([second]) == [second]
-    assert needs(book) == []
-    assert book.inbox.replay([first]) == [first]
-    book.work()
-    assert book.app.extensions["search"].delivery(first)["status"] == "failed"
+    assert needs(bridge) == ["failed:untranslatable"]
+    assert bridge.inside.dismiss(second) == [second]
+    assert needs(bridge) == []
+    assert bridge.inside.replay(first) == [first]
+    bridge.work()
+    assert bridge.delivery(first)["status"] == "failed"
 
 
-def test_only_what_has_failed_is_dismissed(book: Logbook) -> None:
-    forwarded, pending = book.send(), None
-    book.work()
-    pending = book.send()
-    assert book.inbox.dismiss([forwarded, pending, "d_" + "0" * 21]) == []
-    rows = {one: book.app.extensions["search"].delivery(one)["status"] for one in (forwarded, pending)}
+def test_only_what_has_failed_is_dismissed(bridge: InProcessBridge) -> None:
+    forwarded, pending = bridge.send_sample(), None
+    bridge.work()
+    pending = bridge.send_sample()
+    assert bridge.inside.dismiss(forwarded, pending, "d_" + "0" * 21) == []
+    rows = {one: bridge.delivery(one)["status"] for one in (forwarded, pending)}
     assert rows == {forwarded: "forwarded", pending: "pending"}
     path = f"/api/deliveries/{forwarded}/dismiss"
-    assert book.client.post(path, headers=BEARER).json["status"] == "forwarded"  # type: ignore[index]
-    assert book.client.post(path).status_code == 401
-    assert book.client.post("/api/deliveries/d_nowhere/dismiss", headers=BEARER).status_code == 404
+    assert bridge.client.post(path, headers=BEARER).json["status"] == "forwarded"  # type: ignore[index]
+    assert bridge.client.post(path).status_code == 401
+    assert bridge.client.post("/api/deliveries/d_nowhere/dismiss", headers=BEARER).status_code == 404
 
 
-def test_what_was_dismissed_is_not_notified_again(book: Logbook) -> None:
-    sent = failing(book)
-    book.inbox.dismiss(sent)
-    book.clock.now += 3600
-    assert needs(book) == ["worker"]  # which has not been seen for an hour
+def test_what_was_dismissed_is_not_notified_again(bridge: InProcessBridge) -> None:
+    sent = failing(bridge)
+    bridge.inside.dismiss(*sent)
+    bridge.clock.now += 3600
+    assert needs(bridge) == ["worker"]  # which has not been seen for an hour
 
 
 def test_the_command_dismisses_by_id_and_by_filter(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with make_database("sqlite") as url, logbook(url) as book:
+    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
         monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("NEXT_STORE", "sandbox")
         monkeypatch.setenv("NEXT_ACCESS_TOKEN", "a-token")
-        one, *others = failing(book, 3)
+        one, *others = failing(bridge, 3)
         assert cli.main(["dismiss", one]) == 0
         assert dismissed(capsys) == [one]
         assert cli.main(["dismiss", "--reason", "untranslatable", "--provider", "ethoca"]) == 0
@@ -97,26 +97,25 @@ def test_the_command_dismisses_by_id_and_by_filter(
 
 
 def test_dismissing_a_contradiction_lets_what_stands_stand(database_url: str) -> None:
-    with desk(database_url) as shop:
-        sent = shop.senders.prevention()
-        shop.post(sent)
-        shop.work()
-        case = shop.case(sent)
-        shop.inbox.decide(case["id"], None)
+    with bridge_in_process(database_url) as bridge:
+        sent = bridge.senders.prevention()
+        bridge.post(sent)
+        bridge.work()
+        case = bridge.case(sent)
+        bridge.inside.decide(case["id"], None)
         assert sent.opens
         number = sent.opens[0]
         for status in ("REFUNDED", "NOT_FOUND"):
-            shop.post(shop.senders.trusto(number, status))
-            shop.settle()
-        contradicted = [row for row in shop.deliveries() if row["reason"] == "contradicted"]
+            bridge.post(bridge.senders.trusto(number, status))
+            bridge.settle()
+        contradicted = [row for row in bridge.deliveries() if row["reason"] == "contradicted"]
         assert len(contradicted) == 1
         assert "issued_full_refund stands" in contradicted[0]["message"]
-        assert shop.case(sent)["state"] == "review"
-        inbox = shop.inbox
-        assert inbox.dismiss([contradicted[0]["id"]])
-        assert shop.case(sent)["state"] == "resolved"
+        assert bridge.case(sent)["state"] == "review"
+        assert bridge.inside.dismiss(contradicted[0]["id"])
+        assert bridge.case(sent)["state"] == "resolved"
         # a replay contradicts again
-        inbox.replay([contradicted[0]["id"]])
-        shop.settle()
-        assert shop.delivery(contradicted[0]["id"])["reason"] == "contradicted"
-        assert shop.case(sent)["state"] == "review"
+        bridge.inside.replay(contradicted[0]["id"])
+        bridge.settle()
+        assert bridge.delivery(contradicted[0]["id"])["reason"] == "contradicted"
+        assert bridge.case(sent)["state"] == "review"

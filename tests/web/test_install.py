@@ -15,40 +15,38 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 from playwright.sync_api import sync_playwright
-from sqlalchemy import select, update
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from bridge import doctor
 from bridge.app import HEADERS, create_app
-from bridge.chores import Chores
 from bridge.database import Database
-from bridge.inbox import BY_HAND, token_key
 from bridge.sandbox import CLIENT_ID, CLIENT_SECRET, Does, Fault, Sandbox, fault
 from bridge.settings import NOT_INSTALLED
 from bridge.stores import LOCKED, UNINSTALLED, Stores, with_installed
-from bridge.tables import installations, metadata, stores
 from bridge.viewer import install
-from bridge.worker import Worker
+from tests.support import inside
+from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge
+from tests.support.clock import Clock
 from tests.support.configuring import load, problems
-from tests.support.desk import NEXT_SECRET, Clock, Desk
-from tests.support.running import PASSWORDS, Senders, running
+from tests.support.inside import AT_ONCE
+from tests.support.processes import running_bridge
 from tests.support.screenshots import MISSING, chromium, launch, served
+from tests.support.webhooks import PASSWORDS, Senders
 
 KEY, NEWER = "a2V5LW9mLXRlc3RzLTAwMDAwMDAwMDAwMDAwMDAwMDA=", Fernet.generate_key().decode()
 PUBLIC = "https://alerts.example.com"
 PASSWORD = "the-password-of-the-viewer"
 SHOP = "gamma"
 DOMAIN = f"{SHOP}.29next.store"
-AT_ONCE = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
 
 
-class Agency(Desk):
+class Agency(InProcessBridge):
     """A bridge that merchants may install: a web process, and a worker that knows it by the database only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.worker = Worker(self.inbox, self.judge, self.forwarder)
-        self.chores = Chores(self.settings, self.database)
+        self.worker = self.inside.worker()
         self.seen = ""  # all that a browser was shown
 
     def browse(self, path: str, **options: Any) -> TestResponse:
@@ -78,7 +76,7 @@ class Agency(Desk):
     def tend(self) -> None:
         """Let the worker tend to stores, as it does every few seconds."""
         self.look()
-        self.chores.tend(self.stores)
+        self.inside.chores.tend(self.stores)
 
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
@@ -132,9 +130,7 @@ class Agency(Desk):
 
     def paused(self) -> dict[str, str]:
         """The stores that are paused, and why."""
-        with self.database.read() as connection:
-            rows = connection.execute(select(stores).where(stores.c.paused_at.is_not(None)))
-            return {row.name: row.paused_why for row in rows}
+        return {row["name"]: row["paused_why"] for row in self.search.stores() if row["paused_at"]}
 
     def disputed(self, case: str) -> list[str]:
         """The stores in which a case has disputes."""
@@ -174,8 +170,7 @@ def bridge(sandbox: Sandbox, url: str, toml: str = "", **changes: str) -> Iterat
         settings = with_installed(chosen, database)
         made = Agency(settings, create_app(chosen, database), database, sandbox, sandbox.clock)  # type: ignore[arg-type]
         yield made
-        for api in made.forwarder.apis.values():
-            api.close()
+        made.close()
 
 
 @pytest.fixture
@@ -222,8 +217,7 @@ def test_a_merchant_installs_the_bridge_and_alerts_become_disputes_there(
         assert sent.opens
         assert agency.disputed(sent.opens[0]) == [SHOP]
         known = repr(agency.stores[SHOP]) + repr(agency.settings)
-        with agency.database.read() as connection:
-            kept = [repr(connection.execute(select(one)).all()) for one in metadata.sorted_tables]
+        kept = [told for _, told in inside.written_rows(agency.database)]
         for canary in (agency.token, CLIENT_SECRET, KEY):
             assert canary not in agency.seen + known + "".join(kept)
     folder = Path(urlsplit(database_url).path).parent if database_url.startswith("sqlite") else None
@@ -548,7 +542,7 @@ def test_an_installed_store_gets_what_a_route_or_a_path_names_and_nothing_else(
             agency.work()
             assert sent.opens
             assert agency.disputed(sent.opens[0]) == where
-        agency.inbox.replay([early])
+        agency.inside.replay(early)
         agency.work()
         assert agency.standing(early) == ("forwarded", None)
 
@@ -558,7 +552,7 @@ def test_a_store_that_is_alone_is_not_told_of_another_s_transactions(agency: Age
     told = agency.tell("transaction.created", {"id": 7001, "amount": "1.00"})
     agency.work()
     assert told == 200
-    assert (agency.newest()[0]["status"], agency.newest()[0]["reason"]) == ("failed", "no_store")
+    assert agency.standing(agency.newest()) == ("failed", "no_store")
 
 
 def test_a_configured_store_keeps_its_token(sandbox: Sandbox, light_url: str) -> None:
@@ -572,8 +566,8 @@ def test_a_configured_store_keeps_its_token(sandbox: Sandbox, light_url: str) ->
         agency.work()
         tokens = {call.token for call in sandbox.ledger.calls if call.path == "/disputes/"}
         assert tokens == {"token-by-hand"}
-        with agency.database.read() as connection:
-            assert connection.execute(select(stores.c.token)).scalars().all() == [token_key("token-by-hand")]
+        tokens = {row.token for row in inside.rows(agency.database, "stores")}
+        assert tokens == {inside.kept_token("token-by-hand")}
         agency.uninstall()
         agency.tend()
         assert agency.paused() == {}
@@ -600,8 +594,7 @@ def test_a_table_without_a_token_says_how_a_store_is_treated_once_it_is_installe
 
 def kept(agency: Agency) -> dict[str, str | None]:
     """The tokens as they are kept."""
-    with agency.database.read() as connection:
-        return {row.store: row.token for row in connection.execute(select(installations))}
+    return {row.store: row.token for row in inside.rows(agency.database, "installations")}
 
 
 def test_keys_are_changed_without_losing_a_token(sandbox: Sandbox, database_url: str) -> None:
@@ -652,9 +645,9 @@ def test_a_lost_key_does_not_matter_to_who_installs_anew(sandbox: Sandbox, light
 def test_a_token_opens_in_its_own_store_s_row_only(agency: Agency) -> None:
     agency.install()
     agency.install("delta.29next.store")
-    stolen = update(installations).where(installations.c.store == SHOP)
-    moved = stolen.values(token=kept(agency)["delta"])
-    agency.database.write(lambda connection: connection.execute(moved))
+    steal = text("UPDATE installations SET token = :token WHERE store = :store")
+    moved = {"token": kept(agency)["delta"], "store": SHOP}
+    agency.database.write(lambda connection: connection.execute(steal, moved))
     agency.look()
     assert (agency.stores[SHOP].token, agency.stores[SHOP].missing) == ("", LOCKED)
     assert agency.stores["delta"].token
@@ -707,12 +700,12 @@ def test_a_store_that_refused_its_token_goes_on_at_once_with_a_new_one(agency: A
 
 def test_what_a_person_has_paused_stays_so(agency: Agency) -> None:
     agency.install()
-    agency.inbox.pause(SHOP, BY_HAND, None)
+    agency.inside.pause(SHOP)
     agency.uninstall()
     agency.tend()
     agency.install()
     agency.tend()
-    assert agency.paused() == {SHOP: BY_HAND}
+    assert agency.paused() == {SHOP: inside.PAUSED_BY_HAND}
 
 
 def test_a_removal_from_before_the_installation_is_too_late(agency: Agency) -> None:
@@ -831,30 +824,30 @@ def test_a_worker_that_runs_already_works_for_a_new_store(tmp_path: Path, light_
         "BRIDGE_PASSWORD": PASSWORD,
         "LOG_LEVEL": "DEBUG",
     }
-    with running(tmp_path, light_url, environ=environ) as house, requests.Session() as browser:
-        environ["NEXT_BASE_URL"] = house.next.base_url
+    with running_bridge(tmp_path, light_url, environ=environ) as bridge, requests.Session() as browser:
+        environ["NEXT_BASE_URL"] = bridge.next.base_url
         browser.trust_env = False
-        house.start()
+        bridge.start()
         first = Senders(1).prevention("alpha")
-        house.deliver(first)
-        house.wait(first)
-        there = browser.get(f"{house.url}/install?store={DOMAIN}", allow_redirects=False, timeout=10)
+        bridge.deliver(first)
+        bridge.wait(first)
+        there = browser.get(f"{bridge.url}/install?store={DOMAIN}", allow_redirects=False, timeout=10)
         back = browser.get(there.headers["Location"], allow_redirects=False, timeout=10)
-        answer = browser.get(back.headers["Location"].replace(PUBLIC, house.url), timeout=10)
+        answer = browser.get(back.headers["Location"].replace(PUBLIC, bridge.url), timeout=10)
         assert answer.status_code == 200, answer.text
         sent = Senders(2, "U").prevention(SHOP)
-        house.deliver(sent)
-        house.wait(sent)
-        assert len(house.disputes(sent)) == 1
+        bridge.deliver(sent)
+        bridge.wait(sent)
+        assert len(bridge.disputes(sent)) == 1
         chosen = load(DATABASE_URL=light_url, BRIDGE_ENCRYPTION_KEYS=KEY)
-        house.tokens[SHOP] = with_installed(chosen, house.database).stores[SHOP].token
-        assert len(house.tokens[SHOP]) >= 20
-        asked = browser.get(f"{house.url}/sign-in", timeout=10).text
+        bridge.tokens[SHOP] = with_installed(chosen, bridge.database).stores[SHOP].token
+        assert len(bridge.tokens[SHOP]) >= 20
+        asked = browser.get(f"{bridge.url}/sign-in", timeout=10).text
         token = asked.partition('name="form_token" value="')[2].partition('"')[0]
         form = {"form_token": token, "password": PASSWORD, "next": "/stores"}
-        page = browser.post(f"{house.url}/sign-in", form, timeout=10).text
-        assert SHOP in page, house.web and house.web.said()[-3000:]
-        house.audit()
+        page = browser.post(f"{bridge.url}/sign-in", form, timeout=10).text
+        assert SHOP in page, bridge.web and bridge.web.said()[-3000:]
+        bridge.audit()
 
 
 @pytest.mark.skipif(chromium() is None, reason=MISSING)

@@ -11,19 +11,17 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
 from structlog.testing import CapturingLogger
 
 from bridge.alert import Webhook
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import Unavailable
-from bridge.inbox import Inbox
 from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS
 from bridge.settings import Settings
-from bridge.tables import deliveries, refusals, webhooks
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
+from tests.support.inside import rows
 
 PASSWORD, OLD, TOKEN = "hunter22-now", "hunter11-before", "secret-access-token"
 SECRETS = {
@@ -52,7 +50,7 @@ class Door:
     def __init__(self, url: str, settings: Settings) -> None:
         self.database = Database(url)
         self.app = create_app(settings, self.database)
-        self.inbox: Inbox = self.app.extensions["inbox"]
+        self.inbox = self.app.extensions["inbox"]
         self.client: FlaskClient = self.app.test_client()
 
     def post(self, body: bytes | Any, path: str = "/webhooks/ethoca", **options: Any) -> Any:
@@ -61,9 +59,8 @@ class Door:
         headers = {"Authorization": basic("ethoca", PASSWORD)} | options.pop("headers", {})
         return self.client.post(path, data=content, headers=headers, **options)
 
-    def rows(self, table: Any) -> list[Any]:
-        with self.database.read() as connection:
-            return list(connection.execute(select(table)))
+    def rows(self, table: str) -> list[Any]:
+        return rows(self.database, table)
 
 
 def basic(user: str, password: str) -> str:
@@ -98,18 +95,18 @@ def test_a_webhook_is_stored_cut_and_then_acknowledged(either: Door) -> None:
     answer = either.post(ALERT, headers={"X-Note": f"{CARD_NUMBER} {PASSWORD}"})
     assert answer.status_code == 200
     assert answer.json == {"ethoca_id": ALERT["ethoca_id"], "status": "received"}
-    [kept] = either.rows(webhooks)
+    [kept] = either.rows("webhooks")
     body = json.loads(kept.body)
     assert body["card_number"] == "400000******7773"
     assert body["note"] == "card 400000******7773"
     assert body["amount"] == 19.9
     assert kept.headers["authorization"] == "[cut]"
     assert kept.headers["x-note"] == "400000******7773 [cut]"
-    [delivery] = either.rows(deliveries)
+    [delivery] = either.rows("deliveries")
     assert (delivery.provider, delivery.event_type, delivery.status) == ("ethoca", "issuer_alert", "pending")
     assert delivery.event_id == ALERT["ethoca_id"]
     assert delivery.deadline_at == delivery.received_at + 24 * 3600
-    stored = repr([tuple(row) for table in (webhooks, deliveries) for row in either.rows(table)])
+    stored = repr([tuple(row) for table in ("webhooks", "deliveries") for row in either.rows(table)])
     for secret in (CARD_NUMBER, PASSWORD, OLD, TOKEN):
         assert secret not in stored
 
@@ -117,7 +114,7 @@ def test_a_webhook_is_stored_cut_and_then_acknowledged(either: Door) -> None:
 def test_a_body_without_anything_to_cut_is_stored_byte_for_byte(door: Door) -> None:
     body = b'\xef\xbb\xbf{ "ethoca_id":"E1",\n  "amount" : 1.50e0 }'
     assert door.post(body).status_code == 200
-    assert door.rows(webhooks)[0].body == body
+    assert door.rows("webhooks")[0].body == body
 
 
 @pytest.mark.parametrize("password", [PASSWORD, OLD])
@@ -128,7 +125,7 @@ def test_two_secrets_are_good_while_one_is_changed(door: Door, password: str) ->
 def test_a_repeat_is_answered_alike_and_adds_nothing(either: Door) -> None:
     answers = [either.post(ALERT) for _ in range(3)]
     assert {(one.status_code, one.data) for one in answers} == {(200, answers[0].data)}
-    assert len(either.rows(deliveries)) == len(either.rows(webhooks)) == 1
+    assert len(either.rows("deliveries")) == len(either.rows("webhooks")) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,14 +135,14 @@ def test_a_repeat_is_answered_alike_and_adds_nothing(either: Door) -> None:
 def test_another_path_or_body_is_another_delivery(door: Door, changes: dict[str, Any]) -> None:
     door.post(ALERT)
     assert door.post(changes.get("body", ALERT), changes.get("path", "/webhooks/ethoca")).status_code == 200
-    assert len(door.rows(deliveries)) == 2
+    assert len(door.rows("deliveries")) == 2
 
 
 def test_bodies_that_differ_only_in_what_is_cut_are_repeats(door: Door) -> None:
     """Nobody could tell them apart afterwards, and a card number's digest must not be kept."""
     door.post({**ALERT, "cvv": "123"})
     door.post({**ALERT, "cvv": "456"})
-    assert len(door.rows(deliveries)) == 1
+    assert len(door.rows("deliveries")) == 1
 
 
 @pytest.mark.parametrize(
@@ -154,9 +151,9 @@ def test_bodies_that_differ_only_in_what_is_cut_are_repeats(door: Door) -> None:
 def test_whatever_passes_its_proof_is_kept(door: Door, body: bytes) -> None:
     answer = door.post(body)
     assert (answer.status_code, answer.json["status"]) == (200, "success")
-    [kept] = door.rows(webhooks)
+    [kept] = door.rows("webhooks")
     assert kept.body == body
-    assert len(door.rows(deliveries)) == 1
+    assert len(door.rows("deliveries")) == 1
 
 
 @pytest.mark.parametrize(
@@ -164,7 +161,7 @@ def test_whatever_passes_its_proof_is_kept(door: Door, body: bytes) -> None:
 )
 def test_the_content_type_refuses_nothing(door: Door, kind: str) -> None:
     assert door.post(ALERT, content_type=kind).status_code == 200
-    assert json.loads(door.rows(webhooks)[0].body)["ethoca_id"] == ALERT["ethoca_id"]
+    assert json.loads(door.rows("webhooks")[0].body)["ethoca_id"] == ALERT["ethoca_id"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +183,7 @@ def test_the_content_type_refuses_nothing(door: Door, kind: str) -> None:
 def test_a_body_in_any_charset_is_read_and_its_cards_are_cut(door: Door, codec: str, kind: str) -> None:
     sent = json.dumps({**ALERT, "merchant_descriptor": "M\u00dcLLER"}, ensure_ascii=False).encode(codec)
     assert door.post(sent, content_type=kind).status_code == 200
-    [kept] = door.rows(webhooks)
+    [kept] = door.rows("webhooks")
     for reading in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"):
         assert CARD_NUMBER not in kept.body.decode(reading, "replace")
     webhook = Webhook("ethoca", kept.path, kept.body, kept.headers)
@@ -212,7 +209,7 @@ def test_a_form_in_parts_is_read_and_its_cards_are_cut(make_database: MakeDataba
             headers={"Authorization": "Bearer a-token"},
         )
         assert answer.status_code == 200
-        [kept] = door.rows(webhooks)
+        [kept] = door.rows("webhooks")
         assert CARD_NUMBER.encode() not in kept.body
         provider = door.app.extensions["settings"].providers["payshield"]
         (item,) = provider.read(Webhook("payshield", kept.path, kept.body, kept.headers))
@@ -226,19 +223,19 @@ def test_without_a_protocol_of_its_own_the_answer_is_the_delivery_s_id(door: Doo
         "/webhooks/midigator",
         headers={"Authorization": basic("midigator", PASSWORD)},
     )
-    assert answer.json == {"id": door.rows(deliveries)[0].id, "status": "received"}
+    assert answer.json == {"id": door.rows("deliveries")[0].id, "status": "received"}
     assert answer.content_type == "application/json"
 
 
 def test_the_path_names_a_store_known_or_not(door: Door) -> None:
     for store in ("alpha", "nowhere"):
         assert door.post(ALERT, f"/webhooks/ethoca/{store}").status_code == 200
-    assert {one.store for one in door.rows(deliveries)} == {"alpha", "nowhere"}
+    assert {one.store for one in door.rows("deliveries")} == {"alpha", "nowhere"}
 
 
 def test_a_card_number_in_the_path_is_cut_too(door: Door) -> None:
     assert door.post(ALERT, f"/webhooks/ethoca/{CARD_NUMBER}").status_code == 200
-    assert CARD_NUMBER not in repr([tuple(row) for row in door.rows(webhooks) + door.rows(deliveries)])
+    assert CARD_NUMBER not in repr([tuple(row) for row in door.rows("webhooks") + door.rows("deliveries")])
 
 
 # --- refused -------------------------------------------------------------------------------------
@@ -248,7 +245,7 @@ def refused(door: Door, answer: Any, status: int, word: str) -> str:
     """What a refusal says; nothing of the webhook is kept."""
     assert (answer.status_code, answer.json["error"]) == (status, word)
     assert set(answer.json) == {"error", "message"}
-    assert door.rows(webhooks) == door.rows(deliveries) == []
+    assert door.rows("webhooks") == door.rows("deliveries") == []
     for secret in (PASSWORD, OLD, TOKEN, CARD_NUMBER):
         assert secret not in answer.text
     return str(answer.json["message"])
@@ -265,7 +262,7 @@ def refused(door: Door, answer: Any, status: int, word: str) -> str:
 def test_without_the_right_credentials_it_is_401(door: Door, header: str) -> None:
     answer = door.post(ALERT, headers={"Authorization": header})
     assert refused(door, answer, 401, "bad_proof")
-    [counted] = door.rows(refusals)
+    [counted] = door.rows("refusals")
     assert (counted.provider, counted.reason, counted._mapping["count"]) == ("ethoca", "bad_proof", 1)
 
 
@@ -283,7 +280,7 @@ def test_without_any_header_it_is_401(door: Door) -> None:
 )
 def test_an_unknown_provider_and_one_without_a_secret_are_404_and_counted(door: Door, path: str) -> None:
     refused(door, door.post(ALERT, path), 404, "unknown_provider")
-    [counted] = door.rows(refusals)
+    [counted] = door.rows("refusals")
     assert counted.reason == "unknown_provider"
     assert counted.provider.isprintable()
 
@@ -302,7 +299,7 @@ def test_an_unknown_provider_and_one_without_a_secret_are_404_and_counted(door: 
 )
 def test_a_mistyped_url_is_counted_by_its_name(door: Door, path: str, name: str) -> None:
     assert door.post(ALERT, path).status_code == 404
-    [counted] = door.rows(refusals)
+    [counted] = door.rows("refusals")
     assert counted.provider == name
 
 
@@ -313,13 +310,13 @@ def test_a_mistyped_url_is_counted_by_its_name(door: Door, path: str, name: str)
 def test_letters_case_and_a_slash_at_the_end_of_a_url_do_not_matter(door: Door, path: str) -> None:
     assert door.post(ALERT, "/webhooks/ethoca").status_code == 200
     assert door.post(ALERT, path).status_code == 200
-    [kept] = door.rows(webhooks)  # it is a repeat
+    [kept] = door.rows("webhooks")  # it is a repeat
     assert kept.path == "/webhooks/ethoca"
 
 
 def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:
     assert door.post(ALERT, "/webhooks/ethoca/Alpha/").status_code == 200
-    assert door.rows(deliveries)[0].store == "alpha"
+    assert door.rows("deliveries")[0].store == "alpha"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +370,7 @@ def test_what_cannot_be_stored_is_503_and_asks_to_come_again(
     answer = door.post(ALERT)
     refused(door, answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == str(RETRY_SECONDS)
-    assert door.rows(refusals) == [], "it is no fault of the sender's"
+    assert door.rows("refusals") == [], "it is no fault of the sender's"
 
 
 def test_a_bug_is_503_and_shows_nothing(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +428,7 @@ def test_other_methods_are_refused_on_every_address_of_webhooks(door: Door, path
 
 
 def refused_names(door: Door) -> dict[str, int]:
-    return {row.provider: row.count for row in door.rows(refusals)}
+    return {row.provider: row.count for row in door.rows("refusals")}
 
 
 def test_a_provider_that_is_not_enabled_is_counted_by_its_name(door: Door) -> None:

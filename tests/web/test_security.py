@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 from bridge.app import HEADERS
 from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
-from tests.support.logbook import Logbook, logbook
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.history import bridge_with_outlet
 
 PASSWORD, TOKEN = "a made-up password", "a-made-up-token"
 OPEN = {
@@ -40,20 +41,22 @@ PLACES = {
 
 
 @pytest.fixture
-def book(make_database: MakeDatabase) -> Iterator[Logbook]:
+def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
     """A bridge that is reached from everywhere, with all its doors."""
     with (
         make_database("sqlite") as url,
-        logbook(url, password=PASSWORD, api_token=TOKEN, on_loopback=False, secret_key="k" * 32) as made,
+        bridge_with_outlet(
+            url, password=PASSWORD, api_token=TOKEN, on_loopback=False, secret_key="k" * 32
+        ) as made,
     ):
         yield made
 
 
 def every_answer(
-    book: Logbook, client: FlaskClient, *methods: str, **environ: str
+    bridge: InProcessBridge, client: FlaskClient, *methods: str, **environ: str
 ) -> Iterator[tuple[str, TestResponse]]:
     """Each route and what it answers to each of its methods, or to those that are named."""
-    for rule in book.app.url_map.iter_rules():
+    for rule in bridge.app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda place: PLACES[place[1]], rule.rule)
         for method in sorted((rule.methods or set()) & set(methods or rule.methods or ())):
             yield (
@@ -62,9 +65,9 @@ def every_answer(
             )
 
 
-def test_every_route_is_closed_to_strangers_but_those_that_are_named(book: Logbook) -> None:
+def test_every_route_is_closed_to_strangers_but_those_that_are_named(bridge: InProcessBridge) -> None:
     seen = set()
-    for rule, answer in every_answer(book, book.app.test_client()):
+    for rule, answer in every_answer(bridge, bridge.app.test_client()):
         seen.add(rule)
         if answer.request.method == "OPTIONS" and answer.status_code == 200:
             assert not answer.data, rule
@@ -91,10 +94,10 @@ def test_every_route_is_closed_to_strangers_but_those_that_are_named(book: Logbo
 def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
     make_database: MakeDatabase, came: dict[str, str], *, closed: bool
 ) -> None:
-    with make_database("sqlite") as url, logbook(url) as book:
+    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
         opened = {
             rule
-            for rule, answer in every_answer(book, book.app.test_client(), **came)
+            for rule, answer in every_answer(bridge, bridge.app.test_client(), **came)
             if answer.status_code != 404 and (answer.data or answer.request.method != "OPTIONS")
         }
     if closed:  # a webhook is another matter: its sender proves who it is
@@ -103,8 +106,8 @@ def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
         assert len(opened) > len(OPEN)
 
 
-def signed_in(book: Logbook) -> FlaskClient:
-    client = book.app.test_client()
+def signed_in(bridge: InProcessBridge) -> FlaskClient:
+    client = bridge.app.test_client()
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/sign-in").text)
     assert token
     answer = client.post("/sign-in", data={"form_token": token[1], "password": PASSWORD})
@@ -112,9 +115,9 @@ def signed_in(book: Logbook) -> FlaskClient:
     return client
 
 
-def test_every_form_that_an_operator_can_send_needs_its_token(book: Logbook) -> None:
+def test_every_form_that_an_operator_can_send_needs_its_token(bridge: InProcessBridge) -> None:
     seen = 0
-    for rule, answer in every_answer(book, signed_in(book), "POST"):
+    for rule, answer in every_answer(bridge, signed_in(bridge), "POST"):
         if rule.startswith("/api/"):
             assert answer.status_code == 401, "a program's token it is, not the browser's session"
         elif not rule.startswith("/webhooks"):
@@ -124,17 +127,17 @@ def test_every_form_that_an_operator_can_send_needs_its_token(book: Logbook) -> 
     assert seen > 6
 
 
-def test_every_answer_of_every_route_carries_the_headers(book: Logbook) -> None:
-    for client in (book.app.test_client(), signed_in(book)):
-        for rule, answer in every_answer(book, client):
+def test_every_answer_of_every_route_carries_the_headers(bridge: InProcessBridge) -> None:
+    for client in (bridge.app.test_client(), signed_in(bridge)):
+        for rule, answer in every_answer(bridge, client):
             assert set(HEADERS.items()) <= set(answer.headers.items()), rule
 
 
-def test_a_bug_on_any_page_carries_the_headers_and_shows_nothing(book: Logbook) -> None:
-    client = signed_in(book)
-    for name in book.app.view_functions:
-        book.app.view_functions[name] = broken
-    for rule, answer in every_answer(book, client, "GET"):
+def test_a_bug_on_any_page_carries_the_headers_and_shows_nothing(bridge: InProcessBridge) -> None:
+    client = signed_in(bridge)
+    for name in bridge.app.view_functions:
+        bridge.app.view_functions[name] = broken
+    for rule, answer in every_answer(bridge, client, "GET"):
         assert set(HEADERS.items()) <= set(answer.headers.items()), rule
         assert "a secret" not in answer.text, rule
 
@@ -156,10 +159,10 @@ def broken(**_: object) -> str:
         "@evil.example",
     ],
 )
-def test_who_is_signed_in_is_led_nowhere_else(book: Logbook, elsewhere: str) -> None:
-    client = signed_in(book)
+def test_who_is_signed_in_is_led_nowhere_else(bridge: InProcessBridge, elsewhere: str) -> None:
+    client = signed_in(bridge)
     answer = client.get("/sign-in", query_string={"next": elsewhere})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
     assert "x" not in answer.headers.getlist("Set-Cookie")
-    stranger = book.app.test_client().get("/sign-in", query_string={"next": elsewhere})
+    stranger = bridge.app.test_client().get("/sign-in", query_string={"next": elsewhere})
     assert "evil.example" not in stranger.text

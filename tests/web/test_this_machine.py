@@ -12,9 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import MakeDatabase
-from tests.support.logbook import Logbook, logbook, review
-from tests.support.running import House, eventually, running
-from tests.unit.test_settings import ELSEWHERE, HERE
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.clock import eventually
+from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS
+from tests.support.history import bridge_with_outlet, review
+from tests.support.processes import RunningBridge, running_bridge
 
 DOORS = ("/", "/deliveries", "/static/style.css", "/api/deliveries", "/api/openapi.json", "/metrics")
 FORWARDED = {
@@ -71,9 +73,9 @@ OTHER_NAMES = (
 
 
 @pytest.fixture(scope="module")
-def book(make_database: MakeDatabase) -> Iterator[Logbook]:
+def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
     """A bridge on loopback, without password and token."""
-    with make_database("sqlite") as url, logbook(url) as made:
+    with make_database("sqlite") as url, bridge_with_outlet(url) as made:
         yield made
 
 
@@ -84,61 +86,63 @@ def answers(client: FlaskClient, **environ: str) -> set[int]:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1"])
-def test_this_machine_is_let_in_by_each_of_its_names(book: Logbook, name: str, peer: str) -> None:
-    assert answers(book.client, HTTP_HOST=name, REMOTE_ADDR=peer) == {200}
+def test_this_machine_is_let_in_by_each_of_its_names(bridge: InProcessBridge, name: str, peer: str) -> None:
+    assert answers(bridge.client, HTTP_HOST=name, REMOTE_ADDR=peer) == {200}
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
-def test_nobody_is_let_in_by_another_name(book: Logbook, name: str) -> None:
+def test_nobody_is_let_in_by_another_name(bridge: InProcessBridge, name: str) -> None:
     """A web page could reach this machine by it (DNS rebinding)."""
-    assert answers(book.client, HTTP_HOST=name) == {404}
+    assert answers(bridge.client, HTTP_HOST=name) == {404}
 
 
 @pytest.mark.parametrize(
     "peer", ["203.0.113.7", "10.0.0.5", "192.168.1.2", "169.254.1.1", "2001:db8::1", "::", "", "unknown"]
 )
-def test_nobody_is_let_in_from_another_address(book: Logbook, peer: str) -> None:
-    assert answers(book.client, REMOTE_ADDR=peer) == {404}
+def test_nobody_is_let_in_from_another_address(bridge: InProcessBridge, peer: str) -> None:
+    assert answers(bridge.client, REMOTE_ADDR=peer) == {404}
 
 
 @pytest.mark.parametrize("name", FORWARDED)
-def test_nobody_is_let_in_through_a_proxy(book: Logbook, name: str) -> None:
+def test_nobody_is_let_in_through_a_proxy(bridge: InProcessBridge, name: str) -> None:
     for spelt in (name, name.lower(), name.upper()):
         for value in (FORWARDED[name], "203.0.113.7", ""):
             for path in DOORS:
-                answer = book.client.get(path, headers={spelt: value, "Accept": "text/html"})
+                answer = bridge.client.get(path, headers={spelt: value, "Accept": "text/html"})
                 assert answer.status_code == 404, (path, spelt, value)
                 assert "this machine only" in answer.text
 
 
-def test_nobody_is_let_in_through_a_proxy_that_adds_nothing_but_speaks_http_1_0(book: Logbook) -> None:
+def test_nobody_is_let_in_through_a_proxy_that_adds_nothing_but_speaks_http_1_0(
+    bridge: InProcessBridge,
+) -> None:
     """So does nginx, whose plain `proxy_pass` sends this machine's own name."""
-    assert answers(book.client, SERVER_PROTOCOL="HTTP/1.0") == {404}
+    assert answers(bridge.client, SERVER_PROTOCOL="HTTP/1.0") == {404}
 
 
-@pytest.mark.parametrize("url", [*ELSEWHERE, *HERE])
+@pytest.mark.parametrize("url", [*PUBLIC_URLS, *LOOPBACK_URLS])
 def test_a_public_url_closes_every_door_that_has_no_secret(make_database: MakeDatabase, url: str) -> None:
-    with make_database("sqlite") as database_url, logbook(database_url, public_url=url) as book:
-        assert answers(book.client) == ({404} if url in ELSEWHERE else {200})
+    with make_database("sqlite") as database_url, bridge_with_outlet(database_url, public_url=url) as bridge:
+        assert answers(bridge.client) == ({404} if url in PUBLIC_URLS else {200})
 
 
 @pytest.mark.parametrize("hops", [1, 2])
 def test_known_proxies_close_every_door_that_has_no_secret(make_database: MakeDatabase, hops: int) -> None:
-    with make_database("sqlite") as url, logbook(url, proxy_hops=hops) as book:
-        assert answers(book.client) == {404}
-        assert answers(book.client, HTTP_X_FORWARDED_FOR=",".join(["127.0.0.1"] * hops)) == {404}
-        assert "BRIDGE_PASSWORD is not set" in book.client.get("/", headers={"Accept": "text/html"}).text
+    with make_database("sqlite") as url, bridge_with_outlet(url, proxy_hops=hops) as bridge:
+        assert answers(bridge.client) == {404}
+        assert answers(bridge.client, HTTP_X_FORWARDED_FOR=",".join(["127.0.0.1"] * hops)) == {404}
+        assert "BRIDGE_PASSWORD is not set" in bridge.client.get("/", headers={"Accept": "text/html"}).text
 
 
 def test_each_secret_opens_its_own_door_to_whoever_knows_it(make_database: MakeDatabase) -> None:
     """The API stays shut behind a proxy though the viewer has its password, and the other way round."""
-    with make_database("sqlite") as url, logbook(url, password="p", secret_key="k" * 32) as book:
-        assert answers(book.client) == {200, 303}
-        through = [book.client.get(path, headers={"Via": "1.1 x"}, buffered=True) for path in DOORS]
+    with make_database("sqlite") as url, bridge_with_outlet(url, password="p", secret_key="k" * 32) as bridge:
+        assert answers(bridge.client) == {200, 303}
+        through = [bridge.client.get(path, headers={"Via": "1.1 x"}, buffered=True) for path in DOORS]
         assert [answer.status_code for answer in through] == [303, 303, 200, 404, 404, 404]
-    with make_database("sqlite") as url, logbook(url, api_token="t") as book:
+    with make_database("sqlite") as url, bridge_with_outlet(url, api_token="t") as bridge:
         headers = {"Via": "1.1 x", "Authorization": "Bearer t"}
-        through = [book.client.get(path, headers=headers) for path in DOORS]
+        through = [bridge.client.get(path, headers=headers) for path in DOORS]
         assert [answer.status_code for answer in through] == [404, 404, 404, 200, 200, 200]
 
 
@@ -166,64 +170,64 @@ OWN = [
 ]
 
 
-def failed(book: Logbook) -> str:
+def failed(bridge: InProcessBridge) -> str:
     """A delivery that can be replayed."""
-    delivery = book.send(change=lambda tree: tree.update(ethoca_id="N/A"))
-    book.work()
+    delivery = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A"))
+    bridge.work()
     return delivery
 
 
 @pytest.mark.parametrize("headers", OTHER_SITES, ids=str)
-def test_a_page_of_another_site_changes_nothing(book: Logbook, headers: dict[str, str]) -> None:
-    delivery, search = failed(book), book.app.extensions["search"]
-    case = search.delivery(review(book))["case_id"]
+def test_a_page_of_another_site_changes_nothing(bridge: InProcessBridge, headers: dict[str, str]) -> None:
+    delivery, search = failed(bridge), bridge.search
+    case = bridge.delivery(review(bridge))["case_id"]
     before = search.case(case)
     for path, body in (
         (f"/api/deliveries/{delivery}/replay", b""),
         (f"/api/cases/{case}/match", b'{"transaction": null}'),
     ):
         given = {"Content-Type": "application/json", **headers}
-        answer = book.client.post(path, data=body, headers=given)
+        answer = bridge.client.post(path, data=body, headers=given)
         assert answer.status_code == 400
         assert answer.json is not None
         assert answer.json["error"] == "bad_request"
         assert re.search("another site|application/json", answer.json["message"])
-    assert search.delivery(delivery)["status"] == "failed"
+    assert bridge.delivery(delivery)["status"] == "failed"
     assert search.case(case) == before
 
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
-def test_a_program_and_a_page_of_our_own_are_heard(book: Logbook, headers: dict[str, str]) -> None:
-    answer = book.client.post(f"/api/deliveries/{failed(book)}/replay", headers=headers)
+def test_a_program_and_a_page_of_our_own_are_heard(bridge: InProcessBridge, headers: dict[str, str]) -> None:
+    answer = bridge.client.post(f"/api/deliveries/{failed(bridge)}/replay", headers=headers)
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["status"] == "pending"
-    book.work()
+    bridge.work()
 
 
 @pytest.mark.parametrize("headers", OTHER_SITES, ids=str)
 def test_with_its_token_the_api_asks_for_no_more(
     make_database: MakeDatabase, headers: dict[str, str]
 ) -> None:
-    with make_database("sqlite") as url, logbook(url, api_token="t") as book:
-        path, given = f"/api/deliveries/{failed(book)}/replay", {"Authorization": "Bearer t", **headers}
-        assert book.client.post(path, headers=given).status_code == 200
+    with make_database("sqlite") as url, bridge_with_outlet(url, api_token="t") as bridge:
+        path, given = f"/api/deliveries/{failed(bridge)}/replay", {"Authorization": "Bearer t", **headers}
+        assert bridge.client.post(path, headers=given).status_code == 200
 
 
 # --- a real server ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, make_database: MakeDatabase) -> Iterator[House]:
+def running(tmp_path_factory: pytest.TempPathFactory, make_database: MakeDatabase) -> Iterator[RunningBridge]:
     """A web process that is told to be bound to loopback."""
-    with make_database("sqlite") as url, running(tmp_path_factory.mktemp("here"), url) as made:
+    with make_database("sqlite") as url, running_bridge(tmp_path_factory.mktemp("here"), url) as made:
         yield made.start_web()
 
 
-def asked(house: House, *lines: str, version: str = "1.1", to: str = "127.0.0.1") -> int:
+def asked(running: RunningBridge, *lines: str, version: str = "1.1", to: str = "127.0.0.1") -> int:
     """The status of an answer to a request with just these headers."""
     head = "\r\n".join([f"GET /api/deliveries HTTP/{version}", *lines, "Connection: close", "", ""])
-    with socket.create_connection((to, house.port), timeout=30) as connection:
+    with socket.create_connection((to, running.port), timeout=30) as connection:
         connection.sendall(head.encode())
         return int(connection.makefile("rb").readline().split()[1])
 
@@ -246,9 +250,9 @@ def asked(house: House, *lines: str, version: str = "1.1", to: str = "127.0.0.1"
     ids=str,
 )
 def test_a_server_tells_its_own_machine_from_a_proxy(
-    house: House, lines: list[str], options: dict[str, Any], status: int
+    running: RunningBridge, lines: list[str], options: dict[str, Any], status: int
 ) -> None:
-    answer = asked(house, *(line.format(port=house.port) for line in lines), **options)
+    answer = asked(running, *(line.format(port=running.port) for line in lines), **options)
     assert answer == status or (status == 404 and answer == 400)  # gunicorn's own refusal
 
 
@@ -262,8 +266,8 @@ def test_a_server_that_is_bound_elsewhere_than_it_was_told_lets_nobody_in(
         except OSError:
             pytest.skip("this machine has no address but loopback's")
         address = probe.getsockname()[0]
-    with make_database("sqlite") as url, running(tmp_path, url) as house:
-        house.start_web("--bind", f"0.0.0.0:{house.port}")
-        eventually(house.is_ready)
-        assert asked(house, f"Host: 127.0.0.1:{house.port}") == 200
-        assert asked(house, f"Host: 127.0.0.1:{house.port}", to=address) == 404
+    with make_database("sqlite") as url, running_bridge(tmp_path, url) as running:
+        running.start_web("--bind", f"0.0.0.0:{running.port}")
+        eventually(running.is_ready)
+        assert asked(running, f"Host: 127.0.0.1:{running.port}") == 200
+        assert asked(running, f"Host: 127.0.0.1:{running.port}", to=address) == 404

@@ -26,28 +26,29 @@ from bridge.app import HEADERS, create_app
 from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
 from tests.conftest import MakeDatabase
-from tests.support.logbook import OUTLET, Logbook, logbook, refuse, review, trouble
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, trouble
+from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 
 Json = dict[str, Any]
-PASSWORD = "a made-up password"
 HTML = {"Accept": "text/html"}
 
 
 @contextmanager
-def opened(make_database: MakeDatabase, **changes: Any) -> Iterator[Logbook]:
-    with make_database("sqlite") as url, logbook(url, **changes) as book:
-        yield book
+def opened(make_database: MakeDatabase, **changes: Any) -> Iterator[InProcessBridge]:
+    with make_database("sqlite") as url, bridge_with_outlet(url, **changes) as bridge:
+        yield bridge
 
 
 @pytest.fixture
-def book(make_database: MakeDatabase) -> Iterator[Logbook]:
+def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
     """A viewer without a password, on loopback."""
     with opened(make_database) as made:
         yield made
 
 
 @pytest.fixture
-def locked(make_database: MakeDatabase) -> Iterator[Logbook]:
+def locked(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
     """A viewer with a password, reached from everywhere."""
     with opened(make_database, password=PASSWORD, on_loopback=False, secret_key="k" * 32) as made:
         yield made
@@ -97,52 +98,36 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.said).split())
 
 
-def every_page(book: Logbook) -> list[str]:
-    search = book.app.extensions["search"]
-    rows = search.deliveries({}).results
-    cases = search.cases({}).results
-    job = book.app.extensions["memos"].start_replay({"status": "failed"}, 3)
-    return [
-        *("/", "/deliveries", "/cases", "/stores", "/providers", "/refused", "/replays"),
-        "/deliveries?status=failed&q=nothing",
-        "/deliveries?text=a",
-        "/replays/new?status=failed",
-        f"/replays/{job}",
-        *(f"/deliveries/{row['id']}" for row in rows),
-        *(f"/cases/{row['id']}" for row in cases),
-    ]
-
-
 # --- who may look -------------------------------------------------------------------------------
 
 
 def test_without_a_password_the_viewer_is_off(make_database: MakeDatabase) -> None:
-    with opened(make_database, on_loopback=False) as book:
+    with opened(make_database, on_loopback=False) as bridge:
         for path in ("/", "/deliveries", "/cases", "/stores", "/sign-in", "/static/style.css"):
-            answer = book.client.get(path)
+            answer = bridge.client.get(path)
             assert answer.status_code == 404
             assert answer.json is not None
             assert answer.json["error"] == "not_found"
-        assert "BRIDGE_PASSWORD is not set" in page(book.client, "/", 404)
+        assert "BRIDGE_PASSWORD is not set" in page(bridge.client, "/", 404)
 
 
-def test_on_loopback_no_password_is_needed(book: Logbook) -> None:
+def test_on_loopback_no_password_is_needed(bridge: InProcessBridge) -> None:
     for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
-        assert book.client.get("/", headers={"Host": host}).status_code == 200
-    assert book.client.get("/sign-in").status_code == 404
+        assert bridge.client.get("/", headers={"Host": host}).status_code == 200
+    assert bridge.client.get("/sign-in").status_code == 404
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "bridge.example:8000"]
 )
-def test_without_a_password_only_this_machines_names_are_answered(book: Logbook, host: str) -> None:
+def test_without_a_password_only_this_machines_names_are_answered(bridge: InProcessBridge, host: str) -> None:
     """Otherwise a web page could reach it under a name of its own (DNS rebinding)."""
     for path in ("/", "/api/deliveries", "/metrics"):
-        assert book.client.get(path, headers={"Host": host}).status_code == 404
-    assert book.client.get("/healthz", headers={"Host": host}).status_code == 200
+        assert bridge.client.get(path, headers={"Host": host}).status_code == 404
+    assert bridge.client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
-def test_every_page_and_form_asks_for_the_password(locked: Logbook) -> None:
+def test_every_page_and_form_asks_for_the_password(locked: InProcessBridge) -> None:
     asked = 0
     for rule in locked.app.url_map.iter_rules():
         if not rule.endpoint.startswith(("overview.", "pages.", "replays.")):
@@ -155,7 +140,7 @@ def test_every_page_and_form_asks_for_the_password(locked: Logbook) -> None:
     assert asked > 15
 
 
-def test_the_right_password_opens_the_page_that_was_wanted(locked: Logbook) -> None:
+def test_the_right_password_opens_the_page_that_was_wanted(locked: InProcessBridge) -> None:
     wanted = locked.client.get("/deliveries?status=failed", headers=HTML)
     assert wanted.headers["Location"] == "/sign-in?next=/deliveries?status%3Dfailed"
     assert "Password" in page(locked.client, wanted.headers["Location"])
@@ -166,14 +151,14 @@ def test_the_right_password_opens_the_page_that_was_wanted(locked: Logbook) -> N
 
 
 @pytest.mark.parametrize("password", ["", "wrong", PASSWORD + " ", PASSWORD.upper(), "pass\x00word", "å"])
-def test_a_wrong_password_opens_nothing(locked: Logbook, password: str) -> None:
+def test_a_wrong_password_opens_nothing(locked: InProcessBridge, password: str) -> None:
     answer = sign_in(locked.client, password)
     assert answer.status_code == 401
     assert "That is not the password" in answer.text
     assert locked.client.get("/").status_code == 303
 
 
-def test_who_guesses_waits_longer_every_time(locked: Logbook) -> None:
+def test_who_guesses_waits_longer_every_time(locked: InProcessBridge) -> None:
     throttle: gate.Throttle = locked.app.extensions["throttle"]
     now = 1000.0
     throttle.clock = lambda: now
@@ -203,7 +188,7 @@ def test_the_throttle_forgets_who_tried_longest_ago(monkeypatch: pytest.MonkeyPa
 
 
 def test_guesses_at_the_same_time_are_no_more_than_guesses_in_turn(
-    locked: Logbook, monkeypatch: pytest.MonkeyPatch
+    locked: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(given: str, expected: str) -> bool:
         time.sleep(0.05)
@@ -241,9 +226,9 @@ def test_an_address_of_a_network_counts_as_that_network() -> None:
 @pytest.mark.parametrize("hops", [1, 2, 3])
 def test_behind_proxies_each_client_is_throttled_alone(make_database: MakeDatabase, hops: int) -> None:
     proxies = "".join(f", 10.0.0.{number}" for number in range(1, hops))
-    with opened(make_database, password=PASSWORD, proxy_hops=hops) as book:
+    with opened(make_database, password=PASSWORD, proxy_hops=hops) as bridge:
         for number in range(gate.FREE_TRIES):
-            client = book.app.test_client()
+            client = bridge.app.test_client()
             token = form_token(client, "/sign-in")
             answer = client.post(
                 "/sign-in",
@@ -253,11 +238,11 @@ def test_behind_proxies_each_client_is_throttled_alone(make_database: MakeDataba
                 },  # the first is the client's own say
             )
             assert answer.status_code == 401
-        throttle: gate.Throttle = book.app.extensions["throttle"]
+        throttle: gate.Throttle = bridge.app.extensions["throttle"]
         assert list(throttle.tries) == ["198.51.100.1"]
 
 
-def test_nobody_is_believed_where_no_proxy_stands(locked: Logbook) -> None:
+def test_nobody_is_believed_where_no_proxy_stands(locked: InProcessBridge) -> None:
     token = form_token(locked.client, "/sign-in")
     headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
     answer = locked.client.post("/sign-in", data={"form_token": token, "password": "x"}, headers=headers)
@@ -270,8 +255,8 @@ def test_nobody_is_believed_where_no_proxy_stands(locked: Logbook) -> None:
 def test_cookies_are_secure_when_the_request_came_by_https(
     make_database: MakeDatabase, scheme: str, secure: bool, hops: int
 ) -> None:
-    with opened(make_database, password=PASSWORD, proxy_hops=hops) as book:
-        answer = book.client.get("/sign-in", headers={"X-Forwarded-Proto": scheme})
+    with opened(make_database, password=PASSWORD, proxy_hops=hops) as bridge:
+        answer = bridge.client.get("/sign-in", headers={"X-Forwarded-Proto": scheme})
         cookie = answer.headers["Set-Cookie"]
         assert ("Secure" in cookie) is secure
         assert "HttpOnly" in cookie
@@ -279,7 +264,7 @@ def test_cookies_are_secure_when_the_request_came_by_https(
         assert ("Strict-Transport-Security" in answer.headers) is secure
 
 
-def test_a_session_ends_when_the_password_changes(locked: Logbook) -> None:
+def test_a_session_ends_when_the_password_changes(locked: InProcessBridge) -> None:
     sign_in(locked.client)
     cookie = locked.client.get_cookie("bridge_session")
     assert cookie
@@ -292,7 +277,7 @@ def test_a_session_ends_when_the_password_changes(locked: Logbook) -> None:
     assert same.get("/").status_code == 200
 
 
-def test_a_session_that_somebody_wrote_himself_opens_nothing(locked: Logbook) -> None:
+def test_a_session_that_somebody_wrote_himself_opens_nothing(locked: InProcessBridge) -> None:
     sign_in(locked.client)
     cookie = locked.client.get_cookie("bridge_session")
     assert cookie
@@ -302,20 +287,20 @@ def test_a_session_that_somebody_wrote_himself_opens_nothing(locked: Logbook) ->
         assert client.get("/").status_code == 303
 
 
-def test_without_a_secret_key_all_processes_make_the_same_one(locked: Logbook) -> None:
+def test_without_a_secret_key_all_processes_make_the_same_one(locked: InProcessBridge) -> None:
     bare = replace(locked.settings, secret_key=None)
     keys = {create_app(bare, locked.database).secret_key for _ in range(2)}
     assert len(keys) == 1
     assert keys != {create_app(replace(bare, password="other"), locked.database).secret_key}
 
 
-def test_signing_out_ends_the_session(locked: Logbook) -> None:
+def test_signing_out_ends_the_session(locked: InProcessBridge) -> None:
     sign_in(locked.client)
     assert submit(locked.client, "/sign-out").headers["Location"] == "/sign-in"
     assert locked.client.get("/").status_code == 303
 
 
-def copied(locked: Logbook, client: FlaskClient) -> FlaskClient:
+def copied(locked: InProcessBridge, client: FlaskClient) -> FlaskClient:
     """A browser in another process that has the same cookie."""
     cookie = client.get_cookie("bridge_session")
     assert cookie
@@ -324,7 +309,7 @@ def copied(locked: Logbook, client: FlaskClient) -> FlaskClient:
     return other
 
 
-def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: Logbook) -> None:
+def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: InProcessBridge) -> None:
     stays = locked.app.test_client()
     sign_in(stays)
     sign_in(locked.client)
@@ -336,13 +321,13 @@ def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: Logbook)
     assert copy.post(f"/stores/{STORE}/pause").status_code == 401
     assert stays.get("/").status_code == 200, "that of another browser goes on"
     locked.clock.now += 700  # as long as an answer to an installation is good for
-    locked.app.extensions["memos"].use_up("install", "x", 600)
+    locked.inside.memos.use_up("install", "x", 600)
     assert copy.get("/").status_code == 303
     sign_in(locked.client)
     assert locked.client.get("/").status_code == 200
 
 
-def test_a_session_ends_after_a_week_however_much_it_is_used(locked: Logbook) -> None:
+def test_a_session_ends_after_a_week_however_much_it_is_used(locked: InProcessBridge) -> None:
     sign_in(locked.client)
     form_token(locked.client)  # which the session keeps
     day = 86_400.0
@@ -358,7 +343,7 @@ def test_a_session_ends_after_a_week_however_much_it_is_used(locked: Logbook) ->
     assert (locked.client.get("/").status_code, copy.get("/").status_code) == (303, 303)
 
 
-def test_what_ended_sessions_leave_behind_is_removed(locked: Logbook) -> None:
+def test_what_ended_sessions_leave_behind_is_removed(locked: InProcessBridge) -> None:
     for _ in range(3):
         sign_in(locked.client)
         submit(locked.client, "/sign-out")
@@ -368,7 +353,7 @@ def test_what_ended_sessions_leave_behind_is_removed(locked: Logbook) -> None:
     assert len(used) == 1
 
 
-def test_a_session_that_cannot_be_ended_is_not_said_to_be(locked: Logbook) -> None:
+def test_a_session_that_cannot_be_ended_is_not_said_to_be(locked: InProcessBridge) -> None:
     sign_in(locked.client)
     token = form_token(locked.client)
     with locked.database.engine.execution_options(writes=True).begin() as connection:
@@ -395,13 +380,13 @@ def test_a_session_that_cannot_be_ended_is_not_said_to_be(locked: Logbook) -> No
         "",
     ],
 )
-def test_nobody_is_led_elsewhere(locked: Logbook, elsewhere: str) -> None:
+def test_nobody_is_led_elsewhere(locked: InProcessBridge, elsewhere: str) -> None:
     assert sign_in(locked.client, onward=elsewhere).headers["Location"] == "/"
 
 
-def test_a_form_without_its_token_changes_nothing(book: Logbook) -> None:
-    failed = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
+def test_a_form_without_its_token_changes_nothing(bridge: InProcessBridge) -> None:
+    failed = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
     case = "c_" + "0" * 21
     forms = (
         f"/deliveries/{failed}/replay",
@@ -413,36 +398,36 @@ def test_a_form_without_its_token_changes_nothing(book: Logbook) -> None:
         "/replays?status=failed",
         f"/replays/{case}/stop",
     )
-    posts = {rule.rule for rule in book.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    posts = {rule.rule for rule in bridge.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
     viewers = {one for one in posts if not one.startswith(("/webhooks", "/api", "/sign"))}
     assert len(viewers) == len(forms)
-    token = form_token(book.client)
+    token = form_token(bridge.client)
     for path in forms:
         for given in ({}, {"form_token": ""}, {"form_token": token + "x"}):
-            assert book.client.post(path, data=given).status_code == 400, path
+            assert bridge.client.post(path, data=given).status_code == 400, path
         foreign = {"Sec-Fetch-Site": "cross-site"}
-        assert book.client.post(path, data={"form_token": token}, headers=foreign).status_code == 400
-        stranger = book.app.test_client()
+        assert bridge.client.post(path, data={"form_token": token}, headers=foreign).status_code == 400
+        stranger = bridge.app.test_client()
         assert stranger.post(path, data={"form_token": token}).status_code == 400
-    assert book.app.extensions["search"].delivery(failed)["status"] == "failed"
-    assert book.app.extensions["search"].stores()[0]["paused_at"] is None
+    assert bridge.delivery(failed)["status"] == "failed"
+    assert bridge.search.stores()[0]["paused_at"] is None
 
 
 # --- what every answer carries ------------------------------------------------------------------
 
 
-def test_every_answer_carries_the_headers(book: Logbook) -> None:
+def test_every_answer_carries_the_headers(bridge: InProcessBridge) -> None:
     answers = [
-        book.client.get("/"),
-        book.client.get("/nothing"),
-        book.client.get("/deliveries/nothing"),
-        book.client.get("/healthz"),
-        book.client.get("/api/deliveries"),
-        book.client.get("/api/deliveries?colour=red"),
-        book.client.get("/metrics"),
-        book.client.get("/static/style.css"),
-        book.client.post("/webhooks/ethoca", data=b"{}"),
-        book.client.delete("/"),
+        bridge.client.get("/"),
+        bridge.client.get("/nothing"),
+        bridge.client.get("/deliveries/nothing"),
+        bridge.client.get("/healthz"),
+        bridge.client.get("/api/deliveries"),
+        bridge.client.get("/api/deliveries?colour=red"),
+        bridge.client.get("/metrics"),
+        bridge.client.get("/static/style.css"),
+        bridge.client.post("/webhooks/ethoca", data=b"{}"),
+        bridge.client.delete("/"),
     ]
     for answer in answers:
         for name, value in HEADERS.items():
@@ -452,89 +437,63 @@ def test_every_answer_carries_the_headers(book: Logbook) -> None:
         answer.close()
 
 
-def test_what_has_its_content_in_its_address_is_kept(book: Logbook) -> None:
-    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', page(book.client, "/"))
+def test_what_has_its_content_in_its_address_is_kept(bridge: InProcessBridge) -> None:
+    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', page(bridge.client, "/"))
     assert len(addresses) == 4
     for address in addresses:
-        with book.client.get(address) as answer:
+        with bridge.client.get(address) as answer:
             assert answer.status_code == 200
             assert "immutable" in answer.headers["Cache-Control"]
 
 
-def test_no_page_has_a_script_or_a_style_of_its_own(book: Logbook) -> None:
-    trouble(book)
-    for path in every_page(book):
-        for tag, attributes in Reader(page(book.client, path)).elements:
+def test_no_page_has_a_script_or_a_style_of_its_own(bridge: InProcessBridge) -> None:
+    trouble(bridge)
+    for path in every_page(bridge):
+        for tag, attributes in Reader(page(bridge.client, path)).elements:
             assert "style" not in attributes, path
             assert not [name for name in attributes if name.startswith(("on", "hx-on", "hx-vals"))], path
             assert tag != "style", path
             assert tag != "script" or (attributes["src"] or "").startswith("/static/"), path
 
 
-HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'--"
-
-
-def test_what_providers_send_is_text_on_every_page(book: Logbook) -> None:
-    plant(book)
+def test_what_providers_send_is_text_on_every_page(bridge: InProcessBridge) -> None:
+    send_hostile_text(bridge)
     for path in [
-        *every_page(book),
+        *every_page(bridge),
         f"/deliveries?q={HOSTILE}",
         f"/cases?q={HOSTILE}",
         f"/deliveries?status={HOSTILE}",
     ]:
-        html = book.client.get(path, headers=HTML).text
+        html = bridge.client.get(path, headers=HTML).text
         reader = Reader(html)
         assert "<script>alert" not in html, path
         assert not [a for t, a in reader.elements if t == "img" or "onerror" in a], path
-    assert HOSTILE in Reader(page(book.client, "/deliveries")).text
-
-
-def plant(book: Logbook) -> None:
-    """Send alerts with hostile text in every field that takes any."""
-
-    def everywhere(tree: Json) -> None:
-        for name, value in tree.items():
-            if isinstance(value, str) and name not in ("event_type", "type"):
-                tree[name] = HOSTILE
-        tree[HOSTILE] = HOSTILE
-
-    def identified(tree: Json) -> None:
-        for name in ("ethoca_id", "arn", "auth_code", "transaction_id", "merchant_descriptor", "order_id"):
-            tree[name] = HOSTILE
-
-    book.send("ethoca", change=everywhere)
-    book.send("ethoca", change=identified)
-    book.send("midigator", change=lambda tree: tree.update(event_type=HOSTILE))
-    book.send("midigator", change=identified)
-    book.work()
-    book.fail("422", count=1)
-    book.send("verifi", change=lambda tree: tree.update(paymentDescriptor=HOSTILE, arn=HOSTILE))
-    book.work()
+    assert HOSTILE in Reader(page(bridge.client, "/deliveries")).text
 
 
 # --- what the pages say -------------------------------------------------------------------------
 
 
-def test_an_empty_log_opens_on_every_page(book: Logbook) -> None:
-    for path in every_page(book):
-        page(book.client, path)
-    said = Reader(page(book.client, "/")).text
+def test_an_empty_log_opens_on_every_page(bridge: InProcessBridge) -> None:
+    for path in every_page(bridge):
+        page(bridge.client, path)
+    said = Reader(page(bridge.client, "/")).text
     assert "No alert has come yet" in said
     assert "The worker is gone. None has been heard yet." in said
 
 
-def test_a_log_with_nothing_to_do_says_so(book: Logbook) -> None:
-    book.send()
-    book.work()
-    said = Reader(page(book.client, "/")).text
+def test_a_log_with_nothing_to_do_says_so(bridge: InProcessBridge) -> None:
+    bridge.send_sample()
+    bridge.work()
+    said = Reader(page(bridge.client, "/")).text
     assert "Nothing needs you" in said
     assert "Alerts today 1" in said
     assert "Forwarded 100.0 %" in said
 
 
-def test_the_first_page_says_what_needs_a_person(book: Logbook) -> None:
-    trouble(book)
-    said = Reader(page(book.client, "/")).text
+def test_the_first_page_says_what_needs_a_person(bridge: InProcessBridge) -> None:
+    trouble(bridge)
+    said = Reader(page(bridge.client, "/")).text
     for sentence in (
         f"Store {OUTLET} is paused",
         "1 alert failed: untranslatable",
@@ -546,49 +505,49 @@ def test_the_first_page_says_what_needs_a_person(book: Logbook) -> None:
         "USD",
     ):
         assert sentence in said, sentence
-    book.clock.now += 600
-    assert "The worker is gone" in Reader(page(book.client, "/")).text
+    bridge.clock.now += 600
+    assert "The worker is gone" in Reader(page(bridge.client, "/")).text
 
 
 def test_what_is_at_stake_of_very_many_is_said_to_be_more(
-    book: Logbook, monkeypatch: pytest.MonkeyPatch
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
-        book.send(
+        bridge.send_sample(
             known=False,
             store="nowhere",
             change=lambda tree: tree.update(chargeback_amount="10.00", chargeback_currency="USD"),
         )
-    book.work()
-    assert "At stake 20.00 USD" in Reader(book.client.get("/").text).text
+    bridge.work()
+    assert "At stake 20.00 USD" in Reader(bridge.client.get("/").text).text
     monkeypatch.setattr(figures, "MOST_AMOUNTS", 1)
-    assert "At stake over 10.00 USD" in Reader(book.client.get("/").text).text
+    assert "At stake over 10.00 USD" in Reader(bridge.client.get("/").text).text
 
 
-def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(book: Logbook) -> None:
-    book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="12,50", currency="EURO"))
+def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(bridge: InProcessBridge) -> None:
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="12,50", currency="EURO"))
     for _ in range(5):
-        book.send()
-    book.work()
-    first = Reader(page(book.client, "/"))
+        bridge.send_sample()
+    bridge.work()
+    first = Reader(page(bridge.client, "/"))
     (failed,) = [link for link in first.links if "status=failed" in link]
-    listed = Reader(page(book.client, failed))
+    listed = Reader(page(bridge.client, failed))
     (alert,) = [link for link in listed.links if link.startswith("/deliveries/")]
-    said = Reader(page(book.client, alert)).text
+    said = Reader(page(bridge.client, alert)).text
     assert "The body does not fit what the bridge knows of this provider" in said
     assert "amount '12,50' is not an amount of money, such as 12.50." in said
     assert "currency 'EURO' is not an ISO 4217 currency code." in said
     assert "What to do:" in said
 
 
-def test_a_delivery_is_told_from_received_to_settled(book: Logbook) -> None:
-    book.fail("502", count=1)
-    delivery = book.send("ethoca")
-    book.work()
-    book.clock.now += 60
-    book.work()
-    found = book.app.extensions["search"].delivery(delivery)
-    said = Reader(page(book.client, f"/deliveries/{delivery}")).text
+def test_a_delivery_is_told_from_received_to_settled(bridge: InProcessBridge) -> None:
+    bridge.fail("502", count=1)
+    delivery = bridge.send_sample("ethoca")
+    bridge.work()
+    bridge.clock.now += 60
+    bridge.work()
+    found = bridge.delivery(delivery)
+    said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
     story = said[said.index("What happened") : said.index("What came")]
     steps = (
         "Received",
@@ -627,119 +586,121 @@ def test_a_delivery_is_told_from_received_to_settled(book: Logbook) -> None:
         ("https://{store}.29next.store/x?id={dispute}", f"https://{STORE}.29next.store/x?id=NUMBER"),
     ],
 )
-def test_a_dispute_leads_to_29next(book: Logbook, pattern: str | None, where: str) -> None:
-    delivery = book.send()
-    book.work()
-    found = book.app.extensions["search"].delivery(delivery)
-    real = replace(book.settings.stores[STORE], base_url="https://example.29next.store/api/admin/")
-    book.app.extensions["settings"] = replace(book.settings, stores={STORE: real}, dispute_url=pattern)
+def test_a_dispute_leads_to_29next(bridge: InProcessBridge, pattern: str | None, where: str) -> None:
+    delivery = bridge.send_sample()
+    bridge.work()
+    found = bridge.delivery(delivery)
+    real = replace(bridge.settings.stores[STORE], base_url="https://example.29next.store/api/admin/")
+    bridge.app.extensions["settings"] = replace(bridge.settings, stores={STORE: real}, dispute_url=pattern)
     for page in (f"/deliveries/{delivery}", f"/cases/{found['case_id']}"):
-        links = Reader(book.client.get(page).text).links
+        links = Reader(bridge.client.get(page).text).links
         assert where.replace("NUMBER", str(found["dispute_id"])) in links
 
 
-def test_what_a_command_line_would_send_has_no_secret(book: Logbook) -> None:
-    delivery = book.send("ethoca")
-    html = page(book.client, f"/deliveries/{delivery}")
+def test_what_a_command_line_would_send_has_no_secret(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample("ethoca")
+    html = page(bridge.client, f"/deliveries/{delivery}")
     said = Reader(html).text
     assert "curl -X POST http://127.0.0.1:8000/webhooks/ethoca" in said
     assert "authorization: YOUR SECRET" in said
     assert "sandbox-only" not in html
 
 
-def test_a_delivery_opens_when_its_body_is_gone(book: Logbook) -> None:
-    delivery = book.send()
-    book.work()
-    book.clock.now += 10
-    book.chores.memos.drop_bodies(book.clock.now, 10)
-    said = Reader(page(book.client, f"/deliveries/{delivery}")).text
+def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample()
+    bridge.work()
+    bridge.clock.now += 10
+    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
     assert "Retention has removed the body" in said
     assert "case number" in said
 
 
 def test_a_delivery_opens_when_translating_it_has_a_bug(
-    book: Logbook, monkeypatch: pytest.MonkeyPatch
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    delivery = book.send()
+    delivery = bridge.send_sample()
     monkeypatch.setattr(pages, "explain", broken)
-    page(book.client, f"/deliveries/{delivery}")
+    page(bridge.client, f"/deliveries/{delivery}")
 
 
-def test_a_pending_delivery_is_asked_for_again_and_a_settled_one_is_not(book: Logbook) -> None:
-    delivery = book.send()
-    assert 'hx-trigger="every 3s"' in page(book.client, f"/deliveries/{delivery}")
-    book.work()
-    assert "hx-trigger" not in page(book.client, f"/deliveries/{delivery}")
+def test_a_pending_delivery_is_asked_for_again_and_a_settled_one_is_not(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample()
+    assert 'hx-trigger="every 3s"' in page(bridge.client, f"/deliveries/{delivery}")
+    bridge.work()
+    assert "hx-trigger" not in page(bridge.client, f"/deliveries/{delivery}")
 
 
-def test_a_number_that_is_nowhere_is_looked_for_in_the_bodies(book: Logbook) -> None:
-    book.send(change=lambda tree: tree.update(note="customer 77-B"))
-    said = Reader(page(book.client, "/deliveries?q=customer+77-B")).text
+def test_a_number_that_is_nowhere_is_looked_for_in_the_bodies(bridge: InProcessBridge) -> None:
+    bridge.send_sample(change=lambda tree: tree.update(note="customer 77-B"))
+    said = Reader(page(bridge.client, "/deliveries?q=customer+77-B")).text
     assert "No number is exactly customer 77-B ; these bodies hold it." in said
-    assert "Neither a number nor a body" in Reader(page(book.client, "/deliveries?q=customer+78")).text
+    assert "Neither a number nor a body" in Reader(page(bridge.client, "/deliveries?q=customer+78")).text
 
 
-def test_a_filter_that_cannot_be_is_explained(book: Logbook) -> None:
-    assert "status is one of" in page(book.client, "/deliveries?status=lost", 400)
-    assert "There is no filter" in page(book.client, "/cases?colour=red", 400)
-    assert "Deliveries" in page(book.client, "/deliveries?status=&q=&since=")  # a form sends empty ones
+def test_a_filter_that_cannot_be_is_explained(bridge: InProcessBridge) -> None:
+    assert "status is one of" in page(bridge.client, "/deliveries?status=lost", 400)
+    assert "There is no filter" in page(bridge.client, "/cases?colour=red", 400)
+    assert "Deliveries" in page(bridge.client, "/deliveries?status=&q=&since=")  # a form sends empty ones
 
 
-def test_lists_go_on_where_they_end(book: Logbook) -> None:
-    sent = [book.send() for _ in range(5)]
-    first = Reader(page(book.client, "/deliveries?limit=3&provider=ethoca"))
+def test_lists_go_on_where_they_end(bridge: InProcessBridge) -> None:
+    sent = [bridge.send_sample() for _ in range(5)]
+    first = Reader(page(bridge.client, "/deliveries?limit=3&provider=ethoca"))
     (older,) = [link for link in first.links if "cursor=" in link]
     assert "provider=ethoca" in older
-    second = Reader(page(book.client, older))
+    second = Reader(page(bridge.client, older))
     seen = [
         link.rpartition("/")[2] for link in (*first.links, *second.links) if link.startswith("/deliveries/")
     ]
     assert seen == sent[::-1]
 
 
-def test_a_thing_that_is_not_there_has_a_page_that_says_so(book: Logbook) -> None:
+def test_a_thing_that_is_not_there_has_a_page_that_says_so(bridge: InProcessBridge) -> None:
     for path in ("/deliveries/nothing", "/cases/d_" + "0" * 21, "/replays/nothing"):
-        assert "There is no such" in page(book.client, path, 404)
-        assert book.client.get(path).json["error"] == "not_found"  # type: ignore[index]
+        assert "There is no such" in page(bridge.client, path, 404)
+        assert bridge.client.get(path).json["error"] == "not_found"  # type: ignore[index]
 
 
-def test_a_database_that_is_away_has_a_page_that_says_so(book: Logbook) -> None:
-    with book.database.engine.execution_options(writes=True).begin() as connection:
+def test_a_database_that_is_away_has_a_page_that_says_so(bridge: InProcessBridge) -> None:
+    with bridge.database.engine.execution_options(writes=True).begin() as connection:
         connection.execute(text("ALTER TABLE deliveries RENAME TO elsewhere"))
-    assert "The database is not available" in page(book.client, "/deliveries", 503)
+    assert "The database is not available" in page(bridge.client, "/deliveries", 503)
 
 
-def test_a_page_with_a_bug_shows_nothing_of_it(book: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_with_a_bug_shows_nothing_of_it(
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("the canary")
 
     monkeypatch.setattr(notify, "conditions", broken)
-    said = page(book.client, "/", 500)
+    said = page(bridge.client, "/", 500)
     assert "This page could not be made" in said
     assert "canary" not in said
 
 
-def test_stores_and_providers_say_how_they_are(book: Logbook) -> None:
-    trouble(book)
-    said = Reader(page(book.client, "/stores")).text
+def test_stores_and_providers_say_how_they_are(bridge: InProcessBridge) -> None:
+    trouble(bridge)
+    said = Reader(page(bridge.client, "/stores")).text
     assert f"{OUTLET} paused" in said
     assert f"{STORE} takes calls" in said
     assert "29next answered 401" in said
-    said = Reader(page(book.client, "/providers")).text
+    said = Reader(page(bridge.client, "/providers")).text
     assert "http://127.0.0.1:8000/webhooks/ethoca" in said
-    book.app.extensions["settings"] = replace(book.settings, secrets={"ethoca": ("a:b", "c:d")})
-    said = Reader(page(book.client, "/providers")).text
+    bridge.app.extensions["settings"] = replace(bridge.settings, secrets={"ethoca": ("a:b", "c:d")})
+    said = Reader(page(bridge.client, "/providers")).text
     assert "Ethoca on two secrets" in said
     assert "Kount off: no secret Set KOUNT_SECRET" in said
 
 
-def test_refused_webhooks_are_counted_by_reason(book: Logbook) -> None:
-    refuse(book, "midigator", 3)
-    book.client.post("/webhooks/ethoca", data=b"x" * 300_000)
-    said = Reader(page(book.client, "/refused")).text
+def test_refused_webhooks_are_counted_by_reason(bridge: InProcessBridge) -> None:
+    refuse(bridge, "midigator", 3)
+    bridge.client.post("/webhooks/ethoca", data=b"x" * 300_000)
+    said = Reader(page(bridge.client, "/refused")).text
     assert "midigator bad proof The credentials are wrong. 3" in said
     assert "ethoca too large" in said
 
@@ -784,113 +745,112 @@ def test_charts_fill_their_height_and_no_more() -> None:
 # --- what an operator can do --------------------------------------------------------------------
 
 
-def test_a_failed_delivery_is_mended_and_replayed(book: Logbook) -> None:
-    book.fail("422", method="POST", path="/disputes/")
-    delivery = book.send()
-    book.work()
+def test_a_failed_delivery_is_mended_and_replayed(bridge: InProcessBridge) -> None:
+    bridge.fail("422", method="POST", path="/disputes/")
+    delivery = bridge.send_sample()
+    bridge.work()
     path = f"/deliveries/{delivery}"
-    said = Reader(page(book.client, path)).text
+    said = Reader(page(bridge.client, path)).text
     assert "29next refused it" in said
     assert "Unprocessable" in said
-    book.sandbox.faults.clear()
-    answer = submit(book.client, f"{path}/replay", path)
+    bridge.sandbox.faults.clear()
+    answer = submit(bridge.client, f"{path}/replay", path)
     assert (answer.status_code, answer.headers["Location"]) == (303, path)
-    assert "Replayed" in page(book.client, path)
-    book.settle()
-    assert "Settled: 29next has what it asked for" in page(book.client, path)
-    assert "It is pending already" not in page(book.client, path)
+    assert "Replayed" in page(bridge.client, path)
+    bridge.settle()
+    assert "Settled: 29next has what it asked for" in page(bridge.client, path)
+    assert "It is pending already" not in page(bridge.client, path)
 
 
-def test_a_pending_delivery_is_left_as_it_is(book: Logbook) -> None:
-    delivery = book.send()
-    submit(book.client, f"/deliveries/{delivery}/replay")
-    assert "It is pending already" in page(book.client, f"/deliveries/{delivery}")
+def test_a_pending_delivery_is_left_as_it_is(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample()
+    submit(bridge.client, f"/deliveries/{delivery}/replay")
+    assert "It is pending already" in page(bridge.client, f"/deliveries/{delivery}")
 
 
 @pytest.mark.parametrize("query", ["endpoint=x", "_method=POST", "_external=1", "_scheme=ftp", "values=1"])
 @pytest.mark.parametrize("path", ["/deliveries", "/cases"])
-def test_a_query_chooses_nothing_of_a_page_s_links(book: Logbook, path: str, query: str) -> None:
-    said = page(book.client, f"{path}?{query}", 400)
+def test_a_query_chooses_nothing_of_a_page_s_links(bridge: InProcessBridge, path: str, query: str) -> None:
+    said = page(bridge.client, f"{path}?{query}", 400)
     assert "There is no filter" in said
     assert "ftp://" not in said
     assert "http://localhost" not in said
 
 
 @pytest.mark.parametrize("path", ["/deliveries", "/cases"])
-def test_a_moment_after_all_others_bounds_a_list(book: Logbook, path: str) -> None:
-    review(book)
+def test_a_moment_after_all_others_bounds_a_list(bridge: InProcessBridge, path: str) -> None:
+    review(bridge)
     for bound, found in (("since", False), ("until", True)):
-        said = page(book.client, f"{path}?{bound}=3100-01-01")
+        said = page(bridge.client, f"{path}?{bound}=3100-01-01")
         assert (f'href="{path}/' in said) is found
 
 
-def test_transaction_0_is_none_that_a_person_may_choose(book: Logbook) -> None:
-    review(book)
-    (case,) = book.app.extensions["search"].cases({"state": "review"}).results
+def test_transaction_0_is_none_that_a_person_may_choose(bridge: InProcessBridge) -> None:
+    review(bridge)
+    (case,) = bridge.search.cases({"state": "review"}).results
     path = f"/cases/{case['id']}"
-    assert submit(book.client, f"{path}/match", path, transaction="0").status_code == 400
+    assert submit(bridge.client, f"{path}/match", path, transaction="0").status_code == 400
 
 
-def test_what_is_at_stake_of_several_failed_alerts_of_a_case_is_counted_once(book: Logbook) -> None:
-    book.fail("400", method="POST", path="/disputes/")
+def test_what_is_at_stake_of_several_failed_alerts_of_a_case_is_counted_once(bridge: InProcessBridge) -> None:
+    bridge.fail("400", method="POST", path="/disputes/")
     facts = {"ethoca_id": "E-1", "amount": "100.00", "currency": "USD"}
     facts |= {"chargeback_amount": "100.00", "chargeback_currency": "USD"}
     for issuer in ("one", "another"):
-        book.send(change=functools.partial(dict.update, issuer=issuer, **facts))
-    book.work()
-    assert len(book.app.extensions["search"].deliveries({"status": "failed"}).results) == 2
-    sums, _ = book.app.extensions["figures"].at_stake()
+        bridge.send_sample(change=functools.partial(dict.update, issuer=issuer, **facts))
+    bridge.work()
+    assert len(bridge.search.deliveries({"status": "failed"}).results) == 2
+    sums, _ = bridge.inside.figures.at_stake()
     assert sums == {"USD": Decimal("100.00")}
 
 
 @pytest.mark.parametrize("which", ["first", "typed", "none"])
-def test_a_match_is_decided_by_a_person(book: Logbook, which: str) -> None:
-    review(book)
-    search = book.app.extensions["search"]
+def test_a_match_is_decided_by_a_person(bridge: InProcessBridge, which: str) -> None:
+    review(bridge)
+    search = bridge.search
     (case,) = search.cases({"state": "review"}).results
     path = f"/cases/{case['id']}"
-    said = Reader(page(book.client, path)).text
+    said = Reader(page(bridge.client, path)).text
     assert "Which transaction is it?" in said
     assert "several fit" in said
     candidates = [str(one["id"]) for one in case["match"]["candidates"]]
     assert len(candidates) == 2
     chosen = {"first": candidates[0], "typed": candidates[1], "none": "none"}[which]
-    answer = submit(book.client, f"{path}/match", path, transaction=chosen)
+    answer = submit(bridge.client, f"{path}/match", path, transaction=chosen)
     assert answer.headers["Location"] == path
-    assert "Decided" in page(book.client, path)
-    book.work()
-    case = search.case(case["id"])
+    assert "Decided" in page(bridge.client, path)
+    bridge.work()
+    case = bridge.case(case["case_number"])
     assert str(case["transaction_id"]).lower() == chosen
     assert case["state"] == "open"
-    assert "Which transaction is it?" not in page(book.client, path)
+    assert "Which transaction is it?" not in page(bridge.client, path)
 
 
 @pytest.mark.parametrize("chosen", ["", "x", "1e3", "-1", "9" * 19])
-def test_a_transaction_is_a_number_or_none(book: Logbook, chosen: str) -> None:
-    review(book)
-    (case,) = book.app.extensions["search"].cases({"state": "review"}).results
-    assert submit(book.client, f"/cases/{case['id']}/match", transaction=chosen).status_code == 400
+def test_a_transaction_is_a_number_or_none(bridge: InProcessBridge, chosen: str) -> None:
+    review(bridge)
+    (case,) = bridge.search.cases({"state": "review"}).results
+    assert submit(bridge.client, f"/cases/{case['id']}/match", transaction=chosen).status_code == 400
 
 
-def test_a_store_is_paused_and_resumed(book: Logbook) -> None:
-    assert submit(book.client, f"/stores/{STORE}/pause").status_code == 303
-    delivery = book.send()
-    book.work()
-    search = book.app.extensions["search"]
-    assert search.delivery(delivery)["reason"] == "store_paused"
-    assert "Paused by hand." in page(book.client, "/stores")
-    book.clock.now += 3600
-    submit(book.client, f"/stores/{STORE}/resume")
-    book.work()
-    assert search.delivery(delivery)["status"] == "forwarded"
-    assert submit(book.client, "/stores/nowhere/pause").status_code == 404
+def test_a_store_is_paused_and_resumed(bridge: InProcessBridge) -> None:
+    assert submit(bridge.client, f"/stores/{STORE}/pause").status_code == 303
+    delivery = bridge.send_sample()
+    bridge.work()
+    assert bridge.delivery(delivery)["reason"] == "store_paused"
+    assert "Paused by hand." in page(bridge.client, "/stores")
+    bridge.clock.now += 3600
+    submit(bridge.client, f"/stores/{STORE}/resume")
+    bridge.work()
+    assert bridge.delivery(delivery)["status"] == "forwarded"
+    assert submit(bridge.client, "/stores/nowhere/pause").status_code == 404
 
 
-def test_a_case_is_handed_out_whole(book: Logbook) -> None:
-    delivery = book.send()
-    book.work()
-    case = book.app.extensions["search"].delivery(delivery)["case_id"]
-    answer = book.client.get(f"/cases/{case}/evidence.json")
+def test_a_case_is_handed_out_whole(bridge: InProcessBridge) -> None:
+    delivery = bridge.send_sample()
+    bridge.work()
+    case = bridge.delivery(delivery)["case_id"]
+    answer = bridge.client.get(f"/cases/{case}/evidence.json")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{case}.json"'
     whole = json.loads(answer.text)
     assert whole["deliveries"][0]["webhook"]["body"].startswith("{")
@@ -898,68 +858,69 @@ def test_a_case_is_handed_out_whole(book: Logbook) -> None:
     assert whole["dispute_id"]
 
 
-def test_many_are_replayed_by_a_plan_and_a_job(book: Logbook) -> None:
-    book.fail("422", method="POST", path="/disputes/")
-    failed = [book.send() for _ in range(25)]
-    book.work()
-    other = book.send("verifi", change=lambda tree: tree.update(caseNumber="N/A"))
-    book.work()
-    book.sandbox.faults.clear()
-    listed = Reader(page(book.client, "/deliveries?reason=refused"))
+def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
+    bridge.fail("422", method="POST", path="/disputes/")
+    failed = [bridge.send_sample() for _ in range(25)]
+    bridge.work()
+    other = bridge.send_sample("verifi", change=lambda tree: tree.update(caseNumber="N/A"))
+    bridge.work()
+    bridge.sandbox.faults.clear()
+    listed = Reader(page(bridge.client, "/deliveries?reason=refused"))
     (plan,) = [link for link in listed.links if link.startswith("/replays/new")]
-    said = Reader(page(book.client, plan)).text
+    said = Reader(page(bridge.client, plan)).text
     assert "Replay 25 deliveries?" in said
     assert "20 a second" in said
-    late = book.client
+    late = bridge.client
     answer = submit(late, "/replays", plan, reason="refused")
     job = answer.headers["Location"]
-    assert "0 of 25 put back" in Reader(page(book.client, job)).text
-    book.chores.replay()
-    assert "20 of 25 put back" in Reader(page(book.client, job)).text
-    book.chores.replay()
-    book.settle()
-    assert "25 of 25 put back" in Reader(page(book.client, job)).text
-    assert "done" in Reader(page(book.client, "/replays")).text
-    search = book.app.extensions["search"]
-    assert {search.delivery(one)["status"] for one in failed} == {"forwarded"}
-    assert search.delivery(other)["status"] == "failed"
-    assert len(book.sandbox.stores[STORE].disputes.by_id) == 25
+    assert "0 of 25 put back" in Reader(page(bridge.client, job)).text
+    bridge.inside.chores.replay()
+    assert "20 of 25 put back" in Reader(page(bridge.client, job)).text
+    bridge.inside.chores.replay()
+    bridge.settle()
+    assert "25 of 25 put back" in Reader(page(bridge.client, job)).text
+    assert "done" in Reader(page(bridge.client, "/replays")).text
+    assert {bridge.delivery(one)["status"] for one in failed} == {"forwarded"}
+    assert bridge.delivery(other)["status"] == "failed"
+    assert len(bridge.sandbox.stores[STORE].disputes.by_id) == 25
 
 
-def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(book: Logbook) -> None:
-    failed = [book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(45)]
-    book.work()
-    book.app.extensions["memos"].start_replay({"status": "failed"}, 45)
-    came_later = book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
+def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(bridge: InProcessBridge) -> None:
+    failed = [
+        bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(45)
+    ]
+    bridge.work()
+    bridge.inside.memos.start_replay({"status": "failed"}, 45)
+    came_later = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
     for _ in range(5):
-        book.chores.replay()
-        book.work()
-    (job,) = book.app.extensions["memos"].replays()
+        bridge.inside.chores.replay()
+        bridge.work()
+    (job,) = bridge.inside.memos.replays()
     assert (job.done, job.state) == (45, "done")
     assert len(failed) == job.done
     assert came_later >= job.upto
 
 
-def test_a_bulk_replay_stops_when_told(book: Logbook) -> None:
+def test_a_bulk_replay_stops_when_told(bridge: InProcessBridge) -> None:
     for _ in range(30):
-        book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
-    book.work()
-    ident = book.app.extensions["memos"].start_replay({"status": "failed"}, 30)
-    book.chores.replay()
-    submit(book.client, f"/replays/{ident}/stop")
-    book.chores.replay()
-    said = Reader(page(book.client, f"/replays/{ident}")).text
+        bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    ident = bridge.inside.memos.start_replay({"status": "failed"}, 30)
+    bridge.inside.chores.replay()
+    submit(bridge.client, f"/replays/{ident}/stop")
+    bridge.inside.chores.replay()
+    said = Reader(page(bridge.client, f"/replays/{ident}")).text
     assert "stopped" in said
     assert "20 of 30 put back" in said
 
 
 @pytest.mark.parametrize("query", ["", "status=pending", "status=lost", "text=a"])
-def test_a_bulk_replay_without_a_sensible_filter_is_refused(book: Logbook, query: str) -> None:
-    assert book.client.get(f"/replays/new?{query}").status_code == 400
+def test_a_bulk_replay_without_a_sensible_filter_is_refused(bridge: InProcessBridge, query: str) -> None:
+    assert bridge.client.get(f"/replays/new?{query}").status_code == 400
     values = dict([query.split("=")]) if query else {}
-    assert submit(book.client, "/replays", **values).status_code == 400
-    assert book.app.extensions["memos"].replays() == []
+    assert submit(bridge.client, "/replays", **values).status_code == 400
+    assert bridge.inside.memos.replays() == []
 
 
 # --- how it looks -------------------------------------------------------------------------------

@@ -12,81 +12,83 @@ from alembic.migration import MigrationContext
 
 from bridge import __version__, migrate
 from bridge.database import Database
-from bridge.memos import Memos
-from bridge.reconcile import reconcile
 from bridge.sandbox import STORE
 from tests.conftest import Postgres
-from tests.support.logbook import DAY, OUTLET, OUTLET_TOKEN, Logbook, logbook, trouble
+from tests.support.bridge_in_process import InProcessBridge
+from tests.support.clock import DAY
+from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
+from tests.support.pages import every_page
 from tests.support.releases import FOLDER, Recording
-from tests.web.test_viewer import every_page
 
 HOUR = 3600.0
 
 
-def live(book: Logbook) -> None:
+def live(bridge: InProcessBridge) -> None:
     """Let everything happen that a bridge tells its database of."""
-    settings, memos = book.settings, Memos(book.database)
-    trouble(book)
-    number = f"CASE-{book.clock.now:.0f}"
-    opened = book.send("midigator", "chargeback.new", change=lambda tree: tree.update(case_number=number))
-    book.work()
+    settings, memos = bridge.settings, bridge.inside.memos
+    trouble(bridge)
+    number = f"CASE-{bridge.clock.now:.0f}"
+    opened = bridge.send_sample(
+        "midigator", "chargeback.new", change=lambda tree: tree.update(case_number=number)
+    )
+    bridge.work()
     for result in ("won", "lost"):  # the second contradicts the first
-        book.send(
+        bridge.send_sample(
             "midigator",
             "chargeback.result",
             change=lambda tree, result=result: tree.update(case_number=number, result=result),  # type: ignore[misc]
         )
-        book.work()
-    book.send("midigator", "rdr.new", change=lambda tree: tree.update(rdr_resolution="Accepted"))
-    book.send("verifi", change=lambda tree: tree.update(caseNumber=number, eventId=f"one-{number}"))
-    book.work()
+        bridge.work()
+    bridge.send_sample("midigator", "rdr.new", change=lambda tree: tree.update(rdr_resolution="Accepted"))
+    bridge.send_sample("verifi", change=lambda tree: tree.update(caseNumber=number, eventId=f"one-{number}"))
+    bridge.work()
     cancel = {"caseNumber": number, "eventId": f"two-{number}", "eventType": "CANCEL"}
-    book.send("verifi", "cancel", change=lambda tree: tree.update(cancel))
-    book.send("midigator", "chargeback.result")  # of a case that nobody opened
-    book.fail("422", count=1, method="POST", path="/disputes/")
-    refused = book.send("ethoca")
-    book.work()
-    book.inbox.replay([refused, opened])
-    book.work()
+    bridge.send_sample("verifi", "cancel", change=lambda tree: tree.update(cancel))
+    bridge.send_sample("midigator", "chargeback.result")  # of a case that nobody opened
+    bridge.fail("422", count=1, method="POST", path="/disputes/")
+    refused = bridge.send_sample("ethoca")
+    bridge.work()
+    bridge.inside.replay(refused, opened)
+    bridge.work()
 
-    search = book.app.extensions["search"]
+    search = bridge.search
     doubtful = search.cases({"state": "review"}).results[-1]
-    book.inbox.decide(doubtful["id"], 1001)
-    book.inbox.doubt(book.clock.now - HOUR)
-    book.inbox.pause(STORE, "by a person", None)
-    book.inbox.resume(STORE)
-    book.work()
-    sale = book.sandbox.add_transaction(STORE, order="77", external_id=f"pi_{number}")
-    book.inbox.hear_of(STORE, [sale])
-    book.inbox.index.cover(STORE, book.clock.now - DAY, book.clock.now)
+    bridge.inside.decide(doubtful["id"], 1001)
+    bridge.inside.doubt(bridge.clock.now - HOUR)
+    bridge.inside.pause(STORE, "by a person", None)
+    bridge.inside.resume(STORE)
+    bridge.work()
+    sale = bridge.sandbox.add_transaction(STORE, order="77", external_id=f"pi_{number}")
+    bridge.inside.add_transactions(STORE, [sale])
+    bridge.inside.index.cover(STORE, bridge.clock.now - DAY, bridge.clock.now)
     token = settings.stores[STORE].token
-    book.inbox.take_slot(token)
-    book.inbox.throttle(token, 0.5)
-    for page in [*every_page(book), "/metrics", "/readyz"]:
-        assert book.client.get(page).status_code == 200, page
-    day = datetime.fromtimestamp(book.clock.now - DAY, UTC).date()
-    assert list(reconcile(book.inbox, book.forwarder.apis[STORE], settings.stores[STORE], day)) is not None
-    book.chores.turn(book.clock.now)
+    bridge.inside.inbox.take_slot(token)
+    bridge.inside.inbox.throttle(token, 0.5)
+    for page in [*every_page(bridge), "/metrics", "/readyz"]:
+        assert bridge.client.get(page).status_code == 200, page
+    day = datetime.fromtimestamp(bridge.clock.now - DAY, UTC).date()
+    assert bridge.inside.reconcile(bridge.api, bridge.store, day) is not None
+    bridge.inside.chores.turn(bridge.clock.now)
     told = memos.tell("failed:one", 1, None)
     assert told and memos.forget("failed:one")  # noqa: PT018
-    memos.drop_bodies(book.clock.now - DAY, 500)
-    book.clock.now += 12 * DAY  # what still waits expires
-    book.work()
-    book.sandbox.add_token(OUTLET_TOKEN, OUTLET)
-    book.work()
-    leave_owed(book)
+    memos.drop_bodies(bridge.clock.now - DAY, 500)
+    bridge.clock.now += 12 * DAY  # what still waits expires
+    bridge.work()
+    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.work()
+    leave_owed(bridge)
 
 
-def leave_owed(book: Logbook) -> None:
+def leave_owed(bridge: InProcessBridge) -> None:
     """Leave alerts in every state in which they wait."""
-    book.send("midigator", "chargeback.result")  # for its opening
-    book.fail("500_after", count=1, method="POST", path="/disputes/")
-    book.send("verifi")  # for a second look
-    book.work()
-    book.inbox.pause(OUTLET, "by a person", None)
-    book.send("ethoca", store=OUTLET)
-    book.work()
-    book.send("ethoca")  # to be translated
+    bridge.send_sample("midigator", "chargeback.result")  # for its opening
+    bridge.fail("500_after", count=1, method="POST", path="/disputes/")
+    bridge.send_sample("verifi")  # for a second look
+    bridge.work()
+    bridge.inside.pause(OUTLET, "by a person", None)
+    bridge.send_sample("ethoca", store=OUTLET)
+    bridge.work()
+    bridge.send_sample("ethoca")  # to be translated
 
 
 def main() -> None:
@@ -102,10 +104,10 @@ def main() -> None:
                 with database.read() as connection:
                     revision = MigrationContext.configure(connection).get_current_revision()
             recording = Recording(str(revision))
-            with logbook(url, log_level="CRITICAL") as book:
+            with bridge_with_outlet(url, log_level="CRITICAL") as bridge:
                 for half in (0, 1):
                     with recording.listen(half):
-                        live(book)
+                        live(bridge)
             recording.save(path)
             sys.stdout.write(f"{path}: {[len(half) for half in recording.halves]} statements\n")
 

@@ -1,6 +1,7 @@
 """The part of docs/providers.md that the providers' own tables say.
 
-`python -m tests.support.handbook` writes it anew, between the lines that name a provider; a test compares.
+`python -m tests.support.provider_pages` writes it again, between the lines that name a
+provider; a test compares.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from bridge.tree import Tree
 from tests.support.fake_next import ROOT
 
 FILE = ROOT / "docs" / "providers.md"
-BLOCK = re.compile(r"(?s)<!-- (\w+): written by `python -m tests\.support\.handbook` -->\n.*?<!-- end of \1 -->")
+BLOCK = re.compile(
+    r"(?s)<!-- (\w+): written by `python -m tests\.support\.provider_pages` -->\n.*?<!-- end of \1 -->"
+)
 
 
 def keyed(one: proof.Hmac) -> str:
@@ -81,7 +84,7 @@ def block(provider: Provider) -> str:
     """What is generated of one provider."""
     name = provider.name
     parts = [
-        f"<!-- {name}: written by `python -m tests.support.handbook` -->",
+        f"<!-- {name}: written by `python -m tests.support.provider_pages` -->",
         source(name),
         facts(provider),
         events(provider),

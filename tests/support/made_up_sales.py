@@ -1,8 +1,8 @@
-"""A made-up shop whose every alert has a known truth: is the right transaction found, and at what cost?
+"""Made-up sales, and alerts whose truth is known: is the right transaction found, and at what cost?
 
-    python -m tests.support.shop            # 200,000 transactions, 5,000 alerts, 2 million to look up in
+    python -m tests.support.made_up_sales    # 200,000 transactions, 5,000 alerts, 2 million to look up in
 
-In the shop is what makes matching hard: the same amounts again and again, customers that come back on
+Among them is what makes matching hard: the same amounts again and again, customers that come back on
 the same day, monthly and weekly rebills that share a network id, captures in parts and days later,
 refunds, voids, attempts that failed, wallets whose card numbers are virtual, and authorization codes
 that are used again. Alerts tell of a sale what their provider tells; some disputes are about a part of
@@ -25,25 +25,23 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import text
 
 from bridge import migrate, providers
 from bridge.alert import Alert, Webhook
-from bridge.case import Case, consult, dated
 from bridge.database import Database
-from bridge.index import Index, row_of
 from bridge.sandbox import STORE, Sandbox
-from bridge.tables import transactions
-from tests.support.desk import NOON, Clock, Desk, desk
-from tests.support.running import Sent
+from tests.support import inside
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.clock import NOON, Clock
+from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
 
 DAYS = 300
-"""How long the shop has been selling."""
+"""How long there have been sales."""
 PRICES = ("9.99", "19.99", "24.99", "29.99", "29.99", "39.00", "49.99", "59.99", "79.00", "89.99", "149.00")
 CURRENCIES = ("USD",) * 9 + ("EUR",)
 SHARE = 0.97
@@ -123,7 +121,7 @@ class Told:
     truth: Sale | None
 
 
-class Shop:
+class MadeUpSales:
     """Sales, made up with a seed."""
 
     def __init__(self, size: int, seed: int = 1, *, keep: int | None = None) -> None:
@@ -250,7 +248,7 @@ class Shop:
             yield from self._buy(one, min(at, NOON), auth_code=self._code())
             at += timedelta(days=self.chance.uniform(2, 60))
 
-    _HABITS: ClassVar[dict[str, Callable[[Shop, Sale, datetime], Iterator[Sale]]]] = {
+    _HABITS: ClassVar[dict[str, Callable[[MadeUpSales, Sale, datetime], Iterator[Sale]]]] = {
         "once": _once,
         "captured": _captured,
         "in parts": _in_parts,
@@ -445,7 +443,7 @@ def _number(amount: Decimal | None) -> float | None:
 
 
 class Oracle:
-    """Says, with the whole shop before it, which alerts can be decided: one sale fits, and is proven."""
+    """Says, with all sales before it, which alerts can be decided: one sale fits, and is proven."""
 
     def __init__(self, payments: list[Sale]) -> None:
         self.by: dict[str, defaultdict[object, list[Sale]]] = {
@@ -533,33 +531,28 @@ def read(told: Told) -> Alert:
 _PROVIDERS = providers.built_in()
 
 
-def fill(database: Database, shop: Shop) -> None:
-    """Put the whole shop into the index, which then covers all its days."""
-    sales = shop.sales()
-    while chunk := [row_of(STORE, sale.row()) for sale in itertools.islice(sales, 5_000)]:
-        database.write(partial(_insert, rows=chunk))
+def fill(database: Database, made_up: MadeUpSales) -> None:
+    """Put all sales into the index, which then covers all its days."""
+    sales = made_up.sales()
+    while chunk := [sale.row() for sale in itertools.islice(sales, 5_000)]:
+        inside.fill_index(database, STORE, chunk)
     since = (NOON - timedelta(days=DAYS + 200)).timestamp()
-    Index(database).cover(STORE, since, NOON.timestamp())
+    inside.cover(database, STORE, since, NOON.timestamp())
     with database.engine.connect() as connection:  # as autovacuum does in time
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
 
 
-def _insert(connection: Connection, rows: list[Json]) -> None:
-    connection.execute(insert(transactions), rows)
-
-
-def match_all(database: Database, shop: Shop, count: int) -> Figures:
+def match_all(database: Database, made_up: MadeUpSales, count: int) -> Figures:
     """Match alerts from the index alone, as the worker does before it asks 29next."""
-    index, oracle, figures = Index(database), Oracle(shop.payments), Figures()
-    now = NOON.timestamp()
-    for told in shop.alerts(count):
-        alert = read(told)
-        case = Case("", STORE, alert.case_number, alert.type, told.sent.provider, now, now, facts=alert)
+    oracle, figures = Oracle(made_up.payments), Figures()
+    matcher = inside.Matcher(database, STORE, NOON.timestamp())
+    for told in made_up.alerts(count):
+        case = matcher.case(read(told), told.sent.provider)
         began = time.perf_counter()
-        ((rows, complete),) = index.look_up([(STORE, dated(case))], now)
+        rows, complete = matcher.look_up(case)
         figures.seconds.append(time.perf_counter() - began)
         assert complete
-        consult(case, rows, complete=complete)
+        matcher.match(case, rows, complete=complete)
         decidable = told.truth is not None and oracle.decides(told)
         figures.alerts += 1
         figures.decidable += decidable
@@ -574,24 +567,24 @@ def match_all(database: Database, shop: Shop, count: int) -> Figures:
     return figures
 
 
-def forward_all(url: str, shop: Shop, count: int) -> tuple[Counter[str], int, int]:
+def forward_all(url: str, made_up: MadeUpSales, count: int) -> tuple[Counter[str], int, int]:
     """Send decidable alerts through the whole bridge.
 
     Returns the calls that 29next got, how many alerts were matched, and how many there were.
     """
     sandbox = Sandbox(rate=0, transactions=[], clock=Clock())
-    with desk(url, sandbox=sandbox, clock=Clock()) as bridge:
-        fill(bridge.database, shop)
-        for sale in shop.payments:
+    with bridge_in_process(url, sandbox=sandbox, clock=Clock()) as bridge:
+        fill(bridge.database, made_up)
+        for sale in made_up.payments:
             sandbox.add_transaction(STORE, **sale.facts())
-        oracle = Oracle(shop.payments)
-        alerts = [told for told in shop.alerts(count) if told.truth and oracle.decides(told)]
+        oracle = Oracle(made_up.payments)
+        alerts = [told for told in made_up.alerts(count) if told.truth and oracle.decides(told)]
         once = {told.truth.id: told for told in alerts if told.truth}  # one alert a sale
         matched = sum(_forward(bridge, told) for told in once.values())
         return Counter(bridge.calls()), matched, len(once)
 
 
-def _forward(bridge: Desk, told: Told) -> bool:
+def _forward(bridge: InProcessBridge, told: Told) -> bool:
     bridge.post(told.sent)
     bridge.work()
     return bool(told.truth and bridge.case(told.sent)["transaction_id"] == told.truth.id)
@@ -624,7 +617,9 @@ def fresh(kind: str) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the figures; the exit status is 1 where one of them is not as it should be."""
-    parser = argparse.ArgumentParser(prog="python -m tests.support.shop", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.made_up_sales", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--transactions", type=int, default=200_000)
     parser.add_argument("--alerts", type=int, default=5_000)
     parser.add_argument("--forwarded", type=int, default=500, help="alerts through the whole bridge")
@@ -640,10 +635,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_matching(options: argparse.Namespace) -> bool:
     with fresh("sqlite") as url, closing(Database(url)) as database:
-        shop = Shop(options.transactions, options.seed)
-        fill(database, shop)
-        figures = match_all(database, shop, options.alerts)
-    say(f"{options.transactions} transactions, {len(shop.payments)} of them payments; seed {options.seed}")
+        made_up = MadeUpSales(options.transactions, options.seed)
+        fill(database, made_up)
+        figures = match_all(database, made_up, options.alerts)
+    say(f"{options.transactions} transactions, {len(made_up.payments)} of them payments; seed {options.seed}")
     say(f"{figures.alerts} alerts, {figures.decidable} of them decidable")
     say(f"  matched     {figures.right} of {figures.decidable} ({figures.share:.2%}), {figures.lucky} others")
     say(f"  wrong       {len(figures.wrong)}")
@@ -658,7 +653,7 @@ def _print_matching(options: argparse.Namespace) -> bool:
 
 def _print_calls(options: argparse.Namespace) -> bool:
     with fresh("sqlite") as url:
-        calls, matched, alerts = forward_all(url, Shop(20_000, options.seed), options.forwarded)
+        calls, matched, alerts = forward_all(url, MadeUpSales(20_000, options.seed), options.forwarded)
     each = sum(calls.values()) / alerts
     say(f"{alerts} decidable alerts through the whole bridge, {matched} of them matched")
     say(f"  calls       {dict(calls)}: {each:.2f} for each alert")
@@ -667,10 +662,10 @@ def _print_calls(options: argparse.Namespace) -> bool:
 
 def _print_look_ups(kind: str, options: argparse.Namespace) -> bool:
     with fresh(kind) as url, closing(Database(url)) as database:
-        shop = Shop(options.looked_up, options.seed, keep=50_000)
-        fill(database, shop)
-        match_all(database, shop, 200)  # what a running bridge has in its memory
-        figures = match_all(database, shop, 2_000)
+        made_up = MadeUpSales(options.looked_up, options.seed, keep=50_000)
+        fill(database, made_up)
+        match_all(database, made_up, 200)  # what a running bridge has in its memory
+        figures = match_all(database, made_up, 2_000)
     spread = ", ".join(f"p{percent} {figures.look_up(percent) * 1e3:.2f} ms" for percent in (50, 95, 99))
     say(f"look-ups in {options.looked_up} transactions on {kind}: {spread}")
     return figures.look_up(95) < LOOK_UP_LIMIT

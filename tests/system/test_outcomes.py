@@ -16,19 +16,19 @@ import pytest
 
 from bridge import cli, providers
 from bridge.alert import ALERT_RESOLUTIONS
-from bridge.chores import Chores
 from bridge.doctor import examine
 from bridge.errors import Unavailable
 from bridge.figures import Figures
-from bridge.inbox import Inbox
 from bridge.notify import conditions, picture
 from bridge.provider import Provider
 from bridge.sandbox import STORE
 from bridge.viewer.document import WholeCaseSchema
 from tests.conftest import MakeDatabase
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.clock import DAY, HOUR, eventually
 from tests.support.configuring import load, problems
-from tests.support.desk import DAY, HOUR, Desk, Json, desk
-from tests.support.running import PASSWORDS, Sent, eventually
+from tests.support.inside import KEPT_OUTCOMES
+from tests.support.webhooks import PASSWORDS, Json, Sent
 
 KEYS = {"midigator": "canary-api-secret-of-midigator", "chargeblast": "canary-api-key-of-chargeblast"}
 WHSEC = "whsec_" + base64.b64encode(b"a made-up signing key of 32 byte").decode()
@@ -181,34 +181,34 @@ def told(api: Api, *names: str) -> Json:
 class Office:
     """A bridge that tells outcomes, and the API that it tells."""
 
-    desk: Desk
+    bridge: InProcessBridge
     api: Api
     turns: float = 0.0
-    chores: Chores = field(init=False)
+    chores: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """Be another worker, which knows only what the database knows."""
-        self.chores = Chores(self.desk.settings, self.desk.database)
+        self.chores = self.bridge.inside.jobs()
 
     def work(self, times: int = 3) -> None:
         """Forward what there is, and take some turns of the chores."""
-        self.desk.work()
+        self.bridge.work()
         for _ in range(times):
             self.turns += 100.0
             self.chores.turn(self.turns)
 
     def later(self, seconds: float) -> None:
         """Let time pass, and work."""
-        self.desk.clock.sleep(seconds)
+        self.bridge.clock.sleep(seconds)
         self.work()
 
     def prevention(self, **changes: Any) -> Sent:
         """Post Midigator's alert and open its dispute."""
-        sent = self.desk.senders.prevention(**{"prevention_guid": GUID, **changes})
-        self.desk.post(sent)
+        sent = self.bridge.senders.prevention(**{"prevention_guid": GUID, **changes})
+        self.bridge.post(sent)
         self.work()
         return sent
 
@@ -225,47 +225,49 @@ class Office:
             **changes,
         }
         content = json.dumps(body).encode()
-        proof = self.desk.settings.providers["chargeblast"].proof
-        name = f"msg_{event}_{ident}_{len(self.desk.deliveries())}"
+        proof = self.bridge.settings.providers["chargeblast"].proof
+        name = f"msg_{event}_{ident}_{len(self.bridge.deliveries())}"
         signed = proof.sign(content, WHSEC, datetime.now(UTC))
         headers = {"X-Event-Type": event, **signed}
-        answer = self.desk.client.post("/webhooks/chargeblast", data=content, headers=headers)
+        answer = self.bridge.client.post("/webhooks/chargeblast", data=content, headers=headers)
         assert answer.status_code == 200, (name, answer.text)
         self.work()
         return ident
 
     def resolve(self, case: Sent | str, resolution: str = "issued_full_refund", **more: str) -> Json:
         """Resolve the dispute of a case at 29next, which says so by its webhook."""
-        ident = self.desk.case(case)["dispute_id"]
-        self.desk.api.resolve_dispute(ident, {"resolution": resolution, **more})
-        row: Json = self.desk.api.retrieve_dispute(ident)
-        self.desk.tell("dispute.updated", row)
+        ident = self.bridge.case(case)["dispute_id"]
+        self.bridge.api.resolve_dispute(ident, {"resolution": resolution, **more})
+        row: Json = self.bridge.api.retrieve_dispute(ident)
+        self.bridge.tell("dispute.updated", row)
         self.work()
         return row
 
     def outcome(self, case: Sent | str) -> Json:
         """The only outcome of a case."""
-        (one,) = self.desk.case(case)["outcomes"]
+        (one,) = self.bridge.case(case)["outcomes"]
         return dict(one)
 
     @property
     def alarms(self) -> list[tuple[str, str, str]]:
         """What a person is told about outcomes."""
-        found = conditions(picture(Figures(self.desk.database), self.desk.settings))
+        found = conditions(picture(Figures(self.bridge.database), self.bridge.settings))
         return [(one.title, one.text, one.path) for one in found if one.key.startswith("untold:")]
 
     @property
     def checked(self) -> tuple[str, bool, str]:
         """What `bridge doctor` says of Midigator's outcomes."""
         (one,) = [
-            one for one in examine(self.desk.settings, self.desk.database) if one.what.endswith("r: outcomes")
+            one
+            for one in examine(self.bridge.settings, self.bridge.database)
+            if one.what.endswith("r: outcomes")
         ]
         return one.what, one.good, one.said
 
 
 @pytest.fixture
 def office(database_url: str, api: Api) -> Iterator[Office]:
-    with desk(database_url, also=told(api, "midigator", "chargeblast")) as made:
+    with bridge_in_process(database_url, **told(api, "midigator", "chargeblast")) as made:
         yield Office(made, api)
 
 
@@ -274,7 +276,7 @@ def small(make_database: MakeDatabase, api: Api) -> Iterator[Office]:
     """The same on SQLite only, for what does not depend on the database."""
     with (
         make_database("sqlite") as url,
-        desk(url, also=told(api, "midigator", "chargeblast") | {"timeout": 2.0}) as made,
+        bridge_in_process(url, **told(api, "midigator", "chargeblast"), timeout=2.0) as made,
     ):
         yield Office(made, api)
 
@@ -284,7 +286,7 @@ def small(make_database: MakeDatabase, api: Api) -> Iterator[Office]:
 
 def test_what_29next_resolved_is_told_to_midigator_once(office: Office) -> None:
     sent = office.prevention()
-    assert office.desk.case(sent)["outcomes"] == []
+    assert office.bridge.case(sent)["outcomes"] == []
     row = office.resolve(sent)
     assert office.api.made == ["POST /auth/v1/auth", f"POST /prevention/v1/prevention/{GUID}/resolution"]
     login, telling = office.api.calls
@@ -294,7 +296,7 @@ def test_what_29next_resolved_is_told_to_midigator_once(office: Office) -> None:
     one = office.outcome(sent)
     assert (one["provider"], one["state"], one["resolution"]) == ("midigator", "told", "issued_full_refund")
     assert (one["tries"], one["due_at"], one["message"]) == (1, None, None)
-    office.desk.tell("dispute.updated", row)
+    office.bridge.tell("dispute.updated", row)
     office.restart()
     office.later(8 * DAY)
     assert len(office.api.calls) == 2
@@ -351,7 +353,7 @@ def test_a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person(of
     assert "could decline" in one["message"]
     assert len(office.alarms) == 1
 
-    office.desk.inbox.tell_again(office.desk.case(case)["id"])
+    office.bridge.inside.tell_again(office.bridge.case(case)["id"])
     office.work()
 
     assert office.api.tellings == []
@@ -375,15 +377,15 @@ def test_every_call_is_shown_without_its_secrets(small: Office) -> None:
     sent, other = small.prevention(), small.chargeblast()
     small.resolve(sent)
     small.resolve(other)
-    case = small.desk.case(sent)
+    case = small.bridge.case(sent)
     calls = [one for one in case["attempts"] if "://" in one["path"]]
     assert [(one["method"], one["outcome"], one["status"]) for one in calls] == [("POST", "ok", 200)] * 2
     assert calls[1]["path"] == f"{small.api.url}prevention/v1/prevention/{GUID}/resolution"
     assert calls[1]["request"]["resolution_type"] == "issued_full_refund"
-    read = next(one for one in small.desk.case(other)["attempts"] if "/alert/" in one["path"])
+    read = next(one for one in small.bridge.case(other)["attempts"] if "/alert/" in one["path"])
     assert read["response"] == "alert.reasonCode: None"  # and nothing else of the customer
     assert "canary" not in json.dumps(case)
-    answer = small.desk.client.get(
+    answer = small.bridge.client.get(
         f"/api/cases/{case['id']}", headers={"Authorization": "Bearer the-token-of-the-api"}
     )
     assert answer.json
@@ -395,13 +397,13 @@ def test_a_key_that_a_provider_echoes_is_shown_nowhere(small: Office) -> None:
     small.api.faults += [status(400), status(400)]
     for sent in (small.prevention(), small.chargeblast()):
         small.resolve(sent)
-        case = small.desk.case(sent)
+        case = small.bridge.case(sent)
         assert "made-up 400" in json.dumps(case["attempts"])
         assert "canary" not in json.dumps(case)
 
 
 def test_an_alert_that_comes_after_its_dispute_was_resolved_is_told_of(office: Office) -> None:
-    row = office.desk.api.create_dispute(
+    row = office.bridge.api.create_dispute(
         {
             "type": "alert",
             "case_number": "M-1",
@@ -409,8 +411,8 @@ def test_an_alert_that_comes_after_its_dispute_was_resolved_is_told_of(office: O
             "currency": "USD",
         }
     )
-    office.desk.api.resolve_dispute(row["id"], {"resolution": "issued_full_refund"})
-    office.desk.tell("dispute.updated", office.desk.api.retrieve_dispute(row["id"]))
+    office.bridge.api.resolve_dispute(row["id"], {"resolution": "issued_full_refund"})
+    office.bridge.tell("dispute.updated", office.bridge.api.retrieve_dispute(row["id"]))
     office.work()
     assert office.api.calls == []
     sent = office.prevention(case="M-1")
@@ -419,15 +421,15 @@ def test_an_alert_that_comes_after_its_dispute_was_resolved_is_told_of(office: O
 
 def test_what_another_provider_tells_is_told_on(small: Office) -> None:
     sent = small.prevention(case="V-1")
-    small.desk.post(small.desk.senders.verifi(case="V-1", eventType="RDR", caseStatus="ACCEPTED"))
-    small.desk.settle()
+    small.bridge.post(small.bridge.senders.verifi(case="V-1", eventType="RDR", caseStatus="ACCEPTED"))
+    small.bridge.settle()
     small.work()
-    assert small.desk.case(sent)["providers"] == ["midigator", "verifi"]
+    assert small.bridge.case(sent)["providers"] == ["midigator", "verifi"]
     assert [call.body["resolution_type"] for call in small.api.tellings] == ["issued_full_refund"]
 
 
 def test_a_provider_whose_alert_is_a_duplicate_is_told_as_well(office: Office) -> None:
-    sale = office.desk.sandbox.add_transaction(
+    sale = office.bridge.sandbox.add_transaction(
         STORE, amount="40.00", currency="USD", bankcard_first_six="424242", bankcard_last_four="0042",
         auth_code="A00001", date_created="2026-02-28T12:00:00+00:00",
     )  # fmt: skip
@@ -435,8 +437,8 @@ def test_a_provider_whose_alert_is_a_duplicate_is_told_as_well(office: Office) -
     facts |= {"prevention_timestamp": "2026-03-01T10:00:00Z", "transaction_timestamp": "2026-02-28T12:00:00Z"}
     first = office.prevention(**facts)
     second = office.prevention(**facts, prevention_guid="pre_0002")
-    assert office.desk.case(first)["transaction_id"] == sale["id"]
-    assert office.desk.case(second)["state"] == "duplicate"
+    assert office.bridge.case(first)["transaction_id"] == sale["id"]
+    assert office.bridge.case(second)["state"] == "duplicate"
     office.resolve(first)
     assert sorted(call.path.split("/")[4] for call in office.api.tellings) == [GUID, "pre_0002"]
     assert office.outcome(second)["state"] == "told"
@@ -446,12 +448,12 @@ def test_a_provider_whose_alert_is_a_duplicate_is_told_as_well(office: Office) -
 
 
 def test_a_provider_is_not_told_what_it_told_itself(small: Office) -> None:
-    small.desk.post(small.desk.senders.rdr(prevention_guid=GUID))
+    small.bridge.post(small.bridge.senders.rdr(prevention_guid=GUID))
     small.chargeblast("alert.refunded", "al_1")
     small.chargeblast("alert.created", "al_2")
     small.chargeblast("alert.updated", "al_2", reasonCode="Resolved")
     small.later(60)
-    assert small.desk.case("al_2")["resolution"]
+    assert small.bridge.case("al_2")["resolution"]
     assert small.api.calls == []
 
 
@@ -463,21 +465,21 @@ def test_a_provider_that_answers_for_itself_meanwhile_is_not_told(office: Office
     office.chargeblast("alert.updated", reasonCode="Resolved")
     office.later(HOUR)
     assert len(office.api.calls) == before
-    assert office.desk.case(case)["outcomes"] == []
+    assert office.bridge.case(case)["outcomes"] == []
 
 
 def test_a_chargeback_and_an_alert_without_its_id_are_not_told(small: Office) -> None:
-    chargeback = small.desk.senders.chargeback()
-    small.desk.post(chargeback)
-    bare = small.desk.senders.prevention()
-    small.desk.post(bare)
-    small.desk.work()
+    chargeback = small.bridge.senders.chargeback()
+    small.bridge.post(chargeback)
+    bare = small.bridge.senders.prevention()
+    small.bridge.post(bare)
+    small.bridge.work()
     small.resolve(bare)
-    dispute = small.desk.case(chargeback)["dispute_id"]
-    small.desk.api.resolve_dispute(dispute, {"resolution": "won"})
-    small.desk.tell("dispute.updated", small.desk.api.retrieve_dispute(dispute))
+    dispute = small.bridge.case(chargeback)["dispute_id"]
+    small.bridge.api.resolve_dispute(dispute, {"resolution": "won"})
+    small.bridge.tell("dispute.updated", small.bridge.api.retrieve_dispute(dispute))
     small.later(60)
-    assert small.desk.case(chargeback)["resolution"] == "won"
+    assert small.bridge.case(chargeback)["resolution"] == "won"
     assert small.api.calls == []
 
 
@@ -486,11 +488,14 @@ def test_nobody_is_told_by_default_or_of_an_observed_store(
     make_database: MakeDatabase, api: Api, why: str
 ) -> None:
     also = told(api, "midigator") if why == "observed" else told(api)
-    with make_database("sqlite") as url, desk(url, also=also, observe=why == "observed") as made:
+    with (
+        make_database("sqlite") as url,
+        bridge_in_process(url, **also, store={"observe": why == "observed"}) as made,
+    ):
         office = Office(made, api)
         sent = office.prevention()
         facts = {"amount": "5.00", "currency": "USD"}
-        number = office.desk.case(sent)["case_number"]
+        number = office.bridge.case(sent)["case_number"]
         if why == "observed":  # another service opens it
             made.api.create_dispute({"type": "alert", "case_number": number, **facts})
         (row,) = made.disputes()
@@ -506,14 +511,14 @@ def test_a_dispute_that_is_open_again_is_not_told_of_until_it_is_resolved(small:
     small.api.faults = [status(503)]
     sent = small.prevention()
     row = small.resolve(sent)
-    small.desk.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {
+    small.bridge.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {
         "status": "open",
         "resolution": None,
     }
-    small.desk.tell("dispute.updated", small.desk.api.retrieve_dispute(row["id"]))
+    small.bridge.tell("dispute.updated", small.bridge.api.retrieve_dispute(row["id"]))
     small.later(HOUR)
     assert len(small.api.tellings) == 1
-    assert small.desk.case(sent)["outcomes"] == []
+    assert small.bridge.case(sent)["outcomes"] == []
     small.resolve(sent, "could_not_find_order")
     assert small.outcome(sent)["resolution"] == "could_not_find_order"
 
@@ -537,7 +542,7 @@ def test_what_does_not_work_is_tried_again_until_it_is_told(
         office.later(60)
     assert office.outcome(sent)["state"] == "told"
     assert len(office.api.tellings) == 3
-    said = [one["outcome"] for one in office.desk.case(sent)["attempts"] if "prevention" in one["path"]]
+    said = [one["outcome"] for one in office.bridge.case(sent)["attempts"] if "prevention" in one["path"]]
     assert said[-1] == "ok"
     assert set(said[:-1]) <= {"unclear", "throttled"}
 
@@ -587,7 +592,7 @@ def test_a_worker_that_dies_after_the_telling_leaves_it_to_the_next(
 
     case = office.chargeblast()
     with monkeypatch.context() as dying:
-        dying.setattr(Inbox, "settle_outcome", die)
+        dying.setattr(*KEPT_OUTCOMES, die)
         office.resolve(case)
     assert office.outcome(case)["state"] == "owed"
     office.restart()
@@ -608,16 +613,16 @@ def test_two_workers_tell_it_once(small: Office) -> None:
 
     sent = small.prevention()
     small.api.faults = [slow]
-    small.desk.settings = replace(small.desk.settings, timeout=10.0)
+    small.bridge.settings = replace(small.bridge.settings, timeout=10.0)
     small.restart()
-    dispute = small.desk.case(sent)["dispute_id"]
-    small.desk.api.resolve_dispute(dispute, {"resolution": "issued_full_refund"})
-    small.desk.tell("dispute.updated", small.desk.api.retrieve_dispute(dispute))
-    small.desk.work()
+    dispute = small.bridge.case(sent)["dispute_id"]
+    small.bridge.api.resolve_dispute(dispute, {"resolution": "issued_full_refund"})
+    small.bridge.tell("dispute.updated", small.bridge.api.retrieve_dispute(dispute))
+    small.bridge.work()
     first = threading.Thread(target=small.work)
     first.start()
     assert started.wait(10)
-    other = Chores(small.desk.settings, small.desk.database)
+    other = small.bridge.inside.jobs()
     other.turn(0.0)
     release.set()
     first.join()
@@ -648,7 +653,7 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(small: Of
     one = small.outcome(sent)
     assert one["state"] == "failed"
     assert one["message"] == "Midigator answered 401: message: Unauthorized (is MIDIGATOR_API_KEY right?)"
-    path = f"/cases/{small.desk.case(sent)['id']}"
+    path = f"/cases/{small.bridge.case(sent)['id']}"
     assert small.alarms == [("1 outcome could not be told to midigator", one["message"], path)]
     assert small.checked == ("midigator: outcomes", False, f"1 could not be told; {one['message']}")
     small.api.keys = set(KEYS.values())
@@ -672,7 +677,7 @@ def test_what_is_refused_is_a_person_s_and_can_be_told_again(
 ) -> None:
     api.faults = [status(400), status(400)]
     also = told(api, "midigator") | {"on_loopback": True}
-    with make_database("sqlite") as url, desk(url, also=also) as made:
+    with make_database("sqlite") as url, bridge_in_process(url, **also) as made:
         office = Office(made, api)
         sent = office.prevention()
         office.resolve(sent)
@@ -742,14 +747,14 @@ def test_a_conflict_of_another_call_is_no_word_of_the_outcome(
 def test_a_later_outcome_that_differs_is_a_person_s(office: Office) -> None:
     sent = office.prevention()
     row = office.resolve(sent)
-    office.desk.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {"resolution": "could_not_find_order"}
-    office.desk.tell("dispute.updated", office.desk.api.retrieve_dispute(row["id"]))
+    office.bridge.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {"resolution": "could_not_find_order"}
+    office.bridge.tell("dispute.updated", office.bridge.api.retrieve_dispute(row["id"]))
     office.later(60)
     one = office.outcome(sent)
     assert (one["state"], one["resolution"]) == ("failed", "issued_full_refund")
     assert "29next has it as could_not_find_order now" in one["message"]
     assert len(office.api.tellings) == 1
-    assert office.desk.inbox.tell_again(office.desk.case(sent)["id"]) == 1
+    assert office.bridge.inside.tell_again(office.bridge.case(sent)["id"]) == 1
     office.work()
     assert [call.body["resolution_type"] for call in office.api.tellings][1:] == ["could_not_find_order"]
 

@@ -1,15 +1,13 @@
 """The bridge as it is run: real processes over one database, before a pretend 29next that judges them.
 
-A House holds them. Tests post webhooks to it, do it harm, and have it audited: what was acknowledged
-is there, nothing is doubled, the pace was kept, and no secret was written anywhere.
+Tests post webhooks to a RunningBridge, do it harm, and have it audited: what was acknowledged is there,
+nothing is doubled, the pace was kept, and no secret was written anywhere.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import itertools
-import json
 import multiprocessing
 import os
 import random
@@ -23,24 +21,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import requests
-from sqlalchemy import select
 
 from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.search import Search
-from bridge.tables import attempts, metadata
-from tests.support import crashing
+from tests.support import crashing, inside
+from tests.support.any_bridge import AnyBridge
+from tests.support.clock import eventually
 from tests.support.fake_next import Json, SandboxProcess, sandbox_process
+from tests.support.webhooks import FULL_CARD, PASSWORDS, Sent
 
-T = TypeVar("T")
-
-PASSWORDS = {name: f"canary-password-of-{name}" for name in ("ethoca", "verifi", "midigator", "trusto")}
 PORTS = range(20_000, 32_000, 2)
 """Below those that Linux gives to outgoing connections, one of which would take a free port again."""
-FULL_CARD = "4111111111111111"  # the number that every test environment of the world knows
 TRACES = (
     "Traceback (most recent call last)",
     *(f'"message": "{said}"' for said in ("bug", "turn failed", "reading failed")),
@@ -55,161 +50,6 @@ SHORT: Mapping[str, float] = {
     "PROBE_SECONDS": 1.0,
 }
 """What tests cannot wait for, made short."""
-
-
-# --- what providers send ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One webhook, and the dispute (case number, type) that must come of it, if any."""
-
-    provider: str
-    event_id: str
-    body: bytes
-    store: str | None = None
-    opens: tuple[str, str] | None = None
-    content_type: str = "application/json"
-
-    @property
-    def path(self) -> str:
-        """Where it is posted to."""
-        return f"/webhooks/{self.provider}" + (f"/{self.store}" if self.store else "")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What goes with it."""
-        return {"Content-Type": self.content_type, "Authorization": basic(self.provider)}
-
-
-def basic(provider: str, password: str | None = None) -> str:
-    """The Authorization header of a provider."""
-    credentials = f"{provider}:{password or PASSWORDS[provider]}"
-    return "Basic " + base64.b64encode(credentials.encode()).decode()
-
-
-class Senders:
-    """Makes alerts that differ; with a seed, the same ones again."""
-
-    def __init__(self, seed: int = 0, prefix: str = "T") -> None:
-        self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        self.prefix = prefix
-        self.numbers = itertools.count(1)
-
-    def case_number(self) -> str:
-        """A case number that nobody has yet."""
-        return f"{self.prefix}-{next(self.numbers):05d}"
-
-    def amount(self) -> float:
-        """Some money."""
-        return self.chance.randint(1_00, 900_00) / 100
-
-    def prevention(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
-        """Midigator's prevention alert; without a card or code, so that no payment is looked up."""
-        facts = {
-            "prevention_type": "ethoca",
-            "prevention_timestamp": "2026-03-01T10:11:12Z",
-            "mid": "700100200",
-            "merchant_descriptor": "SHOP*TEST",
-        }
-        case = case or self.case_number()
-        return self._midigator(
-            "prevention.new", "prevention", case, {**facts, **changes}, store, opens=(case, "alert")
-        )
-
-    def rdr(
-        self,
-        store: str | None = None,
-        case: str | None = None,
-        event: str = "rdr.new",
-        **changes: Any,
-    ) -> Sent:
-        """Midigator's RDR case that was accepted: the gateway has refunded it already."""
-        facts = {"rdr_date": "2026-03-01", "rdr_resolution": "Accepted"}
-        case = case or self.case_number()
-        return self._midigator(event, "rdr", case, {**facts, **changes}, store, opens=(case, "alert"))
-
-    def chargeback(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
-        """Midigator's chargeback."""
-        case = case or self.case_number()
-        facts = {"chargeback_date": "2026-03-01", "reason_code": "10.4"}
-        return self._midigator(
-            "chargeback.new", "", case, {**facts, **changes}, store, opens=(case, "chargeback")
-        )
-
-    def result(self, case: str, store: str | None = None, result: str = "won", **changes: Any) -> Sent:
-        """The end of a chargeback, without the facts of the case."""
-        told = {"result": result, "amount": None, "currency": None, **changes}
-        return self._midigator("chargeback.result", "", case, told, store)
-
-    def _midigator(
-        self,
-        event: str,
-        kind: str,
-        case: str,
-        facts: Json,
-        store: str | None,
-        opens: tuple[str, str] | None = None,
-    ) -> Sent:
-        guid = f"{event}-{case}-{next(self.numbers)}"
-        told = {
-            "event_type": event,
-            "event_guid": guid,
-            "event_timestamp": "2026-03-01T10:11:13Z",
-            f"{kind}_case_number" if kind else "case_number": case,
-            "amount": self.amount(),
-            "currency": "USD",
-            **facts,
-        }
-        return Sent("midigator", guid, json.dumps(told).encode(), store, opens)
-
-    def ethoca(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
-        """Ethoca's alert, which carries a full card number."""
-        case = case or self.case_number()
-        told = {
-            "ethoca_id": case,
-            "type": "issuer_alert",
-            "alert_timestamp": "2026-03-01T10:11:12.000",
-            "age": "12",
-            "issuer": "A Bank",
-            "card_number": FULL_CARD,
-            "transaction_timestamp": "2026-02-27T01:02:03.000",
-            "merchant_descriptor": "SHOP*TEST",
-            "member_id": "members-1",
-            "amount": self.amount(),
-            "currency": "USD",
-            "transaction_type": "keyed",
-            "initiated_by": "issuer",
-            "is_3d_secure": "no",
-            **changes,
-        }
-        return Sent("ethoca", case, json.dumps(told).encode(), store, (case, "alert"))
-
-    def verifi(self, store: str | None = None, case: str | None = None, **changes: Any) -> Sent:
-        """Verifi's CDRN case as JSON."""
-        case = case or self.case_number()
-        told = {
-            "eventId": f"evt-{case}",
-            "eventType": "DISPUTE",
-            "caseNumber": case,
-            "caseDate": "2026-03-01T10:11:12Z",
-            "caseAmount": {"amount": self.amount(), "currency": "USD"},
-            **changes,
-        }
-        words = (told["eventId"], told["eventType"], told.get("caseStatus"))
-        event_id = ":".join(word for word in words if word)
-        return Sent("verifi", event_id, json.dumps(told).encode(), store, (case, "alert"))
-
-    def trusto(self, case: str, status: str, store: str | None = None) -> Sent:
-        """TrustO's update of an alert."""
-        told = {"id": f"tr-{case}-{status}", "providerId": case, "status": status}
-        body = json.dumps({"event": "alert.resolved", "timestamp": "2026-03-01T10:11:12Z", "payload": told})
-        return Sent("trusto", f"tr-{case}-{status}:alert.resolved", body.encode(), store)
-
-    def any(self, store: str | None = None) -> Sent:
-        """An alert of any provider that opens a case."""
-        make = self.chance.choice([self.prevention, self.chargeback, self.ethoca, self.verifi])
-        return make(store)
 
 
 # --- processes ----------------------------------------------------------------------------------
@@ -292,15 +132,6 @@ class Process:
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.family())
 
 
-def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.03) -> T:
-    """What `check` gives once it is true; an AssertionError if it does not come true in time."""
-    end = time.monotonic() + seconds
-    while not (outcome := check()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(every)
-    return outcome
-
-
 def free_port() -> int:
     """A port of this machine that nobody listens on, nor on the next one, and that no connection is given."""
     while True:
@@ -316,11 +147,11 @@ def never(_: object) -> bool:
     return False
 
 
-# --- the house ----------------------------------------------------------------------------------
+# --- the bridge ---------------------------------------------------------------------------------
 
 
 @dataclass
-class House:
+class RunningBridge(AnyBridge):
     """Web, workers, database and 29next."""
 
     folder: Path
@@ -454,23 +285,6 @@ class House:
 
     # what has become of it
 
-    def deliveries(self, **filters: str) -> list[Json]:
-        """All deliveries, newest first."""
-        found: list[Json] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self.search.deliveries(
-                {**filters, "limit": "500", **({"cursor": cursor} if cursor else {})}
-            )
-            found += page.results
-            cursor = page.next
-        return found
-
-    def delivery(self, sent: Sent) -> Json | None:
-        """What became of one webhook, the newest where there were several with its event id."""
-        found = self.deliveries(provider=sent.provider)
-        return next((one for one in found if one["event_id"] == sent.event_id), None)
-
     def is_done(self, *several: Sent) -> bool:
         """Whether these webhooks have ended, or all have, with all that they led to."""
         try:
@@ -480,7 +294,7 @@ class House:
             found = [self.delivery(one) for one in several]
         except Unavailable:
             return False
-        return all(one is not None and one["status"] != "pending" for one in found)
+        return all(one and one["status"] != "pending" for one in found)
 
     def wait(self, *several: Sent, seconds: float = 20) -> None:
         """Wait until these webhooks, or all, have ended."""
@@ -491,8 +305,10 @@ class House:
             told = "\n".join(str(one) for one in left[:5])
             raise AssertionError(f"{len(left)} are not done within {seconds} s, such as\n{told}") from None
 
-    def disputes(self, sent: Sent) -> list[Json]:
-        """The disputes at 29next that came of a webhook."""
+    def disputes(self, sent: Sent | None = None) -> list[Json]:
+        """What 29next has in all stores, or of one webhook."""
+        if sent is None:
+            return self.next.disputes()
         assert sent.opens
         wanted = (sent.store or self.stores[0], *sent.opens)
         return [one for one in self.next.disputes() if key(one) == wanted]
@@ -573,9 +389,7 @@ class House:
 
     def _unrecorded(self, calls: Iterable[Json]) -> Iterator[str]:
         """Writes that reached 29next and stand in no attempt."""
-        with self.database.read() as connection:
-            rows = connection.execute(select(attempts.c.store, attempts.c.method, attempts.c.path)).all()
-        recorded = Counter((row.store, row.method, "/" + row.path) for row in rows)
+        recorded = Counter(inside.written_calls(self.database))
         writes = (one for one in calls if one["method"] != "GET" and one["store"])
         made = Counter((one["store"], one["method"], one["path"]) for one in writes)
         for what, times in made.items():
@@ -600,9 +414,8 @@ class House:
             for path in sorted(file.parent.glob(file.name + "*")):
                 yield str(path), path.read_bytes()
         else:
-            with self.database.read() as connection:
-                for table in metadata.sorted_tables:
-                    yield table.name, repr(connection.execute(select(table)).all()).encode()
+            for table, rows in inside.written_rows(self.database):
+                yield table, rows.encode()
 
     def _traced(self) -> Iterator[str]:
         """What a process said of an error that nobody had foreseen."""
@@ -624,15 +437,17 @@ def _doubled(summary: Json) -> Iterator[str]:
 
 
 @contextmanager
-def running(folder: Path, database_url: str, *sandbox_options: str, **options: Any) -> Iterator[House]:
-    """A house with its own 29next; nothing of the bridge is started yet."""
+def running_bridge(
+    folder: Path, database_url: str, *sandbox_options: str, **options: Any
+) -> Iterator[RunningBridge]:
+    """A bridge with its own 29next; nothing of the bridge is started yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rate = str(int(options.get("rate", 4)))
     with ExitStack() as stack:
         sandbox = stack.enter_context(sandbox_process("--rate", rate, *sandbox_options))
-        house = House(folder, database_url, sandbox, **options)
-        stack.callback(house.close)
-        yield house
+        bridge = RunningBridge(folder, database_url, sandbox, **options)
+        stack.callback(bridge.close)
+        yield bridge
 
 
 def say(text: str) -> None:
