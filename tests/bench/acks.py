@@ -10,8 +10,8 @@ from statistics import median
 from tests.bench.apps import STEPS
 from tests.bench.forwarding import disputes, wait
 from tests.bench.places import STORES, Place, Process, requests
-from tests.support.fake_next import sandbox_process
 from tests.support.load import Figures, load
+from tests.support.next29.process import stand_in_process
 
 WARM = 400
 """Requests that are not counted, so that connections and caches are there."""
@@ -60,16 +60,16 @@ def against_hello(here: Place, kind: str, count: int, rounds: int) -> Iterator[s
     acks, url = Acks(here, count), here.database(kind)
     pairs = [(acks.measure("hello", url), acks.measure("whole", url)) for _ in range(rounds)]
     yield _compared(f"{kind}, worker idle", pairs)
-    with sandbox_process() as sandbox:
-        environ = here.stores(sandbox, STORES)
+    with stand_in_process() as next29:
+        environ = here.stores(next29, STORES)
         with here.worker(url, **environ):
-            wait(lambda: disputes(sandbox) > 0)
+            wait(lambda: disputes(next29) > 0)
             acks.count = count // 2
-            began, before = time.monotonic(), disputes(sandbox)
+            began, before = time.monotonic(), disputes(next29)
             busy = [
                 (acks.measure("hello", url), acks.measure("whole", url, **environ)) for _ in range(rounds)
             ]
-            made = (disputes(sandbox) - before) / (time.monotonic() - began)
+            made = (disputes(next29) - before) / (time.monotonic() - began)
     yield _compared(f"{kind}, worker busy", busy) + f"   beside {made:.0f} disputes/s"
     here.drop(url)
 

@@ -17,8 +17,9 @@ from bridge.inbox import Inbox
 from bridge.sample import Sale
 from bridge.tables import deliveries
 from tests.bench.places import HEADERS, PATH, ROOT, STORES, Place, alert, cpu_of, sales
-from tests.support.fake_next import Json, SandboxProcess, sandbox_process
 from tests.support.load import load, post
+from tests.support.next29.process import StandInProcess, stand_in_process
+from tests.support.webhooks import Json
 
 RATE = 4
 """Calls a second that 29next takes of one token."""
@@ -39,9 +40,9 @@ class Made:
     busiest: int  # calls in the busiest second of any token
 
 
-def disputes(sandbox: SandboxProcess) -> int:
+def disputes(next29: StandInProcess) -> int:
     """How many disputes there are at 29next."""
-    return int(sandbox.summary()["committed"].get("dispute", 0))
+    return int(next29.summary()["committed"].get("dispute", 0))
 
 
 def wait(check: Callable[[], bool], seconds: float = 60) -> None:
@@ -59,28 +60,28 @@ def calls_per_alert(here: Place, kind: str) -> Iterator[str]:
     """Calls to 29next for each new alert that has a payment: with the local index, and without."""
     for name, indexed in (("the local index answers", True), ("29next has to be asked", False)):
         url, paid = here.database(kind), sales(ALERTS)
-        with sandbox_process("--rate", "0") as sandbox:
+        with stand_in_process("--rate", "0") as next29:
             environ = {
                 "NEXT_STORE": "sandbox",
-                "NEXT_ACCESS_TOKEN": sandbox.token,
-                "NEXT_BASE_URL": sandbox.base_url,
+                "NEXT_ACCESS_TOKEN": next29.token,
+                "NEXT_BASE_URL": next29.base_url,
                 "NEXT_RATE": "0",
             }
-            sandbox.control("POST", "transactions", [one.to_transaction() for one in paid])
+            next29.control("POST", "transactions", [one.to_transaction() for one in paid])
             if indexed:
                 words = ["-m", "bridge", "backfill", "--store", "sandbox", "--days", "10"]
                 env = here.environ | environ | {"DATABASE_URL": url}
                 subprocess.run(
                     [sys.executable, *words], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL
                 )
-            before = sandbox.summary()["calls"]
+            before = next29.summary()["calls"]
             with here.web("tests.bench.apps:whole()", url, **environ) as web:
                 bodies = (alert(number, sale) for number, sale in enumerate(paid))
                 load(web.address, (post(PATH, body, HEADERS) for body in bodies))
             with here.worker(url, **environ):
                 wait(lambda url=url: pending(url) == 0)  # type: ignore[misc]
-            calls = sandbox.summary()["calls"] - before
-            matched = sum(one["transaction"] is not None for one in sandbox.disputes())
+            calls = next29.summary()["calls"] - before
+            matched = sum(one["transaction"] is not None for one in next29.disputes())
         here.drop(url)
         yield f"{kind:<9} {calls / ALERTS:.2f} where {name} ({matched} of {ALERTS} matched)"
 
@@ -118,10 +119,10 @@ def many_stores(here: Place, kind: str, seconds: int) -> Iterator[str]:
 def _backlog(here: Place, kind: str, stores: int, seconds: int) -> tuple[Made, dict[str, float]]:
     """Let a worker work on more than it can finish; returns a second of it, and CPU for each dispute."""
     url = here.database(kind)
-    with sandbox_process("--rate", str(RATE)) as sandbox:
-        environ = here.stores(sandbox, stores)
+    with stand_in_process("--rate", str(RATE)) as next29:
+        environ = here.stores(next29, stores)
         count = int(RATE * stores * (seconds + START) * SPARE)
-        sold = stock(sandbox, url, count, [f"s{number}" for number in range(stores)])
+        sold = stock(next29, url, count, [f"s{number}" for number in range(stores)])
         with here.web("tests.bench.apps:whole()", url, **environ) as web:
             step = STORES // stores
             bodies = (alert(number * step, sale) for number, sale in enumerate(sold))
@@ -129,28 +130,28 @@ def _backlog(here: Place, kind: str, stores: int, seconds: int) -> tuple[Made, d
         with here.worker(url, **environ) as worker:
             used = {
                 "worker": worker.cpu,
-                "29next": lambda: cpu_of(sandbox.process.pid),
+                "29next": lambda: cpu_of(next29.process.pid),
                 "Postgres": here.postgres_cpu,
             }
             time.sleep(START)
             began, before = time.monotonic(), {name: cpu() for name, cpu in used.items()}
             time.sleep(seconds)
             ended, after = time.monotonic(), {name: cpu() for name, cpu in used.items()}
-        ledger = sandbox.ledger()
+        ledger = next29.ledger()
     here.drop(url)
     made = _between(ledger, began, ended)
     total = max(made.disputes * (ended - began), 1.0)
     return made, {name: (after[name] - before[name]) / total for name in used if after[name]}
 
 
-def stock(sandbox: SandboxProcess, url: str, count: int, names: list[str]) -> list[Sale]:
+def stock(next29: StandInProcess, url: str, count: int, names: list[str]) -> list[Sale]:
     """Sell something for each alert, and let the index know it as the webhooks of 29next would."""
     sold = sales(count)
     with closing(Database(url, pool_size=1)) as database:
         inbox = Inbox(database, gap=0.0, lease=60.0)
         for number, name in enumerate(names):
             own = [{"store": name, **sale.to_transaction()} for sale in sold[number :: len(names)]]
-            inbox.hear_of(name, sandbox.control("POST", "transactions", own))
+            inbox.hear_of(name, next29.control("POST", "transactions", own))
             inbox.index.cover(name, time.time() - 30 * 86400, time.time())
     return sold
 

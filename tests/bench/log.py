@@ -19,10 +19,10 @@ from bridge import tables, words
 from bridge.alert import Alert
 from bridge.database import Database
 from bridge.inbox import new_id
-from bridge.sandbox import STORE
 from bridge.tables import attempts, cases, deliveries, marks, webhooks
 from tests.bench.places import Place, place
 from tests.support.history import OUTLET, bridge_with_outlet
+from tests.support.next29 import STORE
 
 Json = dict[str, Any]
 

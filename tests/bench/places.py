@@ -23,8 +23,8 @@ from bridge import migrate
 from bridge.database import Database
 from bridge.sample import Sale, make_sale
 from tests.conftest import Postgres
-from tests.support.fake_next import SandboxProcess
 from tests.support.load import post
+from tests.support.next29.process import StandInProcess
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,19 +193,17 @@ class Place:
         with process(["bridge", "worker"], self.environ | environ, self.folder / "worker.log") as one:
             yield one
 
-    def stores(self, sandbox: SandboxProcess, count: int) -> dict[str, str]:
-        """Open stores at the sandbox and return the environment that makes the bridge know them.
+    def stores(self, next29: StandInProcess, count: int) -> dict[str, str]:
+        """Open stores at the stand-in for 29next and return the environment that makes the bridge know them.
 
         An alert belongs to the store of its number, modulo 100.
         """
         tables, routes, environ = [], [], {}
         for number in range(count):
             store, token = f"s{number}", f"bench-token-{number}"
-            sandbox.control("POST", "tokens", {"token": token, "store": store})
+            next29.control("POST", "tokens", {"token": token, "store": store})
             environ[f"TOKEN_{number}"] = token
-            tables.append(
-                f'[stores.{store}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{sandbox.base_url}"\n'
-            )
+            tables.append(f'[stores.{store}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{next29.base_url}"\n')
             routes.append(f'[[routes]]\nprovider = "ethoca"\nmember_id = "{number}"\nstore = "{store}"\n')
         file = self.folder / f"stores{next(NUMBERS)}.toml"
         file.write_text("\n".join([*tables, *routes]), "utf-8")

@@ -13,12 +13,12 @@ from sqlalchemy import Row, select, update
 from bridge.database import Database
 from bridge.inbox import Inbox, Verdict
 from bridge.inbox.rows import NEVER
-from bridge.sandbox import STORE
 from bridge.search import Search
 from bridge.settings import Store
 from bridge.tables import cases
 from tests.bench import log as bench_log
 from tests.bench.places import Place
+from tests.support.next29 import STORE
 
 TIMES = 60
 DUE = 200

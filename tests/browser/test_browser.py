@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
-from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
 from tests.support.history import bridge_with_outlet, review, trouble
+from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 from tests.support.screenshots import MISSING, chromium, launch, served
 
@@ -126,7 +126,7 @@ def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: 
         expect(page.get_by_text("29next refused it, in its own words below.")).to_be_visible()
         page.locator("summary", has_text="POST disputes/").click()
         expect(page.get_by_label("What 29next answered").last).to_contain_text("Unprocessable")
-        bridge.sandbox.faults.clear()
+        bridge.next29.faults.clear()
         page.get_by_role("button", name="Replay").click()
         expect(page.get_by_text("Replayed: it is translated")).to_be_visible()
         expect(page.locator("h1 .badge")).to_have_text("pending")

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from bridge.alert import Webhook
-from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import Clock
 from tests.support.configuring import load
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 from tests.support.fixtures import secret_of
+from tests.support.next29 import STORE
 
 Json = Any
 
@@ -87,7 +87,7 @@ def bridge(make_database: MakeDatabase, at: datetime, sale: Json = None) -> Iter
         bridge_in_process(url, clock=Clock(at.timestamp()), **also) as found,
     ):
         if sale:
-            found.sandbox.add_transaction(**{**SALE, **sale})
+            found.next29.add_transaction(**{**SALE, **sale})
         found.inside.backfill(found.api, found.store, tell=lambda _: None).run(200)
         yield found
 
@@ -144,7 +144,7 @@ def check(at_work: InProcessBridge, posted: Posted, ident: str, right: Right) ->
 
 def refunds(at_work: InProcessBridge) -> list[Json]:
     """The refunds that were recorded at 29next as made elsewhere."""
-    rows = at_work.sandbox.stores[STORE].transactions.by_id.values()
+    rows = at_work.next29.stores[STORE].transactions.by_id.values()
     return [row for row in rows if row["type"] == "refund" and row["is_external"]]
 
 

@@ -21,7 +21,6 @@ from bridge.errors import PermanentError
 from bridge.fields import AlertSchema
 from bridge.provider import Item, Provider
 from bridge.redact import cut_body
-from tests.support.fake_next import validate_request
 from tests.support.fixtures import (
     CARD_NUMBER,
     CASES,
@@ -40,6 +39,7 @@ from tests.support.fixtures import (
     put,
     refusal,
 )
+from tests.support.openapi import validate_request
 
 # --- junk -----------------------------------------------------------------------------------------
 

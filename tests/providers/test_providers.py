@@ -25,7 +25,7 @@ from bridge.fields import AlertSchema
 from bridge.provider import ANY, HEADER, Item, Provider, Reading
 from bridge.redact import cut_body
 from tests.support.configuring import load
-from tests.support.fake_next import ROOT, validate_request
+from tests.support.documents import ROOT
 from tests.support.fixtures import (
     CASES,
     NOW,
@@ -42,6 +42,7 @@ from tests.support.fixtures import (
     secret_of,
     told,
 )
+from tests.support.openapi import validate_request
 
 
 def readings(case: Case) -> list[Reading]:

@@ -72,7 +72,7 @@ def test_an_alert_is_found_by_each_of_its_numbers(bridge: InProcessBridge) -> No
         found = [row["id"] for row in searched(bridge).cases({"q": number}).results]
         assert found == ([] if number == whole["event_id"] else [whole["case_id"]]), number
     (case,) = searched(bridge).cases({"q": alert["case_number"]}).results
-    for number in (case["dispute_id"], case["transaction_id"]):  # the sandbox counts both from 1001
+    for number in (case["dispute_id"], case["transaction_id"]):  # the stand-in counts both from 1001
         assert wanted in ids(bridge, q=str(number))
         assert case["id"] in [row["id"] for row in searched(bridge).cases({"q": str(number)}).results]
 

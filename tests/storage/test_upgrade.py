@@ -20,7 +20,7 @@ from bridge.database import Database
 from tests.conftest import KINDS, MakeDatabase
 from tests.support import releases
 from tests.support.clock import DAY
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 from tests.support.history import bridge_with_outlet
 from tests.support.inside import migrate_to
 from tests.support.releases import Recording

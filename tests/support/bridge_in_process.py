@@ -21,11 +21,11 @@ from flask import Flask
 from bridge import local, providers, sample
 from bridge.app import create_app
 from bridge.database import Database
-from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.settings import Settings, Store
 from tests.support import inside
 from tests.support.any_bridge import AnyBridge
 from tests.support.clock import Clock
+from tests.support.next29 import STORE, TOKEN, StandIn, fault
 from tests.support.webhooks import PASSWORDS, Senders, Sent
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ class InProcessBridge(AnyBridge):
     settings: Settings
     app: Flask
     database: Database
-    sandbox: Sandbox
+    next29: StandIn
     clock: Clock
     senders: Senders = field(default_factory=Senders)
     chance: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311
@@ -99,7 +99,7 @@ class InProcessBridge(AnyBridge):
             change(tree)
             made = sample.Sample(json.dumps(tree, indent=2).encode(), made.headers)
         if known:
-            self.sandbox.add_transaction(store or STORE, **sale.to_transaction())
+            self.next29.add_transaction(store or STORE, **sale.to_transaction())
         signed = sample.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC))
         before = self.newest()
         path = f"/webhooks/{provider}" + (f"/{store}" if store else "")
@@ -147,7 +147,7 @@ class InProcessBridge(AnyBridge):
 
     def fail(self, name: str, **changes: Any) -> None:
         """Put one of 29next's faults in force."""
-        self.sandbox.add_faults(fault(name, **changes))
+        self.next29.add_faults(fault(name, **changes))
 
     def disputes(self, sent: Sent | None = None) -> list[Json]:
         """What 29next has in the first store, or of one webhook, oldest first."""
@@ -158,13 +158,13 @@ class InProcessBridge(AnyBridge):
 
     def calls(self, since: int = 0) -> list[str]:
         """The calls that 29next got, such as `POST /disputes/`."""
-        return [f"{call.method} {call.path}" for call in self.sandbox.ledger.calls[since:]]
+        return [f"{call.method} {call.path}" for call in self.next29.ledger.calls[since:]]
 
     @contextmanager
     def counted(self) -> Iterator[list[str]]:
         """The calls that are made until it is left."""
         made: list[str] = []
-        before = len(self.sandbox.ledger.calls)
+        before = len(self.next29.ledger.calls)
         yield made
         made += self.calls(before)
 
@@ -174,7 +174,7 @@ def bridge_in_process(
     url: str,
     *,
     clock: Clock | None = None,
-    sandbox: Sandbox | None = None,
+    next29: StandIn | None = None,
     transactions: Sequence[Json] = (),
     tokens: Mapping[str, str] | None = None,
     store: Json | None = None,
@@ -188,11 +188,11 @@ def bridge_in_process(
     clock = clock or Clock()
     tokens = tokens or {TOKEN: STORE}
     known = providers.built_in()
-    with sandbox or Sandbox(rate=0, transactions=transactions, clock=clock, tokens=tokens) as next29:
+    with next29 or StandIn(rate=0, transactions=transactions, clock=clock, tokens=tokens) as stand_in:
         given: Json = {
             "database_url": url,
             "stores": {
-                name: replace(Store(name, next29.base_url, token), **(store or {}))
+                name: replace(Store(name, stand_in.base_url, token), **(store or {}))
                 for token, name in tokens.items()
             },
             "default_store": STORE,
@@ -212,7 +212,7 @@ def bridge_in_process(
         database = Database(url, clock=clock, pool_size=8)
         try:
             app = create_app(chosen, database)
-            made = InProcessBridge(chosen, app, database, next29, clock)
+            made = InProcessBridge(chosen, app, database, stand_in, clock)
             yield made
             made.close()
         finally:

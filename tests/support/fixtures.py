@@ -32,7 +32,7 @@ from bridge.fields import AlertSchema
 from bridge.provider import ANY, Item, Provider, Reading
 from bridge.redact import cut_body
 from bridge.tree import Tree
-from tests.support.fake_next import validate_request
+from tests.support.openapi import validate_request
 
 FOLDER = Path(__file__).parents[1] / "providers"
 PROVIDERS = providers.built_in()

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge import sample
-from bridge.sandbox import STORE, TOKEN
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, Clock
+from tests.support.next29 import STORE, TOKEN
 
 Json = dict[str, Any]
 
@@ -70,7 +70,7 @@ def trouble(bridge: InProcessBridge) -> None:
     for _ in range(5):
         bridge.clock.now += 90
         bridge.work()
-    bridge.sandbox.revoke(OUTLET_TOKEN)
+    bridge.next29.revoke(OUTLET_TOKEN)
     bridge.send_sample("ethoca", store=OUTLET)
     bridge.send_sample("verifi", store=OUTLET)
     bridge.work()
@@ -99,7 +99,7 @@ def review(bridge: InProcessBridge) -> str:
     sale = sample.make_sale(bridge.chance, now)
     twice = {**sale.to_transaction(), "auth_code": "", "external_id": "", "network_transaction_id": ""}
     for _ in range(2):
-        bridge.sandbox.add_transaction(STORE, **twice)
+        bridge.next29.add_transaction(STORE, **twice)
 
     def ambiguous(tree: Json) -> None:
         tree.update(

@@ -32,10 +32,10 @@ from sqlalchemy import text
 from bridge import migrate, providers
 from bridge.alert import Alert, Webhook
 from bridge.database import Database
-from bridge.sandbox import STORE, Sandbox
 from tests.support import inside
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import NOON, Clock
+from tests.support.next29 import STORE, StandIn
 from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
@@ -95,7 +95,7 @@ class Sale:
         }
 
     def facts(self) -> Json:
-        """The transaction as the sandbox takes it."""
+        """The transaction as 29next takes it."""
         row = self.row()
         details = row.pop("payment_details")
         row.pop("is_disputed")
@@ -572,11 +572,11 @@ def forward_all(url: str, made_up: MadeUpSales, count: int) -> tuple[Counter[str
 
     Returns the calls that 29next got, how many alerts were matched, and how many there were.
     """
-    sandbox = Sandbox(rate=0, transactions=[], clock=Clock())
-    with bridge_in_process(url, sandbox=sandbox, clock=Clock()) as bridge:
+    next29 = StandIn(rate=0, transactions=[], clock=Clock())
+    with bridge_in_process(url, next29=next29, clock=Clock()) as bridge:
         fill(bridge.database, made_up)
         for sale in made_up.payments:
-            sandbox.add_transaction(STORE, **sale.facts())
+            next29.add_transaction(STORE, **sale.facts())
         oracle = Oracle(made_up.payments)
         alerts = [told for told in made_up.alerts(count) if told.truth and oracle.decides(told)]
         once = {told.truth.id: told for told in alerts if told.truth}  # one alert a sale

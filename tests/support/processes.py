@@ -31,8 +31,8 @@ from bridge.search import Search
 from tests.support import crashing, inside
 from tests.support.any_bridge import AnyBridge
 from tests.support.clock import eventually
-from tests.support.fake_next import Json, SandboxProcess, sandbox_process
-from tests.support.webhooks import FULL_CARD, PASSWORDS, Sent
+from tests.support.next29.process import StandInProcess, stand_in_process
+from tests.support.webhooks import FULL_CARD, PASSWORDS, Json, Sent
 
 PORTS = range(20_000, 32_000, 2)
 """Below those that Linux gives to outgoing connections, one of which would take a free port again."""
@@ -156,7 +156,7 @@ class RunningBridge(AnyBridge):
 
     folder: Path
     database_url: str
-    next: SandboxProcess
+    next29: StandInProcess
     stores: Sequence[str] = ("alpha",)
     timeout: float = 1.0
     settle_seconds: float = 1.0
@@ -176,12 +176,12 @@ class RunningBridge(AnyBridge):
         self.search = Search(self.database)
         self.names = itertools.count(1)
         tables = [
-            f'[stores.{name}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{self.next.base_url}"\n'
+            f'[stores.{name}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{self.next29.base_url}"\n'
             for number, name in enumerate(self.stores)
         ]
         (self.folder / "bridge.toml").write_text("\n".join(tables), encoding="utf-8")
         self.tokens = {name: f"canary-token-of-{name}" for name in self.stores}
-        self.next.control("POST", "tokens", [{"token": t, "store": s} for s, t in self.tokens.items()])
+        self.next29.control("POST", "tokens", [{"token": t, "store": s} for s, t in self.tokens.items()])
 
     def surroundings(self) -> dict[str, str]:
         """The environment of its processes."""
@@ -308,10 +308,10 @@ class RunningBridge(AnyBridge):
     def disputes(self, sent: Sent | None = None) -> list[Json]:
         """What 29next has in all stores, or of one webhook."""
         if sent is None:
-            return self.next.disputes()
+            return self.next29.disputes()
         assert sent.opens
         wanted = (sent.store or self.stores[0], *sent.opens)
-        return [one for one in self.next.disputes() if key(one) == wanted]
+        return [one for one in self.next29.disputes() if key(one) == wanted]
 
     # the audit
 
@@ -330,7 +330,7 @@ class RunningBridge(AnyBridge):
         may_trace: bool = False,
     ) -> None:
         """Judge all that happened so far; raises an AssertionError with everything that is wrong."""
-        ledger = self.next.ledger()
+        ledger = self.next29.ledger()
         rows = self.deliveries()
         problems = [
             *self._lost(rows),
@@ -360,7 +360,7 @@ class RunningBridge(AnyBridge):
     def _undisputed(self, rows: list[Json]) -> Iterator[str]:
         """Openings without their one dispute, and cases with more than one."""
         disputes: dict[tuple[str, str, str], list[int]] = {}
-        for one in self.next.disputes():
+        for one in self.next29.disputes():
             disputes.setdefault(key(one), []).append(one["id"])
         for what, ids in disputes.items():
             if len(ids) > 1:
@@ -438,14 +438,14 @@ def _doubled(summary: Json) -> Iterator[str]:
 
 @contextmanager
 def running_bridge(
-    folder: Path, database_url: str, *sandbox_options: str, **options: Any
+    folder: Path, database_url: str, *options_of_29next: str, **options: Any
 ) -> Iterator[RunningBridge]:
     """A bridge with its own 29next; nothing of the bridge is started yet."""
     folder.mkdir(parents=True, exist_ok=True)
     rate = str(int(options.get("rate", 4)))
     with ExitStack() as stack:
-        sandbox = stack.enter_context(sandbox_process("--rate", rate, *sandbox_options))
-        bridge = RunningBridge(folder, database_url, sandbox, **options)
+        next29 = stack.enter_context(stand_in_process("--rate", rate, *options_of_29next))
+        bridge = RunningBridge(folder, database_url, next29, **options)
         stack.callback(bridge.close)
         yield bridge
 

@@ -19,7 +19,7 @@ from bridge.alert import REFUNDS, Alert, DisputeType, Effect
 from bridge.fields import AlertSchema, Constant, Resolution
 from bridge.provider import ANY, HEADER, QUERY, Meaning, Provider
 from bridge.tree import Tree
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 
 FILE = ROOT / "docs" / "providers.md"
 BLOCK = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.sandbox import STORE
 from tests.support.bridge_in_process import InProcessBridge
+from tests.support.next29 import STORE
 from tests.support.webhooks import Json
 
 CARD = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
@@ -49,7 +49,7 @@ def sold(**changes: Any) -> Json:
 
 def sell(bridge: InProcessBridge, **changes: Any) -> Json:
     """A sale of the day before, with facts of its own."""
-    number = len(bridge.sandbox.stores[STORE].transactions.by_id) + 1
+    number = len(bridge.next29.stores[STORE].transactions.by_id) + 1
     facts = {
         "amount": "40.00",
         "currency": "USD",
@@ -60,7 +60,7 @@ def sell(bridge: InProcessBridge, **changes: Any) -> Json:
         "date_created": "2026-02-28T12:00:00+00:00",
         **CARD,
     }
-    return bridge.sandbox.add_transaction(STORE, **{**facts, **changes})
+    return bridge.next29.add_transaction(STORE, **{**facts, **changes})
 
 
 def told_of(sale: Json, **changes: Any) -> Json:
@@ -89,4 +89,4 @@ def prevented(**changes: Any) -> Json:
 
 
 def refunds(bridge: InProcessBridge) -> list[Json]:
-    return bridge.sandbox.ledger.refunds
+    return bridge.next29.ledger.refunds

@@ -1,6 +1,6 @@
 """Takes a picture of every page: `python -m tests.support.screenshots FOLDER`; light, dark, desktop, phone.
 
-The pages show a made-up fortnight of alerts in a sandbox store.
+The pages show a made-up fortnight of alerts in a pretend store.
 """
 
 from __future__ import annotations

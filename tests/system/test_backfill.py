@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 
 from bridge.errors import MissingScope, TemporaryError
-from bridge.sandbox import STORE, TOKEN, Does, Fault, Sandbox, fault
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, NOON, Clock
 from tests.support.inside import rows
+from tests.support.next29 import STORE, TOKEN, Does, Fault, StandIn, fault
 
 SALES = 57
 
@@ -24,8 +24,8 @@ def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
         {"date_created": (NOON - timedelta(hours=5 * number)).isoformat(), "auth_code": f"A{number:05}"}
         for number in range(SALES)
     ]
-    sandbox = Sandbox(rate=0, page_size=5, transactions=sold, clock=clock)
-    with make_database("sqlite") as url, bridge_in_process(url, clock=clock, sandbox=sandbox) as made:
+    next29 = StandIn(rate=0, page_size=5, transactions=sold, clock=clock)
+    with make_database("sqlite") as url, bridge_in_process(url, clock=clock, next29=next29) as made:
         yield made
 
 
@@ -49,10 +49,10 @@ def test_everything_is_read_and_covered_and_progress_is_shown(bridge: InProcessB
 
 
 def test_a_backfill_beside_what_was_removed_covers_nothing_that_is_not_there(bridge: InProcessBridge) -> None:
-    bridge.sandbox.stores[STORE].transactions.by_id.clear()
+    bridge.next29.stores[STORE].transactions.by_id.clear()
     for hours in reversed(range(24 * 40)):
         sold_at = NOON - timedelta(hours=hours + 1)
-        bridge.sandbox.add_transaction(STORE, date_created=sold_at.isoformat(), auth_code=f"B{hours:05}")
+        bridge.next29.add_transaction(STORE, date_created=sold_at.isoformat(), auth_code=f"B{hours:05}")
     backfill(bridge, 40)
     bridge.clock.now = NOON.timestamp() + 21 * HOUR
     while bridge.inside.index.drop(STORE, bridge.clock.now - 30 * DAY, 500):
@@ -80,14 +80,14 @@ def test_of_a_stretch_with_too_many_pages_only_its_last_days_are_read_at_once(
     monkeypatch.setattr("bridge.backfill.MOST_PAGES", 4)
     for number in range(60):
         sold_at = NOON - timedelta(days=30 + number % 3, minutes=number)
-        bridge.sandbox.add_transaction(STORE, date_created=sold_at.isoformat())
+        bridge.next29.add_transaction(STORE, date_created=sold_at.isoformat())
     backfill(bridge, 40)
     assert count(bridge) == SALES + 60
     assert len(bridge.inside.index.covered(STORE)) == 1
 
 
 def test_test_transactions_are_left_out(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_transaction(STORE, is_test=True, date_created=NOON.isoformat())
+    bridge.next29.add_transaction(STORE, is_test=True, date_created=NOON.isoformat())
     assert backfill(bridge)[0] == SALES
 
 
@@ -103,7 +103,7 @@ def test_a_second_run_reads_only_what_is_new(bridge: InProcessBridge) -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("403", path="/transactions/", nth=8, count=1))
+    bridge.next29.add_faults(fault("403", path="/transactions/", nth=8, count=1))
     with pytest.raises(MissingScope):
         backfill(bridge)
     assert bridge.inside.index.covered(STORE)
@@ -128,7 +128,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(bridge: InProcessBridge) ->
     ids=["429 storm", "429 huge", "500", "reset", "half a page", "no page", "cursor lost", "cursor gone"],
 )
 def test_trouble_loses_nothing(bridge: InProcessBridge, trouble: Fault) -> None:
-    bridge.sandbox.add_faults(trouble)
+    bridge.next29.add_faults(trouble)
     backfill(bridge)
     assert count(bridge) == SALES
     assert len(bridge.inside.index.covered(STORE)) == 1
@@ -137,21 +137,21 @@ def test_trouble_loses_nothing(bridge: InProcessBridge, trouble: Fault) -> None:
 def test_trouble_without_end_ends_the_run_and_keeps_what_was_read(bridge: InProcessBridge) -> None:
     backfill(bridge, 3)
     before, covered = count(bridge), bridge.inside.index.covered(STORE)
-    bridge.sandbox.add_faults(fault("500"))
+    bridge.next29.add_faults(fault("500"))
     with pytest.raises(TemporaryError):
         backfill(bridge)
     assert (count(bridge), bridge.inside.index.covered(STORE)) == (before, covered)
 
 
 def test_a_missing_scope_is_named(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
+    bridge.next29.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
     with pytest.raises(MissingScope, match="store sandbox lacks the scope transactions:read"):
         backfill(bridge)
 
 
 def test_a_list_that_goes_round_in_a_circle_is_left(bridge: InProcessBridge) -> None:
     circle = '{"results": [], "next": "http://x/api/admin/transactions/?cursor=same"}'
-    bridge.sandbox.add_faults(Fault(Does.ANSWER, status=200, body=circle))
+    bridge.next29.add_faults(Fault(Does.ANSWER, status=200, body=circle))
     with pytest.raises(TemporaryError, match="circle"):
         backfill(bridge)
 
@@ -186,7 +186,7 @@ def test_what_is_new_is_read_every_hour_so_that_a_lost_webhook_leaves_no_gap(bri
     backfill(bridge)
     bridge.clock.sleep(2 * HOUR)
     assert bridge.inside.index.behind(bridge.clock.now) == [STORE]
-    bridge.sandbox.add_transaction(STORE, auth_code="NEW001", date_created=bridge.clock.iso)
+    bridge.next29.add_transaction(STORE, auth_code="NEW001", date_created=bridge.clock.iso)
     assert bridge.inside.keep_up(STORE) == "ok"
     assert bridge.inside.keep_up(STORE) == "lost"  # another worker's turn
     assert count(bridge) == SALES + 1

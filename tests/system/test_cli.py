@@ -22,7 +22,6 @@ import pytest
 from bridge import __version__, cli
 from bridge.alert import Alert, DisputeType, Webhook
 from bridge.database import Database
-from bridge.sandbox import STORE, TOKEN, Sandbox, fault
 from bridge.search import CASE_KEYS, DELIVERY_KEYS
 from bridge.settings import Store
 from bridge.subscribe import EVENTS
@@ -30,6 +29,7 @@ from tests.conftest import KINDS, MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import Clock, eventually
 from tests.support.inside import Storage
+from tests.support.next29 import STORE, TOKEN, StandIn, fault
 
 SECRETS = {
     "ETHOCA_SECRET": "ethoca:canary-password",
@@ -317,7 +317,7 @@ def test_stores_are_listed_with_their_backlog_and_pause(bridge: Bridge, storage:
 def test_the_doctor_s_exit_status_says_whether_all_is_well(
     bridge: Bridge, environ: pytest.MonkeyPatch
 ) -> None:
-    with Sandbox(rate=0) as at_work:
+    with StandIn(rate=0) as at_work:
         environ.setenv("NEXT_BASE_URL", at_work.base_url)
         assert "alpha" in bridge("doctor").out
         at_work.add_token(TOKEN, scopes=["transactions:read"])
@@ -335,7 +335,7 @@ def at_work(environ: pytest.MonkeyPatch) -> Iterator[InProcessBridge]:
     with bridge_in_process(os.environ["DATABASE_URL"], clock=Clock(time.time())) as made:
         for name, value in {
             "NEXT_STORE": STORE,
-            "NEXT_BASE_URL": made.sandbox.base_url,
+            "NEXT_BASE_URL": made.next29.base_url,
             "NEXT_RATE": "0",
             "NEXT_WEBHOOK_SECRET": "canary-of-29next",
             "BRIDGE_PUBLIC_URL": "https://alerts.example.com",
@@ -355,7 +355,7 @@ def in_review(at_work: InProcessBridge) -> tuple[str, list[int]]:
     day = datetime.now(UTC) - timedelta(days=1)
     card = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
     twins = [
-        at_work.sandbox.add_transaction(STORE, amount="40.00", date_created=day.isoformat(), **card)["id"]
+        at_work.next29.add_transaction(STORE, amount="40.00", date_created=day.isoformat(), **card)["id"]
         for _ in range(2)
     ]
     sent = at_work.senders.prevention(
@@ -401,7 +401,7 @@ def test_the_index_is_filled_and_what_is_known_is_not_read_again(
 ) -> None:
     for days in (1, 3, 9):
         day = datetime.now(UTC) - timedelta(days=days)
-        at_work.sandbox.add_transaction(STORE, date_created=day.isoformat())
+        at_work.next29.add_transaction(STORE, date_created=day.isoformat())
     said = bridge("backfill", "--store", STORE, "--days", "10")
     assert (said.status, said.err) == (0, "")
     assert "(10 of 10 days)" in said.out
@@ -421,14 +421,14 @@ def test_a_backfill_of_no_days_or_of_ages_is_refused(
 
 
 def test_a_backfill_without_its_scope_says_which_is_missing(bridge: Bridge, at_work: InProcessBridge) -> None:
-    at_work.sandbox.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
+    at_work.next29.add_token(TOKEN, STORE, scopes=["disputes:read", "disputes:write"])
     said = bridge("backfill", "--store", STORE)
     assert said.status == 1
     assert re.fullmatch(r"bridge: [^\n]*store sandbox lacks the scope transactions:read[^\n]*\n", said.err)
 
 
 def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(at_work: InProcessBridge) -> None:
-    at_work.sandbox.add_faults(fault("hang", path="/transactions/"))
+    at_work.next29.add_faults(fault("hang", path="/transactions/"))
     words = [sys.executable, "-m", "bridge", "backfill", "--store", STORE]
     root = Path(cli.__file__).parent.parent
     with subprocess.Popen(words, cwd=root, stdout=-1, stderr=-1, text=True) as process:
@@ -470,7 +470,7 @@ def test_reconcile_is_silent_where_both_agree_and_else_tells_each_difference(
     in_review(at_work)
     said = bridge(*words)
     assert (said.status, said.out, said.err) == (0, "", "")
-    by_hand = at_work.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
+    by_hand = at_work.next29.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
     said = bridge(*words)
     assert said.status == 1
     assert said.out == f"unknown: dispute {by_hand['id']} (chargeback BY-HAND) has no case\n"

@@ -28,18 +28,18 @@ def test_workers_whose_own_clocks_are_off_share_the_database_s(
         for seconds in (-600, 0):
             bridge.start_worker(clock=set_clock(tmp_path / f"{seconds}", seconds))
         bridge.start_web(clock=set_clock(tmp_path / "web", 600))
-        bridge.next.add_faults(
+        bridge.next29.add_faults(
             *({"name": name, "method": "POST", "count": 2} for name in ("hang_after", "429"))
         )
         bridge.deliver(*(senders.any(store) for _ in range(3) for store in stores))
         bridge.wait()
         bridge.audit()
-        assert len(bridge.next.disputes()) == 6
+        assert len(bridge.next29.disputes()) == 6
 
 
 def more_than(calls: int, bridge: RunningBridge) -> bool:
     """Whether 29next was called more often than this."""
-    return len(bridge.next.ledger()["calls"]) > calls
+    return len(bridge.next29.ledger()["calls"]) > calls
 
 
 def test_a_clock_that_is_set_while_calls_are_under_way_loses_and_doubles_nothing(
@@ -50,10 +50,10 @@ def test_a_clock_that_is_set_while_calls_are_under_way_loses_and_doubles_nothing
         bridge.start_web(clock=set_clock(clock, 0))
         for _ in range(2):
             bridge.start_worker(clock=str(clock))
-        bridge.next.add_faults({"name": "latency", "seconds": 0.5})
+        bridge.next29.add_faults({"name": "latency", "seconds": 0.5})
         for seconds in (-600, 0, 600):
             bridge.deliver(*(senders.prevention() for _ in range(3)))
-            calls = len(bridge.next.ledger()["calls"])
+            calls = len(bridge.next29.ledger()["calls"])
             eventually(partial(more_than, calls, bridge))
             set_clock(clock, seconds)
             new = senders.prevention()
@@ -61,7 +61,7 @@ def test_a_clock_that_is_set_while_calls_are_under_way_loses_and_doubles_nothing
             bridge.wait(new)  # though others may wait until the clock is there again
         bridge.wait()
         bridge.audit()
-        assert len(bridge.next.disputes()) == 12
+        assert len(bridge.next29.disputes()) == 12
 
 
 def test_no_call_waits_for_the_clock_to_be_there_again(make_database: MakeDatabase) -> None:

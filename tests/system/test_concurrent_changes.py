@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from bridge.database import Database
-from bridge.sandbox import STORE, Does, Fault, Sandbox, fault
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock, eventually
 from tests.support.inside import break_step
+from tests.support.next29 import STORE, Does, Fault, StandIn, fault
 from tests.support.sales import prevented, refunds, sell, told_of
 from tests.support.webhooks import Json, Sent
 
@@ -46,7 +46,7 @@ def careful(database_url: str) -> Iterator[InProcessBridge]:
 
 def refused(bridge: InProcessBridge) -> Sent:
     """An alert whose dispute 29next refuses once."""
-    bridge.sandbox.add_faults(fault("400", method="POST", path="/disputes/", count=1))
+    bridge.next29.add_faults(fault("400", method="POST", path="/disputes/", count=1))
     sent = bridge.senders.prevention(**prevented())
     delivery = bridge.post(sent)
     bridge.settle()
@@ -71,7 +71,7 @@ def time_left(bridge: InProcessBridge, delivery: str) -> float:
 
 
 def test_a_refused_alert_is_not_tried_again_when_a_transaction_arrives(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(UNSUPPORTED)
+    bridge.next29.add_faults(UNSUPPORTED)
     bridge.post(bridge.senders.prevention(**prevented()))
     bridge.settle()
     with bridge.counted() as calls:
@@ -84,7 +84,7 @@ def test_what_is_refused_where_nobody_waits_is_asked_once_and_noted(bridge: InPr
     sent = bridge.senders.prevention()
     bridge.post(sent)
     bridge.settle()
-    bridge.sandbox.stores[STORE].disputes.remove(bridge.case(sent)["dispute_id"])
+    bridge.next29.stores[STORE].disputes.remove(bridge.case(sent)["dispute_id"])
     with bridge.counted() as calls:
         bridge.inside.doubt(bridge.clock() - DAY)
         bridge.settle()
@@ -93,7 +93,7 @@ def test_what_is_refused_where_nobody_waits_is_asked_once_and_noted(bridge: InPr
 
 
 def test_after_a_restored_backup_a_refused_alert_is_looked_up_and_tried_once(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(UNSUPPORTED)
+    bridge.next29.add_faults(UNSUPPORTED)
     bridge.post(bridge.senders.prevention(**prevented()))
     bridge.settle()
     with bridge.counted() as calls:
@@ -108,7 +108,7 @@ def test_after_a_restored_backup_a_refused_alert_is_looked_up_and_tried_once(bri
 
 def test_a_reading_that_is_refused_leaves_the_write_in_doubt(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
-    bridge.sandbox.add_faults(
+    bridge.next29.add_faults(
         fault("reset_after", method="POST", path="*/resolve/", count=1),
         fault("404", method="GET", path="/disputes/1*", count=1),
     )
@@ -129,7 +129,7 @@ def test_a_look_up_of_more_than_can_be_looked_through_leaves_the_dispute_unmatch
     with (
         make_database("sqlite") as url,
         bridge_in_process(
-            url, clock=clock, sandbox=Sandbox(rate=0, transactions=(), clock=clock, page_size=1)
+            url, clock=clock, next29=StandIn(rate=0, transactions=(), clock=clock, page_size=1)
         ) as bridge,
     ):
         for _ in range(51):
@@ -142,7 +142,7 @@ def test_a_look_up_of_more_than_can_be_looked_through_leaves_the_dispute_unmatch
 
 
 def test_a_store_that_always_answers_429_is_given_up_after_seven_days(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("429"))
+    bridge.next29.add_faults(fault("429"))
     delivery = bridge.post(bridge.senders.prevention())
     for _ in range(12):
         bridge.inside.step()
@@ -156,7 +156,7 @@ def test_a_store_that_always_answers_429_is_given_up_after_seven_days(bridge: In
 
 def test_a_second_report_finds_the_dispute_of_a_creation_that_is_unclear(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
-    bridge.sandbox.add_faults(fault("reset_after", method="POST", path="/disputes/", count=1))
+    bridge.next29.add_faults(fault("reset_after", method="POST", path="/disputes/", count=1))
     first, second = bridge.senders.prevention(**prevented()), bridge.senders.rdr(**told_of(sale))
     deliveries = [bridge.post(first)]
     bridge.work()
@@ -188,7 +188,7 @@ def test_a_second_report_finds_the_dispute_that_a_person_made_for_a_refused_one(
     sale = sell(bridge)
     first = refused(bridge)
     assert first.opens
-    by_hand = bridge.sandbox.add_dispute(
+    by_hand = bridge.next29.add_dispute(
         STORE, type="alert", transaction=sale["id"], case_number=first.opens[0]
     )
     delivery = bridge.post(bridge.senders.rdr(**told_of(sale)))
@@ -203,9 +203,7 @@ def test_a_second_report_finds_another_dispute_with_a_number_that_is_taken(bridg
     bridge.work()
     assert first.opens
     sale = sell(bridge)
-    other = bridge.sandbox.add_dispute(
-        STORE, type="alert", transaction=sale["id"], case_number=first.opens[0]
-    )
+    other = bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number=first.opens[0])
     second = bridge.senders.rdr(**told_of(sale))
     delivery = bridge.post(second)
     bridge.settle()
@@ -221,7 +219,7 @@ def until_duplicate(bridge: InProcessBridge) -> Any:
 def test_two_that_hear_of_a_dispute_at_once_make_one_case_of_it(make_database: MakeDatabase) -> None:
     with make_database("postgres") as url, bridge_in_process(url) as bridge:
         sale = sell(bridge)
-        by_hand = bridge.sandbox.add_dispute(
+        by_hand = bridge.next29.add_dispute(
             STORE, type="alert", transaction=sale["id"], case_number="BY-HAND"
         )
         delivery = bridge.post(bridge.senders.rdr(**told_of(sale)))
@@ -261,7 +259,7 @@ def test_facts_that_contradict_a_match_undo_the_duplicate_that_it_made(bridge: I
 def test_a_transaction_wakes_no_alert_that_was_refused_and_made_by_hand(bridge: InProcessBridge) -> None:
     sent = refused(bridge)
     assert sent.opens
-    bridge.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
     bridge.tell("transaction.created", sell(bridge))
     bridge.settle()
     assert len(bridge.disputes()) == 1
@@ -270,7 +268,7 @@ def test_a_transaction_wakes_no_alert_that_was_refused_and_made_by_hand(bridge: 
 def test_a_person_s_match_of_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InProcessBridge) -> None:
     sent = refused(bridge)
     assert sent.opens
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
     assert bridge.inside.decide(bridge.case(sent)["id"], sell(bridge)["id"])
     bridge.settle()
     assert [one["id"] for one in bridge.disputes()] == [by_hand["id"]]
@@ -285,7 +283,7 @@ def test_an_alert_that_was_only_observed_is_not_opened_by_a_transaction(
         bridge.post(sent)
         bridge.settle()
         assert sent.opens
-        bridge.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+        bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
         bridge.restart(observe=False, look_first=look_first)
         bridge.tell("transaction.created", sell(bridge))
         bridge.settle()
@@ -313,13 +311,13 @@ def test_what_waits_for_a_resolution_that_was_undone_is_failed_for_a_person(brid
     bridge.post(sent)
     bridge.settle()
     sale = sell(bridge)
-    bridge.sandbox.add_faults(fault("503", path="*/refund/"))
+    bridge.next29.add_faults(fault("503", path="*/refund/"))
     bridge.tell("transaction.created", sale)
     bridge.work()
     delivery = bridge.post(bridge.senders.rdr(case=sent.opens[0], event="rdr.match", **told_of(sale)))
     bridge.work()
     assert bridge.delivery(delivery)["status"] == "pending"
-    row = bridge.sandbox.stores[STORE].disputes.by_id[bridge.case(sent)["dispute_id"]]
+    row = bridge.next29.stores[STORE].disputes.by_id[bridge.case(sent)["dispute_id"]]
     bridge.tell("dispute.updated", dict(row, status="open", resolution=None))
     row |= {"status": "open", "resolution": None}
     bridge.settle()
@@ -327,12 +325,12 @@ def test_what_waits_for_a_resolution_that_was_undone_is_failed_for_a_person(brid
 
 
 def test_a_result_for_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("400", method="POST", path="/disputes/", count=1))
+    bridge.next29.add_faults(fault("400", method="POST", path="/disputes/", count=1))
     sent = bridge.senders.chargeback()
     assert sent.opens
     bridge.post(sent)
     bridge.settle()
-    by_hand = bridge.sandbox.add_dispute(STORE, type="chargeback", case_number=sent.opens[0])
+    by_hand = bridge.next29.add_dispute(STORE, type="chargeback", case_number=sent.opens[0])
     delivery = bridge.post(bridge.senders.result(sent.opens[0]))
     bridge.settle()
     assert bridge.delivery(delivery)["status"] == "forwarded"
@@ -342,7 +340,7 @@ def test_a_result_for_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InP
 def test_a_withdrawal_of_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InProcessBridge) -> None:
     sent = refused(bridge)
     assert sent.opens
-    bridge.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
     withdraw(bridge, sent)
     bridge.settle()
     assert len(bridge.disputes()) == 1
@@ -356,7 +354,7 @@ def test_a_duplicate_hears_of_the_holder_s_resolution_by_a_person(
     first, second = bridge.senders.prevention(**prevented()), bridge.senders.rdr(**told_of(sale))
     bridge.post(first)
     bridge.settle()
-    bridge.sandbox.add_faults(fault("429", method="POST", path="*/resolve/"))
+    bridge.next29.add_faults(fault("429", method="POST", path="*/resolve/"))
     delivery = bridge.post(second)
     bridge.inside.translate()
     bridge.inside.settle(until_duplicate(bridge))
@@ -365,7 +363,7 @@ def test_a_duplicate_hears_of_the_holder_s_resolution_by_a_person(
     bridge.work()
     assert bridge.delivery(delivery)["status"] == "pending"
     here = f"disputes/{bridge.case(first)['dispute_id']}/"
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     by_hand = {"resolution": "issued_full_refund"}
     bridge.tell("dispute.updated", bridge.api.call("POST", f"{here}resolve/", body=by_hand))
     bridge.work()
@@ -378,14 +376,14 @@ def test_a_duplicate_hears_of_the_holder_s_resolution_by_a_person(
 
 
 def test_a_creation_that_was_put_off_is_looked_up_again(careful: InProcessBridge) -> None:
-    careful.sandbox.add_faults(fault("429", method="POST", path="/disputes/"))
+    careful.next29.add_faults(fault("429", method="POST", path="/disputes/"))
     sent = careful.senders.prevention()
     assert sent.opens
     careful.post(sent)
     careful.settle()
-    careful.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    careful.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
     careful.clock.sleep(HOUR)
-    careful.sandbox.faults.clear()
+    careful.next29.faults.clear()
     careful.settle()
     assert len(careful.disputes()) == 1
 
@@ -393,11 +391,11 @@ def test_a_creation_that_was_put_off_is_looked_up_again(careful: InProcessBridge
 def test_a_resolution_that_was_put_off_is_looked_up_again(careful: InProcessBridge) -> None:
     sale = sell(careful)
     sent = careful.senders.rdr(**told_of(sale))
-    careful.sandbox.add_faults(fault("429", method="POST", path="*/resolve/"))
+    careful.next29.add_faults(fault("429", method="POST", path="*/resolve/"))
     careful.post(sent)
     careful.settle()
     here = f"disputes/{careful.case(sent)['dispute_id']}/"
-    careful.sandbox.faults.clear()
+    careful.next29.faults.clear()
     by_hand = {"resolution": "issued_full_refund", "create_external_refund": True}
     careful.api.call("POST", f"{here}resolve/", body=by_hand)
     careful.clock.sleep(HOUR)
@@ -428,7 +426,7 @@ def hour_of(bridge: InProcessBridge) -> list[str]:
 
 def test_looking_first_backs_off_where_29next_is_in_trouble(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, bridge_in_process(url, store={"look_first": True}) as bridge:
-        bridge.sandbox.add_faults(fault("503", method="GET", path="/transactions/"))
+        bridge.next29.add_faults(fault("503", method="GET", path="/transactions/"))
         bridge.post(bridge.senders.prevention(**prevented()))
         assert len(hour_of(bridge)) < 100
 
@@ -445,14 +443,14 @@ def test_looking_first_ends_with_a_bug_too(
 
 @pytest.mark.parametrize("word", ["429", "401"])
 def test_a_correction_that_comes_before_the_creation_is_taken(careful: InProcessBridge, word: str) -> None:
-    careful.sandbox.add_faults(fault(word, method="POST", path="/disputes/"))
+    careful.next29.add_faults(fault(word, method="POST", path="/disputes/"))
     sent = careful.senders.prevention(**prevented())
     assert sent.opens
     careful.post(sent)
     careful.settle()
     careful.post(careful.senders.prevention(case=sent.opens[0], **prevented(amount=45.0)))
     careful.work()
-    careful.sandbox.faults.clear()
+    careful.next29.faults.clear()
     careful.clock.sleep(HOUR)
     careful.settle()
     assert [one["amount"] for one in careful.disputes()] == ["45.00"]
@@ -502,7 +500,7 @@ def test_a_refund_of_a_match_made_at_29next_is_recorded_in_the_currency_of_the_s
 
 
 def test_a_refund_of_a_sale_that_may_not_be_read_is_left_to_a_person(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("403", method="GET", path="/transactions/*"))
+    bridge.next29.add_faults(fault("403", method="GET", path="/transactions/*"))
     sent = bridge.senders.rdr(**told_of(sale={"auth_code": "A00001"}))
     bridge.post(sent)
     bridge.settle()
@@ -528,7 +526,7 @@ def answers(method: str, path: str, said: str) -> Fault:
 
 def test_a_person_s_match_outlasts_a_look_up_that_was_refused_meanwhile(bridge: InProcessBridge) -> None:
     sent = bridge.senders.prevention(**prevented())
-    bridge.sandbox.add_faults(fault("403", method="GET", path="/transactions/", count=1))
+    bridge.next29.add_faults(fault("403", method="GET", path="/transactions/", count=1))
     bridge.post(sent)
     case = decided(bridge, sent, bridge.inside.call_of("ask"))
     assert case["transaction_id"] == case["right"]
@@ -539,7 +537,7 @@ def test_a_person_s_match_outlasts_one_that_was_refused_meanwhile(bridge: InProc
     sent = bridge.senders.prevention(**prevented())
     bridge.post(sent)
     bridge.settle()
-    bridge.sandbox.add_faults(answers("PATCH", "/disputes/*", json.dumps({"transaction": [said]})))
+    bridge.next29.add_faults(answers("PATCH", "/disputes/*", json.dumps({"transaction": [said]})))
     bridge.tell("transaction.created", sell(bridge))
     case = decided(bridge, sent, bridge.inside.call_of("attach"))
     assert case["transaction_id"] == case["right"]
@@ -548,7 +546,7 @@ def test_a_person_s_match_outlasts_one_that_was_refused_meanwhile(bridge: InProc
 def test_a_person_s_match_outlasts_a_creation_that_was_refused_meanwhile(bridge: InProcessBridge) -> None:
     sell(bridge)
     sent = bridge.senders.prevention(**prevented())
-    bridge.sandbox.add_faults(answers("POST", "/disputes/", '{"transaction": ["Invalid pk."]}'))
+    bridge.next29.add_faults(answers("POST", "/disputes/", '{"transaction": ["Invalid pk."]}'))
     bridge.post(sent)
     case = decided(bridge, sent, bridge.inside.call_of("create"))
     assert case["transaction_id"] == case["right"]
@@ -580,7 +578,7 @@ def test_a_person_s_match_outlasts_the_question_who_holds_another(bridge: InProc
     bridge.post(sent)
     bridge.settle()
     sale = sell(bridge)
-    bridge.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND")
+    bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND")
     bridge.tell("transaction.created", sale)
     bridge.inside.settle(bridge.inside.call_of("attach"))
     case = decided(bridge, sent, [])
@@ -588,14 +586,12 @@ def test_a_person_s_match_outlasts_the_question_who_holds_another(bridge: InProc
 
 
 def test_a_dispute_that_holds_its_own_transaction_is_no_duplicate(bridge: InProcessBridge) -> None:
-    row = bridge.sandbox.add_dispute(STORE, type="alert", case_number=None)
+    row = bridge.next29.add_dispute(STORE, type="alert", case_number=None)
     bridge.tell("dispute.created", row)
     bridge.settle()
     number, sale = f"29next-{row['id']}", sell(bridge)
     bridge.api.call("PATCH", f"disputes/{row['id']}/", body={"transaction": sale["id"]})
-    bridge.sandbox.add_faults(
-        answers("PATCH", "/disputes/*", '{"transaction": ["It already has an alert."]}')
-    )
+    bridge.next29.add_faults(answers("PATCH", "/disputes/*", '{"transaction": ["It already has an alert."]}'))
     assert bridge.inside.decide(bridge.case(number)["id"], sale["id"])
     bridge.settle()
     assert (bridge.case(number)["transaction_id"], bridge.case(number)["duplicate_of"]) == (sale["id"], None)
@@ -636,7 +632,7 @@ def test_a_bug_at_the_holder_reaches_the_duplicate_that_waits_for_it(
 def test_card_numbers_in_29next_s_answers_are_cut(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, bridge_in_process(url) as bridge:
         said = json.dumps({"detail": f"no {NUMBER}"})
-        bridge.sandbox.add_faults(
+        bridge.next29.add_faults(
             Fault(Does.ANSWER, method="POST", path="/disputes/", status=400, body=said, count=1)
         )
         bridge.post(bridge.senders.prevention())
@@ -649,7 +645,7 @@ def test_card_numbers_in_29next_s_answers_are_cut(make_database: MakeDatabase) -
         by_hand = {"resolution": "other", "resolution_other_message": f"paid by {NUMBER}"}
         bridge.api.call("POST", f"{paths[0]}resolve/", body=by_hand)
         bridge.api.call("POST", f"{paths[1]}notes/", body={"message": f"paid by {NUMBER}"})
-        bridge.sandbox.add_faults(fault("reset_after", method="POST", path="*/notes/", count=1))
+        bridge.next29.add_faults(fault("reset_after", method="POST", path="*/notes/", count=1))
         withdraw(bridge, withdrawn)
         bridge.inside.doubt(bridge.clock() - DAY)
         bridge.settle()
@@ -681,7 +677,7 @@ def test_an_answer_to_a_probe_does_not_end_the_pause_that_a_person_made_meanwhil
 def test_a_refusal_does_not_turn_a_person_s_pause_into_one_that_ends_by_itself(
     bridge: InProcessBridge,
 ) -> None:
-    bridge.sandbox.add_faults(fault("401", count=1))
+    bridge.next29.add_faults(fault("401", count=1))
     bridge.post(bridge.senders.prevention())
     answered = bridge.inside.call_of("create")
     bridge.inside.pause(STORE)
@@ -713,7 +709,7 @@ def test_a_deadline_stands_still_only_while_its_alert_waits_through_the_pause(
 
 
 def test_a_replay_in_a_pause_has_its_whole_deadline_ahead_and_no_more(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("400", method="POST", path="/disputes/", count=1))
+    bridge.next29.add_faults(fault("400", method="POST", path="/disputes/", count=1))
     delivery = bridge.post(bridge.senders.prevention())
     allowed = time_left(bridge, delivery)
     bridge.settle()
@@ -750,7 +746,7 @@ def test_each_result_waits_for_its_opening_until_its_own_deadline(bridge: InProc
 def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_replayed(
     bridge: InProcessBridge,
 ) -> None:
-    bridge.sandbox.add_faults(fault("503"))
+    bridge.next29.add_faults(fault("503"))
     sent = bridge.senders.prevention()
     delivery = bridge.post(sent)
     bridge.work()
@@ -766,7 +762,7 @@ def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_repl
     assert STORE in bridge.delivery(delivery)["message"]
     bridge.settings = replace(bridge.settings, stores={STORE: store})
     bridge.restart(**back)
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     assert bridge.inside.replay(delivery) == [delivery]
     bridge.settle()
     assert bridge.delivery(delivery)["status"] == "forwarded"
@@ -778,7 +774,7 @@ def test_a_duplicate_that_waits_for_a_store_that_is_gone_fails_with_its_holder(
     sale = sell(bridge)
     bridge.post(bridge.senders.prevention(**prevented()))
     bridge.settle()
-    bridge.sandbox.add_faults(fault("503", method="POST", path="*/resolve/"))
+    bridge.next29.add_faults(fault("503", method="POST", path="*/resolve/"))
     second = bridge.senders.rdr(**told_of(sale))
     delivery = bridge.post(second)
     bridge.settle()

@@ -61,12 +61,12 @@ def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(
     bridge.start_worker()
     bridge.wait()
     bridge.audit()
-    assert len(bridge.next.disputes()) == len(WORKER_POINTS)
+    assert len(bridge.next29.disputes()) == len(WORKER_POINTS)
 
 
 def test_a_worker_killed_in_its_call_leaves_one_dispute(bridge: RunningBridge, senders: Senders) -> None:
     bridge.start(workers=1)
-    bridge.next.add_faults({"name": "hang_after", "method": "POST", "count": 1})
+    bridge.next29.add_faults({"name": "hang_after", "method": "POST", "count": 1})
     sent = senders.prevention()
     bridge.deliver(sent)
     eventually(lambda: bridge.disputes(sent))
@@ -101,11 +101,11 @@ def test_workers_stopped_at_any_point_past_their_leases_do_nothing_twice_when_th
 
 def test_a_worker_told_to_end_twice_finishes_its_call_first(bridge: RunningBridge, senders: Senders) -> None:
     bridge.start()
-    bridge.next.add_faults({"name": "latency", "seconds": 0.4, "count": 1})
+    bridge.next29.add_faults({"name": "latency", "seconds": 0.4, "count": 1})
     sent = senders.prevention()
     bridge.deliver(sent)
     (worker,) = bridge.workers
-    eventually(lambda: bridge.next.summary()["calls"], every=0.005)
+    eventually(lambda: bridge.next29.summary()["calls"], every=0.005)
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGTERM)
     assert worker.wait(20) == 0
@@ -134,10 +134,10 @@ def test_a_call_that_hangs_holds_up_no_shutdown(bridge: RunningBridge, senders: 
     bridge.timeout = 60.0
     bridge.constants = {**BRIEF, "DRAIN_SECONDS": 0.5}
     bridge.start()
-    bridge.next.add_faults({"name": "hang_after", "count": 1})
+    bridge.next29.add_faults({"name": "hang_after", "count": 1})
     sent = senders.prevention()
     bridge.deliver(sent)
-    eventually(lambda: bridge.next.summary()["calls"])
+    eventually(lambda: bridge.next29.summary()["calls"])
     (worker,) = bridge.workers
     assert worker.terminate() < 15
     assert bridge.web
@@ -148,7 +148,7 @@ def test_generations_that_overlap_and_deliveries_of_one_case_do_nothing_twice(
     bridge: RunningBridge, senders: Senders
 ) -> None:
     bridge.start(workers=3)
-    bridge.next.add_faults({"name": "latency", "seconds": 0.2})
+    bridge.next29.add_faults({"name": "latency", "seconds": 0.2})
     for generation in range(2):
         cases = [f"OVER-{generation}-{number}" for number in range(4)]
         bridge.deliver(
@@ -164,4 +164,4 @@ def test_generations_that_overlap_and_deliveries_of_one_case_do_nothing_twice(
         bridge.start_worker()
     bridge.wait()
     bridge.audit()
-    assert len(bridge.next.disputes()) == 8
+    assert len(bridge.next29.disputes()) == 8

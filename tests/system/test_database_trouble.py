@@ -89,7 +89,7 @@ def test_before_the_migration_no_webhook_is_taken_or_unknown(
 
 def test_postgres_down_and_up_again(on_postgres: RunningBridge, senders: Senders, postgres: Postgres) -> None:
     bridge = on_postgres.start()
-    bridge.next.add_faults({"name": "latency", "seconds": 0.4})
+    bridge.next29.add_faults({"name": "latency", "seconds": 0.4})
     bridge.deliver(*(senders.prevention() for _ in range(5)))
     postgres.stop()
     try:
@@ -204,7 +204,7 @@ def test_sqlite_on_a_disk_without_space_goes_on_once_there_is_some(
         shutil.copy(url.removeprefix("sqlite:///"), small_disk / "bridge.db")
     with running_bridge(tmp_path / "house", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as bridge:
         bridge.start()
-        bridge.next.add_faults({"name": "latency", "seconds": 0.4})
+        bridge.next29.add_faults({"name": "latency", "seconds": 0.4})
         bridge.deliver(*(senders.prevention() for _ in range(3)))
         junk = small_disk / "junk"
         with junk.open("wb", buffering=0) as file, contextlib.suppress(OSError):

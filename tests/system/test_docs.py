@@ -27,8 +27,8 @@ from bridge.errors import SettingsError
 from tests.conftest import MakeDatabase
 from tests.support import provider_pages, releases
 from tests.support.clock import eventually
-from tests.support.documents import BLOCK
-from tests.support.fake_next import ROOT, own_document
+from tests.support.documents import BLOCK, ROOT
+from tests.support.openapi import own_document
 from tests.support.processes import free_port
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

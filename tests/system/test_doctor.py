@@ -25,12 +25,13 @@ from bridge.database import Database
 from bridge.doctor import Check, examine
 from bridge.errors import BridgeError
 from bridge.notify import GONE_AFTER
-from bridge.sandbox import VERSIONS, Sandbox, fault
 from bridge.subscribe import subscribe
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
-from tests.support.fake_next import OFFICIAL, own_document, sandbox_in_process
 from tests.support.inside import PAUSED_BY_HAND, Client, Storage, insert_rows
+from tests.support.next29 import VERSIONS, StandIn, fault
+from tests.support.next29.callers import stand_in_here
+from tests.support.openapi import OFFICIAL, own_document
 
 SECRET = "ethoca:long-enough"
 
@@ -38,9 +39,9 @@ SECRET = "ethoca:long-enough"
 class Patient:
     """A bridge with one store, where all is well until a test changes it."""
 
-    def __init__(self, url: str, next_store: Sandbox) -> None:
+    def __init__(self, url: str, next_store: StandIn) -> None:
         self.url = url
-        self.next = next_store
+        self.next29 = next_store
         self.database = Database(url)
         self.storage = Storage(self.database, lease=55.0)
         self.toml = ""
@@ -57,7 +58,7 @@ class Patient:
 
     def scopes(self, *scopes: str) -> None:
         """Let the token have these scopes; all of them where none is named."""
-        self.next.add_token("token", "alpha", scopes or None)
+        self.next29.add_token("token", "alpha", scopes or None)
 
     def examined(self, **options: Any) -> dict[str, Check]:
         """What the doctor says, by what it is about."""
@@ -70,20 +71,20 @@ class Patient:
 
 
 @pytest.fixture
-def next_store() -> Iterator[Sandbox]:
-    with sandbox_in_process() as (sandbox, _):
-        yield sandbox
+def next_store() -> Iterator[StandIn]:
+    with stand_in_here() as (next29, _):
+        yield next29
 
 
 @pytest.fixture
-def patient(make_database: MakeDatabase, next_store: Sandbox) -> Iterator[Patient]:
+def patient(make_database: MakeDatabase, next_store: StandIn) -> Iterator[Patient]:
     with make_database("sqlite") as url:
         patient = Patient(url, next_store)
         with closing(patient.database):
             yield patient
 
 
-def test_nothing_is_bad_where_all_is_well(database_url: str, next_store: Sandbox) -> None:
+def test_nothing_is_bad_where_all_is_well(database_url: str, next_store: StandIn) -> None:
     patient = Patient(database_url, next_store)
     with closing(patient.database):
         assert patient.bad() == {}
@@ -91,16 +92,16 @@ def test_nothing_is_bad_where_all_is_well(database_url: str, next_store: Sandbox
 
 def test_nothing_is_changed_at_29next(patient: Patient) -> None:
     patient.examined()
-    assert patient.next.ledger.calls
-    assert patient.next.ledger.commits == []
+    assert patient.next29.ledger.calls
+    assert patient.next29.ledger.commits == []
 
 
 def test_the_pace_is_kept(patient: Patient) -> None:
-    patient.next.rate = 4
+    patient.next29.rate = 4
     patient.environ["NEXT_RATE"] = "4"
     patient.storage.set_gap(0.26)
     assert patient.bad() == {}
-    assert 429 not in [call.status for call in patient.next.ledger.calls]
+    assert 429 not in [call.status for call in patient.next29.ledger.calls]
 
 
 # --- settings ------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def test_a_database_that_is_away_is_bad_and_no_store_is_asked(patient: Patient) 
         found = {check.what: check for check in examine(chosen, away)}
     assert not found["database"].good
     assert "DATABASE_URL" in found["database"].remedy
-    assert patient.next.ledger.calls == []
+    assert patient.next29.ledger.calls == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
@@ -203,7 +204,7 @@ def test_a_database_that_is_not_migrated_is_bad(
     ],
 )
 def test_commits_that_may_be_lost_are_bad(
-    kind: str, setting: str, said: str, make_database: MakeDatabase, next_store: Sandbox
+    kind: str, setting: str, said: str, make_database: MakeDatabase, next_store: StandIn
 ) -> None:
     with make_database(kind) as url:
         patient = Patient(url, next_store)
@@ -225,7 +226,7 @@ def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -
     assert patient.bad()["database"].remedy == "Make room on the disk of the database."
 
 
-def test_a_clock_that_is_off_is_bad(database_url: str, next_store: Sandbox) -> None:
+def test_a_clock_that_is_off_is_bad(database_url: str, next_store: StandIn) -> None:
     patient = Patient(database_url, next_store)
     with closing(patient.database):
         bad = patient.bad(clock=lambda: time.time() + 45)
@@ -249,11 +250,11 @@ READ = ("disputes:read", "transactions:read")
 
 
 def test_a_token_that_is_not_known_is_bad_and_not_asked_again(patient: Patient) -> None:
-    patient.next.revoke("token")
+    patient.next29.revoke("token")
     bad = patient.bad()
     assert list(bad) == ["alpha: disputes:read"]
     assert "access token" in bad["alpha: disputes:read"].remedy
-    assert len(patient.next.ledger.calls) == 1
+    assert len(patient.next29.ledger.calls) == 1
 
 
 def test_a_token_that_may_not_write_disputes_is_bad(patient: Patient) -> None:
@@ -275,7 +276,7 @@ def test_a_store_that_is_only_observed_is_not_asked_whether_it_may_be_written_to
     patient.scopes(*READ)
     patient.toml = "[stores.alpha]\nobserve = true"
     assert patient.bad() == {}
-    assert {call.method for call in patient.next.ledger.calls} == {"GET"}
+    assert {call.method for call in patient.next29.ledger.calls} == {"GET"}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def test_a_store_that_is_only_observed_is_not_asked_whether_it_may_be_written_to
 )
 def test_a_store_that_does_not_answer_as_29next_does_is_bad(patient: Patient, name: str, remedy: str) -> None:
     made = {"html_500": fault("redirect", status=500, body="<html>")}.get(name) or fault(name)
-    patient.next.add_faults(made)
+    patient.next29.add_faults(made)
     assert remedy in patient.bad()["alpha: disputes:read"].remedy
 
 
@@ -525,15 +526,15 @@ def test_every_request_that_is_made_is_compared(patient: Patient, monkeypatch: p
         "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9",
     }.items():
         monkeypatch.setenv(name, value)
-    patient.next.add_dispute("alpha", case_number="T-1", type="alert")
+    patient.next29.add_dispute("alpha", case_number="T-1", type="alert")
     for command in ("subscribe", "subscribe", "backfill --days 1", "reconcile --since 2026-01-31"):
         name, *rest = command.split()
         cli.main([name, "--store", "alpha", *rest])
     compared = {(one.method, form(one.path)): set(one.params) for one in contract.requests()}
     for one in contract.requests():
         compared[one.method, form(one.path)] |= set(one.params)
-    assert patient.next.ledger.calls
-    for call in patient.next.ledger.calls:
+    assert patient.next29.ledger.calls
+    for call in patient.next29.ledger.calls:
         known = compared[call.method, form(call.path)] | {"cursor"}
         assert set(parse_qs(call.query)) <= known
 
@@ -578,7 +579,7 @@ def test_the_command_prints_for_people_and_programs_and_ends_with_a_status(
     said = capsys.readouterr().out
     assert "ok   contract: 29next's document of version 2023-02-10 allows all" in said
     assert "BAD" not in said
-    patient.next.revoke("token")
+    patient.next29.revoke("token")
     assert cli.main(["doctor", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [one["what"] for one in found if not one["good"]] == ["alpha: disputes:read"]

@@ -20,9 +20,9 @@ import requests
 from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
-from tests.support.fake_next import ROOT, Json
+from tests.support.documents import ROOT
 from tests.support.processes import RunningBridge, free_port, running_bridge, say
-from tests.support.webhooks import FULL_CARD, Senders, Sent, basic
+from tests.support.webhooks import FULL_CARD, Json, Senders, Sent, basic
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -98,7 +98,7 @@ def test_a_chargeback_is_a_dispute_beside_the_alert_of_the_same_case(
     case = alert.opens[0]
     running.deliver(alert, senders.chargeback(case=case), senders.result(case))
     running.wait()
-    disputes = {one["type"]: one for one in running.next.disputes() if one["case_number"] == case}
+    disputes = {one["type"]: one for one in running.next29.disputes() if one["case_number"] == case}
     assert disputes.keys() == {"alert", "chargeback"}
     assert disputes["chargeback"]["resolution"] == "won"
     assert disputes["alert"]["resolution"] is None
@@ -154,7 +154,7 @@ def test_an_update_before_its_opening_leaves_one_dispute(running: RunningBridge,
     assert opening.opens
     result = senders.result(opening.opens[0], result="lost")
     running.deliver(result)
-    eventually(lambda: (running.delivery(result) or {}).get("reason") == "waiting_for_opening")
+    eventually(lambda: running.delivery(result).get("reason") == "waiting_for_opening")
     running.deliver(opening)
     running.wait()
     assert the_dispute(running, opening)["resolution"] == "lost"
@@ -206,7 +206,7 @@ def test_a_refusal_says_why_and_keeps_nothing(
     assert answer.status_code == status
     assert answer.json().keys() == {"error", "message"}
     assert answer.json()["error"] == word
-    assert running.delivery(sent) is None
+    assert not running.delivery(sent)
 
 
 def test_the_previous_secret_opens_during_a_rotation(running: RunningBridge, senders: Senders) -> None:

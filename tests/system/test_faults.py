@@ -16,10 +16,9 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
-from tests.support.fake_next import Json
 from tests.support.processes import RunningBridge, running_bridge
 from tests.support.survived import LATE, SURVIVED, Fault
-from tests.support.webhooks import Senders, Sent
+from tests.support.webhooks import Json, Senders, Sent
 
 pytestmark = pytest.mark.timeout(400)  # all trials at once are much for a busy machine
 
@@ -165,19 +164,19 @@ def outcome(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactor
     ):
         bridge.start()
         payment = {"amount": f"{AMOUNT:.2f}", "auth_code": CODE, "date_created": "2026-02-27T00:00:00Z"}
-        bridge.next.control("POST", "transactions", [{"store": store, **payment} for store in stores])
+        bridge.next29.control("POST", "transactions", [{"store": store, **payment} for store in stores])
         dispute = {"case_number": OPENED, "type": "chargeback", "amount": "5.00", "currency": "USD"}
-        bridge.next.control("POST", "disputes", [{"store": store, **dispute} for store in stores])
-        bridge.next.add_faults(*(fault for trial in TRIALS for fault in _planned(trial, bridge)))
+        bridge.next29.control("POST", "disputes", [{"store": store, **dispute} for store in stores])
+        bridge.next29.add_faults(*(fault for trial in TRIALS for fault in _planned(trial, bridge)))
         senders = Senders()
         phases = [CALLS[trial.kind].phases(senders, trial.name) for trial in TRIALS]
         for phase in itertools.zip_longest(*phases, fillvalue=()):
             bridge.deliver(*(sent for several in phase for sent in several))
             bridge.wait(seconds=150)
-        first, commits = bridge.deliveries(), bridge.next.ledger()["commits"]
+        first, commits = bridge.deliveries(), bridge.next29.ledger()["commits"]
         bridge.replay(*(row["id"] for row in first if row["status"] == "failed"))
         bridge.wait()
-        yield Outcome(bridge, first, bridge.deliveries(), commits, bridge.next.ledger()["calls"])
+        yield Outcome(bridge, first, bridge.deliveries(), commits, bridge.next29.ledger()["calls"])
 
 
 def _planned(trial: Trial, bridge: RunningBridge) -> Iterator[Json]:
@@ -222,7 +221,7 @@ def test_a_refused_token_pauses_its_store_alone_until_it_is_good_again(
     with make_database("sqlite") as url, running_bridge(tmp_path, url, stores=("alpha", "beta")) as bridge:
         bridge.start()
         senders = Senders()
-        bridge.next.control("POST", "tokens", {"token": bridge.tokens["alpha"], "revoke": True})
+        bridge.next29.control("POST", "tokens", {"token": bridge.tokens["alpha"], "revoke": True})
         waiting, other = [senders.prevention("alpha") for _ in range(2)], senders.prevention("beta")
         bridge.deliver(*waiting, other)
         bridge.wait(other)
@@ -231,7 +230,7 @@ def test_a_refused_token_pauses_its_store_alone_until_it_is_good_again(
         assert "401" in said["alpha"]
         assert said["beta"] is None
         before = max(row["deadline_at"] for row in bridge.deliveries(store="alpha"))
-        bridge.next.control("POST", "tokens", {"token": bridge.tokens["alpha"], "store": "alpha"})
+        bridge.next29.control("POST", "tokens", {"token": bridge.tokens["alpha"], "store": "alpha"})
         bridge.wait()
         after = max(row["deadline_at"] for row in bridge.deliveries(store="alpha"))
         assert after > before  # its clock stood still

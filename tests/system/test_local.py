@@ -13,7 +13,7 @@ import pytest
 from bridge import cli, local, settings
 from bridge.proof import KINDS
 from tests.support.clock import eventually
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 from tests.support.processes import free_port
 
 ACME = """
@@ -146,19 +146,19 @@ def test_when_one_process_ends_the_rest_do_and_it_is_said_which(tmp_path: Path) 
     }
     log = tmp_path / "log"
     with log.open("wb") as out:
-        running_bridge = subprocess.Popen(
+        running = subprocess.Popen(
             [sys.executable, "-m", "bridge", "run"], cwd=ROOT, env=environ, stdout=out, stderr=out
         )
     try:
         eventually(lambda: "worker started" in log.read_text("utf-8"), 30)
-        children = [int(pid) for pid in children_of(running_bridge.pid)]
+        children = [int(pid) for pid in children_of(running.pid)]
         assert len(children) == 3
         worker = next(pid for pid in children if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(worker, signal.SIGKILL)
-        assert running_bridge.wait(30) == 1
+        assert running.wait(30) == 1
     finally:
-        running_bridge.terminate()
-        running_bridge.wait(30)
+        running.terminate()
+        running.wait(30)
     assert "bridge: worker ended by itself" in log.read_text("utf-8")
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 

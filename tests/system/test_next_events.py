@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from bridge import cli
-from bridge.sandbox import STORE, Does, Fault, fault
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock
+from tests.support.next29 import STORE, Does, Fault, fault
 from tests.support.sales import prevented, refunds, sell, told_of
 from tests.support.webhooks import Json
 
@@ -125,7 +125,7 @@ def test_the_refund_of_an_alert_in_another_currency_is_of_the_transaction_s_amou
 
 def test_a_refund_that_comes_before_its_payment_leads_to_it(bridge: InProcessBridge) -> None:
     sale = sell(bridge, auth_code=None)
-    refund = bridge.sandbox.add_transaction(
+    refund = bridge.next29.add_transaction(
         STORE, type="refund", parent_id=sale["id"], auth_code="R00001", amount="40.00"
     )
     sent = bridge.senders.rdr(**told_of(refund, card_first_6=None, card_last_4=None))
@@ -198,7 +198,7 @@ def test_a_result_of_a_duplicate_that_29next_refuses_fails_with_its_words(bridge
         bridge.post(sent)
         bridge.work()
     assert second.opens
-    bridge.sandbox.add_faults(fault("400", path="*/resolve/"))
+    bridge.next29.add_faults(fault("400", path="*/resolve/"))
     delivery = bridge.post(bridge.senders.result(second.opens[0], result="won"))
     with bridge.counted() as calls:
         bridge.settle()
@@ -206,7 +206,7 @@ def test_a_result_of_a_duplicate_that_29next_refuses_fails_with_its_words(bridge
     assert (told["status"], told["reason"]) == ("failed", "refused")
     assert "Bad request" in told["message"]
     assert len(calls) == 1
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     bridge.inside.replay(delivery)
     bridge.settle()
     assert bridge.delivery(delivery)["status"] == "forwarded"
@@ -224,7 +224,7 @@ def test_a_result_of_a_duplicate_that_29next_never_takes_expires_and_can_be_repl
         bridge.work()
     bridge.clock.sleep(30 * DAY)  # the first deadlines are long over: the result has its own
     assert second.opens
-    bridge.sandbox.add_faults(fault("503", path="*/resolve/"))
+    bridge.next29.add_faults(fault("503", path="*/resolve/"))
     delivery = bridge.post(bridge.senders.result(second.opens[0], result="won"))
     resolving = f"POST /disputes/{bridge.case(first, 'chargeback')['dispute_id']}/resolve/"
     with bridge.counted() as calls:
@@ -238,7 +238,7 @@ def test_a_result_of_a_duplicate_that_29next_never_takes_expires_and_can_be_repl
     with bridge.counted() as calls:
         daily(bridge, 1)
     assert calls == []
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     bridge.inside.replay(delivery)
     bridge.settle()
     assert bridge.delivery(delivery)["status"] == "forwarded"
@@ -257,7 +257,7 @@ def test_a_second_dispute_that_29next_refuses_is_looked_up_and_linked(
     bridge: InProcessBridge, number: str | None
 ) -> None:
     sale = sell(bridge)
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number=number)
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number=number)
     sent = bridge.senders.rdr(**told_of(sale))
     delivery = bridge.post(sent)
     bridge.settle()
@@ -296,7 +296,7 @@ def test_an_attachment_that_29next_refuses_as_second_is_looked_up_and_linked(bri
     bridge.post(sent)
     bridge.work()
     sale = sell(bridge)
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND-2")
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND-2")
     bridge.tell("transaction.created", sale)
     bridge.settle()
     case, holder = bridge.case(sent), bridge.case("BY-HAND-2")
@@ -336,7 +336,7 @@ def test_a_chargeback_that_somebody_else_made_after_an_alert_says_so_on_both(bri
     second = bridge.senders.prevention(**prevented(amount=55.0))
     bridge.post(second)
     bridge.work()
-    by_hand = bridge.sandbox.add_dispute(
+    by_hand = bridge.next29.add_dispute(
         STORE, type="chargeback", transaction=other["id"], case_number=bridge.case(second)["case_number"]
     )
     bridge.tell("dispute.created", by_hand)
@@ -403,7 +403,7 @@ def _same(what: str, other: Json) -> str:
 def test_a_dispute_made_by_hand_that_29next_told_of_is_adopted(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
     sent = bridge.senders.prevention(case="BY-HAND-3", **prevented())
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", case_number="BY-HAND-3")
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", case_number="BY-HAND-3")
     bridge.tell("dispute.created", by_hand)
     bridge.work()
     assert bridge.case(sent)["providers"] == ["next"]
@@ -418,7 +418,7 @@ def test_a_dispute_made_by_hand_that_29next_told_of_is_adopted(bridge: InProcess
 
 def test_a_dispute_of_another_number_that_29next_told_of_is_not_doubled(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number=None)
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number=None)
     bridge.tell("dispute.created", by_hand)
     sent = bridge.senders.prevention(**prevented())
     with bridge.counted() as calls:
@@ -436,7 +436,7 @@ def test_the_webhook_of_an_own_dispute_changes_nothing(bridge: InProcessBridge) 
     before = bridge.case(sent)
     with bridge.counted() as calls:
         for event in ("dispute.created", "dispute.updated"):
-            (dispute,) = bridge.sandbox.stores[STORE].disputes.by_id.values()
+            (dispute,) = bridge.next29.stores[STORE].disputes.by_id.values()
             bridge.tell(event, dispute)
         bridge.work()
     assert calls == []
@@ -445,7 +445,7 @@ def test_the_webhook_of_an_own_dispute_changes_nothing(bridge: InProcessBridge) 
 
 def test_what_is_done_at_29next_shows_on_the_case_that_holds_the_dispute(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
-    by_hand = bridge.sandbox.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND-4")
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", transaction=sale["id"], case_number="BY-HAND-4")
     sent = bridge.senders.prevention(**prevented())
     bridge.post(sent)
     bridge.settle()
@@ -518,7 +518,7 @@ def test_a_dispute_that_29next_answers_without_its_id_is_read_once_more(
     changed = bridge.api.call("POST", f"{here}resolve/", body={"resolution": "issued_full_refund"})
     opened = bridge.api.call("PATCH", here, body={"resolution": None})
     odd = Fault(Does.ANSWER, method="GET", path=f"/{here}", status=200, body=body, count=1)
-    bridge.sandbox.add_faults(odd)
+    bridge.next29.add_faults(odd)
     bridge.tell("dispute.updated", changed)
     bridge.tell("dispute.updated", opened)
     bridge.settle(times=10)
@@ -531,11 +531,11 @@ def test_a_dispute_that_29next_tells_of_while_its_creation_is_unclear_ends_the_d
     bridge: InProcessBridge,
 ) -> None:
     sent = bridge.senders.prevention()
-    bridge.sandbox.add_faults(fault("503_after", method="POST", count=1))
+    bridge.next29.add_faults(fault("503_after", method="POST", count=1))
     bridge.post(sent)
     bridge.work()
     assert bridge.case(sent)["state"] == "unclear"
-    (made,) = bridge.sandbox.stores[STORE].disputes.by_id.values()
+    (made,) = bridge.next29.stores[STORE].disputes.by_id.values()
     with bridge.counted() as calls:
         bridge.tell("dispute.created", made)
         bridge.work()
@@ -547,7 +547,7 @@ def test_a_second_dispute_of_one_case_is_told(bridge: InProcessBridge) -> None:
     sent = bridge.senders.prevention()
     bridge.post(sent)
     bridge.work()
-    second = bridge.sandbox.add_dispute(STORE, type="alert", case_number=bridge.case(sent)["case_number"])
+    second = bridge.next29.add_dispute(STORE, type="alert", case_number=bridge.case(sent)["case_number"])
     bridge.tell("dispute.created", second)
     bridge.work()
     case = bridge.case(sent)
@@ -635,7 +635,7 @@ def test_a_person_s_match_that_29next_never_takes_is_given_up_in_the_end_and_sai
     bridge.work()
     bridge.clock.sleep(30 * DAY)
     sale = sell(bridge)
-    bridge.sandbox.add_faults(fault("503", method="PATCH"))
+    bridge.next29.add_faults(fault("503", method="PATCH"))
     assert bridge.inside.decide(bridge.case(sent)["id"], sale["id"])
     daily(bridge, 7)
     assert bridge.case(sent)["notes"] == []
@@ -644,7 +644,7 @@ def test_a_person_s_match_that_29next_never_takes_is_given_up_in_the_end_and_sai
         daily(bridge, 1)
     assert calls == []
     assert "given up" in bridge.case(sent)["notes"][-1]
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     assert bridge.inside.decide(bridge.case(sent)["id"], sale["id"])
     bridge.settle()
     assert bridge.case(sent)["transaction_id"] == sale["id"]
@@ -683,7 +683,7 @@ def test_a_store_that_looks_first_doubles_nothing_of_what_another_service_did(da
         sale = sell(bridge)
         rdr = bridge.senders.rdr(**told_of(sale))
         assert rdr.opens
-        theirs = bridge.sandbox.add_dispute(
+        theirs = bridge.next29.add_dispute(
             STORE, type="alert", case_number=rdr.opens[0], transaction=sale["id"]
         )
         here = f"disputes/{theirs['id']}/"
@@ -740,7 +740,7 @@ def test_after_days_of_observing_a_replay_adopts_what_another_service_did_and_do
             if sent is missed:
                 continue
             number = "OF-THEIR-OWN" if sent is other else (sent.opens or ("",))[0]
-            made = bridge.sandbox.add_dispute(STORE, type="alert", case_number=number, transaction=sale["id"])
+            made = bridge.next29.add_dispute(STORE, type="alert", case_number=number, transaction=sale["id"])
             if sent is refunded:
                 bridge.api.call("POST", f"disputes/{made['id']}/resolve/", body=resolution)
             clock.sleep(DAY / 2)
@@ -752,7 +752,7 @@ def test_after_days_of_observing_a_replay_adopts_what_another_service_did_and_do
         assert cli.main(["replay", "--status", "ignored", "--since", day]) == 0
         clock.now = time.time()
         with bridge_in_process(
-            database_url, clock=clock, sandbox=bridge.sandbox, store={"look_first": True}
+            database_url, clock=clock, next29=bridge.next29, store={"look_first": True}
         ) as moved:
             for _ in range(2):
                 moved.settle()
@@ -781,7 +781,7 @@ def backed_up(
             for name in (f"{file}-wal", f"{file}-shm"):
                 Path(name).unlink(missing_ok=True)
             shutil.copy(tmp_path / "backup", file)
-            return stack.enter_context(bridge_in_process(url, clock=bridge.clock, sandbox=bridge.sandbox))
+            return stack.enter_context(bridge_in_process(url, clock=bridge.clock, next29=bridge.next29))
 
         yield bridge, restore
 
@@ -815,7 +815,7 @@ def test_after_a_restored_backup_everything_runs_and_nothing_is_doubled(
     bridge.post(lost)
     bridge.post(resolved_later)
     bridge.settle()
-    ledger = bridge.sandbox.ledger
+    ledger = bridge.next29.ledger
     before = [(one.kind, one.facts) for one in ledger.commits]
     assert {kind for kind, _ in before} == {"dispute", "resolution", "refund"}
 
@@ -868,7 +868,7 @@ def test_what_was_done_since_for_a_case_that_the_backup_has_settled_is_not_done_
         bridge.settle()
 
     again(bridge)
-    ledger = bridge.sandbox.ledger
+    ledger = bridge.next29.ledger
     before = [(one.kind, one.facts) for one in ledger.commits]
     assert {kind for kind, _ in before} == {"dispute", "resolution", "change", "refund"}
     assert len(refunds(bridge)) == 2

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bridge.sandbox import STORE, Sandbox
 from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge, bridge_in_process
 from tests.support.inside import rows
+from tests.support.next29 import STORE, StandIn
 from tests.support.sales import sold
 from tests.support.webhooks import Json
 
@@ -246,8 +246,8 @@ def test_with_a_single_store_every_webhook_is_its_own(light: InProcessBridge, na
 def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: Any) -> None:
     with (
         make_database("sqlite") as url,
-        Sandbox(rate=0) as sandbox,
-        bridge_in_process(url, sandbox=sandbox) as bridge,
+        StandIn(rate=0) as next29,
+        bridge_in_process(url, next29=next29) as bridge,
     ):
         beta = dataclasses.replace(
             bridge.store, name="beta", base_url="https://shop-b.29next.store/api/admin/"
@@ -288,8 +288,8 @@ def test_events_in_any_order_and_repeated_leave_the_newest_state(
     light: InProcessBridge, order: tuple[int, ...]
 ) -> None:
     truth = {**LIFE[-1], "is_test": False}
-    light.sandbox.add_transaction(STORE, id=7001, **_facts(truth))
-    light.sandbox.add_dispute(STORE, type="alert", transaction=7001)
+    light.next29.add_transaction(STORE, id=7001, **_facts(truth))
+    light.next29.add_dispute(STORE, type="alert", transaction=7001)
     for number in (*order, *order):
         light.tell("transaction.updated", LIFE[number])
         light.work()
@@ -323,7 +323,7 @@ def test_a_status_never_goes_backwards_before_it_was_read_again(light: InProcess
 )
 def test_a_contradiction_is_read_again_and_29next_is_believed(light: InProcessBridge, changes: Json) -> None:
     truth = sold(is_test=False)
-    light.sandbox.add_transaction(STORE, id=7001, **_facts(truth))
+    light.next29.add_transaction(STORE, id=7001, **_facts(truth))
     light.tell("transaction.created", sold(is_disputed=True))
     light.work()
     light.tell("transaction.updated", sold(**{"is_disputed": True, **changes}))
@@ -367,7 +367,7 @@ def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(
     for state in (sold(), sold(status="failed")):
         light.tell("transaction.updated", state)
         light.work()
-    light.sandbox.stop()
+    light.next29.stop()
     assert light.inside.reread(STORE, 7001) == "temporary"
     assert light.inside.index.doubted(light.clock.now) == {}
     light.tell("transaction.updated", sold(status="failed"))
@@ -384,7 +384,7 @@ def reread(bridge: InProcessBridge) -> None:
 
 
 def _facts(told: Json) -> Json:
-    """What the sandbox wants to know of a transaction."""
+    """What the stand-in wants to know of a transaction."""
     names = ("amount", "auth_code", "currency", "date_created", "external_id", "network_transaction_id")
     details = ("bankcard_first_six", "bankcard_last_four", "is_3ds")
     return {

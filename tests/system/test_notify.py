@@ -24,13 +24,13 @@ from bridge.notify import (
     news,
     picture,
 )
-from bridge.sandbox import STORE
 from bridge.settings import Notify
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY, eventually
 from tests.support.history import MONDAY, OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
 from tests.support.inside import REPLAYED_A_SECOND
+from tests.support.next29 import STORE
 
 Json = dict[str, Any]
 NOW = MONDAY
@@ -245,7 +245,7 @@ def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, h
     assert paused["text"].startswith("29next answered 401")
     assert (paused["count"], paused["ended"]) == (1, False)
     assert paused["at"].startswith("2026-03-02T09:")
-    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.next29.add_token(OUTLET_TOKEN, OUTLET)
     bridge.inside.resume(OUTLET)
     bridge.work()
     assert one.turn() == 1
@@ -300,7 +300,7 @@ def test_what_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hoo
 def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hook) -> None:
     trouble(bridge)
     notifier(bridge).turn()
-    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.next29.add_token(OUTLET_TOKEN, OUTLET)
     bridge.inside.resume(OUTLET)
     bridge.work()
     for status in (500, 500, 200, 200):
@@ -419,7 +419,7 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
 def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
     with bridge_with_outlet(database_url, keep_index=200 * DAY) as bridge:
         for store in (STORE, OUTLET):
-            sale = bridge.sandbox.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
+            sale = bridge.next29.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
             bridge.inside.add_transactions(store, [sale])
         bridge.inside.chores.turn(1e9)
         bridge.clock.now += 200 * DAY
@@ -431,7 +431,7 @@ def test_without_a_setting_nothing_is_removed(bridge: InProcessBridge) -> None:
     assert (bridge.settings.keep_bodies, bridge.settings.keep_index) == (None, None)
     delivery = bridge.send_sample()
     bridge.inside.add_transactions(
-        STORE, [bridge.sandbox.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")]
+        STORE, [bridge.next29.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")]
     )
     bridge.clock.now += 1000 * DAY
     bridge.inside.chores.turn(1e9)

@@ -21,13 +21,13 @@ from bridge.errors import Unavailable
 from bridge.figures import Figures
 from bridge.notify import conditions, picture
 from bridge.provider import Provider
-from bridge.sandbox import STORE
 from bridge.viewer.document import WholeCaseSchema
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, eventually
 from tests.support.configuring import load, problems
 from tests.support.inside import KEPT_OUTCOMES
+from tests.support.next29 import STORE
 from tests.support.webhooks import PASSWORDS, Json, Sent
 
 KEYS = {"midigator": "canary-api-secret-of-midigator", "chargeblast": "canary-api-key-of-chargeblast"}
@@ -429,7 +429,7 @@ def test_what_another_provider_tells_is_told_on(small: Office) -> None:
 
 
 def test_a_provider_whose_alert_is_a_duplicate_is_told_as_well(office: Office) -> None:
-    sale = office.bridge.sandbox.add_transaction(
+    sale = office.bridge.next29.add_transaction(
         STORE, amount="40.00", currency="USD", bankcard_first_six="424242", bankcard_last_four="0042",
         auth_code="A00001", date_created="2026-02-28T12:00:00+00:00",
     )  # fmt: skip
@@ -511,7 +511,7 @@ def test_a_dispute_that_is_open_again_is_not_told_of_until_it_is_resolved(small:
     small.api.faults = [status(503)]
     sent = small.prevention()
     row = small.resolve(sent)
-    small.bridge.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {
+    small.bridge.next29.stores[STORE].disputes.by_id[row["id"]] |= {
         "status": "open",
         "resolution": None,
     }
@@ -747,7 +747,7 @@ def test_a_conflict_of_another_call_is_no_word_of_the_outcome(
 def test_a_later_outcome_that_differs_is_a_person_s(office: Office) -> None:
     sent = office.prevention()
     row = office.resolve(sent)
-    office.bridge.sandbox.stores[STORE].disputes.by_id[row["id"]] |= {"resolution": "could_not_find_order"}
+    office.bridge.next29.stores[STORE].disputes.by_id[row["id"]] |= {"resolution": "could_not_find_order"}
     office.bridge.tell("dispute.updated", office.bridge.api.retrieve_dispute(row["id"]))
     office.later(60)
     one = office.outcome(sent)

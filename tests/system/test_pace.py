@@ -44,7 +44,7 @@ def seconds_to_dispute(bridge: RunningBridge, sent: Sent) -> float:
     acknowledged = time.time()
     eventually(lambda: bridge.disputes(sent), 30)
     bridge.wait(sent)
-    commits = bridge.next.ledger()["commits"]
+    commits = bridge.next29.ledger()["commits"]
     wanted = (sent.store, *(sent.opens or ()))
     (at,) = (c["wall"] for c in commits if c["kind"] == "dispute" and key({**c, **c["facts"]}) == wanted)
     return float(at - acknowledged)
@@ -61,7 +61,7 @@ def test_the_limit_is_kept_and_used(
         pour(bridge, [senders.prevention(store) for _ in range(18) for store in stores])
         bridge.wait(seconds=30)
         bridge.audit()
-        calls = bridge.next.ledger()["calls"]
+        calls = bridge.next29.ledger()["calls"]
     for store in stores:
         at = [call["at"] for call in calls if call["store"] == store]
         used = (len(at) - 1) / (at[-1] - at[0]) / bridge.rate
@@ -97,10 +97,10 @@ def test_stores_that_only_time_out_delay_no_other(
         bridge.start()
         senders = Senders()
         hang = {"name": "hang", "seconds": 30}
-        bridge.next.add_faults(*({**hang, "token": bridge.tokens[store]} for store in silent))
+        bridge.next29.add_faults(*({**hang, "token": bridge.tokens[store]} for store in silent))
         pour(bridge, [senders.prevention(store) for _ in range(40) for store in silent])
         # by now most of what can hang does: in four seconds a store has 16 calls under way
-        eventually(lambda: bridge.next.summary()["calls"] >= 6 * hanging, 20)
+        eventually(lambda: bridge.next29.summary()["calls"] >= 6 * hanging, 20)
         took = [seconds_to_dispute(bridge, senders.prevention("quiet")) for _ in range(6)]
         say(f"beside {hanging} silent stores, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
         assert max(took) < MOST_SECONDS

@@ -32,7 +32,8 @@ from bridge.app import WEB_POOL
 from bridge.cli import worker_pool
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
-from tests.support.fake_next import ROOT, SandboxProcess, sandbox_process
+from tests.support.documents import ROOT
+from tests.support.next29.process import StandInProcess, stand_in_process
 from tests.support.processes import free_port
 from tests.support.webhooks import Senders, basic
 
@@ -327,17 +328,17 @@ def container(_: MakeDatabase) -> Iterator[Started]:
 
 
 @pytest.fixture(scope="module")
-def next_store() -> Iterator[SandboxProcess]:
+def next_store() -> Iterator[StandInProcess]:
     """29next, for all platforms."""
-    with sandbox_process("--rate", "0") as sandbox:
-        yield sandbox
+    with stand_in_process("--rate", "0") as next29:
+        yield next29
 
 
 @pytest.mark.parametrize("platform", [heroku, render, render_disk, container])
 def test_what_a_platform_starts_takes_an_alert_and_ends_in_time(
     platform: Callable[[MakeDatabase], Any],
     make_database: MakeDatabase,
-    next_store: SandboxProcess,
+    next_store: StandInProcess,
     tmp_path: Path,
 ) -> None:
     name = platform.__name__.replace("_", "-")
@@ -402,7 +403,7 @@ def answer(port: int, path: str) -> int | None:
         return None
 
 
-def numbers(store: SandboxProcess) -> set[str]:
+def numbers(store: StandInProcess) -> set[str]:
     return {one["case_number"] for one in store.disputes()}
 
 

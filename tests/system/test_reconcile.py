@@ -8,11 +8,11 @@ from datetime import date
 import pytest
 
 from bridge.errors import TemporaryError
-from bridge.sandbox import STORE, Sandbox, fault
 from bridge.subscribe import problem, subscribe
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY
+from tests.support.next29 import STORE, StandIn, fault
 from tests.support.webhooks import Json
 
 SINCE = date(2026, 2, 1)
@@ -47,14 +47,14 @@ def test_each_kind_of_difference_is_told(bridge: InProcessBridge) -> None:
         bridge.post(sent)
     bridge.work()
     missing, doubled, resolved, amount, _ = (bridge.case(sent) for sent in kinds)
-    disputes = bridge.sandbox.stores[STORE].disputes
+    disputes = bridge.next29.stores[STORE].disputes
     disputes.remove(missing["dispute_id"])
-    bridge.sandbox.add_dispute(STORE, type="alert", case_number=doubled["case_number"])
-    unknown = bridge.sandbox.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
+    bridge.next29.add_dispute(STORE, type="alert", case_number=doubled["case_number"])
+    unknown = bridge.next29.add_dispute(STORE, type="chargeback", case_number="BY-HAND")
     bridge.api.resolve_dispute(resolved["dispute_id"], {"resolution": "could_not_find_order"})
     bridge.api.update_dispute(amount["dispute_id"], {"amount": "1.00"})
     bridge.post(bridge.senders.prevention(prevention_case_number="N/A"))
-    bridge.sandbox.add_faults(fault("503", method="POST"))
+    bridge.next29.add_faults(fault("503", method="POST"))
     waiting = bridge.senders.prevention()
     bridge.post(waiting)
     bridge.work()
@@ -77,7 +77,7 @@ def test_a_double_of_before_is_found_with_its_case(bridge: InProcessBridge) -> N
     bridge.work()
     case, (first,) = bridge.case(sent), bridge.disputes()
     again = {name: first[name] for name in ("case_number", "happened_at", "amount")}
-    bridge.sandbox.add_dispute(STORE, type="alert", **again)
+    bridge.next29.add_dispute(STORE, type="alert", **again)
     told = bridge.inside.reconcile(bridge.api, bridge.store, date(2026, 3, 1))
     assert any(line.startswith(f"doubled: alert {case['case_number']}") for line in told)
 
@@ -98,17 +98,17 @@ def kinds(bridge: InProcessBridge) -> list[str]:
 def test_a_failed_alert_is_told_until_somebody_has_made_its_dispute_and_is_not_doubled_then(
     bridge: InProcessBridge,
 ) -> None:
-    bridge.sandbox.add_faults(fault("400", method="POST", path="/disputes/"))
+    bridge.next29.add_faults(fault("400", method="POST", path="/disputes/"))
     sent, rdr = bridge.senders.prevention(amount=40.0), bridge.senders.rdr(amount=40.0)
     delivery = bridge.post(sent)
     bridge.clock.sleep(1)
     accepted = bridge.post(rdr)
     bridge.work()
     assert kinds(bridge) == ["unfinished", "unfinished", "failed", "failed"]
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     for one in (sent, rdr):
         assert one.opens
-        bridge.sandbox.add_dispute(STORE, type="alert", case_number=one.opens[0], amount="40.00")
+        bridge.next29.add_dispute(STORE, type="alert", case_number=one.opens[0], amount="40.00")
     (line,) = lines(bridge)  # the accepted one is not resolved yet
     assert line == f"failed: delivery {accepted} of midigator asked for what 29next does not have"
     by_hand = bridge.disputes()[1]
@@ -127,7 +127,7 @@ def test_a_failed_alert_of_no_store_is_told_until_its_dispute_is_there(bridge: I
     bridge.post(sent)
     bridge.work()
     assert kinds(bridge) == ["failed"]
-    bridge.sandbox.add_dispute(STORE, type="alert", case_number=sent.opens[0], amount="40.00")
+    bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0], amount="40.00")
     assert lines(bridge) == []
 
 
@@ -138,7 +138,7 @@ def test_what_is_still_to_be_done_is_told(bridge: InProcessBridge) -> None:
     bridge.post(old)
     bridge.work()
     bridge.clock.sleep(60 * DAY)
-    bridge.sandbox.add_faults(fault("429", path="*/resolve/"))
+    bridge.next29.add_faults(fault("429", path="*/resolve/"))
     rdr = bridge.senders.rdr()
     bridge.post(rdr)
     bridge.post(bridge.senders.result(old.opens[0]))
@@ -152,15 +152,15 @@ def test_what_is_still_to_be_done_is_told(bridge: InProcessBridge) -> None:
 
 
 def test_a_long_list_is_read_to_its_end(make_database: MakeDatabase) -> None:
-    sandbox = Sandbox(rate=0, page_size=1)
-    with make_database("sqlite") as url, bridge_in_process(url, sandbox=sandbox) as bridge:
+    next29 = StandIn(rate=0, page_size=1)
+    with make_database("sqlite") as url, bridge_in_process(url, next29=next29) as bridge:
         for number in range(52):
-            bridge.sandbox.add_dispute(STORE, type="alert", case_number=f"BY-HAND-{number}")
+            bridge.next29.add_dispute(STORE, type="alert", case_number=f"BY-HAND-{number}")
         assert kinds(bridge) == ["unknown"] * 52
 
 
 def test_a_list_that_cannot_be_read_is_no_silence(bridge: InProcessBridge) -> None:
-    bridge.sandbox.add_faults(fault("500"))
+    bridge.next29.add_faults(fault("500"))
     with pytest.raises(TemporaryError):
         lines(bridge)
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeDatabase, Postgres
-from tests.support.documents import BLOCK
-from tests.support.fake_next import ROOT
+from tests.support.documents import BLOCK, ROOT
 from tests.support.processes import SHORT, RunningBridge, running_bridge
 from tests.support.webhooks import Senders, Sent
 
@@ -100,7 +99,7 @@ def keeper(request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path
 
 def committed(running: RunningBridge) -> list[Any]:
     """What 29next was made to keep."""
-    return [(one["kind"], one["facts"]) for one in running.next.ledger()["commits"]]
+    return [(one["kind"], one["facts"]) for one in running.next29.ledger()["commits"]]
 
 
 def test_a_restored_backup_knows_nothing_of_what_came_since_and_doubles_none_of_it(keeper: Keeper) -> None:

@@ -19,10 +19,9 @@ import pytest
 
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
-from tests.support.fake_next import Json
 from tests.support.processes import Process, RunningBridge, running_bridge, say
 from tests.support.survived import SURVIVED
-from tests.support.webhooks import Senders, Sent
+from tests.support.webhooks import Json, Senders, Sent
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 MINUTES = float(os.environ.get("MINUTES") or 10)
@@ -64,7 +63,7 @@ class Storm:
 
     def end(self, seconds: float) -> None:
         """Let the sun come out, and have everything delivered and forwarded."""
-        self.bridge.next.clear_faults()
+        self.bridge.next29.clear_faults()
         self._open(*self.bridge.stores)
         for worker in list(self.stopped):
             self._go_on(worker)
@@ -117,30 +116,30 @@ class Storm:
         self.chance.choice(events)()
 
     def _change_faults(self) -> None:
-        self.bridge.next.clear_faults()
+        self.bridge.next29.clear_faults()
         for _ in range(self.chance.randrange(4)):
             chosen = self.chance.choice(SURVIVED)
             fault: Json = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
             fault["method"] = self.chance.choice(["*", "GET", "POST", "PATCH"])
             fault["probability"] = self.chance.choice([0.05, 0.2, 0.6])
-            self.bridge.next.add_faults(fault)
+            self.bridge.next29.add_faults(fault)
         modifiers: list[Json] = [
             {"name": "list_lag", "seconds": 0.8},
             {"name": "loose"},
             {"name": "latency", "seconds": 0.1},
         ]
-        self.bridge.next.add_faults(*self.chance.sample(modifiers, self.chance.randrange(3)))
+        self.bridge.next29.add_faults(*self.chance.sample(modifiers, self.chance.randrange(3)))
 
     def _change_token(self) -> None:
         store = self.chance.choice(self.bridge.stores)
         if self.chance.random() < 0.5:
             self._open(*self.bridge.stores)
         else:
-            self.bridge.next.control("POST", "tokens", {"token": self.bridge.tokens[store], "revoke": True})
+            self.bridge.next29.control("POST", "tokens", {"token": self.bridge.tokens[store], "revoke": True})
 
     def _open(self, *stores: str) -> None:
         tokens = [{"token": self.bridge.tokens[store], "store": store} for store in stores]
-        self.bridge.next.control("POST", "tokens", tokens)
+        self.bridge.next29.control("POST", "tokens", tokens)
 
     def _worker(self) -> Process:
         return self.chance.choice(self.bridge.workers)

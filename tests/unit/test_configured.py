@@ -27,7 +27,6 @@ from bridge.database import Database
 from bridge.errors import Rejected, UnknownEvent, Untranslatable
 from bridge.fields import AlertSchema, Resolution
 from bridge.provider import HEADER, Item, Provider, Reading
-from bridge.sandbox import Sandbox
 from bridge.search import Search
 from bridge.sources import FIELDS
 from bridge.tables import webhooks
@@ -42,9 +41,10 @@ from tests.providers import (
 from tests.support import fixtures
 from tests.support.clock import eventually
 from tests.support.configuring import blocks, load, problems
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 from tests.support.fixtures import put
 from tests.support.inside import Inside
+from tests.support.next29 import StandIn
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 
@@ -191,13 +191,13 @@ CASES = pytest.mark.parametrize("case", ALL, ids=lambda one: one.name, indirect=
 
 
 class Bridge:
-    """The web application and the forwarder over one database, before a sandbox store."""
+    """The web application and the forwarder over one database, before a pretend 29next."""
 
-    def __init__(self, toml: str, environ: Mapping[str, str], url: str, sandbox: Sandbox) -> None:
+    def __init__(self, toml: str, environ: Mapping[str, str], url: str, next29: StandIn) -> None:
         here = {
             "NEXT_STORE": "sandbox",
             "NEXT_ACCESS_TOKEN": "sandbox-token",
-            "NEXT_BASE_URL": sandbox.base_url,
+            "NEXT_BASE_URL": next29.base_url,
             "NEXT_RATE": "0",
             "DATABASE_URL": url,
         }
@@ -235,34 +235,34 @@ OpenBridge = Callable[[Example], Any]
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(tokens={"sandbox-token": "sandbox"}, rate=0) as running_bridge:
-        yield running_bridge
+def next29() -> Iterator[StandIn]:
+    with StandIn(tokens={"sandbox-token": "sandbox"}, rate=0) as running:
+        yield running
 
 
 @pytest.fixture
-def open_bridge(make_database: MakeDatabase, sandbox: Sandbox) -> OpenBridge:
+def open_bridge(make_database: MakeDatabase, next29: StandIn) -> OpenBridge:
     @contextmanager
     def opened(example: Example) -> Iterator[Bridge]:
         with (
             make_database("sqlite") as url,
-            closing(Bridge(example.toml, example.environ, url, sandbox)) as bridge,
+            closing(Bridge(example.toml, example.environ, url, next29)) as bridge,
         ):
             yield bridge
 
     return opened
 
 
-def created(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The bodies of the disputes that the sandbox was asked for."""
-    calls = (call for call in sandbox.ledger.calls if call.method == "POST")
+def created(next29: StandIn) -> list[dict[str, Any]]:
+    """The bodies of the disputes that 29next was asked for."""
+    calls = (call for call in next29.ledger.calls if call.method == "POST")
     bodies: list[Any] = [call.body for call in calls if call.path.endswith("/disputes/")]
     return bodies
 
 
 @EXAMPLES
 def test_a_webhook_of_a_provider_without_code_becomes_the_dispute_that_is_promised(
-    example: Example, open_bridge: OpenBridge, sandbox: Sandbox
+    example: Example, open_bridge: OpenBridge, next29: StandIn
 ) -> None:
     with open_bridge(example) as bridge:
         answer = bridge.post(example, example.body, example.headers)
@@ -270,7 +270,7 @@ def test_a_webhook_of_a_provider_without_code_becomes_the_dispute_that_is_promis
         assert answer.text == example.answer or (not example.answer and answer.json["status"] == "received")
         [delivery] = bridge.work("forwarded")
         assert delivery["effect"] == "open"
-    [body] = created(sandbox)
+    [body] = created(next29)
     happened_at = body.pop("happened_at")
     promised = dict(example.dispute)
     if "happened_at" in promised:
@@ -368,7 +368,7 @@ def test_a_body_of_nothing_with_the_right_proof_is_a_portals_test(open_bridge: O
 
 
 def test_an_outcome_before_its_opening_waits_and_then_resolves(
-    open_bridge: OpenBridge, sandbox: Sandbox
+    open_bridge: OpenBridge, next29: StandIn
 ) -> None:
     told = json.loads(ACME.body)
     closed = {"id": "evt-8", "kind": "alert.closed", "data": {"case": "AC-2044", "outcome": "REFUNDED"}}
@@ -378,7 +378,7 @@ def test_an_outcome_before_its_opening_waits_and_then_resolves(
         eventually(lambda: bridge.work("pending")[0]["reason"] == "waiting_for_opening")
         bridge.post(ACME, second, ACME.signed(second))
         bridge.work("forwarded", "forwarded")
-    [dispute] = sandbox.stores["sandbox"].disputes.by_id.values()
+    [dispute] = next29.stores["sandbox"].disputes.by_id.values()
     assert dispute["resolution"] == "issued_full_refund"
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, Category, DisputeType, Network
 from bridge.currencies import DECIMALS
 from bridge.dispute import METADATA, amount_text, card_text, decoration, opening, refunding, resolving
-from bridge.sandbox import VERSIONS
-from tests.support.fake_next import validate_request
+from tests.support.next29 import VERSIONS
+from tests.support.openapi import validate_request
 
 RECEIVED = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 ALERT: dict[str, Any] = {

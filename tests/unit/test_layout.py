@@ -226,6 +226,16 @@ def test_no_test_file_is_imported_by_another() -> None:
         assert not [name for name in known if re.search(r"\.test_\w+", name)], path
 
 
+def test_the_stand_in_for_29next_is_the_tests_own() -> None:
+    for path in files("tests/support/next29"):
+        known = set(imports(parsed(path)))
+        assert not [name for name in known if name.partition(".")[0] == "bridge"], path
+    own = ROOT / "tests" / "system" / "test_sandbox.py"  # is about the product's
+    for path in files("tests"):
+        known = set(imports(parsed(path)))
+        assert path == own or not [name for name in known if name.startswith("bridge.sandbox")], path
+
+
 def test_one_module_of_the_tests_knows_the_inside() -> None:
     for path in files("tests"):
         folder, *_ = path.relative_to(ROOT / "tests").parts

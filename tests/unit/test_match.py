@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bridge import match
 from bridge.alert import Alert
 from bridge.match import Row, choose, is_kin, queries
-from tests.support.fake_next import validate_request
+from tests.support.openapi import validate_request
 
 SOLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HAPPENED = SOLD + timedelta(days=10)

@@ -28,10 +28,11 @@ from bridge.errors import (
 )
 from bridge.exchange import WORDS, Slot
 from bridge.next_api import MOST_PAGES, Answer
-from bridge.sandbox import TOKEN, VERSIONS, Fault, Sandbox, fault
 from bridge.settings import Store
-from tests.support.fake_next import Json, validate_request
 from tests.support.inside import Client
+from tests.support.next29 import TOKEN, VERSIONS, Fault, StandIn, fault
+from tests.support.openapi import validate_request
+from tests.support.webhooks import Json
 
 ALERT: Json = {
     "amount": "340.60",
@@ -51,14 +52,14 @@ def client(base_url: str, **options: Any) -> Client:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(rate=0, page_size=2) as sandbox:
-        yield sandbox
+def next29() -> Iterator[StandIn]:
+    with StandIn(rate=0, page_size=2) as next29:
+        yield next29
 
 
 @pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[Client]:
-    with contextlib.closing(client(sandbox.base_url)) as api:
+def api(next29: StandIn) -> Iterator[Client]:
+    with contextlib.closing(client(next29.base_url)) as api:
         yield api
 
 
@@ -148,9 +149,9 @@ def http(status: int, body: bytes | object = b"", **headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_call_is_one_that_29next_documents(sandbox: Sandbox, version: str) -> None:
-    sale = sandbox.add_transaction(amount="340.60", auth_code="SALE01")["id"]
-    with contextlib.closing(client(sandbox.base_url, version=version)) as api:
+def test_every_call_is_one_that_29next_documents(next29: StandIn, version: str) -> None:
+    sale = next29.add_transaction(amount="340.60", auth_code="SALE01")["id"]
+    with contextlib.closing(client(next29.base_url, version=version)) as api:
         made = api.create_dispute(ALERT)
         number = made["id"]
         assert api.list_disputes(case_number="A-1", type="alert") == [made]
@@ -162,7 +163,7 @@ def test_every_call_is_one_that_29next_documents(sandbox: Sandbox, version: str)
         assert [note["message"] for note in api.list_notes(number)] == ["So it was."]
         assert [row["id"] for row in api.list_transactions(auth_code="SALE01", is_test="false")] == [sale]
         assert api.retrieve_transaction(sale)["id"] == sale
-    calls = sandbox.ledger.calls
+    calls = next29.ledger.calls
     assert len(calls) == 9
     for call in calls:
         query = f"?{call.query}" if call.query else ""
@@ -193,11 +194,11 @@ def test_connections_are_used_again() -> None:
         assert (len(wire.seen), wire.connections) == (5, 1)
 
 
-def test_filters_are_escaped(sandbox: Sandbox, api: Client) -> None:
+def test_filters_are_escaped(next29: StandIn, api: Client) -> None:
     odd = "A&type=chargeback#?/\u00fc 1"
     made = api.create_dispute({**ALERT, "case_number": odd})
     assert [row["id"] for row in api.list_disputes(case_number=odd)] == [made["id"]]
-    assert parse_qs(sandbox.ledger.calls[-1].query) == {"case_number": [odd]}
+    assert parse_qs(next29.ledger.calls[-1].query) == {"case_number": [odd]}
 
 
 # --- outcomes ------------------------------------------------------------------------------------
@@ -245,17 +246,17 @@ OUTCOMES: list[tuple[str, tuple[Any, ...], type[BridgeError]]] = [
 
 @pytest.mark.parametrize(("name", "call", "expected"), OUTCOMES)
 def test_each_outcome_is_the_error_that_says_what_happens_next(
-    sandbox: Sandbox, api: Client, name: str, call: tuple[Any, ...], expected: type[BridgeError]
+    next29: StandIn, api: Client, name: str, call: tuple[Any, ...], expected: type[BridgeError]
 ) -> None:
-    ids = {"id": api.create_dispute(ALERT)["id"], "sale": sandbox.add_transaction()["id"]}
-    before = len(sandbox.ledger.calls)
-    sandbox.add_faults(fault(name))
+    ids = {"id": api.create_dispute(ALERT)["id"], "sale": next29.add_transaction()["id"]}
+    before = len(next29.ledger.calls)
+    next29.add_faults(fault(name))
     method, path, body = call
     with pytest.raises(BridgeError) as caught:
         api.call(method, path.format_map(ids), body=body)
     assert type(caught.value) is expected
-    assert len(sandbox.ledger.calls) - before <= 1, "it retries nothing"
-    sandbox.faults.clear()
+    assert len(next29.ledger.calls) - before <= 1, "it retries nothing"
+    next29.faults.clear()
     assert api.retrieve_dispute(ids["id"])["id"] == ids["id"], "the next call works"
 
 
@@ -279,8 +280,8 @@ def test_a_token_that_an_answer_echoes_is_shown_nowhere(status: int) -> None:
     assert TOKEN not in answer.text + said
 
 
-def test_an_answer_without_an_id_is_handed_on(sandbox: Sandbox, api: Client) -> None:
-    sandbox.add_faults(fault("201_without_id"))
+def test_an_answer_without_an_id_is_handed_on(next29: StandIn, api: Client) -> None:
+    next29.add_faults(fault("201_without_id"))
     assert api.create_dispute(ALERT) == {"status": "new"}
 
 
@@ -311,9 +312,9 @@ def test_any_other_refusal_is_refused(status: int) -> None:
     ],
 )
 def test_a_throttle_says_for_how_long(
-    sandbox: Sandbox, api: Client, name: str, low: float, high: float
+    next29: StandIn, api: Client, name: str, low: float, high: float
 ) -> None:
-    sandbox.add_faults(fault(name))
+    next29.add_faults(fault(name))
     with pytest.raises(Throttled) as caught:
         api.list_disputes()
     assert caught.value.retry_after is not None
@@ -331,21 +332,21 @@ def test_a_retry_after_that_is_a_date_is_read_by_the_clock_of_the_pace() -> None
 
 
 @pytest.mark.parametrize("call", [CREATE, LIST])
-def test_what_never_connected_certainly_did_not_happen(sandbox: Sandbox, call: tuple[Any, ...]) -> None:
+def test_what_never_connected_certainly_did_not_happen(next29: StandIn, call: tuple[Any, ...]) -> None:
     method, path, body = call
-    gone = Sandbox(rate=0).start()
+    gone = StandIn(rate=0).start()
     gone.stop()
     elsewhere = {
         gone.base_url: "the connection is refused",
         "https://nowhere.invalid/api/admin/": "its name is not found",
         # no handshake with one who knows no TLS
-        sandbox.base_url.replace("http:", "https:"): "its certificate or TLS is not accepted",
+        next29.base_url.replace("http:", "https:"): "its certificate or TLS is not accepted",
     }
     for base_url, why in elsewhere.items():
         with contextlib.closing(client(base_url)) as api, pytest.raises(TemporaryError) as caught:
             api.call(method, path, body=body)
         assert str(caught.value) == f"29next cannot be reached: {why}"
-    assert sandbox.ledger.calls == []
+    assert next29.ledger.calls == []
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_mistaken_for_one_that_was_never_there() -> None:
@@ -417,12 +418,12 @@ def test_large_answers_are_left_before_they_are_read() -> None:
     ],
 )
 @pytest.mark.parametrize("call", [CREATE, LIST])
-def test_the_timeout_is_of_the_whole_call(sandbox: Sandbox, slow: Fault, call: tuple[Any, ...]) -> None:
+def test_the_timeout_is_of_the_whole_call(next29: StandIn, slow: Fault, call: tuple[Any, ...]) -> None:
     for number in range(3):  # so that an answer drips for long enough
-        sandbox.add_dispute(**{**ALERT, "case_number": f"B-{number}"})
-    sandbox.add_faults(slow)
+        next29.add_dispute(**{**ALERT, "case_number": f"B-{number}"})
+    next29.add_faults(slow)
     method, path, body = call
-    with contextlib.closing(client(sandbox.base_url, timeout=0.5)) as api:
+    with contextlib.closing(client(next29.base_url, timeout=0.5)) as api:
         record = Answer()
         started = time.monotonic()
         with pytest.raises(Unclear if body else TemporaryError, match="did not answer within"):
@@ -433,19 +434,19 @@ def test_the_timeout_is_of_the_whole_call(sandbox: Sandbox, slow: Fault, call: t
     assert abs(record.seconds - taken) < 0.5
 
 
-def test_a_call_after_a_timeout_is_not_cut_short_by_it(sandbox: Sandbox) -> None:
-    sandbox.add_faults(fault("hang", seconds=30, count=1), fault("latency", seconds=0.3))
-    with contextlib.closing(client(sandbox.base_url, timeout=0.5)) as api:
+def test_a_call_after_a_timeout_is_not_cut_short_by_it(next29: StandIn) -> None:
+    next29.add_faults(fault("hang", seconds=30, count=1), fault("latency", seconds=0.3))
+    with contextlib.closing(client(next29.base_url, timeout=0.5)) as api:
         with pytest.raises(TemporaryError):
             api.list_disputes()
         for _ in range(3):
             assert api.list_disputes() == []
 
 
-def test_calls_of_several_threads_keep_their_own_time(sandbox: Sandbox) -> None:
-    sandbox.add_faults(fault("hang", seconds=30, path="/transactions/*"), fault("latency", seconds=0.2))
+def test_calls_of_several_threads_keep_their_own_time(next29: StandIn) -> None:
+    next29.add_faults(fault("hang", seconds=30, path="/transactions/*"), fault("latency", seconds=0.2))
     outcomes: list[str] = []
-    with contextlib.closing(client(sandbox.base_url, timeout=2.0)) as api:
+    with contextlib.closing(client(next29.base_url, timeout=2.0)) as api:
 
         def run(path: str) -> None:
             try:
@@ -462,27 +463,27 @@ def test_calls_of_several_threads_keep_their_own_time(sandbox: Sandbox) -> None:
     assert sorted(outcomes) == ["disputes/ ok"] * 6 + ["transactions/ late"] * 6
 
 
-def test_past_its_moment_not_a_byte_of_a_call_leaves(sandbox: Sandbox, api: Client) -> None:
+def test_past_its_moment_not_a_byte_of_a_call_leaves(next29: StandIn, api: Client) -> None:
     def until(seconds: float) -> Slot:
         return Slot(time.monotonic() - 1, time.monotonic() + seconds)
 
     with pytest.raises(TooLate):
         api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
-    assert sandbox.ledger.calls == []
+    assert next29.ledger.calls == []
     api.call("POST", "disputes/", body=ALERT, slot=until(10))
-    assert len(sandbox.ledger.disputes) == 1
+    assert len(next29.ledger.disputes) == 1
     with pytest.raises(TooLate):
         api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
     api.call("POST", "disputes/", body={**ALERT, "case_number": "A-2"})
-    assert len(sandbox.ledger.calls) == 2
+    assert len(next29.ledger.calls) == 2
 
 
 def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
-    sandbox: Sandbox, api: Client
+    next29: StandIn, api: Client
 ) -> None:
     answer, opens = Answer(), time.monotonic() + 0.5
     api.call("GET", "disputes/", slot=Slot(opens, opens + 10), answer=answer)
-    [call] = sandbox.ledger.calls
+    [call] = next29.ledger.calls
     assert call.at >= opens
     assert answer.seconds <= time.monotonic() - opens
 
@@ -507,10 +508,10 @@ def test_nothing_is_asked_between_the_last_look_at_the_clock_and_the_bytes(
     assert None not in others
 
 
-def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(sandbox: Sandbox) -> None:
-    sandbox.add_faults(fault("hang", seconds=30))
+def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(next29: StandIn) -> None:
+    next29.add_faults(fault("hang", seconds=30))
     now = time.monotonic()
-    with contextlib.closing(client(sandbox.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
+    with contextlib.closing(client(next29.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
         api.call("GET", "disputes/", slot=Slot(now, now + 10))
     assert time.monotonic() - now < 10
 
@@ -532,40 +533,40 @@ class Turns:
         self.late.append(slot.late)
 
 
-def test_a_call_without_a_slot_waits_for_its_turn_and_so_does_every_page(sandbox: Sandbox) -> None:
+def test_a_call_without_a_slot_waits_for_its_turn_and_so_does_every_page(next29: StandIn) -> None:
     for number in range(5):
-        sandbox.add_dispute(**{**ALERT, "arn": str(number)})
+        next29.add_dispute(**{**ALERT, "arn": str(number)})
     turns = Turns(0.1, 0.2, 0.1)
-    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
         api.rows("disputes/", {"case_number": "A-1"})
     assert len(turns.opened) == len(turns.late) == 3
-    for call, opens in zip(sandbox.ledger.calls, turns.opened, strict=True):
+    for call, opens in zip(next29.ledger.calls, turns.opened, strict=True):
         assert opens <= call.at
 
 
-def test_a_call_that_misses_its_turn_leaves_in_the_next_one(sandbox: Sandbox) -> None:
+def test_a_call_that_misses_its_turn_leaves_in_the_next_one(next29: StandIn) -> None:
     turns = Turns(-1.0, -0.6, 0.1)
-    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
         api.call("POST", "disputes/", body=ALERT)
-    [call] = sandbox.ledger.calls
+    [call] = next29.ledger.calls
     assert turns.opened[2] <= call.at
 
 
-def test_a_call_that_misses_every_turn_is_not_made(sandbox: Sandbox) -> None:
-    with contextlib.closing(client(sandbox.base_url, pace=Turns())) as api, pytest.raises(TemporaryError):
+def test_a_call_that_misses_every_turn_is_not_made(next29: StandIn) -> None:
+    with contextlib.closing(client(next29.base_url, pace=Turns())) as api, pytest.raises(TemporaryError):
         api.call("POST", "disputes/", body=ALERT)
-    assert sandbox.ledger.calls == []
+    assert next29.ledger.calls == []
 
 
-def test_a_call_in_a_given_slot_takes_no_turn(sandbox: Sandbox) -> None:
+def test_a_call_in_a_given_slot_takes_no_turn(next29: StandIn) -> None:
     turns, now = Turns(), time.monotonic()
-    with contextlib.closing(client(sandbox.base_url, pace=turns)) as api:
+    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
         api.call("GET", "disputes/", slot=Slot(now, now + 10))
         with pytest.raises(TooLate):
             api.call("GET", "disputes/", slot=Slot(now - 2, now - 1))
     assert turns.opened == []
     assert len(turns.late) == 2
-    assert len(sandbox.ledger.calls) == 1
+    assert len(next29.ledger.calls) == 1
 
 
 def test_a_connection_can_be_had_ready() -> None:
@@ -626,33 +627,33 @@ def test_a_next_page_is_of_the_same_list_whatever_its_address_says(next_: str) -
 # --- pages ---------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_to_its_end(sandbox: Sandbox, api: Client) -> None:
-    made = [sandbox.add_dispute(**{**ALERT, "arn": str(number)})["id"] for number in range(5)]
+def test_a_list_is_read_to_its_end(next29: StandIn, api: Client) -> None:
+    made = [next29.add_dispute(**{**ALERT, "arn": str(number)})["id"] for number in range(5)]
     before: list[int] = []
     rows = api.rows(
-        "disputes/", {"case_number": "A-1"}, before_more=lambda: before.append(len(sandbox.ledger.calls))
+        "disputes/", {"case_number": "A-1"}, before_more=lambda: before.append(len(next29.ledger.calls))
     )
     assert sorted(row["id"] for row in rows) == sorted(made)
     assert before == [1, 2]
-    assert len(sandbox.ledger.calls) == 3
+    assert len(next29.ledger.calls) == 3
 
 
-def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(sandbox: Sandbox, api: Client) -> None:
+def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(next29: StandIn, api: Client) -> None:
     for number in range(5):
-        sandbox.add_dispute(**{**ALERT, "arn": str(number)})
+        next29.add_dispute(**{**ALERT, "arn": str(number)})
     for name in ("500", "reset", "404", "400", "429"):
-        sandbox.add_faults(fault(name, nth=2))
+        next29.add_faults(fault(name, nth=2))
         with pytest.raises((TemporaryError, Refused)):
             api.list_disputes(case_number="A-1")
-        sandbox.faults.clear()
+        next29.faults.clear()
 
 
 def test_a_cursor_that_is_no_longer_known_is_no_reason_to_pause_the_store(
-    sandbox: Sandbox, api: Client
+    next29: StandIn, api: Client
 ) -> None:
     for number in range(5):
-        sandbox.add_dispute(**{**ALERT, "arn": str(number)})
-    sandbox.add_faults(fault("404", nth=2))
+        next29.add_dispute(**{**ALERT, "arn": str(number)})
+    next29.add_faults(fault("404", nth=2))
     with pytest.raises(TemporaryError):
         api.list_disputes()
 
@@ -684,13 +685,13 @@ def test_a_list_that_is_none_is_temporary(page: Json) -> None:
 # --- what is kept of it --------------------------------------------------------------------------
 
 
-def test_the_record_says_what_came_back(sandbox: Sandbox, api: Client) -> None:
+def test_the_record_says_what_came_back(next29: StandIn, api: Client) -> None:
     record = Answer()
     made = api.call("POST", "disputes/", body=ALERT, answer=record)
     assert record.status == 201
     assert json.loads(record.text) == made
     assert 0 < record.seconds < 5
-    sandbox.add_faults(fault("500"))
+    next29.add_faults(fault("500"))
     with pytest.raises(TemporaryError):
         api.call("GET", "disputes/", answer=record)
     assert record.status == 500
@@ -756,11 +757,11 @@ def test_long_words_are_cut() -> None:
     assert len(str(caught.value)) < WORDS + 50
 
 
-def test_no_error_shows_the_token(sandbox: Sandbox, api: Client) -> None:
+def test_no_error_shows_the_token(next29: StandIn, api: Client) -> None:
     for name in ("400", "401", "500", "reset", "redirect"):
-        sandbox.add_faults(fault(name))
+        next29.add_faults(fault(name))
         with pytest.raises(BridgeError) as caught:
             api.call("POST", "disputes/", body=ALERT)
         assert TOKEN not in f"{caught.value!r} {caught.value}"
-        sandbox.faults.clear()
+        next29.faults.clear()
     assert TOKEN not in repr(api.store)

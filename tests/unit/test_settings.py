@@ -26,7 +26,7 @@ from bridge.judge import Judge
 from bridge.search import Search
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
-from tests.support.fake_next import ROOT
+from tests.support.documents import ROOT
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 STORE = {"NEXT_STORE": "example", "NEXT_ACCESS_TOKEN": "a-token"}

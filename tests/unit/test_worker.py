@@ -23,12 +23,12 @@ from bridge.app import ROOT
 from bridge.case import Case, merge
 from bridge.errors import Unavailable
 from bridge.inbox import TOO_OLD, Claim, Inbox
-from bridge.sandbox import STORE, Sandbox
 from bridge.tables import paces
 from bridge.worker import Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, work_off
+from tests.support.next29 import STORE, StandIn
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def test_a_call_that_leaves_late_pushes_the_next_ones_on(
 def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_their_distance(
     database_url: str,
 ) -> None:
-    next29 = Sandbox(rate=0, page_size=1)
-    with bridge_in_process(database_url, clock=WallClock(), sandbox=next29, rate=4.0) as bridge:
+    next29 = StandIn(rate=0, page_size=1)
+    with bridge_in_process(database_url, clock=WallClock(), next29=next29, rate=4.0) as bridge:
         for number in range(5):
             next29.add_dispute(case_number=f"A-{number}", type="alert")
         api = bridge.inside.forwarder.api(bridge.store)

@@ -21,7 +21,6 @@ from werkzeug.test import TestResponse
 from bridge import doctor
 from bridge.app import HEADERS, create_app
 from bridge.database import Database
-from bridge.sandbox import CLIENT_ID, CLIENT_SECRET, Does, Fault, Sandbox, fault
 from bridge.settings import NOT_INSTALLED
 from bridge.stores import LOCKED, UNINSTALLED, Stores, with_installed
 from bridge.viewer import install
@@ -30,6 +29,7 @@ from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge
 from tests.support.clock import Clock
 from tests.support.configuring import load, problems
 from tests.support.inside import AT_ONCE
+from tests.support.next29 import CLIENT_ID, CLIENT_SECRET, Does, Fault, StandIn, fault
 from tests.support.processes import running_bridge
 from tests.support.screenshots import MISSING, chromium, launch, served
 from tests.support.webhooks import PASSWORDS, Senders
@@ -99,7 +99,7 @@ class Agency(InProcessBridge):
     @property
     def hook(self) -> Any:
         """The subscription that the installation has left at 29next."""
-        (hook,) = self.sandbox.stores[SHOP].webhooks.by_id.values()
+        (hook,) = self.next29.stores[SHOP].webhooks.by_id.values()
         return hook
 
     def tell_app(self, secret: str, path: str = f"/webhooks/next/{SHOP}", **changes: Any) -> int:
@@ -126,7 +126,7 @@ class Agency(InProcessBridge):
     @property
     def token(self) -> str:
         """The token that the store gave last."""
-        return self.sandbox.oauth.granted[SHOP]
+        return self.next29.oauth.granted[SHOP]
 
     def paused(self) -> dict[str, str]:
         """The stores that are paused, and why."""
@@ -134,7 +134,7 @@ class Agency(InProcessBridge):
 
     def disputed(self, case: str) -> list[str]:
         """The stores in which a case has disputes."""
-        every = self.sandbox.stores.items()
+        every = self.next29.stores.items()
         return [n for n, shop in every for row in shop.disputes.by_id.values() if row["case_number"] == case]
 
     def standing(self, ident: str) -> tuple[str, str | None]:
@@ -143,7 +143,7 @@ class Agency(InProcessBridge):
         return row["status"], row["reason"]
 
 
-def surroundings(sandbox: Sandbox, **changes: str) -> dict[str, str]:
+def surroundings(next29: StandIn, **changes: str) -> dict[str, str]:
     """The environment of a bridge that merchants may install."""
     return {
         "NEXT_CLIENT_ID": CLIENT_ID,
@@ -151,7 +151,7 @@ def surroundings(sandbox: Sandbox, **changes: str) -> dict[str, str]:
         "BRIDGE_ENCRYPTION_KEYS": KEY,
         "BRIDGE_PUBLIC_URL": PUBLIC,
         "BRIDGE_PASSWORD": PASSWORD,
-        "NEXT_BASE_URL": sandbox.base_url,
+        "NEXT_BASE_URL": next29.base_url,
         "NEXT_RATE": "0",
         "LOG_LEVEL": "WARNING",
         "NEXT_SETTLE_SECONDS": "5",
@@ -162,20 +162,20 @@ def surroundings(sandbox: Sandbox, **changes: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def bridge(sandbox: Sandbox, url: str, toml: str = "", **changes: str) -> Iterator[Agency]:
+def bridge(next29: StandIn, url: str, toml: str = "", **changes: str) -> Iterator[Agency]:
     """A bridge before a 29next that runs already."""
-    chosen = load(toml, DATABASE_URL=url, **surroundings(sandbox, **changes))
-    database = Database(chosen.database_url, clock=sandbox.clock, pool_size=8)
+    chosen = load(toml, DATABASE_URL=url, **surroundings(next29, **changes))
+    database = Database(chosen.database_url, clock=next29.clock, pool_size=8)
     with contextlib.closing(database):
         settings = with_installed(chosen, database)
-        made = Agency(settings, create_app(chosen, database), database, sandbox, sandbox.clock)  # type: ignore[arg-type]
+        made = Agency(settings, create_app(chosen, database), database, next29, next29.clock)  # type: ignore[arg-type]
         yield made
         made.close()
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(rate=0, transactions=(), clock=Clock()) as made:
+def next29() -> Iterator[StandIn]:
+    with StandIn(rate=0, transactions=(), clock=Clock()) as made:
         yield made
 
 
@@ -186,8 +186,8 @@ def light_url(make_database: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def agency(sandbox: Sandbox, light_url: str) -> Iterator[Agency]:
-    with bridge(sandbox, light_url) as made:
+def agency(next29: StandIn, light_url: str) -> Iterator[Agency]:
+    with bridge(next29, light_url) as made:
         yield made
 
 
@@ -195,7 +195,7 @@ def agency(sandbox: Sandbox, light_url: str) -> Iterator[Agency]:
 def door(make_database: Any) -> Iterator[Agency]:
     """A bridge for all who get nowhere."""
     with (
-        Sandbox(rate=0, transactions=(), clock=Clock()) as there,
+        StandIn(rate=0, transactions=(), clock=Clock()) as there,
         make_database("sqlite") as url,
         bridge(there, url) as made,
     ):
@@ -206,9 +206,9 @@ def door(make_database: Any) -> Iterator[Agency]:
 
 
 def test_a_merchant_installs_the_bridge_and_alerts_become_disputes_there(
-    sandbox: Sandbox, database_url: str
+    next29: StandIn, database_url: str
 ) -> None:
-    with bridge(sandbox, database_url) as agency:
+    with bridge(next29, database_url) as agency:
         agency.install()
         sent = agency.senders.ethoca(SHOP)
         alert = agency.post(sent)
@@ -228,7 +228,7 @@ def test_a_merchant_installs_the_bridge_and_alerts_become_disputes_there(
 def test_the_store_is_asked_for_what_the_bridge_needs_and_only_by_the_public_address(agency: Agency) -> None:
     there = agency.browse(f"/install?store={DOMAIN}", base_url="https://evil.example.com")
     address, asked = urlsplit(there.location), dict(parse_qsl(urlsplit(there.location).query))
-    assert f"{address.scheme}://{address.netloc}" in agency.sandbox.base_url
+    assert f"{address.scheme}://{address.netloc}" in agency.next29.base_url
     assert address.path == "/oauth2/authorize/"
     assert len(asked.pop("state")) >= 40
     assert asked == {
@@ -240,7 +240,7 @@ def test_the_store_is_asked_for_what_the_bridge_needs_and_only_by_the_public_add
     }
 
 
-def test_without_a_sandbox_every_store_is_asked_at_its_own_domain(light_url: str) -> None:
+def test_without_a_base_url_every_store_is_asked_at_its_own_domain(light_url: str) -> None:
     """Not where NEXT_BASE_URL leads elsewhere: a token goes to its store, or to this machine in a trial."""
     given = {"NEXT_CLIENT_ID": "id", "NEXT_CLIENT_SECRET": "s3cret", "BRIDGE_PUBLIC_URL": PUBLIC}
     for url in ("", "https://other.29next.store/api/admin/"):
@@ -256,7 +256,7 @@ def test_29next_is_told_to_tell_of_the_store(agency: Agency) -> None:
     assert agency.hook["target"] == f"{PUBLIC}/webhooks/next/{SHOP}"
     assert {"app.uninstalled", "transaction.created"} <= set(agency.hook["events"])
     agency.install()
-    assert len(agency.sandbox.stores[SHOP].webhooks.by_id) == 1
+    assert len(agency.next29.stores[SHOP].webhooks.by_id) == 1
 
 
 def test_who_reads_what_a_store_s_webhooks_are_signed_with_speaks_for_no_other(agency: Agency) -> None:
@@ -271,7 +271,7 @@ def test_who_reads_what_a_store_s_webhooks_are_signed_with_speaks_for_no_other(a
 
 
 def test_a_store_that_lets_nobody_subscribe_is_installed_all_the_same(agency: Agency) -> None:
-    agency.sandbox.add_faults(fault("403", path="/webhooks/"))
+    agency.next29.add_faults(fault("403", path="/webhooks/"))
     agency.install()
     assert agency.stores[SHOP].token == agency.token
 
@@ -374,7 +374,7 @@ def test_an_answer_that_was_not_asked_for_is_refused_and_the_real_one_still_coun
 ) -> None:
     back = agency.asked()
     assert agency.browse(changed(back)).status_code == 400
-    assert not agency.sandbox.oauth.granted
+    assert not agency.next29.oauth.granted
     assert agency.browse(back).status_code == 200
 
 
@@ -385,7 +385,7 @@ def test_an_answer_counts_in_the_browser_that_asked_only(agency: Agency) -> None
     assert agency.browse(back).status_code == 400
     agency.asked()
     assert agency.browse(back).status_code == 400
-    assert not agency.sandbox.oauth.granted
+    assert not agency.next29.oauth.granted
     agency.client = mine
     assert agency.browse(back).status_code == 200
 
@@ -396,11 +396,11 @@ def test_an_answer_counts_once_even_with_the_cookie_from_before(agency: Agency) 
     assert cookie
     assert agency.browse(back).status_code == 200
     assert agency.browse(back).status_code == 400
-    before = len(agency.sandbox.ledger.calls)
+    before = len(agency.next29.ledger.calls)
     agency.client.set_cookie("bridge_session", cookie.value)
     answer = agency.browse(back)
     assert (answer.status_code, "given already" in answer.text) == (400, True)
-    assert len(agency.sandbox.ledger.calls) == before
+    assert len(agency.next29.ledger.calls) == before
 
 
 def test_an_answer_counts_for_ten_minutes(agency: Agency) -> None:
@@ -415,7 +415,7 @@ def test_an_answer_counts_for_ten_minutes(agency: Agency) -> None:
 def test_a_merchant_who_says_no_changes_nothing(agency: Agency) -> None:
     agency.install()
     token = agency.token
-    agency.sandbox.oauth.consents = False
+    agency.next29.oauth.consents = False
     answer = agency.browse(agency.asked())
     assert (answer.status_code, "access_denied" in answer.text) == (403, True)
     agency.look()
@@ -464,9 +464,9 @@ def test_a_store_that_gives_no_token_is_told_so_and_nothing_is_installed(
 ) -> None:
     monkeypatch.setattr(install, "TOKEN_SECONDS", 0.5)
     back = door.asked()
-    door.sandbox.add_faults(trouble)
+    door.next29.add_faults(trouble)
     answer = door.browse(back)
-    door.sandbox.faults.clear()
+    door.next29.faults.clear()
     assert answer.status_code == status
     assert words in answer.text
     assert "canary" not in answer.text
@@ -476,7 +476,7 @@ def test_a_store_that_gives_no_token_is_told_so_and_nothing_is_installed(
 
 def test_a_29next_that_is_away_is_said(agency: Agency) -> None:
     back = agency.asked()
-    agency.sandbox.stop()
+    agency.next29.stop()
     answer = agency.browse(back)
     assert (answer.status_code, "cannot be reached" in answer.text) == (503, True)
 
@@ -497,11 +497,11 @@ def test_few_tokens_are_fetched_at_once_so_that_threads_are_left_for_alerts(agen
 
 @pytest.mark.parametrize("path", [f"/install?store={DOMAIN}", "/authorize?state=x&code=y"])
 def test_without_a_client_there_is_nothing_to_install_and_what_is_installed_goes_on(
-    sandbox: Sandbox, light_url: str, path: str
+    next29: StandIn, light_url: str, path: str
 ) -> None:
-    with bridge(sandbox, light_url) as agency:
+    with bridge(next29, light_url) as agency:
         agency.install()
-    with bridge(sandbox, light_url, NEXT_CLIENT_ID="", NEXT_CLIENT_SECRET="") as agency:
+    with bridge(next29, light_url, NEXT_CLIENT_ID="", NEXT_CLIENT_SECRET="") as agency:
         assert agency.browse(path).status_code == 404
         answer = agency.client.get(path)
         assert (answer.status_code, answer.json and answer.json["error"]) == (404, "not_found")
@@ -518,14 +518,14 @@ def test_installing_needs_no_password_and_gives_no_look_at_the_log(agency: Agenc
 
 
 def test_an_installed_store_gets_what_a_route_or_a_path_names_and_nothing_else(
-    sandbox: Sandbox, light_url: str
+    next29: StandIn, light_url: str
 ) -> None:
-    sandbox.add_token("token-of-alpha", "alpha")
+    next29.add_token("token-of-alpha", "alpha")
     toml = f"""
-        stores.alpha = {{ token_env = "ALPHA_TOKEN", base_url = "{sandbox.base_url}" }}
+        stores.alpha = {{ token_env = "ALPHA_TOKEN", base_url = "{next29.base_url}" }}
         routes = [{{ mid = "700100200", store = "{SHOP}" }}]
     """
-    with bridge(sandbox, light_url, toml, ALPHA_TOKEN="token-of-alpha") as agency:
+    with bridge(next29, light_url, toml, ALPHA_TOKEN="token-of-alpha") as agency:
         early = agency.post(agency.senders.prevention())
         agency.work()
         assert agency.standing(early) == ("failed", "no_store")
@@ -555,16 +555,16 @@ def test_a_store_that_is_alone_is_not_told_of_another_s_transactions(agency: Age
     assert agency.standing(agency.newest()) == ("failed", "no_store")
 
 
-def test_a_configured_store_keeps_its_token(sandbox: Sandbox, light_url: str) -> None:
-    sandbox.add_token("token-by-hand", SHOP)
-    toml = f'[stores.{SHOP}]\ntoken_env = "GAMMA_TOKEN"\nbase_url = "{sandbox.base_url}"'
-    with bridge(sandbox, light_url, toml, GAMMA_TOKEN="token-by-hand") as agency:
+def test_a_configured_store_keeps_its_token(next29: StandIn, light_url: str) -> None:
+    next29.add_token("token-by-hand", SHOP)
+    toml = f'[stores.{SHOP}]\ntoken_env = "GAMMA_TOKEN"\nbase_url = "{next29.base_url}"'
+    with bridge(next29, light_url, toml, GAMMA_TOKEN="token-by-hand") as agency:
         agency.install()
         assert agency.stores[SHOP].token == "token-by-hand"
         sent = agency.senders.ethoca(SHOP)
         agency.post(sent)
         agency.work()
-        tokens = {call.token for call in sandbox.ledger.calls if call.path == "/disputes/"}
+        tokens = {call.token for call in next29.ledger.calls if call.path == "/disputes/"}
         assert tokens == {"token-by-hand"}
         tokens = {row.token for row in inside.rows(agency.database, "stores")}
         assert tokens == {inside.kept_token("token-by-hand")}
@@ -574,10 +574,10 @@ def test_a_configured_store_keeps_its_token(sandbox: Sandbox, light_url: str) ->
 
 
 def test_a_table_without_a_token_says_how_a_store_is_treated_once_it_is_installed(
-    sandbox: Sandbox, light_url: str
+    next29: StandIn, light_url: str
 ) -> None:
-    toml = f'[stores.{SHOP}]\nobserve = true\nbase_url = "{sandbox.base_url}"\nmetadata = []'
-    with bridge(sandbox, light_url, toml) as agency:
+    toml = f'[stores.{SHOP}]\nobserve = true\nbase_url = "{next29.base_url}"\nmetadata = []'
+    with bridge(next29, light_url, toml) as agency:
         alert = agency.post(agency.senders.ethoca(SHOP))
         agency.tend()
         agency.work()
@@ -597,11 +597,11 @@ def kept(agency: Agency) -> dict[str, str | None]:
     return {row.store: row.token for row in inside.rows(agency.database, "installations")}
 
 
-def test_keys_are_changed_without_losing_a_token(sandbox: Sandbox, database_url: str) -> None:
-    with bridge(sandbox, database_url) as agency:
+def test_keys_are_changed_without_losing_a_token(next29: StandIn, database_url: str) -> None:
+    with bridge(next29, database_url) as agency:
         agency.install()
         agency.install("delta.29next.store")
-    with bridge(sandbox, database_url, BRIDGE_ENCRYPTION_KEYS=f"{NEWER}, {KEY}") as agency:
+    with bridge(next29, database_url, BRIDGE_ENCRYPTION_KEYS=f"{NEWER}, {KEY}") as agency:
         before = kept(agency)
         assert agency.stores[SHOP].token == agency.token
         agency.tend()
@@ -610,31 +610,31 @@ def test_keys_are_changed_without_losing_a_token(sandbox: Sandbox, database_url:
         after = kept(agency)
         agency.tend()
         assert kept(agency) == after
-    with bridge(sandbox, database_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
-        assert {name: agency.stores[name].token for name in after} == sandbox.oauth.granted
+    with bridge(next29, database_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
+        assert {name: agency.stores[name].token for name in after} == next29.oauth.granted
 
 
-def test_a_lost_key_lets_alerts_wait_until_it_is_back(sandbox: Sandbox, light_url: str) -> None:
-    with bridge(sandbox, light_url) as agency:
+def test_a_lost_key_lets_alerts_wait_until_it_is_back(next29: StandIn, light_url: str) -> None:
+    with bridge(next29, light_url) as agency:
         agency.install()
-    with bridge(sandbox, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
+    with bridge(next29, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
         alert = agency.post(agency.senders.ethoca(SHOP))
         agency.tend()
         agency.work()
         assert agency.paused() == {SHOP: LOCKED}
         assert agency.standing(alert) == ("pending", "store_paused")
         assert "/disputes/" not in str(agency.calls())
-    with bridge(sandbox, light_url, BRIDGE_ENCRYPTION_KEYS=f"{NEWER},{KEY}") as agency:
+    with bridge(next29, light_url, BRIDGE_ENCRYPTION_KEYS=f"{NEWER},{KEY}") as agency:
         agency.tend()
         agency.work()
         assert agency.paused() == {}
         assert agency.standing(alert) == ("forwarded", None)
 
 
-def test_a_lost_key_does_not_matter_to_who_installs_anew(sandbox: Sandbox, light_url: str) -> None:
-    with bridge(sandbox, light_url) as agency:
+def test_a_lost_key_does_not_matter_to_who_installs_anew(next29: StandIn, light_url: str) -> None:
+    with bridge(next29, light_url) as agency:
         agency.install()
-    with bridge(sandbox, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
+    with bridge(next29, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
         alert = agency.post(agency.senders.ethoca(SHOP))
         agency.tend()
         agency.install()
@@ -657,14 +657,14 @@ def test_a_token_opens_in_its_own_store_s_row_only(agency: Agency) -> None:
 
 
 def test_alerts_of_a_removed_store_wait_and_go_on_when_it_is_installed_anew(
-    sandbox: Sandbox, database_url: str
+    next29: StandIn, database_url: str
 ) -> None:
-    with bridge(sandbox, database_url) as agency:
+    with bridge(next29, database_url) as agency:
         agency.install()
         first, second = agency.senders.ethoca(SHOP), agency.senders.ethoca(SHOP)
         agency.post(first)
         agency.work()
-        sandbox.revoke(agency.token)
+        next29.revoke(agency.token)
         agency.uninstall()
         assert kept(agency) == {SHOP: None}
         waits = agency.post(second)
@@ -688,8 +688,8 @@ def test_alerts_of_a_removed_store_wait_and_go_on_when_it_is_installed_anew(
 
 def test_a_store_that_refused_its_token_goes_on_at_once_with_a_new_one(agency: Agency) -> None:
     agency.install()
-    sandbox_token = agency.token
-    agency.sandbox.revoke(sandbox_token)
+    token_at_29next = agency.token
+    agency.next29.revoke(token_at_29next)
     alert = agency.post(agency.senders.ethoca(SHOP))
     agency.work()
     assert "401" in agency.paused()[SHOP]
@@ -755,13 +755,13 @@ def test_the_log_offers_a_link_and_shows_who_has_installed(agency: Agency) -> No
     assert agency.paused() == {SHOP: UNINSTALLED}
 
 
-def test_the_doctor_tells_of_tokens_that_are_not_there(sandbox: Sandbox, light_url: str) -> None:
-    with bridge(sandbox, light_url) as agency:
+def test_the_doctor_tells_of_tokens_that_are_not_there(next29: StandIn, light_url: str) -> None:
+    with bridge(next29, light_url) as agency:
         agency.install()
         checks = {one.what: one for one in doctor.examine(agency.settings, agency.database)}
         assert checks[f"{SHOP}: disputes:write"].good
         assert checks[f"{SHOP}: webhooks"].good, checks[f"{SHOP}: webhooks"]
-    with bridge(sandbox, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
+    with bridge(next29, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
         calls = len(agency.calls())
         checks = {one.what: one for one in doctor.examine(agency.settings, agency.database)}
         check = checks[f"{SHOP}: token"]
@@ -825,7 +825,7 @@ def test_a_worker_that_runs_already_works_for_a_new_store(tmp_path: Path, light_
         "LOG_LEVEL": "DEBUG",
     }
     with running_bridge(tmp_path, light_url, environ=environ) as bridge, requests.Session() as browser:
-        environ["NEXT_BASE_URL"] = bridge.next.base_url
+        environ["NEXT_BASE_URL"] = bridge.next29.base_url
         browser.trust_env = False
         bridge.start()
         first = Senders(1).prevention("alpha")

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.app import create_app
-from bridge.sandbox import STORE
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, refuse, review, trouble
+from tests.support.next29 import STORE
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -84,7 +84,7 @@ def test_calls_are_counted_by_store_outcome_and_status(bridge: InProcessBridge) 
     for _ in range(5):
         bridge.work()
         bridge.clock.now += 5
-    bridge.sandbox.revoke(OUTLET_TOKEN)
+    bridge.next29.revoke(OUTLET_TOKEN)
     bridge.send_sample(store=OUTLET)
     bridge.work()
     samples = scraped(bridge)

@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from bridge.app import HEADERS
-from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import bridge_with_outlet
+from tests.support.next29 import STORE
 
 PASSWORD, TOKEN = "a made-up password", "a-made-up-token"
 OPEN = {

@@ -23,11 +23,11 @@ from werkzeug.test import TestResponse
 
 from bridge import figures, notify, proof
 from bridge.app import HEADERS, create_app
-from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, trouble
+from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 
 Json = dict[str, Any]
@@ -753,7 +753,7 @@ def test_a_failed_delivery_is_mended_and_replayed(bridge: InProcessBridge) -> No
     said = Reader(page(bridge.client, path)).text
     assert "29next refused it" in said
     assert "Unprocessable" in said
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     answer = submit(bridge.client, f"{path}/replay", path)
     assert (answer.status_code, answer.headers["Location"]) == (303, path)
     assert "Replayed" in page(bridge.client, path)
@@ -864,7 +864,7 @@ def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
     bridge.work()
     other = bridge.send_sample("verifi", change=lambda tree: tree.update(caseNumber="N/A"))
     bridge.work()
-    bridge.sandbox.faults.clear()
+    bridge.next29.faults.clear()
     listed = Reader(page(bridge.client, "/deliveries?reason=refused"))
     (plan,) = [link for link in listed.links if link.startswith("/replays/new")]
     said = Reader(page(bridge.client, plan)).text
@@ -882,7 +882,7 @@ def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
     assert "done" in Reader(page(bridge.client, "/replays")).text
     assert {bridge.delivery(one)["status"] for one in failed} == {"forwarded"}
     assert bridge.delivery(other)["status"] == "failed"
-    assert len(bridge.sandbox.stores[STORE].disputes.by_id) == 25
+    assert len(bridge.next29.stores[STORE].disputes.by_id) == 25
 
 
 def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(bridge: InProcessBridge) -> None:

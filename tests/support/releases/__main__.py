@@ -12,11 +12,11 @@ from alembic.migration import MigrationContext
 
 from bridge import __version__, migrate
 from bridge.database import Database
-from bridge.sandbox import STORE
 from tests.conftest import Postgres
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY
 from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
+from tests.support.next29 import STORE
 from tests.support.pages import every_page
 from tests.support.releases import FOLDER, Recording
 
@@ -58,7 +58,7 @@ def live(bridge: InProcessBridge) -> None:
     bridge.inside.pause(STORE, "by a person", None)
     bridge.inside.resume(STORE)
     bridge.work()
-    sale = bridge.sandbox.add_transaction(STORE, order="77", external_id=f"pi_{number}")
+    sale = bridge.next29.add_transaction(STORE, order="77", external_id=f"pi_{number}")
     bridge.inside.add_transactions(STORE, [sale])
     bridge.inside.index.cover(STORE, bridge.clock.now - DAY, bridge.clock.now)
     token = settings.stores[STORE].token
@@ -74,7 +74,7 @@ def live(bridge: InProcessBridge) -> None:
     memos.drop_bodies(bridge.clock.now - DAY, 500)
     bridge.clock.now += 12 * DAY  # what still waits expires
     bridge.work()
-    bridge.sandbox.add_token(OUTLET_TOKEN, OUTLET)
+    bridge.next29.add_token(OUTLET_TOKEN, OUTLET)
     bridge.work()
     leave_owed(bridge)
 

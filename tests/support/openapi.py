@@ -1,152 +1,30 @@
-"""What tests need around the sandbox store: callers, a process of its own, and the referee.
+"""The referee: whether a call to 29next, and an answer of it, is what its API documents.
 
-The referee is 29next's own OpenAPI documents where they lie beside the project, in a folder
-../shared/29next; elsewhere it is the few schemas at the end of this file, in the project's words.
-It is stricter than either: a field or filter that nobody documents is an error, and so is sending
-a field that is read-only.
+It judges by 29next's own OpenAPI documents where they lie beside the project, in a folder
+../shared/29next; elsewhere by the few schemas at the end of this file, in the project's words. It is
+stricter than either: a field or filter that nobody documents is an error, and so is sending a field that
+is read-only.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import requests
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from bridge.sandbox import TOKEN, VERSIONS, Sandbox
+from tests.support.documents import ROOT
+from tests.support.next29 import VERSIONS
 
-ROOT = Path(__file__).parents[2]
 OFFICIAL = ROOT.parent / "shared" / "29next"  # admin-<version>.yaml
 
 Json = dict[str, Any]
-T = TypeVar("T")
-
-
-# --- callers ------------------------------------------------------------------------------------
-
-
-class Caller:
-    """A client of the Admin API, one connection kept alive: `call("POST", "/disputes/", {...})`."""
-
-    def __init__(self, base_url: str, token: str = TOKEN, version: str = VERSIONS[0]) -> None:
-        self.base_url = base_url.rstrip("/")
-        self.session = requests.Session()
-        self.session.trust_env = False  # no proxy stands before the loopback
-        self.session.headers["Authorization"] = f"Bearer {token}"
-        self.session.headers["X-29next-API-Version"] = version
-
-    def __call__(self, method: str, path: str, body: object = None, **options: Any) -> requests.Response:
-        options = {"timeout": 10, "allow_redirects": False, "json": body, **options}
-        return self.session.request(method, self.base_url + path, **options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.session.close()
-
-
-def eventually(check: Callable[[], T], seconds: float = 10) -> T:
-    """What `check` gives once it is true; an AssertionError if it does not come true in time."""
-    end = time.monotonic() + seconds
-    while not (outcome := check()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.005)
-    return outcome
-
-
-# --- a process of its own -----------------------------------------------------------------------
-
-
-class SandboxProcess:
-    """A sandbox that outlives the tests' other processes; used through its control surface."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        where = json.loads(process.stdout.readline())
-        self.process = process
-        self.base_url: str = where["base_url"]
-        self.control_url: str = where["control_url"]
-        self.token: str = where["token"]
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def control(self, method: str, name: str, body: object = None) -> Any:
-        """Call the control surface; an HTTPError if it refuses."""
-        url = self.control_url + name
-        answer = self._session.request(method, url, json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
-
-    def ledger(self) -> Json:
-        """The whole ledger: summary, calls, commits."""
-        ledger: Json = self.control("GET", "ledger")
-        return ledger
-
-    def summary(self) -> Json:
-        """The ledger in numbers."""
-        summary: Json = self.control("GET", "summary")
-        return summary
-
-    def disputes(self) -> list[Json]:
-        """All disputes of all stores, each with its `store`."""
-        disputes: list[Json] = self.control("GET", "disputes")
-        return disputes
-
-    def add_faults(self, *faults: str | Json) -> None:
-        """Put faults in force: a name of FAULTS, that and changes, or a whole fault."""
-        added = [{"name": one} if isinstance(one, str) else one for one in faults]
-        self.control("POST", "faults", {"add": added})
-
-    def clear_faults(self) -> None:
-        """End all faults."""
-        self.control("POST", "faults", {"clear": True})
-
-    def stop(self) -> None:
-        """End the process."""
-        self._session.close()
-        self.process.terminate()
-        self.process.communicate(timeout=10)
-
-
-@contextmanager
-def sandbox_process(*arguments: str) -> Iterator[SandboxProcess]:
-    """A sandbox in a process of its own; the arguments are those of `python -m bridge.sandbox`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bridge.sandbox", "--port", "0", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    sandbox = SandboxProcess(process)
-    try:
-        yield sandbox
-    finally:
-        sandbox.stop()
-
-
-@contextmanager
-def sandbox_in_process(**options: Any) -> Iterator[tuple[Sandbox, Caller]]:
-    """A sandbox in this process without a rate limit, unless the options say so, and a caller."""
-    with Sandbox(**{"rate": 0, **options}) as sandbox, Caller(sandbox.base_url) as call:
-        yield sandbox, call
-
-
-# --- the referee --------------------------------------------------------------------------------
 
 
 def validate_request(method: str, path: str, body: object = None, version: str = VERSIONS[0]) -> None:
