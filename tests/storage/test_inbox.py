@@ -36,6 +36,7 @@ from bridge.provider import Reading
 from bridge.settings import Store
 from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
 from tests.conftest import MakeDatabase
+from tests.support.clock import Clock
 
 START = 1_772_366_400.0
 HOUR = 3600.0
@@ -47,19 +48,10 @@ ALPHA, BETA, TWIN = (
 )
 
 
-class Clock:
-    """A clock that tests set, shared by all inboxes."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    """Stands still until a test moves it; all inboxes share it."""
+    return Clock(START, step=0.0)
 
 
 @contextlib.contextmanager

@@ -202,7 +202,7 @@ def test_sqlite_on_a_disk_without_space_goes_on_once_there_is_some(
 ) -> None:
     with make_database("sqlite") as url:
         shutil.copy(url.removeprefix("sqlite:///"), small_disk / "bridge.db")
-    with running_bridge(tmp_path / "house", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as bridge:
+    with running_bridge(tmp_path / "bridge", f"sqlite:///{small_disk}/bridge.db", constants=HASTY) as bridge:
         bridge.start()
         bridge.next29.add_faults({"name": "latency", "seconds": 0.4})
         bridge.deliver(*(senders.prevention() for _ in range(3)))

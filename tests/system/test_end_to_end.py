@@ -29,7 +29,7 @@ from tests.support.webhooks import FULL_CARD, Json, Senders, Sent, basic
 def running(
     request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningBridge]:
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("bridge")
     with (
         make_database(request.param) as url,
         running_bridge(folder, url, stores=("alpha", "beta"), rate=0) as running,

@@ -32,7 +32,7 @@ def documented(section: str, word: str) -> str:
 
 @dataclass
 class Keeper:
-    """Backs up, loses and restores a house's database."""
+    """Backs up, loses and restores the database of a running bridge."""
 
     running: RunningBridge
     postgres: Postgres | None
@@ -85,7 +85,7 @@ def keeper(request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path
     with (
         make_database(kind) as url,
         running_bridge(
-            tmp_path / "house",
+            tmp_path / "bridge",
             url,
             rate=0,
             timeout=0.5,

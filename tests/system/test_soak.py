@@ -33,7 +33,7 @@ GROWTH = 1.3
 
 @dataclass
 class Storm:
-    """Bad weather around a house; `pace` is webhooks a second."""
+    """Bad weather around a bridge; `pace` is webhooks a second."""
 
     bridge: RunningBridge
     seed: int

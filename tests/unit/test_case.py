@@ -125,7 +125,7 @@ class Refusal(Exception):
         self.fields = fields
 
 
-class Shop:
+class PretendStore:
     """What of 29next a case has to do with. `lag` list calls long, a new row is in no list."""
 
     def __init__(
@@ -263,11 +263,11 @@ def stored(case: Case) -> Case:
     return Case(**{**read, "type": DisputeType(read["type"]), "facts": told and Alert.from_json(told)})
 
 
-class Desk:
+class PretendWorker:
     """One case, what is owed for it, and the time; works as `forward` does, one step after the other."""
 
-    def __init__(self, shop: Shop, case: Case | None = None) -> None:
-        self.shop = shop
+    def __init__(self, pretend_store: PretendStore, case: Case | None = None) -> None:
+        self.pretend_store = pretend_store
         self.case = case or new_case()
         self.now = NOW
         self.owed: list[Delivery] = []
@@ -276,7 +276,7 @@ class Desk:
         self.failed: list[tuple[Delivery, str]] = []
         self.late: list[tuple[float, Callable[[], object]]] = []
         self.calls: list[Call] = []
-        self.gave_way = True  # whenever this shop refused something
+        self.gave_way = True  # whenever this store refused something
 
     def receive(self, delivery: Delivery, provider: str = "acme", *, look_first: bool = False) -> None:
         """Let the case take in an alert."""
@@ -321,7 +321,7 @@ class Desk:
     def read(self, call: Call, fate: str) -> None:
         if fate != "answered":
             return  # a failed read is tried again
-        answer = self.shop.answer(call)
+        answer = self.pretend_store.answer(call)
         self.case = stored(self.case)
         answers.learn(self.case, call, answer, self.now)
 
@@ -338,7 +338,7 @@ class Desk:
         if fate == "lost before":
             return
         try:
-            answer = self.shop.answer(call)
+            answer = self.pretend_store.answer(call)
         except Refusal as refusal:
             self.case.doubt = None
             self.gave_way &= give_way(self.case, call, refusal.fields)
@@ -350,7 +350,7 @@ class Desk:
     def silently(self, call: Call) -> None:
         """Commit what a call asked for; its caller has long given up."""
         try:
-            self.shop.answer(call)
+            self.pretend_store.answer(call)
         except Refusal:
             return
 
@@ -375,32 +375,34 @@ class Desk:
         raise AssertionError(f"no end: {self.step()} {self.case}")
 
 
-def deal(*deliveries: Delivery, shop: Shop | None = None, kind: DisputeType = DisputeType.ALERT) -> Desk:
+def deal(
+    *deliveries: Delivery, pretend_store: PretendStore | None = None, kind: DisputeType = DisputeType.ALERT
+) -> PretendWorker:
     """Receive these, then work until the end."""
-    desk = Desk(shop or Shop(), new_case(kind))
+    worker = PretendWorker(pretend_store or PretendStore(), new_case(kind))
     for effect, told in deliveries:
-        desk.receive((effect, dataclasses.replace(told, type=kind)))
-    desk.finish()
-    return desk
+        worker.receive((effect, dataclasses.replace(told, type=kind)))
+    worker.finish()
+    return worker
 
 
-def is_met(desk: Desk, delivery: Delivery) -> bool:
+def is_met(worker: PretendWorker, delivery: Delivery) -> bool:
     """Whether 29next has what a delivery asks for."""
-    return cases.settled(desk.case, "acme", *delivery, desk.now) == cases.FORWARDED
+    return cases.settled(worker.case, "acme", *delivery, worker.now) == cases.FORWARDED
 
 
-def kinds(desk: Desk) -> list[str]:
-    return [call.kind for call in desk.calls]
+def kinds(worker: PretendWorker) -> list[str]:
+    return [call.kind for call in worker.calls]
 
 
-def check(desk: Desk) -> None:
+def check(worker: PretendWorker) -> None:
     """Hold what must be true of 29next at any moment."""
-    counted = Counter(desk.shop.commits)
+    counted = Counter(worker.pretend_store.commits)
     assert max(counted[kind] for kind in ("create", "resolve", "refund", "note", "attach")) <= 1, counted
-    own = [row for row in desk.shop.rows["disputes"] if row["case_number"] == "C-1"]
+    own = [row for row in worker.pretend_store.rows["disputes"] if row["case_number"] == "C-1"]
     assert len(own) == counted["create"]
-    assert all(row["parent_id"] == 77 for row in desk.shop.rows["refunds"])
-    assert desk.gave_way
+    assert all(row["parent_id"] == 77 for row in worker.pretend_store.rows["refunds"])
+    assert worker.gave_way
 
 
 FATES = ("answered", "answered", "not sent", "lost before", "lost after", "late")
@@ -409,55 +411,55 @@ FATES = ("answered", "answered", "not sent", "lost before", "lost after", "late"
 class Storm(RuleBasedStateMachine):
     """Alerts in any order, repeated, with any fate of any call between them."""
 
-    desk: Desk
+    worker: PretendWorker
 
     @initialize(sold=st.booleans(), lag=st.integers(0, 1), metadata=st.booleans(), look_first=st.booleans())
     def begin(self, sold: bool, lag: int, metadata: bool, look_first: bool) -> None:
-        self.desk = Desk(Shop(sold=sold, lag=lag, metadata=metadata))
+        self.worker = PretendWorker(PretendStore(sold=sold, lag=lag, metadata=metadata))
         self.look_first = look_first
         self.received: list[str] = []
 
     @rule(name=st.sampled_from(sorted(DELIVERIES)), provider=st.sampled_from(["acme", "umbrella"]))
     def receive(self, name: str, provider: str) -> None:
         assume(len(self.received) < 8)
-        self.desk.receive(DELIVERIES[name], provider, look_first=self.look_first)
+        self.worker.receive(DELIVERIES[name], provider, look_first=self.look_first)
         self.received.append(name)
 
     @precondition(lambda self: self.received)
     @rule(fate=st.sampled_from(FATES))
     def work(self, fate: str) -> None:
-        self.desk.work(fate)
+        self.worker.work(fate)
 
     @rule()
     def recover(self) -> None:
         """A backup was restored, or somebody wants to be sure."""
-        assume(not self.desk.case.doubt)
-        cases.recover(self.desk.case)
+        assume(not self.worker.case.doubt)
+        cases.recover(self.worker.case)
 
     @invariant()
     def nothing_twice(self) -> None:
-        if hasattr(self, "desk"):
-            check(self.desk)
-            assert self.desk.case.state in State
+        if hasattr(self, "worker"):
+            check(self.worker)
+            assert self.worker.case.state in State
 
     def teardown(self) -> None:
         if not getattr(self, "received", None):
             return
-        desk = self.desk
-        desk.finish()
-        check(desk)
-        assert not desk.owed
+        worker = self.worker
+        worker.finish()
+        check(worker)
+        assert not worker.owed
         # an opening may still come; another outcome than the first is a person's
-        assert {reason for _, reason in desk.failed} <= {Reason.NO_OPENING, Reason.CONTRADICTED}
+        assert {reason for _, reason in worker.failed} <= {Reason.NO_OPENING, Reason.CONTRADICTED}
         if not OPENS & set(self.received):
-            assert desk.shop.commits == []
+            assert worker.pretend_store.commits == []
             return
-        assert "create" in desk.shop.commits
-        case = desk.case
-        [row] = desk.shop.rows["disputes"]
+        assert "create" in worker.pretend_store.commits
+        case = worker.case
+        [row] = worker.pretend_store.rows["disputes"]
         assert (case.dispute_id, case.transaction_id) == (row["id"], row["transaction"])
         assert case.resolution == row["resolution"]
-        if "refund" in desk.shop.commits:
+        if "refund" in worker.pretend_store.commits:
             assert case.refund == "recorded"
 
 
@@ -469,138 +471,148 @@ test_whatever_happens_nothing_is_done_twice_and_everything_ends = Storm.TestCase
 
 
 def test_an_opening_becomes_one_dispute_in_one_call() -> None:
-    desk = deal(OPEN)
-    assert kinds(desk) == ["create"]
-    assert (desk.case.state, desk.ended) == (State.REVIEW, [OPEN])
+    worker = deal(OPEN)
+    assert kinds(worker) == ["create"]
+    assert (worker.case.state, worker.ended) == (State.REVIEW, [OPEN])
 
 
 def test_an_opening_that_tells_its_payment_asks_for_it_and_is_created_with_it() -> None:
-    desk = deal(OPEN_MATCHED)
-    assert kinds(desk) == ["ask", "create"]
-    assert desk.calls[1].body is not None
-    assert desk.calls[1].body["transaction"] == 77
-    assert desk.case.state is State.OPEN
-    assert desk.case.match is not None
-    assert desk.case.match["rule"] == "external_id"
+    worker = deal(OPEN_MATCHED)
+    assert kinds(worker) == ["ask", "create"]
+    assert worker.calls[1].body is not None
+    assert worker.calls[1].body["transaction"] == 77
+    assert worker.case.state is State.OPEN
+    assert worker.case.match is not None
+    assert worker.case.match["rule"] == "external_id"
 
 
 def test_what_the_index_finds_is_not_asked_for() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN_MATCHED)
-    cases.consult(desk.case, [SALE], complete=True)
-    desk.finish()
-    assert kinds(desk) == ["create"]
-    assert desk.case.transaction_id == 77
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN_MATCHED)
+    cases.consult(worker.case, [SALE], complete=True)
+    worker.finish()
+    assert kinds(worker) == ["create"]
+    assert worker.case.transaction_id == 77
 
 
 def test_repeats_add_no_call() -> None:
-    desk = deal(OPEN, OPEN, OPEN_MATCHED)
-    before = list(desk.calls)
-    desk.receive(OPEN)
-    desk.finish()
-    assert desk.calls == before
-    assert desk.ended[-1] == OPEN
+    worker = deal(OPEN, OPEN, OPEN_MATCHED)
+    before = list(worker.calls)
+    worker.receive(OPEN)
+    worker.finish()
+    assert worker.calls == before
+    assert worker.ended[-1] == OPEN
 
 
 def test_a_second_provider_is_noted_on_the_one_case() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN)
-    desk.receive(OPEN, "umbrella")
-    desk.finish()
-    assert desk.case.providers == ["acme", "umbrella"]
-    assert desk.case.provider == "acme"
-    assert desk.shop.commits == ["create"]
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN)
+    worker.receive(OPEN, "umbrella")
+    worker.finish()
+    assert worker.case.providers == ["acme", "umbrella"]
+    assert worker.case.provider == "acme"
+    assert worker.pretend_store.commits == ["create"]
 
 
 def test_a_match_that_comes_later_is_attached() -> None:
-    desk = deal(OPEN)
-    desk.receive(MATCH)
-    desk.finish()
-    assert desk.shop.commits == ["create", "attach"]
-    assert desk.case.state is State.OPEN
-    assert desk.ended == [OPEN, MATCH]
+    worker = deal(OPEN)
+    worker.receive(MATCH)
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "attach"]
+    assert worker.case.state is State.OPEN
+    assert worker.ended == [OPEN, MATCH]
 
 
 def test_a_result_waits_for_its_opening() -> None:
-    desk = Desk(Shop())
-    desk.receive(RESOLVE)
-    assert desk.work()
-    assert kinds(desk) == ["look"]
-    step = desk.step()
+    worker = PretendWorker(PretendStore())
+    worker.receive(RESOLVE)
+    assert worker.work()
+    assert kinds(worker) == ["look"]
+    step = worker.step()
     assert step == Wait(NOW + DEADLINE, Reason.WAITING_FOR_OPENING)
-    desk.receive(OPEN)
-    desk.finish()
-    assert desk.shop.commits == ["create", "resolve"]
-    assert desk.case.resolution == "issued_full_refund"
-    assert desk.case.state is State.REVIEW  # no transaction was found
+    worker.receive(OPEN)
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "resolve"]
+    assert worker.case.resolution == "issued_full_refund"
+    assert worker.case.state is State.REVIEW  # no transaction was found
 
 
 @pytest.mark.parametrize("delivery", [RESOLVE, WITHDRAW, MATCH], ids=["resolve", "withdraw", "match"])
 def test_what_never_gets_its_opening_fails_at_its_deadline_and_can_be_replayed(delivery: Delivery) -> None:
-    desk = Desk(Shop())
-    desk.receive(delivery)
-    desk.finish()
-    assert desk.failed == [(delivery, Reason.NO_OPENING)]
-    assert desk.now >= NOW + DEADLINE
-    assert kinds(desk) == ["look", "look"]
-    desk.case.deadline_at = desk.now + DEADLINE  # a replay opens a new deadline
-    desk.receive(delivery)
-    assert desk.work()
-    assert kinds(desk)[2:] == ["look"]
-    assert isinstance(desk.step(), Wait)
-    desk.receive(OPEN)
-    desk.finish()
-    assert not desk.owed
+    worker = PretendWorker(PretendStore())
+    worker.receive(delivery)
+    worker.finish()
+    assert worker.failed == [(delivery, Reason.NO_OPENING)]
+    assert worker.now >= NOW + DEADLINE
+    assert kinds(worker) == ["look", "look"]
+    worker.case.deadline_at = worker.now + DEADLINE  # a replay opens a new deadline
+    worker.receive(delivery)
+    assert worker.work()
+    assert kinds(worker)[2:] == ["look"]
+    assert isinstance(worker.step(), Wait)
+    worker.receive(OPEN)
+    worker.finish()
+    assert not worker.owed
 
 
 def test_a_dispute_that_is_there_already_is_adopted() -> None:
-    shop = Shop()
-    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
-    shop.put("disputes", {"case_number": "C-1", "type": "chargeback", "transaction": 77, "status": "open"})
-    shop.put("disputes", {"case_number": "C-12", "type": "alert", "transaction": None, "status": "open"})
-    desk = deal(RESOLVE, shop=shop)
-    assert desk.case.dispute_id == 1
-    assert shop.commits == ["resolve"]
+    pretend_store = PretendStore()
+    pretend_store.put(
+        "disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"}
+    )
+    pretend_store.put(
+        "disputes", {"case_number": "C-1", "type": "chargeback", "transaction": 77, "status": "open"}
+    )
+    pretend_store.put(
+        "disputes", {"case_number": "C-12", "type": "alert", "transaction": None, "status": "open"}
+    )
+    worker = deal(RESOLVE, pretend_store=pretend_store)
+    assert worker.case.dispute_id == 1
+    assert pretend_store.commits == ["resolve"]
 
 
 def test_of_several_disputes_of_one_case_the_first_counts_and_a_person_is_told() -> None:
-    shop = Shop()
+    pretend_store = PretendStore()
     for _ in range(2):
-        shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open"})
-    desk = deal(RESOLVE, shop=shop)
-    assert desk.case.dispute_id == 1
-    assert any("more than one dispute" in note for note in desk.case.notes)
+        pretend_store.put(
+            "disputes", {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open"}
+        )
+    worker = deal(RESOLVE, pretend_store=pretend_store)
+    assert worker.case.dispute_id == 1
+    assert any("more than one dispute" in note for note in worker.case.notes)
 
 
 def test_who_looks_first_finds_what_another_service_has_made() -> None:
-    shop = Shop()
-    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
-    desk = Desk(shop)
-    desk.receive(OPEN_MATCHED, look_first=True)
-    desk.finish()
-    assert (shop.commits, desk.case.dispute_id) == ([], 1)
-    assert desk.ended == [OPEN_MATCHED]
+    pretend_store = PretendStore()
+    pretend_store.put(
+        "disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"}
+    )
+    worker = PretendWorker(pretend_store)
+    worker.receive(OPEN_MATCHED, look_first=True)
+    worker.finish()
+    assert (pretend_store.commits, worker.case.dispute_id) == ([], 1)
+    assert worker.ended == [OPEN_MATCHED]
 
 
 def test_an_amount_that_differs_from_the_adopted_dispute_s_is_said() -> None:
-    shop = Shop()
+    pretend_store = PretendStore()
     row = {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open", "amount": "9.00"}
-    shop.put("disputes", row)
-    desk = Desk(shop)
-    desk.receive(OPEN, look_first=True)
-    desk.finish()
-    assert any("9.00" in note and "40.00" in note for note in desk.case.notes)
+    pretend_store.put("disputes", row)
+    worker = PretendWorker(pretend_store)
+    worker.receive(OPEN, look_first=True)
+    worker.finish()
+    assert any("9.00" in note and "40.00" in note for note in worker.case.notes)
 
 
 # --- order ---------------------------------------------------------------------------------------
 
 
-def outcome(desk: Desk) -> Json:
+def outcome(worker: PretendWorker) -> Json:
     """What is there in the end, whichever way it came about."""
-    [row] = desk.shop.rows["disputes"]
+    [row] = worker.pretend_store.rows["disputes"]
     shown = {name: row[name] for name in ("type", "amount", "transaction", "resolution", "status")}
-    counted = Counter(desk.shop.commits)
-    return {**shown, "refunds": counted["refund"], "notes": counted["note"], "state": desk.case.state}
+    counted = Counter(worker.pretend_store.commits)
+    return {**shown, "refunds": counted["refund"], "notes": counted["note"], "state": worker.case.state}
 
 
 @pytest.mark.parametrize(
@@ -623,17 +635,17 @@ def test_the_order_of_alerts_does_not_matter(deliveries: tuple[Delivery, ...], l
     outcomes = []
     for order in itertools.permutations(deliveries):
         for worked in itertools.product([0, 1, 9], repeat=len(order) - 1):  # steps between them
-            desk = Desk(Shop(lag=lag))
+            worker = PretendWorker(PretendStore(lag=lag))
             for delivery, steps in zip(order, (*worked, 0), strict=True):
-                desk.receive(delivery)
+                worker.receive(delivery)
                 for _ in range(steps):
-                    if isinstance(desk.step(), Wait | Done) or not desk.work():
+                    if isinstance(worker.step(), Wait | Done) or not worker.work():
                         break
-            desk.finish()
-            check(desk)
-            assert not desk.owed
-            assert not desk.failed
-            outcomes.append(outcome(desk))
+            worker.finish()
+            check(worker)
+            assert not worker.owed
+            assert not worker.failed
+            outcomes.append(outcome(worker))
     assert all(one == outcomes[0] for one in outcomes), outcomes
 
 
@@ -643,68 +655,72 @@ def test_the_order_of_alerts_does_not_matter(deliveries: tuple[Delivery, ...], l
 def test_an_accepted_rdr_is_resolved_once_and_its_refund_recorded_once(
     deliveries: tuple[Delivery, ...],
 ) -> None:
-    desk = deal(*deliveries)
-    counted = Counter(desk.shop.commits)
+    worker = deal(*deliveries)
+    counted = Counter(worker.pretend_store.commits)
     assert (counted["resolve"], counted["refund"]) == (1, 1)
-    assert desk.shop.rows["disputes"][0]["resolution"] == "issued_full_refund"
-    assert desk.case.refund == "recorded"
+    assert worker.pretend_store.rows["disputes"][0]["resolution"] == "issued_full_refund"
+    assert worker.case.refund == "recorded"
 
 
 def test_the_refund_is_recorded_with_the_resolution_where_the_match_is_known_by_then() -> None:
-    desk = deal(RDR_MATCHED)
-    assert kinds(desk) == ["ask", "create", "sale", "resolve"]
-    assert desk.calls[-1].body == {"resolution": "issued_full_refund", "create_external_refund": True}
+    worker = deal(RDR_MATCHED)
+    assert kinds(worker) == ["ask", "create", "sale", "resolve"]
+    assert worker.calls[-1].body == {"resolution": "issued_full_refund", "create_external_refund": True}
 
 
 def test_the_refund_is_recorded_by_itself_where_the_match_comes_later() -> None:
-    desk = deal(RDR)
-    assert kinds(desk) == ["create", "resolve"]
-    assert desk.calls[-1].body == {"resolution": "issued_full_refund"}
-    desk.receive(MATCH)
-    desk.finish()
-    assert kinds(desk)[2:] == ["ask", "attach", "sale", "refund"]
-    assert desk.calls[-1].path == "transactions/77/refund/"
-    assert desk.calls[-1].body == {"amount": "40.00", "is_external": True, "send_refund_notification": False}
+    worker = deal(RDR)
+    assert kinds(worker) == ["create", "resolve"]
+    assert worker.calls[-1].body == {"resolution": "issued_full_refund"}
+    worker.receive(MATCH)
+    worker.finish()
+    assert kinds(worker)[2:] == ["ask", "attach", "sale", "refund"]
+    assert worker.calls[-1].path == "transactions/77/refund/"
+    assert worker.calls[-1].body == {
+        "amount": "40.00",
+        "is_external": True,
+        "send_refund_notification": False,
+    }
 
 
 def test_without_a_match_no_refund_is_recorded() -> None:
-    desk = deal(RDR, MATCH, shop=Shop(sold=False))
-    assert Counter(desk.shop.commits) == {"create": 1, "resolve": 1}
+    worker = deal(RDR, MATCH, pretend_store=PretendStore(sold=False))
+    assert Counter(worker.pretend_store.commits) == {"create": 1, "resolve": 1}
 
 
 def test_the_first_result_stands_and_one_that_differs_is_shown() -> None:
-    desk = deal(OPEN, RESOLVE)
-    desk.receive(RESOLVE_OTHERWISE)
-    desk.finish()
-    assert desk.shop.commits == ["create", "resolve"]
-    assert desk.shop.rows["disputes"][0]["resolution"] == "issued_full_refund"
-    assert desk.case.state is State.REVIEW
-    assert desk.failed == [(RESOLVE_OTHERWISE, Reason.CONTRADICTED)]
-    assert any("could_not_find_order" in note for note in desk.case.notes)
+    worker = deal(OPEN, RESOLVE)
+    worker.receive(RESOLVE_OTHERWISE)
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "resolve"]
+    assert worker.pretend_store.rows["disputes"][0]["resolution"] == "issued_full_refund"
+    assert worker.case.state is State.REVIEW
+    assert worker.failed == [(RESOLVE_OTHERWISE, Reason.CONTRADICTED)]
+    assert any("could_not_find_order" in note for note in worker.case.notes)
 
 
 def test_a_withdrawn_alert_is_resolved_as_other_and_says_what_stays() -> None:
-    desk = deal(OPEN, WITHDRAW)
-    assert desk.calls[-1].body == {
+    worker = deal(OPEN, WITHDRAW)
+    assert worker.calls[-1].body == {
         "resolution": "other",
         "resolution_other_message": cases.WITHDRAWN_MESSAGE,
     }
-    assert desk.case.state is State.WITHDRAWN
-    assert any("block-list" in note for note in desk.case.notes)
+    assert worker.case.state is State.WITHDRAWN
+    assert any("block-list" in note for note in worker.case.notes)
 
 
 def test_what_is_resolved_already_and_withdrawn_gets_a_note() -> None:
-    desk = deal(OPEN, RESOLVE)
-    desk.receive(WITHDRAW)
-    desk.finish()
-    assert desk.shop.commits == ["create", "resolve", "note"]
-    assert desk.case.state is State.WITHDRAWN
+    worker = deal(OPEN, RESOLVE)
+    worker.receive(WITHDRAW)
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "resolve", "note"]
+    assert worker.case.state is State.WITHDRAWN
 
 
 def test_a_chargeback_that_is_withdrawn_gets_a_note_for_it_knows_no_other() -> None:
-    desk = deal(OPEN, WITHDRAW, kind=DisputeType.CHARGEBACK)
-    assert desk.shop.commits == ["create", "note"]
-    assert desk.case.state is State.WITHDRAWN
+    worker = deal(OPEN, WITHDRAW, kind=DisputeType.CHARGEBACK)
+    assert worker.pretend_store.commits == ["create", "note"]
+    assert worker.case.state is State.WITHDRAWN
 
 
 # --- unclear -------------------------------------------------------------------------------------
@@ -727,94 +743,97 @@ def test_a_chargeback_that_is_withdrawn_gets_a_note_for_it_knows_no_other() -> N
 def test_after_an_unclear_answer_it_looks_before_it_writes_again(
     fate: str, lag: int, before: tuple[Delivery, ...], last: str
 ) -> None:
-    desk = Desk(Shop(lag=lag))
+    worker = PretendWorker(PretendStore(lag=lag))
     for delivery in before:
-        desk.receive(delivery)
-        while not isinstance(step := desk.step(), Done):
+        worker.receive(delivery)
+        while not isinstance(step := worker.step(), Done):
             if isinstance(step, Call) and step.kind == last:
                 break
-            desk.work()
-    assert kinds(desk).count(last) == 0
-    desk.work(fate)
-    assert desk.case.state is State.UNCLEAR
-    assert isinstance(desk.step(), Wait)
-    started = desk.now
-    while desk.case.doubt:
-        desk.work()
-    looked = desk.calls[kinds(desk).index(last) + 1 :]
+            worker.work()
+    assert kinds(worker).count(last) == 0
+    worker.work(fate)
+    assert worker.case.state is State.UNCLEAR
+    assert isinstance(worker.step(), Wait)
+    started = worker.now
+    while worker.case.doubt:
+        worker.work()
+    looked = worker.calls[kinds(worker).index(last) + 1 :]
     assert looked
     assert not any(call.writes for call in looked)
-    assert desk.now >= started + TIMEOUT + SETTLE
+    assert worker.now >= started + TIMEOUT + SETTLE
     if fate == "lost before":
         assert len(looked) == answers.LOOKS
-        assert desk.now >= started + TIMEOUT + SETTLE + answers.LOOK_GAP
-    desk.finish()
-    check(desk)
-    assert not desk.owed
-    assert Counter(desk.shop.commits)[last] == 1
+        assert worker.now >= started + TIMEOUT + SETTLE + answers.LOOK_GAP
+    worker.finish()
+    check(worker)
+    assert not worker.owed
+    assert Counter(worker.pretend_store.commits)[last] == 1
 
 
 def test_whatever_an_unclear_resolution_turned_out_to_be_stands() -> None:
-    desk = Desk(Shop())
-    desk.receive(RDR_MATCHED)
-    while kinds(desk)[-1:] != ["sale"]:
-        desk.work()
-    desk.work("lost before")
-    desk.shop.rows["disputes"][0] |= {"resolution": "could_not_find_order", "status": "resolved"}  # by hand
-    desk.finish()
-    assert desk.case.resolution == "could_not_find_order"
-    assert desk.case.state is State.REVIEW
-    assert "resolve" not in desk.shop.commits
+    worker = PretendWorker(PretendStore())
+    worker.receive(RDR_MATCHED)
+    while kinds(worker)[-1:] != ["sale"]:
+        worker.work()
+    worker.work("lost before")
+    worker.pretend_store.rows["disputes"][0] |= {
+        "resolution": "could_not_find_order",
+        "status": "resolved",
+    }  # by hand
+    worker.finish()
+    assert worker.case.resolution == "could_not_find_order"
+    assert worker.case.state is State.REVIEW
+    assert "resolve" not in worker.pretend_store.commits
 
 
 def test_an_intent_that_certainly_did_not_leave_is_made_again_at_once() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN)
-    desk.work("not sent")
-    assert desk.case.doubt is None
-    desk.finish()
-    assert kinds(desk) == ["create", "create"]
-    assert desk.shop.commits == ["create"]
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN)
+    worker.work("not sent")
+    assert worker.case.doubt is None
+    worker.finish()
+    assert kinds(worker) == ["create", "create"]
+    assert worker.pretend_store.commits == ["create"]
 
 
 # --- refusals ------------------------------------------------------------------------------------
 
 
 def test_metadata_that_is_refused_never_costs_the_alert() -> None:
-    desk = deal(OPEN, shop=Shop(metadata=False))
-    assert kinds(desk) == ["create", "create"]
-    assert desk.case.left_out == ["metadata"]
-    assert any("metadata" in note for note in desk.case.notes)
-    assert desk.ended == [OPEN]
+    worker = deal(OPEN, pretend_store=PretendStore(metadata=False))
+    assert kinds(worker) == ["create", "create"]
+    assert worker.case.left_out == ["metadata"]
+    assert any("metadata" in note for note in worker.case.notes)
+    assert worker.ended == [OPEN]
 
 
 @pytest.mark.parametrize("deliveries", [(OPEN_MATCHED,), (OPEN, MATCH)])
 def test_a_transaction_that_another_dispute_holds_links_the_case_to_it(
     deliveries: tuple[Delivery, ...],
 ) -> None:
-    shop = Shop(taken=True)
-    desk = Desk(shop)
+    pretend_store = PretendStore(taken=True)
+    worker = PretendWorker(pretend_store)
     for delivery in deliveries:
-        desk.receive(delivery)
-        desk.finish()
-    assert desk.case.duplicate_of
-    assert desk.case.state is State.DUPLICATE
-    assert not desk.owed
-    assert len(shop.rows["disputes"]) == len(deliveries)
+        worker.receive(delivery)
+        worker.finish()
+    assert worker.case.duplicate_of
+    assert worker.case.state is State.DUPLICATE
+    assert not worker.owed
+    assert len(pretend_store.rows["disputes"]) == len(deliveries)
 
 
 def test_a_transaction_that_is_refused_for_another_reason_is_left_out() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN_MATCHED)
-    desk.work()
-    call = desk.step()
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN_MATCHED)
+    worker.work()
+    call = worker.step()
     assert isinstance(call, Call)
     assert call.kind == "create"
-    assert give_way(desk.case, call, {"transaction": ['Invalid pk "77".']})
-    desk.finish()
-    assert desk.shop.rows["disputes"][0]["transaction"] is None
-    assert desk.case.state is State.REVIEW
-    assert any("refused transaction 77" in note for note in desk.case.notes)
+    assert give_way(worker.case, call, {"transaction": ['Invalid pk "77".']})
+    worker.finish()
+    assert worker.pretend_store.rows["disputes"][0]["transaction"] is None
+    assert worker.case.state is State.REVIEW
+    assert any("refused transaction 77" in note for note in worker.case.notes)
 
 
 @pytest.mark.parametrize(
@@ -827,25 +846,25 @@ def test_a_transaction_that_is_refused_for_another_reason_is_left_out() -> None:
     ],
 )
 def test_any_other_refusal_is_a_person_s(kind: str, fields: dict[str, list[str]]) -> None:
-    desk = Desk(Shop())
+    worker = PretendWorker(PretendStore())
     for delivery in (OPEN, RESOLVE):
-        desk.receive(delivery)
-        while (step := desk.step()) and isinstance(step, Call) and step.kind != kind:
-            desk.work()
+        worker.receive(delivery)
+        while (step := worker.step()) and isinstance(step, Call) and step.kind != kind:
+            worker.work()
     assert isinstance(step, Call)
-    before = stored(desk.case)
-    assert not give_way(desk.case, step, fields)
-    assert desk.case == before
+    before = stored(worker.case)
+    assert not give_way(worker.case, step, fields)
+    assert worker.case == before
 
 
-def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
+def refused(worker: PretendWorker, kind: str, fields: dict[str, list[str]]) -> None:
     """Work on; every call of one kind is refused."""
     for _ in range(40):
-        step = desk.step()
+        step = worker.step()
         if isinstance(step, Call) and step.kind == kind:
-            assert give_way(desk.case, step, fields)
-            desk.settle()
-        elif not desk.work():
+            assert give_way(worker.case, step, fields)
+            worker.settle()
+        elif not worker.work():
             return
     raise AssertionError("no end")
 
@@ -868,49 +887,49 @@ def refused(desk: Desk, kind: str, fields: dict[str, list[str]]) -> None:
 def test_what_is_refused_beside_the_dispute_itself_is_left_out_and_said(
     deliveries: tuple[Delivery, ...], kind: str, fields: dict[str, list[str]], commits: list[str]
 ) -> None:
-    desk = Desk(Shop())
+    worker = PretendWorker(PretendStore())
     for delivery in deliveries:
-        desk.receive(delivery)
+        worker.receive(delivery)
         if kind == "resolve":
-            desk.case.left_out = []
-        step = desk.step()
+            worker.case.left_out = []
+        step = worker.step()
         while kind != "resolve" and isinstance(step, Call) and step.kind != kind:
-            desk.work()
-            step = desk.step()
+            worker.work()
+            step = worker.step()
     if kind == "resolve":  # only the refund of it is refused
         for _ in range(2):
-            desk.work()
-        call = desk.step()
+            worker.work()
+        call = worker.step()
         assert isinstance(call, Call)
-        assert give_way(desk.case, call, fields)
-        desk.finish()
+        assert give_way(worker.case, call, fields)
+        worker.finish()
     else:
-        refused(desk, kind, fields)
-    assert desk.shop.commits == commits
-    assert not desk.owed or kind == "attach"
-    assert any("refused" in note or "may not read" in note for note in desk.case.notes)
+        refused(worker, kind, fields)
+    assert worker.pretend_store.commits == commits
+    assert not worker.owed or kind == "attach"
+    assert any("refused" in note or "may not read" in note for note in worker.case.notes)
 
 
 def test_a_withdrawal_is_not_forgotten_because_a_refund_was_refused() -> None:
-    desk = deal(RDR)
-    desk.receive(MATCH)
-    desk.receive(WITHDRAW)
-    refused(desk, "refund", {"detail": ["No."]})
-    assert desk.shop.commits[-1] == "note"
+    worker = deal(RDR)
+    worker.receive(MATCH)
+    worker.receive(WITHDRAW)
+    refused(worker, "refund", {"detail": ["No."]})
+    assert worker.pretend_store.commits[-1] == "note"
 
 
 @pytest.mark.parametrize(("amount", "currency"), [("1.234", "KWD"), ("1234567", "KRW"), ("12.345", "USD")])
 def test_a_refund_whose_amount_cannot_be_told_is_left_to_a_person(amount: str, currency: str) -> None:
     told = dataclasses.replace(RDR[1], amount=Decimal(amount), currency=currency)
-    desk = Desk(Shop())
-    desk.receive((Effect.OPEN, told))
-    desk.finish()
-    desk.shop.sales = [SALE | {"amount": amount, "currency": currency}]
-    desk.shop.do_sale = lambda *_: desk.shop.sales[0]  # type: ignore[method-assign]
-    desk.receive(MATCH)
-    desk.finish()
-    assert Counter(desk.shop.commits) == {"create": 1, "resolve": 1, "attach": 1}
-    assert any("refund" in note for note in desk.case.notes)
+    worker = PretendWorker(PretendStore())
+    worker.receive((Effect.OPEN, told))
+    worker.finish()
+    worker.pretend_store.sales = [SALE | {"amount": amount, "currency": currency}]
+    worker.pretend_store.do_sale = lambda *_: worker.pretend_store.sales[0]  # type: ignore[method-assign]
+    worker.receive(MATCH)
+    worker.finish()
+    assert Counter(worker.pretend_store.commits) == {"create": 1, "resolve": 1, "attach": 1}
+    assert any("refund" in note for note in worker.case.notes)
 
 
 # --- later results -------------------------------------------------------------------------------
@@ -923,125 +942,127 @@ def result(resolution: str, day: int | None = None, **more: Any) -> Delivery:
     return (Effect.RESOLVE, alert(**facts(**told, **more)))
 
 
-def decided(*results: Delivery, provider: str = "acme", shop: Shop | None = None) -> Desk:
+def decided(
+    *results: Delivery, provider: str = "acme", pretend_store: PretendStore | None = None
+) -> PretendWorker:
     """Receive results of a chargeback one after the other, and work after each."""
-    desk = Desk(shop or Shop(), new_case(DisputeType.CHARGEBACK))
+    worker = PretendWorker(pretend_store or PretendStore(), new_case(DisputeType.CHARGEBACK))
     for one in results:
-        desk.now += 60.0
-        desk.receive(one, provider)
-        desk.finish()
-    return desk
+        worker.now += 60.0
+        worker.receive(one, provider)
+        worker.finish()
+    return worker
 
 
-def ends(desk: Desk) -> list[str]:
+def ends(worker: PretendWorker) -> list[str]:
     """How the deliveries ended, those that failed by their reason."""
-    return [*("ended" for _ in desk.ended), *(reason for _, reason in desk.failed)]
+    return [*("ended" for _ in worker.ended), *(reason for _, reason in worker.failed)]
 
 
 def test_a_later_result_of_the_same_provider_takes_the_place_of_an_earlier_one() -> None:
-    desk = decided(result("won", 1), result("lost", 2), result("won", 3))
-    assert desk.shop.commits == ["create", "resolve", "replace", "replace"]
-    assert desk.shop.rows["disputes"][0]["resolution"] == desk.case.resolution == "won"
-    assert ends(desk) == ["ended"] * 3
-    bodies = [call.body for call in desk.calls if call.kind == "replace"]
+    worker = decided(result("won", 1), result("lost", 2), result("won", 3))
+    assert worker.pretend_store.commits == ["create", "resolve", "replace", "replace"]
+    assert worker.pretend_store.rows["disputes"][0]["resolution"] == worker.case.resolution == "won"
+    assert ends(worker) == ["ended"] * 3
+    bodies = [call.body for call in worker.calls if call.kind == "replace"]
     assert bodies == [{"resolution": "lost"}, {"resolution": "won"}]
 
 
 def test_a_result_that_comes_before_the_first_was_written_needs_one_call() -> None:
-    desk = Desk(Shop(), new_case(DisputeType.CHARGEBACK))
-    desk.receive(result("won", 1))
-    desk.receive(result("lost", 2))
-    desk.finish()
-    assert desk.shop.commits == ["create", "resolve"]
-    assert desk.case.resolution == "lost"
-    assert len(desk.ended) == 2
+    worker = PretendWorker(PretendStore(), new_case(DisputeType.CHARGEBACK))
+    worker.receive(result("won", 1))
+    worker.receive(result("lost", 2))
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "resolve"]
+    assert worker.case.resolution == "lost"
+    assert len(worker.ended) == 2
 
 
 def test_an_earlier_result_that_comes_later_changes_nothing_and_is_no_contradiction() -> None:
-    desk = decided(result("lost", 2), result("won", 1))
-    assert desk.shop.commits == ["create", "resolve"]
-    assert desk.case.resolution == "lost"
-    assert desk.failed == []
-    end = cases.settled(desk.case, "acme", *result("won", 1), NOW)
+    worker = decided(result("lost", 2), result("won", 1))
+    assert worker.pretend_store.commits == ["create", "resolve"]
+    assert worker.case.resolution == "lost"
+    assert worker.failed == []
+    end = cases.settled(worker.case, "acme", *result("won", 1), NOW)
     assert end
     assert (end.status, end.reason) == (Status.IGNORED, Reason.IGNORE)
 
 
 @pytest.mark.parametrize("day", [None, 1])
 def test_at_the_same_time_the_first_receipt_tells_which_is_later(day: int | None) -> None:
-    desk = decided(result("won", day), result("lost", day))
-    assert desk.case.resolution == "lost"
-    merge(desk.case, "acme", *result("won", day), NOW + 60.0)  # replayed: it was received first
-    desk.finish()
-    assert desk.case.resolution == "lost"
+    worker = decided(result("won", day), result("lost", day))
+    assert worker.case.resolution == "lost"
+    merge(worker.case, "acme", *result("won", day), NOW + 60.0)  # replayed: it was received first
+    worker.finish()
+    assert worker.case.resolution == "lost"
 
 
 def test_another_provider_s_result_contradicts() -> None:
-    desk = decided(result("won", 1))
-    desk.receive(result("lost", 2), "umbrella")
-    desk.finish()
-    assert desk.case.resolution == "won"
-    assert ends(desk) == ["ended", Reason.CONTRADICTED]
-    assert desk.case.state is State.REVIEW
+    worker = decided(result("won", 1))
+    worker.receive(result("lost", 2), "umbrella")
+    worker.finish()
+    assert worker.case.resolution == "won"
+    assert ends(worker) == ["ended", Reason.CONTRADICTED]
+    assert worker.case.state is State.REVIEW
 
 
 def test_a_person_s_word_at_29next_stands() -> None:
-    desk = decided(result("won", 1))
-    desk.shop.rows["disputes"][0]["resolution"] = "accepted"
-    answers.adopt(desk.case, desk.shop.rows["disputes"][0])
-    desk.receive(result("lost", 2))
-    desk.finish()
-    assert desk.case.resolution == "accepted"
-    assert ends(desk) == ["ended", Reason.CONTRADICTED]
-    assert "replace" not in desk.shop.commits
+    worker = decided(result("won", 1))
+    worker.pretend_store.rows["disputes"][0]["resolution"] = "accepted"
+    answers.adopt(worker.case, worker.pretend_store.rows["disputes"][0])
+    worker.receive(result("lost", 2))
+    worker.finish()
+    assert worker.case.resolution == "accepted"
+    assert ends(worker) == ["ended", Reason.CONTRADICTED]
+    assert "replace" not in worker.pretend_store.commits
 
 
 def test_a_result_that_29next_will_not_replace_is_a_person_s() -> None:
-    desk = decided(result("won", 1))
+    worker = decided(result("won", 1))
 
     def refuse(*_: object) -> Json:
         raise Refusal(resolution=["Cannot be changed."])
 
-    desk.shop.do_replace = refuse  # type: ignore[method-assign,assignment]
-    desk.receive(result("lost", 2))
-    desk.finish()
-    assert desk.case.resolution == "won"
-    assert ends(desk) == ["ended", Reason.CONTRADICTED]
-    assert desk.case.state is State.REVIEW
-    assert any("Cannot be changed." in note for note in desk.case.notes)
-    assert kinds(desk).count("replace") == 1
+    worker.pretend_store.do_replace = refuse  # type: ignore[method-assign,assignment]
+    worker.receive(result("lost", 2))
+    worker.finish()
+    assert worker.case.resolution == "won"
+    assert ends(worker) == ["ended", Reason.CONTRADICTED]
+    assert worker.case.state is State.REVIEW
+    assert any("Cannot be changed." in note for note in worker.case.notes)
+    assert kinds(worker).count("replace") == 1
 
 
 @pytest.mark.parametrize("fate", ["not sent", "lost before", "lost after", "late"])
 def test_a_replacement_whose_answer_is_unclear_is_looked_up_and_made_once(fate: str) -> None:
-    desk = decided(result("won", 1))
-    desk.receive(result("lost", 2))
-    while kinds(desk)[-1:] != ["replace"]:
-        desk.work(fate)
-    desk.finish()
-    assert Counter(desk.shop.commits)["replace"] == 1
-    assert desk.shop.rows["disputes"][0]["resolution"] == desk.case.resolution == "lost"
-    assert not desk.owed
-    desk.receive(result("won", 3))
-    desk.finish()
-    assert desk.case.resolution == "won"
+    worker = decided(result("won", 1))
+    worker.receive(result("lost", 2))
+    while kinds(worker)[-1:] != ["replace"]:
+        worker.work(fate)
+    worker.finish()
+    assert Counter(worker.pretend_store.commits)["replace"] == 1
+    assert worker.pretend_store.rows["disputes"][0]["resolution"] == worker.case.resolution == "lost"
+    assert not worker.owed
+    worker.receive(result("won", 3))
+    worker.finish()
+    assert worker.case.resolution == "won"
 
 
 def test_an_alert_s_first_outcome_stands() -> None:
     later = alert(**facts(resolution="could_not_find_order", event_at=datetime.fromtimestamp(NOW, UTC)))
-    desk = deal(OPEN, RESOLVE, (Effect.RESOLVE, later))
-    assert desk.case.resolution == "issued_full_refund"
-    assert [reason for _, reason in desk.failed] == [Reason.CONTRADICTED]
+    worker = deal(OPEN, RESOLVE, (Effect.RESOLVE, later))
+    assert worker.case.resolution == "issued_full_refund"
+    assert [reason for _, reason in worker.failed] == [Reason.CONTRADICTED]
 
 
 def test_the_echo_of_what_a_provider_was_told_is_no_contradiction() -> None:
-    desk = deal(OPEN, (Effect.RESOLVE, alert(resolution="issued_refund_for_remaining_amount")))
+    worker = deal(OPEN, (Effect.RESOLVE, alert(resolution="issued_refund_for_remaining_amount")))
     echo = alert(resolution="issued_full_refund", equals=("issued_refund_for_remaining_amount",))
-    desk.receive((Effect.RESOLVE, echo))
-    desk.finish()
-    assert desk.case.resolution == "issued_refund_for_remaining_amount"
-    assert (len(desk.ended), desk.failed) == (3, [])
-    assert desk.shop.commits == ["create", "resolve"]
+    worker.receive((Effect.RESOLVE, echo))
+    worker.finish()
+    assert worker.case.resolution == "issued_refund_for_remaining_amount"
+    assert (len(worker.ended), worker.failed) == (3, [])
+    assert worker.pretend_store.commits == ["create", "resolve"]
 
 
 # --- what is not understood ----------------------------------------------------------------------
@@ -1049,24 +1070,24 @@ def test_the_echo_of_what_a_provider_was_told_is_no_contradiction() -> None:
 
 def test_an_unknown_outcome_opens_its_case_first_and_fails_after_that() -> None:
     told = alert(**facts(unknown_outcome="The outcome 'zz' is not listed."))
-    desk = Desk(Shop())
-    desk.receive((Effect.OPEN, told))
-    assert cases.settled(desk.case, "acme", Effect.OPEN, told, NOW) is None
-    desk.finish()
-    assert desk.shop.commits == ["create"]
-    end = cases.settled(desk.case, "acme", Effect.OPEN, told, NOW)
+    worker = PretendWorker(PretendStore())
+    worker.receive((Effect.OPEN, told))
+    assert cases.settled(worker.case, "acme", Effect.OPEN, told, NOW) is None
+    worker.finish()
+    assert worker.pretend_store.commits == ["create"]
+    end = cases.settled(worker.case, "acme", Effect.OPEN, told, NOW)
     assert end
     assert (end.status, end.reason) == (Status.FAILED, Reason.UNKNOWN_OUTCOME)
     assert "'zz'" in str(end.message)
 
 
 def test_what_cannot_be_read_is_noted_and_a_person_looks_until_it_can() -> None:
-    desk = Desk(Shop())
-    merge(desk.case, "acme", Effect.OPEN, alert(unreadable=("amount",)), NOW, errors={"sum": ["Not that."]})
-    desk.finish()
-    assert desk.case.state is State.REVIEW
-    assert any("sum" in note and "Not that." in note for note in desk.case.notes)
-    fresh = Desk(Shop(), new_case(match={"asked": [], "rule": "none"}))
+    worker = PretendWorker(PretendStore())
+    merge(worker.case, "acme", Effect.OPEN, alert(unreadable=("amount",)), NOW, errors={"sum": ["Not that."]})
+    worker.finish()
+    assert worker.case.state is State.REVIEW
+    assert any("sum" in note and "Not that." in note for note in worker.case.notes)
+    fresh = PretendWorker(PretendStore(), new_case(match={"asked": [], "rule": "none"}))
     merge(fresh.case, "acme", Effect.OPEN, alert(unreadable=("amount", "currency")), NOW)
     merge(fresh.case, "acme", Effect.OPEN, alert(**facts()), NOW)
     assert fresh.case.facts
@@ -1075,12 +1096,12 @@ def test_what_cannot_be_read_is_noted_and_a_person_looks_until_it_can() -> None:
 
 def test_a_failed_refund_of_the_provider_s_is_a_person_s_until_there_is_an_outcome() -> None:
     told = alert(**facts(external_id="pi_1", review="The refund failed."))
-    desk = deal((Effect.OPEN, told))
-    assert (desk.case.state, len(desk.ended)) == (State.REVIEW, 1)
-    assert any("The refund failed." in note for note in desk.case.notes)
-    desk.receive(RESOLVE)
-    desk.finish()
-    assert desk.case.state is State.RESOLVED
+    worker = deal((Effect.OPEN, told))
+    assert (worker.case.state, len(worker.ended)) == (State.REVIEW, 1)
+    assert any("The refund failed." in note for note in worker.case.notes)
+    worker.receive(RESOLVE)
+    worker.finish()
+    assert worker.case.state is State.RESOLVED
 
 
 # --- the gateway's refund ------------------------------------------------------------------------
@@ -1094,49 +1115,49 @@ def test_a_refund_is_recorded_only_while_the_sale_still_has_the_amount(
     left: str | None, recorded: bool
 ) -> None:
     for deliveries in ([RDR_MATCHED], [RDR, MATCH]):
-        shop = Shop()
-        shop.do_sale = lambda *_: SALE | {"amount_available_for_refund": left}  # type: ignore[method-assign]
-        desk = Desk(shop)
+        pretend_store = PretendStore()
+        pretend_store.do_sale = lambda *_: SALE | {"amount_available_for_refund": left}  # type: ignore[method-assign]
+        worker = PretendWorker(pretend_store)
         for one in deliveries:
-            desk.receive(one)
-            desk.finish()
-        assert ("refund" in desk.shop.commits) is recorded
-        assert desk.case.resolution == "issued_full_refund"
-        assert desk.failed == []
-        assert recorded or any("left to refund" in note for note in desk.case.notes)
+            worker.receive(one)
+            worker.finish()
+        assert ("refund" in worker.pretend_store.commits) is recorded
+        assert worker.case.resolution == "issued_full_refund"
+        assert worker.failed == []
+        assert recorded or any("left to refund" in note for note in worker.case.notes)
 
 
 def test_the_sale_is_read_again_where_its_reading_is_old() -> None:
-    desk = Desk(Shop())
-    desk.receive(RDR_MATCHED)
-    while kinds(desk)[-1:] != ["sale"]:
-        desk.work()
-    desk.now += refund.FRESH + 1
-    desk.finish()
-    assert kinds(desk).count("sale") == 2
+    worker = PretendWorker(PretendStore())
+    worker.receive(RDR_MATCHED)
+    while kinds(worker)[-1:] != ["sale"]:
+        worker.work()
+    worker.now += refund.FRESH + 1
+    worker.finish()
+    assert kinds(worker).count("sale") == 2
 
 
 def test_an_accepted_rdr_records_its_refund_though_somebody_said_refunded_before() -> None:
-    desk = deal(OPEN_MATCHED, RESOLVE)
-    assert "refund" not in desk.shop.commits
-    desk.receive(RDR)
-    desk.finish()
-    assert Counter(desk.shop.commits) == {"create": 1, "resolve": 1, "refund": 1}
-    assert desk.failed == []
+    worker = deal(OPEN_MATCHED, RESOLVE)
+    assert "refund" not in worker.pretend_store.commits
+    worker.receive(RDR)
+    worker.finish()
+    assert Counter(worker.pretend_store.commits) == {"create": 1, "resolve": 1, "refund": 1}
+    assert worker.failed == []
 
 
 @pytest.mark.parametrize("refused_call", ["sale", "refund"])
 def test_a_refund_that_29next_would_not_record_is_never_called_forwarded(refused_call: str) -> None:
-    desk = deal(OPEN_MATCHED, RESOLVE)
-    desk.receive(RDR)
-    refused(desk, refused_call, {"detail": ["No."]})
-    desk.finish()
-    assert [reason for _, reason in desk.failed] == [Reason.REFUSED]
+    worker = deal(OPEN_MATCHED, RESOLVE)
+    worker.receive(RDR)
+    refused(worker, refused_call, {"detail": ["No."]})
+    worker.finish()
+    assert [reason for _, reason in worker.failed] == [Reason.REFUSED]
     # once the scope is there, the same again
-    desk.receive(RDR)
-    desk.finish()
-    assert "refund" in desk.shop.commits
-    assert len(desk.failed) == 1
+    worker.receive(RDR)
+    worker.finish()
+    assert "refund" in worker.pretend_store.commits
+    assert len(worker.failed) == 1
 
 
 # --- states --------------------------------------------------------------------------------------
@@ -1187,42 +1208,44 @@ def test_a_note_is_said_once() -> None:
 
 
 def test_a_person_s_word_is_attached_and_asked_no_more() -> None:
-    desk = deal(OPEN)
-    cases.decide(desk.case, 77)
-    desk.finish()
-    assert kinds(desk) == ["create", "attach"]
-    assert desk.case.state is State.OPEN
+    worker = deal(OPEN)
+    cases.decide(worker.case, 77)
+    worker.finish()
+    assert kinds(worker) == ["create", "attach"]
+    assert worker.case.state is State.OPEN
     none = deal(OPEN)
     cases.decide(none.case, None)
     none.receive(MATCH)
     none.finish()
     assert none.case.state is State.OPEN
-    assert none.shop.commits == ["create"]
+    assert none.pretend_store.commits == ["create"]
 
 
-def rows_of(*shops: Shop) -> Iterable[Json]:
-    return (copy.deepcopy(row) for shop in shops for row in shop.rows["disputes"])
+def rows_of(*shops: PretendStore) -> Iterable[Json]:
+    return (copy.deepcopy(row) for pretend_store in shops for row in pretend_store.rows["disputes"])
 
 
 def test_what_29next_tells_of_a_dispute_is_taken_or_read_again() -> None:
-    shop = Shop()
-    shop.put("disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"})
-    desk = Desk(shop)
-    desk.receive(OPEN)
-    [told] = rows_of(shop)
-    assert answers.reconsider(desk.case, told)
-    assert (desk.case.dispute_id, desk.case.transaction_id) == (1, 77)
-    assert not answers.reconsider(desk.case, told)
+    pretend_store = PretendStore()
+    pretend_store.put(
+        "disputes", {"case_number": "C-1", "type": "alert", "transaction": 77, "status": "open"}
+    )
+    worker = PretendWorker(pretend_store)
+    worker.receive(OPEN)
+    [told] = rows_of(pretend_store)
+    assert answers.reconsider(worker.case, told)
+    assert (worker.case.dispute_id, worker.case.transaction_id) == (1, 77)
+    assert not answers.reconsider(worker.case, told)
     resolved = told | {"status": "resolved", "resolution": "other"}
-    assert answers.reconsider(desk.case, resolved)
-    assert desk.case.resolution == "other"
-    assert answers.reconsider(desk.case, told)  # an old one, or it was opened again: 29next knows
-    assert isinstance(step := desk.step(), Call)
+    assert answers.reconsider(worker.case, resolved)
+    assert worker.case.resolution == "other"
+    assert answers.reconsider(worker.case, told)  # an old one, or it was opened again: 29next knows
+    assert isinstance(step := worker.step(), Call)
     assert step.kind == "read"
-    shop.rows["disputes"][0] |= {"status": "resolved", "resolution": "other"}
-    desk.finish()
-    assert desk.case.resolution == "other"
-    assert shop.commits == []
+    pretend_store.rows["disputes"][0] |= {"status": "resolved", "resolution": "other"}
+    worker.finish()
+    assert worker.case.resolution == "other"
+    assert pretend_store.commits == []
 
 
 # --- when a match has done what it asked for ------------------------------------------------------
@@ -1232,81 +1255,81 @@ TOLD_BY_TWO: Delivery = (Effect.MATCH, alert(external_id="pi_elsewhere", auth_co
 
 def test_a_match_is_not_met_between_its_two_questions() -> None:
     sale = SALE | {"external_id": None}
-    shop = Shop()
-    shop.sales = [sale]
-    desk = deal(RDR, shop=shop)
-    desk.receive(TOLD_BY_TWO)
-    desk.work()
-    assert kinds(desk)[2:] == ["ask"]  # the gateway's id, which nobody has
-    assert not is_met(desk, TOLD_BY_TWO)
-    desk.work()
-    assert kinds(desk)[3:] == ["ask"]
-    assert desk.case.found == 77
-    assert not is_met(desk, TOLD_BY_TWO)
-    desk.finish()
-    assert kinds(desk)[4:] == ["attach", "sale", "refund"]
-    assert is_met(desk, TOLD_BY_TWO)
+    pretend_store = PretendStore()
+    pretend_store.sales = [sale]
+    worker = deal(RDR, pretend_store=pretend_store)
+    worker.receive(TOLD_BY_TWO)
+    worker.work()
+    assert kinds(worker)[2:] == ["ask"]  # the gateway's id, which nobody has
+    assert not is_met(worker, TOLD_BY_TWO)
+    worker.work()
+    assert kinds(worker)[3:] == ["ask"]
+    assert worker.case.found == 77
+    assert not is_met(worker, TOLD_BY_TWO)
+    worker.finish()
+    assert kinds(worker)[4:] == ["attach", "sale", "refund"]
+    assert is_met(worker, TOLD_BY_TWO)
 
 
 def test_a_match_is_met_once_its_refund_is_recorded_too() -> None:
-    desk = deal(RDR)
-    desk.receive(MATCH)
-    desk.work()
-    desk.work()
-    assert desk.shop.commits[-1] == "attach"
-    assert not is_met(desk, MATCH)
-    desk.finish()
-    assert is_met(desk, MATCH)
+    worker = deal(RDR)
+    worker.receive(MATCH)
+    worker.work()
+    worker.work()
+    assert worker.pretend_store.commits[-1] == "attach"
+    assert not is_met(worker, MATCH)
+    worker.finish()
+    assert is_met(worker, MATCH)
 
 
 def test_a_match_that_finds_nothing_is_met_once_all_was_asked() -> None:
-    desk = deal(OPEN, TOLD_BY_TWO, shop=Shop(sold=False))
-    assert kinds(desk).count("ask") == 2
-    assert desk.ended == [OPEN, TOLD_BY_TWO]
+    worker = deal(OPEN, TOLD_BY_TWO, pretend_store=PretendStore(sold=False))
+    assert kinds(worker).count("ask") == 2
+    assert worker.ended == [OPEN, TOLD_BY_TWO]
 
 
 def test_a_match_of_a_dispute_that_somebody_else_made_waits_for_its_opening_in_the_case() -> None:
-    shop = Shop()
-    made = shop.put(
+    pretend_store = PretendStore()
+    made = pretend_store.put(
         "disputes", {"case_number": "C-1", "type": "alert", "transaction": None, "status": "open"}
     )
-    desk = Desk(shop)
-    answers.adopt(desk.case, made)
-    desk.receive(MATCH)
-    desk.finish()
-    assert not desk.owed
-    desk.receive(OPEN)
-    desk.finish()
-    assert shop.commits == ["attach"]
+    worker = PretendWorker(pretend_store)
+    answers.adopt(worker.case, made)
+    worker.receive(MATCH)
+    worker.finish()
+    assert not worker.owed
+    worker.receive(OPEN)
+    worker.finish()
+    assert pretend_store.commits == ["attach"]
 
 
 def test_the_card_of_a_later_match_finds_the_payment() -> None:
-    desk = deal(OPEN)
+    worker = deal(OPEN)
     card = alert(card_first_six="411111", card_last_four="0042")
-    desk.receive((Effect.MATCH, card))
-    desk.finish()
-    assert desk.case.transaction_id == 77
+    worker.receive((Effect.MATCH, card))
+    worker.finish()
+    assert worker.case.transaction_id == 77
 
 
 # --- what a mistake would cost a customer ----------------------------------------------------------
 
 
-def reading(kind: str, **facts: Any) -> tuple[Desk, Call]:
+def reading(kind: str, **facts: Any) -> tuple[PretendWorker, Call]:
     """A case whose accepted RDR is matched, in doubt about a write of one kind."""
-    desk = deal(RDR_MATCHED)
-    desk.case.doubt = {"kind": kind, "until": 0.0, "looks": 0, "body": facts}
-    step = desk.step()
+    worker = deal(RDR_MATCHED)
+    worker.case.doubt = {"kind": kind, "until": 0.0, "looks": 0, "body": facts}
+    step = worker.step()
     assert isinstance(step, Call)
-    return desk, step
+    return worker, step
 
 
 def test_somebody_else_s_refund_is_not_taken_for_the_gateway_s() -> None:
-    desk, call = reading("refund")
-    desk.case.refund = None
-    answers.learn(desk.case, call, [{"parent_id": 78, "amount": "40.00"}], desk.now)
-    assert desk.case.refund is None
-    answers.learn(desk.case, call, [{"parent_id": 77, "amount": "40.00"}], desk.now)
-    assert desk.case.refund == "recorded"
+    worker, call = reading("refund")
+    worker.case.refund = None
+    answers.learn(worker.case, call, [{"parent_id": 78, "amount": "40.00"}], worker.now)
+    assert worker.case.refund is None
+    answers.learn(worker.case, call, [{"parent_id": 77, "amount": "40.00"}], worker.now)
+    assert worker.case.refund == "recorded"
 
 
 @pytest.mark.parametrize("held", [{"transaction": 78}, {"type": "chargeback"}, None])
@@ -1329,26 +1352,26 @@ def test_a_transaction_that_the_case_s_own_dispute_holds_is_adopted() -> None:
 
 
 def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_duplicate() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN_MATCHED)
-    desk.work()
-    call = desk.step()
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN_MATCHED)
+    worker.work()
+    call = worker.step()
     assert isinstance(call, Call)
-    assert give_way(desk.case, call, {"transaction": ["Object does not exist."]})
-    assert "holder" not in desk.case.wants
-    assert desk.case.left_out == ["transaction"]
-    cases.decide(desk.case, 77)  # a person knows better
-    assert desk.case.left_out == []
+    assert give_way(worker.case, call, {"transaction": ["Object does not exist."]})
+    assert "holder" not in worker.case.wants
+    assert worker.case.left_out == ["transaction"]
+    cases.decide(worker.case, 77)  # a person knows better
+    assert worker.case.left_out == []
 
 
 def test_what_a_person_has_decided_no_answer_that_is_under_way_changes() -> None:
-    desk = Desk(Shop())
-    desk.receive(OPEN_MATCHED)
-    call = desk.step()
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN_MATCHED)
+    call = worker.step()
     assert isinstance(call, Call)
-    cases.decide(desk.case, None)
-    answers.learn(desk.case, call, desk.shop.answer(call), NOW)
-    assert (desk.case.found, (desk.case.match or {})["rule"]) == (None, "none")
+    cases.decide(worker.case, None)
+    answers.learn(worker.case, call, worker.pretend_store.answer(call), NOW)
+    assert (worker.case.found, (worker.case.match or {})["rule"]) == (None, "none")
 
 
 def test_no_more_than_two_questions_are_asked_until_the_index_knows_more() -> None:
