@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def sell(shop: Desk, **changes: Any) -> Json:
     return shop.sandbox.add_transaction(STORE, **{**facts, **changes})
 
 
+def post(shop: Desk, sent: Sent) -> str:
+    """Post a webhook; returns the id of its delivery as it was answered."""
+    answer = shop.client.post(sent.path, data=sent.body, headers=sent.headers)
+    assert answer.status_code == 200, answer.text
+    return str((answer.json or {})["id"])
+
+
 def about(sale: Json, **changes: Any) -> Json:
     """What a chargeback tells of a sale, by its own id."""
     return {
@@ -124,7 +132,7 @@ def left(shop: Desk, ident: str) -> float:
 )
 def test_a_write_whose_answer_is_lost_is_done_once(shop: Desk, name: str, path: str) -> None:
     shop.sandbox.add_faults(fault(name, method="POST", path=path, count=1, commits_after=0))
-    delivery = shop.post(shop.senders.rdr())
+    delivery = post(shop, shop.senders.rdr())
     shop.settle()
     assert done(shop) == {"dispute": 1, "resolution": 1}
     assert shop.delivery(delivery)["status"] == "forwarded"
@@ -133,7 +141,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(shop: Desk, name: str, path: 
 def test_a_dispute_that_is_late_in_lists_is_not_made_again(shop: Desk) -> None:
     lag = fault("list_lag", seconds=14, count=1)
     shop.sandbox.add_faults(lag, fault("503_after", method="POST", path=CREATE, count=1))
-    delivery = shop.post(shop.senders.prevention())
+    delivery = post(shop, shop.senders.prevention())
     shop.settle(10, times=6)
     assert done(shop) == {"dispute": 1}
     assert shop.delivery(delivery)["status"] == "forwarded"
@@ -141,7 +149,7 @@ def test_a_dispute_that_is_late_in_lists_is_not_made_again(shop: Desk) -> None:
 
 def test_a_write_in_doubt_is_looked_up_only_when_29next_must_be_done(shop: Desk) -> None:
     shop.sandbox.add_faults(fault("503", method="POST", path=CREATE, count=1))
-    shop.post(shop.senders.prevention())
+    post(shop, shop.senders.prevention())
     shop.work()
     shop.clock.sleep(4)
     shop.work()
@@ -153,13 +161,26 @@ def test_a_write_in_doubt_is_looked_up_only_when_29next_must_be_done(shop: Desk)
 
 def test_a_chargeback_in_doubt_is_not_taken_for_the_alert_of_its_number(shop: Desk) -> None:
     alert = shop.senders.prevention()
-    shop.post(alert)
+    post(shop, alert)
     shop.work()
     assert alert.opens
     shop.sandbox.add_faults(fault("503", method="POST", path=CREATE, count=1))
-    shop.post(shop.senders.chargeback(case=alert.opens[0]))
+    post(shop, shop.senders.chargeback(case=alert.opens[0]))
     shop.settle()
     assert [row["type"] for row in shop.disputes()] == ["alert", "chargeback"]
+
+
+def test_a_second_dispute_of_a_sale_is_not_even_tried(shop: Desk) -> None:
+    sale = sell(shop)
+    first, second = (shop.senders.chargeback(**about(sale)) for _ in range(2))
+    post(shop, first)
+    shop.work()
+    delivery = post(shop, second)
+    with shop.counted() as calls:
+        shop.work()
+    assert not [call for call in calls if not call.startswith("GET ")]
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    assert shop.case(second)["state"] == "duplicate"
 
 
 # --- of two workers one has a case --------------------------------------------------------------
@@ -178,18 +199,22 @@ def test_a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_foun
     busy = one.sandbox
     assert isinstance(busy, Busy)
 
+    found_out = []
+
     def meanwhile() -> None:
         one.clock.sleep(one.settings.lease + one.settings.timeout)
-        for _ in range(3):  # two looks, and then a creation of its own, whose answer is lost
+        for _ in range(2):  # two looks, and then a creation of its own, whose answer is lost
             other.work()
             one.clock.sleep(6)
+        found_out.append(done(other))
 
     busy.meanwhile = meanwhile
     # the later call meets the first of these, the earlier one, which stands until then, the second
     busy.add_faults(fault("503_after", method="POST", path=CREATE, count=1))
     busy.add_faults(fault("429", method="POST", path=CREATE, count=1))
-    delivery = one.post(one.senders.prevention())
+    delivery = post(one, one.senders.prevention())
     one.work()
+    assert found_out == [{"dispute": 1}]
     one.settle()
     assert done(one) == {"dispute": 1}
     assert one.delivery(delivery)["status"] == "forwarded"
@@ -198,7 +223,7 @@ def test_a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_foun
 def test_a_worker_whose_lease_was_over_sends_nothing(two: tuple[Desk, Desk]) -> None:
     one, other = two
     sent = one.senders.prevention()
-    one.post(sent)
+    post(one, sent)
     one.inbox.translate(one.judge.verdict, 9)
     claims = one.inbox.claim([STORE])
     take_over(one, other)
@@ -209,7 +234,7 @@ def test_a_worker_whose_lease_was_over_sends_nothing(two: tuple[Desk, Desk]) -> 
 
 def test_a_case_that_one_worker_has_is_nobody_elses(two: tuple[Desk, Desk]) -> None:
     one, other = two
-    one.post(one.senders.prevention())
+    post(one, one.senders.prevention())
     one.inbox.translate(one.judge.verdict, 9)
     claims = one.inbox.claim([STORE])
     other.work()
@@ -240,7 +265,7 @@ def follow(shop: Desk, ident: str, until: float) -> int:
 
 def test_what_29next_does_not_take_is_tried_until_a_week_after_its_deadline(shop: Desk) -> None:
     shop.sandbox.stop()
-    delivery = shop.post(shop.senders.prevention())
+    delivery = post(shop, shop.senders.prevention())
     deadline = shop.clock.now + DAY
     shop.work()
     assert 10 < follow(shop, delivery, shop.clock.now + 2 * HOUR) < 40
@@ -256,9 +281,23 @@ def test_what_29next_does_not_take_is_tried_until_a_week_after_its_deadline(shop
     assert 0 < shop.clock.now - deadline - 7 * DAY < 2 * HOUR
 
 
+def test_calls_of_one_token_keep_their_distance_and_use_their_time(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, desk(url, also={"rate": 4.0}) as shop:
+        several = [post(shop, shop.senders.prevention()) for _ in range(9)]
+        for _ in range(100):
+            shop.work()
+            shop.clock.sleep(0.05)
+        assert {shop.delivery(ident)["status"] for ident in several} == {"forwarded"}
+        at = [call.wall for call in shop.sandbox.ledger.calls]
+    apart = [later - earlier for earlier, later in pairwise(at)]
+    assert len(apart) == 8
+    assert min(apart) > 0.25, "four in a second, wherever it begins"
+    assert at[-1] - at[0] < 8 * 0.33
+
+
 def test_a_wait_that_29next_asks_for_is_kept(shop: Desk) -> None:
     shop.sandbox.add_faults(fault("503", method="GET", path=ASK, count=1, retry_after="120"))
-    shop.post(shop.senders.rdr(auth_code="A1B2C3"))
+    post(shop, shop.senders.rdr(auth_code="A1B2C3"))
     shop.work()
     shop.clock.sleep(115)
     shop.work()
@@ -270,7 +309,7 @@ def test_a_wait_that_29next_asks_for_is_kept(shop: Desk) -> None:
 
 def test_a_throttle_holds_for_the_whole_store(shop: Desk) -> None:
     shop.sandbox.add_faults(fault("429", method="POST", path=CREATE, count=1, retry_after="60"))
-    both = [shop.post(shop.senders.prevention()) for _ in range(2)]
+    both = [post(shop, shop.senders.prevention()) for _ in range(2)]
     shop.work()
     shop.clock.sleep(55)
     shop.work()
@@ -282,7 +321,7 @@ def test_a_throttle_holds_for_the_whole_store(shop: Desk) -> None:
 
 def test_a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again(shop: Desk) -> None:
     shop.sandbox.revoke(TOKEN)
-    both = [shop.post(shop.senders.prevention()) for _ in range(2)]
+    both = [post(shop, shop.senders.prevention()) for _ in range(2)]
     shop.work()
     for ident in both:
         row = shop.delivery(ident)
@@ -298,7 +337,7 @@ def test_a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again(s
 def test_the_most_urgent_alert_of_a_store_goes_first(shop: Desk) -> None:
     several = [shop.senders.verifi(), shop.senders.chargeback(), shop.senders.prevention()]
     for sent in several:
-        shop.post(sent)
+        post(shop, sent)
     shop.work()
     (first, *_) = shop.sandbox.ledger.committed("dispute")
     assert several[-1].opens
@@ -307,7 +346,7 @@ def test_the_most_urgent_alert_of_a_store_goes_first(shop: Desk) -> None:
 
 def test_what_is_replayed_has_its_whole_time_again(shop: Desk) -> None:
     shop.sandbox.add_faults(fault("400", method="POST", path=CREATE, count=1, body=REFUSED))
-    delivery = shop.post(shop.senders.prevention())
+    delivery = post(shop, shop.senders.prevention())
     shop.work()
     assert shop.delivery(delivery)["reason"] == "refused"
     shop.clock.sleep(20 * HOUR)
@@ -322,7 +361,7 @@ def test_what_is_replayed_has_its_whole_time_again(shop: Desk) -> None:
 
 def match_of(shop: Desk, sent: Sent) -> Json:
     """Post an alert, and say what was found for it."""
-    shop.post(sent)
+    post(shop, sent)
     shop.work()
     (dispute,) = shop.disputes()
     case = shop.case(sent)
@@ -377,13 +416,13 @@ def test_beside_what_cannot_be_read_only_the_surest_ids_attach(shop: Desk, *, su
 def fought(shop: Desk, *results: tuple[str, str]) -> tuple[Sent, list[str]]:
     """A chargeback and its results, each with the day of its event; returns their deliveries."""
     sent = shop.senders.chargeback()
-    shop.post(sent)
+    post(shop, sent)
     shop.work()
     assert sent.opens
     told = []
     for result, day in results:
         told.append(
-            shop.post(shop.senders.result(sent.opens[0], result=result, event_timestamp=f"{day}T08:00:00Z"))
+            post(shop, shop.senders.result(sent.opens[0], result=result, event_timestamp=f"{day}T08:00:00Z"))
         )
         shop.work()
     return sent, told
@@ -405,8 +444,8 @@ def test_a_persons_word_at_29next_is_not_overwritten(shop: Desk) -> None:
     shop.tell("dispute.updated", shop.api.update_dispute(here, {"resolution": "accepted"}))
     shop.settle()
     assert sent.opens
-    later = shop.post(
-        shop.senders.result(sent.opens[0], result="lost", event_timestamp="2026-03-09T08:00:00Z")
+    later = post(
+        shop, shop.senders.result(sent.opens[0], result="lost", event_timestamp="2026-03-09T08:00:00Z")
     )
     shop.settle()
     assert shop.disputes()[0]["resolution"] == "accepted"
@@ -415,10 +454,10 @@ def test_a_persons_word_at_29next_is_not_overwritten(shop: Desk) -> None:
 
 def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Desk) -> None:
     sent = shop.senders.rdr()
-    shop.post(sent)
+    post(shop, sent)
     shop.work()
     assert sent.opens
-    other = shop.post(shop.senders.trusto(sent.opens[0], "OTHER"))
+    other = post(shop, shop.senders.trusto(sent.opens[0], "OTHER"))
     shop.work()
     row = shop.delivery(other)
     assert (row["status"], row["reason"]) == ("failed", "contradicted")
@@ -428,7 +467,7 @@ def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Des
 
 def test_what_cannot_be_read_is_named_on_its_delivery(shop: Desk) -> None:
     sent = shop.senders.prevention(amount="a lot")
-    row = shop.delivery(shop.post(sent))
+    row = shop.delivery(post(shop, sent))
     shop.work()
     row = shop.delivery(row["id"])
     assert row["status"] == "forwarded"
@@ -437,7 +476,7 @@ def test_what_cannot_be_read_is_named_on_its_delivery(shop: Desk) -> None:
 
 
 def test_an_alert_for_a_store_that_is_not_there_goes_to_no_other(shop: Desk) -> None:
-    delivery = shop.post(shop.senders.prevention("nowhere"))
+    delivery = post(shop, shop.senders.prevention("nowhere"))
     shop.work()
     assert shop.delivery(delivery)["reason"] == "no_store"
     assert shop.calls() == []
@@ -475,3 +514,9 @@ def test_a_card_number_in_the_query_of_a_webhook_is_cut(tmp_path: Path) -> None:
             assert client.post(f"/webhooks/acme?id={ident}", data=body, headers=headers).status_code == 200
         assert b"an-id-that-is-none" in disk()
         assert FULL_CARD.encode() not in disk()
+
+
+def test_an_identifier_that_looks_like_a_card_number_is_sent_as_it_came(shop: Desk) -> None:
+    post(shop, shop.senders.prevention(case=FULL_CARD))
+    shop.work()
+    assert [row["case_number"] for row in shop.disputes()] == [FULL_CARD]

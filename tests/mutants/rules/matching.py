@@ -36,8 +36,8 @@ MUTATIONS = (
         MATCH,
         '    return "another card" if differs and not _is_virtual(alert, row) else None\n',
         "    return None\n",
-        "match: a_contradiction_blocks_every_rung",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
+        "match: a_contradiction_blocks_every_rung",
     ),
     one(
         "another-amount-matched",
@@ -45,8 +45,8 @@ MUTATIONS = (
         MATCH,
         '    return f"its amount is {theirs}, not {amount}"\n',
         "    return None\n",
-        "match: a_contradiction_blocks_every_rung",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
+        "match: a_contradiction_blocks_every_rung",
     ),
     one(
         "another-date-matched",
@@ -54,8 +54,8 @@ MUTATIONS = (
         MATCH,
         '        return "another date"\n',
         "        return None\n",
-        "match: a_contradiction_blocks_every_rung",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
+        "match: a_contradiction_blocks_every_rung",
     ),
     one(
         "failed-payment-matched",
@@ -63,6 +63,7 @@ MUTATIONS = (
         MATCH,
         '        return "it did not succeed"\n',
         "        return None\n",
+        "rules: a_sale_that_the_alert_contradicts_is_not_attached",
         "match: a_contradiction_blocks_every_rung",
     ),
     one(
@@ -104,6 +105,7 @@ MUTATIONS = (
         "bridge/match.py",
         '        return "a test"\n',
         "        return None\n",
+        "rules: a_sale_that_the_alert_contradicts_is_not_attached",
         "match: a_contradiction_blocks_every_rung",
     ),
 )

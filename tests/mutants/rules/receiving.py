@@ -168,7 +168,8 @@ MUTATIONS = (
         "bridge/provider.py",
         "        return self._as_walked(declared | {",
         "        return frozenset() and self._as_walked(declared | {",
-        "redact: every_provider_s_identifiers_survive_and_its_card_fields_do_not",
+        "redact: declared_identifiers_are_spared_though_they_look_like_card_numbers",
+        "rules: an_identifier_that_looks_like_a_card_number_is_sent_as_it_came",
     ),
     one(
         "refusals-not-counted",

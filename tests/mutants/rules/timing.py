@@ -9,7 +9,7 @@ MUTATIONS = (
         "bridge/inbox/forwarding.py",
         "                slot_at = max(opens, soon) if self.gap else now\n",
         "                slot_at = soon if self.gap else now\n",
-        "pace: the_limit_is_kept_and_used",
+        "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
     ),
     one(
         "no-gap",
@@ -17,7 +17,7 @@ MUTATIONS = (
         "bridge/inbox/forwarding.py",
         "            taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]\n",
         "            taken = [(slots[ident][0], slots[ident][1]) for ident in held]\n",
-        "pace: the_limit_is_kept_and_used",
+        "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
     ),
     one(
         "call-before-its-slot",

@@ -94,11 +94,11 @@ MUTATIONS = (
     ),
     one(
         "same-sale-twice",
-        "Two reports of one sale become two disputes.",
+        "For a sale that has its dispute, a second one is tried.",
         "bridge/inbox/relating.py",
         '                case.duplicate_of = holders[0]["id"] if holders else None\n',
         "                case.duplicate_of = None\n",
-        "way_back: the_same_sale_through_two_networks_is_one_dispute",
+        "rules: a_second_dispute_of_a_sale_is_not_even_tried",
     ),
     one(
         "holder-not-looked-up",
