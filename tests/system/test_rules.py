@@ -6,6 +6,7 @@ Each of these was written for a mutation of `tests.mutants` that nothing else no
 from __future__ import annotations
 
 import base64
+import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -400,6 +401,13 @@ def test_of_two_sales_that_fit_none_is_attached(shop: Desk) -> None:
     assert {one["id"] for one in case["match"]["candidates"]} == {one["id"] for one in twins}
 
 
+def test_the_same_number_in_another_currency_is_no_evidence(shop: Desk) -> None:
+    sale = sell(shop)
+    told = about(sale, processor_transaction_id=None, auth_code=sale["auth_code"], currency="EUR")
+    told |= {"card_first_6": None, "card_last_4": None}
+    assert match_of(shop, shop.senders.chargeback(**told))["transaction_id"] is None
+
+
 @pytest.mark.parametrize("surely", [True, False])
 def test_beside_what_cannot_be_read_only_the_surest_ids_attach(shop: Desk, *, surely: bool) -> None:
     sale = sell(shop)
@@ -450,6 +458,7 @@ def test_a_persons_word_at_29next_is_not_overwritten(shop: Desk) -> None:
     shop.settle()
     assert shop.disputes()[0]["resolution"] == "accepted"
     assert shop.delivery(later)["reason"] == "contradicted"
+    assert any("lost" in note and "accepted" in note for note in shop.case(sent, "chargeback")["notes"])
 
 
 def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Desk) -> None:
@@ -463,6 +472,28 @@ def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Des
     assert (row["status"], row["reason"]) == ("failed", "contradicted")
     assert shop.case(sent)["state"] == "review"
     assert shop.disputes()[0]["resolution"] == "issued_full_refund"
+
+
+def test_the_first_outcome_of_an_alert_stands(shop: Desk) -> None:
+    sent = shop.senders.prevention()
+    post(shop, sent)
+    shop.work()
+    assert sent.opens
+    post(shop, shop.senders.trusto(sent.opens[0], "OTHER"))
+    shop.work()
+    later = post(shop, shop.senders.trusto(sent.opens[0], "REFUNDED"))
+    shop.settle()
+    assert shop.disputes()[0]["resolution"] == "other"
+    assert shop.delivery(later)["reason"] == "contradicted"
+
+
+def test_an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly(shop: Desk) -> None:
+    delivery = post(shop, shop.senders.rdr(rdr_resolution="Perhaps"))
+    shop.work()
+    row = shop.delivery(delivery)
+    assert (row["status"], row["reason"]) == ("failed", "unknown_outcome")
+    assert "'Perhaps'" in row["message"]
+    assert [one["status"] for one in shop.disputes()] == ["new"]
 
 
 def test_what_cannot_be_read_is_named_on_its_delivery(shop: Desk) -> None:
@@ -482,7 +513,55 @@ def test_an_alert_for_a_store_that_is_not_there_goes_to_no_other(shop: Desk) -> 
     assert shop.calls() == []
 
 
-# --- no card number anywhere --------------------------------------------------------------------
+# --- a refund is recorded once ------------------------------------------------------------------
+
+
+def refunded(shop: Desk, sale: Json, amount: float = 40.0) -> Sent:
+    """An RDR case of a sale that was accepted: the gateway has given the amount back."""
+    return shop.senders.verifi(
+        eventType="RDR",
+        caseStatus="ACCEPTED",
+        caseAmount={"amount": amount, "currency": "USD"},
+        transactionAmount={"amount": 40.0, "currency": "USD"},
+        transactionDate="2026-02-28",
+        authCode=sale["auth_code"],
+    )
+
+
+def test_a_part_that_the_gateway_gave_back_is_recorded_once(shop: Desk) -> None:
+    sale = sell(shop)
+    post(shop, refunded(shop, sale, 10.0))
+    shop.settle()
+    assert done(shop)["refund"] == 1
+    (row,) = shop.sandbox.ledger.refunds
+    assert row["amount"] == "10.00"
+
+
+def test_a_refund_that_the_sale_has_no_room_for_is_not_even_tried(shop: Desk) -> None:
+    sale = sell(shop)
+    body = {"amount": "35.00", "is_external": True, "send_refund_notification": False}
+    shop.api.call("POST", f"transactions/{sale['id']}/refund/", body=body)
+    before = len(shop.sandbox.ledger.calls)
+    post(shop, refunded(shop, sale))
+    shop.settle()
+    writes = [call for call in shop.sandbox.ledger.calls[before:] if call.method != "GET"]
+    assert [call.path for call in writes][1:] == [f"/disputes/{shop.disputes()[0]['id']}/resolve/"]
+    assert "create_external_refund" not in str(writes)
+
+
+def test_what_a_sale_has_left_is_read_right_before_its_refund_is_recorded(shop: Desk) -> None:
+    sale = sell(shop)
+    shop.sandbox.add_faults(fault("429", method="POST", path=RESOLVE, count=1, retry_after="200"))
+    post(shop, refunded(shop, sale))
+    shop.work()
+    shop.clock.sleep(201)
+    with shop.counted() as calls:
+        shop.work()
+    assert calls[0] == f"GET /transactions/{sale['id']}/"
+    assert done(shop)["refund"] == 1
+
+
+# --- the front door -----------------------------------------------------------------------------
 
 ACME = """
 [providers.acme]
@@ -495,20 +574,42 @@ currency = { value = "EUR" }
 """
 
 
+SIGNED = """
+[providers.acme]
+proof = { kind = "hmac", header = "X-Signature" }
+event_id = "id"
+[providers.acme.fields]
+case_number = "case"
+amount = "sum"
+currency = { value = "EUR" }
+"""
+
+
 @contextmanager
-def kept(folder: Path) -> Iterator[tuple[Any, Callable[[], bytes]]]:
+def kept(folder: Path, toml: str, secret: str) -> Iterator[tuple[Any, Callable[[], bytes]]]:
     """A front door for a provider whose events have their id in the URL, and what lies on its disk."""
     file = folder / "inbox.db"
-    settings = load(ACME, ACME_SECRET="user:password", DATABASE_URL=f"sqlite:///{file}")
+    settings = load(toml, ACME_SECRET=secret, DATABASE_URL=f"sqlite:///{file}")
     with closing(Database(settings.database_url)) as database:
         migrate.upgrade(database)
         read = lambda: b"".join(path.read_bytes() for path in folder.glob("inbox.db*"))  # noqa: E731
         yield create_app(settings, database).test_client(), read
 
 
+def test_a_signature_is_compared_whole(tmp_path: Path) -> None:
+    body = b'{"id": "1", "case": "C-1", "sum": "1.00"}'
+    right = hmac.new(b"a-key", body, "sha256").hexdigest()
+    wrong = [right[:8], right[:-1], right + "0", right[:-8] + "00000000", "00000000" + right[8:]]
+    with kept(tmp_path, SIGNED, "a-key") as (client, _):
+        for given in wrong:
+            answer = client.post("/webhooks/acme", data=body, headers={"X-Signature": given})
+            assert answer.status_code == 401, given
+        assert client.post("/webhooks/acme", data=body, headers={"X-Signature": right}).status_code == 200
+
+
 def test_a_card_number_in_the_query_of_a_webhook_is_cut(tmp_path: Path) -> None:
     headers = {"Authorization": "Basic " + base64.b64encode(b"user:password").decode()}
-    with kept(tmp_path) as (client, disk):
+    with kept(tmp_path, ACME, "user:password") as (client, disk):
         for ident in (f"a-{FULL_CARD}", "an-id-that-is-none"):
             body = b'{"case": "C-1", "sum": "1.00"}'
             assert client.post(f"/webhooks/acme?id={ident}", data=body, headers=headers).status_code == 200

@@ -19,13 +19,20 @@ MUTATIONS = (
     ),
     one(
         "signature-by-its-beginning",
-        "The beginning of a signature is enough.",
+        "The first half of a secret or signature is enough.",
         PROOF,
         "    return hmac.compare_digest(_bytes(given), _bytes(expected))\n",
-        "    return hmac.compare_digest(_bytes(given)[:8], _bytes(expected)[:8])\n",
-        "proofs: a_wrong_secret_is_refused",
-        "proofs: a_signature_of_another_body_is_refused",
-        "proof: one_byte_less_or_another_secret_is_wrong",
+        "    half = len(expected) // 2\n"
+        "    return hmac.compare_digest(_bytes(given)[:half], _bytes(expected)[:half])\n",
+        "rules: a_signature_is_compared_whole",
+    ),
+    one(
+        "signature-cut-short",
+        "A signature that was cut short is taken.",
+        PROOF,
+        "    return hmac.compare_digest(_bytes(given), _bytes(expected))\n",
+        "    return _bytes(expected).startswith(_bytes(given))\n",
+        "rules: a_signature_is_compared_whole",
     ),
     one(
         "no-proof-asked",

@@ -80,7 +80,7 @@ MUTATIONS = (
         MATCH,
         '        and _of(row, "currency").upper() == currency\n',
         "",
-        "match: across_currencies_the_disputed_amount_is_no_evidence",
+        "rules: the_same_number_in_another_currency_is_no_evidence",
     ),
     one(
         "incomplete-index-believed",

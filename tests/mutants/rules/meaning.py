@@ -33,6 +33,14 @@ MUTATIONS = (
         "person-s-resolution-overwritten",
         "A resolution that a person has written at 29next is overwritten.",
         CASE,
+        '        if self.resolution is not None and self.resolution != self.wants.get("ours"):\n',
+        "        if self.resolution is not None and self.facts is None:\n",
+        "rules: a_persons_word_at_29next_is_not_overwritten",
+    ),
+    one(
+        "person-s-resolution-contradicted-in-silence",
+        "A result that contradicts a person's word at 29next is not shown on its case.",
+        CASE,
         '    ours = case.resolution is None or case.resolution == case.wants.get("ours")\n',
         "    ours = True\n",
         "rules: a_persons_word_at_29next_is_not_overwritten",
@@ -43,7 +51,7 @@ MUTATIONS = (
         CASE,
         '    return case.type is DisputeType.CHARGEBACK and provider == case.wants.get("by") and other\n',
         '    return provider == case.wants.get("by") and other\n',
-        "case: an_alert_s_first_outcome_stands",
+        "rules: the_first_outcome_of_an_alert_stands",
     ),
     one(
         "contradiction-forwarded",
@@ -59,7 +67,7 @@ MUTATIONS = (
         CASE,
         'return Settled(Status.FAILED, Reason.UNKNOWN_OUTCOME, f"{alert.unknown_outcome} {HOW_TO_LIST}")\n',
         "return FORWARDED\n",
-        "outcomes: a_word_that_nobody_listed_fails_visibly_and_still_opens",
+        "rules: an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly",
     ),
     one(
         "unlisted-outcome-ignored",
@@ -187,7 +195,7 @@ MUTATIONS = (
         "dispute: an_amount_that_is_sent_is_the_true_one",
     ),
     one(
-        "declined-prevention-is-a-chargeback",
+        "prevented-is-a-chargeback",
         "A prevented dispute of Stripe is a chargeback.",
         "bridge/providers/stripe.py",
         "    type = fields.ALERT\n    network = fields.Every(",
@@ -196,7 +204,7 @@ MUTATIONS = (
     ),
     one(
         "wrong-store",
-        "A webhook whose path names no store goes to the default store.",
+        "The store that the path of a webhook names is not heeded.",
         "bridge/judge.py",
         "        store = self.settings.route(row.provider, alert, row.named)\n",
         "        store = self.settings.route(row.provider, alert, None)\n",

@@ -42,7 +42,7 @@ MUTATIONS = (
         "bridge/answers.py",
         '    if body.get("create_external_refund"):\n        case.refund = "recorded"\n',
         "",
-        "case: an_accepted_rdr_is_resolved_once_and_its_refund_recorded_once",
+        "rules: a_part_that_the_gateway_gave_back_is_recorded_once",
     ),
     one(
         "refund-without-room",
@@ -50,8 +50,7 @@ MUTATIONS = (
         "bridge/refund.py",
         "    elif room is not None and room < Decimal(ours):\n",
         "    elif room is not None and room < 0:\n",
-        "meanwhile: a_refund_that_a_person_recorded_with_the_resolution_is_not_recorded_again",
-        "case: a_refund_is_recorded_only_while_the_sale_still_has_the_amount",
+        "rules: a_refund_that_the_sale_has_no_room_for_is_not_even_tried",
     ),
     one(
         "refund-by-an-old-reading",
@@ -59,7 +58,7 @@ MUTATIONS = (
         "bridge/refund.py",
         '    return read.get("transaction_id") == case.transaction_id and now - read["at"] <= FRESH\n',
         '    return read.get("transaction_id") == case.transaction_id\n',
-        "case: the_sale_is_read_again_where_its_reading_is_old",
+        "rules: what_a_sale_has_left_is_read_right_before_its_refund_is_recorded",
     ),
     one(
         "refund-in-another-currency",
