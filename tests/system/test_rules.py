@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import base64
 import hmac
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from itertools import pairwise
@@ -21,10 +24,12 @@ from bridge import migrate
 from bridge.app import create_app
 from bridge.database import Database
 from bridge.sandbox import STORE, TOKEN, Sandbox, fault
+from bridge.settings import Store
+from bridge.worker import Worker
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
 from tests.support.desk import API_TOKEN, DAY, HOUR, Clock, Desk, Json, desk, work_off
-from tests.support.running import FULL_CARD, Sent
+from tests.support.running import FULL_CARD, Sent, eventually
 
 CREATE, RESOLVE, ASK = "/disputes/", "/disputes/*/resolve/", "/transactions/"
 CARD = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
@@ -43,6 +48,30 @@ class Busy(Sandbox):
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         return admitted
+
+
+class Silent(Sandbox):
+    """A pretend 29next whose first store answers nothing until it is told to."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.told_to = threading.Event()
+
+    def admit(self, access: Any, *given: Any) -> Any:
+        """Let the call in, in its time."""
+        if access and access.store == STORE:
+            self.told_to.wait(60)
+        return super().admit(access, *given)
+
+
+class WallClock(Clock):
+    """The machine's own."""
+
+    def __call__(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 @pytest.fixture
@@ -242,6 +271,30 @@ def test_a_case_that_one_worker_has_is_nobody_elses(two: tuple[Desk, Desk]) -> N
     assert one.calls() == []
     work_off(one.forwarder, claims)
     assert done(one) == {"dispute": 1}
+
+
+def test_a_store_whose_calls_hang_leaves_threads_for_another(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, Silent(rate=0, transactions=()) as silent:
+        silent.add_token("quiet-token", "quiet")
+        tokens = {STORE: TOKEN, "quiet": "quiet-token"}
+        stores = {name: Store(name, silent.base_url, token) for name, token in tokens.items()}
+        also = {"stores": stores, "timeout": 60.0}
+        with desk(url, clock=WallClock(), sandbox=silent, also=also) as shop, ThreadPoolExecutor(200) as pool:
+            worker = Worker(shop.inbox, shop.judge, shop.forwarder)
+            for _ in range(110):
+                post(shop, shop.senders.prevention(STORE))
+            while worker.turn(pool):
+                pass  # until as many calls hang as may
+            quiet = post(shop, shop.senders.prevention("quiet"))
+
+            def is_forwarded() -> bool:
+                worker.turn(pool)
+                return bool(shop.delivery(quiet)["status"] == "forwarded")
+
+            try:
+                eventually(is_forwarded, 15)
+            finally:
+                silent.told_to.set()
 
 
 # --- deadlines rule -----------------------------------------------------------------------------

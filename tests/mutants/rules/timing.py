@@ -179,7 +179,7 @@ MUTATIONS = (
         "bridge/worker.py",
         "        share = min(MOST_PER_STORE, max(left // 8, 1))\n",
         "        share = THREADS\n",
-        "pace: stores_that_only_time_out_delay_no_other",
+        "rules: a_store_whose_calls_hang_leaves_threads_for_another",
     ),
     one(
         "no-opening-waits-for-ever",
