@@ -17,7 +17,7 @@ LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench soak audit lock install
+.PHONY: help run test check bench soak mutants audit lock install
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -39,6 +39,10 @@ bench: $(VENV)/dev ## print the figures
 # make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
 soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
 	$(BIN)/python -m pytest -q -m soak --timeout 0
+
+# MUTANTS=... names some of them, or options of `python -m tests.mutants`.
+mutants: $(VENV)/dev ## break each rule that matters in a copy: do the tests notice?
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 # Asks PyPI, so it needs the network, and fails where it gets no answer about one of them.
 audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness
