@@ -25,7 +25,7 @@ FILES = {
     "inbox": "tests/storage/test_inbox.py",
     "match": "tests/unit/test_match.py",
     "matching": "tests/storage/test_matching.py",
-    "meanwhile": "tests/system/test_meanwhile.py",
+    "meanwhile": "tests/system/test_concurrent_changes.py",
     "metrics": "tests/web/test_metrics.py",
     "migrate": "tests/storage/test_migrate.py",
     "next_api": "tests/unit/test_next_api.py",
@@ -44,12 +44,12 @@ FILES = {
     "redact": "tests/unit/test_redact.py",
     "retry": "tests/unit/test_retry.py",
     "security": "tests/web/test_security.py",
-    "tell": "tests/system/test_tell.py",
+    "tell": "tests/system/test_outcomes.py",
     "this_machine": "tests/web/test_this_machine.py",
     "values": "tests/providers/test_provider_values.py",
     "viewer": "tests/web/test_viewer.py",
-    "way_back": "tests/system/test_way_back.py",
-    "worker": "tests/system/test_worker.py",
+    "way_back": "tests/system/test_next_events.py",
+    "worker": "tests/unit/test_worker.py",
 }
 """The files of tests by a short name: one that is moved is told here, and nowhere else."""
 

@@ -23,20 +23,19 @@ import pytest
 from bridge import migrate
 from bridge.app import create_app
 from bridge.database import Database
-from bridge.sandbox import STORE, TOKEN, Sandbox, fault
-from bridge.settings import Store
-from bridge.worker import Worker
 from tests.conftest import MakeDatabase
+from tests.support.bridge_in_process import InProcessBridge, Json, bridge_in_process
+from tests.support.clock import DAY, HOUR, Clock, eventually
 from tests.support.configuring import load
-from tests.support.desk import API_TOKEN, DAY, HOUR, Clock, Desk, Json, desk, work_off
-from tests.support.running import FULL_CARD, Sent, eventually
+from tests.support.next29 import STORE, TOKEN, StandIn, fault
+from tests.support.webhooks import FULL_CARD, Sent
 
 CREATE, RESOLVE, ASK = "/disputes/", "/disputes/*/resolve/", "/transactions/"
 CARD = {"bankcard_first_six": "424242", "bankcard_last_four": "0042"}
 REFUSED = '{"currency": ["Unsupported."]}'
 
 
-class Busy(Sandbox):
+class Busy(StandIn):
     """A store in which something happens while a dispute is being created."""
 
     meanwhile: Callable[[], None] | None = None
@@ -50,7 +49,7 @@ class Busy(Sandbox):
         return admitted
 
 
-class Silent(Sandbox):
+class Silent(StandIn):
     """A pretend 29next whose first store answers nothing until it is told to."""
 
     def __post_init__(self) -> None:
@@ -75,28 +74,28 @@ class WallClock(Clock):
 
 
 @pytest.fixture
-def shop(make_database: MakeDatabase) -> Iterator[Desk]:
-    with make_database("sqlite") as url, desk(url) as made:
+def shop(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
+    with make_database("sqlite") as url, bridge_in_process(url) as made:
         yield made
 
 
 @pytest.fixture
-def two(make_database: MakeDatabase) -> Iterator[tuple[Desk, Desk]]:
+def two(make_database: MakeDatabase) -> Iterator[tuple[InProcessBridge, InProcessBridge]]:
     """Two workers of one inbox, on one clock."""
     clock = Clock()
     busy = Busy(rate=0, transactions=(), clock=clock)
     with ExitStack() as stack:
         url = stack.enter_context(make_database("sqlite"))
-        patient = {"timeout": 30.0}
         one, other = (
-            stack.enter_context(desk(url, clock=clock, sandbox=busy, also=patient)) for _ in range(2)
+            stack.enter_context(bridge_in_process(url, clock=clock, next29=busy, timeout=30.0))
+            for _ in range(2)
         )
         yield one, other
 
 
-def sell(shop: Desk, **changes: Any) -> Json:
+def sell(shop: InProcessBridge, **changes: Any) -> Json:
     """A sale of the day before, which 29next knows."""
-    number = len(shop.sandbox.stores[STORE].transactions.by_id) + 1
+    number = len(shop.next29.stores[STORE].transactions.by_id) + 1
     facts = {
         "amount": "40.00",
         "currency": "USD",
@@ -105,10 +104,10 @@ def sell(shop: Desk, **changes: Any) -> Json:
         "date_created": "2026-02-28T12:00:00+00:00",
         **CARD,
     }
-    return shop.sandbox.add_transaction(STORE, **{**facts, **changes})
+    return shop.next29.add_transaction(STORE, **{**facts, **changes})
 
 
-def post(shop: Desk, sent: Sent) -> str:
+def post(shop: InProcessBridge, sent: Sent) -> str:
     """Post a webhook; returns the id of its delivery as it was answered."""
     answer = shop.client.post(sent.path, data=sent.body, headers=sent.headers)
     assert answer.status_code == 200, answer.text
@@ -127,15 +126,14 @@ def about(sale: Json, **changes: Any) -> Json:
     }
 
 
-def done(shop: Desk) -> Counter[str]:
+def done(shop: InProcessBridge) -> Counter[str]:
     """What was really done at 29next."""
-    return Counter(commit.kind for commit in shop.sandbox.ledger.commits)
+    return Counter(commit.kind for commit in shop.next29.ledger.commits)
 
 
-def ask(shop: Desk, path: str, body: Json | None = None) -> Json:
+def ask(shop: InProcessBridge, path: str, body: Json | None = None) -> Json:
     """Post to the API as a program does."""
-    headers = {"Authorization": f"Bearer {API_TOKEN}"}
-    answer = shop.client.post(f"/api/{path}", json=body or {}, headers=headers)
+    answer = shop.client.post(f"/api/{path}", json=body or {})
     assert answer.status_code == 200, answer.text
     return dict(answer.json or {})
 
@@ -144,7 +142,7 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def left(shop: Desk, ident: str) -> float:
+def left(shop: InProcessBridge, ident: str) -> float:
     """The seconds that a delivery has until its deadline."""
     return moment(shop.delivery(ident)["deadline_at"]) - shop.clock.now
 
@@ -160,25 +158,25 @@ def left(shop: Desk, ident: str) -> float:
         ("redirect", RESOLVE),
     ],
 )
-def test_a_write_whose_answer_is_lost_is_done_once(shop: Desk, name: str, path: str) -> None:
-    shop.sandbox.add_faults(fault(name, method="POST", path=path, count=1, commits_after=0))
+def test_a_write_whose_answer_is_lost_is_done_once(shop: InProcessBridge, name: str, path: str) -> None:
+    shop.next29.add_faults(fault(name, method="POST", path=path, count=1, commits_after=0))
     delivery = post(shop, shop.senders.rdr())
     shop.settle()
     assert done(shop) == {"dispute": 1, "resolution": 1}
     assert shop.delivery(delivery)["status"] == "forwarded"
 
 
-def test_a_dispute_that_is_late_in_lists_is_not_made_again(shop: Desk) -> None:
+def test_a_dispute_that_is_late_in_lists_is_not_made_again(shop: InProcessBridge) -> None:
     lag = fault("list_lag", seconds=14, count=1)
-    shop.sandbox.add_faults(lag, fault("503_after", method="POST", path=CREATE, count=1))
+    shop.next29.add_faults(lag, fault("503_after", method="POST", path=CREATE, count=1))
     delivery = post(shop, shop.senders.prevention())
     shop.settle(10, times=6)
     assert done(shop) == {"dispute": 1}
     assert shop.delivery(delivery)["status"] == "forwarded"
 
 
-def test_a_write_in_doubt_is_looked_up_only_when_29next_must_be_done(shop: Desk) -> None:
-    shop.sandbox.add_faults(fault("503", method="POST", path=CREATE, count=1))
+def test_a_write_in_doubt_is_looked_up_only_when_29next_must_be_done(shop: InProcessBridge) -> None:
+    shop.next29.add_faults(fault("503", method="POST", path=CREATE, count=1))
     post(shop, shop.senders.prevention())
     shop.work()
     shop.clock.sleep(4)
@@ -189,18 +187,18 @@ def test_a_write_in_doubt_is_looked_up_only_when_29next_must_be_done(shop: Desk)
     assert shop.calls() == [f"POST {CREATE}", f"GET {CREATE}"]
 
 
-def test_a_chargeback_in_doubt_is_not_taken_for_the_alert_of_its_number(shop: Desk) -> None:
+def test_a_chargeback_in_doubt_is_not_taken_for_the_alert_of_its_number(shop: InProcessBridge) -> None:
     alert = shop.senders.prevention()
     post(shop, alert)
     shop.work()
     assert alert.opens
-    shop.sandbox.add_faults(fault("503", method="POST", path=CREATE, count=1))
+    shop.next29.add_faults(fault("503", method="POST", path=CREATE, count=1))
     post(shop, shop.senders.chargeback(case=alert.opens[0]))
     shop.settle()
     assert [row["type"] for row in shop.disputes()] == ["alert", "chargeback"]
 
 
-def test_a_second_dispute_of_a_sale_is_not_even_tried(shop: Desk) -> None:
+def test_a_second_dispute_of_a_sale_is_not_even_tried(shop: InProcessBridge) -> None:
     sale = sell(shop)
     first, second = (shop.senders.chargeback(**about(sale)) for _ in range(2))
     post(shop, first)
@@ -216,17 +214,17 @@ def test_a_second_dispute_of_a_sale_is_not_even_tried(shop: Desk) -> None:
 # --- of two workers one has a case --------------------------------------------------------------
 
 
-def take_over(one: Desk, other: Desk) -> None:
+def take_over(one: InProcessBridge, other: InProcessBridge) -> None:
     """Let the lease of a worker run out, and another do its work."""
     one.clock.sleep(one.settings.lease + 1)
     other.settle()
 
 
 def test_a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_found_out(
-    two: tuple[Desk, Desk],
+    two: tuple[InProcessBridge, InProcessBridge],
 ) -> None:
     one, other = two
-    busy = one.sandbox
+    busy = one.next29
     assert isinstance(busy, Busy)
 
     found_out = []
@@ -250,37 +248,38 @@ def test_a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_foun
     assert one.delivery(delivery)["status"] == "forwarded"
 
 
-def test_a_worker_whose_lease_was_over_sends_nothing(two: tuple[Desk, Desk]) -> None:
+def test_a_worker_whose_lease_was_over_sends_nothing(two: tuple[InProcessBridge, InProcessBridge]) -> None:
     one, other = two
     sent = one.senders.prevention()
     post(one, sent)
-    one.inbox.translate(one.judge.verdict, 9)
-    claims = one.inbox.claim([STORE])
+    one.inside.translate()
+    claims = one.inside.claim()
     take_over(one, other)
-    work_off(one.forwarder, claims)
+    one.inside.work_off(claims)
     assert done(one) == {"dispute": 1}
     assert one.case(sent)["state"] == "review", "it is as the other has left it"
 
 
-def test_a_case_that_one_worker_has_is_nobody_elses(two: tuple[Desk, Desk]) -> None:
+def test_a_case_that_one_worker_has_is_nobody_elses(two: tuple[InProcessBridge, InProcessBridge]) -> None:
     one, other = two
     post(one, one.senders.prevention())
-    one.inbox.translate(one.judge.verdict, 9)
-    claims = one.inbox.claim([STORE])
+    one.inside.translate()
+    claims = one.inside.claim()
     other.work()
     assert one.calls() == []
-    work_off(one.forwarder, claims)
+    one.inside.work_off(claims)
     assert done(one) == {"dispute": 1}
 
 
 def test_a_store_whose_calls_hang_leaves_threads_for_another(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, Silent(rate=0, transactions=()) as silent:
         silent.add_token("quiet-token", "quiet")
-        tokens = {STORE: TOKEN, "quiet": "quiet-token"}
-        stores = {name: Store(name, silent.base_url, token) for name, token in tokens.items()}
-        also = {"stores": stores, "timeout": 60.0}
-        with desk(url, clock=WallClock(), sandbox=silent, also=also) as shop, ThreadPoolExecutor(200) as pool:
-            worker = Worker(shop.inbox, shop.judge, shop.forwarder)
+        tokens = {TOKEN: STORE, "quiet-token": "quiet"}
+        with (
+            bridge_in_process(url, clock=WallClock(), next29=silent, tokens=tokens, timeout=60.0) as shop,
+            ThreadPoolExecutor(200) as pool,
+        ):
+            worker = shop.inside.worker()
             for _ in range(110):
                 post(shop, shop.senders.prevention(STORE))
             while worker.turn(pool):
@@ -300,7 +299,7 @@ def test_a_store_whose_calls_hang_leaves_threads_for_another(make_database: Make
 # --- deadlines rule -----------------------------------------------------------------------------
 
 
-def follow(shop: Desk, ident: str, until: float) -> int:
+def follow(shop: InProcessBridge, ident: str, until: float) -> int:
     """Let time pass from one try of a delivery to the next; returns how many there were."""
     tries = 0
     while (row := shop.delivery(ident))["status"] == "pending":
@@ -317,8 +316,8 @@ def follow(shop: Desk, ident: str, until: float) -> int:
     return tries
 
 
-def test_what_29next_does_not_take_is_tried_until_a_week_after_its_deadline(shop: Desk) -> None:
-    shop.sandbox.stop()
+def test_what_29next_does_not_take_is_tried_until_a_week_after_its_deadline(shop: InProcessBridge) -> None:
+    shop.next29.stop()
     delivery = post(shop, shop.senders.prevention())
     deadline = shop.clock.now + DAY
     shop.work()
@@ -336,21 +335,21 @@ def test_what_29next_does_not_take_is_tried_until_a_week_after_its_deadline(shop
 
 
 def test_calls_of_one_token_keep_their_distance_and_use_their_time(make_database: MakeDatabase) -> None:
-    with make_database("sqlite") as url, desk(url, also={"rate": 4.0}) as shop:
+    with make_database("sqlite") as url, bridge_in_process(url, rate=4.0) as shop:
         several = [post(shop, shop.senders.prevention()) for _ in range(9)]
         for _ in range(100):
             shop.work()
             shop.clock.sleep(0.05)
         assert {shop.delivery(ident)["status"] for ident in several} == {"forwarded"}
-        at = [call.wall for call in shop.sandbox.ledger.calls]
+        at = [call.wall for call in shop.next29.ledger.calls]
     apart = [later - earlier for earlier, later in pairwise(at)]
     assert len(apart) == 8
     assert min(apart) > 0.25, "four in a second, wherever it begins"
     assert at[-1] - at[0] < 8 * 0.33
 
 
-def test_a_wait_that_29next_asks_for_is_kept(shop: Desk) -> None:
-    shop.sandbox.add_faults(fault("503", method="GET", path=ASK, count=1, retry_after="120"))
+def test_a_wait_that_29next_asks_for_is_kept(shop: InProcessBridge) -> None:
+    shop.next29.add_faults(fault("503", method="GET", path=ASK, count=1, retry_after="120"))
     post(shop, shop.senders.rdr(auth_code="A1B2C3"))
     shop.work()
     shop.clock.sleep(115)
@@ -361,8 +360,8 @@ def test_a_wait_that_29next_asks_for_is_kept(shop: Desk) -> None:
     assert shop.calls()[:2] == [f"GET {ASK}"] * 2
 
 
-def test_a_throttle_holds_for_the_whole_store(shop: Desk) -> None:
-    shop.sandbox.add_faults(fault("429", method="POST", path=CREATE, count=1, retry_after="60"))
+def test_a_throttle_holds_for_the_whole_store(shop: InProcessBridge) -> None:
+    shop.next29.add_faults(fault("429", method="POST", path=CREATE, count=1, retry_after="60"))
     both = [post(shop, shop.senders.prevention()) for _ in range(2)]
     shop.work()
     shop.clock.sleep(55)
@@ -373,33 +372,33 @@ def test_a_throttle_holds_for_the_whole_store(shop: Desk) -> None:
     assert [shop.delivery(ident)["status"] for ident in both] == ["forwarded"] * 2
 
 
-def test_a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again(shop: Desk) -> None:
-    shop.sandbox.revoke(TOKEN)
+def test_a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again(shop: InProcessBridge) -> None:
+    shop.next29.revoke(TOKEN)
     both = [post(shop, shop.senders.prevention()) for _ in range(2)]
     shop.work()
     for ident in both:
         row = shop.delivery(ident)
         assert (row["status"], row["reason"]) == ("pending", "store_paused")
     shop.clock.sleep(30 * HOUR)
-    shop.sandbox.add_token(TOKEN)
+    shop.next29.add_token(TOKEN)
     shop.work()
     assert [shop.delivery(ident)["status"] for ident in both] == ["forwarded"] * 2
     # the first one finds out that the token is good again, and the other has all its time still
     assert max(left(shop, ident) for ident in both) > 23 * HOUR
 
 
-def test_the_most_urgent_alert_of_a_store_goes_first(shop: Desk) -> None:
+def test_the_most_urgent_alert_of_a_store_goes_first(shop: InProcessBridge) -> None:
     several = [shop.senders.verifi(), shop.senders.chargeback(), shop.senders.prevention()]
     for sent in several:
         post(shop, sent)
     shop.work()
-    (first, *_) = shop.sandbox.ledger.committed("dispute")
+    (first, *_) = shop.next29.ledger.committed("dispute")
     assert several[-1].opens
     assert first["case_number"] == several[-1].opens[0]
 
 
-def test_what_is_replayed_has_its_whole_time_again(shop: Desk) -> None:
-    shop.sandbox.add_faults(fault("400", method="POST", path=CREATE, count=1, body=REFUSED))
+def test_what_is_replayed_has_its_whole_time_again(shop: InProcessBridge) -> None:
+    shop.next29.add_faults(fault("400", method="POST", path=CREATE, count=1, body=REFUSED))
     delivery = post(shop, shop.senders.prevention())
     shop.work()
     assert shop.delivery(delivery)["reason"] == "refused"
@@ -413,7 +412,7 @@ def test_what_is_replayed_has_its_whole_time_again(shop: Desk) -> None:
 # --- a wrong match is worse than none -----------------------------------------------------------
 
 
-def match_of(shop: Desk, sent: Sent) -> Json:
+def match_of(shop: InProcessBridge, sent: Sent) -> Json:
     """Post an alert, and say what was found for it."""
     post(shop, sent)
     shop.work()
@@ -423,7 +422,7 @@ def match_of(shop: Desk, sent: Sent) -> Json:
     return case
 
 
-def test_a_sale_is_attached_by_its_own_id(shop: Desk) -> None:
+def test_a_sale_is_attached_by_its_own_id(shop: InProcessBridge) -> None:
     sale = sell(shop)
     assert match_of(shop, shop.senders.chargeback(**about(sale)))["transaction_id"] == sale["id"]
 
@@ -441,12 +440,14 @@ def test_a_sale_is_attached_by_its_own_id(shop: Desk) -> None:
     ],
     ids=["card", "amount", "earlier", "later", "failed", "test", "authorization"],
 )
-def test_a_sale_that_the_alert_contradicts_is_not_attached(shop: Desk, sold: Json, told: Json) -> None:
+def test_a_sale_that_the_alert_contradicts_is_not_attached(
+    shop: InProcessBridge, sold: Json, told: Json
+) -> None:
     case = match_of(shop, shop.senders.chargeback(**about(sell(shop, **sold), **told)))
     assert (case["transaction_id"], case["state"]) == (None, "review")
 
 
-def test_of_two_sales_that_fit_none_is_attached(shop: Desk) -> None:
+def test_of_two_sales_that_fit_none_is_attached(shop: InProcessBridge) -> None:
     twins = [sell(shop, auth_code="A1B2C3", external_id=None) for _ in range(2)]
     told = about(twins[0], processor_transaction_id=None, auth_code="A1B2C3")
     case = match_of(shop, shop.senders.chargeback(**told))
@@ -454,7 +455,7 @@ def test_of_two_sales_that_fit_none_is_attached(shop: Desk) -> None:
     assert {one["id"] for one in case["match"]["candidates"]} == {one["id"] for one in twins}
 
 
-def test_the_same_number_in_another_currency_is_no_evidence(shop: Desk) -> None:
+def test_the_same_number_in_another_currency_is_no_evidence(shop: InProcessBridge) -> None:
     sale = sell(shop)
     told = about(sale, processor_transaction_id=None, auth_code=sale["auth_code"], currency="EUR")
     told |= {"card_first_6": None, "card_last_4": None}
@@ -462,7 +463,9 @@ def test_the_same_number_in_another_currency_is_no_evidence(shop: Desk) -> None:
 
 
 @pytest.mark.parametrize("surely", [True, False])
-def test_beside_what_cannot_be_read_only_the_surest_ids_attach(shop: Desk, *, surely: bool) -> None:
+def test_beside_what_cannot_be_read_only_the_surest_ids_attach(
+    shop: InProcessBridge, *, surely: bool
+) -> None:
     sale = sell(shop)
     told = about(sale, auth_code=sale["auth_code"], chargeback_date="the day before yesterday")
     if not surely:
@@ -474,7 +477,7 @@ def test_beside_what_cannot_be_read_only_the_surest_ids_attach(shop: Desk, *, su
 # --- no silent meaning --------------------------------------------------------------------------
 
 
-def fought(shop: Desk, *results: tuple[str, str]) -> tuple[Sent, list[str]]:
+def fought(shop: InProcessBridge, *results: tuple[str, str]) -> tuple[Sent, list[str]]:
     """A chargeback and its results, each with the day of its event; returns their deliveries."""
     sent = shop.senders.chargeback()
     post(shop, sent)
@@ -489,7 +492,7 @@ def fought(shop: Desk, *results: tuple[str, str]) -> tuple[Sent, list[str]]:
     return sent, told
 
 
-def test_a_replay_of_an_earlier_result_replaces_nothing(shop: Desk) -> None:
+def test_a_replay_of_an_earlier_result_replaces_nothing(shop: InProcessBridge) -> None:
     _, told = fought(shop, ("won", "2026-03-02"), ("lost", "2026-03-09"))
     assert shop.disputes()[0]["resolution"] == "lost"
     shop.clock.sleep(DAY)
@@ -499,7 +502,7 @@ def test_a_replay_of_an_earlier_result_replaces_nothing(shop: Desk) -> None:
     assert shop.delivery(told[0])["status"] == "ignored"
 
 
-def test_a_persons_word_at_29next_is_not_overwritten(shop: Desk) -> None:
+def test_a_persons_word_at_29next_is_not_overwritten(shop: InProcessBridge) -> None:
     sent, _ = fought(shop, ("won", "2026-03-02"))
     here = shop.case(sent, "chargeback")["dispute_id"]
     shop.tell("dispute.updated", shop.api.update_dispute(here, {"resolution": "accepted"}))
@@ -514,7 +517,7 @@ def test_a_persons_word_at_29next_is_not_overwritten(shop: Desk) -> None:
     assert any("lost" in note and "accepted" in note for note in shop.case(sent, "chargeback")["notes"])
 
 
-def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Desk) -> None:
+def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: InProcessBridge) -> None:
     sent = shop.senders.rdr()
     post(shop, sent)
     shop.work()
@@ -527,7 +530,7 @@ def test_an_outcome_that_contradicts_the_one_that_stands_fails_visibly(shop: Des
     assert shop.disputes()[0]["resolution"] == "issued_full_refund"
 
 
-def test_the_first_outcome_of_an_alert_stands(shop: Desk) -> None:
+def test_the_first_outcome_of_an_alert_stands(shop: InProcessBridge) -> None:
     sent = shop.senders.prevention()
     post(shop, sent)
     shop.work()
@@ -540,7 +543,7 @@ def test_the_first_outcome_of_an_alert_stands(shop: Desk) -> None:
     assert shop.delivery(later)["reason"] == "contradicted"
 
 
-def test_an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly(shop: Desk) -> None:
+def test_an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly(shop: InProcessBridge) -> None:
     delivery = post(shop, shop.senders.rdr(rdr_resolution="Perhaps"))
     shop.work()
     row = shop.delivery(delivery)
@@ -549,7 +552,7 @@ def test_an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly(shop: De
     assert [one["status"] for one in shop.disputes()] == ["new"]
 
 
-def test_what_cannot_be_read_is_named_on_its_delivery(shop: Desk) -> None:
+def test_what_cannot_be_read_is_named_on_its_delivery(shop: InProcessBridge) -> None:
     sent = shop.senders.prevention(amount="a lot")
     row = shop.delivery(post(shop, sent))
     shop.work()
@@ -559,7 +562,7 @@ def test_what_cannot_be_read_is_named_on_its_delivery(shop: Desk) -> None:
     assert shop.case(sent)["state"] == "review"
 
 
-def test_an_alert_for_a_store_that_is_not_there_goes_to_no_other(shop: Desk) -> None:
+def test_an_alert_for_a_store_that_is_not_there_goes_to_no_other(shop: InProcessBridge) -> None:
     delivery = post(shop, shop.senders.prevention("nowhere"))
     shop.work()
     assert shop.delivery(delivery)["reason"] == "no_store"
@@ -569,7 +572,7 @@ def test_an_alert_for_a_store_that_is_not_there_goes_to_no_other(shop: Desk) -> 
 # --- a refund is recorded once ------------------------------------------------------------------
 
 
-def refunded(shop: Desk, sale: Json, amount: float = 40.0) -> Sent:
+def refunded(shop: InProcessBridge, sale: Json, amount: float = 40.0) -> Sent:
     """An RDR case of a sale that was accepted: the gateway has given the amount back."""
     return shop.senders.verifi(
         eventType="RDR",
@@ -581,30 +584,30 @@ def refunded(shop: Desk, sale: Json, amount: float = 40.0) -> Sent:
     )
 
 
-def test_a_part_that_the_gateway_gave_back_is_recorded_once(shop: Desk) -> None:
+def test_a_part_that_the_gateway_gave_back_is_recorded_once(shop: InProcessBridge) -> None:
     sale = sell(shop)
     post(shop, refunded(shop, sale, 10.0))
     shop.settle()
     assert done(shop)["refund"] == 1
-    (row,) = shop.sandbox.ledger.refunds
+    (row,) = shop.next29.ledger.refunds
     assert row["amount"] == "10.00"
 
 
-def test_a_refund_that_the_sale_has_no_room_for_is_not_even_tried(shop: Desk) -> None:
+def test_a_refund_that_the_sale_has_no_room_for_is_not_even_tried(shop: InProcessBridge) -> None:
     sale = sell(shop)
     body = {"amount": "35.00", "is_external": True, "send_refund_notification": False}
     shop.api.call("POST", f"transactions/{sale['id']}/refund/", body=body)
-    before = len(shop.sandbox.ledger.calls)
+    before = len(shop.next29.ledger.calls)
     post(shop, refunded(shop, sale))
     shop.settle()
-    writes = [call for call in shop.sandbox.ledger.calls[before:] if call.method != "GET"]
+    writes = [call for call in shop.next29.ledger.calls[before:] if call.method != "GET"]
     assert [call.path for call in writes][1:] == [f"/disputes/{shop.disputes()[0]['id']}/resolve/"]
     assert "create_external_refund" not in str(writes)
 
 
-def test_what_a_sale_has_left_is_read_right_before_its_refund_is_recorded(shop: Desk) -> None:
+def test_what_a_sale_has_left_is_read_right_before_its_refund_is_recorded(shop: InProcessBridge) -> None:
     sale = sell(shop)
-    shop.sandbox.add_faults(fault("429", method="POST", path=RESOLVE, count=1, retry_after="200"))
+    shop.next29.add_faults(fault("429", method="POST", path=RESOLVE, count=1, retry_after="200"))
     post(shop, refunded(shop, sale))
     shop.work()
     shop.clock.sleep(201)
@@ -670,7 +673,7 @@ def test_a_card_number_in_the_query_of_a_webhook_is_cut(tmp_path: Path) -> None:
         assert FULL_CARD.encode() not in disk()
 
 
-def test_an_identifier_that_looks_like_a_card_number_is_sent_as_it_came(shop: Desk) -> None:
+def test_an_identifier_that_looks_like_a_card_number_is_sent_as_it_came(shop: InProcessBridge) -> None:
     post(shop, shop.senders.prevention(case=FULL_CARD))
     shop.work()
     assert [row["case_number"] for row in shop.disputes()] == [FULL_CARD]
