@@ -2,8 +2,8 @@
 # does its own set-up in .venv, again whenever a lock file has changed.
 
 PYTHON ?= python3
-# Processes that share the tests; 0 is none but pytest's own.
-TEST_WORKERS ?= 0
+# Processes that share the tests: one for each core. 0 is none but pytest's own.
+TEST_WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,7 +38,7 @@ bench: $(VENV)/dev ## print the figures
 
 # make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
 soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
-	$(BIN)/python -m pytest -q -m soak --timeout 0
+	HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -q -m soak --timeout 0
 
 # Asks PyPI, so it needs the network, and fails where it gets no answer about one of them.
 audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness

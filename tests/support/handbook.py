@@ -21,7 +21,9 @@ from bridge.tree import Tree
 from tests.support.fake_next import ROOT
 
 FILE = ROOT / "docs" / "providers.md"
-BLOCK = re.compile(r"(?s)<!-- (\w+): written by `python -m tests\.support\.handbook` -->\n.*?<!-- end of \1 -->")
+BLOCK = re.compile(
+    r"(?s)<!-- (\w+): written by `python -m tests\.support\.handbook` -->\n.*?<!-- end of \1 -->"
+)
 
 
 def keyed(one: proof.Hmac) -> str:

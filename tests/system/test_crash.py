@@ -19,11 +19,11 @@ OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in poin
 
 
 @pytest.fixture
-def house(database_url: str, tmp_path: Path) -> Iterator[House]:
+def house(durable_url: str, tmp_path: Path) -> Iterator[House]:
     """A house where leases and settling are as short as may be."""
     # 29next lets every call in, so that nothing which comes twice hides behind its limit
     with running(
-        tmp_path, database_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF
+        tmp_path, durable_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF
     ) as house:
         yield house
 

@@ -43,7 +43,7 @@ def sqlite(make_database: MakeDatabase, tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def on_postgres(make_database: MakeDatabase, tmp_path: Path) -> Iterator[House]:
-    with make_database("postgres") as url, running(tmp_path, url, constants=HASTY) as house:
+    with make_database("postgres", durable=True) as url, running(tmp_path, url, constants=HASTY) as house:
         yield house
 
 
@@ -72,7 +72,10 @@ def goes_on(house: House, senders: Senders) -> None:
 def test_before_the_migration_no_webhook_is_taken_or_unknown(
     make_database: MakeDatabase, tmp_path: Path, senders: Senders, kind: str
 ) -> None:
-    with make_database(kind, migrated=False) as url, running(tmp_path, url, constants=HASTY) as house:
+    with (
+        make_database(kind, migrated=False, durable=True) as url,
+        running(tmp_path, url, constants=HASTY) as house,
+    ):
         house.start_worker()
         house.start_web(ready=False)
         sent = senders.prevention()
@@ -85,17 +88,17 @@ def test_before_the_migration_no_webhook_is_taken_or_unknown(
         goes_on(house, senders)
 
 
-def test_postgres_down_and_up_again(on_postgres: House, senders: Senders, postgres: Postgres) -> None:
+def test_postgres_down_and_up_again(on_postgres: House, senders: Senders, durable_postgres: Postgres) -> None:
     house = on_postgres.start()
     house.next.add_faults({"name": "latency", "seconds": 0.4})
     house.deliver(*(senders.prevention() for _ in range(5)))
-    postgres.stop()
+    durable_postgres.stop()
     try:
         for _ in range(3):
             assert refused_for_now(house.post(senders.prevention()))
         assert house.get("/readyz").status_code == 503
     finally:
-        postgres.start()
+        durable_postgres.start()
     goes_on(house, senders)
 
 
@@ -113,11 +116,11 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 
 def test_postgres_that_answers_nothing_hangs_no_webhook(
-    on_postgres: House, senders: Senders, postgres: Postgres
+    on_postgres: House, senders: Senders, durable_postgres: Postgres
 ) -> None:
     house = on_postgres.start()
     house.deliver(*(senders.prevention() for _ in range(3)))
-    with frozen(postgres), ThreadPoolExecutor(20) as pool:
+    with frozen(durable_postgres), ThreadPoolExecutor(20) as pool:
         # more ask for what the database would have to answer than it has connections
         asked = [pool.submit(house.get, path) for path in ("/readyz", "/api/deliveries") for _ in range(5)]
         posted = [pool.submit(house.post, senders.prevention()) for _ in range(5)]
@@ -126,12 +129,13 @@ def test_postgres_that_answers_nothing_hangs_no_webhook(
     goes_on(house, senders)
 
 
-def test_postgres_that_only_reads(on_postgres: House, senders: Senders, postgres: Postgres) -> None:
+def test_postgres_that_only_reads(on_postgres: House, senders: Senders, durable_postgres: Postgres) -> None:
     house = on_postgres.start()
     name = house.database_url.partition("?")[0].rpartition("/")[2]
     for value in ("on", "off"):
-        postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
-        postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+        durable_postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+        durable_postgres.run(ended)
         if value == "on":
             assert eventually(lambda: refused_for_now(house.post(senders.prevention())))
             assert house.get("/readyz").status_code == 503
