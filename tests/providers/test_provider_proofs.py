@@ -94,17 +94,13 @@ def test_a_signature_of_another_body_is_refused(provider: Provider) -> None:
 
 
 @each_provider
-@pytest.mark.parametrize(("seconds", "good"), [(299, True), (300, True), (301, False), (86400, False)])
-@pytest.mark.parametrize("direction", [1, -1], ids=["old", "future"])
-def test_a_signed_time_may_be_five_minutes_off(
-    provider: Provider, seconds: int, good: bool, direction: int
-) -> None:
+def test_a_signed_time_may_be_five_minutes_off(provider: Provider) -> None:
     webhook = sent(first_case(provider), secret_of(provider))
     timed = isinstance(provider.proof, TimestampedHmac | StandardWebhooks)
 
-    is_refused = refused(provider, webhook, NOW + direction * timedelta(seconds=seconds))
-
-    assert is_refused == (timed and not good)
+    for seconds, good in ((299, True), (300, True), (301, False), (86400, False)):
+        for off in (timedelta(seconds=seconds), -timedelta(seconds=seconds)):
+            assert refused(provider, webhook, NOW + off) == (timed and not good), off
 
 
 ODD = st.text("\ud800\udcff\u00e9,=; v1t0:AQ", max_size=60)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import MakeDatabase
 from tests.support.desk import desk, work_off
 from tests.support.running import House, Senders, eventually, running
+
+pytestmark = pytest.mark.xdist_group("timing")
 
 
 def set_clock(clock: Path, seconds: float) -> str:

@@ -516,6 +516,7 @@ def drip(sock: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.parametrize("stalling", [1.5], indirect=True)
 @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
 def test_clients_that_stall_hold_up_nobody_and_are_left_in_time(
@@ -573,6 +574,7 @@ def closed(sock: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.parametrize("stalling", [60.0], indirect=True)
 def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[House, list[socket.socket]]) -> None:
     house, _ = stalling

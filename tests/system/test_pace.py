@@ -15,6 +15,8 @@ from tests.conftest import MakeDatabase
 from tests.support.load import load
 from tests.support.running import House, Senders, Sent, eventually, key, running, say
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 LEAST_USE = 0.5
 """Of the rate; the aim is 0.95."""
 MOST_SECONDS = 4.0
