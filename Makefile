@@ -28,10 +28,11 @@ run: $(VENV)/runtime ## start the bridge on this machine, listening on PORT (def
 test: $(VENV)/dev ## run every test but the soak
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
 
-check: $(VENV)/dev ## lint, formatting, types
+check: $(VENV)/dev ## lint, formatting, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/dev ## print the figures
 	$(BIN)/python -m tests.bench
