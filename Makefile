@@ -38,8 +38,8 @@ bench: $(VENV)/dev ## print the figures
 	$(BIN)/python -m tests.bench
 
 # make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
-soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
-	HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -q -m soak --timeout 0
+soak: $(VENV)/dev ## run the long faults and many examples: make soak SEED=7 MINUTES=30
+	HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -q -m "soak or hypothesis" --timeout 0
 
 # Asks PyPI, so it needs the network, and fails where it gets no answer about one of them.
 audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
@@ -21,6 +20,7 @@ from sqlalchemy import create_engine, text
 from bridge import logs, migrate
 from bridge.database import Database
 from bridge.tables import metadata
+from tests.support import examples  # noqa: F401  loads a profile of hypothesis
 from tests.support.screenshots import MISSING, chromium
 
 KINDS = ("sqlite", "postgres")
@@ -30,11 +30,6 @@ MANY = 2000
 """Rows, after which a database is emptied so that their place is free again."""
 
 MakeDatabase = Callable[..., AbstractContextManager[str]]
-
-# `make test` has the same few examples at each run, `make soak` and whoever sets the variable many new ones.
-hypothesis.settings.register_profile("few", max_examples=25, deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("many", max_examples=500, deadline=None, print_blob=True)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 # What a test may have changed that rows do not show: columns, indexes, constraints, triggers, settings.
 SHAPE = """

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import dispute, fields
@@ -21,6 +21,7 @@ from bridge.errors import PermanentError
 from bridge.fields import AlertSchema
 from bridge.provider import Item, Provider
 from bridge.redact import cut_body
+from tests.support.examples import examples
 from tests.support.fake_next import validate_request
 from tests.support.fixtures import (
     CARD_NUMBER,
@@ -103,7 +104,7 @@ def test_junk_ends_in_a_verdict_and_never_in_a_crash(provider: Provider) -> None
 
 @each_provider
 @given(body=st.binary(max_size=200))
-@settings(max_examples=30, deadline=None)
+@examples(10)
 def test_bytes_of_any_kind_end_in_a_verdict(provider: Provider, body: bytes) -> None:
     swallow(provider, Webhook(provider.name, "/", body))
 
@@ -123,7 +124,7 @@ VALUES = st.recursive(
 
 @each_provider
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_any_value_in_any_field_ends_in_a_verdict(provider: Provider, data: st.DataObject) -> None:
     case = data.draw(st.sampled_from([case for case in CASES if case.provider.name == provider.name]))
     tree = case.tree

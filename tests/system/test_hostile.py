@@ -28,7 +28,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from bridge import providers, settings
@@ -38,9 +37,10 @@ from bridge.database import Database
 from bridge.judge import Judge
 from bridge.search import Search
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.examples import examples
 from tests.support.running import PASSWORDS, SHORT, House, Senders, Sent, basic, running
 
-EXAMPLES = budget(max_examples=60, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+EXAMPLES = examples(20, suppress_health_check=list(HealthCheck))
 SECRET = "whsec_" + base64.b64encode(b"a key of this test").decode()
 ENVIRON = {
     "BRIDGE_BIND": "127.0.0.1:1",  # the API is open to this machine

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
@@ -19,8 +19,9 @@ from bridge.currencies import BY_NUMBER, DECIMALS
 from bridge.errors import Untranslatable
 from bridge.fields import AlertSchema
 from bridge.tree import Number, parse
+from tests.support.examples import examples
 
-many = settings(max_examples=150, deadline=None)
+many = examples(50)
 
 
 def read(field: Any, value: Any) -> Any:

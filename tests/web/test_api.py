@@ -9,12 +9,12 @@ import pytest
 import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator, FormatChecker
 
 from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
 from bridge.viewer.document import document
 from tests.conftest import MakeDatabase
+from tests.support.examples import examples
 from tests.support.logbook import Logbook, logbook, trouble
 
 Json = dict[str, Any]
@@ -106,9 +106,7 @@ def test_schemathesis_finds_nothing(path: str, method: str, troubled: Logbook) -
     operation = schema[path][method]
 
     @given(case=operation.as_strategy())
-    @hypothesis_settings(
-        max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @examples(15, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(headers=BEARER)
 
