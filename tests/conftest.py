@@ -250,16 +250,26 @@ def make_database(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say of which kinds a test's database is."""
+    if "database_url" in metafunc.fixturenames:
+        both = (
+            metafunc.definition.get_closest_marker("both_databases")
+            or "storage" in metafunc.definition.path.parts
+        )
+        metafunc.parametrize("database_url", KINDS if both else KINDS[:1], indirect=True)
+
+
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Iterator[str]:
-    """A fresh database, once of each kind."""
+    """A fresh database: once of each kind where SQL is tried, else of SQLite."""
     with make_database(request.param) as url:
         yield url
 
 
 @pytest.fixture(params=KINDS)
 def durable_url(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Iterator[str]:
-    """The same, the one of Postgres on the server that keeps all through a power cut."""
+    """A fresh database of each kind, the one of Postgres on the server that keeps all through a power cut."""
     with make_database(request.param, durable=True) as url:
         yield url
 

@@ -273,6 +273,7 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(book: Logbo
     assert seen.oldest_pending == pytest.approx(book.clock.now - 12.5 * 3600, abs=1)
 
 
+@pytest.mark.both_databases
 def test_of_several_processes_one_tells(book: Logbook, hook: Hook) -> None:
     book.chores.memos.beat("one")
     book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
@@ -308,6 +309,7 @@ def test_an_end_that_could_not_be_told_is_told_later(book: Logbook, hook: Hook) 
     assert hook.titles.count(f"Store {OUTLET} goes on.") == 1
 
 
+@pytest.mark.both_databases
 def test_a_worker_that_is_gone_is_told_by_the_web_process(book: Logbook, hook: Hook) -> None:
     book.chores.memos.beat("one")
     book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
@@ -392,6 +394,7 @@ def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(book: Logbook
     assert [name for name in names if name.startswith("worker:")] == ["worker:new"]
 
 
+@pytest.mark.both_databases
 def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
     with logbook(database_url, keep_bodies=10 * DAY) as book:
         old = [book.send() for _ in range(5)]
@@ -415,6 +418,7 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
         assert search.delivery(young)["webhook"]["body"]
 
 
+@pytest.mark.both_databases
 def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
     with logbook(database_url, keep_index=200 * DAY) as book:
         for store in (STORE, OUTLET):
@@ -436,6 +440,7 @@ def test_without_a_setting_nothing_is_removed(book: Logbook) -> None:
     assert book.app.extensions["search"].delivery(delivery)["webhook"]["body"]
 
 
+@pytest.mark.both_databases
 def test_two_workers_put_back_no_more_than_one(book: Logbook) -> None:
     for _ in range(A_SECOND + 10):
         book.send(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))

@@ -40,6 +40,7 @@ def test_nothing_is_said_where_both_agree(shop: Desk) -> None:
     assert lines(shop) == []
 
 
+@pytest.mark.both_databases
 def test_each_kind_of_difference_is_told(shop: Desk) -> None:
     kinds = [shop.senders.prevention() for _ in range(5)]
     for sent in kinds:

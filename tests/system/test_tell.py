@@ -30,6 +30,8 @@ from tests.support.configuring import load, problems
 from tests.support.desk import DAY, HOUR, Desk, Json, desk
 from tests.support.running import PASSWORDS, Sent, eventually
 
+pytestmark = pytest.mark.both_databases
+
 KEYS = {"midigator": "canary-api-secret-of-midigator", "chargeblast": "canary-api-key-of-chargeblast"}
 WHSEC = "whsec_" + base64.b64encode(b"a made-up signing key of 32 byte").decode()
 GUID = "pre_0001"

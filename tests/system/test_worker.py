@@ -28,6 +28,8 @@ from bridge.tables import paces
 from bridge.worker import Worker
 from tests.support.desk import Clock, Desk, desk, work_off
 
+pytestmark = pytest.mark.both_databases
+
 
 class WallClock(Clock):
     """The machine's own."""

@@ -13,6 +13,8 @@ from tests.conftest import MakeDatabase
 from tests.support.desk import desk
 from tests.support.logbook import Logbook, logbook
 
+pytestmark = pytest.mark.both_databases
+
 TOKEN = "a-made-up-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

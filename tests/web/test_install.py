@@ -34,6 +34,8 @@ from tests.support.desk import NEXT_SECRET, Clock, Desk
 from tests.support.running import PASSWORDS, Senders, running
 from tests.support.screenshots import MISSING, chromium, launch, served
 
+pytestmark = pytest.mark.both_databases
+
 KEY, NEWER = "a2V5LW9mLXRlc3RzLTAwMDAwMDAwMDAwMDAwMDAwMDA=", Fernet.generate_key().decode()
 PUBLIC = "https://alerts.example.com"
 PASSWORD = "the-password-of-the-viewer"

@@ -11,6 +11,8 @@ from bridge.app import create_app
 from bridge.sandbox import STORE
 from tests.support.logbook import OUTLET, OUTLET_TOKEN, Logbook, logbook, refuse, review, trouble
 
+pytestmark = pytest.mark.both_databases
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

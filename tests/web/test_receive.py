@@ -25,6 +25,8 @@ from bridge.tables import deliveries, refusals, webhooks
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
 
+pytestmark = pytest.mark.both_databases
+
 PASSWORD, OLD, TOKEN = "hunter22-now", "hunter11-before", "secret-access-token"
 SECRETS = {
     "ETHOCA_SECRET": f"ethoca:{PASSWORD}",
