@@ -22,6 +22,12 @@ from bridge.database import Database
 from bridge.tables import metadata
 from tests.support import examples  # noqa: F401  loads a profile of hypothesis
 from tests.support.screenshots import MISSING, chromium
+from tests.support.sharing_out import (  # noqa: F401  hooks
+    pytest_collection_modifyitems,
+    pytest_configure_node,
+    pytest_unconfigure,
+    pytest_xdist_make_scheduler,
+)
 
 KINDS = ("sqlite", "postgres")
 NUMBERS = itertools.count(1)
@@ -160,42 +166,6 @@ def postgres_server(*, durable: bool) -> Iterator[Postgres]:
 def pytest_configure() -> None:
     """Undo what a shell does to tests in its background: they, and all they start, ignored an interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-TIMING = "timing"
-"""The group of the tests that look at the clock on the wall: `pytest.mark.xdist_group("timing")`."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests run in one process, and in which order they are handed out.
-
-    Those that share a fixture of their module run in one process, so that it is made once. First comes
-    what takes long and last what is short, so that no process waits for another at the end; while one of
-    them has the tests that look at the clock, there is light work for the others.
-    """
-    for item in items:
-        if not item.get_closest_marker("xdist_group") and (shared := _shared(item)):
-            item.add_marker(pytest.mark.xdist_group(" ".join([item.path.stem, *shared])))
-    items.sort(key=_turn)
-
-
-def _shared(item: pytest.Item) -> list[str]:
-    """The fixtures of its module that a test has, with their parameters."""
-    if not isinstance(item, pytest.Function):
-        return []
-    known = item._fixtureinfo.name2fixturedefs
-    names = [name for name in item.fixturenames if name in known and known[name][-1].scope == "module"]
-    given = item.callspec.params if hasattr(item, "callspec") else {}
-    return [f"{name} {given[name]}" if name in given else name for name in names]
-
-
-def _turn(item: pytest.Item) -> int:
-    group = item.get_closest_marker("xdist_group")
-    if group and group.args == (TIMING,):
-        return 2
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return {"system": 0, "unit": 3, "providers": 3}.get(folder, 1)
 
 
 @pytest.fixture(autouse=True)
