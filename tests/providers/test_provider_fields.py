@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -33,9 +33,8 @@ from tests.support.fixtures import (
     table_of,
 )
 
-PLACEHOLDERS: tuple[Tree, ...] = (
-    *("", "  ", "N/A", "n/a", "NA", "none", "NULL", "nil", "Unknown", "not available", "-", "--"),
-)
+# Some of each sort; what else is a placeholder, what no kind can read, what is of a wrong type: test_fields.
+PLACEHOLDERS: tuple[Tree, ...] = ("", "N/A", "--")
 OF_A_KIND: dict[type, tuple[Tree, ...]] = {
     fields.Money: ("0", "0.00", Number("0"), Number("0.0")),
     fields.Moment: ("0000-00-00", "0", Number("0")),
@@ -52,15 +51,15 @@ LONG_AGO = (
     "1970-01-01T00:00:00Z",
 )
 GARBAGE: dict[type, tuple[Tree, ...]] = {
-    fields.Money: ("a lot", "1,23", "-5.00", Number("NaN")),
+    fields.Money: ("a lot", "1,23"),
     fields.Currency: ("dollars", "XXX"),
-    fields.Moment: ("some day", "202611281011", "2026-02-30"),
-    fields.Identifier: ("x" * 256, "a\0b", Number("9.87e22"), Number("12.5")),
+    fields.Moment: ("some day", "2026-02-30"),
+    fields.Identifier: ("x" * 256, Number("12.5")),
     fields.Card: ("visa", "411111**11**1111"),
     fields.FirstSix: ("4111", "4111x1"),
     fields.LastFour: ("42", "00042"),
 }
-WRONG: tuple[Tree, ...] = ({"a": "1"}, ["1"], True, False, {}, [])
+WRONG: tuple[Tree, ...] = ({"a": "1"}, ["1"], True)
 
 BEARS = {
     *(
@@ -162,7 +161,7 @@ def opens_at_all(case: Case, tree: Tree) -> bool:
 
 @each_translated
 def test_a_placeholder_is_the_same_as_nothing(case: Case, item: Item, table: AlertSchema) -> None:
-    before = case.provider.translate(item).alert
+    before = case.provider.translate(item)
     for name, one, path in leaves(case, item, table):
         if one.required:
             continue  # an outcome that is the point of its event
@@ -179,11 +178,9 @@ def test_a_placeholder_is_the_same_as_nothing(case: Case, item: Item, table: Ale
         if isinstance(one, fields.Moment) and not one.format:
             values += LONG_AGO
         for value in values:
-            tree = put(item.tree, path, value)
-            reading = read(case, tree)
-            assert reading == without, (name, value)
-            if before and opens(case.provider.translate(item).effect, before):
-                opened(case, tree, reading, name)
+            assert read(case, put(item.tree, path, value)) == without, (name, value)
+        if before.alert and opens(before.effect, before.alert):
+            opened(case, put(item.tree, path, None), without, name)
 
 
 @each_translated
@@ -324,10 +321,13 @@ def in_body(case: Case, item: Item, path: str) -> str:
 
 
 @each_translated
-@pytest.mark.parametrize("case_number", ["N/A", None])
-def test_good_fields_are_shown_beside_bad_ones(
-    case: Case, item: Item, table: AlertSchema, case_number: str | None
-) -> None:
+def test_good_fields_are_shown_beside_bad_ones(case: Case, item: Item, table: AlertSchema) -> None:
+    for case_number in ("N/A", None):
+        shown_beside_bad_ones(case, item, table, case_number)
+
+
+def shown_beside_bad_ones(case: Case, item: Item, table: AlertSchema, case_number: str | None) -> None:
+    """Check what a person is shown where money and moments are odd, and perhaps the case number too."""
     before = explained(case, item, case.tree)
     tree, bad = case.tree, set()
     for name, one, path in leaves(case, item, table):
@@ -358,14 +358,22 @@ def test_good_fields_are_shown_beside_bad_ones(
 # --- bodies of nothing ----------------------------------------------------------------------------
 
 
+NOTHINGS = (b"", b"  \r\n\t", b"\xef\xbb\xbf", b"\0", b"{}", b" {}\n", b"[]", b"{}\0")
+
+
 @each_provider
-@pytest.mark.parametrize("body", [b"", b"  \r\n\t", b"\xef\xbb\xbf", b"\0", b"{}", b" {}\n", b"[]", b"{}\0"])
-def test_a_body_of_nothing_is_a_portals_test(provider: Provider, body: bytes) -> None:
-    (item,) = provider.read(Webhook(provider.name, "/", body, {"content-type": "application/json"}))
+def test_a_body_of_nothing_is_a_portals_test(provider: Provider) -> None:
+    nothing_is_a_test(provider, NOTHINGS)
 
-    reading = provider.translate(item)
 
-    assert (reading.effect, reading.reason, reading.alert) == (Effect.IGNORE, Reason.TEST, None)
+def nothing_is_a_test(provider: Provider, bodies: Sequence[bytes]) -> None:
+    """Check that each of these bodies is taken for a test of a provider's portal."""
+    for body in bodies:
+        (item,) = provider.read(Webhook(provider.name, "/", body, {"content-type": "application/json"}))
+
+        reading = provider.translate(item)
+
+        assert (reading.effect, reading.reason, reading.alert) == (Effect.IGNORE, Reason.TEST, None), body
 
 
 def test_every_fixture_that_opens_was_tried() -> None:

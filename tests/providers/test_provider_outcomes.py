@@ -28,6 +28,7 @@ from tests.support.fixtures import (
     changed,
     check,
     each_provider,
+    each_row,
     each_translated,
     placed,
     put,
@@ -47,9 +48,7 @@ def resolution(table: AlertSchema | None) -> Resolution | None:
 
 
 ENDING = [row for row in TRANSLATED if resolution(row[2])]
-each_ending = pytest.mark.parametrize(
-    ("case", "item", "table"), ENDING, ids=[f"{case}#{item.index}" for case, item, _ in ENDING]
-)
+each_ending = each_row({f"{row[0]}#{row[1].index}": row for row in ENDING})
 
 
 def places(case: Case, table: AlertSchema) -> Iterator[str]:
@@ -91,7 +90,7 @@ def told_by(table: AlertSchema, place: str) -> set[str]:
     return {name for name in table.load_fields if place in table.path(name).split("|")}
 
 
-WRONG: tuple[Tree, ...] = ({"a": "1"}, ["refunded"], True, False, {}, [])
+WRONG: tuple[Tree, ...] = ({"a": "1"}, ["refunded"], True)
 
 
 @each_ending

@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import proof
@@ -14,6 +14,7 @@ from bridge.alert import Webhook
 from bridge.errors import Rejected
 from bridge.proof import AdyenItems, StandardWebhooks, TimestampedHmac
 from bridge.provider import Provider
+from tests.support.examples import examples
 from tests.support.fixtures import CASES, NOW, Case, each_case, each_provider, other_secret, secret_of
 
 
@@ -94,17 +95,13 @@ def test_a_signature_of_another_body_is_refused(provider: Provider) -> None:
 
 
 @each_provider
-@pytest.mark.parametrize(("seconds", "good"), [(299, True), (300, True), (301, False), (86400, False)])
-@pytest.mark.parametrize("direction", [1, -1], ids=["old", "future"])
-def test_a_signed_time_may_be_five_minutes_off(
-    provider: Provider, seconds: int, good: bool, direction: int
-) -> None:
+def test_a_signed_time_may_be_five_minutes_off(provider: Provider) -> None:
     webhook = sent(first_case(provider), secret_of(provider))
     timed = isinstance(provider.proof, TimestampedHmac | StandardWebhooks)
 
-    is_refused = refused(provider, webhook, NOW + direction * timedelta(seconds=seconds))
-
-    assert is_refused == (timed and not good)
+    for seconds, good in ((299, True), (300, True), (301, False), (86400, False)):
+        for off in (timedelta(seconds=seconds), -timedelta(seconds=seconds)):
+            assert refused(provider, webhook, NOW + off) == (timed and not good), off
 
 
 ODD = st.text("\ud800\udcff\u00e9,=; v1t0:AQ", max_size=60)
@@ -113,7 +110,7 @@ LATIN = st.binary(max_size=60).map(lambda raw: raw.decode("latin-1"))  # as WSGI
 
 @each_provider
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_headers_of_any_kind_are_refused_and_never_crash(provider: Provider, data: st.DataObject) -> None:
     names = [*proving_headers(provider), "merchant", "authorization", "svix-id", "webhook-timestamp"]
     headers = data.draw(st.dictionaries(st.sampled_from(names), ODD | LATIN))

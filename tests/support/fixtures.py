@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +49,7 @@ OTHER_SECRETS = (
 )
 
 Json = Any
+Test = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -252,13 +253,45 @@ def _translated() -> list[tuple[Case, Item, AlertSchema]]:
 
 TRANSLATED = _translated()
 
-each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
+    """Run a test over rows that have names; the first failure is raised, and tells which others fail too."""
+    failures: dict[str, Exception] = {}
+    for name, row in rows.items():
+        try:
+            test(*row)
+        except Exception as error:  # noqa: BLE001  whatever it is, the others are tried as well
+            failures[name] = error
+    if failures:
+        first = next(iter(failures.values()))
+        first.add_note(f"{len(failures)} of {len(rows)} fail: {', '.join(failures)}")
+        raise first
+
+
+def each_row(rows: Mapping[str, tuple[Case, *tuple[Any, ...]]]) -> Callable[[Test], Test]:
+    """Have a test tried with all rows of a provider, in one item for each provider."""
+
+    def around(test: Test) -> Test:
+        names = sorted({case.provider.name for case, *_ in rows.values()})
+
+        @pytest.mark.parametrize("name", names)
+        def each(name: str) -> None:
+            try_each(test, {key: row for key, row in rows.items() if row[0].provider.name == name})
+
+        each.__name__, each.__qualname__, each.__module__ = test.__name__, test.__qualname__, test.__module__
+        OF_ONE[each] = test
+        return each
+
+    return around
+
+
+OF_ONE: dict[Test, Test] = {}
+"""The test of one row that each test of all rows was made of."""
+
+
+each_case = each_row({str(case): (case,) for case in CASES})
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-each_translated = pytest.mark.parametrize(
-    ("case", "item", "table"),
-    TRANSLATED,
-    ids=[f"{case}#{item.index}" for case, item, _ in TRANSLATED],
-)
+each_translated = each_row({f"{row[0]}#{row[1].index}": row for row in TRANSLATED})
 
 
 def write(case: Case) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import eventually
 from tests.support.processes import RunningBridge, running_bridge
 from tests.support.webhooks import Senders
+
+pytestmark = pytest.mark.xdist_group("timing")
 
 
 def set_clock(clock: Path, seconds: float) -> str:

@@ -197,6 +197,7 @@ def test_a_second_report_finds_the_dispute_that_a_person_made_for_a_refused_one(
     assert bridge.case(first)["dispute_id"] == by_hand["id"]
 
 
+@pytest.mark.both_databases
 def test_a_second_report_finds_another_dispute_with_a_number_that_is_taken(bridge: InProcessBridge) -> None:
     first = bridge.senders.prevention()
     bridge.post(first)
@@ -532,6 +533,7 @@ def test_a_person_s_match_outlasts_a_look_up_that_was_refused_meanwhile(bridge: 
     assert case["transaction_id"] == case["right"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("said", ["Invalid pk.", "It already exists."])
 def test_a_person_s_match_outlasts_one_that_was_refused_meanwhile(bridge: InProcessBridge, said: str) -> None:
     sent = bridge.senders.prevention(**prevented())
@@ -659,6 +661,7 @@ def test_card_numbers_in_29next_s_answers_are_cut(make_database: MakeDatabase) -
 # --- pauses -------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_an_answer_to_a_probe_does_not_end_the_pause_that_a_person_made_meanwhile(
     bridge: InProcessBridge,
 ) -> None:
@@ -743,6 +746,7 @@ def test_each_result_waits_for_its_opening_until_its_own_deadline(bridge: InProc
 # --- a store that is gone -----------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_replayed(
     bridge: InProcessBridge,
 ) -> None:
@@ -768,6 +772,7 @@ def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_repl
     assert bridge.delivery(delivery)["status"] == "forwarded"
 
 
+@pytest.mark.both_databases
 def test_a_duplicate_that_waits_for_a_store_that_is_gone_fails_with_its_holder(
     bridge: InProcessBridge,
 ) -> None:

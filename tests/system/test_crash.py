@@ -21,11 +21,11 @@ OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in poin
 
 
 @pytest.fixture
-def bridge(database_url: str, tmp_path: Path) -> Iterator[RunningBridge]:
+def bridge(durable_url: str, tmp_path: Path) -> Iterator[RunningBridge]:
     """A bridge where leases and settling are as short as may be."""
     # 29next lets every call in, so that nothing which comes twice hides behind its limit
     with running_bridge(
-        tmp_path, database_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF
+        tmp_path, durable_url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF
     ) as bridge:
         yield bridge
 

@@ -45,7 +45,10 @@ def sqlite(make_database: MakeDatabase, tmp_path: Path) -> Iterator[RunningBridg
 
 @pytest.fixture
 def on_postgres(make_database: MakeDatabase, tmp_path: Path) -> Iterator[RunningBridge]:
-    with make_database("postgres") as url, running_bridge(tmp_path, url, constants=HASTY) as bridge:
+    with (
+        make_database("postgres", durable=True) as url,
+        running_bridge(tmp_path, url, constants=HASTY) as bridge,
+    ):
         yield bridge
 
 
@@ -74,7 +77,10 @@ def goes_on(bridge: RunningBridge, senders: Senders) -> None:
 def test_before_the_migration_no_webhook_is_taken_or_unknown(
     make_database: MakeDatabase, tmp_path: Path, senders: Senders, kind: str
 ) -> None:
-    with make_database(kind, migrated=False) as url, running_bridge(tmp_path, url, constants=HASTY) as bridge:
+    with (
+        make_database(kind, migrated=False, durable=True) as url,
+        running_bridge(tmp_path, url, constants=HASTY) as bridge,
+    ):
         bridge.start_worker()
         bridge.start_web(ready=False)
         sent = senders.prevention()
@@ -87,17 +93,19 @@ def test_before_the_migration_no_webhook_is_taken_or_unknown(
         goes_on(bridge, senders)
 
 
-def test_postgres_down_and_up_again(on_postgres: RunningBridge, senders: Senders, postgres: Postgres) -> None:
+def test_postgres_down_and_up_again(
+    on_postgres: RunningBridge, senders: Senders, durable_postgres: Postgres
+) -> None:
     bridge = on_postgres.start()
     bridge.next29.add_faults({"name": "latency", "seconds": 0.4})
     bridge.deliver(*(senders.prevention() for _ in range(5)))
-    postgres.stop()
+    durable_postgres.stop()
     try:
         for _ in range(3):
             assert refused_for_now(bridge.post(senders.prevention()))
         assert bridge.get("/readyz").status_code == 503
     finally:
-        postgres.start()
+        durable_postgres.start()
     goes_on(bridge, senders)
 
 
@@ -115,11 +123,11 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 
 def test_postgres_that_answers_nothing_hangs_no_webhook(
-    on_postgres: RunningBridge, senders: Senders, postgres: Postgres
+    on_postgres: RunningBridge, senders: Senders, durable_postgres: Postgres
 ) -> None:
     bridge = on_postgres.start()
     bridge.deliver(*(senders.prevention() for _ in range(3)))
-    with frozen(postgres), ThreadPoolExecutor(20) as pool:
+    with frozen(durable_postgres), ThreadPoolExecutor(20) as pool:
         # more ask for what the database would have to answer than it has connections
         asked = [pool.submit(bridge.get, path) for path in ("/readyz", "/api/deliveries") for _ in range(5)]
         posted = [pool.submit(bridge.post, senders.prevention()) for _ in range(5)]
@@ -128,12 +136,15 @@ def test_postgres_that_answers_nothing_hangs_no_webhook(
     goes_on(bridge, senders)
 
 
-def test_postgres_that_only_reads(on_postgres: RunningBridge, senders: Senders, postgres: Postgres) -> None:
+def test_postgres_that_only_reads(
+    on_postgres: RunningBridge, senders: Senders, durable_postgres: Postgres
+) -> None:
     bridge = on_postgres.start()
     name = bridge.database_url.partition("?")[0].rpartition("/")[2]
     for value in ("on", "off"):
-        postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
-        postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+        durable_postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+        durable_postgres.run(ended)
         if value == "on":
             assert eventually(lambda: refused_for_now(bridge.post(senders.prevention())))
             assert bridge.get("/readyz").status_code == 503

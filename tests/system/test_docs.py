@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -324,6 +325,13 @@ def alike(output: str) -> str:
     return "\n".join(line.strip() for line in output.strip().splitlines())
 
 
+def owed(port: int) -> list[Any]:
+    """What the worker has not done yet."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/deliveries?status=pending") as answer:
+        found: list[Any] = json.load(answer)["results"]
+        return found
+
+
 def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> None:
     port = int((trial / "port").read_text("utf-8"))
     environ = surroundings(trial, port)
@@ -344,6 +352,7 @@ def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> Non
             if " send " in command:
                 assert goes_as_shown(), command
             else:  # it takes a moment until the worker has done it
+                eventually(lambda: not owed(port), 20)
                 eventually(goes_as_shown, 20, 0.5)
 
 

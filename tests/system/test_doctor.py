@@ -84,8 +84,8 @@ def patient(make_database: MakeDatabase, next_store: StandIn) -> Iterator[Patien
             yield patient
 
 
-def test_nothing_is_bad_where_all_is_well(database_url: str, next_store: StandIn) -> None:
-    patient = Patient(database_url, next_store)
+def test_nothing_is_bad_where_all_is_well(durable_url: str, next_store: StandIn) -> None:
+    patient = Patient(durable_url, next_store)
     with closing(patient.database):
         assert patient.bad() == {}
 
@@ -206,7 +206,7 @@ def test_a_database_that_is_not_migrated_is_bad(
 def test_commits_that_may_be_lost_are_bad(
     kind: str, setting: str, said: str, make_database: MakeDatabase, next_store: StandIn
 ) -> None:
-    with make_database(kind) as url:
+    with make_database(kind, durable=True) as url:
         patient = Patient(url, next_store)
 
         @event.listens_for(patient.database.engine, "checkout")
@@ -226,8 +226,8 @@ def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -
     assert patient.bad()["database"].remedy == "Make room on the disk of the database."
 
 
-def test_a_clock_that_is_off_is_bad(database_url: str, next_store: StandIn) -> None:
-    patient = Patient(database_url, next_store)
+def test_a_clock_that_is_off_is_bad(durable_url: str, next_store: StandIn) -> None:
+    patient = Patient(durable_url, next_store)
     with closing(patient.database):
         bad = patient.bad(clock=lambda: time.time() + 45)
         clocks = {"29next's clock"} | ({"database's clock"} if not patient.database.sqlite else set())

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
+from tests.support.fixtures import try_each
 from tests.support.processes import RunningBridge, running_bridge
 from tests.support.survived import LATE, SURVIVED, Fault
 from tests.support.webhooks import Json, Senders, Sent
@@ -192,8 +193,20 @@ def test_nothing_is_lost_or_doubled_under_any_fault(outcome: Outcome) -> None:
     outcome.bridge.audit()
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=[trial.name for trial in TRIALS])
-def test_each_alert_is_forwarded_or_refused_with_29nexts_words(outcome: Outcome, trial: Trial) -> None:
+def trials(outcome: Outcome, kind: str) -> dict[str, tuple[Outcome, Trial]]:
+    """The trials of a kind of call, by name, with what they have come to."""
+    found = {trial.name: (outcome, trial) for trial in TRIALS if trial.kind == kind}
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_each_alert_is_forwarded_or_refused_with_29nexts_words(outcome: Outcome, kind: str) -> None:
+    try_each(forwarded_or_refused, trials(outcome, kind))
+
+
+def forwarded_or_refused(outcome: Outcome, trial: Trial) -> None:
+    """Check how the deliveries of a trial have ended."""
     rows = sorted((row for row in outcome.first if row["store"] == trial.name), key=lambda row: row["id"])
     *before, last = rows
     assert {row["status"] for row in before} <= {"forwarded"}
@@ -205,8 +218,13 @@ def test_each_alert_is_forwarded_or_refused_with_29nexts_words(outcome: Outcome,
     assert {row["status"] for row in outcome.last if row["store"] == trial.name} == {"forwarded"}
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=[trial.name for trial in TRIALS])
-def test_what_is_done_at_29next_is_done_once(outcome: Outcome, trial: Trial) -> None:
+@pytest.mark.parametrize("kind", CALLS)
+def test_what_is_done_at_29next_is_done_once(outcome: Outcome, kind: str) -> None:
+    try_each(done_once, trials(outcome, kind))
+
+
+def done_once(outcome: Outcome, trial: Trial) -> None:
+    """Check what a trial has led to at 29next."""
     done = Counter(one["kind"] for one in outcome.commits if one["store"] == trial.name)
     assert done == {kind: times for kind, times in COMMITS[trial.kind].items() if kind not in trial.costs}
     refunds = [

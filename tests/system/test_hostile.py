@@ -28,7 +28,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from bridge import providers, settings
@@ -36,11 +35,12 @@ from bridge.app import ROOT, create_app
 from bridge.arrival import Arriving, PatientWorker
 from bridge.database import Database
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.examples import examples
 from tests.support.inside import Inside
 from tests.support.processes import SHORT, RunningBridge, running_bridge
 from tests.support.webhooks import PASSWORDS, Senders, Sent, basic
 
-EXAMPLES = budget(max_examples=60, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+EXAMPLES = examples(20, suppress_health_check=list(HealthCheck))
 SECRET = "whsec_" + base64.b64encode(b"a key of this test").decode()
 ENVIRON = {
     "BRIDGE_BIND": "127.0.0.1:1",  # the API is open to this machine
@@ -515,6 +515,7 @@ def drip(sock: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.parametrize("stalling", [1.5], indirect=True)
 @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
 def test_clients_that_stall_hold_up_nobody_and_are_left_in_time(
@@ -572,6 +573,7 @@ def closed(sock: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.parametrize("stalling", [60.0], indirect=True)
 def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[RunningBridge, list[socket.socket]]) -> None:
     bridge, _ = stalling

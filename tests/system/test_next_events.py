@@ -304,6 +304,7 @@ def test_an_attachment_that_29next_refuses_as_second_is_looked_up_and_linked(bri
     assert case["dispute_id"] != by_hand["id"]
 
 
+@pytest.mark.both_databases
 def test_a_chargeback_after_an_alert_is_its_own_dispute_and_both_say_so(bridge: InProcessBridge) -> None:
     sale = sell(bridge)
     alert = bridge.senders.prevention(**prevented())
@@ -723,6 +724,7 @@ def test_a_store_that_observes_shows_what_would_be_sent_and_sends_nothing(databa
         assert any(f"'transaction': {sale['id']}" in note for note in case["notes"])
 
 
+@pytest.mark.both_databases
 def test_after_days_of_observing_a_replay_adopts_what_another_service_did_and_does_the_rest(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,6 +180,7 @@ def test_an_identifier_that_looks_like_a_card_number_survives(bridge: InProcessB
     assert {name: row[name] for name in looks} == looks
 
 
+@pytest.mark.both_databases
 def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_removed(
     bridge: InProcessBridge,
 ) -> None:

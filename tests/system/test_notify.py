@@ -274,6 +274,7 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(bridge: InP
     assert seen.oldest_pending == pytest.approx(bridge.clock.now - 12.5 * 3600, abs=1)
 
 
+@pytest.mark.both_databases
 def test_of_several_processes_one_tells(bridge: InProcessBridge, hook: Hook) -> None:
     bridge.inside.beat("one")
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
@@ -309,6 +310,7 @@ def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, ho
     assert hook.titles.count(f"Store {OUTLET} goes on.") == 1
 
 
+@pytest.mark.both_databases
 def test_a_worker_that_is_gone_is_told_by_the_web_process(bridge: InProcessBridge, hook: Hook) -> None:
     bridge.inside.beat("one")
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
@@ -393,6 +395,7 @@ def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(bridge: InPro
     assert [name for name in names if name.startswith("worker:")] == ["worker:new"]
 
 
+@pytest.mark.both_databases
 def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
     with bridge_with_outlet(database_url, keep_bodies=10 * DAY) as bridge:
         old = [bridge.send_sample() for _ in range(5)]
@@ -416,6 +419,7 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
         assert bridge.delivery(young)["webhook"]["body"]
 
 
+@pytest.mark.both_databases
 def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
     with bridge_with_outlet(database_url, keep_index=200 * DAY) as bridge:
         for store in (STORE, OUTLET):
@@ -439,6 +443,7 @@ def test_without_a_setting_nothing_is_removed(bridge: InProcessBridge) -> None:
     assert bridge.delivery(delivery)["webhook"]["body"]
 
 
+@pytest.mark.both_databases
 def test_two_workers_put_back_no_more_than_one(bridge: InProcessBridge) -> None:
     for _ in range(REPLAYED_A_SECOND + 10):
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))

@@ -30,6 +30,8 @@ from tests.support.inside import KEPT_OUTCOMES
 from tests.support.next29 import STORE
 from tests.support.webhooks import PASSWORDS, Json, Sent
 
+pytestmark = pytest.mark.both_databases
+
 KEYS = {"midigator": "canary-api-secret-of-midigator", "chargeblast": "canary-api-key-of-chargeblast"}
 WHSEC = "whsec_" + base64.b64encode(b"a made-up signing key of 32 byte").decode()
 GUID = "pre_0001"

@@ -17,6 +17,8 @@ from tests.support.load import load
 from tests.support.processes import RunningBridge, key, running_bridge, say
 from tests.support.webhooks import Senders, Sent
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 LEAST_USE = 0.5
 """Of the rate; the aim is 0.95."""
 MOST_SECONDS = 4.0

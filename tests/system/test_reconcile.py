@@ -41,6 +41,7 @@ def test_nothing_is_said_where_both_agree(bridge: InProcessBridge) -> None:
     assert lines(bridge) == []
 
 
+@pytest.mark.both_databases
 def test_each_kind_of_difference_is_told(bridge: InProcessBridge) -> None:
     kinds = [bridge.senders.prevention() for _ in range(5)]
     for sent in kinds:

@@ -81,9 +81,9 @@ class Keeper:
 @pytest.fixture(params=["sqlite", "postgres"])
 def keeper(request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path: Path) -> Iterator[Keeper]:
     kind = request.param
-    server = request.getfixturevalue("postgres") if kind == "postgres" else None
+    server = request.getfixturevalue("durable_postgres") if kind == "postgres" else None
     with (
-        make_database(kind) as url,
+        make_database(kind, durable=True) as url,
         running_bridge(
             tmp_path / "bridge",
             url,

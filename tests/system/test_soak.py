@@ -175,6 +175,7 @@ class Storm:
         self.bridge.start_web(ready=False)
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_storm_loses_and_doubles_nothing(
     make_database: MakeDatabase, tmp_path: Path, kind: str

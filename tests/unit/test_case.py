@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -25,6 +25,7 @@ from bridge import case as cases
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, resolvable
 from bridge.case import Call, Case, Done, Fail, Wait, merge, next_step
 from bridge.refusal import give_way
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 Delivery = tuple[Effect, Alert]
@@ -463,7 +464,7 @@ class Storm(RuleBasedStateMachine):
             assert case.refund == "recorded"
 
 
-Storm.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+Storm.TestCase.settings = examples(40, stateful_step_count=30)
 test_whatever_happens_nothing_is_done_twice_and_everything_ends = Storm.TestCase
 
 

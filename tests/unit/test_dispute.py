@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, Category, DisputeType, Network
 from bridge.currencies import DECIMALS
 from bridge.dispute import METADATA, amount_text, card_text, decoration, opening, refunding, resolving
+from tests.support.examples import examples
 from tests.support.next29 import VERSIONS
 from tests.support.openapi import validate_request
 
@@ -138,7 +139,7 @@ def test_an_amount_is_sent_as_29next_takes_it_or_kept_beside(
         assert told is None
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(
     st.decimals(min_value=0, max_value=10**15, places=6, allow_nan=False) | st.decimals(0, 10**7, places=2)
 )
@@ -178,7 +179,7 @@ alerts = st.builds(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=30, deadline=None)
+@examples(10)
 @given(alert=alerts, transaction=st.none() | st.integers(1, 2**53))
 def test_every_body_is_one_that_29next_documents(version: str, alert: Alert, transaction: int | None) -> None:
     body = opening(
@@ -219,7 +220,7 @@ def test_a_refund_that_the_gateway_made_moves_no_money_and_mails_nobody(version:
 # --- the alert itself, as the inbox keeps it -----------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@examples(30)
 @given(alerts)
 def test_an_alert_is_read_back_as_it_was_written(alert: Alert) -> None:
     assert Alert.from_json(json.loads(json.dumps(alert.to_json()))) == alert

@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bridge import match
 from bridge.alert import Alert
 from bridge.match import Row, choose, is_kin, queries
+from tests.support.examples import examples
 from tests.support.openapi import validate_request
 
 SOLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -602,7 +603,7 @@ def with_amounts(told: Alert, *, apart: bool) -> Alert:
     return told if apart else changed(told, transaction_amount=None, transaction_currency=None)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.data())
 def test_an_alert_with_facts_left_out_never_matches_another_transaction(data: st.DataObject) -> None:
     rows = data.draw(shops())
@@ -616,7 +617,7 @@ def test_an_alert_with_facts_left_out_never_matches_another_transaction(data: st
         assert found.transaction_id == truth["id"]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.data())
 def test_an_alert_with_strange_facts_never_matches_another_transaction(data: st.DataObject) -> None:
     rows = data.draw(shops())
@@ -629,7 +630,7 @@ def test_an_alert_with_strange_facts_never_matches_another_transaction(data: st.
     assert found.transaction_id in (None, truth["id"])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(st.data())
 def test_a_row_that_is_missing_leads_to_no_other_where_that_is_known(data: st.DataObject) -> None:
     rows = data.draw(shops())
@@ -645,7 +646,7 @@ def test_a_row_that_is_missing_leads_to_no_other_where_that_is_known(data: st.Da
         assert all(taken[name] == truth[name] for name in same)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(30)
 @given(shops(), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(rows: list[Row], chance: Any) -> None:
     told = changed(derived(rows[0]), external_id=None)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from bridge import fields, providers, redact
@@ -25,6 +25,7 @@ from bridge.proof import Basic, Bearer, Header, Url
 from bridge.provider import Provider, opens
 from bridge.redact import CUT, cut_body, cut_headers, cut_text, masked
 from tests.support import hostile_bodies as hostile
+from tests.support.examples import examples
 
 
 class Table(fields.AlertSchema):
@@ -50,8 +51,8 @@ def made(*formats: str, **changes: Any) -> Provider:
 JSON, FORM, XML, ANY = made("json"), made("form"), made("xml"), made("json", "form", "xml")
 
 
-few = settings(max_examples=15, deadline=None)  # of tests that have many cases already
-many = settings(max_examples=200, deadline=None)
+few = examples(10)  # of tests that have many cases already
+many = examples(60)
 
 # --- card numbers, and how they are written ------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.retry import (
@@ -20,9 +20,10 @@ from bridge.retry import (
     next_try,
     parse_retry_after,
 )
+from tests.support.examples import examples
 
 NOW = 1_772_366_400.0  # Sun, 01 Mar 2026 12:00:00 GMT
-many = settings(max_examples=100, deadline=None)
+many = examples(30)
 seeds = st.integers(0, 10**6).map(Random)
 
 

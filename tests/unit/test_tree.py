@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.tree import (
@@ -27,8 +27,9 @@ from bridge.tree import (
     render,
     rewritten,
 )
+from tests.support.examples import examples
 
-many = settings(max_examples=60, deadline=None)
+many = examples(20)
 
 # --- JSON ----------------------------------------------------------------------------------------
 
@@ -426,7 +427,7 @@ def test_the_first_character_tells_the_format(body: str, formats: tuple[str, ...
     assert format_of(body, formats) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60) | st.text('{}[]":,<>&;=%?!\\0u', max_size=40).map(str.encode))
 def test_no_body_breaks_the_parsing(body: bytes) -> None:
     for formats in (("json",), ("form",), ("xml",), ("json", "form", "xml")):

@@ -188,6 +188,7 @@ def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     assert len(bridge.disputes()) == 1
 
 
+@pytest.mark.xdist_group("timing")
 def test_a_call_that_leaves_late_pushes_the_next_ones_on(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_call_that_leaves_late_pushes_the_next_ones_on(
         assert next_at(bridge) >= before + 0.05 - TOO_OLD
 
 
+@pytest.mark.xdist_group("timing")
 def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_their_distance(
     database_url: str,
 ) -> None:
@@ -224,6 +226,7 @@ def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_the
         assert min(b - a for a, b in itertools.pairwise(at)) > 0.25 - TOO_OLD
 
 
+@pytest.mark.xdist_group("timing")
 def test_who_is_held_up_between_two_clocks_reads_them_again(
     bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,13 @@ import pytest
 import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from jsonschema import Draft202012Validator, FormatChecker
 
 from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
 from bridge.viewer.document import document
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
+from tests.support.examples import examples
 from tests.support.history import bridge_with_outlet, trouble
 
 Json = dict[str, Any]
@@ -109,9 +109,7 @@ def test_schemathesis_finds_nothing(path: str, method: str, troubled: InProcessB
     operation = schema[path][method]
 
     @given(case=operation.as_strategy())
-    @hypothesis_settings(
-        max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @examples(15, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(headers=BEARER)
 

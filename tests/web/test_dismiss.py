@@ -13,6 +13,8 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.history import bridge_with_outlet
 
+pytestmark = pytest.mark.both_databases
+
 TOKEN = "a-made-up-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

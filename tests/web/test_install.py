@@ -34,6 +34,8 @@ from tests.support.processes import running_bridge
 from tests.support.screenshots import MISSING, chromium, launch, served
 from tests.support.webhooks import PASSWORDS, Senders
 
+pytestmark = pytest.mark.both_databases
+
 KEY, NEWER = "a2V5LW9mLXRlc3RzLTAwMDAwMDAwMDAwMDAwMDAwMDA=", Fernet.generate_key().decode()
 PUBLIC = "https://alerts.example.com"
 PASSWORD = "the-password-of-the-viewer"

@@ -12,6 +12,8 @@ from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, refuse, review, trouble
 from tests.support.next29 import STORE
 
+pytestmark = pytest.mark.both_databases
+
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

@@ -23,6 +23,8 @@ from tests.conftest import MakeDatabase
 from tests.support.configuring import load
 from tests.support.inside import rows
 
+pytestmark = pytest.mark.both_databases
+
 PASSWORD, OLD, TOKEN = "hunter22-now", "hunter11-before", "secret-access-token"
 SECRETS = {
     "ETHOCA_SECRET": f"ethoca:{PASSWORD}",
