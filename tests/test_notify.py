@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from bridge.alert import Reason, Status
 from bridge.chores import A_SECOND, Chores
 from bridge.errors import Unavailable
 from bridge.notify import (
@@ -27,6 +29,7 @@ from bridge.notify import (
 )
 from bridge.sandbox import STORE
 from bridge.settings import Notify
+from bridge.tables import deliveries
 from tests.conftest import MakeDatabase
 from tests.fake_next import eventually
 from tests.logbook import BEGINS, DAY, OUTLET, OUTLET_TOKEN, Logbook, logbook, trouble
@@ -455,3 +458,15 @@ def test_the_web_process_tells_by_itself(make_database: MakeDatabase, hook: Hook
     with make_database("sqlite") as url, logbook(url, notify=Notify(hook.url, form="json")) as book:
         eventually(lambda: hook.titles == ["The worker is gone"])
         book.app.extensions["watch"].set()
+
+
+def test_whatever_failed_needs_a_person(book: Logbook) -> None:
+    reasons = set(Reason) - {"waiting_for_opening", "store_paused", "inform", "ignore", "test", "dismissed"}
+    for reason in reasons:
+        ident = book.send()
+        book.work()
+        with book.database.begin() as connection:
+            row = update(deliveries).where(deliveries.c.id == ident)
+            connection.execute(row.values(status=Status.FAILED, reason=reason))
+    seen = conditions(picture(book.app.extensions["figures"], book.settings))
+    assert {f"failed:{reason}" for reason in reasons} <= {one.key for one in seen}
