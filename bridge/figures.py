@@ -31,6 +31,8 @@ DAY = 86_400.0
 FAILURES = (
     Reason.UNTRANSLATABLE,
     Reason.UNKNOWN_EVENT,
+    Reason.UNKNOWN_OUTCOME,
+    Reason.CONTRADICTED,
     Reason.NO_STORE,
     Reason.REFUSED,
     Reason.EXPIRED,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from alembic import command
 from flask import Flask
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from bridge import migrate
 from bridge.alert import Alert, Effect, Reason, Status, Webhook
@@ -343,6 +343,14 @@ def insert_rows(database: Database, table: str, new: Sequence[Mapping[str, Any]]
     """Write rows behind the bridge's back."""
     made = [dict(row) for row in new]
     database.write(lambda connection: connection.execute(metadata.tables[table].insert(), made))
+
+
+def change_row(database: Database, table: str, ident: str, values: Mapping[str, Any]) -> None:
+    """Change a row behind the bridge's back."""
+    changed = metadata.tables[table]
+    database.write(
+        lambda connection: connection.execute(update(changed).where(changed.c.id == ident).values(**values))
+    )
 
 
 def kept_token(token: str) -> str:

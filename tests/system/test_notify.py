@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
 from bridge.notify import (
     AGAIN_AFTER,
@@ -29,7 +30,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY, eventually
 from tests.support.history import MONDAY, OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
-from tests.support.inside import REPLAYED_A_SECOND
+from tests.support.inside import REPLAYED_A_SECOND, change_row
 from tests.support.next29 import STORE
 
 Json = dict[str, Any]
@@ -466,3 +467,13 @@ def test_the_web_process_tells_by_itself(make_database: MakeDatabase, hook: Hook
     ):
         eventually(lambda: hook.titles == ["The worker is gone"])
         bridge.app.extensions["watch"].set()
+
+
+def test_whatever_failed_needs_a_person(bridge: InProcessBridge) -> None:
+    reasons = set(Reason) - {"waiting_for_opening", "store_paused", "inform", "ignore", "test", "dismissed"}
+    for reason in reasons:
+        ident = bridge.send_sample()
+        bridge.work()
+        change_row(bridge.database, "deliveries", ident, {"status": Status.FAILED, "reason": reason})
+    seen = conditions(picture(bridge.inside.figures, bridge.settings))
+    assert {f"failed:{reason}" for reason in reasons} <= {one.key for one in seen}
