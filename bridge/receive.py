@@ -14,9 +14,9 @@ from flask import Blueprint, Response, current_app
 from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from bridge import tree as trees
 from bridge.address import client_ip
 from bridge.alert import Webhook
+from bridge.batches import MOST_ITEMS
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
 from bridge.redact import cut, cut_headers, cut_text
@@ -138,7 +138,12 @@ def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook
         store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
     )
     items = provider.read(kept, tree)
-    owed = [_owed(provider, kept, item, single=len(items) == 1) for item in items]
+    if len(items) > MOST_ITEMS:
+        raise Rejected("too_large", 413, f"A webhook has at most {MOST_ITEMS:,} alerts.")
+    single = len(items) == 1
+    owed = [
+        _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
+    ]
     try:
         delivery = inbox.keep(kept, owed)
     except Unavailable as error:
@@ -156,10 +161,9 @@ def _parts(secret: str) -> list[str]:
     return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
 
 
-def _owed(provider: Provider, kept: Webhook, item: Item, *, single: bool) -> Owed:
-    """Say what one item owes; a repeat is the same provider, path, event id and (cut) body."""
-    body = kept.body if single else trees.render(item.tree)
-    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(body).hexdigest())
+def _owed(provider: Provider, kept: Webhook, item: Item, content: bytes) -> Owed:
+    """Say what one item owes; a repeat is the same provider, path, event id and (cut) content."""
+    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
     return Owed(
         item=item.index,
         event_id=item.event_id,

@@ -107,11 +107,11 @@ def _explained(found: Json) -> Explained | None:
     query = webhook.get("query") or {}
     arrived = Webhook(provider.name, webhook["path"], body, webhook["headers"], query, webhook["store"])
     try:
-        said = explain(ground.settings(), provider, arrived, datetime.now(UTC))
+        (said,) = explain(ground.settings(), provider, arrived, datetime.now(UTC), int(found["item"]))
     except Exception as error:  # noqa: BLE001  the page is needed most where the translation has a bug
         log.error("explain failed", delivery=found["id"], error=type(error).__name__)
         return None
-    return said[min(int(found["item"]), len(said) - 1)]
+    return said
 
 
 def _curl(webhook: Json | None) -> str | None:
