@@ -300,18 +300,21 @@ def _send(options: argparse.Namespace) -> int:
     for _ in range(options.count):
         now = datetime.now(UTC)
         sale = sample.make_sale(chance, now)
-        made = sample.make(provider, event, sale, chance, now)
         if local.is_unconfigured(os.environ, ROOT):
             store = chosen.stores[local.SANDBOX_STORE]
             post(
                 urlsplit(store.base_url)._replace(path="/sandbox/transactions").geturl(),
                 sale.to_transaction(),
             )
-        called = url + ("?" + urlencode(query) if (query := made.query | key) else "")
-        by_name = chosen.base_url + called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
-        signed = sample.sign(provider, made, chosen.secrets[provider.name][0], now, by_name)
-        status, text = post(called, signed.body, signed.headers)
-        print(f"{status} {text}")
+        for one in filter(None, (sample.opening(provider, event), event)):
+            made = sample.make(provider, one, sale, chance, now)
+            called = url + ("?" + urlencode(query) if (query := made.query | key) else "")
+            path = called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
+            signed = sample.sign(
+                provider, made, chosen.secrets[provider.name][0], now, chosen.base_url + path
+            )
+            status, text = post(called, signed.body, signed.headers)
+            print(f"{status} {text}")
         accepted += 200 <= status < 300
     return 0 if accepted == options.count else 1
 
