@@ -609,17 +609,28 @@ def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def _said(value: typing.Any) -> str:
+    """Write a value for reading, whatever hangs on it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_said(one)}" for name, one in value.items())
+    return "-" if value is None else str(value)
+
+
 def _print_thing(thing: Json) -> None:
     """Print one thing: its plain facts first, then what hangs on it."""
     parts = ("webhook", "deliveries", "attempts", "alert", "facts")
     for name, value in thing.items():
         if name not in parts and value not in (None, [], {}, ""):
-            print(f"{name:<15} {value if isinstance(value, str | int) else json.dumps(value)}")
+            print(f"{name:<15} {_said(value)}")
     for name in ("alert", "facts"):
         if thing.get(name):
             print(f"{name}:")
             for fact, value in thing[name].items():
-                print(f"  {fact:<24} {value}")
+                print(f"  {fact:<24} {_said(value)}")
     if webhook := thing.get("webhook"):
         print(f"webhook         {webhook['path']} ({webhook['id']})")
         print("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))

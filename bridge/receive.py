@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import typing
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,7 @@ from bridge.alert import Webhook
 from bridge.batches import MOST_ITEMS
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
+from bridge.inbox.receiving import NO_NAME
 from bridge.redact import cut, cut_headers, cut_text
 from bridge.tree import printable
 
@@ -38,8 +40,7 @@ RETRY_SECONDS = 5
 
 PREFIX = "/webhooks"
 LONGEST_NAME = 40
-NO_NAME = "-"
-"""How a URL is counted that names no provider, and how much is said of one that names a wrong one."""
+"""How much is said of a URL that names a wrong provider."""
 LONGEST_STORE = 100
 
 routes = Blueprint("receive", __name__)
@@ -70,11 +71,11 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
 
 
 def plainly(path: str) -> str:
-    """Return the path of a webhook as it is routed: letters' case and a slash at the end do not matter.
+    """Return the path of a webhook as it is routed: letters' case and further slashes do not matter.
 
     Any other path is returned as it is.
     """
-    plain = path.encode("latin-1", "replace").lower().decode("latin-1").rstrip("/")
+    plain = re.sub("/{2,}", "/", path.encode("latin-1", "replace").lower().decode("latin-1")).rstrip("/")
     return plain if plain == PREFIX or plain.startswith(f"{PREFIX}/") else path
 
 

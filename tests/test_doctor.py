@@ -25,6 +25,7 @@ from bridge.database import Database
 from bridge.doctor import Check, examine
 from bridge.errors import BridgeError
 from bridge.inbox import BY_HAND, Inbox, Owed
+from bridge.inbox.receiving import NO_NAME, OTHERS
 from bridge.memos import Memos
 from bridge.next_api import NextApi
 from bridge.notify import GONE_AFTER
@@ -153,7 +154,7 @@ def test_it_is_said_whom_the_viewer_and_the_api_are_open_to(
     patient.environ |= environ
     found = patient.examined()
     for what, variable, how in (("viewer", "BRIDGE_PASSWORD", viewer), ("JSON API", "BRIDGE_API_TOKEN", api)):
-        said = {"off": f"off: {variable} is not set", "open": "open to this machine only"}.get(how, how)
+        said = {"off": f"off: {variable} is not set", "open": "open to this machine"}.get(how, how)
         assert (found[what].good, found[what].said) == (True, said)
 
 
@@ -162,8 +163,8 @@ def test_what_is_off_is_said_and_advised(patient: Patient) -> None:
     assert (found.good, found.said) == (True, "off: BRIDGE_PASSWORD is not set")
     patient.environ["BRIDGE_BIND"] = "127.0.0.1:8000"
     found = patient.examined()["viewer"]
-    assert (found.good, found.said) == (True, "open to this machine only")
-    assert "BRIDGE_PASSWORD" in found.remedy
+    assert (found.good, found.said) == (True, "open to this machine")
+    assert "Behind a proxy on this machine set BRIDGE_PASSWORD" in found.remedy
 
 
 @pytest.mark.parametrize(("rate", "good"), [("0", False), ("4", True), ("4.5", False)])
@@ -598,9 +599,28 @@ def test_mistyped_urls_are_named_until_a_day_has_passed(patient: Patient) -> Non
     for name in ("etoca", "etoca", "kount2"):
         patient.inbox.refuse(name, "unknown_provider", "There is no such provider.", known=False)
     check = patient.bad()["mistyped URLs"]
-    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1)"
+    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1); nothing arrives from ethoca"
     assert "bridge providers" in check.remedy
     assert "mistyped URLs" not in patient.examined(clock=lambda: time.time() + 86_401.0)
+
+
+def test_a_mistyped_url_is_bad_where_a_provider_that_is_much_like_it_sends_nothing(patient: Patient) -> None:
+    patient.environ["ETHOCA_SECRET"] = "ethoca:a-password"
+    for name in ("etoca/alpha", "ethoca ", "zzz"):
+        patient.inbox.refuse(name, "unknown_provider", "There is no such provider.", known=False)
+    check = patient.bad()["mistyped URLs"]
+    assert '"/webhooks/ethoca " (1)' in check.said
+    assert check.said.endswith("; nothing arrives from ethoca")
+    webhook = Webhook("ethoca", "/webhooks/ethoca", b"{}", {})
+    patient.inbox.keep(webhook, [Owed(0, "e", None, "f" * 64, 3600.0)])
+    assert patient.examined()["mistyped URLs"].good
+
+
+def test_what_stands_for_other_names_and_for_none_is_said_in_words(patient: Patient) -> None:
+    for name in (OTHERS, NO_NAME):
+        patient.inbox.refuse(name, "unknown_provider", "There is no such provider.", known=True)
+    said = patient.examined()["mistyped URLs"].said
+    assert set(said.split(", ")) == {"/webhooks/ and any other name (1)", "/webhooks without a name (1)"}
 
 
 def test_ignored_event_types_that_nobody_listed_are_named_for_a_week(patient: Patient) -> None:

@@ -19,7 +19,7 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.inbox import Inbox
-from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS
+from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS, plainly
 from bridge.settings import Settings
 from bridge.tables import deliveries, refusals, webhooks
 from tests.configuring import load
@@ -296,6 +296,7 @@ def test_an_unknown_provider_and_one_without_a_secret_are_404_and_counted(door: 
         ("/webhooks/ETOCA/", "etoca"),
         (f"/webhooks/{'x' * 99}", "x" * LONGEST_NAME),
         (f"/webhooks/{CARD_NUMBER}", "400000******7773"),
+        ("/webhooks/ethoca%20", "ethoca "),
         ("/webhooks", NO_NAME),
         ("/webhooks//", NO_NAME),
     ],
@@ -308,13 +309,22 @@ def test_a_mistyped_url_is_counted_by_its_name(door: Door, path: str, name: str)
 
 @pytest.mark.parametrize(
     "path",
-    ["/webhooks/ethoca/", "/webhooks/ETHOCA", "/Webhooks/Ethoca/", "/WEBHOOKS/ethoca", "/webhooks/ethoca//"],
+    [
+        *("/webhooks/ethoca/", "/webhooks/ETHOCA", "/Webhooks/Ethoca/", "/WEBHOOKS/ethoca"),
+        *("/webhooks/ethoca//", "/webhooks//ethoca", "/webhooks///Ethoca/"),
+    ],
 )
-def test_letters_case_and_a_slash_at_the_end_of_a_url_do_not_matter(door: Door, path: str) -> None:
+def test_letters_case_and_further_slashes_of_a_url_do_not_matter(door: Door, path: str) -> None:
     assert door.post(ALERT, "/webhooks/ethoca").status_code == 200
     assert door.post(ALERT, path).status_code == 200
     [kept] = door.rows(webhooks)  # it is a repeat
     assert kept.path == "/webhooks/ethoca"
+
+
+@pytest.mark.parametrize("path", ["//webhooks/ethoca", "/webhooks//ethoca/", "/Webhooks///ETHOCA//"])
+def test_a_path_of_a_webhook_is_routed_with_single_slashes(path: str) -> None:
+    assert plainly(path) == "/webhooks/ethoca"
+    assert plainly("//deliveries//x/") == "//deliveries//x/"
 
 
 def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:

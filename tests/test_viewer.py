@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -1000,3 +1001,48 @@ def contrast(one: str, other: str) -> float:
 
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_forwarded_alert_with_a_field_that_cannot_be_read_says_so_once_and_calmly(book: Logbook) -> None:
+    ident = book.send(change=lambda tree: tree.update(chargeback_amount="many", transaction_amount="many"))
+    book.work()
+    shown = page(book.client, f"/deliveries/{ident}")
+    assert 'class="banner wait"' in shown
+    assert 'class="bad"' not in shown
+    assert 'class="bad-text"' not in shown
+    (message,) = {" ".join(one) for one in book.app.extensions["search"].delivery(ident)["errors"].values()}
+    errors = book.app.extensions["search"].delivery(ident)["errors"]
+    assert Reader(shown).text.count(message) == len(errors)
+    assert "not read" in Reader(shown).text
+
+
+def test_what_cannot_be_parsed_has_no_heading_for_fields(book: Logbook) -> None:
+    ident = fail(book)
+    shown = page(book.client, f"/deliveries/{ident}")
+    assert "Field by field" not in shown
+    assert re.search(r'<div class="buttons">\s*<form.*Replay.*\s*<form.*Dismiss', shown)
+
+
+def fail(book: Logbook) -> str:
+    """Post what passes its proof and does not parse; returns its delivery's id."""
+    secret = book.settings.secrets["ethoca"][0]
+    headers = book.settings.providers["ethoca"].proof.sign(b"{", secret, datetime.now(UTC), "")
+    assert book.client.post("/webhooks/ethoca", data=b"{", headers=headers).status_code == 200
+    book.work()
+    return str(book.app.extensions["search"].deliveries({"limit": "1"}).results[0]["id"])
+
+
+def test_the_first_page_names_a_mistyped_url_and_how_to_end_a_failure(book: Logbook) -> None:
+    for name in ("etoca", "ethoca%20", ""):
+        assert book.client.post(f"/webhooks/{name}").status_code == 404
+    fail(book)
+    said = Reader(page(book.client, "/")).text
+    for sentence in (
+        "1 webhook refused: /webhooks/etoca",
+        "No provider is called etoca: check the URL at your provider.",
+        '"/webhooks/ethoca "',
+        "/webhooks without a name",
+        "Each says why on its page. Replay or dismiss it there.",
+    ):
+        assert sentence in said, sentence
+    assert '"/webhooks/ethoca "' in Reader(page(book.client, "/refused")).text
