@@ -9,7 +9,8 @@ This is a card number:
 * Digits, and what parts them, may be escaped as in JSON, URLs and HTML, one in another up to three deep.
 * They may also be bytes of UTF-8 that were read as Latin-1 or Windows-1252, which senders mix up.
 
-The digits of UUIDs, and of numbers that are cut already, are no part of one.
+The digits of UUIDs, of digests (32, 40, 64 or 128 hexadecimal digits, with letters among them), of a fraction
+behind `0.`, and of numbers that are cut already, are no part of one.
 
 The time depends on the length of a text alone, whatever stands in it.
 """
@@ -75,9 +76,18 @@ _LAST = 0x10FFFF  # of all characters
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "b": "\b", "/": "/"}
 _FILLER, _MARK = "\0", "|"  # what does not count; and what is no part of a number, nor of an escape
 
+LETTERS = 6  # of a digest, at least: a number in hexadecimal notation of another kind has fewer
 # Whose digits belong to nothing else: a pattern, and how many characters before it are of it too.
 _NO_CARDS = (
     (re.compile(r"-(?<=[\da-f]{8}.)(?<!\w.{9})(?:[\da-f]{4}-){3}[\da-f]{12}(?!\w)", re.IGNORECASE), 8),
+    (
+        re.compile(
+            rf"[\da-f](?<!\w.)(?=(?:\d*+[a-f]){{{LETTERS}}})(?:[\da-f]{{127}}|[\da-f]{{63}}|[\da-f]{{39}}|[\da-f]{{31}})(?!\w)",
+            re.IGNORECASE,
+        ),
+        0,
+    ),
+    (re.compile(r"\.(?<=0.)(?<![\w.,:/]0.)\d{12,}+(?![\w.])"), 1),
     (re.compile(r"\*(?<=\d{6}.)(?<!\d{7}.)\*{2,8}\d{4}(?!\d)"), 6),
 )
 # The following read what `_shape` writes.

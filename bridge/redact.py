@@ -258,7 +258,7 @@ class _Cutter:
         if cut != value:
             put(key, cut)
             document.changed = True
-        if not kind and len(cut) >= SHORTEST:
+        if not kind and len(cut) >= SHORTEST and not _is_fraction(value):
             self.gathered.append((put, key, _written_out(cut), document))
 
     def _parsed(self, value: str) -> _Document | None:
@@ -268,6 +268,12 @@ class _Cutter:
             with suppress(BadBody):
                 return _Document(trees.parse(value, ("json",)))
         return None
+
+
+def _is_fraction(value: str) -> bool:
+    """Whether a value is a JSON number with a point behind a few digits, which no card number has."""
+    whole, point, _ = value.partition(".")
+    return bool(point) and isinstance(value, Number) and len(whole) < SHORTEST and "e" not in value.lower()
 
 
 def _written_out(value: str) -> str:

@@ -17,6 +17,7 @@ _WORDS = r"""
 4e15 4.111111111111e15 411111******1111 * *** - + . , : / _ | ; # = < > ' " x a
 \ \\ \n \u \u0034 \u200b \u0041 \ud835 % %25 %34 %41 %E2%80%8B %E2 & &# &#52; &#x000 &#x34; &amp; &nbsp; &aa;
 %26%2352%3B %26%2334 %5Cu0034 &#37;34 &#92; &percnt; \u0026
+0. 0.1 0.411111111111 a1b2c3d4e5f6 deadbeefdeadbeefdeadbeefdeadbee
 abcdef01-abcd-abcd-abcd- abcdef01-abcd-abcd-abcd-abcdef012345 12345678-1234-1234-1234-
 cvv cvv= cvv:123 card card_cvv [ { [1 {} ["4"] {"cvv":1} {"a":
 """

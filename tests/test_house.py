@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, tuple[str, ...]] = {
     "vocabulary": ("alert", "errors"),
     "centre": (
-        *("tree", "currencies", "placeholders", "fields", "proof", "provider", "dispute", "match", "retry"),
+        *("tree", "currencies", "placeholders", "fields", "proof", "batches", "provider", "dispute"),
+        *("match", "retry"),
         *("cards", "redact"),
         *(
             "case",
@@ -72,6 +73,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "local",
         "doctor",
         "arrival",
+        "headers",
         "__main__",
         "sandbox",
         "sandbox.*",

@@ -19,9 +19,10 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from bridge import doctor
-from bridge.app import HEADERS, create_app
+from bridge.app import create_app
 from bridge.chores import Chores
 from bridge.database import Database
+from bridge.headers import HEADERS
 from bridge.inbox import BY_HAND, token_key
 from bridge.sandbox import CLIENT_ID, CLIENT_SECRET, Does, Fault, Sandbox, fault
 from bridge.settings import NOT_INSTALLED

@@ -256,6 +256,11 @@ def test_overlapping_card_numbers_are_cut_as_one() -> None:
         "631112345678",  # a bank's reference of day 311
         "676770 000005",
         "6767 7000 0005 6",
+        "0.5884853403263801",
+        "rate 0.5884853403263801, 0.4111111111111111",
+        "7365,5654,5194,3892",
+        f"sha256 {'4111111111111111abcdefab' * 2}{'0' * 16}",
+        "A0B1C2D3E4F54111111111111111ABCD",
         "number 4000000000000001 x 004",  # two numbers, with a word between
         "12345678-4111-1111-1111-111111111111",
     ],
@@ -447,6 +452,25 @@ def test_a_json_number_that_is_a_card_number_becomes_a_cut_text(number: str, for
 def test_a_card_number_with_an_exponent_is_written_out_and_cut(number: str) -> None:
     cut = trees.parse(cut_body(f"[{number}]".encode(), JSON))
     assert cut[0].startswith("411111*")
+
+
+@pytest.mark.parametrize("number", ["0.5884853403263801", "-12.4111111111111111", "411111.1111111111"])
+def test_the_fraction_of_a_json_number_stays(number: str) -> None:
+    body = f'{{"a": {number}, "b": [{number}]}}'.encode()
+    assert cut_body(body, JSON) == body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5A0c4111111111111111d",  # a card in a field of a chip, in hexadecimal digits
+        "abcdef" + "4111111111111111" + "abcdef",  # as long as no digest
+        "10.4111111111111111",
+        "0.4111111111111111.5",
+    ],
+)
+def test_what_is_no_digest_and_no_fraction_is_looked_at(text: str) -> None:
+    assert not leaks(cut_text(text).encode(), "4111111111111111")
 
 
 @pytest.mark.parametrize("number", ["1E+999999", "1E-999999", "1e400", "-0E+19", "4.5e2"])

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from bridge.app import HEADERS
+from bridge.headers import HEADERS
 from bridge.sandbox import STORE
 from tests.conftest import MakeDatabase
 from tests.logbook import Logbook, logbook

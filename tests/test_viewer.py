@@ -23,7 +23,8 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from bridge import figures, notify, proof
-from bridge.app import HEADERS, create_app
+from bridge.app import create_app
+from bridge.headers import HEADERS
 from bridge.sandbox import STORE
 from bridge.viewer import charts, gate, ground, pages, show
 from tests.conftest import MakeDatabase
