@@ -19,7 +19,8 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.errors import Unavailable
 from bridge.inbox import Inbox
-from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS, plainly
+from bridge.inbox.receiving import NO_NAME
+from bridge.receive import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
 from bridge.settings import Settings
 from bridge.tables import deliveries, refusals, webhooks
 from tests.configuring import load
