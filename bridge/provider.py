@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from bridge import batches
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason
+from bridge.batches import Piece
 from bridge.errors import UnknownEvent, Untranslatable
 from bridge.fields import AlertSchema, Card, Money
 from bridge.placeholders import plain_word
@@ -167,6 +170,26 @@ class Item:
     problem: str | None = None
 
 
+class Items(Sequence[Item]):
+    """The events of a webhook. Each is laid over what it shares with the others when it is asked for."""
+
+    def __init__(
+        self, provider: Provider, webhook: Webhook, pieces: list[Piece], problem: str | None
+    ) -> None:
+        self.pieces = pieces
+        self._made = partial(provider.item, webhook, problem=problem)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: typing.Any) -> typing.Any:
+        return self._made(index, self.pieces[index].whole())
+
+    def heads(self) -> Iterator[tuple[Item, Piece]]:
+        """Yield the items with their ids and types alone, which takes no more than the body is long."""
+        return ((self._made(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
+
+
 @dataclass(frozen=True)
 class Reading:
     """What an item says: the effect, the alert, the reason where it is ignored, and what is unreadable."""
@@ -216,20 +239,20 @@ class Provider:
             return False
         return any(client in network for network in self.networks)
 
-    def read(self, webhook: Webhook, tree: Tree | None = None) -> list[Item]:
+    def read(self, webhook: Webhook, tree: Tree | None = None) -> Items:
         """Split a webhook into its items; a body that cannot be split is one item.
 
         `tree` is that of the body, where it is known already.
         """
-        if trees.is_empty(webhook.body):
-            return [self._item(webhook, 0, {})]
-        try:
-            content_type = webhook.headers.get("content-type", "")
-            tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
-        except BadBody as error:
-            return [self._item(webhook, 0, None, problem=str(error))]
-        pieces = self._split(self._embed(tree))
-        return [self._item(webhook, index, piece) for index, piece in enumerate(pieces)]
+        pieces, problem = [Piece({})], None
+        if not trees.is_empty(webhook.body):
+            try:
+                content_type = webhook.headers.get("content-type", "")
+                tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
+                pieces = self._split(self._embed(tree))
+            except BadBody as error:
+                pieces, problem = [Piece(None)], str(error)
+        return Items(self, webhook, pieces, problem)
 
     def translate(self, item: Item) -> Reading:
         """Say what an item means.
@@ -357,24 +380,17 @@ class Provider:
                     continue  # the table says what is wrong with it, if it needs it
         return tree
 
-    def _split(self, tree: Tree) -> list[Tree]:
-        """Lay each item of a batch over what the envelope says for all of them.
+    def _split(self, tree: Tree) -> list[Piece]:
+        """Return the events of a body, beside what its envelope says for all of them."""
+        return batches.split(tree, None if self.items == TOP else self.items, self._named_by)
 
-        An item's fields are then found both where its list stands and at the root.
-        """
-        if isinstance(tree, list):  # a batch, whether it was said or not
-            return tree or [{}]
-        items = None if self.items == TOP else self.items
-        pieces = trees.pick(tree, items) if items else None
-        if isinstance(pieces, dict):
-            pieces = [pieces]  # XML has no list of one
-        if pieces == []:
-            return [{}]  # a batch of nothing
-        if not items or not isinstance(pieces, list) or not isinstance(tree, dict):
-            return [tree]
-        return [_laid_over(tree, items.split("."), piece) for piece in pieces]
+    @cached_property
+    def _named_by(self) -> frozenset[str]:
+        """The keys by which an event's id and types are found."""
+        return batches.steps_of(path for path in (*self.event_id, self.event_type, self.subtype) if path)
 
-    def _item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
+    def item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
+        """Return an event by its place, with its id and types."""
         parts = [self._text(webhook, tree, path) for path in self.event_id]
         return Item(
             index=index,
@@ -449,13 +465,3 @@ def _tells_an_end(alert: Alert) -> bool:
 
 def _is_like(word: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(word, one) for one in patterns)
-
-
-def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
-    """Replace the list at a path by one of its items, laid over the object that held it and the root."""
-    if not isinstance(piece, dict):
-        return piece
-    name, *rest = path
-    others = {key: value for key, value in tree.items() if key != name}
-    inner = {name: _laid_over(tree[name], rest, piece)} if rest else {}
-    return {**others, **inner, **piece}

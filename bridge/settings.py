@@ -236,7 +236,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         public_url=_public_url(env),
         port=env.integer("PORT", 8000, least=1, most=65535),
         log_level=env.one_of("LOG_LEVEL", LOG_LEVELS, upper=True),
-        on_loopback=_on_loopback(env),
+        on_loopback=_bound_to_loopback(env),
         proxy_hops=env.integer("BRIDGE_PROXY_HOPS", _platform_hops(env), least=0, most=MOST_HOPS),
         notify=_notify(env, file),
         keep_bodies=_retention(file, "bodies", SHORTEST_RETENTION),
@@ -352,6 +352,12 @@ def _public_url(env: _Environment) -> str | None:
     if url and not address.is_url(url):
         env.wrong("BRIDGE_PUBLIC_URL", "expected a URL such as https://alerts.example.com")
     return url or None
+
+
+def _bound_to_loopback(env: _Environment) -> bool:
+    if (bound := env.text("BRIDGE_BIND")) and not address.is_bind(bound):
+        env.wrong("BRIDGE_BIND", f"expected a host and a port, such as 127.0.0.1:8000, not {bound!r}")
+    return _on_loopback(env)
 
 
 def _on_loopback(env: _Environment) -> bool:

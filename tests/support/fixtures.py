@@ -98,7 +98,7 @@ class Case:
 
     def items(self) -> list[Item]:
         """The items that the request is split into."""
-        return self.provider.read(self.webhook())
+        return list(self.provider.read(self.webhook()))
 
     def expected(self, what: str) -> list[Json]:
         """The expectation of a kind for each item; None where there is none."""

@@ -16,11 +16,13 @@ _WORDS = r"""
 0 1 4 35 81 2720 4111 411111 12345678 411111111111 676770000006 4111111111111111 400000000000000000
 4e15 4.111111111111e15 411111******1111 * *** - + . , : / _ | ; # = < > ' " x a
 \ \\ \n \u \u0034 \u200b \u0041 \ud835 % %25 %34 %41 %E2%80%8B %E2 & &# &#52; &#x000 &#x34; &amp; &nbsp; &aa;
+%26%2352%3B %26%2334 %5Cu0034 &#37;34 &#92; &percnt; \u0026
+0. 0.1 0.411111111111 a1b2c3d4e5f6 deadbeefdeadbeefdeadbeefdeadbee
 abcdef01-abcd-abcd-abcd- abcdef01-abcd-abcd-abcd-abcdef012345 12345678-1234-1234-1234-
 cvv cvv= cvv:123 card card_cvv [ { [1 {} ["4"] {"cvv":1} {"a":
 """
-_MARKS = "\n\t\x01\u00a0\u00b7\u200b\u2013\u0664\u00e9\U0001f4b3"
-PARTS = (*_WORDS.split(), *_MARKS, " ", "   ")
+_MARKS = "\n\t\x01\u00a0\u00b7\u200b\u2013\u0664\u00e9\U0001f4b3\u00c2"
+PARTS = (*_WORDS.split(), *_MARKS, " ", "   ", "\u00c2\u00a0", "\u00ef\u00bc\u0094")
 """What the patterns look for, and what is nearly that."""
 
 CARD = "4111111111111111"  # something to cut, so that the body is written anew

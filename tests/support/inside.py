@@ -24,7 +24,7 @@ from bridge.chores import A_SECOND, Chores
 from bridge.database import Database, _Committer
 from bridge.figures import Figures
 from bridge.forward import Errand, Forwarder
-from bridge.inbox import BY_HAND, Claim, Inbox, Owed, Verdict, token_key
+from bridge.inbox import BY_HAND, Claim, Inbox, Owed, Verdict, receiving, token_key
 from bridge.index import Index, row_of
 from bridge.judge import Judge
 from bridge.memos import Memos
@@ -46,6 +46,7 @@ KEPT_OUTCOMES = (Inbox, "settle_outcome")
 """Methods that a crash is set at: cases are leased, a group of transactions is committed, and how telling
 a provider went is stored."""
 PAUSED_BY_HAND = BY_HAND
+NO_NAME, OTHER_NAMES = receiving.NO_NAME, receiving.OTHERS
 REPLAYED_A_SECOND = A_SECOND
 AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
 """A pool of threads that are done as soon as they are asked."""
@@ -266,6 +267,12 @@ class Inside(Storage):
     def reconcile(self, api: NextApi, store: Store, since: date) -> list[str]:
         """What differs between the bridge and a store."""
         return list(reconcile(self.inbox, api, store, since))
+
+
+def translate(app: Flask, most: int) -> int:
+    """Translate deliveries of an app that no worker stands behind; returns how many there were."""
+    inbox: Inbox = app.extensions["inbox"]
+    return inbox.translate(Judge(inbox, app.extensions["settings"]).verdict, most)
 
 
 def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:

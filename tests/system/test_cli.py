@@ -165,7 +165,11 @@ def test_anything_is_shown_by_its_id(bridge: Bridge, storage: Storage) -> None:
     for other in (shown["case_id"], shown["webhook_id"]):
         assert bridge("show", other, "--json").json["id"] == other
         assert bridge("show", other).out
-    assert "C-1" in bridge("show", ident).out
+    said = bridge("show", ident).out
+    assert "C-1" in said
+    assert "late            no" in said
+    assert not re.search(r"\[|\bFalse\b|\bNone\b", said)
+    assert not re.search(r"\[|\bFalse\b|\bNone\b", bridge("show", shown["case_id"]).out)
 
 
 def test_replays_are_by_id_or_by_filter(bridge: Bridge, storage: Storage) -> None:

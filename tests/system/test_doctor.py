@@ -28,7 +28,7 @@ from bridge.notify import GONE_AFTER
 from bridge.subscribe import subscribe
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
-from tests.support.inside import PAUSED_BY_HAND, Client, Storage, insert_rows
+from tests.support.inside import NO_NAME, OTHER_NAMES, PAUSED_BY_HAND, Client, Storage, insert_rows
 from tests.support.next29 import VERSIONS, StandIn, fault
 from tests.support.next29.callers import stand_in_here
 from tests.support.openapi import OFFICIAL, own_document
@@ -150,7 +150,7 @@ def test_it_is_said_whom_the_viewer_and_the_api_are_open_to(
     patient.environ |= environ
     found = patient.examined()
     for what, variable, how in (("viewer", "BRIDGE_PASSWORD", viewer), ("JSON API", "BRIDGE_API_TOKEN", api)):
-        said = {"off": f"off: {variable} is not set", "open": "open to this machine only"}.get(how, how)
+        said = {"off": f"off: {variable} is not set", "open": "open to this machine"}.get(how, how)
         assert (found[what].good, found[what].said) == (True, said)
 
 
@@ -159,8 +159,8 @@ def test_what_is_off_is_said_and_advised(patient: Patient) -> None:
     assert (found.good, found.said) == (True, "off: BRIDGE_PASSWORD is not set")
     patient.environ["BRIDGE_BIND"] = "127.0.0.1:8000"
     found = patient.examined()["viewer"]
-    assert (found.good, found.said) == (True, "open to this machine only")
-    assert "BRIDGE_PASSWORD" in found.remedy
+    assert (found.good, found.said) == (True, "open to this machine")
+    assert "Behind a proxy on this machine set BRIDGE_PASSWORD" in found.remedy
 
 
 @pytest.mark.parametrize(("rate", "good"), [("0", False), ("4", True), ("4.5", False)])
@@ -596,9 +596,28 @@ def test_mistyped_urls_are_named_until_a_day_has_passed(patient: Patient) -> Non
     for name in ("etoca", "etoca", "kount2"):
         patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=False)
     check = patient.bad()["mistyped URLs"]
-    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1)"
+    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1); nothing arrives from ethoca"
     assert "bridge providers" in check.remedy
     assert "mistyped URLs" not in patient.examined(clock=lambda: time.time() + 86_401.0)
+
+
+def test_a_mistyped_url_is_bad_where_a_provider_that_is_much_like_it_sends_nothing(patient: Patient) -> None:
+    patient.environ["ETHOCA_SECRET"] = "ethoca:a-password"
+    for name in ("etoca/alpha", "ethoca ", "zzz"):
+        patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=False)
+    check = patient.bad()["mistyped URLs"]
+    assert '"/webhooks/ethoca " (1)' in check.said
+    assert check.said.endswith("; nothing arrives from ethoca")
+    webhook = Webhook("ethoca", "/webhooks/ethoca", b"{}", {})
+    patient.storage.keep(webhook)
+    assert patient.examined()["mistyped URLs"].good
+
+
+def test_what_stands_for_other_names_and_for_none_is_said_in_words(patient: Patient) -> None:
+    for name in (OTHER_NAMES, NO_NAME):
+        patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=True)
+    said = patient.examined()["mistyped URLs"].said
+    assert set(said.split(", ")) == {"/webhooks/ and any other name (1)", "/webhooks without a name (1)"}
 
 
 def test_ignored_event_types_that_nobody_listed_are_named_for_a_week(patient: Patient) -> None:

@@ -34,6 +34,7 @@ from bridge import providers, settings
 from bridge.app import ROOT, create_app
 from bridge.arrival import Arriving, PatientWorker
 from bridge.database import Database
+from bridge.headers import HEADERS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.examples import examples
 from tests.support.inside import Inside
@@ -367,6 +368,12 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
 
 def exchange(bridge: RunningBridge, raw: bytes) -> int | None:
     """Send bytes, say that no more come, and return the status of the answer, if there is one."""
+    answer = answered(bridge, raw)
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else None
+
+
+def answered(bridge: RunningBridge, raw: bytes) -> bytes:
+    """Send bytes, say that no more come, and return the answer."""
     with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as sock:
         try:
             sock.sendall(raw)
@@ -376,8 +383,8 @@ def exchange(bridge: RunningBridge, raw: bytes) -> int | None:
         try:
             answer = b"".join(iter(lambda: sock.recv(65536), b""))
         except ConnectionResetError:
-            return None
-    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else None
+            return b""
+    return answer
 
 
 @pytest.fixture(scope="module")
@@ -405,6 +412,30 @@ def test_a_webhook_without_its_length_is_kept(bridge: RunningBridge) -> None:
 @pytest.mark.parametrize(("raw", "statuses"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_webhook_is_refused(bridge: RunningBridge, raw: bytes, statuses: set[int]) -> None:
     assert exchange(bridge, raw) in statuses
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (request(b"{}", "Transfer-Encoding: zz-echoed", length=None), 501),
+        (b"GET / zz-echoed\r\n\r\n", 400),
+        (b"zz-echoed / HTTP/1.1\r\n\r\n", 400),
+        (request(b"{}", "zz-echoed: a\x00b"), 400),
+        (request(b"{}", "zz echoed: b"), 400),
+        (b"GET /" + b"zz-echoed" * 1000 + b" HTTP/1.1\r\n\r\n", 414),
+        (request(b"{}", "X-Long: " + "zz-echoed" * 2000), 431),
+    ],
+)
+def test_what_is_no_request_is_told_nothing_and_carries_the_headers_too(
+    bridge: RunningBridge, raw: bytes, status: int
+) -> None:
+    head, _, body = answered(bridge, raw).decode().partition("\r\n\r\n")
+    assert head.split()[1] == str(status)
+    assert {**HEADERS, "Cache-Control": "no-store"}.items() <= dict(
+        line.split(": ", 1) for line in head.splitlines()[1:]
+    ).items()
+    assert set(json.loads(body)) == {"error", "message"}
+    assert "echoed" not in (head + body).lower()
 
 
 def test_who_waits_to_be_told_to_go_on_is_told_once(bridge: RunningBridge) -> None:

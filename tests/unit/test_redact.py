@@ -257,6 +257,12 @@ def test_overlapping_card_numbers_are_cut_as_one() -> None:
         "631112345678",  # a bank's reference of day 311
         "676770 000005",
         "6767 7000 0005 6",
+        "0.5884853403263801",
+        "rate 0.5884853403263801, 0.4111111111111111",
+        "7365,5654,5194,3892",
+        f"sha256 {'4111111111111111abcdefab' * 2}{'0' * 16}",
+        "A0B1C2D3E4F54111111111111111ABCD",
+        "number 4000000000000001 x 004",  # two numbers, with a word between
         "12345678-4111-1111-1111-111111111111",
     ],
 )
@@ -449,6 +455,25 @@ def test_a_card_number_with_an_exponent_is_written_out_and_cut(number: str) -> N
     assert cut[0].startswith("411111*")
 
 
+@pytest.mark.parametrize("number", ["0.5884853403263801", "-12.4111111111111111", "411111.1111111111"])
+def test_the_fraction_of_a_json_number_stays(number: str) -> None:
+    body = f'{{"a": {number}, "b": [{number}]}}'.encode()
+    assert cut_body(body, JSON) == body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5A0c4111111111111111d",  # a card in a field of a chip, in hexadecimal digits
+        "abcdef" + "4111111111111111" + "abcdef",  # as long as no digest
+        "10.4111111111111111",
+        "0.4111111111111111.5",
+    ],
+)
+def test_what_is_no_digest_and_no_fraction_is_looked_at(text: str) -> None:
+    assert not leaks(cut_text(text).encode(), "4111111111111111")
+
+
 @pytest.mark.parametrize("number", ["1E+999999", "1E-999999", "1e400", "-0E+19", "4.5e2"])
 def test_other_numbers_with_an_exponent_stay(number: str) -> None:
     body = f"[{number}]".encode()
@@ -467,6 +492,7 @@ json_trees = st.recursive(
 
 @many
 @given(json_trees)
+@example({" q7z": "#4000000000000002", ":::; 002 q7z": None})
 def test_what_is_not_a_card_number_stays_as_it_was(tree: Any) -> None:
     body = json.dumps(tree).encode("utf-8")
 
@@ -750,6 +776,202 @@ def test_no_body_breaks_the_cutting(junk: bytes, number: str) -> None:
     for body in (junk, junk + number.encode(), number.encode() + b" " + junk):
         for provider in (JSON, FORM, XML, ANY):
             cut_body(body, provider)
+
+
+# --- charsets that senders mix up ----------------------------------------------------------------
+
+MIXED_UP = ("iso-8859-1", "iso-8859-15", "windows-1252", "us-ascii", "klingon", "")
+WRITTEN = "\u00a0\u2009\u2013\u2212\u200b\u200d\u2060\ufeff\u00ad\u00b7\uff0e"
+DISGUISES: dict[str, Callable[[str], str]] = {
+    **{f"parted by {mark!a}": parted(mark) for mark in WRITTEN},
+    **{name: SPELLINGS[name] for name in ("Arabic digits", "bold digits", "keycaps")},
+    "full-width digits": lambda number: number.translate({ord("0") + n: 0xFF10 + n for n in range(10)}),
+}
+UTF_8_IN: dict[str, tuple[Provider, Callable[[bytes], bytes]]] = {
+    "a value": (JSON, lambda text: b'{"a": "' + text + b'"}'),
+    "a key": (JSON, lambda text: b'{"' + text + b'": 1}'),
+    "JSON in JSON": (JSON, lambda text: b'{"a": "{\\"b\\": \\"' + text + b'\\"}"}'),
+    "broken JSON": (JSON, lambda text: b'{"a": "' + text),
+    "a form": (FORM, lambda text: b"a=" + text + b"&b=1"),
+    "a form's name": (FORM, lambda text: text + b"=1"),
+    "what a form escapes": (FORM, lambda text: b"a=" + quote(text).encode()),
+    "an element": (XML, lambda text: b"<c><a>" + text + b"</a></c>"),
+    "an attribute": (XML, lambda text: b'<c><a b="' + text + b'"/></c>'),
+    "a comment": (XML, lambda text: b"<c><!-- " + text.replace(b"-", b" ") + b" --></c>"),
+}
+
+
+@pytest.mark.parametrize("stray", [b"", b"\xe9"])
+@pytest.mark.parametrize("declared", MIXED_UP)
+@pytest.mark.parametrize("place", UTF_8_IN)
+def test_utf_8_that_is_declared_as_something_else_hides_no_card_number(
+    place: str, declared: str, stray: bytes
+) -> None:
+    provider, build = UTF_8_IN[place]
+    for number in map(with_check_digit, ("411110111111111", "501800000000090")):
+        for name, spelling in DISGUISES.items():
+            body = build(b"M" + stray + b" " + spelling(number).encode() + b" x")
+            cut = cut_body(body, provider, f"application/json; charset={declared}")
+            assert not leaks(cut, number), (name, cut)
+            assert not leaks(cut.decode("latin-1").encode(), number)
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", [b"", b"\0", b"\xd8"])
+def test_a_wide_body_that_does_not_parse_hides_no_card_number(codec: str, end: bytes) -> None:
+    number = with_check_digit("411110111111111")
+    for name, spelling in DISGUISES.items():
+        body = f'{{"a": "{spelling(number)}'.encode(codec) + end
+        for declared in ("", "; charset=utf-16"):
+            cut = cut_body(body, JSON, f"application/json{declared}")
+            for reading in (codec, "utf-8", "utf-16-le", "utf-16-be"):
+                assert not leaks(cut.decode(reading, "replace").encode("utf-8", "replace"), number), name
+
+
+def test_utf_8_in_a_header_hides_no_card_number() -> None:
+    number = with_check_digit("411110111111111")
+    for name, spelling in DISGUISES.items():
+        sent = spelling(number).encode().decode("latin-1")  # as WSGI has it
+        kept = cut_headers({"x-note": f"a {sent} b"}, JSON, [])["x-note"]
+        assert not leaks(kept.encode("latin-1"), number), name
+
+
+@pytest.mark.parametrize(
+    "text", ["M\u00dcLLER \u00c2\u00a0 12", "4111\u00e9\u20ac1111", "caf\u00e9 4111 1111"]
+)
+def test_letters_of_other_languages_are_no_disguise(text: str) -> None:
+    assert cut_text(text) == text
+
+
+# --- escapes of one kind in another --------------------------------------------------------------
+
+NESTED = [
+    *("%26%2352%3B", "%5Cu0034", "\\u0026#52;", "&percnt;34", "&bsol;u0034", "&#37;34", "&#x26;#52;"),
+    *("%26%23%35%32%3B", "%255Cu0034", "&amp;percnt;34", "%2526%2523%2535%2532%253B", "%26%2337%3B34"),
+    *("&#92;u0034", "\\u0025\\u0033\\u0034", "\\u005cu0034", "%26bsol%3Bu0034", "&#x25;26#52;"),
+]
+
+
+@pytest.mark.parametrize("escape", NESTED)
+def test_escapes_in_escapes_are_undone(escape: str) -> None:
+    rest = "111-1111-1111-1111"
+    assert cut_text(f"a {escape}{rest} b") == "a 411111******1111 b"
+    for body, provider in (
+        (json.dumps({"a": escape + rest}), JSON),
+        (f'{{"a": "{escape}{rest}"', JSON),
+        (urlencode({"a": escape + rest}), FORM),
+        (f"x=1&{quote(escape)}{rest}=2", FORM),
+        (f"x=1&{escape.replace('&', '%26')}{rest}=2", FORM),
+        (f"<c>{html.escape(escape)}{rest}</c>", XML),
+    ):
+        assert not leaks(cut_body(body.encode(), provider), "4111111111111111"), body
+
+
+def test_an_ampersand_that_is_escaped_beside_another_may_begin_a_form_s_name() -> None:
+    cut = cut_body(b"x=1&%26#52;111111111111111=2", FORM)
+    assert not leaks(cut, "4111111111111111")
+    assert cut_text("&%2526#52;111111111111111") == "&411111******1111"
+
+
+@pytest.mark.parametrize("letter", "nrtfb/")
+def test_what_json_escapes_by_a_letter_parts_groups(letter: str) -> None:
+    assert cut_text(rf"4111\{letter}1111\{letter}1111\{letter}1111") == "411111******1111"
+
+
+def test_escapes_deeper_than_three_are_left() -> None:
+    escaped = "4"
+    for _ in range(5):
+        escaped = "".join(f"&#{ord(one)};" for one in escaped)
+    started = time.process_time()
+    cut_text((escaped + "111111111111111 ") * 20)
+    assert time.process_time() - started < 1
+
+
+# --- forms in parts ------------------------------------------------------------------------------
+
+IN_PARTS = "multipart/form-data; boundary=xYz"
+FIELD = 'Content-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+PARTS: dict[str, Callable[[str], str]] = {
+    "a value": lambda text: f'--xYz\r\nContent-Disposition: form-data; name="n"\r\n\r\n{text}\r\n',
+    "a name": lambda text: f'--xYz\r\nContent-Disposition: form-data; name="{text}"\r\n\r\n1\r\n',
+    "an escaped name": lambda text: (
+        f"--xYz\r\nContent-Disposition: form-data; name*=utf-8''{quote(text)}\r\n\r\n1\r\n"
+    ),
+    "a file's name": lambda text: (
+        f'--xYz\r\nContent-Disposition: form-data; name="n"; filename="{text}"\r\n\r\n1\r\n'
+    ),
+    "another header": lambda text: (
+        f'--xYz\r\nX-Note: {text}\r\nContent-Disposition: form-data; name="n"\r\n\r\n1\r\n'
+    ),
+    "a part without a name": lambda text: f"--xYz\r\nContent-Disposition: form-data\r\n\r\n{text}\r\n",
+    "a part without a head": lambda text: f"--xYz\r\n\r\n{text}\r\n",
+    "parts in a part": lambda text: (
+        '--xYz\r\nContent-Disposition: form-data; name="n"\r\n'
+        f"Content-Type: multipart/mixed; boundary=in\r\n\r\n--in\r\n\r\n{text}\r\n--in--\r\n"
+    ),
+    "a message": lambda text: (
+        '--xYz\r\nContent-Disposition: form-data; name="n"\r\n'
+        f"Content-Type: message/rfc822\r\n\r\nSubject: {text}\r\n\r\n{text}\r\n"
+    ),
+    "base64": lambda text: (
+        '--xYz\r\nContent-Disposition: form-data; name="n"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
+        f"{base64.b64encode(text.encode()).decode()}\r\n"
+    ),
+    "quoted-printable": lambda text: (
+        '--xYz\r\nContent-Disposition: form-data; name="n"\r\n'
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+        f"{''.join(f'={byte:02X}' for byte in text.encode())}\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("place", [*PARTS, "before the parts", "behind the parts"])
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+def test_no_card_number_survives_in_a_form_in_parts(place: str, end: str) -> None:
+    number = with_check_digit("411110111111111")
+    for name, spelling in [*DISGUISES.items(), ("plain", parted("", 16)), ("dashes", parted("-"))]:
+        text = spelling(number)
+        part = PARTS[place](text) if place in PARTS else ""
+        before = f"{text}\r\n" if place.startswith("before") else ""
+        behind = f"{text}\r\n" if place.startswith("behind") else ""
+        body = f"{before}--xYz\r\n{FIELD}{part}--xYz--\r\n{behind}".replace("\r\n", end).encode()
+        cut, tree = redact.cut(body, FORM, IN_PARTS)
+        assert not leaks(cut, number), (name, cut)
+        assert base64.b64encode(text.encode()) not in cut
+        assert tree == trees.parse(cut, ("form",), IN_PARTS)
+        assert tree["a"] == "1"
+        assert redact.cut(cut, FORM, IN_PARTS)[0] == cut
+
+
+def test_a_card_number_between_the_parts_is_cut_as_it_is_in_the_header() -> None:
+    body = b'--4111111111111111\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--4111111111111111--'
+    declared = "multipart/form-data; boundary=4111111111111111"
+    cut = cut_body(body, FORM, declared)
+    kept = cut_headers({"content-type": declared}, FORM, [])["content-type"]
+    assert not leaks(cut + kept.encode(), "4111111111111111")
+    assert trees.parse(cut, ("form",), kept) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "--xYz\r\n",
+        "--xYz\n\n",
+        "\n",
+        "\r\n--xY",
+        '--xYz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n',
+        '; name="',
+        '"\\',
+        "a: b\n c\n",
+    ],
+)
+def test_no_form_in_parts_is_slow(unit: str) -> None:
+    head = '--xYz\r\nContent-Disposition: form-data; name="a"'
+    for body in (unit, f"{head}\r\n\r\n{unit}", f"{head}{unit}"):
+        whole = (body + unit * (256_000 // len(unit))).encode()
+        started = time.process_time()
+        cut_body(whole, FORM, IN_PARTS)
+        assert time.process_time() - started < 0.5
 
 
 # --- headers -------------------------------------------------------------------------------------

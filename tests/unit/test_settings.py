@@ -124,7 +124,7 @@ def test_the_hops_that_are_set_go_before_the_platform_s(platform: str, hops: str
     assert read.proxy_hops == int(hops)
 
 
-LOOPBACK = ("127.0.0.1:8000", "[::1]:8000", "localhost:8000")
+LOOPBACK = ("127.0.0.1:8000", "[::1]:8000", "localhost:8000", "LOCALHOST:8000")
 
 
 @pytest.mark.parametrize("bind", LOOPBACK)
@@ -138,6 +138,20 @@ def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> N
     read = load(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, BRIDGE_PASSWORD="p")
     assert not read.is_local
     assert read.api_token is None  # which switches the API off, and is no error
+
+
+@pytest.mark.parametrize(
+    "bind",
+    ["127.0.0.1:abc", "127.0.0.1:99999", "127.0.0.1:", "127.0.0.1", ":8000", "localhost:8,0", "x:\u0664"],
+)
+def test_an_address_to_bind_to_is_a_host_and_a_port(bind: str) -> None:
+    [problem] = problems(BRIDGE_BIND=bind)
+    assert problem.startswith("BRIDGE_BIND: expected a host and a port, such as 127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:8000", "unix:/run/bridge.sock", "fd://3", "web:65535"])
+def test_other_addresses_can_be_bound_to(bind: str) -> None:
+    assert not load(BRIDGE_BIND=bind).on_loopback
 
 
 @pytest.mark.parametrize("url", LOOPBACK_URLS)

@@ -19,8 +19,9 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from bridge import doctor
-from bridge.app import HEADERS, create_app
+from bridge.app import create_app
 from bridge.database import Database
+from bridge.headers import HEADERS
 from bridge.settings import NOT_INSTALLED
 from bridge.stores import LOCKED, UNINSTALLED, Stores, with_installed
 from bridge.viewer import install

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from structlog.testing import CapturingLogger
 
 from bridge.alert import Webhook
-from bridge.app import create_app
-from bridge.database import Database
 from bridge.errors import Unavailable
-from bridge.receive import LARGEST, LONGEST_NAME, NO_NAME, RETRY_SECONDS
-from bridge.settings import Settings
+from bridge.receive import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
 from tests.conftest import MakeDatabase
-from tests.support.configuring import load
-from tests.support.inside import rows
+from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
+from tests.support.inside import NO_NAME
 
 pytestmark = pytest.mark.both_databases
 
-PASSWORD, OLD, TOKEN = "hunter22-now", "hunter11-before", "secret-access-token"
-SECRETS = {
-    "ETHOCA_SECRET": f"ethoca:{PASSWORD}",
-    "ETHOCA_SECRET_PREVIOUS": f"ethoca:{OLD}",
-    "VERIFI_SECRET": f"verifi:{PASSWORD}",
-    "MIDIGATOR_SECRET": f"midigator:{PASSWORD}",
-    "NEXT_STORE": "alpha",
-    "NEXT_ACCESS_TOKEN": TOKEN,
-}
 CARD_NUMBER = "4000005556667773"  # of no one: made up, with a right check digit
 ALERT: dict[str, Any] = {
     "ethoca_id": "E7K2M4Q8R1T5V9X3Z6B0D2F4H",
@@ -44,38 +29,6 @@ ALERT: dict[str, Any] = {
     "currency": "USD",
     "note": f"card {CARD_NUMBER}",
 }
-
-
-class Door:
-    """The web application over a database, without any process."""
-
-    def __init__(self, url: str, settings: Settings) -> None:
-        self.database = Database(url)
-        self.app = create_app(settings, self.database)
-        self.inbox = self.app.extensions["inbox"]
-        self.client: FlaskClient = self.app.test_client()
-
-    def post(self, body: bytes | Any, path: str = "/webhooks/ethoca", **options: Any) -> Any:
-        """Post a webhook with the right credentials, unless the options say otherwise."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": basic("ethoca", PASSWORD)} | options.pop("headers", {})
-        return self.client.post(path, data=content, headers=headers, **options)
-
-    def rows(self, table: str) -> list[Any]:
-        return rows(self.database, table)
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-@contextlib.contextmanager
-def opened(url: str, **environ: str) -> Iterator[Door]:
-    door = Door(url, load(**{**SECRETS, "DATABASE_URL": url, **environ}))
-    try:
-        yield door
-    finally:
-        door.database.close()
 
 
 @pytest.fixture
@@ -295,6 +248,7 @@ def test_an_unknown_provider_and_one_without_a_secret_are_404_and_counted(door: 
         ("/webhooks/ETOCA/", "etoca"),
         (f"/webhooks/{'x' * 99}", "x" * LONGEST_NAME),
         (f"/webhooks/{CARD_NUMBER}", "400000******7773"),
+        ("/webhooks/ethoca%20", "ethoca "),
         ("/webhooks", NO_NAME),
         ("/webhooks//", NO_NAME),
     ],
@@ -307,13 +261,22 @@ def test_a_mistyped_url_is_counted_by_its_name(door: Door, path: str, name: str)
 
 @pytest.mark.parametrize(
     "path",
-    ["/webhooks/ethoca/", "/webhooks/ETHOCA", "/Webhooks/Ethoca/", "/WEBHOOKS/ethoca", "/webhooks/ethoca//"],
+    [
+        *("/webhooks/ethoca/", "/webhooks/ETHOCA", "/Webhooks/Ethoca/", "/WEBHOOKS/ethoca"),
+        *("/webhooks/ethoca//", "/webhooks//ethoca", "/webhooks///Ethoca/"),
+    ],
 )
-def test_letters_case_and_a_slash_at_the_end_of_a_url_do_not_matter(door: Door, path: str) -> None:
+def test_letters_case_and_further_slashes_of_a_url_do_not_matter(door: Door, path: str) -> None:
     assert door.post(ALERT, "/webhooks/ethoca").status_code == 200
     assert door.post(ALERT, path).status_code == 200
     [kept] = door.rows("webhooks")  # it is a repeat
     assert kept.path == "/webhooks/ethoca"
+
+
+@pytest.mark.parametrize("path", ["//webhooks/ethoca", "/webhooks//ethoca/", "/Webhooks///ETHOCA//"])
+def test_a_path_of_a_webhook_is_routed_with_single_slashes(path: str) -> None:
+    assert plainly(path) == "/webhooks/ethoca"
+    assert plainly("//deliveries//x/") == "//deliveries//x/"
 
 
 def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:

@@ -53,6 +53,7 @@ OTHER_NAMES = (
         "localhost.evil.example",
         "evil.localhost",
     ),
+    *("127.0.0.1/evil", "127.0.0.1/", "localhost:8000/", "http://127.0.0.1"),
     *("10.0.0.1", "0.0.0.0:8000", "[::]", "[fd00::2]:8000", "192.0.2.1:8000", "", " ", ":8000", "localhost:"),
     *("127.0.0.1, evil.example", "evil.example, 127.0.0.1", "127.0.0.1@evil.example", "evil@127.0.0.1"),
     *(
@@ -82,6 +83,25 @@ def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
 def answers(client: FlaskClient, **environ: str) -> set[int]:
     """What the doors answer to requests that came like this."""
     return {client.get(path, environ_overrides=environ, buffered=True).status_code for path in DOORS}
+
+
+@pytest.mark.parametrize(
+    ("target", "let_in"),
+    [
+        ("/", True),
+        ("http://127.0.0.1:8000/", True),
+        ("HTTP://LOCALHOST", True),
+        ("http://evil.example/", False),
+        ("http://evil.example", False),
+        ("http://127.0.0.1@evil.example/", False),
+        ("evil.example:80", False),
+        ("*", False),
+    ],
+)
+def test_a_target_that_names_a_host_must_name_this_machine(
+    bridge: InProcessBridge, target: str, *, let_in: bool
+) -> None:
+    assert answers(bridge.client, RAW_URI=target, HTTP_HOST="127.0.0.1") == ({200} if let_in else {404})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -22,7 +23,8 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from bridge import figures, notify, proof
-from bridge.app import HEADERS, create_app
+from bridge.app import create_app
+from bridge.headers import HEADERS
 from bridge.viewer import charts, gate, ground, pages, show
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
@@ -961,3 +963,52 @@ def contrast(one: str, other: str) -> float:
 
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_forwarded_alert_with_a_field_that_cannot_be_read_says_so_once_and_calmly(
+    bridge: InProcessBridge,
+) -> None:
+    ident = bridge.send_sample(
+        change=lambda tree: tree.update(chargeback_amount="many", transaction_amount="many")
+    )
+    bridge.work()
+    shown = page(bridge.client, f"/deliveries/{ident}")
+    assert 'class="banner wait"' in shown
+    assert 'class="bad"' not in shown
+    assert 'class="bad-text"' not in shown
+    (message,) = {" ".join(one) for one in bridge.delivery(ident)["errors"].values()}
+    errors = bridge.delivery(ident)["errors"]
+    assert Reader(shown).text.count(message) == len(errors)
+    assert "not read" in Reader(shown).text
+
+
+def test_what_cannot_be_parsed_has_no_heading_for_fields(bridge: InProcessBridge) -> None:
+    ident = fail(bridge)
+    shown = page(bridge.client, f"/deliveries/{ident}")
+    assert "Field by field" not in shown
+    assert re.search(r'<div class="buttons">\s*<form.*Replay.*\s*<form.*Dismiss', shown)
+
+
+def fail(bridge: InProcessBridge) -> str:
+    """Post what passes its proof and does not parse; returns its delivery's id."""
+    secret = bridge.settings.secrets["ethoca"][0]
+    headers = bridge.settings.providers["ethoca"].proof.sign(b"{", secret, datetime.now(UTC), "")
+    assert bridge.client.post("/webhooks/ethoca", data=b"{", headers=headers).status_code == 200
+    bridge.work()
+    return str(bridge.newest())
+
+
+def test_the_first_page_names_a_mistyped_url_and_how_to_end_a_failure(bridge: InProcessBridge) -> None:
+    for name in ("etoca", "ethoca%20", ""):
+        assert bridge.client.post(f"/webhooks/{name}").status_code == 404
+    fail(bridge)
+    said = Reader(page(bridge.client, "/")).text
+    for sentence in (
+        "1 webhook refused: /webhooks/etoca",
+        "No provider is called etoca: check the URL at your provider.",
+        '"/webhooks/ethoca "',
+        "/webhooks without a name",
+        "Each says why on its page. Replay or dismiss it there.",
+    ):
+        assert sentence in said, sentence
+    assert '"/webhooks/ethoca "' in Reader(page(bridge.client, "/refused")).text
