@@ -764,6 +764,33 @@ def test_the_last_result_of_a_chargeback_counts_in_whatever_order_they_come(
         assert dispute["resolution"] == "lost"
 
 
+@pytest.mark.parametrize("word", ["accepted", "won"])
+def test_a_person_s_word_at_29next_is_not_replaced_by_a_later_result(
+    make_database: MakeDatabase, word: str
+) -> None:
+    steps, _ = CASES["adyen, a life of three events"]
+    with bridge(make_database, NOW) as at_work:
+        for posted, _ in steps[:2]:
+            post(at_work, posted)
+            at_work.settle()
+        (dispute,) = at_work.disputes()
+        at_work.sandbox.stores[STORE].disputes.by_id[int(dispute["id"])]["resolution"] = word
+        with at_work.counted() as calls:
+            ident = post(at_work, steps[2][0])
+            at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        (dispute,) = at_work.disputes()
+        replaced = word == "won"
+        assert dispute["resolution"] == case["resolution"] == ("lost" if replaced else word)
+        assert (row["status"], row["reason"]) == (
+            ("forwarded", None) if replaced else ("failed", "contradicted")
+        )
+        assert case["state"] == "review"  # it has no transaction either
+        assert sum(call.startswith("PATCH") for call in calls) == replaced
+        assert sum(call.startswith("GET /api/admin/disputes/") for call in calls) <= 1
+
+
 def test_what_cannot_be_read_but_could_contradict_sends_the_case_to_review(
     make_database: MakeDatabase,
 ) -> None:
