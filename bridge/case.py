@@ -409,7 +409,7 @@ def _for_dispute(case: Case, now: float) -> Step:
 
 def _is_read(case: Case, now: float) -> bool:
     """Whether the dispute was read just now, so that no person's word at 29next is written over."""
-    return now - case.wants.get("read_at", 0.0) <= refund.FRESH
+    return bool(now - case.wants.get("read_at", 0.0) <= refund.FRESH)
 
 
 def _sale(case: Case) -> Call:

@@ -793,28 +793,80 @@ def test_the_words_of_an_outcome_may_be_given_by_type(kind: str | None, word: st
     assert ended(EndedByType, kind=kind, first=word) == expected
 
 
+SAID_ACCEPTED = ("Accepted", "ACCEPT", "Auto-Accepted", "approved", "Refunded", "RESOLVED")
+SAID_DECLINED = (
+    *("Declined", "auto-declined", "REJECTED", "Ineligible", "not eligible", "NOT_ELIGIBLE", "NotEligible"),
+    *(
+        "Not Accepted",
+        "not-accepted",
+        "notAccepted",
+        "Unaccepted",
+        "refused",
+        "Denied",
+        "CANCELLED",
+        "canceled",
+    ),
+    *("Not Refunded", "rdr_not_resolved", "unresolved", "not approved", "no", "No Refund", "cannot accept"),
+    *(
+        "Unable to refund",
+        "non-eligible",
+        "chargebacked",
+        "CB_PROCEEDED",
+        "revoked",
+        "in-eligible-not_accepted",
+    ),
+)
+SAID_OTHERWISE = ("whatever", "Pending", "under review", "new", "RDR", "accepted?", "partially refunded", "7")
+"""What a word beside an RDR case may say of it."""
+
+
 @pytest.mark.parametrize(
     ("word", "resolution"),
     [
-        *((word, None) for word in ("Declined", "auto-declined", "REJECTED", "Ineligible", "not eligible")),
-        *((word, "issued_full_refund") for word in ("Accepted", "RESOLVED", "whatever", None, "N/A")),
+        *((word, "issued_full_refund") for word in (*SAID_ACCEPTED, None, "N/A", "-", "")),
+        *((word, None) for word in SAID_DECLINED),
+        *((word, "unknown") for word in SAID_OTHERWISE),
     ],
 )
-def test_a_rapid_resolution_is_accepted_by_its_type_unless_a_word_says_declined(
+def test_a_rapid_resolution_is_accepted_by_its_type_only_where_no_word_is_said(
     word: str | None, resolution: str | None
 ) -> None:
     class Rapid(AlertSchema):
         case_number = fields.Identifier(data_key="id")
-        resolution = fields.accepted_unless_declined("a|b")
+        resolution = fields.rapid("a|b", {"In-Work": None}, by_type=True)
         refunded_by_gateway = fields.Constant(True)
 
-    for tree in ({"a": word}, {"b": word}, {"a": "RDR", "b": word}):
+    for tree in ({"a": word}, {"b": word}, {"a": "N/A", "b": word}):
         alert, errors = Rapid().translate({"id": "1", **tree})
-        assert (alert.resolution, alert.refunded_by_gateway, errors) == (
-            resolution,
-            resolution is not None,
-            {},
+        refunded = resolution == "issued_full_refund"
+        assert (alert.resolution, alert.refunded_by_gateway) == (
+            "issued_full_refund" if refunded else None,
+            refunded,
         )
+        assert (alert.unknown_outcome is not None) == (resolution == "unknown")
+        assert errors == {}
+    alert, _ = Rapid().translate({"id": "1", "a": word, "b": "in work"})
+    assert alert.refunded_by_gateway == (word in SAID_ACCEPTED)
+
+
+@pytest.mark.parametrize("value", [True, False, {}, {"a": "accepted"}, ["accepted"]])
+def test_a_word_of_a_rapid_resolution_that_cannot_be_read_accepts_nothing(value: Any) -> None:
+    class Rapid(AlertSchema):
+        case_number = fields.Identifier(data_key="id")
+        resolution = fields.rapid("a|b", by_type=True)
+
+    alert, _ = Rapid().translate({"id": "1", "a": value})
+    assert (alert.resolution, alert.unknown_outcome is None) == (None, False)
+
+
+def test_a_rapid_resolution_without_a_word_is_not_accepted_where_words_are_sent() -> None:
+    class Rapid(AlertSchema):
+        case_number = fields.Identifier(data_key="id")
+        resolution = fields.rapid("a")
+
+    for tree in ({}, {"a": None}, {"a": "N/A"}):
+        alert, _ = Rapid().translate({"id": "1", **tree})
+        assert (alert.resolution, alert.unknown_outcome) == (None, None)
 
 
 def test_what_holds_in_every_place_is_true() -> None:

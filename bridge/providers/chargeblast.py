@@ -96,18 +96,18 @@ class ChargeblastAlert(fields.AlertSchema):
 class RapidResolution(ChargeblastAlert):
     """An RDR alert, refunded by the gateway where a word says that it was accepted."""
 
-    resolution = fields.Resolution(
-        data_key="acquirerAction|responseAction|reasonCode",
-        values={
-            **REASONS,
+    network = fields.RDR
+    resolution = fields.rapid(
+        "acquirerAction|responseAction|reasonCode",
+        {
+            **fields.open_unless_refunded(REASONS),
             **UNDECIDED,
-            "Accepted": "issued_full_refund",
             "RequiresResponse": None,
-            **dict.fromkeys(("Declined", "Ineligible"), fields.NOT_FINAL),
+            **dict.fromkeys(("Ineligible", "AlreadyChargeback", "EscalateChargeback"), fields.NOT_FINAL),
         },
     )
     refunded_by_gateway = fields.Flag(
-        data_key="acquirerAction|responseAction|reasonCode", true=("Resolved", "Accepted")
+        data_key="acquirerAction|responseAction|reasonCode", true=fields.ACCEPTS
     )
 
 
@@ -118,9 +118,9 @@ class Refunded(ChargeblastAlert):
 
 
 class RapidlyRefunded(RapidResolution):
-    """An RDR alert that counts as refunded, unless a word says that it was declined."""
+    """An RDR alert that counts as refunded, unless a word says something else."""
 
-    resolution = fields.accepted_unless_declined("acquirerAction|responseAction")
+    resolution = fields.rapid("acquirerAction|responseAction", UNDECIDED, by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

@@ -62,11 +62,8 @@ class RapidResolution(fields.AlertSchema):
     auth_code = fields.Identifier(data_key="auth_code")
     order = fields.Identifier(data_key="order_id")
     descriptor = fields.Text(data_key="merchant_descriptor")
-    resolution = fields.Resolution(
-        data_key="rdr_resolution",
-        values={"Accepted": "issued_full_refund", "Declined": None, "Ineligible": None},
-    )
-    refunded_by_gateway = fields.Flag(data_key="rdr_resolution", true=("Accepted",))
+    resolution = fields.rapid("rdr_resolution")
+    refunded_by_gateway = fields.Constant(True)
 
 
 class Chargeback(fields.AlertSchema):

@@ -60,8 +60,12 @@ class TrustoAlert(fields.AlertSchema):
 class RapidResolution(TrustoAlert):
     """An RDR case: accepted where its status says that it was refunded."""
 
-    resolution = fields.Resolution(data_key="payload.status", values=STATUSES | {"DECLINED": None})
-    refunded_by_gateway = fields.Flag(data_key="payload.status", true=("REFUNDED",))
+    network = fields.RDR
+    resolution = fields.rapid(
+        "payload.status",
+        STATUSES | dict.fromkeys(("DECLINED", "CHARGEBACK", "EXPIRED", "NOT_FOUND"), fields.NOT_FINAL),
+    )
+    refunded_by_gateway = fields.Constant(True)
 
 
 PROVIDER = Provider(
