@@ -915,6 +915,25 @@ def test_a_refund_whose_amount_cannot_be_told_is_left_to_a_person(amount: str, c
     assert any("refund" in note for note in desk.case.notes)
 
 
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        *({"amount": None, "unreadable": ("amount",)}, {"currency": None, "unreadable": ("currency",)}),
+        *({"amount": None, "currency": None}, {"amount": None}, {"currency": None}),
+    ],
+    ids=str,
+)
+def test_without_a_readable_amount_no_refund_of_the_whole_sale_is_recorded(unsure: Json) -> None:
+    desk = Desk(Shop())
+    desk.receive((Effect.OPEN, dataclasses.replace(RDR[1], **unsure)))
+    desk.receive(MATCH)
+    desk.finish()
+    assert desk.shop.rows["refunds"] == []
+    assert desk.case.resolution == "issued_full_refund"
+    assert any("not recorded" in note for note in desk.case.notes) or desk.case.transaction_id is None
+    assert not any((call.body or {}).get("create_external_refund") for call in desk.calls)
+
+
 # --- later results -------------------------------------------------------------------------------
 
 
