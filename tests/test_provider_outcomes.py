@@ -340,7 +340,9 @@ ACROSS: dict[str, dict[Any, str | None]] = {
     },
     "adyen/dispute_defense_period_ended NotificationRequestItem.additionalData.disputeStatus": {
         "Accepted": "accepted",
-        **dict.fromkeys(("Lost", "Undefended", None), "lost"),
+        **dict.fromkeys(
+            ("Lost", "Undefended", "Pending", "Responded", "Unresponded", "Expired", None), "lost"
+        ),
         "SomethingNew": UNKNOWN,
     },
     "adyen/prearbitration_issuer_withdrawn NotificationRequestItem.additionalData.disputeStatus": {
