@@ -805,6 +805,38 @@ def test_what_cannot_be_read_but_could_contradict_sends_the_case_to_review(
         assert (bad["transaction_id"], bad["state"]) == (None, "review")
 
 
+@pytest.mark.parametrize("amount", ["a lot", "(33.20)", None, "N/A", {"value": 3320}])
+def test_an_rdr_case_without_a_readable_amount_records_no_refund(
+    make_database: MakeDatabase, amount: Json
+) -> None:
+    posted = solidgate("pral_75", "RESOLVED", "REVERSED")
+    posted.body["data"]["prevention_alert"]["amount"] = amount
+    with bridge(make_database, NOW, SOLIDGATE_SALE) as at_work:
+        ident = post(at_work, posted)
+        at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        assert refunds(at_work) == []
+        assert case["resolution"] == "issued_full_refund"
+        assert case["transaction_id"] is not None  # by the order's number
+        assert any("refund is not recorded" in note for note in case["notes"])
+        assert (row["status"], row["reason"]) == ("failed", "refused")
+
+
+@pytest.mark.parametrize("date", ["11282025", "28112026", "202611", "2026", 2026, "112826"])
+def test_a_date_that_cannot_be_read_is_named_and_sends_the_case_to_review(
+    make_database: MakeDatabase, date: Json
+) -> None:
+    sale = {"amount": "23.40", "currency": "USD", "auth_code": "77B2C3", **JUSTT_CARD}
+    with bridge(make_database, NOW, sale) as at_work:
+        ident = post(at_work, ethoca("ETR-3", transaction_timestamp=date))
+        at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        assert sorted(row["errors"]) == ["transaction_timestamp"]
+        assert (case["state"], case["transaction_id"]) == ("review", None)
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b" \r\n"])
 def test_the_test_button_of_a_portal_opens_nothing(make_database: MakeDatabase, body: bytes) -> None:
     with bridge(make_database, NOW) as at_work:
