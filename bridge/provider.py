@@ -247,7 +247,7 @@ class Provider:
             tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
         except BadBody as error:
             return [self._item(webhook, 0, None, problem=str(error))]
-        pieces = self._split(self._embed(tree))
+        pieces = self._split(tree)
         return [self._item(webhook, index, piece) for index, piece in enumerate(pieces)]
 
     def translate(self, item: Item) -> Reading:
@@ -368,6 +368,7 @@ class Provider:
         return replace(self, events={name: one.map(adapt) for name, one in self.events.items()})
 
     def _embed(self, tree: Tree) -> Tree:
+        """Read the text fields of a body, or of an item, that hold JSON."""
         for name in self.embedded if isinstance(tree, dict) else ():
             if isinstance(tree.get(name), str) and tree[name].strip():
                 try:
@@ -379,10 +380,12 @@ class Provider:
     def _split(self, tree: Tree) -> list[Tree]:
         """Lay each item of a batch over what the envelope says for all of them.
 
-        An item's fields are then found both where its list stands and at the root.
+        An item's fields are then found both where its list stands and at the root. An array at the top is
+        a batch, whether it was said or not, also one of batches.
         """
-        if isinstance(tree, list):  # a batch, whether it was said or not
-            return tree or [{}]
+        if isinstance(tree, list):
+            return [piece for one in tree for piece in self._split(one)] or [{}]
+        tree = self._embed(tree)
         items = None if self.items == TOP else self.items
         pieces = trees.pick(tree, items) if items else None
         if isinstance(pieces, dict):
@@ -391,7 +394,7 @@ class Provider:
             return [{}]  # a batch of nothing
         if not items or not isinstance(pieces, list) or not isinstance(tree, dict):
             return [tree]
-        return [_laid_over(tree, items.split("."), piece) for piece in pieces]
+        return [self._embed(_laid_over(tree, items.split("."), piece)) for piece in pieces]
 
     def _item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
         parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
