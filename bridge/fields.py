@@ -274,38 +274,6 @@ class Flag(_Found, Field[bool]):
         return self.knows(value)
 
 
-ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
-"""Words of all providers for an RDR case that was accepted."""
-DECLINES = (
-    *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
-    *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
-    *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
-    *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
-)
-"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
-
-
-def rapid(data_key: str, values: Mapping[str, Any] | None = None, *, by_type: bool = False) -> Resolution:
-    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
-
-    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
-    as accepted.
-    """
-    refunded = "issued_full_refund"
-    words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded)
-    return Resolution(
-        data_key=data_key,
-        values=words | dict(values or {}),
-        load_default=refunded if by_type else missing,
-    )
-
-
-def open_unless_refunded(values: Mapping[str, Any], rest: str | None = None) -> dict[str, Any]:
-    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
-    stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
-    return {word: ours if ours in stays else rest for word, ours in values.items()}
-
-
 class Every(_Found, Field[Any]):
     """True, or `then`, where each of several places holds one of its words; else it says nothing."""
 

@@ -16,9 +16,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from bridge import placeholders
 from bridge import tree as trees
-from bridge.alert import Alert, Effect, Reason
+from bridge.alert import REFUNDS, Alert, Effect, Reason
 from bridge.errors import UnknownEvent, Untranslatable
-from bridge.fields import AlertSchema, Card, Money
+from bridge.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Card, Money, Resolution
 from bridge.placeholders import plain_word
 from bridge.tree import BadBody, Tree, printable
 
@@ -101,6 +101,37 @@ def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
 
 def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
     return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
+
+
+ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
+"""Words of all providers for an RDR case that was accepted."""
+DECLINES = (
+    *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
+    *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
+    *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
+    *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
+)
+"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
+
+
+def rapid(
+    data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
+) -> Resolution:
+    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
+
+    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
+    as accepted.
+    """
+    refunded = "issued_full_refund"
+    words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded) | dict(values or {})
+    silence: dict[str, typing.Any] = {"load_default": refunded} if by_type else {}
+    return Resolution(data_key=data_key, values=words, **silence)
+
+
+def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
+    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
+    stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
+    return {word: ours if ours in stays else rest for word, ours in values.items()}
 
 
 ignored = Meaning(Effect.IGNORE)

@@ -16,7 +16,7 @@ from typing import Any
 from bridge import fields, proof, providers
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
 from bridge.fields import AlertSchema, Constant, Resolution
-from bridge.provider import ANY, HEADER, QUERY, Meaning, Provider
+from bridge.provider import ANY, DECLINES, HEADER, QUERY, Meaning, Provider
 from bridge.tree import Tree
 from tests.fake_next import ROOT
 
@@ -217,7 +217,7 @@ def outcomes_of(table: AlertSchema) -> list[tuple[str, str]]:
     found = []
     for word, ours in (outcome.values or {}).items():
         shown = "any other" if word == ANY else f"`{outcome.spelled.get(word, word)}`"
-        if word in fields.DECLINES and ours == fields.NOT_FINAL:
+        if word in DECLINES and ours == fields.NOT_FINAL:
             shown = DECLINED
         alerts = [read(table, placed(place, example(word))) for place in places]
         best = next((one for one in alerts if one.refunded_by_gateway or one.withdrawn), alerts[0])

@@ -18,6 +18,7 @@ from bridge.alert import DisputeType, Network, iso
 from bridge.currencies import BY_NUMBER, DECIMALS
 from bridge.errors import Untranslatable
 from bridge.fields import AlertSchema
+from bridge.provider import rapid
 from bridge.tree import Number, parse
 
 many = settings(max_examples=150, deadline=None)
@@ -913,7 +914,7 @@ def test_a_rapid_resolution_is_accepted_by_its_type_only_where_no_word_is_said(
 ) -> None:
     class Rapid(AlertSchema):
         case_number = fields.Identifier(data_key="id")
-        resolution = fields.rapid("a|b", {"In-Work": None}, by_type=True)
+        resolution = rapid("a|b", {"In-Work": None}, by_type=True)
         refunded_by_gateway = fields.Constant(True)
 
     for tree in ({"a": word}, {"b": word}, {"a": "N/A", "b": word}):
@@ -933,7 +934,7 @@ def test_a_rapid_resolution_is_accepted_by_its_type_only_where_no_word_is_said(
 def test_a_word_of_a_rapid_resolution_that_cannot_be_read_accepts_nothing(value: Any) -> None:
     class Rapid(AlertSchema):
         case_number = fields.Identifier(data_key="id")
-        resolution = fields.rapid("a|b", by_type=True)
+        resolution = rapid("a|b", by_type=True)
 
     alert, _ = Rapid().translate({"id": "1", "a": value})
     assert (alert.resolution, alert.unknown_outcome is None) == (None, False)
@@ -942,7 +943,7 @@ def test_a_word_of_a_rapid_resolution_that_cannot_be_read_accepts_nothing(value:
 def test_a_rapid_resolution_without_a_word_is_not_accepted_where_words_are_sent() -> None:
     class Rapid(AlertSchema):
         case_number = fields.Identifier(data_key="id")
-        resolution = fields.rapid("a")
+        resolution = rapid("a")
 
     for tree in ({}, {"a": None}, {"a": "N/A"}):
         alert, _ = Rapid().translate({"id": "1", **tree})

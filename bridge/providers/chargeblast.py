@@ -21,7 +21,18 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import StandardWebhooks
-from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
+from bridge.provider import (
+    ACCEPTS,
+    Outcome,
+    Provider,
+    ignored,
+    informs,
+    matches,
+    open_unless_refunded,
+    opens,
+    rapid,
+    resolves,
+)
 
 REASONS = {
     "Resolved": "issued_full_refund",
@@ -97,18 +108,16 @@ class RapidResolution(ChargeblastAlert):
     """An RDR alert, refunded by the gateway where a word says that it was accepted."""
 
     network = fields.RDR
-    resolution = fields.rapid(
+    resolution = rapid(
         "acquirerAction|responseAction|reasonCode",
         {
-            **fields.open_unless_refunded(REASONS),
+            **open_unless_refunded(REASONS),
             **UNDECIDED,
             "RequiresResponse": None,
             **dict.fromkeys(("Ineligible", "AlreadyChargeback", "EscalateChargeback"), fields.NOT_FINAL),
         },
     )
-    refunded_by_gateway = fields.Flag(
-        data_key="acquirerAction|responseAction|reasonCode", true=fields.ACCEPTS
-    )
+    refunded_by_gateway = fields.Flag(data_key="acquirerAction|responseAction|reasonCode", true=ACCEPTS)
 
 
 class Refunded(ChargeblastAlert):
@@ -120,7 +129,7 @@ class Refunded(ChargeblastAlert):
 class RapidlyRefunded(RapidResolution):
     """An RDR alert that counts as refunded, unless a word says something else."""
 
-    resolution = fields.rapid("acquirerAction|responseAction", UNDECIDED, by_type=True)
+    resolution = rapid("acquirerAction|responseAction", UNDECIDED, by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

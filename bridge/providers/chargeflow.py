@@ -18,7 +18,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import TimestampedHmac
-from bridge.provider import Provider, informs, matches, opens, resolves
+from bridge.provider import Provider, informs, matches, opens, rapid, resolves
 
 
 class ChargeflowAlert(fields.AlertSchema):
@@ -75,7 +75,7 @@ class RapidResolution(ChargeflowAlert):
     """An RDR alert, which is refunded automatically."""
 
     network = fields.RDR
-    resolution = fields.rapid(
+    resolution = rapid(
         "data.outcome|outcome",
         {
             "transaction_not_found": fields.NOT_FINAL,

@@ -14,7 +14,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import StandardWebhooks
-from bridge.provider import Provider, informs, matches, opens, resolves
+from bridge.provider import Provider, informs, matches, opens, rapid, resolves
 
 NETWORK = "data.provider|data.providerName|data.alertType"
 
@@ -54,7 +54,7 @@ class RapidResolution(JusttAlert):
     """An RDR case, which is refunded already."""
 
     network = fields.RDR
-    resolution = fields.rapid("data.status|data.outcome", by_type=True)
+    resolution = rapid("data.status|data.outcome", by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Header
-from bridge.provider import Provider, informs, opens
+from bridge.provider import Provider, informs, opens, rapid
 
 
 class KountAlert(fields.AlertSchema):
@@ -57,7 +57,7 @@ class KountAlert(fields.AlertSchema):
 class RapidResolution(KountAlert):
     """An RDR case."""
 
-    resolution = fields.rapid("rdrStatus|rdrResolution|status|decision|outcome", by_type=True)
+    resolution = rapid("rdrStatus|rdrResolution|status|decision|outcome", by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Bearer
-from bridge.provider import Acknowledgement, Provider, informs, opens, resolves
+from bridge.provider import Acknowledgement, Provider, informs, open_unless_refunded, opens, rapid, resolves
 
 REASONS = {
     "100": "issued_full_refund",
@@ -91,7 +91,7 @@ class RapidResolution(PayShieldAlert):
     """An RDR case, which the gateway has refunded already."""
 
     network = fields.RDR
-    resolution = fields.rapid("status|alert_action", RDR_WORDS, by_type=True)
+    resolution = rapid("status|alert_action", RDR_WORDS, by_type=True)
     refunded_by_gateway = fields.Constant(True)
     withdrawn = fields.Flag(data_key="status", true=("RDR_DELETE",))
 
@@ -112,9 +112,7 @@ class RapidUpdate(RapidResolution):
 
     event_at = fields.Moment(data_key="outcome_updated_on|merchant_update_on")
     reason_code = fields.Code(data_key="reason_code")
-    resolution = fields.rapid(
-        "reason_code|status", fields.open_unless_refunded(REASONS, fields.NOT_FINAL) | RDR_WORDS
-    )
+    resolution = rapid("reason_code|status", open_unless_refunded(REASONS, fields.NOT_FINAL) | RDR_WORDS)
 
 
 PROVIDER = Provider(

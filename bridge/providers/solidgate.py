@@ -15,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Solidgate
-from bridge.provider import Provider, ignored, informs, opens
+from bridge.provider import Provider, ignored, informs, opens, rapid
 
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"
 OUTCOME = "data.prevention_alert.outcome|alert.outcome"
@@ -57,7 +57,7 @@ class RapidResolution(PreventionAlert):
     """A prevention that the network settled by crediting the cardholder, Verifi's: an RDR case."""
 
     network = fields.RDR
-    resolution = fields.rapid(
+    resolution = rapid(
         OUTCOME,
         {
             "REVERSED": "issued_full_refund",

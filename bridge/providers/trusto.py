@@ -12,7 +12,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import BasicOrHeader
-from bridge.provider import Provider, opens, resolves
+from bridge.provider import Provider, opens, rapid, resolves
 
 STATUSES = {
     "REFUNDED": "issued_full_refund",
@@ -61,7 +61,7 @@ class RapidResolution(TrustoAlert):
     """An RDR case: accepted where its status says that it was refunded."""
 
     network = fields.RDR
-    resolution = fields.rapid(
+    resolution = rapid(
         "payload.status",
         STATUSES | dict.fromkeys(("DECLINED", "CHARGEBACK", "EXPIRED", "NOT_FOUND"), fields.NOT_FINAL),
     )

@@ -18,7 +18,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Basic
-from bridge.provider import Provider, informs, opens
+from bridge.provider import Provider, informs, opens, rapid
 
 
 class Case(fields.AlertSchema):
@@ -69,7 +69,7 @@ class RapidResolution(Case):
     """An RDR case: refunded by the gateway already where a word says that it was accepted."""
 
     network = fields.RDR
-    resolution = fields.rapid(
+    resolution = rapid(
         "rdrResolution|decision|caseStatus|status",
         dict.fromkeys(("NEW", "OPEN", "PENDING", "EXPORTING", "CLOSED")),
     )
