@@ -24,6 +24,10 @@ def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
         refund.learn_sale(case, answer, now)
     else:
         _LEARN[call.kind](case, call, answer)
+    if call.kind == "read":
+        case.wants["read_at"] = now
+    elif call.writes:
+        case.wants.pop("read_at", None)
     if unseen := case.wants.get("unseen"):
         case.wants["unseen"] = [kind for kind in unseen if kind not in LOOKED_AT.get(call.kind, ())]
     if case.doubt and not call.writes:
@@ -34,6 +38,7 @@ def learn(case: Case, call: Call, answer: typing.Any, now: float) -> None:
 
 def _read(case: Case, _: Call, row: Json) -> None:
     """Take in a dispute as it is; what was undone at 29next is not done again."""
+    _let_a_person_s_word_stand(case, row)
     if case.wants.pop("reread", None):
         if case.resolution and not _resolution(row):
             case.note(f"29next has it open again; it was resolved as {case.resolution}.")
@@ -45,6 +50,20 @@ def _read(case: Case, _: Call, row: Json) -> None:
             case.match = {**(case.match or {}), "asked": [], "candidates": [], "transaction_id": None}
             case.match |= {"rule": "none", "closed": True}
     adopt(case, row)
+
+
+def _let_a_person_s_word_stand(case: Case, row: Json) -> None:
+    """Give up the result that was to replace ours, where a person has replaced that at 29next."""
+    ours, wanted, theirs = case.resolution, case.standing, _resolution(row)
+    sent = (case.doubt or {}).get("body") or {"resolution": ours}
+    if ours is None or wanted == ours or theirs in (ours, sent.get("resolution", ours)):
+        return
+    case.wants.pop("ours", None)
+    if theirs == wanted:
+        return
+    case.wants["contradicted"] = case.wants.pop("resolution")
+    case.wants["reread"] = True  # which takes in too that it is open again
+    case.note(f"29next has {theirs or 'it open'} now, which a person decided: {wanted} does not replace it.")
 
 
 def _learn_created(case: Case, call: Call, row: Json) -> None:
@@ -122,7 +141,8 @@ def adopt(case: Case, row: Json) -> None:
         if case.resolution is None:  # whoever resolved it may have recorded the refund too
             case.wants["unseen"] = sorted({*case.wants.get("unseen", ()), "refund"})
         case.resolution = resolution
-        if message := row.get("resolution_other_message"):
+        message = row.get("resolution_other_message")
+        if message and case.standing == resolution:
             case.wants["message"] = cut_text(message)
         if message == WITHDRAWN_MESSAGE:
             case.wants["withdrawn"] = True

@@ -318,6 +318,7 @@ def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at
     return Settled(Status.FAILED, Reason.REFUSED, why) if why else FORWARDED
 
 
+UNDONE = "29next has the dispute open again, and so it stays."
 HOW_TO_LIST = "List it in bridge.toml, under values of the field resolution, and replay this."
 
 
@@ -325,7 +326,8 @@ def _ended(case: Case, provider: str, alert: Alert, received_at: float) -> Settl
     """Say how the delivery of an outcome ends."""
     stands = case.resolution if case.duplicate_of else case.standing
     if stands is None:  # it was undone at 29next
-        return None
+        undone = case.wants.get("contradicted") == alert.resolution
+        return Settled(Status.FAILED, Reason.CONTRADICTED, UNDONE) if undone else None
     if alert.agrees(stands):
         if not alert.agrees(case.resolution) or (refund.is_due(case) and not case.duplicate_of):
             return None
@@ -389,6 +391,8 @@ def _for_dispute(case: Case, now: float) -> Step:
         body = dispute.resolving(wanted, message, external_refund=refund.is_wanted(case))
         if case.resolution is None:
             return Call("resolve", "POST", f"{here}resolve/", body=body)
+        if not _is_read(case, now):
+            return _reading(case, "replace")
         return Call("replace", "PATCH", here, body=dispute.resolving(wanted, message))
     if refund.is_due(case):
         if not refund.is_read(case, now):
@@ -401,6 +405,11 @@ def _for_dispute(case: Case, now: float) -> Step:
             return Call("resolve", "POST", f"{here}resolve/", body=body)
         return Call("note", "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
     return Done()
+
+
+def _is_read(case: Case, now: float) -> bool:
+    """Whether the dispute was read just now, so that no person's word at 29next is written over."""
+    return bool(now - case.wants.get("read_at", 0.0) <= refund.FRESH)
 
 
 def _sale(case: Case) -> Call:
@@ -567,6 +576,12 @@ def _all_but_create() -> list[str]:
 def intend(case: Case, call: Call, until: float) -> None:
     """Put the case in doubt before a write is sent: from now on it may have happened."""
     case.doubt = {"kind": call.kind, "until": until, "looks": 0, "body": call.body}
+
+
+def undo(case: Case) -> None:
+    """End the doubt of a write that certainly did not happen; before another try it is looked again."""
+    case.doubt = None
+    case.wants.pop("read_at", None)
 
 
 def _unattached(case: Case) -> bool:

@@ -122,6 +122,8 @@ def _states() -> Iterator[cases.Case]:
         resolved = replace(matched, resolution=RESOLUTIONS[kind][0])
         yield replace(resolved, wants={"refund": True})
         yield replace(resolved, wants={"withdraw": True})
+        later = {"ours": resolved.resolution, "resolution": RESOLUTIONS[kind][-1], "message": "contract"}
+        yield replace(resolved, wants={**later, "read_at": MOMENT.timestamp()})  # takes the other's place
         yield replace(matched, wants={"withdraw": True})
         for doubted in ("create", "resolve", "refund", "note"):
             yield replace(resolved, doubt={"kind": doubted, "until": 0.0, "looks": 0})

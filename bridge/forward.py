@@ -33,6 +33,7 @@ from bridge.case import (
     is_overtaken,
     look_again,
     next_step,
+    undo,
     wait_longer,
 )
 from bridge.errors import (
@@ -460,8 +461,7 @@ def _undo(call: Call) -> Callable[[Case, float], None] | None:
 
 
 def _not_sent(case: Case, _: float) -> None:
-    """End the doubt of an intent that certainly did not happen."""
-    case.doubt = None
+    undo(case)
 
 
 def _put_off(case: Case, until: float) -> None:

@@ -63,6 +63,10 @@ _CODE_SAID = re.compile(
     r"[0-9]{3,4}(?![0-9])",
     re.IGNORECASE,
 )
+_ONE_CARD = re.compile(  # in one piece, in a card's groups, or with its middle masked
+    r"[\W_]*(?:\d{12,19}|\d{4}(?:[\W_]+\d{4}){2,3}(?:[\W_]+\d{1,3})?|\d{4}[\W_]+\d{6}[\W_]+\d{4,5}"
+    r"|\d{4}[\W_]*\d{4}[\W_xX]+\d{4})[\W_]*"
+)
 # Comments, instructions and namespaces; text may look like them in a section of its own.
 _HIDDEN = re.compile(r"<!\[CDATA\[.*?\]\]>|(<!--.*?-->|<\?.*?\?>|xmlns[^<]*)", re.DOTALL)
 _SHORTEST_JSON = 9  # that has a code: `{"csc":1}`
@@ -289,7 +293,10 @@ def _written_out(value: str) -> str:
 def _cut_card_field(value: str) -> str:
     """Return what is kept of a field that is named for cards."""
     digits = re.sub(r"\D", "", _written_out(value))
-    return masked(digits) if len(digits) >= SHORTEST else value  # masked already, or not a card
+    if len(digits) < SHORTEST:
+        return value  # masked already, or not a card
+    # of more than one number, or of a float, nobody can say which digits are the card's last
+    return masked(digits) if _ONE_CARD.fullmatch(value) else f"{digits[:6]}******{CUT}"
 
 
 def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:

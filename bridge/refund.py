@@ -65,13 +65,16 @@ def money(row: Json) -> Json:
 
 
 def amount(case: Case) -> str | None:
-    """Return what the gateway gave back, in the currency of the sale; None where that is not sure."""
-    sale = _sold(case)
-    if not (currency := sale.get("currency")):
+    """Return what the gateway gave back, in the currency of the sale; None where that is not sure.
+
+    An alert in another currency than the sale's was of all of it. One without a readable amount may be of
+    a part.
+    """
+    sale, facts = _sold(case), case.facts
+    currency = sale.get("currency")
+    if not currency or facts is None or facts.amount is None or facts.currency is None:
         return None
-    told = case.facts.amount if case.facts else None
-    if told is None or (case.facts and case.facts.currency != currency.upper()):
-        told = _decimal(sale.get("amount"))
+    told = facts.amount if facts.currency == currency.upper() else _decimal(sale.get("amount"))
     return dispute.amount_text(told)
 
 

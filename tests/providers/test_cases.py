@@ -767,6 +767,33 @@ def test_the_last_result_of_a_chargeback_counts_in_whatever_order_they_come(
         assert dispute["resolution"] == "lost"
 
 
+@pytest.mark.parametrize("word", ["accepted", "won"])
+def test_a_person_s_word_at_29next_is_not_replaced_by_a_later_result(
+    make_database: MakeDatabase, word: str
+) -> None:
+    steps, _ = CASES["adyen, a life of three events"]
+    with bridge(make_database, NOW) as at_work:
+        for posted, _ in steps[:2]:
+            post(at_work, posted)
+            at_work.settle()
+        (dispute,) = at_work.disputes()
+        at_work.next29.stores[STORE].disputes.by_id[int(dispute["id"])]["resolution"] = word
+        with at_work.counted() as calls:
+            ident = post(at_work, steps[2][0])
+            at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        (dispute,) = at_work.disputes()
+        replaced = word == "won"
+        assert dispute["resolution"] == case["resolution"] == ("lost" if replaced else word)
+        assert (row["status"], row["reason"]) == (
+            ("forwarded", None) if replaced else ("failed", "contradicted")
+        )
+        assert case["state"] == "review"  # it has no transaction either
+        assert sum(call.startswith("PATCH") for call in calls) == replaced
+        assert sum(call.startswith("GET /api/admin/disputes/") for call in calls) <= 1
+
+
 def test_what_cannot_be_read_but_could_contradict_sends_the_case_to_review(
     make_database: MakeDatabase,
 ) -> None:
@@ -779,6 +806,38 @@ def test_what_cannot_be_read_but_could_contradict_sends_the_case_to_review(
         (bad,) = asked(at_work, "/api/cases?case_number=ETR-2")
         assert good["transaction_id"] is not None
         assert (bad["transaction_id"], bad["state"]) == (None, "review")
+
+
+@pytest.mark.parametrize("amount", ["a lot", "(33.20)", None, "N/A", {"value": 3320}])
+def test_an_rdr_case_without_a_readable_amount_records_no_refund(
+    make_database: MakeDatabase, amount: Json
+) -> None:
+    posted = solidgate("pral_75", "RESOLVED", "REVERSED")
+    posted.body["data"]["prevention_alert"]["amount"] = amount
+    with bridge(make_database, NOW, SOLIDGATE_SALE) as at_work:
+        ident = post(at_work, posted)
+        at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        assert refunds(at_work) == []
+        assert case["resolution"] == "issued_full_refund"
+        assert case["transaction_id"] is not None  # by the order's number
+        assert any("refund is not recorded" in note for note in case["notes"])
+        assert (row["status"], row["reason"]) == ("failed", "refused")
+
+
+@pytest.mark.parametrize("date", ["11282025", "28112026", "202611", "2026", 2026, "112826"])
+def test_a_date_that_cannot_be_read_is_named_and_sends_the_case_to_review(
+    make_database: MakeDatabase, date: Json
+) -> None:
+    sale = {"amount": "23.40", "currency": "USD", "auth_code": "77B2C3", **JUSTT_CARD}
+    with bridge(make_database, NOW, sale) as at_work:
+        ident = post(at_work, ethoca("ETR-3", transaction_timestamp=date))
+        at_work.settle()
+        (row,) = [one for one in deliveries(at_work) if one["id"] == ident]
+        (case,) = asked(at_work, "/api/cases")
+        assert sorted(row["errors"]) == ["transaction_timestamp"]
+        assert (case["state"], case["transaction_id"]) == ("review", None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" \r\n"])

@@ -19,7 +19,7 @@ from bridge.case import opens
 from bridge.errors import UnknownEvent
 from bridge.fields import AlertSchema, Resolution
 from bridge.provider import Item, Meaning, Provider, Reading
-from bridge.tree import Tree
+from bridge.tree import Tree, pick
 from tests.support.fixtures import (
     PROVIDERS,
     TRANSLATED,
@@ -339,7 +339,9 @@ ACROSS: dict[str, dict[Any, str | None]] = {
     },
     "adyen/dispute_defense_period_ended NotificationRequestItem.additionalData.disputeStatus": {
         "Accepted": "accepted",
-        **dict.fromkeys(("Lost", "Undefended", None), "lost"),
+        **dict.fromkeys(
+            ("Lost", "Undefended", "Pending", "Responded", "Unresponded", "Expired", None), "lost"
+        ),
         "SomethingNew": UNKNOWN,
     },
     "adyen/prearbitration_issuer_withdrawn NotificationRequestItem.additionalData.disputeStatus": {
@@ -429,7 +431,7 @@ def test_a_prevented_dispute_of_stripe_is_an_alert_whatever_tells_of_it(event: s
 # --- RDR ------------------------------------------------------------------------------------------
 
 STATUS = "data.object.status"
-ACCEPTED, OPEN = ("issued_full_refund", True), (None, False)
+ACCEPTED, OPEN, UNLISTED = ("issued_full_refund", True), (None, False), (UNKNOWN, False)
 
 RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
     "chargeblast/alert_updated_rdr_declined acquirerAction,responseAction,reasonCode": {
@@ -447,19 +449,37 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         (None, None, "WIP"): OPEN,
         (None, None, None): OPEN,
         (None, None, "AlreadyRefunded"): ("previously_refunded_nothing_to_do", False),
+        (None, None, "EscalateChargeback"): OPEN,
+        (None, None, "MIDLost"): OPEN,
+        ("Resolved", None, "UnmatchedGeneral"): ACCEPTED,
+        ("Resolved", None, "EscalateChargeback"): OPEN,
+        ("something_new", None, None): UNLISTED,
+    },
+    "chargeblast/alert_updated_final subprovider,alertType,acquirerAction,reasonCode": {
+        **{
+            (network, kind, said, None): ended
+            for network in ("Verifi", "CDRN", "Ethoca", "Visa", "N/A", None)
+            for kind in ("RDR", "DISPUTE_RDR", "dispute-rdr")
+            for said, ended in (("Resolved", ACCEPTED), ("Declined", OPEN), (None, OPEN))
+        },
+        ("RDR", "N/A", "Resolved", "None"): ACCEPTED,
+        ("Verifi", "DISPUTE", "Resolved", None): OPEN,  # no RDR case
     },
     "chargeblast/alert_refunded_rdr acquirerAction,responseAction": {
         (None, None): ACCEPTED,
         ("Resolved", "Accepted"): ACCEPTED,
         ("Declined", None): OPEN,
         (None, "Declined"): OPEN,
+        ("something_new", None): UNLISTED,
     },
     "midigator/rdr_new_accepted rdr_resolution": {
         ("Accepted",): ACCEPTED,
         ("accepted",): ACCEPTED,
         ("Declined",): OPEN,
         ("Ineligible",): OPEN,
+        ("Not Accepted",): OPEN,
         (None,): OPEN,
+        ("something_new",): UNLISTED,
     },
     "verifi/rdr_accepted rdrResolution,caseStatus": {
         ("ACCEPTED", None): ACCEPTED,
@@ -471,6 +491,12 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         (None, None): OPEN,
         (None, "CLOSED"): OPEN,
         (None, "RESOLVED"): ACCEPTED,
+        ("something_new", None): UNLISTED,
+    },
+    "verifi/rdr_accepted eventType,caseType,rdrResolution": {
+        ("DISPUTE", "RDR", "ACCEPTED"): ACCEPTED,
+        ("N/A", "DISPUTE_RDR", "refused"): OPEN,
+        ("DISPUTE", "CDRN", "ACCEPTED"): OPEN,  # no RDR case
     },
     "kount/rdr_declined status,decision": {
         (None, None): ACCEPTED,
@@ -478,6 +504,11 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         ("DECLINED", None): OPEN,
         (None, "auto-declined"): OPEN,
         ("Ineligible", None): OPEN,
+        ("Not Accepted", None): OPEN,
+        ("Accepted", "cancelled"): OPEN,
+        ("Pending", None): UNLISTED,
+        ("Accepted", "something_new"): ACCEPTED,
+        ("something_new", "Accepted"): UNLISTED,
     },
     "payshield/dispute_rdr_declined status,alert_action": {
         (None, "REFUND"): ACCEPTED,
@@ -485,6 +516,23 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         (None, None): ACCEPTED,
         ("DECLINED", "REFUND"): OPEN,
         (None, "Declined"): OPEN,
+        ("CB_PROCEEDED", None): OPEN,
+        ("CB_PROCEEDED", "RESOLVED"): OPEN,
+        ("WIP", None): OPEN,
+        (None, "REVIEW"): OPEN,
+        (None, "CANCEL"): OPEN,
+        ("something_new", None): UNLISTED,
+    },
+    "payshield/dispute_rdr action,status,reason_code": {
+        ("StatusUpdate", "RESOLVED", None): ACCEPTED,
+        ("StatusUpdate", None, "100.001"): ACCEPTED,
+        ("statusupdate", "RESOLVED", "957.002"): OPEN,
+        ("statusupdate", "RESOLVED", "902.001"): OPEN,
+        ("statusupdate", "DECLINED", None): OPEN,
+        ("StatusUpdate", "CB_PROCEEDED", None): OPEN,
+        ("StatusUpdate", "WIP", None): OPEN,
+        ("StatusUpdate", None, "951.001"): ("previously_refunded_nothing_to_do", False),
+        ("new_alert", None, None): ACCEPTED,
     },
     "justt/alert_received_rdr data.provider,data.alertType,data.status": {
         ("RDR", "dispute_rdr", None): ACCEPTED,
@@ -492,6 +540,9 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         ("verifi", "dispute_rdr", None): ACCEPTED,
         ("RDR", "dispute_rdr", "declined"): OPEN,
         ("RDR", "dispute_rdr", "Rejected"): OPEN,
+        ("RDR", "N/A", "not eligible"): OPEN,
+        ("Verifi", "RDR", "Accepted"): ACCEPTED,
+        ("RDR", "dispute_rdr", "Pending"): UNLISTED,
         ("Ethoca", "issuer_alert", None): OPEN,
         ("Verifi CDRN", None, None): OPEN,
     },
@@ -502,17 +553,33 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         ("decline",): OPEN,
         ("not_found",): OPEN,
         ("previously_refunded",): ("previously_refunded_nothing_to_do", False),
+        ("refused",): OPEN,
+        ("something_new",): UNLISTED,
     },
     "solidgate/v2_rdr_accepted data.prevention_alert.provider,data.prevention_alert.outcome": {
         ("VERIFI", "REVERSED"): ACCEPTED,
         ("VERIFI", "PREVIOUSLY_REVERSED"): ("previously_refunded_nothing_to_do", False),
         ("VERIFI", "PENDING"): OPEN,
+        ("VERIFI", "DECLINE"): OPEN,
+        ("VERIFI", "NOT_FOUND"): OPEN,
+        ("Verifi", "not-found"): OPEN,
+        ("VERIFI", "ERROR"): OPEN,
+        ("VERIFI", "DUPLICATE"): OPEN,
+        ("VERIFI", None): OPEN,
+        ("VERIFI", "something_new"): UNLISTED,
         ("ETHOCA", "REVERSED"): ("issued_full_refund", False),
+        ("ETHOCA", "DECLINE"): ("declined_or_canceled_nothing_to_do", False),
     },
     "trusto/alert_created_rdr_refunded payload.type,payload.status": {
         ("VERIFI_RDR", "REFUNDED"): ACCEPTED,
         ("VERIFI_RDR", "DECLINED"): OPEN,
         ("VERIFI_RDR", "NEW"): OPEN,
+        ("VERIFI_RDR", "CHARGEBACK"): OPEN,
+        ("VERIFI_RDR", "EXPIRED"): OPEN,
+        ("VERIFI_RDR", "NOT_FOUND"): OPEN,
+        ("VERIFI_RDR", None): OPEN,
+        ("VERIFI_RDR", "something_new"): UNLISTED,
+        ("VERIFI_RDR", "PARTIALLY_REFUNDED"): ("other", False),
         ("ETHOCA_CUSTOMER_DISPUTE", "REFUNDED"): ("issued_full_refund", False),
     },
     f"chargebackstop/alert_created_rdr_is_resolved {STATUS},data.object.transaction_refund_outcome": {
@@ -545,8 +612,8 @@ def test_rdr_is_accepted_only_by_what_says_so(
 
     alert = reading.alert
     assert alert
-    assert (alert.resolution, alert.refunded_by_gateway) == expected
-    assert alert.unknown_outcome is None
+    told = UNKNOWN if alert.unknown_outcome else alert.resolution
+    assert (told, alert.refunded_by_gateway) == expected
     assert opens(reading.effect, alert)
 
 
@@ -589,16 +656,16 @@ def test_the_network_is_the_programme_whoever_relays_it(name: str, network: Netw
 # --- events ---------------------------------------------------------------------------------------
 
 
-def event(provider: str, word: str, body: Tree = b'{"x": 1}', **headers: str) -> Reading:
+def event(provider: str, word: str, **body: str) -> Reading:
     """What a body says that has little more than its type of event."""
     known = PROVIDERS[provider]
     path = str(known.event_type).partition("|")[0]
-    tree: Tree = {"zz": "1"}
+    tree, headers = {"zz": "1", **body}, {}
     if path.startswith("header:"):
         headers[path.removeprefix("header:").lower()] = word
     else:
         tree = said(tree, path, path, word)
-    (item,) = known.read(Webhook(provider, "/", body, headers), tree=tree)
+    (item,) = known.read(Webhook(provider, "/", b'{"x": 1}', headers), tree=tree)
     return known.translate(item)
 
 
@@ -648,7 +715,12 @@ INFORMING = {
     "kount": ("ORDER_INQUIRY", "FRAUD_NOTICE"),
     "verifi": ("ORDER_INQUIRY", "ORDER_INSIGHT"),
     "solidgate": ("FRAUD_ALERT_RECEIVED",),
-    "checkout": ("request_for_information_received", "fraud_reported", "dispute_evidence_submitted"),
+    "checkout": (
+        "request_for_information_received",
+        "request_for_information_updated",
+        "fraud_reported",
+        "dispute_evidence_submitted",
+    ),
     "stripe": ("radar.early_fraud_warning.created",),
     "chargeblast": ("alert.will_expire",),
     "chargebackstop": ("scheme_notice.created",),
@@ -675,6 +747,109 @@ def test_what_looks_like_a_dispute_and_is_not_known_waits_for_a_person(provider:
 def test_what_only_informs_is_shown(provider: str, word: str) -> None:
     reading = event(provider, word)
     assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
+
+
+QUESTIONS = (
+    *(
+        "Order Insight",
+        "order-insight",
+        "ORDER_INSIGHT",
+        "order inquiry",
+        "Order-Inquiry",
+        "Order Validation",
+    ),
+    *("order_validation", "INQUIRY", "request for information", "Verifi Order Insight"),
+)
+REPORTS = ("TC40", "tc40", "SAFE", "TC15")
+KIND_IN = {
+    "chargeblast/alert_created": ("subprovider", "alertType"),
+    "chargeblast/alert_updated_final": ("alertType", "subprovider"),
+    "chargeblast/alert_matched": ("alertType", "subprovider"),
+    "chargeblast/alert_refunded_before_it_was_created": ("alertType", "subprovider"),
+    "chargeflow/alerts_created": ("data.type",),
+    "ethoca/issuer_alert": ("type", "alertType"),
+    "justt/alert_received": ("data.alertType", "data.provider", "data.providerName"),
+    "kount/dispute": ("eventType",),
+    "midigator/prevention_new": ("prevention_type",),
+    "payshield/dispute": ("alert_type",),
+    "solidgate/v1_received": ("alert.alert_type", "alert.type"),
+    "solidgate/v2_received_and_reversed": ("data.prevention_alert.alert_type",),
+    "trusto/alert_created": ("payload.type",),
+    "verifi/dispute_as_flat_json": ("eventType", "caseType", "type"),
+    "checkout/dispute_received": ("type",),
+    "adyen/chargeback_accepted": ("NotificationRequestItem.eventCode",),
+}
+"""Alerts by where they say what kind of case they are of."""
+
+
+@pytest.mark.parametrize("word", QUESTIONS)
+@pytest.mark.parametrize(
+    ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], ids=str
+)
+def test_an_issuer_s_question_informs_however_it_is_spelled_and_wherever_it_stands(
+    name: str, path: str, word: str
+) -> None:
+    case = case_of(name)
+    for item in case.items():
+        (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
+        reading = case.provider.translate(again)
+        assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
+
+
+@pytest.mark.parametrize("network", ["Verifi", "CDRN", "Ethoca", "Visa", "N/A", None])
+@pytest.mark.parametrize("word", [*REPORTS, "ORDER_INQUIRY"])
+@pytest.mark.parametrize("name", [name for name in KIND_IN if name.startswith("chargeblast")])
+def test_a_report_is_one_by_either_field(name: str, word: str, network: str | None) -> None:
+    case = case_of(name)
+    (item,) = case.items()
+    for one, other in (("alertType", "subprovider"), ("subprovider", "alertType")):
+        tree = placed(placed(item.tree, one, word), other, network)
+        (again,) = case.provider.read(case.webhook(), tree=tree)
+        assert case.provider.translate(again).effect is Effect.INFORM
+
+
+@pytest.mark.parametrize("nothing", ["N/A", "n/a", "none", "null", "", "-", "unknown"])
+def test_a_placeholder_of_a_type_is_skipped_for_the_next_place(nothing: str) -> None:
+    for name, places in {
+        "ethoca/issuer_alert": ("type", "alertType"),
+        "verifi/dispute_as_nested_json": ("eventType", "caseType"),
+        "solidgate/v1_received": ("alert.alert_type", "alert.type"),
+        "chargeblast/alert_created_rdr_undecided": ("subprovider", "alertType"),
+        "justt/alert_received": ("type", "event"),
+    }.items():
+        case = case_of(name)
+        (item,) = case.items()
+        word = next((found for one in places if (found := pick(item.tree, one))), "inquiry")
+        tree = placed(placed(item.tree, places[0], nothing), places[1], word)
+        (again,) = case.provider.read(case.webhook(), tree=tree)
+        (before,) = case.provider.read(case.webhook(), tree=placed(item.tree, places[0], word))
+        assert case.provider.translate(again).effect == case.provider.translate(before).effect
+        one, other = case.provider.translate(again).alert, case.provider.translate(before).alert
+        assert one == other or (one and other and one.resolution == other.resolution)
+        assert case.provider.deadline_of(again) == case.provider.deadline_of(before)
+
+
+@pytest.mark.parametrize("body", [{"alert_type": "DISPUTE_RDR"}, {"alert_type": "dispute"}, {}])
+def test_a_status_update_is_one_whatever_alert_it_is_of(body: dict[str, str]) -> None:
+    told = event("payshield", "StatusUpdate", **body, status="RDR_DELETE", alert_id="7")
+    assert told.effect is Effect.WITHDRAW
+    assert told.alert
+    assert not told.alert.refunded_by_gateway
+    assert event("payshield", "StatusUpdate", **body, status="WIP", alert_id="7").effect is Effect.IGNORE
+
+
+def test_an_rdr_case_that_is_deleted_is_withdrawn_in_whatever_event() -> None:
+    case = case_of("payshield/dispute_rdr")
+    (item,) = case.items()
+    (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, "status", "rdr-delete"))
+    reading = case.provider.translate(again)
+    assert reading.alert
+    assert (reading.effect, reading.alert.resolution) == (Effect.WITHDRAW, None)
+
+
+def test_an_event_type_is_known_however_it_is_spelled() -> None:
+    assert event("payshield", "Confirmed-Fraud", alert_id="7").effect is Effect.OPEN
+    assert event("kount", "ethoca-fraud", requestID="7").effect is Effect.OPEN
 
 
 def test_a_result_of_adyen_without_its_payment_opens_no_second_dispute() -> None:

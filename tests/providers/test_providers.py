@@ -113,6 +113,26 @@ def test_unknown_fields_are_ignored(case: Case, item: Item, table: AlertSchema) 
     assert case.provider.translate(fuller) == case.provider.translate(item)
 
 
+@each_case
+def test_an_array_at_the_top_is_a_batch_also_one_of_batches(case: Case) -> None:
+    if case.body_file.suffix == ".xml":
+        return
+    alone = [one.tree for one in case.items()]
+    tree = trees.parse(case.webhook().body, ("json", "form"))
+    for times in (1, 2):
+        webhook = case.webhook(trees.render([tree] * times), **{"content-type": "application/json"})
+        items = case.provider.read(webhook)
+        assert [item.tree for item in items] == alone * times
+        assert [item.index for item in items] == list(range(len(items)))
+        assert [item.event_id for item in items] == [one.event_id for one in case.items()] * times
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[[]]"])
+def test_a_batch_of_nothing_is_one_empty_item(body: bytes) -> None:
+    (item,) = PROVIDERS["kount"].read(Webhook("kount", "/", body))
+    assert item.tree == {}
+
+
 # --- event types ----------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from bridge import fields, proof, providers
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
 from bridge.fields import AlertSchema, Constant, Resolution
-from bridge.provider import ANY, HEADER, QUERY, Meaning, Provider
+from bridge.provider import ANY, DECLINES, HEADER, QUERY, Meaning, Provider
 from bridge.tree import Tree
 from tests.support.documents import ROOT
 
@@ -178,7 +178,9 @@ def does(provider: Provider, meaning: Meaning) -> str:
         return "resolves, once something has opened the case"
     if meaning.effect not in (Effect.OPEN, Effect.MATCH) or not outcomes:
         return DOES[meaning.effect]
-    certain = all(isinstance(one, Constant) or isinstance(one.load_default, str) for one in outcomes)
+    certain = None not in found and all(
+        isinstance(one, Constant) or isinstance(one.load_default, str) for one in outcomes
+    )
     return DOES[meaning.effect] + (" and resolves" if certain else "; resolves what is decided already")
 
 
@@ -202,7 +204,7 @@ def endings(provider: Provider) -> str:
         event = ", ".join(words) + (f" of the kind `{kind}`" if kind else "")
         said: dict[str, list[str]] = {}
         for word, what in outcomes_of(table):
-            said.setdefault(what, []).append(word)
+            said.setdefault(what, []).extend([word] if word not in said.get(what, ()) else [])
         for what, outcomes in said.items():
             lines.append((event, ", ".join(outcomes), what))
             event = ""
@@ -218,6 +220,8 @@ def outcomes_of(table: AlertSchema) -> list[tuple[str, str]]:
     found = []
     for word, ours in (outcome.values or {}).items():
         shown = "any other" if word == ANY else f"`{outcome.spelled.get(word, word)}`"
+        if word in DECLINES and ours == fields.NOT_FINAL:
+            shown = DECLINED
         alerts = [read(table, placed(place, example(word))) for place in places]
         best = next((one for one in alerts if one.refunded_by_gateway or one.withdrawn), alerts[0])
         if isinstance(ours, dict):
@@ -247,6 +251,7 @@ def provided(table: AlertSchema, word: str, ours: Any) -> str:
     return f"; the gateway's refund is recorded once where {' and '.join(others)}" if takes else ""
 
 
+DECLINED = "a word that it was not accepted"
 UNKNOWN = "stays open; the delivery is `failed`, `unknown_outcome`"
 OPEN = "stays open: not final"
 

@@ -485,7 +485,7 @@ def said(example: Example, changes: Mapping[str, Any] | None = None, *, event: s
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
-    wrong = {"data.cents": "12.5", "data.currency": "DOLLARS", "data.at": "soon", "data.card": "?"}
+    wrong = {"data.cents": "12.5", "data.currency": "DOLLARS", "data.at": "soon", "data.card": "!"}
     reading = said(ACME, wrong)
     assert set(reading.errors) == set(wrong)
     assert reading.effect is Effect.OPEN
@@ -570,7 +570,7 @@ def test_one_provider_may_send_both_types_of_dispute() -> None:
     assert _alert(provider, data=case).type is DisputeType.ALERT
     chargeback = _alert(provider, data={**case, "sort": "cb", "outcome": "kept"})
     assert (chargeback.type, chargeback.resolution) == (DisputeType.CHARGEBACK, "won")
-    [odd] = _readings(provider, "alert.created", {**case, "sort": "?"})
+    [odd] = _readings(provider, "alert.created", {**case, "sort": "!"})
     assert odd.alert is not None
     assert set(odd.errors) == {"data.sort"}
     assert (odd.alert.type, odd.alert.unreadable) == (DisputeType.ALERT, ("type",))
@@ -583,7 +583,7 @@ def test_the_type_of_a_body_that_says_none_is_the_providers() -> None:
     case = {"case": "C", "cents": "5", "currency": "USD"}
     assert _alert(provider, data=case).type is DisputeType.CHARGEBACK
     assert _alert(provider, data={**case, "sort": "AL"}).type is DisputeType.ALERT
-    assert _alert(provider, data={**case, "sort": "?"}).type is DisputeType.CHARGEBACK
+    assert _alert(provider, data={**case, "sort": "!"}).type is DisputeType.CHARGEBACK
 
 
 def test_what_a_field_says_of_itself_goes_before_what_is_said_of_all() -> None:
@@ -1471,6 +1471,25 @@ def test_a_mistake_is_told_with_its_key_and_what_is_expected(mistake: str) -> No
     [problem] = problems(toml)
     assert problem.startswith(f"providers.acme.{key}: ")
     assert expected in problem
+
+
+def test_all_that_is_wrong_with_a_proof_is_told_at_once() -> None:
+    table = 'salt = "x", algorithm = "md5", encoding = "base58", signed = "{bod}", parse = "t", prefix = 7'
+    said = problems(START.replace('"basic" }', f'"hmac", {table}, header = "X: y" }}') + MEANT + FOUND)
+    assert all(one.startswith("providers.acme.proof") for one in said)
+    for expected in (
+        *("no option salt; expected one of", "algorithm must be one of sha1", "encoding must be one of hex"),
+        *("signed is a text with {body}", "parse names the parts", "prefix: every option is text"),
+        "proof.header: expected the name of a header",
+    ):
+        assert sum(expected in one for one in said) == 1, expected
+    assert len(said) == 7
+    said = problems(START.replace('"basic" }', '"magic", salt = "x", algorithm = "md5" }') + MEANT + FOUND)
+    assert len(said) == 3
+    said = problems(
+        START.replace('"basic" }', '"standard_webhooks", key = "hex", prefix = "x", a = 1 }') + MEANT + FOUND
+    )
+    assert len(said) == 3
 
 
 def test_all_mistakes_of_all_providers_are_told_at_once() -> None:

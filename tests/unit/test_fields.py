@@ -18,6 +18,7 @@ from bridge.alert import DisputeType, Network, iso
 from bridge.currencies import BY_NUMBER, DECIMALS
 from bridge.errors import Untranslatable
 from bridge.fields import AlertSchema
+from bridge.provider import rapid
 from bridge.tree import Number, parse
 from tests.support.examples import examples
 
@@ -174,6 +175,21 @@ def test_a_flag_is_true_for_its_words_only(value: Any, expected: bool) -> None:
 PLACEHOLDERS = (
     *("", " ", "\u00a0", "N/A", "n/a", "NA", "na", "N.A.", "none", "None", "NONE", "null", "NULL", "nil"),
     *("unknown", "Unknown", "not available", "Not_Available", "-", "--", "----", " N/A ", "not provided"),
+    *(
+        "(null)",
+        "\u2013",
+        "\u2014",
+        "****",
+        "?",
+        "???",
+        "NaN",
+        "nan",
+        "n / a",
+        "[null]",
+        "undefined",
+        "<none>",
+    ),
+    *("( n/a )", '"null"', "#N/A", "N-A", "\u2014\u2014", "*", "...", "not set", "\u2212", "_", "Undefined"),
 )
 
 
@@ -216,7 +232,11 @@ def test_some_kinds_have_placeholders_of_their_own(field: Any, values: list[str]
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, [], {}, "no", "nobody", "non-fraud", "NAB-1", "N/A-7", "0.1", "x"]
+    "value",
+    [
+        *(True, False, [], {}, "no", "nobody", "non-fraud", "NAB-1", "N/A-7", "0.1", "x", "nan-7"),
+        *("***1", "(null", "null)", "[nothing]", "?x", "(1)", "\u20131"),
+    ],
 )
 def test_what_is_no_placeholder_is_read_or_refused(value: Any) -> None:
     for field in (fields.Identifier(), fields.Text(), fields.Money(), fields.Moment(), fields.Card()):
@@ -377,9 +397,7 @@ def test_a_code_beside_an_amount_tells_its_currency_and_a_sign_does_not() -> Non
             "12 50",
             "1,234 567.89",
             "1'234.56",
-            "(5.00)",
-            "5-",
-            "NaN",
+            "(five)",
             "Infinity",
             "0x10",
             "five",
@@ -395,7 +413,12 @@ def test_what_is_not_plainly_money_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["-5", "\u22125", "$-5", "-$5", "-1,234.56", Number("-5"), Number("-5.5e1")]
+    "value",
+    [
+        *("-5", "\u22125", "$-5", "-$5", "-1,234.56", Number("-5"), Number("-5.5e1"), "-$34.00"),
+        *("(5.00)", "5-", "34.00-", "34.00 -", "(34.00)", "($34.00)", "$(34.00)", "34.00- USD", "34.00 USD-"),
+        *("(34.00) USD", "USD (34.00)", "(1,234.56)", "\u201334.00", "( 34.00 )", ".5-"),
+    ],
 )
 def test_a_negative_amount_is_said_to_be_one(value: str) -> None:
     assert price(value) == {"amount": [f"{str(value)!r} is negative, and an amount of money is not."]}
@@ -542,11 +565,52 @@ def test_a_moment_comes_in_many_forms(value: str, expected: str) -> None:
             "1519706000123456",
             "9" * 14,
         ),
+        *("11282025", "11282026", "28112026", "261128", "202611", "112826", "2026", Number("2026"), "1128"),
+        *("20261", "2026112", "10111213", "26111012", "86400", "1999", "181011121314", "11282026Z"),
+        *("261128-0500", "2026/11/28", "28 Nov 2026", "/Date(1519706000000)/", "30/12/99"),
         *("1e9", Number("1.519706E9"), "\u0661\u0665\u0661\u0669\u0667\u0660\u0666\u0660\u0660"),
     ],
 )
 def test_what_is_no_plausible_moment_is_refused(value: str) -> None:
     assert "is not a" in refusal(fields.Moment(), value)
+
+
+EARLY: tuple[str, ...] = (
+    *("-0001-11-30T00:00:00+00:00", "-0001-11-30 00:00:00", "-0001-11-30", "1899/12/30", "1970/01/01"),
+    *(
+        "1900/01/01 00:00:00",
+        "0001/01/01",
+        "18991130000000",
+        "19700101000000",
+        "000101010000",
+        "190001010000",
+    ),
+    *(
+        "01 Jan 1900",
+        "Mon, 01 Jan 1900",
+        "30-Dec-1899",
+        "30-DEC-1899 00.00.00",
+        "Jan 1 1900 12:00AM",
+        "1/1/1",
+    ),
+    *(
+        "/Date(-62135596800000)/",
+        "/Date(0)/",
+        "/Date(-62135596800000+0000)/",
+        "01/01/0001 00:00:00",
+        "1/1/0001",
+    ),
+    *("Thu Jan 01 1970 00:00:00 GMT+0000", "Thu Jan  1 00:00:00 1970", "January 1, 1970", "30.12.1899 0:00"),
+    *(
+        "Monday, January 1, 0001 12:00:00 AM",
+        "1st January 1900",
+        "1900-1-1",
+        "1899-11-30T24:00:00",
+        "00010101",
+    ),
+    *("1970-01-01T00:00:00.000+0000", "1969-12-31 19:00:00 EST", "0000/00/00", "0001", "-62135596800000"),
+)
+"""Dates before all card payments, as databases and languages write one that is missing."""
 
 
 @pytest.mark.parametrize(
@@ -579,6 +643,7 @@ def test_what_is_no_plausible_moment_is_refused(value: str) -> None:
         *("-1", "-62135596800", Number("0"), Number("-62135596800"), Number("-2209161600"), "12"),
         *("Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "9999-12-31T23:59:59"),
         *("01/01/1900", "1/1/0001 12:00:00 AM", "30.11.1899", "31-12-1969"),
+        *EARLY,
     ],
 )
 def test_a_time_before_all_card_payments_says_nothing(value: str) -> None:
@@ -593,6 +658,10 @@ def test_a_format_reads_what_cannot_be_read_without_one() -> None:
     american = fields.Moment(format="%m/%d/%Y", zone=EASTERN)
     assert iso(read(american, "2/27/2018")) == iso(read(american, "02/27/2018")) == "2018-02-27T05:00:00Z"
     assert american.says_nothing("11/30/1899")
+    for missing in ("1899-11-30", "1970-01-01T00:00:00Z", "0000-00-00", "0", Number("0"), *EARLY):
+        assert american.says_nothing(missing), missing
+    assert iso(read(fields.Moment(format="%y%m%d%H%M%S"), "181011121314")) == "2018-10-11T12:13:14Z"
+    assert not fields.Moment(format="%m%d%Y").says_nothing("11282026")
     assert refusal(american, "2018-02-27") == "'2018-02-27' is not a date like %m/%d/%Y."
 
 
@@ -637,6 +706,11 @@ def test_every_moment_is_read_back_as_it_was_written(naive: datetime, hours: int
         ("************0042", None, "0042"),
         ("424242****1234", "424242", "1234"),
         ("411111******", "411111", None),
+        ("411111", "411111", None),  # its beginning alone
+        ("41111122", "411111", None),
+        (Number("411111"), "411111", None),
+        ("411111xxxxxx", "411111", None),
+        ("411111...0042", "411111", "0042"),
         ("41111122XXXXXXXX", "411111", None),
         ("XXXX0042", None, "0042"),
         ("ending in 0042", None, "0042"),
@@ -651,7 +725,14 @@ def test_of_a_card_the_first_six_and_last_four_are_kept(
     assert read(fields.Card(), value) == (first_six, last_four)
 
 
-@pytest.mark.parametrize("value", ["visa", "42", "411111**11**1111", "4" * 20, "4111******"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("visa", "42", "411111**11**1111", "4" * 20, "4111******", "41111", "411111222", "41111111111"),
+        *("411111xxxxxx1111 exp 12/26", "411111 exp 1226", "411111xxxxxx1111 12/26", "1111 exp 12/26"),
+        *(Number("4111110000000000.0"), Number("4.11111e15"), Number("1111.0"), "411111******[cut]"),
+    ],
+)
 def test_what_is_no_masked_card_is_refused_without_showing_it(value: str) -> None:
     assert refusal(fields.Card(), value) == "Not a card number with its middle masked."
 
@@ -800,28 +881,80 @@ def test_the_words_of_an_outcome_may_be_given_by_type(kind: str | None, word: st
     assert ended(EndedByType, kind=kind, first=word) == expected
 
 
+SAID_ACCEPTED = ("Accepted", "ACCEPT", "Auto-Accepted", "approved", "Refunded", "RESOLVED")
+SAID_DECLINED = (
+    *("Declined", "auto-declined", "REJECTED", "Ineligible", "not eligible", "NOT_ELIGIBLE", "NotEligible"),
+    *(
+        "Not Accepted",
+        "not-accepted",
+        "notAccepted",
+        "Unaccepted",
+        "refused",
+        "Denied",
+        "CANCELLED",
+        "canceled",
+    ),
+    *("Not Refunded", "rdr_not_resolved", "unresolved", "not approved", "no", "No Refund", "cannot accept"),
+    *(
+        "Unable to refund",
+        "non-eligible",
+        "chargebacked",
+        "CB_PROCEEDED",
+        "revoked",
+        "in-eligible-not_accepted",
+    ),
+)
+SAID_OTHERWISE = ("whatever", "Pending", "under review", "new", "RDR", "accepted?", "partially refunded", "7")
+"""What a word beside an RDR case may say of it."""
+
+
 @pytest.mark.parametrize(
     ("word", "resolution"),
     [
-        *((word, None) for word in ("Declined", "auto-declined", "REJECTED", "Ineligible", "not eligible")),
-        *((word, "issued_full_refund") for word in ("Accepted", "RESOLVED", "whatever", None, "N/A")),
+        *((word, "issued_full_refund") for word in (*SAID_ACCEPTED, None, "N/A", "-", "")),
+        *((word, None) for word in SAID_DECLINED),
+        *((word, "unknown") for word in SAID_OTHERWISE),
     ],
 )
-def test_a_rapid_resolution_is_accepted_by_its_type_unless_a_word_says_declined(
+def test_a_rapid_resolution_is_accepted_by_its_type_only_where_no_word_is_said(
     word: str | None, resolution: str | None
 ) -> None:
     class Rapid(AlertSchema):
         case_number = fields.Identifier(data_key="id")
-        resolution = fields.accepted_unless_declined("a|b")
+        resolution = rapid("a|b", {"In-Work": None}, by_type=True)
         refunded_by_gateway = fields.Constant(True)
 
-    for tree in ({"a": word}, {"b": word}, {"a": "RDR", "b": word}):
+    for tree in ({"a": word}, {"b": word}, {"a": "N/A", "b": word}):
         alert, errors = Rapid().translate({"id": "1", **tree})
-        assert (alert.resolution, alert.refunded_by_gateway, errors) == (
-            resolution,
-            resolution is not None,
-            {},
+        refunded = resolution == "issued_full_refund"
+        assert (alert.resolution, alert.refunded_by_gateway) == (
+            "issued_full_refund" if refunded else None,
+            refunded,
         )
+        assert (alert.unknown_outcome is not None) == (resolution == "unknown")
+        assert errors == {}
+    alert, _ = Rapid().translate({"id": "1", "a": word, "b": "in work"})
+    assert alert.refunded_by_gateway == (word in SAID_ACCEPTED)
+
+
+@pytest.mark.parametrize("value", [True, False, {}, {"a": "accepted"}, ["accepted"]])
+def test_a_word_of_a_rapid_resolution_that_cannot_be_read_accepts_nothing(value: Any) -> None:
+    class Rapid(AlertSchema):
+        case_number = fields.Identifier(data_key="id")
+        resolution = rapid("a|b", by_type=True)
+
+    alert, _ = Rapid().translate({"id": "1", "a": value})
+    assert (alert.resolution, alert.unknown_outcome is None) == (None, False)
+
+
+def test_a_rapid_resolution_without_a_word_is_not_accepted_where_words_are_sent() -> None:
+    class Rapid(AlertSchema):
+        case_number = fields.Identifier(data_key="id")
+        resolution = rapid("a")
+
+    for tree in ({}, {"a": None}, {"a": "N/A"}):
+        alert, _ = Rapid().translate({"id": "1", **tree})
+        assert (alert.resolution, alert.unknown_outcome) == (None, None)
 
 
 def test_what_holds_in_every_place_is_true() -> None:

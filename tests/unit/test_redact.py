@@ -653,6 +653,32 @@ def test_an_account_that_a_provider_declares_as_an_identifier_is_spared() -> Non
     assert cut_body(body, provider) == body.replace(b"7" * 16, masked("7" * 16).encode())
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *('"4111111111111111 exp 12/26"', '"411111xxxxxx1111 exp 12/26"', '"378282246310005 12/26"'),
+        *(
+            '"4111 1111 1111 1111 12/26"',
+            "4111110000000000.0",
+            "4.111111111111111e15",
+            '"4111110000000000.0"',
+        ),
+        *('"411111111111 and 411111111112"', '"4111111111111111/1226"'),
+    ],
+)
+def test_of_more_than_one_number_no_last_four_is_made_up(value: str) -> None:
+    cut = cut_body(f'{{"card_number": {value}}}'.encode(), JSON)
+    assert trees.parse(cut)["card_number"][:12] in ("411111******", "378282******")
+    assert trees.parse(cut)["card_number"].endswith(CUT)
+    assert cut_body(cut, JSON) == cut
+
+
+@pytest.mark.parametrize("value", ["41111122****0042", "4111 1122 **** 0042", "4111-1122-xxxx-0042"])
+def test_a_longer_beginning_and_a_last_four_are_kept(value: str) -> None:
+    cut = trees.parse(cut_body(f'{{"card_number": "{value}"}}'.encode(), JSON))["card_number"]
+    assert (cut[:6], cut[-4:]) == ("411111", "0042")
+
+
 def test_a_declared_card_field_is_cut_whatever_it_looks_like() -> None:
     cut = cut_body(b'{"payer": {"token": "0000000000000001"}}', JSON)
     assert trees.parse(cut) == {"payer": {"token": "000000******0001"}}
