@@ -56,19 +56,24 @@ _PROMISING = re.compile(rf"\d(?<!\d.)(?:[{_PARTING}]*+\d){{{SHORTEST - 1}}}|[\\%
 # The percent sign may be escaped itself, and so may an ampersand. One set in front is found fastest.
 _NEXT_BYTE = "%(?:25){0,3}[89ab][0-9a-f]"
 _ESCAPE = re.compile(
-    r"([\\%&\xc2-\xf4](?:"
+    r"([\\%&\xc2-\xf4](?![%&])(?:"
     r"(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrtfb/])"
     r"|(?<=%)(?=[0-9a-f]{2})(?:25){0,3}(?:[0-7][0-9a-f]|c[0-9a-f]NEXT|d[0-9a-f]NEXT|e[0-9a-f]NEXTNEXT|f[0-7]NEXTNEXTNEXT|[0-9a-f]{2})"
     r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?"
-    r"|(?-i:(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3})))".replace(
+    r"|(?<![\\%&])(?-i:(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3})))".replace(
         "NEXT", _NEXT_BYTE
     ).replace("BEHIND", _BEHIND),
     re.IGNORECASE,
 )
 # What may be an escape that was escaped itself, once that is undone.
 _NESTED = re.compile(
-    rf"%\0*[0-9a-f]\0*[0-9a-f]|&\0*(?:#\0*[0-9x]|[a-z]\0*[a-z])|\\\0*[unrtfb/]|(?-i:[\xc2-\xf4]\0*[{_BEHIND}])",
-    re.IGNORECASE,
+    rf"[\\%&\xc2-\xf4](?![%&])(?:(?<=%)\0*[\da-fA-F]\0*[\da-fA-F]|(?<=&)\0*(?:#\0*[\dxX]|[a-zA-Z]\0*[a-zA-Z])"
+    rf"|(?<=\\)\0*[unrtfbUNRTFB/]|(?<![\\%&])\0*[{_BEHIND}])"
+)
+# What may hold a number that is escaped so, and what each digit of it takes at least.
+_STRETCH = re.compile(rf"[^|]{{{SHORTEST},}}")
+_UNIT = re.compile(
+    rf"\d|[\\%&\xc2-\xf4](?![%&])(?:(?<=%)[\da-fA-F]{{2}}|(?<=&)(?:#[\dxX]|[a-zA-Z]{{2}})|(?<=\\)[unrtfbUNRTFB/]|[{_BEHIND}])"
 )
 _MEANT = re.compile(rf"[\0-\xff{_BEHIND}\d{_PARTING}]")  # part of a number, or of another escape
 _DEEPEST = 3
@@ -169,7 +174,17 @@ def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
         plain = _with_cuts(plain, ((start, end, _MARK * (end - start)) for start, end, _ in found))
         kept = plain.encode("ascii", "replace").translate(_KEPT)
         places = [*compress(places, kept), places[-1]]
-        plain = plain.replace(_FILLER, "")
+        plain, places = _worth_a_look(plain.replace(_FILLER, ""), places)
+
+
+def _worth_a_look(plain: str, places: list[int]) -> tuple[str, list[int]]:
+    """Return the stretches of a text that have digits or escapes enough for a number, and their places."""
+    stretches, of_them = [], []
+    for match in _STRETCH.finditer(plain):
+        if len(_UNIT.findall(match[0])) >= SHORTEST:
+            stretches.append(match[0])
+            of_them += places[match.start() : match.end() + 1]
+    return _MARK.join(stretches), of_them
 
 
 @lru_cache(1024)
