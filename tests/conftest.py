@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, text
 
 from bridge import logs, migrate
 from bridge.database import Database
-from bridge.tables import metadata
 from tests.support import examples  # noqa: F401  loads a profile of hypothesis
+from tests.support.inside import TABLES
 from tests.support.screenshots import MISSING, chromium
 from tests.support.sharing_out import (  # noqa: F401  hooks
     pytest_collection_modifyitems,
@@ -127,7 +127,7 @@ class Postgres:
                 connection.execute(END_OTHERS)
                 if connection.execute(SHAPE).fetchone() != self.shape:
                     return False
-                tables = [table.name for table in reversed(metadata.sorted_tables)]
+                tables = TABLES[::-1]
                 gone = sum(connection.execute(f"DELETE FROM {table}").rowcount for table in tables)  # noqa: S608
                 self.rows[name] = self.rows.get(name, 0) + gone
                 if self.rows[name] > MANY:

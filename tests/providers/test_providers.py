@@ -127,9 +127,8 @@ def test_an_array_at_the_top_is_a_batch_also_one_of_batches(case: Case) -> None:
         assert [item.event_id for item in items] == [one.event_id for one in case.items()] * times
 
 
-@pytest.mark.parametrize("body", [b"[]", b"[[]]"])
-def test_a_batch_of_nothing_is_one_empty_item(body: bytes) -> None:
-    (item,) = PROVIDERS["kount"].read(Webhook("kount", "/", body))
+def test_a_batch_of_nothing_is_one_empty_item() -> None:
+    (item,) = PROVIDERS["kount"].read(Webhook("kount", "/", b"[]"))
     assert item.tree == {}
 
 

@@ -14,7 +14,7 @@ from bridge.app import create_app
 from bridge.database import Database
 from bridge.settings import Settings
 from tests.support.configuring import load
-from tests.support.inside import rows, translate
+from tests.support.inside import rows, translator
 
 PASSWORD, OLD, TOKEN = "hunter22-now", "hunter11-before", "secret-access-token"
 SECRETS = {
@@ -35,6 +35,7 @@ class Door:
         self.app = create_app(settings, self.database)
         self.inbox = self.app.extensions["inbox"]
         self.client: FlaskClient = self.app.test_client()
+        self.translate = translator(self.app)
 
     def post(self, body: bytes | Any, path: str = "/webhooks/ethoca", **options: Any) -> Any:
         """Post a webhook with the right credentials, unless the options say otherwise."""
@@ -44,10 +45,6 @@ class Door:
 
     def rows(self, table: str) -> list[Any]:
         return rows(self.database, table)
-
-    def translate(self, most: int = 50) -> int:
-        """Translate deliveries; returns how many there were."""
-        return translate(self.app, most)
 
 
 def basic(user: str, password: str) -> str:

@@ -46,6 +46,7 @@ KEPT_OUTCOMES = (Inbox, "settle_outcome")
 """Methods that a crash is set at: cases are leased, a group of transactions is committed, and how telling
 a provider went is stored."""
 PAUSED_BY_HAND = BY_HAND
+TABLES = [table.name for table in metadata.sorted_tables]
 NO_NAME, OTHER_NAMES = receiving.NO_NAME, receiving.OTHERS
 REPLAYED_A_SECOND = A_SECOND
 AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
@@ -269,10 +270,11 @@ class Inside(Storage):
         return list(reconcile(self.inbox, api, store, since))
 
 
-def translate(app: Flask, most: int) -> int:
-    """Translate deliveries of an app that no worker stands behind; returns how many there were."""
+def translator(app: Flask) -> Callable[[int], int]:
+    """What translates deliveries of an app that no worker stands behind, and says how many there were."""
     inbox: Inbox = app.extensions["inbox"]
-    return inbox.translate(Judge(inbox, app.extensions["settings"]).verdict, most)
+    judge = Judge(inbox, app.extensions["settings"])
+    return lambda most: inbox.translate(judge.verdict, most)
 
 
 def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
