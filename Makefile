@@ -2,8 +2,8 @@
 # does its own set-up in .venv, again whenever a lock file has changed.
 
 PYTHON ?= python3
-# Processes that share the tests; 0 is none but pytest's own.
-TEST_WORKERS ?= 0
+# Processes that share the tests: one for each core. 0 is none but pytest's own.
+TEST_WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench soak audit lock install
+.PHONY: help run test check bench soak mutants audit lock install
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -28,17 +28,22 @@ run: $(VENV)/runtime ## start the bridge on this machine, listening on PORT (def
 test: $(VENV)/dev ## run every test but the soak
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
 
-check: $(VENV)/dev ## lint, formatting, types
+check: $(VENV)/dev ## lint, formatting, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/dev ## print the figures
 	$(BIN)/python -m tests.bench
 
 # make hands SEED=... and MINUTES=... on to the test, as it does with every variable it is given.
-soak: $(VENV)/dev ## run the long faults: make soak SEED=7 MINUTES=30
-	$(BIN)/python -m pytest -q -m soak --timeout 0
+soak: $(VENV)/dev ## run the long faults and many examples: make soak SEED=7 MINUTES=30
+	HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -q -m "soak or hypothesis" --timeout 0
+
+# MUTANTS=... names some of them, or options of `python -m tests.mutants`.
+mutants: $(VENV)/dev ## break each rule that matters in a copy: do the tests notice?
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 # Asks PyPI, so it needs the network, and fails where it gets no answer about one of them.
 audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness

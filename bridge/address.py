@@ -22,6 +22,7 @@ POSTGRES = re.compile(
     r"(?:[^@]*@)?(?P<host>\[[^\]]+\]|[^/:?@]*)(?::(?P<port>[0-9]{1,5}))?(?:/[^?@]*)?(?:\?(?P<query>.*))?"
 )
 """What follows postgres://, as SQLAlchemy reads it: the password may hold anything but an @."""
+LAST_PORT = 65535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DATABASE_FORMS = "expected sqlite:///FILE or postgres://USER:PASSWORD@HOST/NAME"
 
@@ -62,7 +63,7 @@ def store_of(domain: str) -> str | None:
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine's own."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -71,6 +72,20 @@ def leads_here(url: str) -> bool:
     """Whether a plain URL leads to this machine."""
     found = URL.fullmatch(url)
     return found is not None and is_loopback(found["host"].lower())
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether a Host header, which has a name and maybe a port and nothing else, is this machine's own."""
+    found = URL.fullmatch(f"http://{host}")
+    return found is not None and not found["path"] and is_loopback(found["host"])
+
+
+def is_bind(given: str) -> bool:
+    """Whether a server can be bound to an address: a name or an IP address and a port, or a socket."""
+    if given.startswith(("unix:", "fd://")):
+        return True
+    host, colon, port = given.rpartition(":")
+    return bool(colon and host) and port.isascii() and port.isdecimal() and 0 <= int(port[:6]) <= LAST_PORT
 
 
 def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -83,7 +98,7 @@ def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
 
 def _is_trusted(found: re.Match[str]) -> bool:
     host = found["host"].lower()
-    if int(found["port"] or 443) > 65535:
+    if int(found["port"] or 443) > LAST_PORT:
         return False
     if is_loopback(host):
         return True
@@ -109,7 +124,7 @@ def database_url(given: str, *, require_tls: bool) -> str:
 
 def _postgres(rest: str, *, require_tls: bool) -> str:
     found = POSTGRES.fullmatch(rest)
-    if not rest or not found or not rest.isprintable() or int(found["port"] or 5432) > 65535:
+    if not rest or not found or not rest.isprintable() or int(found["port"] or 5432) > LAST_PORT:
         raise ValueError(f"{DATABASE_FORMS} (with @, : and / in the password written as %40, %3A, %2F)")
     query = parse_qs(found["query"] or "", keep_blank_values=True)
     mode = query.get("sslmode", [""])[-1]

@@ -16,6 +16,7 @@ from bridge import logs, migrate, receive, settings
 from bridge.chores import Chores
 from bridge.database import Database
 from bridge.errors import Rejected, Unavailable
+from bridge.headers import HEADERS
 from bridge.inbox import Inbox
 from bridge.memos import Memos
 from bridge.search import Search
@@ -67,19 +68,6 @@ def create_app(given: settings.Settings | None = None, database: Database | None
             app.wsgi_app, x_for=chosen.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0
         )
     return app
-
-
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-}
-"""What every answer carries: a browser runs, frames and guesses nothing that is not ours."""
 
 
 def _guarded(answer: WSGIApplication) -> WSGIApplication:

@@ -7,6 +7,7 @@ connections one by one, two seconds each, in the loop that serves everybody else
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 import typing
@@ -15,6 +16,8 @@ from selectors import EVENT_READ
 from socket import MSG_DONTWAIT, SHUT_WR
 
 from gunicorn.workers.gthread import _DEFER, ThreadWorker  # type: ignore[import-untyped]
+
+from bridge.headers import HEADERS
 
 if typing.TYPE_CHECKING:
     from socket import socket
@@ -34,6 +37,20 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n")
 CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
 CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,99}\r\n")
 EXPECT = re.compile(rb"(?i)\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
+
+
+_BODY = json.dumps({"error": "bad_request", "message": "This is no request that can be read."})
+_HEADERS = {
+    **HEADERS,
+    "Cache-Control": "no-store",
+    "Connection": "close",
+    "Content-Type": "application/json",
+    "Content-Length": str(len(_BODY)),
+}
+_NO_REQUEST = "".join(
+    ["\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items()), "\r\n", _BODY]
+).encode()
+"""What follows the status where gunicorn refuses what is no request."""
 
 
 class Arriving:
@@ -97,6 +114,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.unread(bytes(arriving.content))
         return super().handle(conn)
 
+    def handle_error(self, req: typing.Any, client: socket, addr: typing.Any, exc: BaseException) -> None:
+        """Answer what is no request as gunicorn does, but without a word of what was sent."""
+        super().handle_error(req, _Curt(client), addr, exc)
+
     def _keepalive_after(self, conn: typing.Any, keepalive: bool) -> bool:  # noqa: FBT001  gunicorn's own
         return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
 
@@ -157,6 +178,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def _part(self, conn: typing.Any) -> None:
         self.nr_conns -= 1
         conn.close()
+
+
+class _Curt:
+    """A connection over which gunicorn sends a page of its own: only the status of it goes out."""
+
+    def __init__(self, sock: socket) -> None:
+        self.sock = sock
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self.sock, name)
+
+    def sendall(self, page: bytes) -> None:
+        """Send the status and a body that says no more than that."""
+        self.sock.sendall(page.partition(b"\r\n")[0] + _NO_REQUEST)
 
 
 def _receive(sock: socket) -> bytes:

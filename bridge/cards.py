@@ -6,9 +6,11 @@ This is a card number:
 * Blanks, dashes and `+` may part groups of any size. Invisible characters do not count.
 * Line ends, middle dots and `. , : / _` part the digits of dates, amounts and addresses as well, so
   they part only groups as cards show them: 4-4-4-4 (the last may be shorter, or a fifth), 4-6-5, 4-6-4.
-* Digits, and what parts them, may be escaped as in JSON, URLs and HTML.
+* Digits, and what parts them, may be escaped as in JSON, URLs and HTML, one in another up to three deep.
+* They may also be bytes of UTF-8 that were read as Latin-1 or Windows-1252, which senders mix up.
 
-The digits of UUIDs, and of numbers that are cut already, are no part of one.
+The digits of UUIDs, of digests (32, 40, 64 or 128 hexadecimal digits, with letters among them), of a fraction
+behind `0.`, and of numbers that are cut already, are no part of one.
 
 The time depends on the length of a text alone, whatever stands in it.
 """
@@ -17,12 +19,13 @@ from __future__ import annotations
 
 import re
 import typing
+from contextlib import suppress
 from functools import cache, lru_cache
 from html.entities import html5
 from itertools import compress, islice
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 SHORTEST, LONGEST = 12, 19
 
@@ -41,28 +44,55 @@ _POINTS = (
     r"\udc95\udcb7"
 )
 _PARTING = _INVISIBLE + _BLANKS + _POINTS
+# UTF-8 that was read as another charset: its bytes by the characters that they were taken for.
+_WINDOWS = {ord(bytes((code,)).decode("cp1252", "ignore") or chr(code)): code for code in range(0x80, 0xA0)}
+_LATIN_9 = {ord(bytes((code,)).decode("iso-8859-15")): code for code in range(0xA0, 0xC0)}
+_BEHIND = r"\x80-\xbf" + "".join(map(chr, sorted({*_WINDOWS, *_LATIN_9} - {*range(0xC0)})))
 _PART = re.compile(rf"[\d{_PARTING}]")
 _FOREIGN = re.compile(rf"[^\0-\x7f\d{_PARTING}]")
 # What a text needs for a card number to be in it: almost none has it, so nothing else is looked for.
-_PROMISING = re.compile(rf"\d(?<!\d.)(?:[{_PARTING}]*+\d){{{SHORTEST - 1}}}|[\\%&]")
+_PROMISING = re.compile(rf"\d(?<!\d.)(?:[{_PARTING}]*+\d){{{SHORTEST - 1}}}|[\\%&]|[\xc2-\xf4][{_BEHIND}]")
 
 # The percent sign may be escaped itself, and so may an ampersand. One set in front is found fastest.
 _NEXT_BYTE = "%(?:25){0,3}[89ab][0-9a-f]"
 _ESCAPE = re.compile(
-    r"([\\%&](?:(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrt/])"
+    r"([\\%&\xc2-\xf4](?![%&])(?:"
+    r"(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrtfb/])"
     r"|(?<=%)(?=[0-9a-f]{2})(?:25){0,3}(?:[0-7][0-9a-f]|c[0-9a-f]NEXT|d[0-9a-f]NEXT|e[0-9a-f]NEXTNEXT|f[0-7]NEXTNEXTNEXT|[0-9a-f]{2})"
-    r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?))".replace(
+    r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?"
+    r"|(?<![\\%&])(?-i:(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3})))".replace(
         "NEXT", _NEXT_BYTE
-    ),
+    ).replace("BEHIND", _BEHIND),
     re.IGNORECASE,
 )
+# What may be an escape that was escaped itself, once that is undone.
+_NESTED = re.compile(
+    rf"[\\%&\xc2-\xf4](?![%&])(?:(?<=%)\0*[\da-fA-F]\0*[\da-fA-F]|(?<=&)\0*(?:#\0*[\dxX]|[a-zA-Z]\0*[a-zA-Z])"
+    rf"|(?<=\\)\0*[unrtfbUNRTFB/]|(?<![\\%&])\0*[{_BEHIND}])"
+)
+# What may hold a number that is escaped so, and what each digit of it takes at least.
+_STRETCH = re.compile(rf"[^|]{{{SHORTEST},}}")
+_UNIT = re.compile(
+    rf"\d|[\\%&\xc2-\xf4](?![%&])(?:(?<=%)[\da-fA-F]{{2}}|(?<=&)(?:#[\dxX]|[a-zA-Z]{{2}})|(?<=\\)[unrtfbUNRTFB/]|[{_BEHIND}])"
+)
+_MEANT = re.compile(rf"[\0-\xff{_BEHIND}\d{_PARTING}]")  # part of a number, or of another escape
+_DEEPEST = 3
 _LAST = 0x10FFFF  # of all characters
-_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "/": "/"}
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "b": "\b", "/": "/"}
 _FILLER, _MARK = "\0", "|"  # what does not count; and what is no part of a number, nor of an escape
 
+LETTERS = 6  # of a digest, at least: a number in hexadecimal notation of another kind has fewer
 # Whose digits belong to nothing else: a pattern, and how many characters before it are of it too.
 _NO_CARDS = (
     (re.compile(r"-(?<=[\da-f]{8}.)(?<!\w.{9})(?:[\da-f]{4}-){3}[\da-f]{12}(?!\w)", re.IGNORECASE), 8),
+    (
+        re.compile(
+            rf"[\da-f](?<!\w.)(?=(?:\d*+[a-f]){{{LETTERS}}})(?:[\da-f]{{127}}|[\da-f]{{63}}|[\da-f]{{39}}|[\da-f]{{31}})(?!\w)",
+            re.IGNORECASE,
+        ),
+        0,
+    ),
+    (re.compile(r"\.(?<=0.)(?<![\w.,:/]0.)\d{12,}+(?![\w.])"), 1),
     (re.compile(r"\*(?<=\d{6}.)(?<!\d{7}.)\*{2,8}\d{4}(?!\d)"), 6),
 )
 # The following read what `_shape` writes.
@@ -82,6 +112,7 @@ _DIGITS = b"0123456789"
 _SINGLE = bytes.maketrans(_DIGITS, bytes(range(10)))
 _DOUBLED = bytes.maketrans(_DIGITS, bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # twice, and its digits' sum
 _TENS = bytes(range(0, 256, 10))
+_KEPT = bytes(code > 0 for code in range(256))
 
 
 def masked(digits: str) -> str:
@@ -93,12 +124,8 @@ def cut_text(text: str) -> str:
     """Return a text with every stretch that looks like a card number cut, escapes or not."""
     if len(text) < SHORTEST or not _PROMISING.search(text):
         return text
-    text = _cut_where(text, text)
-    pieces = _ESCAPE.split(text)
-    if len(pieces) == 1:
-        return text
-    pieces[1::2] = map(_meaning, pieces[1::2])
-    return _cut_where(text, "".join(pieces))
+    text = _with_cuts(text, _numbers_in(text))
+    return _with_cuts(text, sorted(_escaped_numbers(text)))
 
 
 def cut_texts(texts: list[str]) -> list[str]:
@@ -111,21 +138,58 @@ def cut_texts(texts: list[str]) -> list[str]:
     return [_MARK.join(islice(pieces, text.count(_MARK) + 1)) for text in texts]
 
 
-def _cut_where(text: str, plain: str) -> str:
-    """Cut a text where another of its length, in which no digit is escaped, has card numbers."""
+def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
+    """Put something else in the places of a text that are named by where they begin and end."""
     pieces = []
     done = 0
-    for start, end, digits in _card_numbers(plain):
-        pieces += [text[done:start], masked(digits)]
+    for start, end, instead in cuts:
+        pieces += [text[done:start], instead]
         done = end
-        while plain[done : done + 1] == _FILLER:  # the rest of an escape
-            done += 1
     return "".join(pieces) + text[done:]
+
+
+def _numbers_in(plain: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where a text has card numbers, with the rest of an escape behind them, and what to put there."""
+    for start, end, digits in _card_numbers(plain):
+        rest = end
+        while plain[rest : rest + 1] == _FILLER:
+            rest += 1
+        yield start, rest, masked(digits)
+
+
+def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where a text has card numbers once its escapes are undone, and those that then come to light."""
+    plain = text
+    places: Sequence[int] = range(len(text) + 1)  # where what is plain now stood in the text
+    for _ in range(_DEEPEST):
+        pieces = _ESCAPE.split(plain)
+        if len(pieces) == 1:
+            return
+        pieces[1::2] = map(_meaning, pieces[1::2])
+        plain = "".join(pieces)
+        found = list(_numbers_in(plain))
+        yield from ((places[start], places[end], cut) for start, end, cut in found)
+        if not _NESTED.search(plain):
+            return
+        plain = _with_cuts(plain, ((start, end, _MARK * (end - start)) for start, end, _ in found))
+        kept = plain.encode("ascii", "replace").translate(_KEPT)
+        places = [*compress(places, kept), places[-1]]
+        plain, places = _worth_a_look(plain.replace(_FILLER, ""), places)
+
+
+def _worth_a_look(plain: str, places: list[int]) -> tuple[str, list[int]]:
+    """Return the stretches of a text that have digits or escapes enough for a number, and their places."""
+    stretches, of_them = [], []
+    for match in _STRETCH.finditer(plain):
+        if len(_UNIT.findall(match[0])) >= SHORTEST:
+            stretches.append(match[0])
+            of_them += places[match.start() : match.end() + 1]
+    return _MARK.join(stretches), of_them
 
 
 @lru_cache(1024)
 def _meaning(escape: str) -> str:
-    """Return what an escape means, or a mark if that is no part of a number; as long as the escape."""
+    """Return the character that an escape means, or a mark if that is none; as long as the escape."""
     if escape[0] == "\\":
         name = escape.lstrip("\\")
         if len(name) > 5:
@@ -135,14 +199,26 @@ def _meaning(escape: str) -> str:
     elif escape[0] == "%":
         code = bytes.fromhex(re.sub("%(?:25)*(?=..)", "", escape))
         character = code.decode("utf-8", "surrogateescape")
-    else:
+    elif escape[0] == "&":
         name = escape.rstrip(";").rpartition(";")[2].lstrip("&")
         if name[0] == "#":
             number = int(f"0{name[1:]}", 16) if name[1] in "xX" else int(name[1:])
             character = chr(number) if number <= _LAST else ""
         else:
             character = html5.get(f"{name};", "")
-    return (character if _PART.fullmatch(character) else _MARK).ljust(len(escape), _FILLER)
+    else:
+        character = _misread(escape)
+    return (character if _MEANT.fullmatch(character) else _MARK).ljust(len(escape), _FILLER)
+
+
+def _misread(text: str) -> str:
+    """Return the character whose UTF-8 was read as another charset, if it may be part of a number."""
+    for charset in (_WINDOWS, _LATIN_9):
+        with suppress(UnicodeError):
+            character = text.translate(charset).encode("latin-1").decode()
+            if _PART.fullmatch(character):
+                return character
+    return ""
 
 
 def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
@@ -205,7 +281,8 @@ def _together(shape: bytes, digits: bytes) -> bytes:
     for each digit. Shifted by some bytes, and added, it adds to each digit one that stands before it:
     so come the check sums of all numbers of a length. That of 19 digits does not overflow its byte.
     """
-    before = bytes(compress(shape, shape[1:].translate(_table(_DIGITS))))
+    grouped = shape.replace(b"|-", b"|")  # a blank behind something else joins nothing
+    before = bytes(compress(grouped, grouped[1:].translate(_table(_DIGITS))))
     first, apart = _row(before, b"-|"), _row(before, b"|")
     last = first << 8 | 1  # a group ends where the next one begins
     issuers = first & _row(_ISSUER.sub(b"i", shape).translate(None, b"-|"), b"456i")

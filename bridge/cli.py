@@ -301,18 +301,21 @@ def _send(options: argparse.Namespace) -> int:
     for _ in range(options.count):
         now = datetime.now(UTC)
         sale = sample.make_sale(chance, now)
-        made = sample.make(provider, event, sale, chance, now)
         if local.is_unconfigured(os.environ, ROOT):
             store = chosen.stores[local.SANDBOX_STORE]
             post(
                 urlsplit(store.base_url)._replace(path="/sandbox/transactions").geturl(),
                 sale.to_transaction(),
             )
-        called = url + ("?" + urlencode(query) if (query := made.query | key) else "")
-        by_name = chosen.base_url + called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
-        signed = sample.sign(provider, made, chosen.secrets[provider.name][0], now, by_name)
-        status, text = post(called, signed.body, signed.headers)
-        print(f"{status} {text}")
+        for one in filter(None, (sample.opening(provider, event), event)):
+            made = sample.make(provider, one, sale, chance, now)
+            called = url + ("?" + urlencode(query) if (query := made.query | key) else "")
+            path = called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
+            signed = sample.sign(
+                provider, made, chosen.secrets[provider.name][0], now, chosen.base_url + path
+            )
+            status, text = post(called, signed.body, signed.headers)
+            print(f"{status} {text}")
         accepted += 200 <= status < 300
     return 0 if accepted == options.count else 1
 
@@ -607,17 +610,28 @@ def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def _said(value: typing.Any) -> str:
+    """Write a value for reading, whatever hangs on it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_said(one)}" for name, one in value.items())
+    return "-" if value is None else str(value)
+
+
 def _print_thing(thing: Json) -> None:
     """Print one thing: its plain facts first, then what hangs on it."""
     parts = ("webhook", "deliveries", "attempts", "alert", "facts")
     for name, value in thing.items():
         if name not in parts and value not in (None, [], {}, ""):
-            print(f"{name:<15} {value if isinstance(value, str | int) else json.dumps(value)}")
+            print(f"{name:<15} {_said(value)}")
     for name in ("alert", "facts"):
         if thing.get(name):
             print(f"{name}:")
             for fact, value in thing[name].items():
-                print(f"  {fact:<24} {value}")
+                print(f"  {fact:<24} {_said(value)}")
     if webhook := thing.get("webhook"):
         print(f"webhook         {webhook['path']} ({webhook['id']})")
         print("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))

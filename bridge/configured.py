@@ -255,7 +255,8 @@ def _proof(section: Section, *, required: bool = False) -> proof.Proof | None:
     try:
         return proof.build(table.values)
     except ValueError as error:
-        section.wrong("proof", str(error))
+        for said in error.args:
+            section.wrong("proof", said)
         return None
 
 

@@ -122,6 +122,9 @@ def _states() -> Iterator[Case]:
         resolved = replace(matched, resolution=RESOLUTIONS[kind][0])
         yield replace(resolved, goal=Goal(refunded_by_gateway=True))
         yield replace(resolved, goal=Goal(withdraw=True))
+        later = Goal(RESOLUTIONS[kind][-1], "contract")  # takes the other's place
+        read = Pending(read_at=MOMENT.timestamp())
+        yield replace(resolved, resolved_by_us=resolved.resolution, goal=later, pending=read)
         yield replace(matched, goal=Goal(withdraw=True))
         for kind_of_call in (Kind.CREATE, Kind.RESOLVE, Kind.REFUND, Kind.NOTE):
             yield replace(resolved, unconfirmed=Unconfirmed(kind_of_call))

@@ -17,13 +17,14 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from bridge import address, contract, migrate, stats
 from bridge.errors import BridgeError, Refused, Unavailable
 from bridge.inbox import BY_HAND, Inbox
 from bridge.next_api import Answer, NextApi
-from bridge.notify import GONE_AFTER
+from bridge.notify import GONE_AFTER, url_called
 from bridge.search import Search
 from bridge.stores import with_installed
 from bridge.subscribe import events_of
@@ -103,8 +104,12 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 def _guessable(what: str, variable: str, secret: str | None, settings: Settings) -> Check:
     if secret is None:
-        said = "open to this machine only" if settings.is_local else f"off: {variable} is not set"
-        remedy = f"Set {variable} to use it from elsewhere, and before you put a proxy in front."
+        said, remedy = f"off: {variable} is not set", f"Set {variable} to use it."
+        if settings.is_local:
+            said = "open to this machine"
+            remedy = (
+                f"Behind a proxy on this machine set {variable}: what comes through it may look like you."
+            )
         return Check(what, good=True, said=said, remedy=remedy)
     long = len(secret) >= SHORTEST_PASSWORD
     remedy = f"Set {variable} to {SHORTEST_PASSWORD} characters or more, made by chance."
@@ -341,7 +346,7 @@ def _providers(settings: Settings, database: Database, now: datetime) -> Iterato
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
-    yield from _mistyped(settings, search, now)
+    yield from _mistyped(settings, search, last, now)
     yield from _new_events(search, now)
     with database.read() as connection:
         untold = stats.failed_outcomes(connection, database.now())
@@ -352,17 +357,30 @@ def _providers(settings: Settings, database: Database, now: datetime) -> Iterato
         yield _judged(f"{name}: outcomes", not count, said, remedy)
 
 
-def _mistyped(settings: Settings, search: Search, now: datetime) -> Iterator[Check]:
-    """Name the URLs that were called lately and that no provider has."""
+def _mistyped(
+    settings: Settings, search: Search, last: dict[str, datetime], now: datetime
+) -> Iterator[Check]:
+    """Name the URLs that were called lately and that no provider has.
+
+    Anybody can call them, so that is bad only where one looks like an enabled provider that sends nothing.
+    """
+    silent = [
+        name
+        for name, secrets in settings.secrets.items()
+        if secrets and (name not in last or now - last[name] > REFUSED_LATELY)
+    ]
     counts: Counter[str] = Counter()
     for row in search.refusals():
         lately = now - datetime.fromisoformat(row["last_at"]) < REFUSED_LATELY
         if row["provider"] not in settings.providers and lately:
             counts[row["provider"]] += row["count"]
     if counts:
-        said = ", ".join(f"/webhooks/{name} ({count})" for name, count in counts.most_common(MOST_NAMED))
+        said = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
         remedy = "Correct the URL at the provider that calls there: `bridge providers` prints the right ones."
-        yield Check("mistyped URLs", good=False, said=said, remedy=remedy)
+        meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
+        if meant:
+            said += f"; nothing arrives from {' and '.join(sorted(meant))}"
+        yield Check("mistyped URLs", good=not meant, said=said, remedy=remedy)
 
 
 def _new_events(search: Search, now: datetime) -> Iterator[Check]:

@@ -50,11 +50,15 @@ class Explained:
         return dict(vars(self))
 
 
-def explain(settings: Settings, provider: Provider, webhook: Webhook, now: datetime) -> list[Explained]:
-    """Explain each item of a webhook, which is cut first, as it would be stored."""
+def explain(
+    settings: Settings, provider: Provider, webhook: Webhook, now: datetime, item: int | None = None
+) -> list[Explained]:
+    """Explain each item of a webhook, or one by its place; it is cut first, as it would be stored."""
     cut = cut_body(webhook.body, provider, webhook.headers.get("content-type", ""))
     kept = replace(webhook, provider=provider.name, body=cut)
-    return [_explain(settings, provider, kept, item, now) for item in provider.read(kept)]
+    items = provider.read(kept)
+    chosen = items if item is None else [items[min(item, len(items) - 1)]]
+    return [_explain(settings, provider, kept, one, now) for one in chosen]
 
 
 def _explain(

@@ -274,13 +274,6 @@ class Flag(_Found, Field[bool]):
         return self.knows(value)
 
 
-def accepted_unless_declined(data_key: str) -> Resolution:
-    """Return the outcome of an RDR case that is accepted by its type, unless a word says that it was not."""
-    declines = dict.fromkeys(("*declin*", "*reject*", "*ineligible*", "*not_eligible*"), NOT_FINAL)
-    refunded = "issued_full_refund"
-    return Resolution(data_key=data_key, values={**declines, "*": refunded}, load_default=refunded)
-
-
 class Every(_Found, Field[Any]):
     """True, or `then`, where each of several places holds one of its words; else it says nothing."""
 
@@ -316,11 +309,13 @@ class Money(_Leaf):
     JSON = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?")
     MARK = r"[A-Za-z]{0,3}[$\u20a0-\u20bf\u00a3\u00a5\u0e3f]|[A-Za-z]{3}|kr|z\u0142"
     BLANKS = " \u00a0\u2009\u202f"
+    MINUS = "\u2212\u2013-"  # in a set, where the last one is itself
     WRITTEN = re.compile(
-        rf"(?P<before>{MARK})?\s*(?P<sign>[+\u2212-]?)\s*(?P<inner>{MARK})?\s*"
+        rf"(?P<before>{MARK})?\s*(?P<sign>[+{MINUS}]?)\s*(?P<inner>{MARK})?\s*"
         rf"(?P<number>(?:[0-9]{{1,15}}|[0-9]{{1,3}}(?P<parts>[,{BLANKS}])[0-9]{{3}}(?:(?P=parts)[0-9]{{3}}){{0,4}}(?=\.[0-9]))?"
-        rf"(?:\.[0-9]{{0,40}})?)\s*(?P<after>{MARK})?"
+        rf"(?:\.[0-9]{{0,40}})?)\s*(?P<behind>[{MINUS}]?)\s*(?P<after>{MARK})?(?P<last>[{MINUS}]?)"
     )
+    BRACKETS = re.compile(rf"^((?:{MARK})?\s*)\(([^()]*)\)(\s*(?:{MARK})?)$")  # as accountants write a minus
     TURNED = str.maketrans(".,", ",.")
     ARTEFACT = Decimal("1e-6")
     """What binary arithmetic leaves behind is smaller than this."""
@@ -358,14 +353,15 @@ class Money(_Leaf):
         return Sum(number, marks)
 
     def _written(self, value: str) -> tuple[Decimal, tuple[str, ...]]:
-        text = value.strip()
+        text, in_brackets = self.BRACKETS.subn(r"\1\2\3", value.strip())
         shape = self.WRITTEN.fullmatch(text.translate(self.TURNED) if self.decimal_comma else text)
         digits = re.sub(r"[^0-9.]", "", shape["number"]) if shape else ""
         if not shape or not digits.strip("."):
             example = "12,50" if self.decimal_comma else "12.50"
             raise ValidationError(f"{_shown(value)} is not an amount of money, such as {example}.")
         marks = tuple(one for name in ("before", "inner", "after") if (one := shape[name]))
-        return Decimal(digits) * (-1 if shape["sign"] not in ("", "+") else 1), marks
+        minus = in_brackets or shape["sign"] not in ("", "+") or shape["behind"] or shape["last"]
+        return Decimal(digits) * (-1 if minus else 1), marks
 
     def in_major_units(self, amount: Sum, currency: str | None) -> Decimal:
         """Return an amount of a currency in its major units; raises ValidationError."""
@@ -403,10 +399,8 @@ class Moment(_Leaf):
     """
 
     EPOCH = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,9})?|[0-9]{13}")
-    BEFORE_ALL = re.compile(r"-[0-9]{1,15}(?:\.[0-9]{1,9})?|[0-9]{1,8}")
     ZONED = re.compile(r"(.*[0-9])\s*(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
-    NAMED_MONTH = re.compile(r"(?:[A-Za-z]{3,9},?\s+)?[0-9]{1,2}\s+[A-Za-z]{3,9}\.?,?\s+([0-9]{4})\s.*")
-    DAY_FIRST_OR_MONTH = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1([0-9]{4})(?![0-9]).*")
+    RFC_2822 = re.compile(r"(?:[A-Za-z]{3,9},?\s+)?[0-9]{1,2}\s+[A-Za-z]{3,9}\.?,?\s+[0-9]{4}\s.*")
 
     def __init__(self, *, zone: tzinfo = UTC, format: str | None = None, **kwargs: Any) -> None:  # noqa: A002
         super().__init__(**kwargs)
@@ -417,11 +411,17 @@ class Moment(_Leaf):
         """Whether it is a placeholder, zeros, or a time that no card payment can have."""
         if not isinstance(value, str) or super().says_nothing(value):
             return super().says_nothing(value)
-        try:
-            year = self._parsed(value.strip()).year
-        except ValidationError:
-            return placeholders.ZEROS.fullmatch(value) is not None
+        text = value.strip()
+        ways = (self._year, placeholders.year_of) if self.format else (placeholders.year_of, self._year)
+        year = next((found for way in ways if (found := way(text)) is not None), EARLIEST)
         return year < EARLIEST or year == NO_YEAR
+
+    def _year(self, text: str) -> int | None:
+        """Return the year of a moment that can be read."""
+        try:
+            return self._parsed(text).year
+        except ValidationError:
+            return None
 
     def read(self, value: str) -> datetime:
         """Return the moment, with its zone."""
@@ -442,23 +442,16 @@ class Moment(_Leaf):
     def _in_a_common_form(self, text: str) -> datetime:
         if self.EPOCH.fullmatch(text):
             return self._epoch(Decimal(text) / (1 if len(text.partition(".")[0]) < 13 else 1000))
-        if self._is_before_all(text):
-            return datetime(1970, 1, 1, tzinfo=UTC)
-        if self.NAMED_MONTH.fullmatch(text):
+        if self.RFC_2822.fullmatch(text):
             return parsedate_to_datetime(text)
-        if re.fullmatch(r"[0-9]{11,}", text):
+        if re.fullmatch(
+            r"[0-9]{1,7}|(?!20)[0-9]{8}|[0-9]{9,}", text
+        ):  # parts of a date, in an order that nobody told
             raise ValueError(text)
         if zoned := self.ZONED.fullmatch(text):
             zone = "+00:00" if zoned[2].isalpha() else zoned[2]
             return datetime.fromisoformat(zoned[1] + zone)
         return datetime.fromisoformat(text)
-
-    def _is_before_all(self, text: str) -> bool:
-        """Whether it is a time before all card payments, also in a form that cannot be read otherwise."""
-        if self.BEFORE_ALL.fullmatch(text):
-            return not re.fullmatch(r"20[0-9]{6}", text)
-        shown = self.NAMED_MONTH.fullmatch(text) or self.DAY_FIRST_OR_MONTH.fullmatch(text)
-        return shown is not None and int(shown[shown.lastindex or 0]) < EARLIEST
 
     @staticmethod
     def _epoch(seconds: Decimal) -> datetime:
@@ -485,7 +478,12 @@ class _OfCard(_Leaf):
 class Card(_OfCard):
     """A card number with its middle masked; a full one is read only as far as it is kept."""
 
-    MASKED = re.compile(r"(?P<first>[0-9]{0,8})[^0-9]*(?P<last>[0-9]{4})|(?P<bin>[0-9]{6,8})[^0-9]+")
+    MASK = r"[^0-9A-WYZa-wyz/]"
+    MASKED = re.compile(
+        rf"(?P<bin>[0-9]{{6,8}}){MASK}*"  # nothing but its beginning
+        rf"|(?P<first>[0-9]{{1,8}}){MASK}+(?P<last>[0-9]{{4}})"
+        r"|(?P<six>[0-9]{6})(?P<both>[0-9]{4})|[^0-9]*(?P<four>[0-9]{4})"
+    )
     FULL = re.compile(r"[0-9]{12,19}")
 
     def read(self, value: str) -> CardNumber:
@@ -494,10 +492,12 @@ class Card(_OfCard):
         if self.FULL.fullmatch(text):
             return CardNumber(text[:6], text[-4:])
         shown = self.MASKED.fullmatch(text)
-        if not shown:
+        if not shown or (isinstance(value, Number) and not value.isdecimal()):
             raise ValidationError("Not a card number with its middle masked.")
-        first = shown["first"] or shown["bin"] or ""
-        return CardNumber(first[:6] if len(first) >= 6 else None, shown["last"])
+        first = shown["first"] or shown["bin"] or shown["six"] or ""
+        return CardNumber(
+            first[:6] if len(first) >= 6 else None, shown["last"] or shown["both"] or shown["four"]
+        )
 
 
 class _CardDigits(_OfCard):

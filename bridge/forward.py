@@ -20,7 +20,7 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.answers import apply_response
 from bridge.disputes.case import Call, Case, Kind, Refusal
 from bridge.disputes.events import Settled
-from bridge.disputes.plan import Done, Fail, Wait, look_again, mark_sent, next_step, wait_longer
+from bridge.disputes.plan import Done, Fail, Wait, look_again, mark_sent, next_step, take_back, wait_longer
 from bridge.disputes.refusals import continue_without
 from bridge.errors import (
     MissingScope,
@@ -447,8 +447,7 @@ def _undo(call: Call) -> Callable[[Case, float], None] | None:
 
 
 def _not_sent(case: Case, _: float) -> None:
-    """Take back the intent of a write that certainly did not happen."""
-    case.unconfirmed = None
+    take_back(case)
 
 
 def _put_off(case: Case, until: float) -> None:

@@ -18,10 +18,13 @@ from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
     from bridge.inbox import Inbox
-    from bridge.provider import Item, Provider, Reading
+    from bridge.provider import Item, Items, Provider, Reading
     from bridge.settings import Settings, Store
 
 log = structlog.get_logger()
+
+MOST_BATCHES = 8
+"""Webhooks that are kept split while their items are worked off: several may have come at one moment."""
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Judge:
     inbox: Inbox
     settings: Settings
     chance: random.Random = field(default_factory=random.Random)
+    batches: dict[tuple[str, int], Items] = field(default_factory=dict)  # the one that was used last is last
 
     def verdict(self, row: typing.Any) -> Verdict:
         """Say what a stored delivery means and where it belongs."""
@@ -53,7 +57,7 @@ class Judge:
         if row.body is None:
             return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
         webhook = Webhook(row.provider, row.path, row.body, row.headers, row.query or {}, row.named)
-        items = provider.read(webhook)
+        items = self._items(row.webhook_id, provider, webhook)
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
         if provider.tells:
@@ -73,6 +77,18 @@ class Judge:
             message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
             return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
         return Verdict(Status.PENDING, reading=reading, store=store)
+
+    def _items(self, webhook_id: str, provider: Provider, webhook: Webhook) -> Items:
+        """Return the items of a webhook; a batch is kept split for those of its items that come next."""
+        key = (webhook_id, id(provider))
+        items = self.batches.pop(key, None)
+        if items is None:
+            items = provider.read(webhook)
+        if len(items) > 1:
+            if len(self.batches) >= MOST_BATCHES:
+                del self.batches[next(iter(self.batches))]
+            self.batches[key] = items
+        return items
 
     def _tell(self, provider: Provider, item: Item, row: typing.Any, reading: Reading) -> Verdict:
         """Take in what 29next itself tells of a store's transactions and disputes, and of its removal."""

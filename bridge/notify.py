@@ -16,9 +16,10 @@ import structlog
 from bridge import stats
 from bridge.errors import TemporaryError, Unclear
 from bridge.exchange import Exchange
+from bridge.inbox.receiving import NO_NAME, OTHERS, UNKNOWN
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -79,6 +80,7 @@ class Picture:
     worker_seen_at: float | None = None
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
+    known: Collection[str] = ()  # names of providers, enabled or not
 
 
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
@@ -96,6 +98,7 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         worker_seen_at=summary.worker_seen_at,
         refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
         untold=stats.failed_outcomes(connection, now),
+        known=frozenset(settings.providers),
     )
 
 
@@ -146,7 +149,7 @@ def _untold(seen: Picture) -> Iterable[Condition]:
 def _failed(seen: Picture) -> Iterable[Condition]:
     for reason, count in seen.failed.items():
         title = f"{_count(count, 'alert')} failed: {reason.replace('_', ' ')}"
-        text = "Each says why on its page, and can be replayed there."
+        text = "Each says why on its page. Replay or dismiss it there."
         path = f"/deliveries?status=failed&reason={reason}"
         yield Condition(f"failed:{reason}", title, text, path, count, grave=True)
 
@@ -179,7 +182,26 @@ def _refused(seen: Picture) -> Iterable[Condition]:
     for (provider, reason), count in sorted(seen.refused.items(), key=lambda pair: -pair[1]):
         title = f"{_count(count, 'webhook')} of {provider} refused: {reason.replace('_', ' ')}"
         text = "Since yesterday. The provider's settings and the bridge's do not agree."
+        if reason == UNKNOWN and provider in seen.known:
+            text = "Since yesterday. This provider is not enabled: no secret is configured."
+        elif reason == UNKNOWN:
+            title = f"{_count(count, 'webhook')} refused: {url_called(provider)}"
+            text = "Since yesterday. Check the URLs at your providers."
+            if provider not in (OTHERS, NO_NAME):
+                text = f"No provider is called {named(provider)}: check the URL at your provider."
         yield Condition(f"refused:{provider}:{reason}", title, text, "/refused", count, told=False)
+
+
+def named(name: str) -> str:
+    """Write a name that a URL had, so that a blank in it is seen."""
+    return f'"{name}"' if " " in name else name
+
+
+def url_called(name: str) -> str:
+    """Write the URL that was called by a name that no provider has."""
+    if name == OTHERS:
+        return "/webhooks/ and any other name"
+    return "/webhooks without a name" if name == NO_NAME else named(f"/webhooks/{name}")
 
 
 def usual_silence(times: Sequence[float]) -> float | None:

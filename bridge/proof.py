@@ -260,18 +260,18 @@ class Hmac(_Keyed):
         first, last = self._names()
         return {self.header: f"{first}={stamp},{last}={signature}"}
 
-    def wrong(self) -> str | None:
-        """Say what is wrong with the options, if anything."""
-        names = self.parse.split(",")
+    def wrong(self) -> list[str]:
+        """Say all that is wrong with the options."""
+        said, names = list[str](), self.parse.split(",")
         left = PLACE.sub("", self.signed)
         if "{" in left or "}" in left or "{body}" not in self.signed:
             places = "{body}, {timestamp}, {url}, {path}, {method} and {header:Name}"
-            return f"signed is a text with {places} in it, {{body}} among them"
+            said.append(f"signed is a text with {places} in it, {{body}} among them")
         if self.parse and (len(names) != 2 or not all(re.fullmatch(r"\w{1,20}=", one) for one in names)):
-            return 'parse names the parts of the header, such as "t=,s="'
+            said.append('parse names the parts of the header, such as "t=,s="')
         if "{timestamp}" in self.signed and not self.parse:
-            return 'signed has a {timestamp}: say with parse where it stands, such as "t=,s="'
-        return None
+            said.append('signed has a {timestamp}: say with parse where it stands, such as "t=,s="')
+        return said
 
     def _names(self) -> tuple[str, str]:
         first, last = (one.removesuffix("=") for one in self.parse.split(","))
@@ -380,11 +380,11 @@ class StandardWebhooks(_InHeaders):
         ]
         return next((names for names in families if not headers.keys().isdisjoint(names)), families[0])
 
-    def wrong(self) -> str | None:
-        """Say what is wrong with the options, if anything."""
-        if self.prefix not in self.PREFIXES:
-            return f"prefix must be one of {', '.join(self.PREFIXES)}"
-        return None if self.key in ("base64", "text") else "key must be base64 or text"
+    def wrong(self) -> list[str]:
+        """Say all that is wrong with the options."""
+        prefix = f"prefix must be one of {', '.join(self.PREFIXES)}"
+        said = [] if self.prefix in self.PREFIXES else [prefix]
+        return said if self.key in ("base64", "text") else [*said, "key must be base64 or text"]
 
     def _key_of(self, secret: str) -> bytes:
         if self.key == "text":
@@ -577,20 +577,27 @@ KINDS: dict[str, type] = {
 
 
 def build(table: Mapping[str, typing.Any]) -> Proof:
-    """Build a proof from its table in `bridge.toml`; raises ValueError with what is wrong."""
+    """Build a proof from its table in `bridge.toml`; raises ValueError with all that is wrong, one by one."""
     options = {name: value for name, value in table.items() if name != "kind"}
     kind = KINDS.get(str(table.get("kind")))
-    if kind is None:
-        raise ValueError(f"kind must be one of {', '.join(sorted(KINDS))}")
-    known = {f.name for f in dataclasses.fields(kind)}
+    known = {one.name for each in ([kind] if kind else KINDS.values()) for one in dataclasses.fields(each)}
+    wrong = [] if kind else [f"kind must be one of {', '.join(sorted(KINDS))}"]
     if unknown := sorted(set(options) - known):
-        raise ValueError(f"{table['kind']} has no option {', '.join(unknown)}")
-    if not all(isinstance(value, str) for value in options.values()):
-        raise ValueError("every option is text")
-    for name, words in (("algorithm", ALGORITHMS), ("encoding", ENCODINGS)):
-        if name in options and options[name] not in words:
-            raise ValueError(f"{name} must be one of {', '.join(words)}")
-    made = kind(**options)
-    if isinstance(made, Hmac | StandardWebhooks) and (said := made.wrong()):
-        raise ValueError(said)
+        has = f"; expected one of {', '.join(sorted(known))}" if known else ""
+        wrong.append(f"{table.get('kind')} has no option {', '.join(unknown)}{has}")
+    for name in sorted(known & set(options)):
+        if not isinstance(options[name], str):
+            wrong.append(f"{name}: every option is text, in quotes")
+        elif options[name] not in (words := WORDS.get(name, [options[name]])):
+            wrong.append(f"{name} must be one of {', '.join(words)}")
+    usable = {name: options[name] for name in known & set(options) if isinstance(options[name], str)}
+    made = kind(**usable) if kind else None
+    if isinstance(made, Hmac | StandardWebhooks):
+        wrong += made.wrong()
+    if wrong:
+        raise ValueError(*wrong)
     return typing.cast("Proof", made)
+
+
+WORDS: Mapping[str, typing.Iterable[str]] = {"algorithm": ALGORITHMS, "encoding": ENCODINGS}
+"""Options that are one of some words."""

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from bridge import batches, placeholders
 from bridge import tree as trees
-from bridge.alert import Alert, Effect, Reason
+from bridge.alert import REFUNDS, Alert, Effect, Reason
+from bridge.batches import Piece
 from bridge.errors import UnknownEvent, Untranslatable
-from bridge.fields import AlertSchema, Card, Money
+from bridge.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Card, Money, Resolution
 from bridge.placeholders import plain_word
 from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bridge.alert import Webhook
     from bridge.proof import Proof
@@ -34,11 +37,11 @@ TOP = "."
 """Where a batch stands that is the whole body."""
 
 INQUIRIES = (
-    "*inquiry*",
-    "*order_insight*",
-    "*order_validation*",
-    "request_for_information",
-    "information_supplied",
+    "*inquir*",
+    "*order*insight*",
+    "*order*validation*",
+    "*request*for*information*",
+    "*information*supplied*",
 )
 """Words of all providers for an issuer's question, which is no dispute: nobody asks for a refund."""
 
@@ -47,7 +50,7 @@ INQUIRIES = (
 class Meaning:
     """What one event type asks for, and the table that its body is read by.
 
-    `kinds` has other tables for kinds of case, by pattern of the item's subtype.
+    `kinds` has other tables for kinds of case, by pattern of the item's words for it; `a&b` wants both.
     """
 
     effect: Effect
@@ -56,8 +59,8 @@ class Meaning:
 
     def table_for(self, item: Item) -> AlertSchema | None:
         """Return the table that an item is read by."""
-        word = plain_word(item.subtype or "")
-        return next((table for kind, table in self.kinds.items() if fnmatchcase(word, kind)), self.table)
+        kinds = (table for kind, table in self.kinds.items() if all(map(item.is_like, kind.split("&"))))
+        return next(kinds, self.table)
 
     def tables(self) -> list[AlertSchema]:
         """Return all tables of the event type."""
@@ -100,6 +103,37 @@ def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
 
 def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
     return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
+
+
+ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
+"""Words of all providers for an RDR case that was accepted."""
+DECLINES = (
+    *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
+    *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
+    *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
+    *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
+)
+"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
+
+
+def rapid(
+    data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
+) -> Resolution:
+    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
+
+    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
+    as accepted.
+    """
+    refunded = "issued_full_refund"
+    words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded) | dict(values or {})
+    silence: dict[str, typing.Any] = {"load_default": refunded} if by_type else {}
+    return Resolution(data_key=data_key, values=words, **silence)
+
+
+def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
+    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
+    stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
+    return {word: ours if ours in stays else rest for word, ours in values.items()}
 
 
 ignored = Meaning(Effect.IGNORE)
@@ -157,7 +191,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Item:
-    """One event of a webhook, before it is translated; `tree` is None where the body did not parse."""
+    """One event of a webhook, before it is translated; `tree` is None where the body did not parse.
+
+    What kind of case it is may be said in several places: `subtype` is the first, `also` has the others.
+    """
 
     index: int
     tree: Tree
@@ -165,6 +202,41 @@ class Item:
     event_type: str | None
     subtype: str | None = None
     problem: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it says of its kind, plainly spelled."""
+        return [plain_word(word) for word in (self.subtype, *self.also) if word]
+
+    @property
+    def words(self) -> list[str]:
+        """The same, and its event type."""
+        return [*self.kinds, plain_word(self.event_type or "")]
+
+    def is_like(self, pattern: str) -> bool:
+        """Whether any word for its kind is like a pattern."""
+        return any(fnmatchcase(word, pattern) for word in self.kinds)
+
+
+class Items(Sequence[Item]):
+    """The events of a webhook. Each is laid over what it shares with the others when it is asked for."""
+
+    def __init__(
+        self, provider: Provider, webhook: Webhook, pieces: list[Piece], problem: str | None
+    ) -> None:
+        self.pieces = pieces
+        self._made = partial(provider.item, webhook, problem=problem)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: typing.Any) -> typing.Any:
+        return self._made(index, self.pieces[index].whole())
+
+    def heads(self) -> Iterator[tuple[Item, Piece]]:
+        """Yield the items with their ids and types alone, which takes no more than the body is long."""
+        return ((self._made(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
 
 
 @dataclass(frozen=True)
@@ -192,7 +264,7 @@ class Provider:
     items: str | None = None  # where a batch holds its events; `.` for the whole body, which may be a list
     embedded: tuple[str, ...] = ()  # text fields that hold JSON
     subtype: str | None = None  # where the provider's word for the kind of case stands
-    inform: frozenset[str] = frozenset()  # subtypes, in lower case, that only inform
+    inform: frozenset[str] = frozenset()  # subtypes that only inform
     policy: Mapping[str, Effect] = field(default_factory=dict)  # overrides by subtype or event type
     test: tuple[str, str] | None = None  # a path, and the value in lower case that marks test traffic
     deadline: timedelta = timedelta(hours=24)
@@ -216,20 +288,20 @@ class Provider:
             return False
         return any(client in network for network in self.networks)
 
-    def read(self, webhook: Webhook, tree: Tree | None = None) -> list[Item]:
+    def read(self, webhook: Webhook, tree: Tree | None = None) -> Items:
         """Split a webhook into its items; a body that cannot be split is one item.
 
         `tree` is that of the body, where it is known already.
         """
-        if trees.is_empty(webhook.body):
-            return [self._item(webhook, 0, {})]
-        try:
-            content_type = webhook.headers.get("content-type", "")
-            tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
-        except BadBody as error:
-            return [self._item(webhook, 0, None, problem=str(error))]
-        pieces = self._split(self._embed(tree))
-        return [self._item(webhook, index, piece) for index, piece in enumerate(pieces)]
+        pieces, problem = [Piece({})], None
+        if not trees.is_empty(webhook.body):
+            try:
+                content_type = webhook.headers.get("content-type", "")
+                tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
+                pieces = self._split(tree)
+            except BadBody as error:
+                pieces, problem = [Piece(None)], str(error)
+        return Items(self, webhook, pieces, problem)
 
     def translate(self, item: Item) -> Reading:
         """Say what an item means.
@@ -265,9 +337,8 @@ class Provider:
 
     def deadline_of(self, item: Item) -> timedelta:
         """Return how long the provider waits, from receipt."""
-        words = [word.lower() for word in (item.subtype, item.event_type) if word]
         for pattern, deadline in self.deadlines.items():
-            if any(fnmatchcase(word, pattern) for word in words):
+            if any(fnmatchcase(word, plain_word(pattern)) for word in item.words):
                 return deadline
         return self.deadline
 
@@ -284,7 +355,8 @@ class Provider:
 
     def listed(self, item: Item) -> bool:
         """Whether the event type of an item is listed; another one is ignored only by `about`."""
-        return (item.event_type or "").lower() in self.events or ANY in self.events
+        word = item.event_type or ""
+        return word in self.events or self._lists(word) or ANY in self.events
 
     def paths(self, wanted: Callable[[typing.Any], bool]) -> frozenset[str]:
         """Return the paths of the fields that `wanted` chooses, alternatives one by one."""
@@ -349,6 +421,7 @@ class Provider:
         return replace(self, events={name: one.map(adapt) for name, one in self.events.items()})
 
     def _embed(self, tree: Tree) -> Tree:
+        """Read the text fields of a body, or of an item, that hold JSON."""
         for name in self.embedded if isinstance(tree, dict) else ():
             if isinstance(tree.get(name), str) and tree[name].strip():
                 try:
@@ -357,53 +430,73 @@ class Provider:
                     continue  # the table says what is wrong with it, if it needs it
         return tree
 
-    def _split(self, tree: Tree) -> list[Tree]:
-        """Lay each item of a batch over what the envelope says for all of them.
+    def _split(self, tree: Tree) -> list[Piece]:
+        """Return the events of a body, beside what its envelope says for all of them.
 
-        An item's fields are then found both where its list stands and at the root.
+        An array at the top is a batch, whether it was said or not, also one of batches.
         """
-        if isinstance(tree, list):  # a batch, whether it was said or not
-            return tree or [{}]
+        if isinstance(tree, list) and any(isinstance(one, dict) for one in tree):
+            return [piece for one in tree for piece in self._split(one)]
         items = None if self.items == TOP else self.items
-        pieces = trees.pick(tree, items) if items else None
-        if isinstance(pieces, dict):
-            pieces = [pieces]  # XML has no list of one
-        if pieces == []:
-            return [{}]  # a batch of nothing
-        if not items or not isinstance(pieces, list) or not isinstance(tree, dict):
-            return [tree]
-        return [_laid_over(tree, items.split("."), piece) for piece in pieces]
+        pieces = batches.split(self._embed(tree), items, self._named_by)
+        for piece in pieces:
+            self._embed(piece.own)
+        return pieces
 
-    def _item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
-        parts = [self._text(webhook, tree, path) for path in self.event_id]
+    @cached_property
+    def _named_by(self) -> frozenset[str]:
+        """The keys by which an event's id and types are found."""
+        return batches.steps_of(path for path in (*self.event_id, self.event_type, self.subtype) if path)
+
+    def item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
+        """Return an event by its place, with its id and types."""
+        parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
+        kinds, types = (list(self._texts(webhook, tree, path)) for path in (self.subtype, self.event_type))
+        told = [one for one in self._texts(webhook, tree, _in_body(self.event_type)) if self._lists(one)]
+        event_type = next(iter([*told, *types]), None)
         return Item(
             index=index,
             tree=tree,
             event_id=":".join(part for part in parts if part)[:LONGEST_ID],
-            event_type=self._text(webhook, tree, self.event_type) if self.event_type else None,
-            subtype=self._text(webhook, tree, self.subtype) if self.subtype else None,
+            event_type=event_type,
+            subtype=kinds[0] if kinds else None,
             problem=problem,
+            also=tuple(one for one in (*kinds[1:], *types) if one != event_type),
         )
 
-    @staticmethod
-    def _text(webhook: Webhook, tree: Tree, path: str) -> str | None:
-        """Return the first alternative of a path that is there, in the body, the headers or the query."""
-        for one in path.split("|"):
+    def _lists(self, word: str) -> bool:
+        """Whether an event type is listed, however it is spelled; nothing is none."""
+        return bool(word.strip()) and (word.lower() in self.events or plain_word(word) in self._plain)
+
+    @cached_property
+    def _plain(self) -> Mapping[str, Meaning]:
+        return {plain_word(word): meaning for word, meaning in self.events.items()}
+
+    @cached_property
+    def _informs(self) -> frozenset[str]:
+        return frozenset(map(plain_word, self.inform))
+
+    @cached_property
+    def _policy(self) -> Mapping[str, Effect]:
+        return {plain_word(word): effect for word, effect in self.policy.items()}
+
+    def _texts(self, webhook: Webhook, tree: Tree, path: str | None) -> Iterator[str]:
+        """Yield every alternative of a path that says something, in the body, the headers or the query."""
+        for one in path.split("|") if path else ():
             if one.startswith(HEADER):
                 value = webhook.headers.get(one.removeprefix(HEADER).lower())
             elif one.startswith(QUERY):
                 value = webhook.query.get(one.removeprefix(QUERY))
             else:
                 value = trees.pick(tree, one)
-            if isinstance(value, str) and value:
-                return printable(value)[:LONGEST_ID]
-        return None
+            if isinstance(value, str) and (not placeholders.says_nothing(value) or self._lists(value)):
+                yield printable(value)[:LONGEST_ID]
 
     def _meaning(self, item: Item) -> Meaning:
-        word = (item.event_type or "").lower()
-        for candidate in (word, ANY):
-            if candidate in self.events:
-                return self.events[candidate]
+        word = plain_word(item.event_type or "")
+        found = self.events.get((item.event_type or "").lower()) or self._plain.get(word)
+        if meaning := found or self.events.get(ANY):
+            return meaning
         if not word:
             raise Untranslatable(fields={self.event_type or "": ["Missing: the type of the event."]})
         if _is_like(word, INQUIRIES):
@@ -416,10 +509,9 @@ class Provider:
         """Say what an event asks for, given its subtype and the operator's policy for it."""
         if meaning.effect is Effect.IGNORE:
             return Effect.IGNORE
-        words = [word.lower() for word in (item.subtype, item.event_type) if word]
-        only_informs = not self.inform.isdisjoint(words) or _is_like((item.subtype or "").lower(), INQUIRIES)
+        only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, INQUIRIES))
         told = Effect.INFORM if only_informs else meaning.effect
-        effect = next((self.policy[word] for word in words if word in self.policy), told)
+        effect = next((self._policy[word] for word in item.words if word in self._policy), told)
         opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM
         return meaning.effect if opened else effect  # a result stays one
 
@@ -443,19 +535,14 @@ class Provider:
             return None, {}
 
 
+def _in_body(path: str | None) -> str:
+    """Return the alternatives of a path that stand in the body."""
+    return "|".join(one for one in (path or "").split("|") if not one.startswith((HEADER, QUERY)))
+
+
 def _tells_an_end(alert: Alert) -> bool:
     return any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
 
 
 def _is_like(word: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(word, one) for one in patterns)
-
-
-def _laid_over(tree: Tree, path: list[str], piece: Tree) -> Tree:
-    """Replace the list at a path by one of its items, laid over the object that held it and the root."""
-    if not isinstance(piece, dict):
-        return piece
-    name, *rest = path
-    others = {key: value for key, value in tree.items() if key != name}
-    inner = {name: _laid_over(tree[name], rest, piece)} if rest else {}
-    return {**others, **inner, **piece}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import typing
 from datetime import UTC, datetime
 from functools import partial
@@ -14,11 +15,12 @@ from flask import Blueprint, Response, current_app
 from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from bridge import tree as trees
 from bridge.address import client_ip
 from bridge.alert import Webhook
+from bridge.batches import MOST_ITEMS
 from bridge.errors import Rejected, Unavailable
 from bridge.inbox import Owed
+from bridge.inbox.receiving import NO_NAME
 from bridge.redact import cut, cut_headers, cut_text
 from bridge.tree import printable
 
@@ -38,8 +40,7 @@ RETRY_SECONDS = 5
 
 PREFIX = "/webhooks"
 LONGEST_NAME = 40
-NO_NAME = "-"
-"""How a URL is counted that names no provider, and how much is said of one that names a wrong one."""
+"""How much is said of a URL that names a wrong provider."""
 LONGEST_STORE = 100
 
 routes = Blueprint("receive", __name__)
@@ -70,11 +71,11 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
 
 
 def plainly(path: str) -> str:
-    """Return the path of a webhook as it is routed: letters' case and a slash at the end do not matter.
+    """Return the path of a webhook as it is routed: letters' case and further slashes do not matter.
 
     Any other path is returned as it is.
     """
-    plain = path.encode("latin-1", "replace").lower().decode("latin-1").rstrip("/")
+    plain = re.sub("/{2,}", "/", path.encode("latin-1", "replace").lower().decode("latin-1")).rstrip("/")
     return plain if plain == PREFIX or plain.startswith(f"{PREFIX}/") else path
 
 
@@ -138,7 +139,12 @@ def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook
         store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
     )
     items = provider.read(kept, tree)
-    owed = [_owed(provider, kept, item, single=len(items) == 1) for item in items]
+    if len(items) > MOST_ITEMS:
+        raise Rejected("too_large", 413, f"A webhook has at most {MOST_ITEMS:,} alerts.")
+    single = len(items) == 1
+    owed = [
+        _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
+    ]
     try:
         delivery = inbox.keep(kept, owed)
     except Unavailable as error:
@@ -156,10 +162,9 @@ def _parts(secret: str) -> list[str]:
     return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
 
 
-def _owed(provider: Provider, kept: Webhook, item: Item, *, single: bool) -> Owed:
-    """Say what one item owes; a repeat is the same provider, path, event id and (cut) body."""
-    body = kept.body if single else trees.render(item.tree)
-    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(body).hexdigest())
+def _owed(provider: Provider, kept: Webhook, item: Item, content: bytes) -> Owed:
+    """Say what one item owes; a repeat is the same provider, path, event id and (cut) content."""
+    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
     return Owed(
         item=item.index,
         event_id=item.event_id,

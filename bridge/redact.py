@@ -63,6 +63,10 @@ _CODE_SAID = re.compile(
     r"[0-9]{3,4}(?![0-9])",
     re.IGNORECASE,
 )
+_ONE_CARD = re.compile(  # in one piece, in a card's groups, or with its middle masked
+    r"[\W_]*(?:\d{12,19}|\d{4}(?:[\W_]+\d{4}){2,3}(?:[\W_]+\d{1,3})?|\d{4}[\W_]+\d{6}[\W_]+\d{4,5}"
+    r"|\d{4}[\W_]*\d{4}[\W_xX]+\d{4})[\W_]*"
+)
 # Comments, instructions and namespaces; text may look like them in a section of its own.
 _HIDDEN = re.compile(r"<!\[CDATA\[.*?\]\]>|(<!--.*?-->|<\?.*?\?>|xmlns[^<]*)", re.DOTALL)
 _SHORTEST_JSON = 9  # that has a code: `{"csc":1}`
@@ -80,8 +84,10 @@ def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes,
 
     Cut on the parsed tree where the body parses, so that it still does, in the charset that its content
     type declares; else on the bytes. Where a provider says what of its bodies may be kept, nothing else is.
+    A form in parts is always written again: of what is around its fields nothing is kept.
     """
     codec = trees.codec_of(body, content_type)
+    in_parts = trees.MULTIPART.match(content_type) is not None
     try:
         if trees.is_wide(codec) and _hides_in_bytes(body):
             raise BadBody  # no digits stand side by side in it, if that is what it is
@@ -90,12 +96,12 @@ def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes,
             return _cut_xml(body, provider, content_type), None
         tree = trees.parse(body, provider.formats, content_type)
     except BadBody:
-        return _cut_bytes(body), None
+        return _cut_bytes(body, content_type), None
     holder = [trees.only(tree, provider.keeps) if provider.keeps else tree]
     cutter = _Cutter()
     cutter.todo.append((holder, _root(provider.cards, provider.identifiers), cutter.body))
-    if cutter.finish() or provider.keeps:
-        body = trees.rewritten(holder[0], form, codec, content_type)
+    if cutter.finish() or provider.keeps or (in_parts and form == "form"):
+        body = trees.rewritten(holder[0], form, codec, cut_text(content_type))
     return body, holder[0]
 
 
@@ -256,7 +262,7 @@ class _Cutter:
         if cut != value:
             put(key, cut)
             document.changed = True
-        if not kind and len(cut) >= SHORTEST:
+        if not kind and len(cut) >= SHORTEST and not _is_fraction(value):
             self.gathered.append((put, key, _written_out(cut), document))
 
     def _parsed(self, value: str) -> _Document | None:
@@ -266,6 +272,12 @@ class _Cutter:
             with suppress(BadBody):
                 return _Document(trees.parse(value, ("json",)))
         return None
+
+
+def _is_fraction(value: str) -> bool:
+    """Whether a value is a JSON number with a point behind a few digits, which no card number has."""
+    whole, point, _ = value.partition(".")
+    return bool(point) and isinstance(value, Number) and len(whole) < SHORTEST and "e" not in value.lower()
 
 
 def _written_out(value: str) -> str:
@@ -281,7 +293,10 @@ def _written_out(value: str) -> str:
 def _cut_card_field(value: str) -> str:
     """Return what is kept of a field that is named for cards."""
     digits = re.sub(r"\D", "", _written_out(value))
-    return masked(digits) if len(digits) >= SHORTEST else value  # masked already, or not a card
+    if len(digits) < SHORTEST:
+        return value  # masked already, or not a card
+    # of more than one number, or of a float, nobody can say which digits are the card's last
+    return masked(digits) if _ONE_CARD.fullmatch(value) else f"{digits[:6]}******{CUT}"
 
 
 def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
@@ -331,8 +346,12 @@ def _text(body: bytes) -> str:
     return body.decode("utf-8", "surrogateescape").replace("\0", "")
 
 
-def _cut_bytes(body: bytes) -> bytes:
-    """Cut what does not parse; where something is cut, the NULs go too."""
+def _cut_bytes(body: bytes, content_type: str = "") -> bytes:
+    """Cut what does not parse, in each of its readings; where something is cut, the NULs go too."""
+    for codec in trees.wide_codecs_of(body, content_type):
+        text = body.decode(codec, "replace")
+        if (cut := _without_codes(cut_text(text))) != text:
+            body = cut.encode(codec, "replace")
     text = _text(body)
     cut = _without_codes(cut_text(text))
     return body if cut == text else cut.encode("utf-8", "surrogateescape")

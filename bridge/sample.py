@@ -20,12 +20,13 @@ if typing.TYPE_CHECKING:
 
     from marshmallow.fields import Field
 
+    from bridge.fields import AlertSchema
     from bridge.provider import Meaning, Provider
 
 
 @dataclass(frozen=True)
 class Sale:
-    """The payment that a sample alert is about."""
+    """The payment that a sample alert is about, and the number of their case."""
 
     amount: str
     first_six: str
@@ -35,6 +36,7 @@ class Sale:
     external_id: str
     order: str
     sold_at: datetime
+    case_number: str
 
     def to_transaction(self) -> dict[str, typing.Any]:
         """Write the payment as a sandbox store takes it."""
@@ -77,6 +79,7 @@ def make_sale(chance: Random, now: datetime) -> Sale:
         external_id="pi_" + digits(16),
         order=digits(6),
         sold_at=now - timedelta(days=2),
+        case_number="".join(chance.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=20)),
     )
 
 
@@ -84,6 +87,14 @@ def events(provider: Provider) -> list[str]:
     """Return the event types of which a sample can be made, those that open first."""
     named = [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
     return sorted(named, key=lambda name: provider.events[name].effect is not Effect.OPEN)
+
+
+def opening(provider: Provider, event: str) -> str | None:
+    """Return the event that has to come before one that tells too little of its case to open it."""
+    table, first = provider.events[event].table, events(provider)[0]
+    opens = provider.events[first].effect is Effect.OPEN
+    tells = table is None or not {"amount", "transaction_amount"}.isdisjoint(table.load_fields)
+    return None if tells or not opens else first
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
@@ -129,9 +140,29 @@ def _values(
         if value is not None:
             found.append((table.path(name), value))
     if provider.subtype:
-        words = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
-        found.append((provider.subtype, words[0] if words else "ethoca"))
+        found.append((provider.subtype, _subtype(provider, meaning, table)))
     return found
+
+
+def _subtype(provider: Provider, meaning: Meaning, table: AlertSchema) -> str:
+    """Return a word for the kind of case; where it is the outcome as well, one that suits the event."""
+    outcome = table.load_fields.get("resolution")
+    if isinstance(outcome, fields.Word) and table.path("resolution") == provider.subtype:
+        return next(iter(_words(outcome, final=meaning.effect is Effect.RESOLVE)), "sandbox")
+    words = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
+    return words[0] if words else "ethoca"
+
+
+def _words(a_field: fields.Word, *, final: bool = True) -> list[str]:
+    """Return the plain words of a field's table that say something, or those that do not."""
+    said = {word: ours for word, ours in (a_field.values or {}).items() if ANY not in word}
+    ends = {word for word, ours in said.items() if _ends(ours)}
+    return [word for word in said if (word in ends) == final]
+
+
+def _ends(ours: typing.Any) -> bool:
+    """Whether what a word means, which may go by the type of dispute, is more than nothing."""
+    return any(map(_ends, ours.values())) if isinstance(ours, dict) else ours is not None
 
 
 def _value(
@@ -141,7 +172,7 @@ def _value(
     known = {
         "amount": sale.amount,
         "transaction_amount": sale.amount,
-        "case_number": "".join(chance.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=20)),
+        "case_number": sale.case_number,
         "auth_code": sale.auth_code,
         "network_transaction_id": sale.network_transaction_id,
         "external_id": sale.external_id,
@@ -157,10 +188,7 @@ def _value(
     if isinstance(a_field, fields.Constant | fields.Flag):
         return None
     if isinstance(a_field, fields.Word):
-        words = [
-            word for word, ours in (a_field.values or {}).items() if ours is not None and ANY not in word
-        ]
-        return next(iter(words), "sandbox") if wanted else None
+        return next(iter(_words(a_field)), "sandbox") if wanted else None
     if isinstance(a_field, fields.Currency):
         return "USD"
     value = known.get(name)

@@ -6,20 +6,21 @@ trusts the sender: whatever does not parse is a `BadBody`, never a crash.
 
 from __future__ import annotations
 
+import base64
 import codecs
 import json
+import quopri
 import re
 import typing
-from email.message import Message
-from email.parser import BytesParser
+from contextlib import suppress
 from json.encoder import encode_basestring
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from xml.etree.ElementTree import Element
 
 Tree = typing.Any
@@ -42,6 +43,11 @@ CHARSETS = {
 """Charsets that are heeded, and Python's codecs for them: the name is the sender's, and hostile too."""
 CHARSET = re.compile(r"(?i);\s*charset\s*=\s*[\"']?([\w.:-]{1,40})")
 MULTIPART = re.compile(r"(?i)\s*multipart/form-data\s*;")
+_PARAMETER = re.compile(r";\s*([^\s;=\"]+)\s*=\s*(\"(?:[^\"\\]|\\.)*+\"|[^;]*)")
+_TRANSFERRED: dict[str, Callable[[bytes], bytes]] = {
+    "base64": base64.b64decode,
+    "quoted-printable": quopri.decodestring,
+}
 
 
 class BadBody(ValueError):
@@ -82,16 +88,12 @@ def is_empty(body: bytes) -> bool:
 def decode(body: bytes, content_type: str = "") -> str:
     """Return a body as text: in its declared charset, else as UTF-8 or UTF-16, else as windows-1252."""
     codec = codec_of(body, content_type)
-    return body.decode(codec, "replace").lstrip("\ufeff").rstrip("\0")
+    return body.decode(codec, "bridge.controls").lstrip("\ufeff").rstrip("\0")
 
 
 def codec_of(body: bytes, content_type: str = "") -> str:
     """Name the codec that a body is read by; a charset that is none of CHARSETS counts as undeclared."""
-    said = CHARSET.search(content_type)
-    declared = CHARSETS.get(said[1].lower()) if said else None
-    if declared == "utf-16" and body[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        declared = "utf-16-be" if body[:1] == b"\0" else "utf-16-le"
-    for codec in (declared, json.detect_encoding(body)):
+    for codec in _meant(body, content_type):
         try:
             if codec:
                 body.decode(codec)
@@ -99,6 +101,20 @@ def codec_of(body: bytes, content_type: str = "") -> str:
         except UnicodeDecodeError:
             continue
     return "windows-1252"
+
+
+def wide_codecs_of(body: bytes, content_type: str = "") -> list[str]:
+    """Name the codecs of several bytes that a body may be in, also where some of it is broken."""
+    return [codec for codec in _meant(body, content_type) if codec and is_wide(codec)]
+
+
+def _meant(body: bytes, content_type: str) -> tuple[str | None, str]:
+    """Return the codec that is declared, if it is one of CHARSETS, and the one that the bytes look like."""
+    said = CHARSET.search(content_type)
+    declared = CHARSETS.get(said[1].lower()) if said else None
+    if declared == "utf-16" and body[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        declared = "utf-16-be" if body[:1] == b"\0" else "utf-16-le"
+    return declared, json.detect_encoding(body)
 
 
 def format_of(text: str, formats: Iterable[str] = FORMATS) -> str:
@@ -145,7 +161,15 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
+def _controls(error: UnicodeError) -> tuple[str, int]:
+    """Read bytes that windows-1252 lacks as the control characters of their numbers, as browsers do."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
 codecs.register_error("bridge.json", _escaped)
+codecs.register_error("bridge.controls", _controls)
 
 
 def is_wide(codec: str) -> bool:
@@ -299,27 +323,62 @@ def _pairs_of(text: str, codec: str) -> list[tuple[str, str]]:
 
 
 def _parse_multipart(body: bytes, content_type: str) -> Tree:
-    """Read `multipart/form-data` as the form that it is; a file is its text."""
-    head = b"Content-Type: " + content_type.encode("ascii", "replace") + b"\r\n\r\n"
-    message = BytesParser().parsebytes(head + body)
-    parts = message.get_payload()
-    if not isinstance(parts, list) or len(parts) > MAX_FORM_FIELDS:
+    """Read `multipart/form-data` as the form that it is; a file is its text, and so are parts in a part.
+
+    What stands around the parts, and those that have no name, are left out.
+    """
+    line = b"--" + _boundary(content_type).encode("utf-8", "surrogateescape")
+    parts, start = [], None
+    for between in re.finditer(rb"(?:^|\r?\n)%b(--|[ \t]*(?=\r?\n|$))" % re.escape(line), body):
+        if start is not None:
+            parts.append(body[start : between.start()])
+        start = between.end()
+        if between[1][:2] == b"--":
+            break
+    else:
+        parts += [] if start is None else [body[start:]]
+    if line == b"--" or not parts or len(parts) > MAX_FORM_FIELDS:
         raise BadBody("the body is not a form in parts")
-    pairs = []
-    for part in (one for one in parts if isinstance(one, Message)):
-        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            pairs.append((name, decode(content, str(part.get("Content-Type", "")))))
+    fields = (_field(part) for part in parts)
+    pairs = [(name, content) for name, content in fields if name is not None]
     if not pairs:
         raise BadBody("the body is a form in parts, and none of them has a name")
     return _pairs(pairs)
 
 
+def _boundary(content_type: str) -> str:
+    return _parameters(content_type).get("boundary", "").rstrip()
+
+
+def _field(part: bytes) -> tuple[str | None, str]:
+    """Return the name of a part and its content, as text."""
+    head, _, content = re.sub(rb"^\r?\n", b"", part).replace(b"\r\n\r\n", b"\n\n", 1).partition(b"\n\n")
+    lines = re.sub(r"\r?\n[ \t]+", " ", decode(head)).splitlines()
+    headers = {name.strip().lower(): value for name, _, value in (line.partition(":") for line in lines)}
+    named = _parameters(headers.get("content-disposition", ""))
+    encoding = headers.get("content-transfer-encoding", "").strip().lower()
+    if encoding in _TRANSFERRED:
+        with suppress(ValueError):
+            content = _TRANSFERRED[encoding](content)
+    return named.get("name"), decode(content, headers.get("content-type", ""))
+
+
+def _parameters(header: str) -> dict[str, str]:
+    """Return what a header says behind its first semicolon, by names in lower case."""
+    found: dict[str, str] = {}
+    for match in _PARAMETER.finditer(header):
+        name, value = match[1].lower(), match[2].strip()
+        if value[:1] == '"':
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        elif name.endswith("*"):  # RFC 2231: a charset, a language, and what is escaped
+            name, value = name[:-1], unquote_to_bytes(value.rpartition("'")[2]).decode("utf-8", "replace")
+        found.setdefault(name, value)
+    return found
+
+
 def _in_parts(tree: Tree, content_type: str) -> bytes:
     """Write the fields of a form in parts again, between the same lines."""
-    message = Message()
-    message["Content-Type"] = content_type
-    line = str(message.get_boundary() or "")
+    line = _boundary(content_type)
     parts = []
     for name, value in tree.items():
         shown = re.sub(r'([\\"])', r"\\\1", re.sub(r"[\r\n]", " ", name))

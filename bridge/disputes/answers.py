@@ -30,6 +30,10 @@ def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> No
         refunds.apply_sale(case, answer, now)
     else:
         _APPLY[call.kind](case, call, answer)
+    if call.kind is Kind.READ:
+        case.pending.read_at = now
+    elif call.writes:
+        case.pending.read_at = None
     case.pending.verify -= SHOWS.get(call.kind, set())
     if call.writes:
         case.unconfirmed = None
@@ -74,7 +78,8 @@ def adopt(case: Case, row: Json) -> None:
         if case.resolution is None:  # the one who resolved it may have recorded the refund too
             case.pending.verify.add(Kind.REFUND)
         case.resolution = resolution
-        if message := row.get("resolution_other_message"):
+        message = row.get("resolution_other_message")
+        if message and case.standing == resolution:
             case.goal.message = cut_text(message)
         if message == WITHDRAWN_MESSAGE:
             case.withdrawn = True
@@ -111,6 +116,7 @@ def _resolution(row: Json) -> str | None:
 
 def _read(case: Case, _: Call, row: Json) -> None:
     """Take in a dispute as it is; what was undone at 29next is not done again."""
+    _let_a_person_decide(case, row)
     if case.pending.reread:
         case.pending.reread = False
         if case.resolution and not _resolution(row):
@@ -121,6 +127,20 @@ def _read(case: Case, _: Call, row: Json) -> None:
             case.transaction_id = None
             case.match = Match(rule=Rule.NONE, closed=True)
     adopt(case, row)
+
+
+def _let_a_person_decide(case: Case, row: Json) -> None:
+    """Give up the outcome that was to replace ours, where a person has replaced that at 29next."""
+    ours, wanted, theirs = case.resolution, case.standing, _resolution(row)
+    sent = (case.unconfirmed.body if case.unconfirmed else None) or {"resolution": ours}
+    if ours is None or wanted == ours or theirs in (ours, sent.get("resolution", ours)):
+        return
+    case.resolved_by_us = None
+    if theirs == wanted:
+        return
+    case.trouble.contradicted, case.goal.resolution = case.goal.resolution, None
+    case.pending.reread = True  # which takes in too that it is open again
+    case.note(f"29next has {theirs or 'it open'} now, which a person decided: {wanted} does not replace it.")
 
 
 def _created(case: Case, call: Call, row: Json) -> None:

@@ -165,6 +165,7 @@ class Pending:
     looks: int = 0  # look-ups for a dispute while nothing has opened the case
     looked_first: bool = False  # the creation was looked up before it was made
     sale: Sale | None = None
+    read_at: float | None = None  # when the dispute was read, so that no person's word is written over
     refused: Refusal | None = None  # a refusal that the next settlement passes on
 
 

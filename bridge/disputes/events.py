@@ -25,6 +25,7 @@ class Settled:
 
 
 FORWARDED = Settled(Status.FORWARDED)
+UNDONE = "29next has the dispute open again, and so it stays."
 HOW_TO_LIST = "List it in bridge.toml, under values of the field resolution, and replay this."
 MATCH_FACTS = ("order", *matching.IDS, "arn", "transaction_at", "card_first_six", "card_last_four")
 """What a later alert may add to find the transaction, without changing what the dispute says."""
@@ -206,7 +207,8 @@ def _ended(case: Case, provider: str, alert: Alert, received_at: float) -> Settl
     """Return how the delivery of an outcome ends."""
     stands = case.resolution if case.is_duplicate else case.standing
     if stands is None:  # it was undone at 29next
-        return None
+        is_given_up = case.trouble.contradicted == alert.resolution
+        return Settled(Status.FAILED, Reason.CONTRADICTED, UNDONE) if is_given_up else None
     if alert.agrees(stands):
         if not alert.agrees(case.resolution) or (refunds.is_due(case) and not case.is_duplicate):
             return None

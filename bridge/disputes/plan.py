@@ -101,11 +101,18 @@ def _for_dispute(case: Case, now: float) -> Step:
 def _resolve(case: Case, resolution: str, now: float) -> Call:
     here, message = f"disputes/{case.dispute_id}/", case.goal.message
     if case.resolution is not None:
+        if not _is_read(case, now):
+            return _look_up(case, Kind.REPLACE)
         return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolving(resolution, message))
     if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
         return _read_sale(case)
     body = payloads.resolving(resolution, message, external_refund=refunds.is_wanted(case))
     return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
+
+
+def _is_read(case: Case, now: float) -> bool:
+    """Whether the dispute was read just now, so that no person's word at 29next is written over."""
+    return case.pending.read_at is not None and now - case.pending.read_at <= refunds.FRESH
 
 
 def _record_refund(case: Case, now: float) -> Call:
@@ -142,6 +149,12 @@ def _find(case: Case) -> Call:
 def mark_sent(case: Case, call: Call, until: float) -> None:
     """Note that a write is about to be sent: from now on it may have happened."""
     case.unconfirmed = Unconfirmed(call.kind, until, body=call.body)
+
+
+def take_back(case: Case) -> None:
+    """Note that a write certainly did not happen; before another try the dispute is read again."""
+    case.unconfirmed = None
+    case.pending.read_at = None
 
 
 def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:

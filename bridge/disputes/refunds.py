@@ -57,14 +57,16 @@ def leave_out(case: Case, why: str) -> None:
 
 
 def amount(case: Case) -> str | None:
-    """Return what the gateway gave back, in the currency of the sale; None where that is not sure."""
-    money = _money(case)
-    if not money.currency:
+    """Return what the gateway gave back, in the currency of the sale; None where that is not sure.
+
+    An alert in another currency than the sale's was of all of it. One without a readable amount may be of
+    a part.
+    """
+    money, facts = _money(case), case.facts
+    if not money.currency or facts is None or facts.amount is None or facts.currency is None:
         return None
-    told = case.facts.amount if case.facts else None
-    if told is None or (case.facts and case.facts.currency != money.currency.upper()):
-        told = _decimal(money.amount)
-    return payloads.amount_text(told)
+    is_same = facts.currency == money.currency.upper()
+    return payloads.amount_text(facts.amount if is_same else _decimal(money.amount))
 
 
 def filters(case: Case) -> Json:

@@ -55,8 +55,8 @@ _KNOWN: Select[typing.Any] = select(deliveries.c.fingerprint, deliveries.c.id, d
 
 UNKNOWN = "unknown_provider"
 MOST_UNKNOWN = 20
-OTHERS = "*"
-"""How many names are counted that no provider has, and what the rest of a day counts as."""
+OTHERS, NO_NAME = "*", "-"
+"""How many wrong names of a day are counted, and what the others and a URL without a name count as."""
 
 
 def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:

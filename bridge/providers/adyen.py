@@ -94,7 +94,7 @@ class DefenseEnded(Result):
 
     resolution = fields.Resolution(
         data_key=STATUS,
-        values={"Accepted": "accepted", **dict.fromkeys(("Lost", "Undefended", "Expired"), "lost")},
+        values={"Accepted": "accepted", **dict.fromkeys(("Lost", *OPEN), "lost")},
         load_default="lost",
     )
 

@@ -21,7 +21,18 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import StandardWebhooks
-from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
+from bridge.provider import (
+    ACCEPTS,
+    Outcome,
+    Provider,
+    ignored,
+    informs,
+    matches,
+    open_unless_refunded,
+    opens,
+    rapid,
+    resolves,
+)
 
 REASONS = {
     "Resolved": "issued_full_refund",
@@ -96,19 +107,17 @@ class ChargeblastAlert(fields.AlertSchema):
 class RapidResolution(ChargeblastAlert):
     """An RDR alert, refunded by the gateway where a word says that it was accepted."""
 
-    resolution = fields.Resolution(
-        data_key="acquirerAction|responseAction|reasonCode",
-        values={
-            **REASONS,
+    network = fields.RDR
+    resolution = rapid(
+        "acquirerAction|responseAction|reasonCode",
+        {
+            **open_unless_refunded(REASONS),
             **UNDECIDED,
-            "Accepted": "issued_full_refund",
             "RequiresResponse": None,
-            **dict.fromkeys(("Declined", "Ineligible"), fields.NOT_FINAL),
+            **dict.fromkeys(("Ineligible", "AlreadyChargeback", "EscalateChargeback"), fields.NOT_FINAL),
         },
     )
-    refunded_by_gateway = fields.Flag(
-        data_key="acquirerAction|responseAction|reasonCode", true=("Resolved", "Accepted")
-    )
+    refunded_by_gateway = fields.Flag(data_key="acquirerAction|responseAction|reasonCode", true=ACCEPTS)
 
 
 class Refunded(ChargeblastAlert):
@@ -118,9 +127,9 @@ class Refunded(ChargeblastAlert):
 
 
 class RapidlyRefunded(RapidResolution):
-    """An RDR alert that counts as refunded, unless a word says that it was declined."""
+    """An RDR alert that counts as refunded, unless a word says something else."""
 
-    resolution = fields.accepted_unless_declined("acquirerAction|responseAction")
+    resolution = rapid("acquirerAction|responseAction", UNDECIDED, by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

@@ -18,7 +18,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import TimestampedHmac
-from bridge.provider import Provider, informs, matches, opens, resolves
+from bridge.provider import Provider, informs, matches, opens, rapid, resolves
 
 
 class ChargeflowAlert(fields.AlertSchema):
@@ -74,24 +74,21 @@ class ChargeflowAlert(fields.AlertSchema):
 class RapidResolution(ChargeflowAlert):
     """An RDR alert, which is refunded automatically."""
 
-    resolution = fields.Resolution(
-        data_key="data.outcome|outcome",
-        values={
-            **dict.fromkeys(
-                ("decline", "chargebacked", "transaction_not_found", "not_found"), fields.NOT_FINAL
-            ),
+    network = fields.RDR
+    resolution = rapid(
+        "data.outcome|outcome",
+        {
+            "transaction_not_found": fields.NOT_FINAL,
             "error": fields.REVIEW,
-            **dict.fromkeys(
-                ("refunded", "prevented", "pending", "acknowledged", "duplicate"), "issued_full_refund"
-            ),
+            **dict.fromkeys(("prevented", "pending", "acknowledged", "duplicate"), "issued_full_refund"),
             "previously_refunded": "previously_refunded_nothing_to_do",
         },
-        load_default="issued_full_refund",
+        by_type=True,
     )
     refunded_by_gateway = fields.Constant(True)
 
 
-KINDS = {"rdr": RapidResolution}
+KINDS = {"*rdr*": RapidResolution}
 
 PROVIDER = Provider(
     title="Chargeflow",

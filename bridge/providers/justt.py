@@ -5,8 +5,8 @@ The events, the fields and the signature are Justt's own document (doc: develope
 guide has `event` for `type`. An alert tells the transaction's amount and not the disputed one, so it
 counts for both. The names of the networks are free text there; those below are the ones of its outcome
 API (doc). No field says whether an RDR case was accepted: by its name it counts as accepted (inferred),
-unless a word says declined. After `refund.succeeded` Justt has refunded at the processor. The processor
-`justt_sandbox` marks test traffic (inferred from its place in the list of processors).
+unless a word beside it says something else. After `refund.succeeded` Justt has refunded at the processor.
+The processor `justt_sandbox` marks test traffic (inferred from its place in the list of processors).
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import StandardWebhooks
-from bridge.provider import Provider, informs, matches, opens, resolves
+from bridge.provider import Provider, informs, matches, opens, rapid, resolves
 
 NETWORK = "data.provider|data.providerName|data.alertType"
 
@@ -50,18 +50,12 @@ class JusttAlert(fields.AlertSchema):
     merchant_id = fields.Identifier(data_key="data.referenceAccountId")
 
 
-class Received(JusttAlert):
-    """A new alert; where it is an RDR case, it is refunded already."""
+class RapidResolution(JusttAlert):
+    """An RDR case, which is refunded already."""
 
-    resolution = fields.Resolution(
-        data_key=f"data.status|data.outcome|{NETWORK}",
-        values={
-            **dict.fromkeys(("*declin*", "*reject*", "*ineligible*"), fields.NOT_FINAL),
-            "*rdr*": "issued_full_refund",
-            "*": None,
-        },
-    )
-    refunded_by_gateway = fields.Word(data_key=NETWORK, values={"*rdr*": True})
+    network = fields.RDR
+    resolution = rapid("data.status|data.outcome", by_type=True)
+    refunded_by_gateway = fields.Constant(True)
 
 
 class Refunded(JusttAlert):
@@ -124,7 +118,7 @@ PROVIDER = Provider(
     event_id=("header:webhook-id|header:svix-id|webhookId",),
     event_type="type|event",
     events={
-        "pre_chargeback_alert.received": opens(Received),
+        "pre_chargeback_alert.received": opens(JusttAlert, {"*rdr*": RapidResolution}),
         "pre_chargeback_alert.transaction_matched": matches(JusttAlert),
         "pre_chargeback_alert.refund.succeeded": resolves(Refunded),
         "pre_chargeback_alert.refund.failed": resolves(RefundFailed),
@@ -135,7 +129,7 @@ PROVIDER = Provider(
         "chargeback.evidence.submitted": informs(Chargeback),
     },
     unrelated=("subscription.*",),
-    subtype="data.lifecycleStage|data.alertType",
+    subtype=f"data.lifecycleStage|data.alertType|{NETWORK}",
     inform=frozenset({"alert", "claim", "tc40", "safe"}),
     test=("data.psp", "justt_sandbox"),
     deadline=timedelta(hours=24),

@@ -6,7 +6,7 @@ Responding to Alerts", no date, read November 2026). Its example nests what conc
 Kount leaves out what is null. One static header proves it, its name and value chosen by the merchant.
 
 No field of the document says whether an RDR case was accepted: by its type it counts as accepted
-(inferred), unless a status beside it says declined. A newer page speaks of RDR cancellations and does
+(inferred), unless a status beside it says something else. A newer page speaks of RDR cancellations and does
 not name the event: it stays an unknown event until somebody sees one.
 """
 
@@ -15,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Header
-from bridge.provider import Provider, informs, opens
+from bridge.provider import Provider, informs, opens, rapid
 
 
 class KountAlert(fields.AlertSchema):
@@ -57,7 +57,7 @@ class KountAlert(fields.AlertSchema):
 class RapidResolution(KountAlert):
     """An RDR case."""
 
-    resolution = fields.accepted_unless_declined("rdrStatus|rdrResolution|status|decision|outcome")
+    resolution = rapid("rdrStatus|rdrResolution|status|decision|outcome", by_type=True)
     refunded_by_gateway = fields.Constant(True)
 
 

@@ -18,7 +18,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import ALERT_RESOLUTIONS, Category, Network
 from bridge.proof import Basic
-from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, resolves
+from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, rapid, resolves
 
 
 class Prevention(fields.AlertSchema):
@@ -62,11 +62,8 @@ class RapidResolution(fields.AlertSchema):
     auth_code = fields.Identifier(data_key="auth_code")
     order = fields.Identifier(data_key="order_id")
     descriptor = fields.Text(data_key="merchant_descriptor")
-    resolution = fields.Resolution(
-        data_key="rdr_resolution",
-        values={"Accepted": "issued_full_refund", "Declined": None, "Ineligible": None},
-    )
-    refunded_by_gateway = fields.Flag(data_key="rdr_resolution", true=("Accepted",))
+    resolution = rapid("rdr_resolution")
+    refunded_by_gateway = fields.Constant(True)
 
 
 class Chargeback(fields.AlertSchema):

@@ -4,9 +4,10 @@ The fields, the words and the reason codes are PayShield's own document (doc: do
 api-endpoints and the reason codes of 18 June 2024; read November 2026); the body as a whole is reconstructed
 from it: a form, with `txdetails` as JSON text inside. An alert has no time of its own, so its receipt
 counts. Any body that comes back with a status would count as the merchant's outcome: the answer is an empty
-200. An RDR case arrives with the action already taken (doc); it counts as accepted by its type, unless a
-word says declined (inferred), and RDR_DELETE revokes it. What a reason code means as a 29next resolution is
-ours: a code of a declined alert that was refunded all the same (`.001`) is `other`, with the code.
+200. An RDR case arrives with the action already taken (doc); it counts as accepted by its type where no word
+beside it says something else (inferred), and RDR_DELETE revokes it, in whichever event. A status update of an
+RDR case that names no type is read as any other. What a reason code means as a 29next resolution is ours: a
+code of a declined alert that was refunded all the same (`.001`) is `other`, with the code.
 """
 
 from datetime import timedelta
@@ -14,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Bearer
-from bridge.provider import Acknowledgement, Provider, informs, opens, resolves
+from bridge.provider import Acknowledgement, Provider, informs, open_unless_refunded, opens, rapid, resolves
 
 REASONS = {
     "100": "issued_full_refund",
@@ -54,6 +55,12 @@ STATUSES = {
     **dict.fromkeys(("OTHER", "DUPLICATE", "CB_PROCEEDED"), "other"),  # of the older document
 }
 """What a status says without a code. RESOLVED and DECLINED do not say how."""
+RDR_WORDS = {
+    "REFUND": "issued_full_refund",
+    **dict.fromkeys(("REVIEW", "MATCHED", "WIP", "OTHER", "DUPLICATE")),
+    "RDR_DELETE": fields.NOT_FINAL,
+}
+"""What a status or an action says of an RDR case, beside the words of all providers."""
 
 
 class PayShieldAlert(fields.AlertSchema):
@@ -84,8 +91,9 @@ class RapidResolution(PayShieldAlert):
     """An RDR case, which the gateway has refunded already."""
 
     network = fields.RDR
-    resolution = fields.accepted_unless_declined("status|alert_action")
+    resolution = rapid("status|alert_action", RDR_WORDS, by_type=True)
     refunded_by_gateway = fields.Constant(True)
+    withdrawn = fields.Flag(data_key="status", true=("RDR_DELETE",))
 
 
 class StatusUpdate(fields.AlertSchema):
@@ -99,13 +107,21 @@ class StatusUpdate(fields.AlertSchema):
     withdrawn = fields.Flag(data_key="status", true=("RDR_DELETE",))
 
 
+class RapidUpdate(RapidResolution):
+    """The same of an RDR case, with the facts of its alert where they come again."""
+
+    event_at = fields.Moment(data_key="outcome_updated_on|merchant_update_on")
+    reason_code = fields.Code(data_key="reason_code")
+    resolution = rapid("reason_code|status", open_unless_refunded(REASONS, fields.NOT_FINAL) | RDR_WORDS)
+
+
 PROVIDER = Provider(
     title="PayShield",
     proof=Bearer(),
     formats=("form", "json"),
     embedded=("txdetails",),
     event_id=("alert_id", "action|alert_action", "status"),
-    event_type="alert_type|action",
+    event_type="action|alert_type",
     events={
         "dispute": opens(PayShieldAlert),
         "cancel": opens(PayShieldAlert),
@@ -114,8 +130,9 @@ PROVIDER = Provider(
         "dispute_rdr": opens(RapidResolution),
         "dispute_notice": informs(PayShieldAlert),
         "fraud_notice": informs(PayShieldAlert),
-        "statusupdate": resolves(StatusUpdate),
+        "statusupdate": resolves(StatusUpdate, {"*rdr*": RapidUpdate}),
     },
+    subtype="alert_type",
     deadline=timedelta(hours=72),
     acknowledgements=(Acknowledgement("", content_type="text/plain"),),
 )

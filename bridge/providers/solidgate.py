@@ -15,7 +15,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Solidgate
-from bridge.provider import Provider, ignored, informs, opens
+from bridge.provider import Provider, ignored, informs, opens, rapid
 
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"
 OUTCOME = "data.prevention_alert.outcome|alert.outcome"
@@ -54,10 +54,20 @@ class PreventionAlert(fields.AlertSchema):
 
 
 class RapidResolution(PreventionAlert):
-    """A prevention that the network settled by crediting the cardholder: RDR where it is Verifi's."""
+    """A prevention that the network settled by crediting the cardholder, Verifi's: an RDR case."""
 
-    network = fields.Word(data_key=SOURCE, values={"ETHOCA": Network.ETHOCA, "VERIFI": Network.RDR})
-    refunded_by_gateway = fields.Every({TYPE: ("RESOLVED",), SOURCE: ("VERIFI",), OUTCOME: ("REVERSED",)})
+    network = fields.RDR
+    resolution = rapid(
+        OUTCOME,
+        {
+            "REVERSED": "issued_full_refund",
+            "PREVIOUSLY_REVERSED": "previously_refunded_nothing_to_do",
+            **dict.fromkeys(("DUPLICATE", "ERROR", "SHIPPED"), fields.NOT_FINAL),
+            "REVERSE_ERROR": fields.REVIEW,
+            **dict.fromkeys(("PENDING", "ACKNOWLEDGED")),
+        },
+    )
+    refunded_by_gateway = fields.Constant(True)
 
 
 class FraudAlert(fields.AlertSchema):
@@ -98,21 +108,23 @@ class Chargeback(fields.AlertSchema):
     )
 
 
+KINDS = {"resolved&verifi": RapidResolution}
+
 PROVIDER = Provider(
     title="Solidgate",
     proof=Solidgate(),
     event_id=("event_id|header:solidgate-event-id",),
     event_type="event_type|header:solidgate-event-type",
     events={
-        "prevention_alert_received": opens(PreventionAlert, {"resolved": RapidResolution}),
-        "card_gate.prevention_alert.received": opens(PreventionAlert, {"resolved": RapidResolution}),
+        "prevention_alert_received": opens(PreventionAlert, KINDS),
+        "card_gate.prevention_alert.received": opens(PreventionAlert, KINDS),
         "fraud_alert_received": informs(FraudAlert),
         "card_gate.fraud_alert.received": informs(FraudAlert),
         "card_gate.chargeback.received": opens(Chargeback),
         "card_gate.order.updated": ignored,
     },
     about=("*chargeback*", "*dispute*", "*prevention*", "*alert*"),
-    subtype=TYPE,
+    subtype=f"{TYPE}|{SOURCE}",
     inform=frozenset({"prevented"}),
     deadline=timedelta(hours=24),
 )

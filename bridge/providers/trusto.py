@@ -12,7 +12,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import BasicOrHeader
-from bridge.provider import Provider, opens, resolves
+from bridge.provider import Provider, opens, rapid, resolves
 
 STATUSES = {
     "REFUNDED": "issued_full_refund",
@@ -60,8 +60,12 @@ class TrustoAlert(fields.AlertSchema):
 class RapidResolution(TrustoAlert):
     """An RDR case: accepted where its status says that it was refunded."""
 
-    resolution = fields.Resolution(data_key="payload.status", values=STATUSES | {"DECLINED": None})
-    refunded_by_gateway = fields.Flag(data_key="payload.status", true=("REFUNDED",))
+    network = fields.RDR
+    resolution = rapid(
+        "payload.status",
+        STATUSES | dict.fromkeys(("DECLINED", "CHARGEBACK", "EXPIRED", "NOT_FOUND"), fields.NOT_FINAL),
+    )
+    refunded_by_gateway = fields.Constant(True)
 
 
 PROVIDER = Provider(

@@ -18,9 +18,7 @@ from datetime import timedelta
 from bridge import fields
 from bridge.alert import Category, Network
 from bridge.proof import Basic
-from bridge.provider import Provider, informs, opens
-
-ACCEPTED = ("ACCEPTED", "ACCEPT", "APPROVED", "REFUNDED", "RESOLVED")
+from bridge.provider import Provider, informs, opens, rapid
 
 
 class Case(fields.AlertSchema):
@@ -71,17 +69,11 @@ class RapidResolution(Case):
     """An RDR case: refunded by the gateway already where a word says that it was accepted."""
 
     network = fields.RDR
-    resolution = fields.Resolution(
-        data_key="rdrResolution|decision|caseStatus|status",
-        values={
-            **dict.fromkeys(ACCEPTED, "issued_full_refund"),
-            **dict.fromkeys(
-                ("DECLINED", "DECLINE", "REJECTED", "INELIGIBLE", "NOT_ELIGIBLE", "REVOKED"), fields.NOT_FINAL
-            ),
-            **dict.fromkeys(("NEW", "OPEN", "PENDING", "EXPORTING", "CLOSED"), None),
-        },
+    resolution = rapid(
+        "rdrResolution|decision|caseStatus|status",
+        dict.fromkeys(("NEW", "OPEN", "PENDING", "EXPORTING", "CLOSED")),
     )
-    refunded_by_gateway = fields.Flag(data_key="rdrResolution|decision|caseStatus|status", true=ACCEPTED)
+    refunded_by_gateway = fields.Constant(True)
 
 
 PROVIDER = Provider(
@@ -95,13 +87,14 @@ PROVIDER = Provider(
     ),
     event_type="eventType|caseType|type",
     events={
-        "dispute": opens(Case),
-        "cancel": opens(Case),
+        "dispute": opens(Case, {"*rdr*": RapidResolution}),
+        "cancel": opens(Case, {"*rdr*": RapidResolution}),
         "rdr": opens(RapidResolution),
         "dispute_rdr": opens(RapidResolution),
         "dispute_notice": informs(Case),
         "fraud_notice": informs(Case),
         "order_inquiry": informs(Case),
     },
+    subtype="eventType|caseType|type",
     deadline=timedelta(hours=72),
 )

@@ -143,10 +143,15 @@ def is_from_this_machine(wsgi: WSGIEnvironment) -> bool:
     By the name, for a web page may lead another one here (DNS rebinding). HTTP/1.0 is what nginx spoke
     to the server behind it up to version 1.29.6, and nothing else told it from a browser. The address is
     that of the connection: ProxyFix, which changes it, stands only where `Settings.is_local` is false.
+    A request may name the host in its target as well, which then goes before the header.
     """
+    hosts = [wsgi.get("HTTP_HOST", "")]
+    target = str(wsgi.get("RAW_URI") or "/")
+    if not target.startswith("/"):
+        hosts.append(target.partition("://")[2].partition("/")[0])
     return (
         address.is_loopback(wsgi.get("REMOTE_ADDR", ""))
-        and address.leads_here(f"http://{wsgi.get('HTTP_HOST', '')}")
+        and all(map(address.names_this_machine, hosts))
         and wsgi.get("SERVER_PROTOCOL") != "HTTP/1.0"
         and not any(name.startswith(PROXY_HEADERS) for name in wsgi)
     )

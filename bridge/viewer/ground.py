@@ -99,6 +99,7 @@ for _said in (
 ):
     viewer.add_app_template_filter(_said)
 viewer.add_app_template_filter(notify.span)
+viewer.add_app_template_filter(notify.url_called)
 
 
 @functools.cache

@@ -64,6 +64,7 @@ def delivery(ident: str) -> View:
         "delivery.html",
         it=found,
         case=case,
+        notes=_other_notes(case, found["errors"]) if case else [],
         steps=story.of_delivery(found),
         said=said,
         meaning=show.MEANINGS.get(found["reason"]),
@@ -71,6 +72,12 @@ def delivery(ident: str) -> View:
         curl=_curl(found["webhook"]),
         at_next=_at_next(found["store"], found["dispute_id"]),
     )
+
+
+def _other_notes(case: Json, errors: dict[str, list[str]]) -> list[str]:
+    """Return the notes of a case that do not repeat what the page says of a delivery's own fields."""
+    told = [(path, " ".join(messages)) for path, messages in errors.items()]
+    return [note for note in case["notes"] if not any(path in note and said in note for path, said in told)]
 
 
 @routes.post("/deliveries/<ident>/replay")
@@ -107,11 +114,11 @@ def _explained(found: Json) -> Explained | None:
     query = webhook.get("query") or {}
     arrived = Webhook(provider.name, webhook["path"], body, webhook["headers"], query, webhook["store"])
     try:
-        said = explain(ground.settings(), provider, arrived, datetime.now(UTC))
+        (said,) = explain(ground.settings(), provider, arrived, datetime.now(UTC), int(found["item"]))
     except Exception as error:  # noqa: BLE001  the page is needed most where the translation has a bug
         log.error("explain failed", delivery=found["id"], error=type(error).__name__)
         return None
-    return said[min(int(found["item"]), len(said) - 1)]
+    return said
 
 
 def _curl(webhook: Json | None) -> str | None:

@@ -88,6 +88,7 @@ def converted(row: Any, connection: Any) -> Json:
         "looks": wants.get("looks"),
         "looked_first": wants.get("looked_first"),
         "sale": _sale(wants.get("sale")),
+        "read_at": wants.get("read_at"),
         "refused": _refusal(wants.get("refused")),
     }
     trouble = {

@@ -1,0 +1,1 @@
+"""Tests that every provider's table inherits, and the fixtures they read."""

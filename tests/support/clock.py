@@ -1,0 +1,56 @@
+"""The time of tests: a clock that they set, and waiting for what comes true in real time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+T = TypeVar("T")
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR, DAY = 3600.0, 86_400.0
+
+
+@dataclass
+class Clock:
+    """The time that the bridge and 29next go by in a test."""
+
+    now: float = NOON.timestamp()
+    step: float = 0.002
+    """How far each look moves it: no two things happen in the same millisecond."""
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    @property
+    def iso(self) -> str:
+        """The moment as 29next and providers write it."""
+        return datetime.fromtimestamp(self.now, UTC).isoformat()
+
+
+class WallClock(Clock):
+    """The machine's own."""
+
+    def __call__(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.02) -> T:
+    """What `check` gives once it is true; an AssertionError if it does not come true in time."""
+    end = time.monotonic() + seconds
+    while not (outcome := check()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(every)
+    return outcome

@@ -1,0 +1,312 @@
+"""The fixtures in tests/providers/<provider>/<case>/, and how their expectations are first written.
+
+A folder holds the request as it arrives, but for its proof: `headers.txt`, and the bytes of `body.json`,
+`body.form` or `body.xml`; and what is expected of it: `reading.json`, `alert.json` where it tells of a
+case, and `dispute.json` where it opens one. For a batch each of the last three holds a list.
+
+`python -m tests.support.fixtures acme/alert_created` writes the last three as the bridge reads it now,
+for a person to compare with the provider's document.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+import pytest
+
+from bridge import providers
+from bridge import tree as trees
+from bridge.alert import RESOLUTIONS, Effect, Reason, Webhook
+from bridge.disputes import payloads
+from bridge.disputes.events import opens
+from bridge.errors import Untranslatable
+from bridge.fields import AlertSchema
+from bridge.provider import ANY, Item, Provider, Reading
+from bridge.redact import cut_body
+from bridge.tree import Tree
+from tests.support.openapi import validate_request
+
+FOLDER = Path(__file__).parents[1] / "providers"
+PROVIDERS = providers.built_in()
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+VERSIONS = ("2023-02-10", "2024-04-01")
+CARD_NUMBER = "4111111111111111"
+SECRETS = ("someone:secret", "whsec_c29tZW9uZS1rbm93cy1pdA==", "X-Someone: secret", "a-secret", "0fa5" * 16)
+OTHER_SECRETS = (
+    "someone:else",
+    "whsec_c29tZW9uZS1lbHNlLXRoYW4tdXM=",
+    "X-Someone: else",
+    "other",
+    "1234" * 16,
+)
+
+Json = Any
+Test = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fixture folder."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def provider(self) -> Provider:
+        """The provider that the folder stands under."""
+        return PROVIDERS[self.folder.parent.name]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers, lower case as a webhook has them."""
+        lines = (self.folder / "headers.txt").read_text("utf-8").splitlines()
+        pairs = [line.split(":", 1) for line in lines if line.strip()]
+        return {name.strip().lower(): value.strip() for name, value in pairs}
+
+    @property
+    def body_file(self) -> Path:
+        """The file with the request's body."""
+        return next(self.folder.glob("body.*"))
+
+    @property
+    def body(self) -> bytes:
+        """The request's body, byte for byte."""
+        return self.body_file.read_bytes()
+
+    @property
+    def tree(self) -> Tree:
+        """The body, parsed."""
+        return trees.parse(self.body, self.provider.formats)
+
+    def webhook(self, body: bytes | None = None, **headers: str) -> Webhook:
+        """The request as it is stored: cut; with another body or other headers where they are given."""
+        headers = self.headers | headers
+        kind = headers.get("content-type", "")
+        kept = cut_body(self.body if body is None else body, self.provider, kind)
+        name = self.provider.name
+        return Webhook(name, f"/webhooks/{name}", kept, headers)
+
+    def items(self) -> list[Item]:
+        """The items that the request is split into."""
+        return list(self.provider.read(self.webhook()))
+
+    def expected(self, what: str) -> list[Json]:
+        """The expectation of a kind for each item; None where there is none."""
+        file = self.folder / f"{what}.json"
+        if not file.exists():
+            return [None] * len(self.items())
+        read = json.loads(file.read_text("utf-8"))
+        return read if isinstance(read, list) else [read]
+
+    def encode(self, tree: Tree) -> bytes:
+        """Write a changed tree in the format of this body."""
+        match self.body_file.suffix:
+            case ".form":
+                plain = {k: v if isinstance(v, str) else trees.render(v).decode() for k, v in tree.items()}
+                return urlencode(plain).encode()
+            case ".xml":
+                return f"<case>{_xml(tree)}</case>".encode("utf-8", "surrogatepass")
+            case _:
+                return trees.render(tree)
+
+
+CASES = [Case(folder) for folder in sorted(FOLDER.glob("*/*")) if (folder / "headers.txt").exists()]
+"""Every fixture, in order."""
+
+
+def case_of(name: str) -> Case:
+    """A fixture by its folder."""
+    return Case(FOLDER / name)
+
+
+def secret_of(provider: Provider) -> str:
+    """A secret in the form that a provider's proof wants."""
+    return next(one for one in SECRETS if provider.proof.problem(one) is None)
+
+
+def other_secret(provider: Provider) -> str:
+    """Another secret in that form."""
+    return next(one for one in OTHER_SECRETS if provider.proof.problem(one) is None)
+
+
+def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
+    """Write what an item was read as: its reading, its alert, and the dispute that it opens."""
+    read: dict[str, Json] = {
+        "event_id": item.event_id,
+        "event_type": item.event_type,
+        "effect": reading.effect.value,
+        "reason": reading.reason.value if reading.reason else None,
+        "deadline_hours": case.provider.deadline_of(item).total_seconds() / 3600,
+    }
+    alert, body = reading.alert, None
+    if reading.errors:
+        read["errors"] = dict(reading.errors)
+    if alert and reading.effect in OPENING and opens(reading.effect, alert):
+        body = payloads.opening(alert, provider=case.provider.name, received_at=NOW)
+    return read, alert.to_json() if alert else None, body
+
+
+OPENING = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE)
+"""Effects by which an alert may open its case."""
+
+
+def put(tree: Tree, path: str, value: Tree) -> Tree:
+    """Return a copy of a tree with another value at each alternative of a path that is there."""
+    changed = copy.deepcopy(tree)
+    for alternative in path.split("|"):
+        if trees.pick(changed, alternative) is not None:
+            _set(changed, alternative.split("."), value)
+    return changed
+
+
+def _set(node: Tree, steps: list[str], value: Tree) -> None:
+    for step in steps[:-1]:
+        node = node[int(step)] if isinstance(node, list) else node[step]
+    if isinstance(node, list):
+        node[int(steps[-1])] = value
+    else:
+        node[steps[-1]] = value
+
+
+def placed(tree: Tree, path: str, value: Tree) -> Tree:
+    """Return a copy of a tree with a value at one path, whether something was there or not."""
+    changed = copy.deepcopy(tree)
+    *parents, last = path.split(".")
+    node = changed
+    for step in parents:
+        if not isinstance(node.get(step), dict | list):
+            node[step] = {}
+        node = node[step][0] if isinstance(node[step], list) else node[step]
+    node[last] = value
+    return changed
+
+
+def changed(item: Item, path: str, value: Any) -> Item:
+    """An item with another value at a path."""
+    return replace(item, tree=put(item.tree, path, value))
+
+
+def leaves(tree: Tree, path: str = "") -> Iterator[str]:
+    """The path of every value in a tree, and of every object and list around it."""
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in pairs:
+        if "." not in str(key):
+            here = f"{path}.{key}" if path else str(key)
+            yield here
+            yield from leaves(value, here)
+
+
+def refusal(provider: Provider, item: Item) -> dict[str, list[str]]:
+    """The errors of an item that does not fit its table."""
+    with pytest.raises(Untranslatable) as caught:
+        provider.translate(item)
+    return caught.value.fields
+
+
+def check(reading: Reading) -> None:
+    """Check what holds for every alert that is not refused."""
+    alert = reading.alert
+    if alert is None:
+        return
+    assert alert.case_number
+    if reading.effect is Effect.RESOLVE:
+        assert alert.resolution or alert.unknown_outcome or alert.review or alert.note
+    assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type]
+    assert json.dumps(alert.to_json()).isascii()
+    if opens(reading.effect, alert):
+        validate_request("POST", "/disputes/", payloads.opening(alert, provider="any", received_at=NOW))
+
+
+def _xml(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in tree.items())
+    return "".join(map(_xml, tree)) if isinstance(tree, list) else escape("" if tree is None else str(tree))
+
+
+def table_of(provider: Provider, item: Item) -> AlertSchema | None:
+    """The table that an item is read by, if its event type is listed with one."""
+    meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
+    return meaning.table_for(item) if meaning else None
+
+
+def _translated() -> list[tuple[Case, Item, AlertSchema]]:
+    """Every item of the fixtures that a table reads, unless it is kept whatever it holds."""
+    found = []
+    for case in CASES:
+        for item in case.items():
+            reading = case.provider.translate(item)
+            table = table_of(case.provider, item)
+            if table and reading.effect is not Effect.INFORM and reading.reason is not Reason.TEST:
+                found.append((case, item, table))
+    return found
+
+
+TRANSLATED = _translated()
+
+
+def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
+    """Run a test over rows that have names; the first failure is raised, and tells which others fail too."""
+    failures: dict[str, Exception] = {}
+    for name, row in rows.items():
+        try:
+            test(*row)
+        except Exception as error:  # noqa: BLE001  whatever it is, the others are tried as well
+            failures[name] = error
+    if failures:
+        first = next(iter(failures.values()))
+        first.add_note(f"{len(failures)} of {len(rows)} fail: {', '.join(failures)}")
+        raise first
+
+
+def each_row(rows: Mapping[str, tuple[Case, *tuple[Any, ...]]]) -> Callable[[Test], Test]:
+    """Have a test tried with all rows of a provider, in one item for each provider."""
+
+    def around(test: Test) -> Test:
+        names = sorted({case.provider.name for case, *_ in rows.values()})
+
+        @pytest.mark.parametrize("name", names)
+        def each(name: str) -> None:
+            try_each(test, {key: row for key, row in rows.items() if row[0].provider.name == name})
+
+        each.__name__, each.__qualname__, each.__module__ = test.__name__, test.__qualname__, test.__module__
+        OF_ONE[each] = test
+        return each
+
+    return around
+
+
+OF_ONE: dict[Test, Test] = {}
+"""The test of one row that each test of all rows was made of."""
+
+
+each_case = each_row({str(case): (case,) for case in CASES})
+each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+each_translated = each_row({f"{row[0]}#{row[1].index}": row for row in TRANSLATED})
+
+
+def write(case: Case) -> None:
+    """Write a fixture's expectations as the bridge reads its request now."""
+    items = case.items()
+    rows = [told(case, item, case.provider.translate(item)) for item in items]
+    for what, values in zip(("reading", "alert", "dispute"), zip(*rows, strict=True), strict=True):
+        file = case.folder / f"{what}.json"
+        file.unlink(missing_ok=True)
+        if any(value is not None for value in values):
+            value = list(values) if len(values) > 1 else values[0]
+            file.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        write(case_of(name))

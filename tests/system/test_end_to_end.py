@@ -1,0 +1,352 @@
+"""From a provider's webhook to the dispute at 29next, through the real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from bridge import cli
+from tests.conftest import KINDS, MakeDatabase
+from tests.support.clock import eventually
+from tests.support.documents import ROOT
+from tests.support.processes import RunningBridge, free_port, running_bridge, say
+from tests.support.webhooks import FULL_CARD, Json, Senders, Sent, basic
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def running(
+    request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningBridge]:
+    folder = tmp_path_factory.mktemp("bridge")
+    with (
+        make_database(request.param) as url,
+        running_bridge(folder, url, stores=("alpha", "beta"), rate=0) as running,
+    ):
+        running.environ = {"WEB_CONCURRENCY": "2", "VERIFI_SECRET_PREVIOUS": "verifi:the-password-before"}
+        yield running.start()
+
+
+@pytest.fixture
+def senders(request: pytest.FixtureRequest) -> Senders:
+    return Senders(prefix=f"E{abs(hash(request.node.name)) % 100_000}")
+
+
+def the_dispute(running: RunningBridge, sent: Sent) -> Json:
+    running.wait(sent)
+    (dispute,) = running.disputes(sent)
+    return dispute
+
+
+# --- alerts -------------------------------------------------------------------------------------
+
+
+def test_an_ethoca_alert_becomes_a_dispute_without_its_full_card_number(
+    running: RunningBridge, senders: Senders
+) -> None:
+    sent = senders.ethoca(amount=12.5, chargeback_amount=99.95, chargeback_currency="EUR")
+    answer = running.post(sent)
+    assert answer.json() == {"ethoca_id": sent.event_id, "status": "received"}
+    dispute = the_dispute(running, sent)
+    assert (dispute["amount"], dispute["currency"]) == ("99.95", "EUR")
+    assert dispute["happened_at"] == "2026-03-01T10:11:12Z"
+    assert FULL_CARD.encode() in sent.body
+    running.audit()
+
+
+def test_a_verifi_case_becomes_a_dispute(running: RunningBridge, senders: Senders) -> None:
+    sent = senders.verifi(caseAmount={"amount": "1,234.50", "currency": "CAD"})
+    assert running.post(sent).json()["status"] == "received"
+    dispute = the_dispute(running, sent)
+    assert (dispute["amount"], dispute["currency"], dispute["type"]) == ("1234.50", "CAD", "alert")
+
+
+def test_a_verifi_case_in_xml_becomes_a_dispute(running: RunningBridge, senders: Senders) -> None:
+    case = senders.case_number()
+    body = f"""<?xml version="1.0" encoding="UTF-8"?>
+        <case xmlns="urn:example"><type>DISPUTE</type><number>{case}</number><date>2026-03-01T10:11:12Z</date>
+        <amount>41.10</amount><currency>USD</currency><accountNumber>{FULL_CARD}</accountNumber></case>"""
+    sent = Sent("verifi", f"{case}:DISPUTE", body.encode(), None, (case, "alert"), "application/xml")
+    assert running.post(sent).status_code == 200
+    assert the_dispute(running, sent)["amount"] == "41.10"
+    running.audit()
+
+
+def test_midigators_rdr_case_is_opened_and_resolved(running: RunningBridge, senders: Senders) -> None:
+    sent = senders.rdr()
+    assert running.post(sent).status_code == 200
+    dispute = the_dispute(running, sent)
+    assert (dispute["status"], dispute["resolution"]) == ("resolved", "issued_full_refund")
+
+
+def test_a_chargeback_is_a_dispute_beside_the_alert_of_the_same_case(
+    running: RunningBridge, senders: Senders
+) -> None:
+    alert = senders.prevention()
+    assert alert.opens
+    case = alert.opens[0]
+    running.deliver(alert, senders.chargeback(case=case), senders.result(case))
+    running.wait()
+    disputes = {one["type"]: one for one in running.next29.disputes() if one["case_number"] == case}
+    assert disputes.keys() == {"alert", "chargeback"}
+    assert disputes["chargeback"]["resolution"] == "won"
+    assert disputes["alert"]["resolution"] is None
+
+
+def test_the_store_in_the_path_gets_the_dispute(running: RunningBridge, senders: Senders) -> None:
+    sent = senders.prevention("beta")
+    running.deliver(sent)
+    assert the_dispute(running, sent)["store"] == "beta"
+
+
+# --- repeats, and several events of one case ----------------------------------------------------
+
+
+def test_a_thousand_repeats_over_32_connections_are_one_delivery(
+    running: RunningBridge, senders: Senders
+) -> None:
+    sent = senders.prevention()
+
+    def repeat(_: int) -> set[str]:
+        with requests.Session() as session:
+            session.trust_env = False
+            answers = [
+                session.post(running.url + sent.path, sent.body, headers=sent.headers) for _ in range(32)
+            ]
+        assert {answer.status_code for answer in answers} == {200}
+        return {answer.json()["id"] for answer in answers}
+
+    running.deliver(sent)
+    with ThreadPoolExecutor(32) as pool:
+        ids = set().union(*pool.map(repeat, range(32)))
+    assert len(ids) == 1
+    running.wait(sent)
+    running.audit()
+
+
+def test_the_same_event_with_another_body_is_a_new_delivery_of_the_same_case(
+    running: RunningBridge, senders: Senders
+) -> None:
+    first = senders.prevention()
+    second = replace(first, body=first.body.replace(b"SHOP*TEST", b"SHOP*OTHER"))
+    running.deliver(first, second)
+    running.wait()
+    rows = [row for row in running.deliveries() if row["event_id"] == first.event_id]
+    assert len(rows) == 2
+    assert len({row["case_id"] for row in rows}) == 1
+    assert len({row["webhook_id"] for row in rows}) == 2
+    running.audit()
+
+
+def test_an_update_before_its_opening_leaves_one_dispute(running: RunningBridge, senders: Senders) -> None:
+    opening = senders.chargeback()
+    assert opening.opens
+    result = senders.result(opening.opens[0], result="lost")
+    running.deliver(result)
+    eventually(lambda: running.delivery(result).get("reason") == "waiting_for_opening")
+    running.deliver(opening)
+    running.wait()
+    assert the_dispute(running, opening)["resolution"] == "lost"
+    running.audit()
+
+
+def test_two_providers_with_one_case_leave_one_dispute(running: RunningBridge, senders: Senders) -> None:
+    direct = senders.ethoca()
+    relayed = senders.prevention(case=direct.event_id)
+    running.deliver(direct, relayed)
+    running.wait()
+    (case,) = running.search.cases({"case_number": direct.event_id}).results
+    assert sorted(case["providers"]) == ["ethoca", "midigator"]
+    running.audit()
+
+
+# --- what is not taken, and what cannot be translated --------------------------------------------
+
+
+SPACES = b" " * 1024
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "change"),
+    [
+        (404, "unknown_provider", {"path": "/webhooks/nobody"}),
+        (404, "unknown_provider", {"path": "/webhooks/stripe"}),
+        (401, "bad_proof", {"Authorization": None}),
+        (401, "bad_proof", {"Authorization": basic("midigator", "wrong")}),
+        (401, "bad_proof", {"Authorization": basic("ethoca")}),
+        (401, "bad_proof", {"Authorization": "Basic ???"}),
+        (401, "bad_proof", {"Authorization": "Basic"}),
+        (401, "bad_proof", {"Authorization": "Bearer " + basic("midigator")}),
+        (415, "unsupported_encoding", {"Content-Encoding": "gzip"}),
+        (413, "too_large", {"body": lambda: SPACES * 300}),
+        (413, "too_large", {"body": lambda: iter([SPACES] * 300)}),  # without its length
+        (413, "too_large", {"body": lambda: SPACES * 1000}),
+    ],
+)
+def test_a_refusal_says_why_and_keeps_nothing(
+    running: RunningBridge, senders: Senders, status: int, word: str, change: dict[str, Any]
+) -> None:
+    sent = senders.prevention()
+    path, body = change.get("path", sent.path), change.get("body", lambda: sent.body)()
+    headers = {name: text for name, text in change.items() if name[0].isupper()}
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(running.url + path, body, headers={**sent.headers, **headers}, timeout=20)
+    assert answer.status_code == status
+    assert answer.json().keys() == {"error", "message"}
+    assert answer.json()["error"] == word
+    assert not running.delivery(sent)
+
+
+def test_the_previous_secret_opens_during_a_rotation(running: RunningBridge, senders: Senders) -> None:
+    sent = senders.verifi()
+    headers = {**sent.headers, "Authorization": basic("verifi", "the-password-before")}
+    running.offered.append(sent)
+    with requests.Session() as session:
+        session.trust_env = False
+        assert session.post(running.url + sent.path, sent.body, headers=headers).status_code == 200
+    running.wait(sent)
+
+
+def test_what_cannot_be_translated_names_every_field_and_can_be_replayed(
+    running: RunningBridge, senders: Senders
+) -> None:
+    bad = {"amount": "twelve", "currency": "XXZ", "prevention_timestamp": "yesterday"}
+    sent = replace(senders.prevention(prevention_case_number="none", **bad), opens=None)
+    assert running.post(sent).status_code == 200
+    running.wait(sent)
+    row = running.delivery(sent)
+    assert row
+    assert (row["status"], row["reason"]) == ("failed", "untranslatable")
+    assert row["errors"].keys() == {"prevention_case_number", *bad}
+    running.replay(row["id"])
+    running.wait(sent)
+    again = running.delivery(sent)
+    assert again
+    assert again["deadline_at"] > row["deadline_at"]
+    running.accepted.remove(sent)
+
+
+def test_a_body_that_is_no_json_is_kept_and_fails(running: RunningBridge) -> None:
+    sent = Sent("midigator", "", b"{never ended")
+    assert running.post(sent).status_code == 200
+    eventually(lambda: [one for one in running.deliveries(reason="untranslatable") if not one["event_type"]])
+
+
+def test_an_unknown_store_in_the_path_is_kept_and_fails(running: RunningBridge, senders: Senders) -> None:
+    sent = replace(senders.prevention(), store="gamma", opens=None)
+    assert running.post(sent).status_code == 200
+    running.wait(sent)
+    row = running.delivery(sent)
+    assert row
+    assert (row["status"], row["reason"]) == ("failed", "no_store")
+
+
+# --- looking at it ------------------------------------------------------------------------------
+
+
+def test_the_process_and_its_readiness_can_be_asked_for(running: RunningBridge) -> None:
+    assert running.get("/healthz").status_code == 200
+    assert running.get("/readyz").status_code == 200
+
+
+def test_the_api_and_the_command_line_show_the_same(
+    running: RunningBridge,
+    senders: Senders,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sent = senders.prevention()
+    running.deliver(sent)
+    dispute = the_dispute(running, sent)
+    for name, value in running.surroundings().items():
+        monkeypatch.setenv(name, value)
+
+    def bridge(*words: str) -> Json:
+        assert cli.main(words) == 0
+        printed: Json = json.loads(capsys.readouterr().out)
+        return printed
+
+    filters = f"case_number={dispute['case_number']}"
+    listed = running.get(f"/api/deliveries?{filters}").json()
+    assert listed == bridge("deliveries", "--json", "--case-number", dispute["case_number"])
+    (row,) = listed["results"]
+    assert row["dispute_id"] == dispute["id"]
+    cases = running.get(f"/api/cases?{filters}").json()
+    assert cases == bridge("cases", "--json", "--case-number", dispute["case_number"])
+    shown = running.get(f"/api/deliveries/{row['id']}").json()
+    assert shown == bridge("show", row["id"], "--json")
+    assert [(one["method"], one["path"], one["status"]) for one in shown["attempts"]] == [
+        ("POST", "disputes/", 201)
+    ]
+
+
+# --- a newcomer ---------------------------------------------------------------------------------
+
+
+def bridge(environ: dict[str, str], *words: str) -> Any:
+    """What a command prints, as JSON if it is."""
+    command = [sys.executable, "-m", "bridge", *words]
+    said = subprocess.check_output(command, cwd=ROOT, env=environ, text=True, timeout=30)
+    return json.loads(said) if "--json" in words else said
+
+
+def test_a_newcomers_three_samples_are_three_disputes_in_a_moment(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PORT": str(port),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
+    }
+    with (tmp_path / "log").open("w+b") as out:
+        run = subprocess.Popen([sys.executable, "-m", "bridge", "run"], cwd=ROOT, env=environ, stdout=out)
+        try:
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
+            started = time.monotonic()
+            for provider in ("ethoca", "verifi", "midigator"):
+                assert bridge(environ, "send", provider).startswith("200 ")
+            eventually(lambda: forwarded(asked(f"http://127.0.0.1:{port}/api/deliveries")), 60)
+            say(f"three samples sent and forwarded in {time.monotonic() - started:.1f} s; the aim is 10")
+            rows = forwarded(bridge(environ, "deliveries", "--json"))
+        finally:
+            run.send_signal(signal.SIGTERM)
+            assert run.wait(25) == 0
+        out.seek(0)
+        said = out.read().decode()
+    assert len({row["dispute_id"] for row in rows}) == 3
+    assert f"http://127.0.0.1:{port}/webhooks/ethoca" in said
+    assert "SANDBOX" in said
+
+
+def asked(url: str) -> Json:
+    """What the web process answers."""
+    with requests.Session() as session:
+        session.trust_env = False
+        found: Json = session.get(url, timeout=5).json()
+        return found
+
+
+def answers(url: str) -> bool:
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def forwarded(page: Json) -> list[Json]:
+    rows: list[Json] = page["results"]
+    return rows if len(rows) == 3 and all(row["status"] == "forwarded" for row in rows) else []

@@ -1,0 +1,110 @@
+"""29next's limit is kept and used by any number of workers, and no store delays another.
+
+The figures are printed; what is asserted is coarse, for the machine may be busy with something else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeDatabase
+from tests.support.clock import eventually
+from tests.support.load import load
+from tests.support.processes import RunningBridge, key, running_bridge, say
+from tests.support.webhooks import Senders, Sent
+
+pytestmark = pytest.mark.xdist_group("timing")
+
+LEAST_USE = 0.5
+"""Of the rate; the aim is 0.95."""
+MOST_SECONDS = 4.0
+"""That a single alert waits; the aim is one second."""
+
+
+def raw(sent: Sent) -> bytes:
+    """A webhook as the bytes of its request."""
+    lines = [f"POST {sent.path} HTTP/1.1", "Host: bridge", f"Content-Length: {len(sent.body)}"]
+    lines += [f"{name}: {text}" for name, text in sent.headers.items()]
+    return "\r\n".join([*lines, "\r\n"]).encode() + sent.body
+
+
+def pour(bridge: RunningBridge, several: Sequence[Sent]) -> None:
+    """Post many webhooks as fast as they are taken."""
+    bridge.offered += several
+    figures = load(("127.0.0.1", bridge.port), map(raw, several))
+    assert figures.statuses == {200: len(several)}
+    bridge.accepted += several
+
+
+def seconds_to_dispute(bridge: RunningBridge, sent: Sent) -> float:
+    """Post a webhook, and return how long after its acknowledgement 29next has the dispute."""
+    bridge.deliver(sent)
+    acknowledged = time.time()
+    eventually(lambda: bridge.disputes(sent), 30)
+    bridge.wait(sent)
+    commits = bridge.next29.ledger()["commits"]
+    wanted = (sent.store, *(sent.opens or ()))
+    (at,) = (c["wall"] for c in commits if c["kind"] == "dispute" and key({**c, **c["facts"]}) == wanted)
+    return float(at - acknowledged)
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgres", 2), ("sqlite", 4)])
+def test_the_limit_is_kept_and_used(
+    make_database: MakeDatabase, tmp_path: Path, kind: str, workers: int
+) -> None:
+    stores = ("alpha", "beta", "gamma")
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+        bridge.start(workers)
+        senders = Senders()
+        pour(bridge, [senders.prevention(store) for _ in range(18) for store in stores])
+        bridge.wait(seconds=30)
+        bridge.audit()
+        calls = bridge.next29.ledger()["calls"]
+    for store in stores:
+        at = [call["at"] for call in calls if call["store"] == store]
+        used = (len(at) - 1) / (at[-1] - at[0]) / bridge.rate
+        say(f"{kind}, {workers} workers, store {store}: {used:.1%} of the rate")
+        assert used > LEAST_USE
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_store_with_five_thousand_waiting_delays_no_other(
+    make_database: MakeDatabase, tmp_path: Path, kind: str
+) -> None:
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=("busy", "quiet")) as bridge:
+        bridge.start_web()
+        senders = Senders()
+        pour(bridge, [senders.prevention("busy") for _ in range(5000)])
+        bridge.start_worker()
+        took = [seconds_to_dispute(bridge, senders.prevention("quiet")) for _ in range(4)]
+        say(f"{kind}: beside 5,000 waiting, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
+        assert max(took) < MOST_SECONDS
+        bridge.kill_workers()
+        bridge.audit(may_wait=lambda row: row["store"] in (None, "busy"))
+
+
+@pytest.mark.parametrize("hanging", [1, 12])
+def test_stores_that_only_time_out_delay_no_other(
+    make_database: MakeDatabase, tmp_path: Path, hanging: int
+) -> None:
+    silent = [f"silent{number}" for number in range(hanging)]
+    with (
+        make_database("sqlite") as url,
+        running_bridge(tmp_path, url, stores=("quiet", *silent), timeout=8.0) as bridge,
+    ):
+        bridge.start()
+        senders = Senders()
+        hang = {"name": "hang", "seconds": 30}
+        bridge.next29.add_faults(*({**hang, "token": bridge.tokens[store]} for store in silent))
+        pour(bridge, [senders.prevention(store) for _ in range(40) for store in silent])
+        # by now most of what can hang does: in four seconds a store has 16 calls under way
+        eventually(lambda: bridge.next29.summary()["calls"] >= 6 * hanging, 20)
+        took = [seconds_to_dispute(bridge, senders.prevention("quiet")) for _ in range(6)]
+        say(f"beside {hanging} silent stores, single alerts took {', '.join(f'{t:.2f} s' for t in took)}")
+        assert max(took) < MOST_SECONDS
+        bridge.kill_workers()
+        bridge.audit(may_wait=lambda row: row["store"] in (None, *silent))

@@ -1,0 +1,1 @@
+"""Tests of single parts by their public names, without a database."""

@@ -1,0 +1,293 @@
+"""The worker and what it does for many cases at once: one that goes wrong holds up no other."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.client import HTTPConnection
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from bridge import forward
+from bridge import worker as working
+from bridge.app import ROOT
+from bridge.disputes import lookup
+from bridge.disputes.case import Case
+from bridge.disputes.events import merge
+from bridge.errors import Unavailable
+from bridge.inbox import TOO_OLD, Claim, Inbox
+from bridge.tables import paces
+from bridge.worker import Worker
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
+from tests.support.clock import WallClock
+from tests.support.inside import AT_ONCE, work_off
+from tests.support.next29 import STORE, StandIn
+
+
+@pytest.fixture
+def bridge(database_url: str) -> Iterator[InProcessBridge]:
+    with bridge_in_process(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def worker(bridge: InProcessBridge) -> Worker:
+    return bridge.inside.worker()
+
+
+def claims(bridge: InProcessBridge, count: int) -> list[Claim]:
+    """Post alerts, and claim their cases."""
+    for _ in range(count):
+        bridge.post(bridge.senders.prevention())
+    bridge.inside.translate(count)
+    return [claim for _ in range(count) for claim in bridge.inside.claim()]
+
+
+def work(worker: Worker) -> None:
+    """Take many turns."""
+    for _ in range(20):
+        worker.offset = None  # the clock of these tests was not set, it is theirs
+        worker.turn(AT_ONCE)
+
+
+def bring_back(bridge: InProcessBridge, worker: Worker) -> None:
+    """Post an alert, and work until its call has come back and is not settled yet."""
+    bridge.post(bridge.senders.prevention())
+    while not worker.unsettled:
+        worker.turn(AT_ONCE)
+        worker._take_back()
+
+
+def away(*_: object) -> None:
+    """Be a database that is not there."""
+    raise Unavailable
+
+
+def broken_for(number: str, function: Any) -> Any:
+    """A function of a case that has a bug where one case is concerned."""
+
+    def instead(case: Case, *given: Any, **named: Any) -> Any:
+        if case.case_number == number:
+            raise ZeroDivisionError
+        return function(case, *given, **named)
+
+    return instead
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(lookup, "apply_index"), (forward, "next_step"), (forward, "apply_response")]
+)
+def test_a_bug_with_one_case_holds_up_no_other(
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    taken = claims(bridge, 3)
+    wrong = taken[1].case.case_number
+    monkeypatch.setattr(module, name, broken_for(wrong, getattr(module, name)))
+    work_off(bridge.inside.forwarder, taken)
+    statuses = {row["case_number"]: row["status"] for row in bridge.deliveries()}
+    assert statuses.pop(wrong) == "pending"
+    assert set(statuses.values()) == {"forwarded"}
+    (case,) = [one for one in bridge.inside.inbox.cases_since(STORE, 0) if one.case_number == wrong]
+    assert case.tries == 1
+    assert case.due_at, "it is tried again"
+    bridge.settle(3600, times=5)
+    assert bridge.case(wrong)["deliveries"][0]["reason"] == "bug", "a person looks in the end"
+
+
+def test_a_bug_in_taking_one_alert_in_holds_up_no_other(
+    bridge: InProcessBridge, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in "123":
+        bridge.post(bridge.senders.prevention(case=f"C-{number}"))
+    monkeypatch.setattr("bridge.inbox.translating.merge", broken_for("C-2", merge))
+    work(worker)
+    rows = bridge.deliveries()
+    assert sorted(row["status"] for row in rows) == ["forwarded", "forwarded", "pending"]
+    assert {row["case_number"] for row in rows if row["status"] == "forwarded"} == {"C-1", "C-3"}
+    for _ in range(8):
+        bridge.clock.sleep(3600)
+        work(worker)
+    (failed,) = bridge.deliveries(status="failed")
+    assert failed["reason"] == "bug", "a person looks in the end"
+
+
+def test_a_case_that_cannot_be_read_holds_up_no_other(bridge: InProcessBridge, worker: Worker) -> None:
+    for number in "123":
+        bridge.post(bridge.senders.prevention(case=f"C-{number}"))
+    bridge.inside.translate(10)
+    facts = '{"case_number": "C-1", "type": "of a later release"}'
+    broken = text("UPDATE cases SET facts = :facts WHERE case_number = 'C-1'")
+    bridge.database.write(lambda connection: connection.execute(broken, {"facts": facts}))
+    work(worker)
+    statuses = {row["case_number"]: row["status"] for row in bridge.deliveries()}
+    assert statuses == {"C-1": "pending", "C-2": "forwarded", "C-3": "forwarded"}
+    assert bridge.inside.claim() == [], "it is held for as long as any other"
+
+
+def test_a_value_that_the_database_does_not_take_holds_up_no_other(bridge: InProcessBridge) -> None:
+    taken = claims(bridge, 3)
+    errands = bridge.inside.forwarder.prepare(taken)
+    for errand in errands:
+        bridge.inside.forwarder.send(errand)
+    assert errands[1].attempt
+    errands[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
+    bridge.inside.settle(errands)
+    assert sorted(row["status"] for row in bridge.deliveries()) == ["forwarded", "forwarded", "pending"]
+    bridge.settle()
+    assert {row["status"] for row in bridge.deliveries()} == {"forwarded"}
+    assert len(bridge.disputes()) == 3
+
+
+def test_a_case_that_somebody_else_has_taken_meanwhile_is_left_to_him(bridge: InProcessBridge) -> None:
+    taken = claims(bridge, 2)
+    bridge.clock.now += bridge.inside.lease + 1
+    again = bridge.inside.claim()
+    assert [one.case_id for one in again] == [taken[0].case_id]
+    assert [one.claim for one in bridge.inside.forwarder.prepare(taken)] == [taken[1]]
+
+
+def test_a_store_that_was_just_removed_holds_up_no_other(bridge: InProcessBridge) -> None:
+    taken = claims(bridge, 1)
+    bridge.inside.forwarder.settings = replace(bridge.settings, stores={})
+    assert bridge.inside.forwarder.prepare(taken) == []
+
+
+def test_what_came_back_is_settled_once_the_database_is_there_again(
+    bridge: InProcessBridge, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_back(bridge, worker)
+    with monkeypatch.context() as gone:
+        gone.setattr(Inbox, "settle", away)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                worker.turn(AT_ONCE)
+    assert worker.under_way.total() == 1
+    work(worker)
+    assert [row["status"] for row in bridge.deliveries()] == ["forwarded"]
+    assert len(bridge.disputes()) == 1
+    assert worker.under_way.total() == 0
+
+
+def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
+    bridge: InProcessBridge, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_back(bridge, worker)
+    bridge.clock.now += bridge.inside.lease + 1
+    with monkeypatch.context() as gone:
+        gone.setattr(Inbox, "settle", away)
+        with pytest.raises(Unavailable):
+            worker.turn(AT_ONCE)
+    assert (worker.unsettled, worker.under_way.total()) == ([], 0)
+    bridge.settle()
+    assert [row["status"] for row in bridge.deliveries()] == ["forwarded"]
+    assert len(bridge.disputes()) == 1
+
+
+@pytest.mark.xdist_group("timing")
+def test_a_call_that_leaves_late_pushes_the_next_ones_on(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a thread waits for its interpreter between its last look at the clock and the bytes."""
+    send = HTTPConnection.send
+
+    def late(connection: HTTPConnection, data: Any) -> None:
+        time.sleep(0.05)
+        send(connection, data)
+
+    def next_at(bridge: InProcessBridge) -> float:
+        with bridge.database.read() as connection:
+            return float(connection.execute(select(paces.c.next_at)).scalar_one())
+
+    with bridge_in_process(database_url, rate=4.0) as bridge:
+        bridge.inside.forwarder.sleep = time.sleep
+        taken = claims(bridge, 1)
+        before = next_at(bridge)
+        monkeypatch.setattr(HTTPConnection, "send", late)
+        work_off(bridge.inside.forwarder, taken)
+        assert next_at(bridge) >= before + 0.05 - TOO_OLD
+
+
+@pytest.mark.xdist_group("timing")
+def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_their_distance(
+    database_url: str,
+) -> None:
+    next29 = StandIn(rate=0, page_size=1)
+    with bridge_in_process(database_url, clock=WallClock(), next29=next29, rate=4.0) as bridge:
+        for number in range(5):
+            next29.add_dispute(case_number=f"A-{number}", type="alert")
+        api = bridge.inside.forwarder.api(bridge.store)
+        assert len(api.rows("disputes/", {}, before_more=lambda: time.sleep(0.15))) == 5
+        at = [call.at for call in next29.ledger.calls]
+        assert min(b - a for a, b in itertools.pairwise(at)) > 0.25 - TOO_OLD
+
+
+@pytest.mark.xdist_group("timing")
+def test_who_is_held_up_between_two_clocks_reads_them_again(
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([0.05, 0.05])
+
+    def now() -> float:
+        time.sleep(next(waits, 0))
+        return time.monotonic() + 1000
+
+    monkeypatch.setattr(bridge.inside.inbox, "now", now)
+    opens = bridge.inside.inbox.pace(bridge.store).slot(2000.0).opens
+    assert opens == pytest.approx(1000.0, rel=0, abs=0.01)
+
+
+def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above all when a wait for something to do is just over."""
+    monkeypatch.setattr(working, "IDLE_SECONDS", 0.002)
+    monkeypatch.setattr(worker, "turn", lambda _: False)
+    main, chance = threading.get_ident(), random.Random(1)  # noqa: S311 - not secret
+
+    def end() -> None:
+        time.sleep(0.01 + chance.uniform(0, 0.002))
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, worker.stop)
+    try:
+        for _ in range(100):
+            worker.stopped_at = None
+            threading.Thread(target=end).start()
+            worker.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+HANGS = """
+import time
+from bridge import worker
+
+class Hanging(worker.Worker):
+    def __init__(self):
+        self.stopped_at = None
+
+    def run(self):
+        print("at work", flush=True)
+        while True:
+            time.sleep(60)
+
+worker.LAST_SECONDS = 1
+worker.run(Hanging())
+"""
+
+
+def test_a_worker_that_hangs_ends_all_the_same_once_it_is_told_to() -> None:
+    with subprocess.Popen([sys.executable, "-c", HANGS], cwd=ROOT, stdout=-1, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "at work\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

@@ -1,0 +1,1 @@
+"""Tests of the HTTP surface: webhooks, JSON API, pages, access."""
