@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # Processes that share the tests: one for each core. 0 is none but pytest's own.
-TEST_WORKERS ?= auto
+TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 VENV := .venv
 BIN := $(VENV)/bin
