@@ -2,8 +2,8 @@
 # does its own set-up in .venv, again whenever a lock file has changed.
 
 PYTHON ?= python3
-# Processes that share the tests: one for each core. 0 is none but pytest's own.
-TEST_WORKERS ?= auto
+# Processes that share the tests: one more than cores, for many tests wait. 0 is none but pytest's own.
+TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 VENV := .venv
 BIN := $(VENV)/bin

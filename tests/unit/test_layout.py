@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("layout")  # every file is parsed once
+
 ROOT = Path(__file__).parents[2]
 
 OWNERS: dict[str, tuple[str, ...]] = {

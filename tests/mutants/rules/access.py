@@ -112,7 +112,7 @@ MUTATIONS = (
         "host-not-checked",
         "The viewer without a password answers to any name (DNS rebinding).",
         GATE,
-        "        and address.leads_here(f\"http://{wsgi.get('HTTP_HOST', '')}\")\n",
+        "        and all(map(address.names_this_machine, hosts))\n",
         "",
         "this_machine: nobody_is_let_in_by_another_name",
     ),

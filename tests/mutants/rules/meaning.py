@@ -90,8 +90,8 @@ MUTATIONS = (
         "inquiry-opens",
         "An issuer's question opens a dispute, which blocks a customer.",
         "bridge/provider.py",
-        'isdisjoint(words) or _is_like((item.subtype or "").lower(), INQUIRIES)\n',
-        "isdisjoint(words)\n",
+        "isdisjoint(item.words) or any(map(item.is_like, INQUIRIES))\n",
+        "isdisjoint(item.words)\n",
         "providers: an_issuers_question_that_is_a_kind_of_case_is_no_dispute_either",
     ),
     one(
