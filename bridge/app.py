@@ -36,8 +36,13 @@ WEB_POOL = 3
 """Connections of one web process: commits share one, reads and probes the rest."""
 
 
-def create_app(given: settings.Settings | None = None, database: Database | None = None) -> Flask:
-    """Build the application; the settings come from the environment unless they are given."""
+def create_app(
+    given: settings.Settings | None = None, database: Database | None = None, *, watch: bool = True
+) -> Flask:
+    """Build the application; the settings come from the environment unless they are given.
+
+    With `watch` a thread of its own tells the operator what a dead worker cannot tell.
+    """
     chosen = given or settings.load(os.environ, ROOT)
     logs.set_up(chosen.log_level)
     app = Flask(__name__, static_folder=None)
@@ -52,10 +57,10 @@ def create_app(given: settings.Settings | None = None, database: Database | None
     rooms = (receive, api, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), gate.gate, ground.viewer):
         app.register_blueprint(one)
-    if chosen.notify:  # to tell that the worker is gone, which it cannot do itself
-        watch = Chores(chosen, store, worker=False)
+    if watch and chosen.notify:
+        chores = Chores(chosen, store, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
-        threading.Thread(target=watch.run, args=(stopping,), name="watch", daemon=True).start()
+        threading.Thread(target=chores.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=lambda: readyz(store))
     app.register_error_handler(Rejected, _rejected)

@@ -181,12 +181,13 @@ def bridge_in_process(
     transactions: Sequence[Json] = (),
     tokens: Mapping[str, str] | None = None,
     store: Json | None = None,
+    watch: bool = False,
     **settings: Any,
 ) -> Iterator[InProcessBridge]:
     """A bridge over a migrated database, whose pages and API are open to this machine.
 
     It has a store for each of the `tokens` (token to name); `store` are changes to the settings of each,
-    `settings` those of the bridge.
+    `settings` those of the bridge. Only with `watch` does it notify by itself; else a test takes the turns.
     """
     clock = clock or Clock()
     tokens = tokens or {TOKEN: STORE}
@@ -214,7 +215,7 @@ def bridge_in_process(
         chosen = Settings(**{**given, **settings})
         database = Database(url, clock=clock, pool_size=8)
         try:
-            app = create_app(chosen, database)
+            app = create_app(chosen, database, watch=watch)
             made = InProcessBridge(chosen, app, database, stand_in, clock)
             yield made
             made.close()

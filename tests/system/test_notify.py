@@ -220,7 +220,6 @@ def hook() -> Iterator[Hook]:
 def bridge(database_url: str, hook: Hook) -> Iterator[InProcessBridge]:
     told = Notify(hook.url, form="json")
     with bridge_with_outlet(database_url, notify=told, public_url="https://alerts.example") as made:
-        made.app.extensions["watch"].set()  # tests take its turns themselves
         yield made
 
 
@@ -330,7 +329,7 @@ def test_a_worker_that_is_gone_is_told_by_the_web_process(bridge: InProcessBridg
 
 
 def test_a_web_process_watches_only_where_somebody_is_to_be_told(make_database: MakeDatabase) -> None:
-    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
+    with make_database("sqlite") as url, bridge_with_outlet(url, watch=True) as bridge:
         assert "watch" not in bridge.app.extensions
         assert bridge.inside.jobs(worker=False).chores == []
 
@@ -338,7 +337,6 @@ def test_a_web_process_watches_only_where_somebody_is_to_be_told(make_database: 
 def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook: Hook) -> None:
     told = Notify(hook.url, form="slack")
     with make_database("sqlite") as url, bridge_with_outlet(url, notify=told) as bridge:
-        bridge.app.extensions["watch"].set()
         bridge.inside.beat("one")
         bridge.inside.pause(STORE, "<!channel> & <https://evil.example|click>", None)
         notifier(bridge).turn()
@@ -462,7 +460,7 @@ def test_two_workers_put_back_no_more_than_one(bridge: InProcessBridge) -> None:
 def test_the_web_process_tells_by_itself(make_database: MakeDatabase, hook: Hook) -> None:
     with (
         make_database("sqlite") as url,
-        bridge_with_outlet(url, notify=Notify(hook.url, form="json")) as bridge,
+        bridge_with_outlet(url, notify=Notify(hook.url, form="json"), watch=True) as bridge,
     ):
         eventually(lambda: hook.titles == ["The worker is gone"])
         bridge.app.extensions["watch"].set()
