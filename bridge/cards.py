@@ -27,6 +27,8 @@ from itertools import compress, islice
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+CUT = "[cut]"
+"""What stands where a secret was."""
 SHORTEST, LONGEST = 12, 19
 
 # Surrogates are bytes that are no UTF-8, as Latin-1 and Windows write these characters.

@@ -20,20 +20,19 @@ from itertools import count, product, repeat
 from defusedxml.ElementTree import tostring
 
 from bridge import tree as trees
-from bridge.cards import LONGEST, SHORTEST, cut_text, cut_texts, masked
+from bridge.cards import CUT, LONGEST, SHORTEST, cut_text, cut_texts, masked
 from bridge.tree import BadBody, Number, Tree
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from xml.etree.ElementTree import Element
 
-    from bridge.provider import Provider
+    from bridge.providers.base import Provider
 
     Put = Callable[[typing.Any, str], object]
 
 __all__ = ["CUT", "cut", "cut_body", "cut_headers", "cut_text", "masked"]
 
-CUT = "[cut]"
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 SHORTEST_SECRET = 4  # a shorter piece of a secret would cut half of the headers
 

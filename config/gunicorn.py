@@ -21,7 +21,7 @@ bind = os.environ.get("BRIDGE_BIND") or f"0.0.0.0:{os.environ.get('PORT') or 800
 # threads share their commits, two processes would only wait for each other's lock.
 on_sqlite = (os.environ.get("DATABASE_URL") or "sqlite:").startswith("sqlite")
 workers = 1 if on_sqlite else max(1, int(os.environ.get("WEB_CONCURRENCY") or 2))
-worker_class = "bridge.arrival.PatientWorker"  # gthread, whose threads wait for no client
+worker_class = "bridge.web.arrival.PatientWorker"  # gthread, whose threads wait for no client
 threads = 64  # each waits for the database most of its time
 
 if workers > 1:

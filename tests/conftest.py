@@ -17,8 +17,9 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from bridge import logs, migrate
-from bridge.database import Database
+from bridge import logs
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.support import examples  # noqa: F401  loads a profile of hypothesis
 from tests.support.inside import TABLES
 from tests.support.screenshots import MISSING, chromium

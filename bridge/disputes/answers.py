@@ -5,10 +5,10 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 
+from bridge.cards import cut_text
 from bridge.disputes import lookup, payloads, refunds
 from bridge.disputes.case import Call, Case, Json, Kind, Match, Part, Rule, Unconfirmed
 from bridge.disputes.plan import WITHDRAWN_MESSAGE
-from bridge.redact import cut_text
 
 LOOKS = 2
 """A write counts as not done after two empty look-ups."""

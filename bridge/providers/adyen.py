@@ -18,10 +18,10 @@ whatever its status but Accepted, and CHARGEBACK with Lost or Accepted is final,
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category
-from bridge.proof import AdyenItems
-from bridge.provider import Acknowledgement, Provider, ignored, informs, opens, resolves
+from bridge.providers import fields
+from bridge.providers.base import Acknowledgement, Provider, ignored, informs, opens, resolves
+from bridge.providers.proof import AdyenItems
 
 DECIMALS = {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2}
 """Currencies that Adyen counts in another way than ISO 4217 (currency-codes, 2025-09-05)."""

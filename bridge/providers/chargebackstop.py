@@ -13,10 +13,10 @@ INVALID takes either back.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Network
-from bridge.proof import TimestampedHmac
-from bridge.provider import Provider, ignored, informs, opens, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, ignored, informs, opens, resolves
+from bridge.providers.proof import TimestampedHmac
 
 OUTCOMES = {
     "REFUNDED": "issued_full_refund",

@@ -18,10 +18,9 @@ update, so it is read first. Chargeblast wants an answer within 24 hours and dec
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import StandardWebhooks
-from bridge.provider import (
+from bridge.providers import fields
+from bridge.providers.base import (
     ACCEPTS,
     Outcome,
     Provider,
@@ -33,6 +32,7 @@ from bridge.provider import (
     rapid,
     resolves,
 )
+from bridge.providers.proof import StandardWebhooks
 
 REASONS = {
     "Resolved": "issued_full_refund",

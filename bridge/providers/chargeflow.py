@@ -15,10 +15,10 @@ visibly.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import TimestampedHmac
-from bridge.provider import Provider, informs, matches, opens, rapid, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs, matches, opens, rapid, resolves
+from bridge.providers.proof import TimestampedHmac
 
 
 class ChargeflowAlert(fields.AlertSchema):

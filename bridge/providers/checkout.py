@@ -11,10 +11,10 @@ traffic, which comes from an account of its own.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import Hmac
-from bridge.provider import Provider, informs, opens, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs, opens, resolves
+from bridge.providers.proof import Hmac
 
 DECIMALS = {"CLP": 2}
 

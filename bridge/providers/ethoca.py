@@ -13,10 +13,10 @@ timestamp that names none is not documented: UTC, unless the setting `zone` says
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category
-from bridge.proof import Basic
-from bridge.provider import Acknowledgement, Provider, opens
+from bridge.providers import fields
+from bridge.providers.base import Acknowledgement, Provider, opens
+from bridge.providers.proof import Basic
 
 
 class EthocaAlert(fields.AlertSchema):

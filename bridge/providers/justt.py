@@ -11,10 +11,10 @@ The processor `justt_sandbox` marks test traffic (inferred from its place in the
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import StandardWebhooks
-from bridge.provider import Provider, informs, matches, opens, rapid, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs, matches, opens, rapid, resolves
+from bridge.providers.proof import StandardWebhooks
 
 NETWORK = "data.provider|data.providerName|data.alertType"
 

@@ -12,10 +12,10 @@ not name the event: it stays an unknown event until somebody sees one.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import Header
-from bridge.provider import Provider, informs, opens, rapid
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs, opens, rapid
+from bridge.providers.proof import Header
 
 
 class KountAlert(fields.AlertSchema):

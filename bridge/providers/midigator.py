@@ -15,10 +15,10 @@ and chargebacks have no such call.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import ALERT_RESOLUTIONS, Category, Network
-from bridge.proof import Basic
-from bridge.provider import Outcome, Provider, ignored, informs, matches, opens, rapid, resolves
+from bridge.providers import fields
+from bridge.providers.base import Outcome, Provider, ignored, informs, matches, opens, rapid, resolves
+from bridge.providers.proof import Basic
 
 
 class Prevention(fields.AlertSchema):

@@ -8,10 +8,10 @@ accepted as well. None of the events carries a time of change.
 Of a transaction 29next tells who bought, and where they live: of that nothing is kept.
 """
 
-from bridge import fields
 from bridge.alert import DisputeType
-from bridge.proof import Resigned
-from bridge.provider import Provider, informs
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs
+from bridge.providers.proof import Resigned
 
 ENVELOPE = ("object", "event_id", "event_type", "api_version", "webhook.id", "webhook.store")
 OF_BOTH = ("id", "type", "status", "amount", "currency", "order", "date_created")

@@ -9,10 +9,10 @@ otherwise. No event tells a result. White labels of NMI send the same.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category
-from bridge.proof import Hmac
-from bridge.provider import Provider, opens
+from bridge.providers import fields
+from bridge.providers.base import Provider, opens
+from bridge.providers.proof import Hmac
 
 
 class Chargeback(fields.AlertSchema):

@@ -12,10 +12,18 @@ code of a declined alert that was refunded all the same (`.001`) is `other`, wit
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import Bearer
-from bridge.provider import Acknowledgement, Provider, informs, open_unless_refunded, opens, rapid, resolves
+from bridge.providers import fields
+from bridge.providers.base import (
+    Acknowledgement,
+    Provider,
+    informs,
+    open_unless_refunded,
+    opens,
+    rapid,
+    resolves,
+)
+from bridge.providers.proof import Bearer
 
 REASONS = {
     "100": "issued_full_refund",

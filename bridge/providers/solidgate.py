@@ -12,10 +12,10 @@ resolution is inferred; `resolved` is probably an RDR case, and goes to a person
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import Solidgate
-from bridge.provider import Provider, ignored, informs, opens, rapid
+from bridge.providers import fields
+from bridge.providers.base import Provider, ignored, informs, opens, rapid
+from bridge.providers.proof import Solidgate
 
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"
 OUTCOME = "data.prevention_alert.outcome|alert.outcome"

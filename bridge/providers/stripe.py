@@ -15,10 +15,10 @@ events (`v1.charge.dispute.*`) hold no dispute to read: have Stripe send snapsho
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, DisputeType, Network
-from bridge.proof import TimestampedHmac
-from bridge.provider import Provider, ignored, informs, opens, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, ignored, informs, opens, resolves
+from bridge.providers.proof import TimestampedHmac
 
 DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}
 """Currencies that Stripe counts in another way than ISO 4217."""

@@ -9,10 +9,10 @@ do not say how, are passed on as `other` with the word itself. The case number i
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import BasicOrHeader
-from bridge.provider import Provider, opens, rapid, resolves
+from bridge.providers import fields
+from bridge.providers.base import Provider, opens, rapid, resolves
+from bridge.providers.proof import BasicOrHeader
 
 STATUSES = {
     "REFUNDED": "issued_full_refund",

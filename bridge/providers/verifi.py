@@ -15,10 +15,10 @@ as a dispute and not answered with a decision.
 
 from datetime import timedelta
 
-from bridge import fields
 from bridge.alert import Category, Network
-from bridge.proof import Basic
-from bridge.provider import Provider, informs, opens, rapid
+from bridge.providers import fields
+from bridge.providers.base import Provider, informs, opens, rapid
+from bridge.providers.proof import Basic
 
 
 class Case(fields.AlertSchema):

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from bridge.tables import metadata
+from bridge.storage.schema import metadata
 
 connection = context.config.attributes["connection"]
 # SQLite cannot alter most things in place: its tables are copied, in batches.

@@ -9,9 +9,9 @@ import typing
 
 from flask import Flask, Response, jsonify
 
-from bridge.app import create_app
-from bridge.database import _Committer
-from bridge.inbox import Inbox
+from bridge.storage.database import _Committer
+from bridge.storage.inbox import Inbox
+from bridge.web.app import create_app
 
 STEPS = {
     "hello": "a bare Flask hello",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from bridge.alert import Status
-from bridge.database import Database
-from bridge.inbox import Inbox
-from bridge.sample import Sale
-from bridge.tables import deliveries
+from bridge.cli.samples import Sale
+from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox
+from bridge.storage.schema import deliveries
 from tests.bench.places import HEADERS, PATH, ROOT, STORES, Place, alert, cpu_of, sales
 from tests.support.load import load, post
 from tests.support.next29.process import StandInProcess, stand_in_process

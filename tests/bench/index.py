@@ -7,8 +7,8 @@ from contextlib import closing
 
 from sqlalchemy import text
 
-from bridge.database import Database
-from bridge.tables import transactions
+from bridge.storage.database import Database
+from bridge.storage.schema import transactions
 from tests.bench.places import Place
 from tests.support.made_up_sales import MadeUpSales, fill, match_all
 

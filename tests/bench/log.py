@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, text
 
-from bridge import tables, words
 from bridge.alert import Alert
-from bridge.database import Database
-from bridge.inbox import new_id
-from bridge.tables import attempts, cases, deliveries, marks, webhooks
+from bridge.storage import schema, words
+from bridge.storage.database import Database
+from bridge.storage.inbox import new_id
+from bridge.storage.schema import attempts, cases, deliveries, marks, webhooks
 from tests.bench.places import Place, place
 from tests.support.history import OUTLET, bridge_with_outlet
 from tests.support.next29 import STORE
@@ -64,7 +64,7 @@ def fill(database: Database, rows: int, until: float) -> None:
 def _pour(connection: Connection, table: Table, rows: list[Json]) -> None:
     """Write many rows past SQLAlchemy, which takes longer for them than the database does."""
     names = ", ".join(f'"{name}"' for name in rows[0])
-    nested = [name for name in rows[0] if isinstance(table.c[name].type, tables.Json)]
+    nested = [name for name in rows[0] if isinstance(table.c[name].type, schema.Json)]
     for row in rows:
         row.update({name: json.dumps(row[name]) for name in nested})
     values = sorted(tuple(row.values()) for row in rows)  # near each other in the table, too

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bridge import migrate
-from bridge.database import Database
-from bridge.sample import Sale, make_sale
+from bridge.cli.samples import Sale, make_sale
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.conftest import Postgres
 from tests.support.load import post
 from tests.support.next29.process import StandInProcess

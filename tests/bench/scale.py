@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from bridge.database import Database
-from bridge.inbox import Inbox, Verdict
-from bridge.inbox.rows import NEVER
-from bridge.search import Search
 from bridge.settings import Store
-from bridge.tables import cases
+from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox, Verdict
+from bridge.storage.rows import NEVER
+from bridge.storage.schema import cases
+from bridge.storage.search import Search
 from tests.bench import log as bench_log
 from tests.bench.places import Place
 from tests.support.next29 import STORE

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bridge import fields
 from bridge.alert import Effect, Reason, Webhook
 from bridge.disputes.events import opens
 from bridge.errors import Untranslatable
-from bridge.explain import Explained, explain
-from bridge.fields import AlertSchema
-from bridge.provider import Item, Provider, Reading
+from bridge.providers import fields
+from bridge.providers.base import Item, Provider, Reading
+from bridge.providers.fields import AlertSchema
 from bridge.tree import Number, Tree, locate, pick
+from bridge.worker.explain import Explained, explain
 from tests.support.configuring import load
 from tests.support.fixtures import (
     NOW,

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bridge import fields, sources
 from bridge.alert import ALERT_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType, Effect, Network, Reason, Webhook
 from bridge.disputes.events import opens
 from bridge.errors import UnknownEvent
-from bridge.fields import AlertSchema, Resolution
-from bridge.provider import Item, Meaning, Provider, Reading
+from bridge.providers import custom_fields, fields
+from bridge.providers.base import Item, Meaning, Provider, Reading
+from bridge.providers.fields import AlertSchema, Resolution
 from bridge.tree import Tree, pick
 from tests.support.fixtures import (
     PROVIDERS,
@@ -110,7 +110,9 @@ def of_the_other_type(case: Case, item: Item) -> tuple[Provider, DisputeType]:
     other = next(kind for kind in DisputeType if kind is not alert.type)
 
     def turned(table: AlertSchema) -> AlertSchema:
-        return sources.declare(type(table), sources.declared(table) | {"type": fields.Constant(other)})()
+        return custom_fields.declare(
+            type(table), custom_fields.declared(table) | {"type": fields.Constant(other)}
+        )()
 
     events = {word: meaning.map(turned) for word, meaning in case.provider.events.items()}
     return replace(case.provider, events=events), other

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import proof
 from bridge.alert import Webhook
 from bridge.errors import Rejected
-from bridge.proof import AdyenItems, StandardWebhooks, TimestampedHmac
-from bridge.provider import Provider
+from bridge.providers import proof
+from bridge.providers.base import Provider
+from bridge.providers.proof import AdyenItems, StandardWebhooks, TimestampedHmac
 from tests.support.examples import examples
 from tests.support.fixtures import CASES, NOW, Case, each_case, each_provider, other_secret, secret_of
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import fields
 from bridge import tree as trees
 from bridge.alert import Webhook
 from bridge.disputes import payloads
 from bridge.errors import PermanentError
-from bridge.fields import AlertSchema
-from bridge.provider import Item, Provider
+from bridge.providers import fields
+from bridge.providers.base import Item, Provider
+from bridge.providers.fields import AlertSchema
 from bridge.redact import cut_body
 from tests.support.examples import examples
 from tests.support.fixtures import (

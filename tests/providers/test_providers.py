@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from bridge import sample
 from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason, Webhook
+from bridge.cli import samples
 from bridge.disputes import payloads
 from bridge.errors import UnknownEvent
-from bridge.fields import AlertSchema
-from bridge.provider import ANY, HEADER, Item, Provider, Reading
+from bridge.providers.base import ANY, HEADER, Item, Provider, Reading
+from bridge.providers.fields import AlertSchema
 from bridge.redact import cut_body
 from tests.support.configuring import load
 from tests.support.documents import ROOT
@@ -391,7 +391,7 @@ def test_a_deadline_runs_from_receipt_by_provider_and_kind(name: str, kind: str,
 
 @each_provider
 def test_a_sample_is_accepted_and_means_its_event(provider: Provider) -> None:
-    events = sample.events(provider)
+    events = samples.events(provider)
     assert events
     try_each(means_its_event, {event: (provider, event) for event in events})
 
@@ -399,8 +399,8 @@ def test_a_sample_is_accepted_and_means_its_event(provider: Provider) -> None:
 def means_its_event(provider: Provider, event: str) -> None:
     """Check that the sample of an event is accepted, and read as that event."""
     chance, secret = Random(7), secret_of(provider)  # noqa: S311  made-up values
-    sale = sample.make_sale(chance, NOW)
-    made = sample.sign(provider, sample.make(provider, event, sale, chance, NOW), secret, NOW)
+    sale = samples.make_sale(chance, NOW)
+    made = samples.sign(provider, samples.make(provider, event, sale, chance, NOW), secret, NOW)
     headers = {name.lower(): value for name, value in made.headers.items()}
     webhook = Webhook(provider.name, f"/webhooks/{provider.name}", made.body, headers)
 
@@ -422,7 +422,7 @@ def means_its_event(provider: Provider, event: str) -> None:
 )
 def test_a_sample_of_a_rapid_resolution_says_that_the_gateway_refunded(name: str, event: str) -> None:
     chance, provider = Random(7), PROVIDERS[name]  # noqa: S311  made-up values
-    made = sample.make(provider, event, sample.make_sale(chance, NOW), chance, NOW)
+    made = samples.make(provider, event, samples.make_sale(chance, NOW), chance, NOW)
     (item,) = provider.read(Webhook(name, f"/webhooks/{name}", made.body))
 
     alert = provider.translate(item).alert
@@ -448,10 +448,10 @@ happened_at = { path = "day", format = "%d.%m.%Y" }
 
 def test_a_sample_has_the_forms_that_its_provider_was_given() -> None:
     oddly, chance, secret = load(ODDLY).providers["oddly"], Random(7), "a-secret"  # noqa: S311
-    sale = sample.make_sale(chance, NOW)
-    made = sample.make(oddly, sample.events(oddly)[0], sale, chance, NOW)
+    sale = samples.make_sale(chance, NOW)
+    made = samples.make(oddly, samples.events(oddly)[0], sale, chance, NOW)
     url = f"https://alerts.example.com/webhooks/oddly?id={made.query['id']}"
-    made = sample.sign(oddly, made, secret, NOW, url)
+    made = samples.sign(oddly, made, secret, NOW, url)
     headers = {name.lower(): value for name, value in made.headers.items()}
     webhook = Webhook("oddly", "/webhooks/oddly", made.body, headers, made.query, url=url)
 
@@ -469,8 +469,8 @@ def test_a_sample_of_a_batch_in_xml_has_the_attributes_of_its_items() -> None:
     guide = (ROOT / "docs/configuration.md").read_text("utf-8")
     (toml,) = re.findall(r"```toml\n(\[providers\.northbank\].*?)```", guide, re.DOTALL)
     northbank, chance = load(toml).providers["northbank"], Random(7)  # noqa: S311  made-up values
-    event = sample.events(northbank)[0]
-    made = sample.make(northbank, event, sample.make_sale(chance, NOW), chance, NOW)
+    event = samples.events(northbank)[0]
+    made = samples.make(northbank, event, samples.make_sale(chance, NOW), chance, NOW)
     (item,) = northbank.read(Webhook("northbank", "/webhooks/northbank", made.body))
     alert = northbank.translate(item).alert
     assert alert
@@ -481,7 +481,7 @@ def test_two_samples_are_two_cases() -> None:
     chance = Random(7)  # noqa: S311  made-up values
     provider = PROVIDERS["ethoca"]
     bodies = {
-        sample.make(provider, "issuer_alert", sample.make_sale(chance, NOW), chance, NOW).body
+        samples.make(provider, "issuer_alert", samples.make_sale(chance, NOW), chance, NOW).body
         for _ in range(5)
     }
 

@@ -7,10 +7,11 @@ from random import Random
 
 import pytest
 
-from bridge import providers, sample
+from bridge import providers
 from bridge.alert import Status
-from bridge.local import made_up_secret
-from bridge.provider import Provider
+from bridge.cli import samples
+from bridge.cli.run import made_up_secret
+from bridge.providers.base import Provider
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import Clock
@@ -23,7 +24,7 @@ DAYS_AFTER = 12
 def test_no_sample_of_any_event_ends_as_failed(make_database: MakeDatabase, provider: Provider) -> None:
     chance, clock, secret = Random(3), Clock(), made_up_secret(provider)  # noqa: S311  made-up values
     now = datetime.fromtimestamp(clock(), UTC)
-    sales = {event: sample.make_sale(chance, now) for event in sample.events(provider)}
+    sales = {event: samples.make_sale(chance, now) for event in samples.events(provider)}
     sold = [sale.to_transaction() for sale in sales.values()]
     secrets = {provider.name: (secret,)}
     with (
@@ -33,12 +34,12 @@ def test_no_sample_of_any_event_ends_as_failed(make_database: MakeDatabase, prov
         sent = [
             (one, sale)
             for event, sale in sales.items()
-            for one in (sample.opening(provider, event), event)
+            for one in (samples.opening(provider, event), event)
             if one
         ]
         for event, sale in sent:
-            made = sample.make(provider, event, sale, chance, now)
-            made = sample.sign(
+            made = samples.make(provider, event, sale, chance, now)
+            made = samples.sign(
                 provider, made, secret, datetime.now(UTC), at_work.settings.url_of(provider.name)
             )
             answer = at_work.client.post(

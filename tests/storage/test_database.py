@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from bridge.database import MOST_TOGETHER, Database, _PostgresClock
 from bridge.errors import Unavailable
+from bridge.storage.database import MOST_TOGETHER, Database, _PostgresClock
 from tests.conftest import MakeDatabase, Postgres
 
 Write = Callable[[Connection], Any]
@@ -236,7 +236,7 @@ def test_a_schema_that_is_not_there_yet_is_unavailable(database: Database) -> No
 def test_a_locked_file_is_unavailable_and_available_again(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("bridge.storage.database.BUSY_SECONDS", 0.1)
     with make_database("sqlite") as url, contextlib.closing(Database(url)) as database:
         database.write(lambda c: c.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)")))
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
@@ -286,12 +286,12 @@ def test_who_waits_too_long_for_a_commit_is_told_so(
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(database.write, commits.hold)
         assert commits.held.wait(10)
-        monkeypatch.setattr("bridge.database.PATIENCE", 0.1)
+        monkeypatch.setattr("bridge.storage.database.PATIENCE", 0.1)
         with pytest.raises(Unavailable, match="in time"):
             database.write(adding("a"))
         commits.go.set()
         first.result(10)
-    monkeypatch.setattr("bridge.database.PATIENCE", 10)
+    monkeypatch.setattr("bridge.storage.database.PATIENCE", 10)
     database.write(adding("b"))
     assert things(database) == ["b"], "what nobody waits for any more is not written"
 
@@ -354,7 +354,7 @@ def test_all_processes_share_the_server_s_clock_whatever_their_own_says(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = time.time()
-    monkeypatch.setattr("bridge.database.time.time", lambda: true - 600)
+    monkeypatch.setattr("bridge.storage.database.time.time", lambda: true - 600)
     assert abs(on_postgres.now() - true) < 5
 
 
@@ -362,7 +362,7 @@ def test_the_clock_goes_on_while_the_server_does_not_answer(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = on_postgres.now()
-    monkeypatch.setattr("bridge.database.CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr("bridge.storage.database.CLOCK_SECONDS", 0.0)
     monkeypatch.setattr(on_postgres._clock, "_ask", lambda: None)
     assert before <= on_postgres.now() < before + 5
 

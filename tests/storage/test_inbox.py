@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import Row, select, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
-from bridge.database import Database
 from bridge.disputes.case import Case, Kind, Unconfirmed
 from bridge.disputes.events import FORWARDED, Settled
-from bridge.inbox import (
+from bridge.providers.base import Reading
+from bridge.settings import Store
+from bridge.storage.database import Database
+from bridge.storage.inbox import (
     PROBE_SECONDS,
     Claim,
     Delivery,
@@ -31,12 +33,10 @@ from bridge.inbox import (
     new_id,
     token_key,
 )
-from bridge.inbox.forwarding import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change, Lead
-from bridge.inbox.pacing import COMMIT_SECONDS, TOO_OLD
-from bridge.inbox.rows import case_of
-from bridge.provider import Reading
-from bridge.settings import Store
-from bridge.tables import attempts, cases, deliveries, refusals, stores, webhooks
+from bridge.storage.queue import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change, Lead
+from bridge.storage.rows import case_of
+from bridge.storage.schema import attempts, cases, deliveries, refusals, stores, webhooks
+from bridge.storage.slots import COMMIT_SECONDS, TOO_OLD
 from tests.conftest import MakeDatabase
 from tests.support.clock import Clock
 

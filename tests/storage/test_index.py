@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bridge.alert import Alert
-from bridge.database import Database
-from bridge.inbox import Inbox
-from bridge.index import MOST_FOUND, UNDISPUTED, Index
+from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox
+from bridge.storage.transactions import MOST_FOUND, UNDISPUTED, Index
 from tests.support.clock import DAY, HOUR, NOON
 from tests.support.sales import sold
 from tests.support.webhooks import Json

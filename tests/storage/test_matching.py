@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from bridge.database import Database
+from bridge.storage.database import Database
 from tests.conftest import MakeDatabase
 from tests.support.made_up_sales import (
     SHARE,

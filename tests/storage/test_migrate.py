@@ -15,10 +15,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from bridge import migrate
-from bridge.database import Database
 from bridge.errors import Unavailable
-from bridge.tables import metadata
+from bridge.storage import migrate
+from bridge.storage.database import Database
+from bridge.storage.schema import metadata
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.inside import migrate_to
 

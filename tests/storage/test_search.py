@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from bridge import search as searching
-from bridge import words
-from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Search
+from bridge.storage import search as searching
+from bridge.storage import words
+from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Search
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY

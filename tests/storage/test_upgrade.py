@@ -15,7 +15,7 @@ from sqlalchemy import inspect, text
 
 from bridge import cli
 from bridge.alert import Status
-from bridge.database import Database
+from bridge.storage.database import Database
 from tests.conftest import KINDS, MakeDatabase
 from tests.support import releases
 from tests.support.clock import DAY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.search import Page, Search
+from bridge.storage.search import Page, Search
 from tests.support.webhooks import Sent
 
 Json = dict[str, Any]

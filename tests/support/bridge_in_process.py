@@ -18,10 +18,11 @@ from typing import Any
 
 from flask import Flask
 
-from bridge import local, providers, sample
-from bridge.app import create_app
-from bridge.database import Database
+from bridge import providers
+from bridge.cli import run, samples
 from bridge.settings import Settings, Store
+from bridge.storage.database import Database
+from bridge.web.app import create_app
 from tests.support import inside
 from tests.support.any_bridge import AnyBridge
 from tests.support.clock import Clock
@@ -95,15 +96,15 @@ class InProcessBridge(AnyBridge):
         """Post a signed sample; its payment is `known` to the store or not. Returns the delivery's id."""
         table = self.settings.providers[provider]
         now = datetime.fromtimestamp(self.clock.now, UTC)
-        sale = sample.make_sale(self.chance, now)
-        made = sample.make(table, event or sample.events(table)[0], sale, self.chance, now)
+        sale = samples.make_sale(self.chance, now)
+        made = samples.make(table, event or samples.events(table)[0], sale, self.chance, now)
         if change:
             tree = json.loads(made.body)
             change(tree)
-            made = sample.Sample(json.dumps(tree, indent=2).encode(), made.headers)
+            made = samples.Sample(json.dumps(tree, indent=2).encode(), made.headers)
         if known:
             self.next29.add_transaction(store or STORE, **sale.to_transaction())
-        signed = sample.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC))
+        signed = samples.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC))
         before = self.newest()
         path = f"/webhooks/{provider}" + (f"/{store}" if store else "")
         answer = self.client.post(path, data=signed.body, headers=signed.headers)
@@ -202,7 +203,7 @@ def bridge_in_process(
             "default_store": STORE,
             "providers": known,
             "secrets": {
-                **{name: (local.made_up_secret(table),) for name, table in known.items()},
+                **{name: (run.made_up_secret(table),) for name, table in known.items()},
                 **{name: (f"{name}:{password}",) for name, password in PASSWORDS.items()},
                 "next": (NEXT_SECRET,),
             },

@@ -28,9 +28,9 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-import bridge.arrival  # noqa: F401 - it is imported late, and its constants are wanted here
+import bridge.web.arrival  # noqa: F401 - it is imported late, and its constants are wanted here
 from bridge import cli
-from bridge.app import ROOT
+from bridge.web.app import ROOT
 from tests.support import inside
 
 Crash = Callable[[], None]

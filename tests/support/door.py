@@ -10,9 +10,9 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from bridge.app import create_app
-from bridge.database import Database
 from bridge.settings import Settings
+from bridge.storage.database import Database
+from bridge.web.app import create_app
 from tests.support.configuring import load
 from tests.support.inside import rows, translator
 

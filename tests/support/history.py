@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge import sample
+from bridge.cli import samples
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, Clock
 from tests.support.next29 import STORE, TOKEN
@@ -96,7 +96,7 @@ def refuse(bridge: InProcessBridge, provider: str, count: int) -> None:
 def review(bridge: InProcessBridge) -> str:
     """Send an alert that two payments of one card fit; returns its delivery."""
     now = datetime.fromtimestamp(bridge.clock.now, UTC)
-    sale = sample.make_sale(bridge.chance, now)
+    sale = samples.make_sale(bridge.chance, now)
     twice = {**sale.to_transaction(), "auth_code": "", "external_id": "", "network_transaction_id": ""}
     for _ in range(2):
         bridge.next29.add_transaction(STORE, **twice)

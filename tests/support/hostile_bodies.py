@@ -7,9 +7,9 @@ from collections.abc import Callable
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
-from bridge import fields
-from bridge.proof import Basic
-from bridge.provider import Provider, opens
+from bridge.providers import fields
+from bridge.providers.base import Provider, opens
+from bridge.providers.proof import Basic
 from bridge.tree import MAX_XML_PARTS
 
 _WORDS = r"""

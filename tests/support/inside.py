@@ -16,26 +16,26 @@ from alembic import command
 from flask import Flask
 from sqlalchemy import Connection, select, update
 
-from bridge import migrate, stats
 from bridge.alert import Alert, Effect, Reason, Status, Webhook
-from bridge.backfill import Backfill
-from bridge.chores import A_SECOND, Chores
-from bridge.database import Database, _Committer
 from bridge.disputes.case import Call, Case
 from bridge.disputes.lookup import apply_index
 from bridge.disputes.plan import Step, next_step
-from bridge.forward import Errand, Forwarder
-from bridge.inbox import BY_HAND, Claim, Inbox, Owed, Verdict, receiving, token_key
-from bridge.index import Index, row_of
-from bridge.judge import Judge
-from bridge.memos import Memos
-from bridge.next_api import NextApi
-from bridge.provider import Reading
-from bridge.reconcile import reconcile
-from bridge.search import Search
+from bridge.next29.client import NextApi
+from bridge.providers.base import Reading
 from bridge.settings import Settings, Store
-from bridge.tables import attempts, metadata
-from bridge.worker import Worker
+from bridge.storage import deliveries, migrate, stats
+from bridge.storage.database import Database, _Committer
+from bridge.storage.inbox import BY_HAND, Claim, Inbox, Owed, Verdict, token_key
+from bridge.storage.memos import Memos
+from bridge.storage.schema import attempts, metadata
+from bridge.storage.search import Search
+from bridge.storage.transactions import Index, row_of
+from bridge.worker.backfill import Backfill
+from bridge.worker.forward import Errand, Forwarder
+from bridge.worker.jobs import A_SECOND, Chores
+from bridge.worker.loop import Worker
+from bridge.worker.reconcile import reconcile
+from bridge.worker.translate import Judge
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ KEPT_OUTCOMES = (Inbox, "settle_outcome")
 a provider went is stored."""
 PAUSED_BY_HAND = BY_HAND
 TABLES = [table.name for table in metadata.sorted_tables]
-NO_NAME, OTHER_NAMES = receiving.NO_NAME, receiving.OTHERS
+NO_NAME, OTHER_NAMES = deliveries.NO_NAME, deliveries.OTHERS
 REPLAYED_A_SECOND = A_SECOND
 AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()
 """A pool of threads that are done as soon as they are asked."""
@@ -347,7 +347,7 @@ def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> None:
             raise ValueError("a bug of ours")
         return step
 
-    monkeypatch.setattr("bridge.forward.next_step", stumble)
+    monkeypatch.setattr("bridge.worker.forward.next_step", stumble)
 
 
 # --- what is written in a database ----------------------------------------------------------------

@@ -29,9 +29,10 @@ from typing import Any, ClassVar
 
 from sqlalchemy import text
 
-from bridge import migrate, providers
+from bridge import providers
 from bridge.alert import Alert, Webhook
-from bridge.database import Database
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.support import inside
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import NOON, Clock

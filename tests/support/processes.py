@@ -25,9 +25,9 @@ from typing import Any, Self
 
 import requests
 
-from bridge.database import Database
 from bridge.errors import Unavailable
-from bridge.search import Search
+from bridge.storage.database import Database
+from bridge.storage.search import Search
 from tests.support import crashing, inside
 from tests.support.any_bridge import AnyBridge
 from tests.support.clock import eventually
@@ -211,7 +211,7 @@ class RunningBridge(AnyBridge):
         """Start gunicorn in the place of another, with options; `at`, `nth`, `signal` as in `crashing`."""
         if self.web:
             self.web.kill()
-        words = ["gunicorn", "--config", "config/gunicorn.py", *options, "bridge.app:create_app()"]
+        words = ["gunicorn", "--config", "config/gunicorn.py", *options, "bridge.web.app:create_app()"]
         self.web = self._process(words, wanted)
         if ready:
             eventually(self.is_ready)

@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any
 
-from bridge import fields, proof, providers
+from bridge import providers
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
-from bridge.fields import AlertSchema, Constant, Resolution
-from bridge.provider import ANY, DECLINES, HEADER, QUERY, Meaning, Provider
+from bridge.providers import fields, proof
+from bridge.providers.base import ANY, DECLINES, HEADER, QUERY, Meaning, Provider
+from bridge.providers.fields import AlertSchema, Constant, Resolution
 from bridge.tree import Tree
 from tests.support.documents import ROOT
 

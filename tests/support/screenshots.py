@@ -17,8 +17,8 @@ from flask import Flask
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from bridge import migrate
-from bridge.database import Database
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import bridge_with_outlet, fortnight
 

@@ -77,7 +77,7 @@ def test_empty_days_cost_next_to_nothing(bridge: InProcessBridge) -> None:
 def test_of_a_stretch_with_too_many_pages_only_its_last_days_are_read_at_once(
     bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.backfill.MOST_PAGES", 4)
+    monkeypatch.setattr("bridge.worker.backfill.MOST_PAGES", 4)
     for number in range(60):
         sold_at = NOON - timedelta(days=30 + number % 3, minutes=number)
         bridge.next29.add_transaction(STORE, date_created=sold_at.isoformat())

@@ -21,10 +21,10 @@ import pytest
 
 from bridge import __version__, cli
 from bridge.alert import Alert, DisputeType, Webhook
-from bridge.database import Database
-from bridge.search import CASE_KEYS, DELIVERY_KEYS
 from bridge.settings import Store
-from bridge.subscribe import EVENTS
+from bridge.storage.database import Database
+from bridge.storage.search import CASE_KEYS, DELIVERY_KEYS
+from bridge.worker.subscriptions import EVENTS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import Clock, eventually

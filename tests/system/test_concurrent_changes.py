@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bridge.database import Database
+from bridge.storage.database import Database
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock, eventually

@@ -19,8 +19,8 @@ import pytest
 import requests
 from sqlalchemy import create_engine, text
 
-from bridge import migrate
-from bridge.database import Database
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.conftest import MakeDatabase, Postgres
 from tests.support.clock import eventually
 from tests.support.processes import SHORT, RunningBridge, running_bridge

@@ -22,9 +22,9 @@ import yaml
 
 from bridge import __version__, cli, providers, settings
 from bridge.alert import Reason, State, Status
-from bridge.app import create_app
-from bridge.database import Database
 from bridge.errors import SettingsError
+from bridge.storage.database import Database
+from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
 from tests.support import provider_pages, releases
 from tests.support.clock import eventually

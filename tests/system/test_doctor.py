@@ -19,13 +19,14 @@ import pytest
 import yaml
 from sqlalchemy import event
 
-from bridge import cli, contract, doctor
+from bridge import cli
 from bridge.alert import Webhook
-from bridge.database import Database
-from bridge.doctor import Check, examine
+from bridge.cli import contract, doctor
+from bridge.cli.doctor import Check, examine
 from bridge.errors import BridgeError
-from bridge.notify import GONE_AFTER
-from bridge.subscribe import subscribe
+from bridge.storage.database import Database
+from bridge.worker.notify import GONE_AFTER
+from bridge.worker.subscriptions import subscribe
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
 from tests.support.inside import NO_NAME, OTHER_NAMES, PAUSED_BY_HAND, Client, Storage, insert_rows

@@ -31,10 +31,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from bridge import providers, settings
-from bridge.app import ROOT, create_app
-from bridge.arrival import Arriving, PatientWorker
-from bridge.database import Database
-from bridge.headers import HEADERS
+from bridge.storage.database import Database
+from bridge.web.app import ROOT, create_app
+from bridge.web.arrival import Arriving, PatientWorker
+from bridge.web.headers import HEADERS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.examples import examples
 from tests.support.inside import Inside

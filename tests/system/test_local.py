@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge import cli, local, settings
-from bridge.proof import KINDS
+from bridge import cli, settings
+from bridge.cli import run
+from bridge.providers.proof import KINDS
 from tests.support.clock import eventually
 from tests.support.documents import ROOT
 from tests.support.processes import free_port
@@ -49,7 +50,7 @@ def configure(root: Path, toml: str) -> None:
 def test_the_sandbox_is_meant_where_neither_store_nor_secret_is_set(
     root: Path, environ: dict[str, str]
 ) -> None:
-    assert local.is_unconfigured(environ, root)
+    assert run.is_unconfigured(environ, root)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_the_sandbox_is_not_meant_where_anything_is_set_or_wrong(
     root: Path, environ: dict[str, str], toml: str
 ) -> None:
     configure(root, toml)
-    assert not local.is_unconfigured(environ, root)
+    assert not run.is_unconfigured(environ, root)
 
 
 def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this_machine_only(
@@ -93,7 +94,7 @@ def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this
             ACME.replace("acme", name).replace('kind = "hmac"', proof) for name, proof in kinds.items()
         ),
     )
-    made = local.sandbox_surroundings({"PORT": "8200"}, root)
+    made = run.sandbox_surroundings({"PORT": "8200"}, root)
     chosen = settings.load(made, root)
     assert set(chosen.secrets) >= {*kinds, "ethoca", "adyen", "next"}
     assert all(chosen.secrets.values())
@@ -102,7 +103,7 @@ def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this
 
 
 def test_the_sandbox_finds_a_port_beside_the_last_one_too(root: Path) -> None:
-    made = local.sandbox_surroundings({"PORT": "65535"}, root)
+    made = run.sandbox_surroundings({"PORT": "65535"}, root)
     assert settings.load(made, root).stores["sandbox"].base_url == "http://127.0.0.1:65534/api/admin/"
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
-from bridge.notify import (
+from bridge.settings import Notify
+from bridge.worker.notify import (
     AGAIN_AFTER,
     GONE_AFTER,
     REMIND_AFTER,
@@ -25,7 +26,6 @@ from bridge.notify import (
     news,
     read_picture,
 )
-from bridge.settings import Notify
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY, eventually

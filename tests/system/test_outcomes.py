@@ -16,11 +16,11 @@ import pytest
 
 from bridge import cli, providers
 from bridge.alert import ALERT_RESOLUTIONS
-from bridge.doctor import examine
+from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
-from bridge.notify import conditions, read_picture
-from bridge.provider import Provider
-from bridge.viewer.document import WholeCaseSchema
+from bridge.providers.base import Provider
+from bridge.web.document import WholeCaseSchema
+from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, eventually

@@ -28,8 +28,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bridge import providers
-from bridge.app import WEB_POOL
 from bridge.cli import worker_pool
+from bridge.web.app import WEB_POOL
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
 from tests.support.documents import ROOT

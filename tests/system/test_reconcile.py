@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from bridge.errors import TemporaryError
-from bridge.subscribe import problem, subscribe
+from bridge.worker.subscriptions import problem, subscribe
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from bridge import migrate
-from bridge.app import create_app
-from bridge.database import Database
+from bridge.storage import migrate
+from bridge.storage.database import Database
+from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, Json, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock, eventually

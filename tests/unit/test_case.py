@@ -28,7 +28,7 @@ from bridge.disputes.case import Call, Case, Kind, Match, Pending, Rule, Trouble
 from bridge.disputes.events import merge
 from bridge.disputes.plan import Done, Fail, Wait, next_step
 from bridge.disputes.refusals import continue_without
-from bridge.inbox.rows import case_of, values_of
+from bridge.storage.rows import case_of, values_of
 from tests.support.examples import examples
 
 Json = dict[str, Any]

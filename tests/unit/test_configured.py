@@ -22,14 +22,14 @@ from werkzeug.test import TestResponse
 
 from bridge import providers, redact
 from bridge.alert import Alert, DisputeType, Effect, Reason, Webhook
-from bridge.app import create_app
-from bridge.database import Database
 from bridge.errors import Rejected, UnknownEvent, Untranslatable
-from bridge.fields import AlertSchema, Resolution
-from bridge.provider import HEADER, Item, Provider, Reading
-from bridge.search import Search
-from bridge.sources import FIELDS
-from bridge.tables import webhooks
+from bridge.providers.base import HEADER, Item, Provider, Reading
+from bridge.providers.custom_fields import FIELDS
+from bridge.providers.fields import AlertSchema, Resolution
+from bridge.storage.database import Database
+from bridge.storage.schema import webhooks
+from bridge.storage.search import Search
+from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
 from tests.providers import (
     test_provider_fields,

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.alert import CHARGEBACK_RESOLUTIONS, RESOLUTIONS, Alert, Category, DisputeType, Network
-from bridge.currencies import DECIMALS
 from bridge.disputes.payloads import (
     METADATA,
     amount_text,
@@ -23,6 +22,7 @@ from bridge.disputes.payloads import (
     refunding,
     resolving,
 )
+from bridge.providers.currencies import DECIMALS
 from tests.support.examples import examples
 from tests.support.next29 import VERSIONS
 from tests.support.openapi import validate_request

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from bridge import fields
 from bridge.alert import DisputeType, Network, iso
-from bridge.currencies import BY_NUMBER, DECIMALS
 from bridge.errors import Untranslatable
-from bridge.fields import AlertSchema
-from bridge.provider import rapid
+from bridge.providers import fields
+from bridge.providers.base import rapid
+from bridge.providers.currencies import BY_NUMBER, DECIMALS
+from bridge.providers.fields import AlertSchema
 from bridge.tree import Number, parse
 from tests.support.examples import examples
 

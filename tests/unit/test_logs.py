@@ -14,7 +14,7 @@ from importlib import import_module
 
 import pytest
 
-from bridge.app import ROOT
+from bridge.web.app import ROOT
 
 SAYS_MUCH = """
 import structlog

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge import migrate
-from bridge.app import create_app
-from bridge.database import Database
+from bridge.storage import migrate
+from bridge.storage.database import Database
+from bridge.web.app import create_app
 from tests.support.configuring import load, problems
 
 BODY = b'{"event_type": "registration.new", "event_guid": "evr_networks_1"}'

@@ -26,8 +26,8 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.exchange import WORDS, Slot
-from bridge.next_api import MOST_PAGES, Answer
+from bridge.next29.client import MOST_PAGES, Answer
+from bridge.outbound.http import WORDS, Slot
 from bridge.settings import Store
 from tests.support.inside import Client
 from tests.support.next29 import TOKEN, VERSIONS, Fault, StandIn, fault

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import proof
 from bridge.alert import Webhook
 from bridge.errors import Rejected
-from bridge.proof import (
+from bridge.providers import proof
+from bridge.providers.proof import (
     AdyenItems,
     Basic,
     BasicOrHeader,

@@ -19,10 +19,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from bridge import fields, providers, redact
+from bridge import providers, redact
 from bridge import tree as trees
-from bridge.proof import Basic, Bearer, Header, Url
-from bridge.provider import Provider, opens
+from bridge.providers import fields
+from bridge.providers.base import Provider, opens
+from bridge.providers.proof import Basic, Bearer, Header, Url
 from bridge.redact import CUT, cut_body, cut_headers, cut_text, masked
 from tests.support import hostile_bodies as hostile
 from tests.support.examples import examples

@@ -16,15 +16,16 @@ from typing import Any
 
 import pytest
 
-from bridge import configured, providers, settings
+from bridge import providers, settings
 from bridge.alert import RESOLUTIONS, Alert, DisputeType
-from bridge.app import create_app
-from bridge.database import Database
 from bridge.disputes import payloads
 from bridge.errors import SettingsError
-from bridge.inbox import Inbox
-from bridge.judge import Judge
-from bridge.search import Search
+from bridge.providers import custom
+from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox
+from bridge.storage.search import Search
+from bridge.web.app import create_app
+from bridge.worker.translate import Judge
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
@@ -911,7 +912,7 @@ def test_every_key_is_documented_and_every_documented_one_is_known() -> None:
 
 
 def test_the_keys_about_outcomes_are_documented() -> None:
-    assert _documented("### Outcomes") == set(configured.OUTCOME)
+    assert _documented("### Outcomes") == set(custom.OUTCOME)
     for one in providers.built_in().values():
         if one.outcome:
             assert f"`[providers.{one.name}]`" in DOCUMENT

@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from bridge import forward
-from bridge import worker as working
-from bridge.app import ROOT
 from bridge.disputes import lookup
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.errors import Unavailable
-from bridge.inbox import TOO_OLD, Claim, Inbox
-from bridge.tables import paces
-from bridge.worker import Worker
+from bridge.storage.inbox import TOO_OLD, Claim, Inbox
+from bridge.storage.schema import paces
+from bridge.web.app import ROOT
+from bridge.worker import forward
+from bridge.worker import loop as working
+from bridge.worker.loop import Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, work_off
@@ -109,7 +109,7 @@ def test_a_bug_in_taking_one_alert_in_holds_up_no_other(
 ) -> None:
     for number in "123":
         bridge.post(bridge.senders.prevention(case=f"C-{number}"))
-    monkeypatch.setattr("bridge.inbox.translating.merge", broken_for("C-2", merge))
+    monkeypatch.setattr("bridge.storage.translating.merge", broken_for("C-2", merge))
     work(worker)
     rows = bridge.deliveries()
     assert sorted(row["status"] for row in rows) == ["forwarded", "forwarded", "pending"]
@@ -268,7 +268,7 @@ def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pyt
 
 HANGS = """
 import time
-from bridge import worker
+from bridge.worker import loop as worker
 
 class Hanging(worker.Worker):
     def __init__(self):

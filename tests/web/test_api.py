@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from jsonschema import Draft202012Validator, FormatChecker
 
-from bridge.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
-from bridge.viewer.document import document
+from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
+from bridge.web.document import document
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.examples import examples

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from bridge import batches, providers
+from bridge import providers
 from bridge import tree as trees
 from bridge.alert import Status, Webhook
-from bridge.batches import MOST_ITEMS
-from bridge.provider import Provider
-from bridge.receive import LARGEST
+from bridge.providers import batches
+from bridge.providers.base import Provider
+from bridge.providers.batches import MOST_ITEMS
+from bridge.web.webhooks import LARGEST
 from tests.conftest import MakeDatabase
 from tests.support.door import PASSWORD, Door, opened
 

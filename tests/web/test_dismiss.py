@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge import cli
-from bridge.notify import conditions, read_picture
+from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.history import bridge_with_outlet

@@ -18,13 +18,13 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge import doctor
-from bridge.app import create_app
-from bridge.database import Database
-from bridge.headers import HEADERS
+from bridge.cli import doctor
 from bridge.settings import NOT_INSTALLED
-from bridge.stores import LOCKED, UNINSTALLED, Stores, with_installed
-from bridge.viewer import install
+from bridge.storage.database import Database
+from bridge.storage.installations import LOCKED, UNINSTALLED, Stores, with_installed
+from bridge.web import install
+from bridge.web.app import create_app
+from bridge.web.headers import HEADERS
 from tests.support import inside
 from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge
 from tests.support.clock import Clock

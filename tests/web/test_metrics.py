@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.app import create_app
+from bridge.web.app import create_app
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, refuse, review, trouble
 from tests.support.next29 import STORE

@@ -12,7 +12,7 @@ from structlog.testing import CapturingLogger
 
 from bridge.alert import Webhook
 from bridge.errors import Unavailable
-from bridge.receive import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
+from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
 from tests.conftest import MakeDatabase
 from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
 from tests.support.inside import NO_NAME
@@ -296,7 +296,7 @@ def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:
 )
 def test_the_log_of_a_refusal_names_no_card(door: Door, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     log = CapturingLogger()
-    monkeypatch.setattr("bridge.receive.log", log)
+    monkeypatch.setattr("bridge.web.webhooks.log", log)
     refused(door, door.post(ALERT, f"/webhooks/{name}"), 404, "unknown_provider")
     [line] = log.calls
     assert re.search(r"\d{6}\*", line.kwargs["provider"])

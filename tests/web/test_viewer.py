@@ -22,10 +22,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge import notify, proof, stats
-from bridge.app import create_app
-from bridge.headers import HEADERS
-from bridge.viewer import charts, gate, ground, pages, show
+from bridge.providers import proof
+from bridge.storage import stats
+from bridge.web import auth, charts, formatting, pages, viewer
+from bridge.web.app import create_app
+from bridge.web.headers import HEADERS
+from bridge.worker import notify
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, trouble
@@ -161,10 +163,10 @@ def test_a_wrong_password_opens_nothing(locked: InProcessBridge, password: str) 
 
 
 def test_who_guesses_waits_longer_every_time(locked: InProcessBridge) -> None:
-    throttle: gate.Throttle = locked.app.extensions["throttle"]
+    throttle: auth.Throttle = locked.app.extensions["throttle"]
     now = 1000.0
     throttle.clock = lambda: now
-    for _ in range(gate.FREE_TRIES):
+    for _ in range(auth.FREE_TRIES):
         assert sign_in(locked.client, "wrong").status_code == 401
     answer = sign_in(locked.client)  # the right one, too soon
     assert answer.status_code == 429
@@ -175,15 +177,15 @@ def test_who_guesses_waits_longer_every_time(locked: InProcessBridge) -> None:
         now += waits[-1] + 0.1
         assert sign_in(locked.client, "wrong").status_code == 401
     assert waits[:3] == pytest.approx([2, 4, 8])
-    assert waits[-1] == gate.LONGEST_WAIT
-    now += gate.LONGEST_WAIT
+    assert waits[-1] == auth.LONGEST_WAIT
+    now += auth.LONGEST_WAIT
     assert sign_in(locked.client).status_code == 303
     assert throttle.tries == {}
 
 
 def test_the_throttle_forgets_who_tried_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "MOST_ADDRESSES", 3)
-    throttle = gate.Throttle(clock=lambda: 0.0)
+    monkeypatch.setattr(auth, "MOST_ADDRESSES", 3)
+    throttle = auth.Throttle(clock=lambda: 0.0)
     for number in (1, 2, 3, 1, 4, 5):
         assert throttle.admit(f"10.0.0.{number}") == 0
     assert throttle.tries == {"10.0.0.1": (2, 0.0), "10.0.0.4": (1, 0.0), "10.0.0.5": (1, 0.0)}
@@ -201,15 +203,15 @@ def test_guesses_at_the_same_time_are_no_more_than_guesses_in_turn(
 
     clients = [locked.app.test_client() for _ in range(20)]
     tokens = [form_token(client, "/sign-in") for client in clients]
-    monkeypatch.setattr(gate, "same", slow)
+    monkeypatch.setattr(auth, "same", slow)
     with ThreadPoolExecutor(20) as pool:
         found = Counter(pool.map(guess, clients, tokens))
-    assert found == {401: gate.FREE_TRIES, 429: 20 - gate.FREE_TRIES}
+    assert found == {401: auth.FREE_TRIES, 429: 20 - auth.FREE_TRIES}
 
 
 def test_many_addresses_guess_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "MOST_ADDRESSES", 50)
-    throttle, often = gate.Throttle(), sys.getswitchinterval()
+    monkeypatch.setattr(auth, "MOST_ADDRESSES", 50)
+    throttle, often = auth.Throttle(), sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(16) as pool:
@@ -220,16 +222,16 @@ def test_many_addresses_guess_at_the_same_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_address_of_a_network_counts_as_that_network() -> None:
-    assert gate.network("2001:db8:1:2:3::4") == gate.network("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
-    assert gate.network("192.0.2.7") == "192.0.2.7"
-    assert gate.network(None) == gate.network("nonsense") == "unknown"
+    assert auth.network("2001:db8:1:2:3::4") == auth.network("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert auth.network("192.0.2.7") == "192.0.2.7"
+    assert auth.network(None) == auth.network("nonsense") == "unknown"
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3])
 def test_behind_proxies_each_client_is_throttled_alone(make_database: MakeDatabase, hops: int) -> None:
     proxies = "".join(f", 10.0.0.{number}" for number in range(1, hops))
     with opened(make_database, password=PASSWORD, proxy_hops=hops) as bridge:
-        for number in range(gate.FREE_TRIES):
+        for number in range(auth.FREE_TRIES):
             client = bridge.app.test_client()
             token = form_token(client, "/sign-in")
             answer = client.post(
@@ -240,7 +242,7 @@ def test_behind_proxies_each_client_is_throttled_alone(make_database: MakeDataba
                 },  # the first is the client's own say
             )
             assert answer.status_code == 401
-        throttle: gate.Throttle = bridge.app.extensions["throttle"]
+        throttle: auth.Throttle = bridge.app.extensions["throttle"]
         assert list(throttle.tries) == ["198.51.100.1"]
 
 
@@ -349,7 +351,7 @@ def test_what_ended_sessions_leave_behind_is_removed(locked: InProcessBridge) ->
     for _ in range(3):
         sign_in(locked.client)
         submit(locked.client, "/sign-out")
-        locked.clock.now += gate.SIGNED_IN_FOR.total_seconds() + 60
+        locked.clock.now += auth.SIGNED_IN_FOR.total_seconds() + 60
     with locked.database.read() as connection:
         used = connection.execute(text("SELECT name FROM memos WHERE name LIKE 'used:session:%'")).all()
     assert len(used) == 1
@@ -708,30 +710,30 @@ def test_refused_webhooks_are_counted_by_reason(bridge: InProcessBridge) -> None
 
 
 def test_money_and_times_are_easy_to_read() -> None:
-    assert show.money("1234567.50", "USD") == "1,234,567.50 USD"
-    assert show.money("0.5") == "0.5"
-    assert show.money(None, "USD") == ""
-    assert show.money("nonsense", "USD") == "nonsense USD"
+    assert formatting.money("1234567.50", "USD") == "1,234,567.50 USD"
+    assert formatting.money("0.5") == "0.5"
+    assert formatting.money(None, "USD") == ""
+    assert formatting.money("nonsense", "USD") == "nonsense USD"
     moment = "2026-03-01T12:00:00.250000Z"
-    assert show.stamp(moment) == "2026-03-01 12:00:00 UTC"
-    assert show.instant(moment) == "2026-03-01 12:00:00.250 UTC"
-    assert show.instant("2026-03-01T12:00:00Z") == "2026-03-01 12:00:00.000 UTC"
+    assert formatting.stamp(moment) == "2026-03-01 12:00:00 UTC"
+    assert formatting.instant(moment) == "2026-03-01 12:00:00.250 UTC"
+    assert formatting.instant("2026-03-01T12:00:00Z") == "2026-03-01 12:00:00.000 UTC"
     at = 1_772_366_400.25
-    assert show.ago(moment, at) == "now"
-    assert show.ago(moment, at + 3600 * 5) == "5 h ago"
-    assert show.ago(moment, at - 600) == "in 10 min"
-    assert show.precise(0.0123) == "12 ms"
-    assert show.precise(2.5) == "2.50 s"
+    assert formatting.ago(moment, at) == "now"
+    assert formatting.ago(moment, at + 3600 * 5) == "5 h ago"
+    assert formatting.ago(moment, at - 600) == "in 10 min"
+    assert formatting.precise(0.0123) == "12 ms"
+    assert formatting.precise(2.5) == "2.50 s"
     assert notify.span(86_400 * 5) == "5 days"
 
 
 def test_json_is_shown_digit_for_digit() -> None:
     body = '{"amount": 10.10, "id": 00012345678901234567890, "big": 123456789012345678901234567890, "a": []}'
-    assert show.pretty(body) == body  # not JSON: a leading zero
-    shown = show.pretty(body.replace("000123", "123"))
+    assert formatting.pretty(body) == body  # not JSON: a leading zero
+    shown = formatting.pretty(body.replace("000123", "123"))
     assert '"amount": 10.10,\n' in shown
     assert '"big": 123456789012345678901234567890' in shown
-    assert show.pretty("<case/>") == "<case/>"
+    assert formatting.pretty("<case/>") == "<case/>"
 
 
 def test_charts_fill_their_height_and_no_more() -> None:
@@ -927,7 +929,7 @@ def test_a_bulk_replay_without_a_sensible_filter_is_refused(bridge: InProcessBri
 
 # --- how it looks -------------------------------------------------------------------------------
 
-STYLE = (ground.FOLDER / "style.css").read_text()
+STYLE = (viewer.FOLDER / "style.css").read_text()
 PAIRS = [
     *((ink, ground, 4.5) for ink in ("text", "soft", "accent", "bad") for ground in ("bg", "card", "hover")),
     *((tone, f"{tone}-bg", 4.5) for tone in ("good", "wait", "bad", "quiet")),

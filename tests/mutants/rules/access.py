@@ -2,14 +2,14 @@
 
 from tests.mutants.mutation import Mutation, one
 
-GATE = "bridge/viewer/gate.py"
-PROOF = "bridge/proof.py"
+GATE = "bridge/web/auth.py"
+PROOF = "bridge/providers/proof.py"
 
 MUTATIONS = (
     Mutation(
         "provider-without-secret-open",
         "A provider without a secret takes anybody's webhooks.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         (
             ("    if not settings.secrets.get(name):\n", "    if False:\n"),
             ("    provider.proof.verify(", "    _ = settings.secrets.get(name) and provider.proof.verify("),
@@ -68,7 +68,7 @@ MUTATIONS = (
     one(
         "previous-secret-refused",
         "While a secret is changed, the previous one is refused.",
-        "bridge/settings.py",
+        "bridge/settings/__init__.py",
         "    return tuple(found.values())\n\n\ndef _api_keys(",
         "    return tuple(found.values())[:1]\n\n\ndef _api_keys(",
         "receive: two_secrets_are_good_while_one_is_changed",
@@ -95,7 +95,7 @@ MUTATIONS = (
     one(
         "networks-ignored",
         "A provider that may call from some networks alone is heard from everywhere.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "        return any(client in network for network in self.networks)\n",
         "        return True\n",
         "networks: a_provider_may_call_only_from_its_networks",
@@ -135,7 +135,7 @@ MUTATIONS = (
     one(
         "open-with-a-public-url",
         "With a public URL and no password the viewer is open.",
-        "bridge/settings.py",
+        "bridge/settings/__init__.py",
         "        return self.on_loopback and not self.proxy_hops and named_here\n",
         "        return self.on_loopback and not self.proxy_hops\n",
         "this_machine: a_public_url_closes_every_door_that_has_no_secret",
@@ -159,7 +159,7 @@ MUTATIONS = (
     one(
         "api-for-another-site",
         "A page of another site changes things over the API of this machine.",
-        "bridge/viewer/api.py",
+        "bridge/web/api.py",
         '    if gate.is_cross_site() or request.headers.get("Origin", origin) != origin:\n',
         '    if request.headers.get("Origin") == "":\n',
         "this_machine: a_page_of_another_site_changes_nothing",
@@ -167,7 +167,7 @@ MUTATIONS = (
     one(
         "api-without-its-token",
         "The beginning of the API's token is enough.",
-        "bridge/viewer/api.py",
+        "bridge/web/api.py",
         '    if scheme.lower() != "bearer" or not same(given.strip(), settings.api_token):\n',
         '    if scheme.lower() != "bearer" or not settings.api_token.startswith(given.strip()):\n',
         "api: without_the_token_nothing_is_told",
@@ -200,7 +200,7 @@ MUTATIONS = (
     one(
         "echoed-token-shown",
         "An access token that 29next echoes is stored and shown.",
-        "bridge/exchange.py",
+        "bridge/outbound/http.py",
         "                        content = content.replace(self.secret.encode(), CUT.encode())\n",
         "                        content = content.replace(CUT.encode(), CUT.encode())\n",
         "next_api: a_token_that_an_answer_echoes_is_shown_nowhere",
@@ -208,7 +208,7 @@ MUTATIONS = (
     one(
         "answers-not-cut",
         "A card number in an answer of 29next is stored.",
-        "bridge/exchange.py",
+        "bridge/outbound/http.py",
         '    return cut_text(text.replace("\\0", "\\ufffd").encode("utf-8", "replace").decode())\n',
         '    return text.replace("\\0", "\\ufffd").encode("utf-8", "replace").decode()\n',
         "meanwhile: card_numbers_in_29next_s_answers_are_cut",

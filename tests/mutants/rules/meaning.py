@@ -72,7 +72,7 @@ MUTATIONS = (
     one(
         "unlisted-outcome-ignored",
         "An outcome that nobody listed counts as not final.",
-        "bridge/fields.py",
+        "bridge/providers/fields.py",
         '        return {"unknown_outcome": f"The outcome {said.word!r} is not listed."}\n',
         "        return {}\n",
         "outcomes: a_word_that_nobody_listed_fails_visibly_and_still_opens",
@@ -80,7 +80,7 @@ MUTATIONS = (
     one(
         "unknown-event-ignored",
         "An event type that nobody listed is ignored in silence.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         'raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")\n',
         "return ignored\n",
         "outcomes: what_looks_like_a_dispute_and_is_not_known_waits_for_a_person",
@@ -89,7 +89,7 @@ MUTATIONS = (
     one(
         "inquiry-opens",
         "An issuer's question opens a dispute, which blocks a customer.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "isdisjoint(item.words) or any(map(item.is_like, INQUIRIES))\n",
         "isdisjoint(item.words)\n",
         "providers: an_issuers_question_that_is_a_kind_of_case_is_no_dispute_either",
@@ -106,7 +106,7 @@ MUTATIONS = (
     one(
         "test-traffic-opens",
         "Test traffic opens a dispute.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "        return found is not None and str(found).lower() == value\n",
         "        return False\n",
         "providers: test_traffic_never_becomes_a_dispute",
@@ -114,7 +114,7 @@ MUTATIONS = (
     one(
         "test-button-fails",
         "A portal's test button is a failed alert.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "        if tree == {}:\n            return True\n",
         "",
         "cases: the_test_button_of_a_portal_opens_nothing",
@@ -122,7 +122,7 @@ MUTATIONS = (
     one(
         "placeholder-is-a-case",
         "A placeholder is a case number, and all such alerts are one dispute.",
-        "bridge/placeholders.py",
+        "bridge/providers/placeholders.py",
         '    return says_nothing(value) or (isinstance(value, str) and not value.strip().strip("0-"))\n',
         "    return value is None\n",
         "fields: a_placeholder_is_no_case_number",
@@ -130,7 +130,7 @@ MUTATIONS = (
     one(
         "unreadable-costs-the-alert",
         "A field that cannot be read costs the whole alert.",
-        "bridge/fields.py",
+        "bridge/providers/fields.py",
         "        if not alert.case_number:\n            raise Untranslatable",
         "        if refused or not alert.case_number:\n            raise Untranslatable",
         "provider_fields: what_cannot_be_read_costs_itself_and_is_named",
@@ -138,7 +138,7 @@ MUTATIONS = (
     one(
         "unreadable-not-said",
         "What cannot be read of an alert is left out in silence.",
-        "bridge/inbox/translating.py",
+        "bridge/storage/translating.py",
         "verdict.errors or (reading.errors if reading else None) or None\n",
         "verdict.errors or None\n",
         "rules: what_cannot_be_read_is_named_on_its_delivery",
@@ -146,7 +146,7 @@ MUTATIONS = (
     one(
         "no-date-is-a-date",
         "What a provider sends where it has no date counts as a date.",
-        "bridge/fields.py",
+        "bridge/providers/fields.py",
         "        return year < EARLIEST or year == NO_YEAR\n",
         "        return False\n",
         "fields: a_time_before_all_card_payments_says_nothing",
@@ -154,7 +154,7 @@ MUTATIONS = (
     one(
         "thousands-misread",
         "`1,234` is read as a number, which is another one in another country.",
-        "bridge/fields.py",
+        "bridge/providers/fields.py",
         r"{{0,4}}(?=\.[0-9]))?",
         r"{{0,4}})?",
         "values: what_is_no_plain_amount_costs_itself_and_is_named_as_the_provider_names_it",
@@ -172,7 +172,7 @@ MUTATIONS = (
     one(
         "minor-units-are-major",
         "Cents are taken for dollars.",
-        "bridge/fields.py",
+        "bridge/providers/fields.py",
         "            return whole.scaleb(-self.decimals[currency])\n",
         "            return whole\n",
         "fields: minor_units_follow_the_currency",
@@ -205,7 +205,7 @@ MUTATIONS = (
     one(
         "wrong-store",
         "The store that the path of a webhook names is not heeded.",
-        "bridge/judge.py",
+        "bridge/worker/translate.py",
         "        store = self.settings.route(row.provider, alert, row.named)\n",
         "        store = self.settings.route(row.provider, alert, None)\n",
         "end_to_end: the_store_in_the_path_gets_the_dispute",

@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "declined-rdr-refunds",
         "A declined RDR case counts as a refund.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "    words = dict.fromkeys(DECLINES, NOT_FINAL) |",
         "    words = dict.fromkeys(DECLINES, refunded) |",
         "outcomes: rdr_is_accepted_only_by_what_says_so",
@@ -14,7 +14,7 @@ MUTATIONS = (
     one(
         "unlisted-rdr-word-refunds",
         "An RDR case with a word that nobody listed counts as a refund.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "    return Resolution(data_key=data_key, values=words, **silence)\n",
         '    return Resolution(data_key=data_key, values={**words, "*": refunded}, **silence)\n',
         "outcomes: rdr_is_accepted_only_by_what_says_so",
@@ -95,7 +95,7 @@ MUTATIONS = (
     one(
         "told-by-default",
         "Providers are told outcomes though nobody asked for it.",
-        "bridge/settings.py",
+        "bridge/settings/__init__.py",
         "        return {name: outcome for name, outcome in known.items() if outcome.on}\n",
         "        return known\n",
         "tell: nobody_is_told_by_default_or_of_an_observed_store",
@@ -103,7 +103,7 @@ MUTATIONS = (
     one(
         "told-twice",
         "Two workers tell one outcome, each.",
-        "bridge/inbox/telling.py",
+        "bridge/storage/outcomes.py",
         '                "due_at": now + MOST_CALLS * self.lease,\n',
         '                "due_at": now,\n',
         "tell: two_workers_tell_it_once",
@@ -111,7 +111,7 @@ MUTATIONS = (
     one(
         "told-its-own-word",
         "A provider is told the outcome that it told itself.",
-        "bridge/inbox/telling.py",
+        "bridge/storage/outcomes.py",
         '    if any(one.get("resolution") for one in alerts) or any(',
         "    if any(",
         "tell: a_provider_is_not_told_what_it_told_itself",
@@ -119,7 +119,7 @@ MUTATIONS = (
     one(
         "told-without-looking",
         "A provider that has an outcome already is told another.",
-        "bridge/tell.py",
+        "bridge/worker/outcomes.py",
         "            if known:\n",
         "            if known and owing.tries > 99:\n",
         "tell: an_outcome_that_the_provider_has_stands",

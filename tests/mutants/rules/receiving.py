@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "answer-before-commit",
         "A webhook is answered before it is stored.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "        delivery = inbox.keep(kept, owed)\n",
         '        __import__("threading").Thread(target=inbox.keep, args=(kept, owed), daemon=True).start()\n'
         '        delivery = "d_0"\n',
@@ -15,7 +15,7 @@ MUTATIONS = (
     one(
         "not-stored-is-200",
         "What cannot be stored is answered with 200.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         'raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None\n',
         'return Response("{}", content_type="application/json")\n',
         "receive: what_cannot_be_stored_is_503_and_asks_to_come_again",
@@ -23,7 +23,7 @@ MUTATIONS = (
     one(
         "commit-not-on-disk",
         "A commit is told of before the disk has it.",
-        "bridge/database.py",
+        "bridge/storage/database.py",
         '"synchronous=FULL"',
         '"synchronous=OFF"',
         "database: a_commit_is_on_the_disk_before_it_is_told",
@@ -31,7 +31,7 @@ MUTATIONS = (
     one(
         "repeats-kept-apart",
         "The same event that comes twice is two deliveries.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "    marks = (provider.name, kept.path, item.event_id, ",
         "    marks = (provider.name, kept.path, str(datetime.now(UTC)), ",
         "receive: a_repeat_is_answered_alike_and_adds_nothing",
@@ -39,7 +39,7 @@ MUTATIONS = (
     one(
         "other-body-is-a-repeat",
         "An event whose body is another one is passed over as a repeat.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "item.event_id, hashlib.sha256(content).hexdigest())",
         "item.event_id)",
         "receive: another_path_or_body_is_another_delivery",
@@ -47,7 +47,7 @@ MUTATIONS = (
     one(
         "batch-not-split",
         "Of a batch only the first item is taken.",
-        "bridge/batches.py",
+        "bridge/providers/batches.py",
         "    return [Piece(one, shared if isinstance(one, dict) else None) for one in found]\n",
         "    return [Piece(one, shared if isinstance(one, dict) else None) for one in found[:1]]\n",
         "providers: a_webhook_means_what_its_fixture_says",
@@ -56,7 +56,7 @@ MUTATIONS = (
     one(
         "array-not-split",
         "Of an array at the top only the first item is taken.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "            return [piece for one in tree for piece in self._split(one)]\n",
         "            return [piece for one in tree[:1] for piece in self._split(one)]\n",
         "configured: an_array_at_the_top_is_a_batch_whether_it_was_said_or_not",
@@ -64,7 +64,7 @@ MUTATIONS = (
     one(
         "large-bodies-taken",
         "A body of any size is read.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "LARGEST = 256 * 1024\n",
         "LARGEST = 64 * 1024 * 1024\n",
         "receive: more_than_256_kb_are_413",
@@ -123,7 +123,7 @@ MUTATIONS = (
     one(
         "no-cut-in-the-path",
         "A card number in the path of a webhook is stored.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "        path=plainly(printable(cut_text(webhook.path))),\n",
         "        path=plainly(printable(webhook.path)),\n",
         "receive: a_card_number_in_the_path_is_cut_too",
@@ -131,7 +131,7 @@ MUTATIONS = (
     one(
         "no-cut-in-the-query",
         "A card number in the query of a webhook is stored.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "        query={name: cut_text(webhook.query[name]) for",
         "        query={name: webhook.query[name] for",
         "rules: a_card_number_in_the_query_of_a_webhook_is_cut",
@@ -139,7 +139,7 @@ MUTATIONS = (
     one(
         "no-cut-in-the-log",
         "A card number in the URL of a refused webhook is logged and counted.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         "printable(cut_text(rest))[:LONGEST_NAME]",
         "printable(rest)[:LONGEST_NAME]",
         "receive: a_name_in_an_address_is_cut_before_it_is_written",
@@ -165,7 +165,7 @@ MUTATIONS = (
     one(
         "arn-cut",
         "An identifier that looks like a card number is cut, so that nothing can be matched by it.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "        return self._as_walked(declared | {",
         "        return frozenset() and self._as_walked(declared | {",
         "redact: declared_identifiers_are_spared_though_they_look_like_card_numbers",
@@ -174,7 +174,7 @@ MUTATIONS = (
     one(
         "refusals-not-counted",
         "A webhook that was refused leaves no trace.",
-        "bridge/receive.py",
+        "bridge/web/webhooks.py",
         '        if error.word != "unavailable":\n',
         '        if error.word == "too_large":\n',
         "receive: an_unknown_provider_and_one_without_a_secret_are_404_and_counted",

@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "slot-too-early",
         "A call takes a slot before the one before it is over.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "                slot_at = max(opens, soon) if self.gap else now\n",
         "                slot_at = soon if self.gap else now\n",
         "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
@@ -14,7 +14,7 @@ MUTATIONS = (
     one(
         "no-gap",
         "There is no gap between the slots of a token.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "            taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]\n",
         "            taken = [(slots[ident][0], slots[ident][1]) for ident in held]\n",
         "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
@@ -22,7 +22,7 @@ MUTATIONS = (
     one(
         "call-before-its-slot",
         "A call leaves before its slot opens.",
-        "bridge/exchange.py",
+        "bridge/outbound/http.py",
         "            self.sleep(wait)\n",
         "            self.sleep(wait / 2)\n",
         "next_api: a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time",
@@ -30,7 +30,7 @@ MUTATIONS = (
     one(
         "late-write-sent",
         "A write leaves after its moment, as of a process that was stopped.",
-        "bridge/exchange.py",
+        "bridge/outbound/http.py",
         "        if time.monotonic() > self.closes:\n            raise TooLate\n",
         "",
         "next_api: past_its_moment_not_a_byte_of_a_call_leaves",
@@ -38,7 +38,7 @@ MUTATIONS = (
     one(
         "call-without-end",
         "A call whose answer drips has no end.",
-        "bridge/deadline.py",
+        "bridge/outbound/deadline.py",
         "                    heapq.heappop(self.heap)[2].shut()\n",
         "                    heapq.heappop(self.heap)\n",
         "next_api: the_timeout_is_of_the_whole_call",
@@ -46,7 +46,7 @@ MUTATIONS = (
     one(
         "retry-stops-early",
         "A delivery is given up after some tries, long before its deadline.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "for one in left if bug or now > retry.expires(one.deadline_at)]\n",
         "for one in left if bug or case.tries > 9 or now > retry.expires(one.deadline_at)]\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
@@ -62,7 +62,7 @@ MUTATIONS = (
     one(
         "never-given-up",
         "A delivery that never succeeds never ends.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "    failed = [one for one in left if bug or now > retry.expires(one.deadline_at)]\n",
         "    failed = [one for one in left if bug]\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
@@ -79,7 +79,7 @@ MUTATIONS = (
     one(
         "late-not-marked",
         "A delivery that is late is not marked so.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         '                "late": one.deadline_at < now,\n',
         '                "late": False,\n',
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
@@ -112,7 +112,7 @@ MUTATIONS = (
     one(
         "throttle-ignored",
         "After a 429 the other alerts of the store are sent at once.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "            self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)\n",
         "            pass\n",
         "rules: a_throttle_holds_for_the_whole_store",
@@ -120,7 +120,7 @@ MUTATIONS = (
     one(
         "429-is-a-refusal",
         "A 429 fails the alert.",
-        "bridge/next_api.py",
+        "bridge/next29/client.py",
         "        if status == 429:\n",
         "        if status == 430:\n",
         "rules: a_throttle_holds_for_the_whole_store",
@@ -128,7 +128,7 @@ MUTATIONS = (
     one(
         "401-does-not-pause",
         "A token that is refused does not pause its store.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         '            self.inbox.pause(store.name, outcome.said or "", PROBE_SECONDS)\n',
         "            pass\n",
         "rules: a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again",
@@ -136,7 +136,7 @@ MUTATIONS = (
     one(
         "401-fails-the-alert",
         "A token that is refused fails the alert.",
-        "bridge/next_api.py",
+        "bridge/next29/client.py",
         '        if status == 401 or (status == 403 and path.startswith("disputes/")):\n',
         '        if status == 403 and path.startswith("disputes/"):\n',
         "rules: a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again",
@@ -144,7 +144,7 @@ MUTATIONS = (
     one(
         "paused-clock-runs",
         "The deadlines of a paused store run on.",
-        "bridge/inbox/pacing.py",
+        "bridge/storage/slots.py",
         "                    deadline_at=deliveries.c.deadline_at + now - since, reason=None\n",
         "                    deadline_at=deliveries.c.deadline_at, reason=None\n",
         "rules: a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again",
@@ -152,7 +152,7 @@ MUTATIONS = (
     one(
         "pause-by-hand-ends-by-itself",
         "A store that a person has paused goes on by itself.",
-        "bridge/inbox/pacing.py",
+        "bridge/storage/slots.py",
         "            ours = () if by_hand else (_NOT_BY_HAND,)\n",
         "            ours = ()\n",
         "meanwhile: an_answer_to_a_probe_does_not_end_the_pause_that_a_person_made_meanwhile",
@@ -160,7 +160,7 @@ MUTATIONS = (
     one(
         "deadline-order-ignored",
         "The cases of a store go in the order in which they came, not by their deadlines.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "    .order_by(cases.c.deadline_at, cases.c.id)\n    .limit(1)\n",
         "    .order_by(cases.c.id)\n    .limit(1)\n",
         "rules: the_most_urgent_alert_of_a_store_goes_first",
@@ -168,7 +168,7 @@ MUTATIONS = (
     one(
         "deadline-of-a-provider-ignored",
         "Every provider's alerts have the same time.",
-        "bridge/provider.py",
+        "bridge/providers/base.py",
         "                return deadline\n        return self.deadline\n",
         "                return deadline\n        return timedelta(hours=24)\n",
         "providers: a_deadline_runs_from_receipt_by_provider_and_kind",
@@ -176,7 +176,7 @@ MUTATIONS = (
     one(
         "one-store-takes-all-threads",
         "A store whose calls hang delays all others.",
-        "bridge/worker.py",
+        "bridge/worker/loop.py",
         "        share = min(MOST_PER_STORE, max(left // 8, 1))\n",
         "        share = THREADS\n",
         "rules: a_store_whose_calls_hang_leaves_threads_for_another",
@@ -200,7 +200,7 @@ MUTATIONS = (
     one(
         "replay-keeps-its-old-deadline",
         "What is replayed has no time left.",
-        "bridge/inbox/receiving.py",
+        "bridge/storage/deliveries.py",
         "                    deadline_at=now + deliveries.c.allowed,\n",
         "                    deadline_at=deliveries.c.deadline_at,\n",
         "rules: what_is_replayed_has_its_whole_time_again",

@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "dismissed-needs-attention",
         "What a person has put aside still asks for attention.",
-        "bridge/inbox/receiving.py",
+        "bridge/storage/deliveries.py",
         "            connection.execute(dismissed.values(status=Status.IGNORED, reason=Reason.DISMISSED))\n",
         "            connection.execute(dismissed.values(status=Status.IGNORED))\n",
         "dismiss: what_was_dismissed_is_not_notified_again",
@@ -15,7 +15,7 @@ MUTATIONS = (
     one(
         "dismissed-without-failure",
         "What is still owed can be put aside.",
-        "bridge/inbox/receiving.py",
+        "bridge/storage/deliveries.py",
         "deliveries.c.id.in_(ids), deliveries.c.status == Status.FAILED)\n",
         "deliveries.c.id.in_(ids))\n",
         "dismiss: only_what_has_failed_is_dismissed",
@@ -23,7 +23,7 @@ MUTATIONS = (
     one(
         "pending-replayed",
         "What is still owed is begun anew by a replay.",
-        "bridge/inbox/receiving.py",
+        "bridge/storage/deliveries.py",
         "                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING\n",
         "                deliveries.c.id.in_(ids)\n",
         "viewer: a_pending_delivery_is_left_as_it_is",
@@ -31,7 +31,7 @@ MUTATIONS = (
     one(
         "no-heartbeat",
         "A worker that lives is not heard.",
-        "bridge/memos.py",
+        "bridge/storage/memos.py",
         '            connection.execute(self._set(f"{WORKER}{worker}", None, now))\n',
         "",
         "metrics: the_worker_is_heard_in_the_metrics",
@@ -40,7 +40,7 @@ MUTATIONS = (
     one(
         "gone-worker-not-told",
         "A worker that is gone is no news.",
-        "bridge/notify.py",
+        "bridge/worker/notify.py",
         "    if last is None or seen.now - last > GONE_AFTER:\n",
         "    if last is None:\n",
         "notify: each_condition_is_named",
@@ -49,7 +49,7 @@ MUTATIONS = (
     one(
         "news-told-every-turn",
         "What was told is told again every half minute.",
-        "bridge/notify.py",
+        "bridge/worker/notify.py",
         "        if before is None or now - before >= (AGAIN_AFTER if grown else REMIND_AFTER):\n",
         "        if True:\n",
         "notify: news_is_told_once",
@@ -58,7 +58,7 @@ MUTATIONS = (
     one(
         "news-told-by-everybody",
         "Each of several processes tells the same.",
-        "bridge/memos.py",
+        "bridge/storage/memos.py",
         "            fresh = self._insert(memos).values(name=name, value=known, at=now)\n"
         "                fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)\n"
         "                return connection.execute(fresh).first() is not None\n",
@@ -70,7 +70,7 @@ MUTATIONS = (
     one(
         "untold-news-forgotten",
         "News that could not be told is not told later.",
-        "bridge/notify.py",
+        "bridge/worker/notify.py",
         "                self._put_back(one)\n                break\n",
         "                break\n",
         "notify: what_could_not_be_told_is_told_later",
@@ -78,7 +78,7 @@ MUTATIONS = (
     one(
         "retention-of-all",
         "Retention removes bodies that are younger than they are to be kept.",
-        "bridge/memos.py",
+        "bridge/storage/memos.py",
         "                .where(webhooks.c.id > done, webhooks.c.id < first_id(webhooks, before))\n",
         "                .where(webhooks.c.id > done)\n",
         "notify: old_bodies_are_removed_in_small_steps",
@@ -86,7 +86,7 @@ MUTATIONS = (
     one(
         "calls-not-recorded",
         "A call to 29next leaves no trace.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "        made = [one.attempt for one in settlements if one.attempt]\n",
         "        made: list[Attempt] = []\n",
         "metrics: calls_are_counted_by_store_outcome_and_status",
@@ -95,7 +95,7 @@ MUTATIONS = (
     one(
         "doubles-not-found",
         "`bridge reconcile` does not find two disputes of one case.",
-        "bridge/reconcile.py",
+        "bridge/worker/reconcile.py",
         "        if len(idents) > 1:\n",
         "        if len(idents) > 2:\n",
         "reconcile: each_kind_of_difference_is_told",
@@ -103,7 +103,7 @@ MUTATIONS = (
     one(
         "differences-not-found",
         "`bridge reconcile` does not find what differs.",
-        "bridge/reconcile.py",
+        "bridge/worker/reconcile.py",
         "        if ours != theirs:\n",
         "        if not theirs:\n",
         "reconcile: each_kind_of_difference_is_told",
@@ -111,7 +111,7 @@ MUTATIONS = (
     one(
         "no-migration-lock",
         "Two processes that migrate at the same time are in each other's way.",
-        "bridge/migrate.py",
+        "bridge/storage/migrate.py",
         '            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})\n',
         "",
         "migrate: processes_that_migrate_at_the_same_time_wait_for_each_other",
@@ -120,7 +120,7 @@ MUTATIONS = (
     one(
         "unmigrated-is-ready",
         "A process whose database is not migrated says that it is ready.",
-        "bridge/migrate.py",
+        "bridge/storage/migrate.py",
         "    if current != newest:\n",
         "    if current and current > newest:\n",
         "receive: without_its_schema_it_is_healthy_but_not_ready",
@@ -129,7 +129,7 @@ MUTATIONS = (
     one(
         "bug-holds-up-others",
         "An alert that meets a bug of ours holds up all others.",
-        "bridge/inbox/translating.py",
+        "bridge/storage/translating.py",
         "            if bug is None:\n",
         "            if bug is not None:\n",
         "worker: a_bug_in_taking_one_alert_in_holds_up_no_other",

@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "intent-not-committed",
         "A write is sent before it is committed that it will be.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "        intents = self.inbox.intend([(one.claim, one.attempt) for one in writes if one.attempt])\n",
         "        intents = [True for _ in writes]\n",
         "crash: a_worker_killed_in_its_call_leaves_one_dispute",
@@ -22,7 +22,7 @@ MUTATIONS = (
     one(
         "no-look",
         "A write whose answer is unclear is simply repeated.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         'Outcome("unclear", lambda case, _: _put_off(case, until), tried=True',
         'Outcome("unclear", _undo(call), tried=True',
         "rules: a_write_whose_answer_is_lost_is_done_once",
@@ -30,7 +30,7 @@ MUTATIONS = (
     one(
         "looked-at-too-early",
         "A write in doubt is looked up while 29next may still be at it.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "            until = self.inbox.now() + self.settings.settle_seconds\n",
         "            until = self.inbox.now()\n",
         "rules: a_write_in_doubt_is_looked_up_only_when_29next_must_be_done",
@@ -38,7 +38,7 @@ MUTATIONS = (
     one(
         "write-5xx-is-temporary",
         "A 5xx to a write counts as if it certainly had not happened.",
-        "bridge/next_api.py",
+        "bridge/next29/client.py",
         "        return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)\n",
         "        return TemporaryError(said, retry_after=retry_after)\n",
         "rules: a_write_whose_answer_is_lost_is_done_once",
@@ -46,7 +46,7 @@ MUTATIONS = (
     one(
         "unreadable-201-is-temporary",
         "A 201 that cannot be read counts as if nothing had been created.",
-        "bridge/next_api.py",
+        "bridge/next29/client.py",
         "        raise Unclear(message) if writes else TemporaryError(message)\n",
         "        raise TemporaryError(message)\n",
         "rules: a_write_whose_answer_is_lost_is_done_once",
@@ -54,7 +54,7 @@ MUTATIONS = (
     one(
         "201-without-id-taken",
         "A creation that is answered without an id counts as one that did not happen.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         '            raise Unclear("29next said that it created a dispute, but not which.")\n',
         '            raise TemporaryError("29next said that it created a dispute, but not which.")\n',
         "rules: a_write_whose_answer_is_lost_is_done_once",
@@ -62,7 +62,7 @@ MUTATIONS = (
     one(
         "redirected-write-repeated",
         "A write that was redirected counts as one that did not happen.",
-        "bridge/next_api.py",
+        "bridge/next29/client.py",
         "    return Unclear(message) if writes else TemporaryError(message)\n",
         "    return TemporaryError(message)\n",
         "rules: a_write_whose_answer_is_lost_is_done_once",
@@ -71,7 +71,7 @@ MUTATIONS = (
     one(
         "no-fence-on-settle",
         "A worker that lost its case to another one settles it all the same.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "            if claim.case_id in found and found[claim.case_id].fence == claim.fence\n",
         "            if claim.case_id in found\n",
         "rules: a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_found_out",
@@ -79,7 +79,7 @@ MUTATIONS = (
     one(
         "no-fence-on-intent",
         "A worker that lost its case to another one writes for it all the same.",
-        "bridge/inbox/forwarding.py",
+        "bridge/storage/queue.py",
         "        is_held = [(claim.case_id, claim.fence) in held for claim, _ in intents]\n",
         "        is_held = [bool(held) for _ in intents]\n",
         "rules: a_worker_whose_lease_was_over_sends_nothing",
@@ -87,7 +87,7 @@ MUTATIONS = (
     one(
         "lease-not-heeded",
         "Two workers work on one case at the same time.",
-        "bridge/inbox/rows.py",
+        "bridge/storage/rows.py",
         'IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))\n',
         'IS_FREE = or_(cases.c.lease_until <= bindparam("held"), cases.c.lease_until > bindparam("now"))\n',
         "rules: a_case_that_one_worker_has_is_nobody_elses",
@@ -95,7 +95,7 @@ MUTATIONS = (
     one(
         "same-sale-twice",
         "For a sale that has its dispute, a second one is tried.",
-        "bridge/inbox/relating.py",
+        "bridge/storage/relating.py",
         '                case.duplicate_of = holders[0]["id"] if holders else None\n',
         "                case.duplicate_of = None\n",
         "rules: a_second_dispute_of_a_sale_is_not_even_tried",
@@ -127,7 +127,7 @@ MUTATIONS = (
     one(
         "observing-writes",
         "A store that is only observed is written to.",
-        "bridge/forward.py",
+        "bridge/worker/forward.py",
         "        elif step.writes and store.observe:\n",
         "        elif step.writes and store.observe and store.look_first:\n",
         "way_back: a_store_that_observes_shows_what_would_be_sent_and_sends_nothing",
@@ -135,7 +135,7 @@ MUTATIONS = (
     one(
         "recovery-looks-nothing-up",
         "After a restored backup nothing is looked up, and what came since is doubled.",
-        "bridge/inbox/hearing.py",
+        "bridge/storage/hearing.py",
         "                recover(case)\n                open_anew(case, now)\n",
         "                open_anew(case, now)\n",
         "way_back: after_a_restored_backup_everything_runs_and_nothing_is_doubled",
@@ -144,7 +144,7 @@ MUTATIONS = (
     one(
         "recovery-forgets-what-comes-later",
         "After a restored backup an alert that the backup does not know makes a second dispute.",
-        "bridge/inbox/translating.py",
+        "bridge/storage/translating.py",
         "            unknown = _is_known_since(case, one) < recovered(one.store.name)\n",
         "            unknown = False\n",
         "way_back: after_a_restored_backup_everything_runs_and_nothing_is_doubled",
@@ -160,7 +160,7 @@ MUTATIONS = (
     one(
         "redirect-followed",
         "A redirect is followed, and the token goes elsewhere.",
-        "bridge/exchange.py",
+        "bridge/outbound/http.py",
         "                    allow_redirects=False,\n",
         "                    allow_redirects=True,\n",
         "next_api: no_redirect_is_followed_and_the_token_goes_nowhere_else",

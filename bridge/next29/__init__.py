@@ -1,0 +1,1 @@
+"""29next's Admin API: its calls, its answers and its errors."""

@@ -1,0 +1,260 @@
+"""The client of 29next's Admin API: one call in, an answer or one of the errors out.
+
+It retries nothing: retries are durable and belong to the inbox. Every call carries the API version,
+follows no redirect, and ends after `timeout` seconds of wall time, however slowly an answer drips.
+Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 calls a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+import typing
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
+
+from bridge.disputes.retry import parse_retry_after
+from bridge.errors import (
+    MissingScope,
+    NotFound,
+    PermanentError,
+    Refused,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    TooLate,
+    Unclear,
+)
+from bridge.outbound.http import MOST_BYTES, Exchange, Slot, beginning, complaint
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.settings import Store
+    from bridge.storage.inbox import Pace
+
+Json = typing.Any
+
+MOST_TURNS = 20
+"""How many slots a call may miss: a machine that never gets one out in time is too busy for it now."""
+MOST_PAGES = 50
+TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+OAUTH_WORD = re.compile(r"[a-z_]{1,40}")
+"""What OAuth 2 calls an error; whatever else stands there is not shown."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back from one call, for the record; `status` is None where nothing did."""
+
+    status: int | None = None
+    text: str = ""
+    seconds: float = 0.0
+    date: float | None = None  # 29next's clock as it answered, seconds since the epoch
+
+
+class NextApi:
+    """One store's Admin API; with a pace, every call keeps it."""
+
+    def __init__(self, store: Store, *, version: str, timeout: float, pace: Pace | None = None) -> None:
+        self.store = store
+        self.pace = pace
+        self.clock = pace.clock if pace else time.time
+        headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
+        self.exchange = Exchange("29next", timeout=timeout, headers=headers, secret=store.token)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Json = None,
+        answer: Answer | None = None,
+        slot: Slot | None = None,
+    ) -> Json:
+        """Make one call and return its JSON; `answer` is filled in whatever happens.
+
+        It leaves in its slot or not at all: in the one that is given, else in a turn of its own.
+
+        Raises TooLate (of a given slot), Throttled or TemporaryError where it certainly did not happen,
+        Unclear where a write may have, Refused (NotFound) with 29next's words, StoreRefused where the
+        token or the store is the matter, and MissingScope where only transactions are forbidden.
+        """
+        record = answer if answer is not None else Answer()
+        if slot or not self.pace:
+            return self._call(method, path, params, body, record, slot)
+        for _ in range(MOST_TURNS):
+            with contextlib.suppress(TooLate):
+                return self._call(method, path, params, body, record, self.pace.turn())
+        raise TemporaryError("This machine is too busy to make a call within its slot.")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Json,
+        record: Answer,
+        slot: Slot | None,
+    ) -> Json:
+        writes = method != "GET"
+        started = max(time.monotonic(), slot.opens if slot else 0.0)
+        try:
+            status, headers, content = self.exchange.send(
+                method,
+                urljoin(self.store.base_url, path),
+                params=params,
+                body=body,
+                slot=slot,
+            )
+        except Unclear as error:
+            raise (error if writes else TemporaryError(str(error))) from None
+        finally:
+            record.seconds = max(time.monotonic() - started, 0.0)
+            if slot and self.pace:
+                self.pace.used(slot)
+        record.status, record.text = status, beginning(content)
+        record.date = _moment(headers.get("Date"))
+        if 200 <= status < 300:
+            return self._readable(content, writes=writes)
+        raise self._error(method, path, status, headers, content)
+
+    def rows(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        answer: Answer | None = None,
+        slot: Slot | None = None,
+        before_more: Callable[[], None] = lambda: None,
+        most: int = MOST_PAGES,
+    ) -> list[Json]:
+        """Return the rows of a list, all its pages; raises Refused where there are too many to look through.
+
+        `slot` is the first page's; `before_more` is called before each further one.
+        """
+        found: list[Json] = []
+        wanted: Mapping[str, str] | None = params
+        for _ in range(most):
+            rows, following = self.page(path, wanted, answer=answer, slot=slot)
+            found += rows
+            if following is None:
+                return found
+            path, wanted, slot = following, None, None
+            before_more()
+        raise Refused(f"29next's list has more than {most} pages.")
+
+    def page(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        answer: Answer | None = None,
+        slot: Slot | None = None,
+    ) -> tuple[list[Json], str | None]:
+        """Return the rows of one page of a list, and the path of the next one, if there is one."""
+        page = self.call("GET", path, params=params, answer=answer, slot=slot)
+        rows = page.get("results") if isinstance(page, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise TemporaryError("29next answered a list that is none.")
+        following = page.get("next")
+        return rows, _page_after(path, str(following)) if following else None
+
+    def prepare(self) -> None:
+        """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
+        self.exchange.prepare(self.store.base_url)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.exchange.close()
+
+    # what an answer means
+
+    @staticmethod
+    def _readable(content: bytes, *, writes: bool) -> Json:
+        try:
+            if len(content) > MOST_BYTES:
+                raise ValueError("too large")
+            answer = json.loads(content)
+            if isinstance(answer, dict):
+                return answer
+        except (ValueError, RecursionError):
+            pass
+        message = "29next said yes, but its answer cannot be read."
+        raise Unclear(message) if writes else TemporaryError(message)
+
+    def _error(
+        self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
+    ) -> Exception:
+        writes = method != "GET"
+        collection = path in ("disputes/", "transactions/")
+        fields, words = complaint(content)
+        said = f"29next answered {status}: {words}"
+        if status == 429:
+            return Throttled(
+                said, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
+            )
+        if status == 401 or (status == 403 and path.startswith("disputes/")):
+            return StoreRefused(said)
+        if status == 403:
+            return MissingScope(said)
+        if 300 <= status < 400:
+            return StoreRefused(said) if collection else _unclear_or_later(said, writes=writes)
+        if status == 404 and "?" in path:
+            return TemporaryError(said)  # the cursor of a further page: the list is read anew
+        if status == 404:
+            return StoreRefused(said) if collection else NotFound(said, fields=fields)
+        if 400 <= status < 500 and status != 408:
+            return Refused(said, fields=fields)
+        retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
+        return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
+
+
+def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
+    """Trade the code that a merchant brought for the store's access token, by OAuth 2.
+
+    Raises TemporaryError where 29next does not answer, PermanentError where it gives no token.
+    """
+    exchange = Exchange("29next", timeout=timeout)
+    try:
+        status, _, content = exchange.send("POST", url, form=form)
+    except Unclear as error:
+        raise TemporaryError(str(error)) from None
+    finally:
+        exchange.close()
+    try:
+        told = json.loads(content) if len(content) <= MOST_BYTES else None
+    except (ValueError, RecursionError):
+        told = None
+    told = told if isinstance(told, dict) else {}
+    token, kind = str(told.get("access_token", "")), str(told.get("token_type", ""))
+    if status == 200 and TOKEN.fullmatch(token) and kind.lower() == "bearer":
+        return token
+    word = str(told.get("error", ""))
+    why = f"{status}: {word}" if OAUTH_WORD.fullmatch(word) else str(status)
+    again = status == 429 or status >= 500
+    raise (TemporaryError if again else PermanentError)(f"29next gave no token ({why}).")
+
+
+def _page_after(path: str, url: str) -> str:
+    """Return the path of a further page: of its address only the query counts, the rest is ours."""
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        raise TemporaryError("29next answered a list whose next page has no proper address.") from None
+    return f"{path.partition('?')[0]}?{query}"
+
+
+def _unclear_or_later(message: str, *, writes: bool) -> Exception:
+    return Unclear(message) if writes else TemporaryError(message)
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text or "").timestamp()
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,548 @@
+"""What a provider declares, and how a webhook is read by it. Pure: no I/O, no clock, no environment.
+
+A provider is a table: its proof, where an event's id and type stand, what each type means, and the
+fields of its body. Branches belong here, once, and never into a provider's own file.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from bridge import tree as trees
+from bridge.alert import REFUNDS, Alert, Effect, Reason
+from bridge.errors import UnknownEvent, Untranslatable
+from bridge.providers import batches, placeholders
+from bridge.providers.batches import Piece
+from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Card, Money, Resolution
+from bridge.providers.placeholders import plain_word
+from bridge.tree import BadBody, Tree, printable
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bridge.alert import Webhook
+    from bridge.providers.proof import Proof
+
+LONGEST_ID = 200
+ANY = "*"
+HEADER, QUERY = "header:", "query:"
+TOP = "."
+"""Where a batch stands that is the whole body."""
+
+INQUIRIES = (
+    "*inquir*",
+    "*order*insight*",
+    "*order*validation*",
+    "*request*for*information*",
+    "*information*supplied*",
+)
+"""Words of all providers for an issuer's question, which is no dispute: nobody asks for a refund."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one event type asks for, and the table that its body is read by.
+
+    `kinds` has other tables for kinds of case, by pattern of the item's words for it; `a&b` wants both.
+    """
+
+    effect: Effect
+    table: AlertSchema | None = None
+    kinds: Mapping[str, AlertSchema] = field(default_factory=dict)
+
+    def table_for(self, item: Item) -> AlertSchema | None:
+        """Return the table that an item is read by."""
+        kinds = (table for kind, table in self.kinds.items() if all(map(item.is_like, kind.split("&"))))
+        return next(kinds, self.table)
+
+    def tables(self) -> list[AlertSchema]:
+        """Return all tables of the event type."""
+        return [*([self.table] if self.table else []), *self.kinds.values()]
+
+    def map(self, change: Callable[[AlertSchema], AlertSchema]) -> Meaning:
+        """Return the meaning with every table changed."""
+        kinds = {kind: change(table) for kind, table in self.kinds.items()}
+        return Meaning(self.effect, change(self.table) if self.table else None, kinds)
+
+
+Table = type[AlertSchema]
+Kinds = typing.Mapping[str, Table]
+
+
+def opens(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return the meaning of an event that opens a case; `kinds` has other tables, by pattern of subtype."""
+    return _meaning(Effect.OPEN, table, kinds)
+
+
+def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that names the payment; with the case's facts it opens the case too."""
+    return _meaning(Effect.MATCH, table, kinds)
+
+
+def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that tells the outcome; with the case's facts it opens the case too."""
+    return _meaning(Effect.RESOLVE, table, kinds)
+
+
+def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that revokes a case."""
+    return _meaning(Effect.WITHDRAW, table, kinds)
+
+
+def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event by which nobody asks for a refund; a policy may turn it into an opening."""
+    return _meaning(Effect.INFORM, table, kinds)
+
+
+def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
+    return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
+
+
+ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
+"""Words of all providers for an RDR case that was accepted."""
+DECLINES = (
+    *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
+    *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
+    *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
+    *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
+)
+"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
+
+
+def rapid(
+    data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
+) -> Resolution:
+    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
+
+    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
+    as accepted.
+    """
+    refunded = "issued_full_refund"
+    words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded) | dict(values or {})
+    silence: dict[str, typing.Any] = {"load_default": refunded} if by_type else {}
+    return Resolution(data_key=data_key, values=words, **silence)
+
+
+def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
+    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
+    stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
+    return {word: ours if ours in stays else rest for word, ours in values.items()}
+
+
+ignored = Meaning(Effect.IGNORE)
+"""An event that is known and not acted on."""
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """The answer that the provider's protocol wants; `echo` copies fields of its body into it."""
+
+    body: str = ""
+    content_type: str = "application/json"
+    status: int = 200
+    echo: tuple[str, ...] = ()
+    when: str = ""  # a path: this acknowledgement is for bodies that have it
+
+    def text(self, tree: Tree) -> str:
+        """Write the answer to one webhook."""
+        if not self.echo:
+            return self.body
+        echoed = {path.rpartition(".")[2]: trees.pick(tree, path) for path in self.echo}
+        return json.dumps({**echoed, **json.loads(self.body)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a provider is told how its alert ended; `{id}` in a path is the alert's `provider_id`."""
+
+    url: str  # the base of its API, with a slash at its end
+    path: str  # of the POST that tells it
+    words: Mapping[str, str]  # 29next's resolutions -> theirs; what is not here waits for a person
+    word_in: str  # where their word stands in the body
+    message_in: str | None = None  # where the reason of `other` stands
+    header: str = "Authorization"  # what carries the key, or the token that it is exchanged for
+    scheme: str = "Bearer "
+    login: str | None = None  # the path where the key is exchanged: a POST, whose answer has `token`
+    read: tuple[str, str] | None = None  # where the alert is read, and the path of their word in the answer
+    finals: Mapping[str, str] = field(default_factory=dict)  # their words that end an alert -> 29next's
+    on: bool = False  # the operator's policy
+
+    def equals(self, resolution: str | None) -> tuple[str, ...]:
+        """Return the resolutions that are told by a word that comes back as this one."""
+        if not self.on or resolution is None:
+            return ()
+        told = {ours: self.finals.get(theirs, ours) for ours, theirs in self.words.items()}
+        return tuple(ours for ours, back in told.items() if back == resolution and ours != resolution)
+
+    def body(self, resolution: str, message: str | None) -> dict[str, str]:
+        """Write what tells a resolution."""
+        said = {self.word_in: self.words[resolution]}
+        if self.message_in:
+            said[self.message_in] = (message or "No reason was given.") if resolution == "other" else ""
+        return said
+
+
+@dataclass(frozen=True)
+class Item:
+    """One event of a webhook, before it is translated; `tree` is None where the body did not parse.
+
+    What kind of case it is may be said in several places: `subtype` is the first, `also` has the others.
+    """
+
+    index: int
+    tree: Tree
+    event_id: str
+    event_type: str | None
+    subtype: str | None = None
+    problem: str | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it says of its kind, plainly spelled."""
+        return [plain_word(word) for word in (self.subtype, *self.also) if word]
+
+    @property
+    def words(self) -> list[str]:
+        """The same, and its event type."""
+        return [*self.kinds, plain_word(self.event_type or "")]
+
+    def is_like(self, pattern: str) -> bool:
+        """Whether any word for its kind is like a pattern."""
+        return any(fnmatchcase(word, pattern) for word in self.kinds)
+
+
+class Items(Sequence[Item]):
+    """The events of a webhook. Each is laid over what it shares with the others when it is asked for."""
+
+    def __init__(
+        self, provider: Provider, webhook: Webhook, pieces: list[Piece], problem: str | None
+    ) -> None:
+        self.pieces = pieces
+        self._made = partial(provider.item, webhook, problem=problem)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: typing.Any) -> typing.Any:
+        return self._made(index, self.pieces[index].whole())
+
+    def heads(self) -> Iterator[tuple[Item, Piece]]:
+        """Yield the items with their ids and types alone, which takes no more than the body is long."""
+        return ((self._made(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an item says: the effect, the alert, the reason where it is ignored, and what is unreadable."""
+
+    effect: Effect
+    alert: Alert | None = None
+    reason: Reason | None = None
+    errors: Mapping[str, list[str]] = field(default_factory=dict)  # by the provider's path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """Everything that the bridge knows of one alert service."""
+
+    title: str
+    proof: Proof
+    event_id: tuple[str, ...]  # paths, `header:Name` or `query:name`, joined by `:` to one id
+    event_type: str | None  # a path, `header:Name` or `query:name`; None where there is only one
+    events: Mapping[str, Meaning]  # by event type in lower case; `*` for the rest, `` for none
+    about: tuple[str, ...] = (ANY,)  # patterns: other event types are about something else, and ignored
+    unrelated: tuple[str, ...] = ()  # patterns of event types that are about something else
+    formats: tuple[str, ...] = ("json",)
+    items: str | None = None  # where a batch holds its events; `.` for the whole body, which may be a list
+    embedded: tuple[str, ...] = ()  # text fields that hold JSON
+    subtype: str | None = None  # where the provider's word for the kind of case stands
+    inform: frozenset[str] = frozenset()  # subtypes that only inform
+    policy: Mapping[str, Effect] = field(default_factory=dict)  # overrides by subtype or event type
+    test: tuple[str, str] | None = None  # a path, and the value in lower case that marks test traffic
+    deadline: timedelta = timedelta(hours=24)
+    deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
+    acknowledgements: tuple[Acknowledgement, ...] = ()
+    outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
+    keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
+    tells: str | None = None  # 29next's own: where the object stands that it tells of
+    store: str | None = None  # where a webhook names its store
+    variable: str = ""  # of the secret, where it is not the name's
+    name: str = ""
+
+    def may_call_from(self, address: str | None) -> bool:
+        """Whether a client's address is in the provider's networks, where it has such a list."""
+        if not self.networks:
+            return True
+        try:
+            client = ip_address(address or "")
+        except ValueError:
+            return False
+        return any(client in network for network in self.networks)
+
+    def read(self, webhook: Webhook, tree: Tree | None = None) -> Items:
+        """Split a webhook into its items; a body that cannot be split is one item.
+
+        `tree` is that of the body, where it is known already.
+        """
+        pieces, problem = [Piece({})], None
+        if not trees.is_empty(webhook.body):
+            try:
+                content_type = webhook.headers.get("content-type", "")
+                tree = trees.parse(webhook.body, self.formats, content_type) if tree is None else tree
+                pieces = self._split(tree)
+            except BadBody as error:
+                pieces, problem = [Piece(None)], str(error)
+        return Items(self, webhook, pieces, problem)
+
+    def translate(self, item: Item) -> Reading:
+        """Say what an item means.
+
+        Raises UnknownEvent for an event type that nobody listed, and Untranslatable where no case number
+        can be read.
+        """
+        if item.problem is not None:
+            raise Untranslatable(item.problem, fields={"": [item.problem]})
+        if self._is_test(item.tree):
+            return Reading(Effect.IGNORE, reason=Reason.TEST)
+        meaning = self._meaning(item)
+        effect = self._effect(item, meaning)
+        if effect is Effect.IGNORE:
+            return Reading(effect, reason=Reason.IGNORE)
+        if effect is Effect.INFORM:
+            alert, errors = self._if_it_fits(meaning, item)
+            return Reading(effect, alert, Reason.INFORM, errors)
+        table = meaning.table_for(item)
+        if table is None:
+            raise UnknownEvent(f"{self.title} has no table for {item.event_type!r}.")
+        alert, errors = table.translate(item.tree)
+        if alert.withdrawn:
+            effect = Effect.WITHDRAW
+        if self.outcome:
+            alert = replace(alert, equals=self.outcome.equals(alert.resolution))
+        if effect is Effect.RESOLVE and not _tells_an_end(alert):
+            opens = alert.carries_facts  # it is not final yet
+            return Reading(
+                Effect.OPEN if opens else Effect.IGNORE, alert, None if opens else Reason.IGNORE, errors
+            )
+        return Reading(effect, alert, errors=errors)
+
+    def deadline_of(self, item: Item) -> timedelta:
+        """Return how long the provider waits, from receipt."""
+        for pattern, deadline in self.deadlines.items():
+            if any(fnmatchcase(word, plain_word(pattern)) for word in item.words):
+                return deadline
+        return self.deadline
+
+    def acknowledgement(self, item: Item) -> tuple[Acknowledgement, str] | None:
+        """Return the protocol's own answer to a webhook and its text, if it wants one."""
+        for one in self.acknowledgements:
+            if not one.when or trees.pick(item.tree, one.when) is not None:
+                return one, one.text(item.tree)
+        return None
+
+    def tables(self) -> list[AlertSchema]:
+        """Return the tables of all events."""
+        return [table for meaning in self.events.values() for table in meaning.tables()]
+
+    def listed(self, item: Item) -> bool:
+        """Whether the event type of an item is listed; another one is ignored only by `about`."""
+        word = item.event_type or ""
+        return word in self.events or self._lists(word) or ANY in self.events
+
+    def paths(self, wanted: Callable[[typing.Any], bool]) -> frozenset[str]:
+        """Return the paths of the fields that `wanted` chooses, alternatives one by one."""
+        return frozenset(
+            path
+            for table in self.tables()
+            for name, a_field in table.load_fields.items()
+            if wanted(a_field)
+            for path in table.path(name).split("|")
+        )
+
+    @property
+    def secret_variable(self) -> str:
+        """The environment variable that holds the current secret; `_PREVIOUS` holds the one before."""
+        return self.variable or f"{self.name.upper()}_SECRET"
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that holds the key of the provider's own API."""
+        return f"{self.name.upper()}_API_KEY"
+
+    @cached_property
+    def identifiers(self) -> frozenset[str]:
+        """Paths of identifiers, which must survive the cutting of card numbers."""
+        declared = self.paths(lambda a_field: getattr(a_field, "spared", False))
+        events = {path for joined in self.event_id for path in joined.split("|")}
+        return self._as_walked(declared | {path for path in events if not path.startswith((HEADER, QUERY))})
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The names of a webhook's query that are read, and so have to be kept."""
+        places = [*self.event_id, self.event_type or "", self.subtype or ""]
+        named = (one for place in places for one in place.split("|") if one.startswith(QUERY))
+        return frozenset(one.removeprefix(QUERY) for one in named)
+
+    @cached_property
+    def cards(self) -> frozenset[str]:
+        """Paths of card numbers, which are always cut."""
+        return self._as_walked(self.paths(lambda a_field: isinstance(a_field, Card)))
+
+    def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
+        """Spell declared paths as the cutting meets them: without positions, and in a batch's list."""
+        paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
+        items = self.items if self.items not in (None, TOP) else None
+        holder = items.rpartition(".")[0] + "." if items and "." in items else ""
+        inside = {f"{items}.{path.removeprefix(holder)}" for path in paths} if items else set()
+        return declared | paths | inside
+
+    def configured(self, **options: typing.Any) -> Provider:
+        """Return the provider with other options of its amounts and times, such as `zone` or `unit`."""
+
+        def adapt(table: AlertSchema) -> AlertSchema:
+            changed = type(table)()
+            for a_field in changed.load_fields.values():
+                for name, value in options.items():
+                    if name == "decimals" and isinstance(a_field, Money):
+                        a_field.decimals = a_field.decimals | value
+                    elif hasattr(a_field, name):
+                        setattr(a_field, name, value)
+            return changed
+
+        return replace(self, events={name: one.map(adapt) for name, one in self.events.items()})
+
+    def _embed(self, tree: Tree) -> Tree:
+        """Read the text fields of a body, or of an item, that hold JSON."""
+        for name in self.embedded if isinstance(tree, dict) else ():
+            if isinstance(tree.get(name), str) and tree[name].strip():
+                try:
+                    tree[name] = trees.parse(tree[name], ("json",))
+                except BadBody:
+                    continue  # the table says what is wrong with it, if it needs it
+        return tree
+
+    def _split(self, tree: Tree) -> list[Piece]:
+        """Return the events of a body, beside what its envelope says for all of them.
+
+        An array at the top is a batch, whether it was said or not, also one of batches.
+        """
+        if isinstance(tree, list) and any(isinstance(one, dict) for one in tree):
+            return [piece for one in tree for piece in self._split(one)]
+        items = None if self.items == TOP else self.items
+        pieces = batches.split(self._embed(tree), items, self._named_by)
+        for piece in pieces:
+            self._embed(piece.own)
+        return pieces
+
+    @cached_property
+    def _named_by(self) -> frozenset[str]:
+        """The keys by which an event's id and types are found."""
+        return batches.steps_of(path for path in (*self.event_id, self.event_type, self.subtype) if path)
+
+    def item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
+        """Return an event by its place, with its id and types."""
+        parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
+        kinds, types = (list(self._texts(webhook, tree, path)) for path in (self.subtype, self.event_type))
+        told = [one for one in self._texts(webhook, tree, _in_body(self.event_type)) if self._lists(one)]
+        event_type = next(iter([*told, *types]), None)
+        return Item(
+            index=index,
+            tree=tree,
+            event_id=":".join(part for part in parts if part)[:LONGEST_ID],
+            event_type=event_type,
+            subtype=kinds[0] if kinds else None,
+            problem=problem,
+            also=tuple(one for one in (*kinds[1:], *types) if one != event_type),
+        )
+
+    def _lists(self, word: str) -> bool:
+        """Whether an event type is listed, however it is spelled; nothing is none."""
+        return bool(word.strip()) and (word.lower() in self.events or plain_word(word) in self._plain)
+
+    @cached_property
+    def _plain(self) -> Mapping[str, Meaning]:
+        return {plain_word(word): meaning for word, meaning in self.events.items()}
+
+    @cached_property
+    def _informs(self) -> frozenset[str]:
+        return frozenset(map(plain_word, self.inform))
+
+    @cached_property
+    def _policy(self) -> Mapping[str, Effect]:
+        return {plain_word(word): effect for word, effect in self.policy.items()}
+
+    def _texts(self, webhook: Webhook, tree: Tree, path: str | None) -> Iterator[str]:
+        """Yield every alternative of a path that says something, in the body, the headers or the query."""
+        for one in path.split("|") if path else ():
+            if one.startswith(HEADER):
+                value = webhook.headers.get(one.removeprefix(HEADER).lower())
+            elif one.startswith(QUERY):
+                value = webhook.query.get(one.removeprefix(QUERY))
+            else:
+                value = trees.pick(tree, one)
+            if isinstance(value, str) and (not placeholders.says_nothing(value) or self._lists(value)):
+                yield printable(value)[:LONGEST_ID]
+
+    def _meaning(self, item: Item) -> Meaning:
+        word = plain_word(item.event_type or "")
+        found = self.events.get((item.event_type or "").lower()) or self._plain.get(word)
+        if meaning := found or self.events.get(ANY):
+            return meaning
+        if not word:
+            raise Untranslatable(fields={self.event_type or "": ["Missing: the type of the event."]})
+        if _is_like(word, INQUIRIES):
+            return Meaning(Effect.INFORM)
+        if not _is_like(word, self.about) or _is_like(word, self.unrelated):
+            return ignored
+        raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")
+
+    def _effect(self, item: Item, meaning: Meaning) -> Effect:
+        """Say what an event asks for, given its subtype and the operator's policy for it."""
+        if meaning.effect is Effect.IGNORE:
+            return Effect.IGNORE
+        only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, INQUIRIES))
+        told = Effect.INFORM if only_informs else meaning.effect
+        effect = next((self._policy[word] for word in item.words if word in self._policy), told)
+        opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM
+        return meaning.effect if opened else effect  # a result stays one
+
+    def _is_test(self, tree: Tree) -> bool:
+        """Whether it is test traffic: marked as such, or empty, as a portal's test button sends it."""
+        if tree == {}:
+            return True
+        if self.test is None:
+            return False
+        path, value = self.test
+        found = trees.pick(tree, path)
+        return found is not None and str(found).lower() == value
+
+    @staticmethod
+    def _if_it_fits(meaning: Meaning, item: Item) -> tuple[Alert | None, Mapping[str, list[str]]]:
+        """Read what only informs as far as it goes: it owes nothing, so it cannot fail."""
+        table = meaning.table_for(item)
+        try:
+            return table.translate(item.tree) if table else (None, {})
+        except Untranslatable:
+            return None, {}
+
+
+def _in_body(path: str | None) -> str:
+    """Return the alternatives of a path that stand in the body."""
+    return "|".join(one for one in (path or "").split("|") if not one.startswith((HEADER, QUERY)))
+
+
+def _tells_an_end(alert: Alert) -> bool:
+    return any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
+
+
+def _is_like(word: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(word, one) for one in patterns)

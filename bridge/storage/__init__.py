@@ -1,0 +1,1 @@
+"""The inbox in SQLAlchemy Core: what was received, what is owed, and what became of it."""

@@ -1,0 +1,300 @@
+"""What the inbox's parts share: ids, the values that they hand on, and cases as rows and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+import typing
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.alert import Alert, DisputeType, Effect, Reason, Status
+from bridge.disputes.case import Case, Goal, Kind, Match, Pending, Refusal, Rule, Sale, Trouble, Unconfirmed
+from bridge.disputes.case import Part as Without
+from bridge.disputes.events import Settled, settled
+from bridge.storage import bulk
+from bridge.storage.schema import cases, deliveries, marks, stores
+from bridge.storage.transactions import Index
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Table
+
+    from bridge.providers.base import Reading
+    from bridge.settings import Store
+    from bridge.storage.database import Database
+
+SET_BACK = 60.0
+"""A lease or slot that lies further ahead than it could was made before the clock was set back."""
+NEVER = 0.0
+ALLOWED = 86_400.0
+"""Seconds in which what a person or 29next asks of a case is to be done."""
+
+Json = dict[str, typing.Any]
+Marks = tuple[str, set[str]]
+"""An id, and the words by which it is found."""
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(kind: str, now: float) -> str:
+    """Make an id that sorts by time: a letter for the kind, milliseconds, and chance."""
+    number = (int(now * 1000) << 60) | random.getrandbits(60)
+    digits = []
+    for _ in range(21):
+        number, digit = divmod(number, 32)
+        digits.append(ALPHABET[digit])
+    return f"{kind}_{''.join(reversed(digits))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery about to be stored."""
+
+    item: int
+    event_id: str
+    event_type: str | None
+    fingerprint: str
+    deadline: float  # seconds from receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is owed, as the steps see it."""
+
+    id: str
+    provider: str
+    status: Status
+    reason: str | None
+    effect: Effect | None
+    alert: Alert | None
+    received_at: float
+    deadline_at: float
+
+    def settled(self, case: Case) -> Settled | None:
+        """Say how it ends with its case as it is now, or None while it is owed."""
+        if self.effect is None or self.alert is None:
+            return None
+        return settled(case, self.provider, self.effect, self.alert, self.received_at)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """One case to work on, for one call that may start at `slot_at`."""
+
+    case_id: str
+    store: str
+    fence: int
+    taken_at: float
+    slot_at: float
+    case: Case  # as it was claimed
+    delivery_id: str | None  # the most urgent of those that were pending for it then
+    probes: bool = False  # the store is paused, and this call finds out whether it still refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the translation of one delivery came to."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str | None = None
+    errors: Mapping[str, Sequence[str]] | None = None
+    reading: Reading | None = None
+    store: Store | None = None
+    again_at: float | None = None  # pending, and translated once more then
+    told: tuple[str, dict[str, typing.Any]] | None = None  # what 29next tells: kind and object
+    listed: bool = True  # whether the event type is listed, or only about something else
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the deliveries of a case leave the queue after a step; those not named stay pending."""
+
+    settled: dict[str, Settled] = field(default_factory=dict)
+    said: str | None = None  # why those that stay pending still wait
+    waits_for_opening: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a delivery has failed."""
+        return any(one.status is Status.FAILED for one in self.settled.values())
+
+
+IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
+"""Whether no worker holds a case."""
+
+
+class Part:
+    """What every part of the inbox stands on."""
+
+    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
+        self.database = database
+        self.now = database.now
+        self.gap = gap
+        self.lease = lease
+        self.index = Index(database)
+        self._insert = sqlite.insert if database.sqlite else postgresql.insert
+
+    def _mark(self, connection: Connection, found: Iterable[Marks]) -> None:
+        """Let deliveries and cases be found by their words."""
+        rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
+        bulk.add(connection, marks, rows, key=("word", "id"))
+
+    def _moment(self, now: float) -> dict[str, float]:
+        """Return what IS_FREE compares with."""
+        return {"now": now, "held": now + self.lease + SET_BACK}
+
+    @staticmethod
+    def _is_paused(connection: Connection, store: str) -> bool:
+        paused_at = select(stores.c.paused_at).where(stores.c.name == store)
+        return connection.execute(paused_at).scalar() is not None
+
+
+def token_key(token: str) -> str:
+    """Name an access token without holding it."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def insert_or_update(
+    dialect_insert: typing.Any, table: Table, row: Mapping[str, typing.Any], key: str
+) -> typing.Any:
+    """Build a statement that writes a row, over an earlier one with the same key."""
+    others = {name: value for name, value in row.items() if name != key}
+    return dialect_insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=others)
+
+
+_TYPED = ("type", "facts", "goal", "match", "unconfirmed", "pending", "trouble", "without")
+_SAME = tuple(one.name for one in dataclasses.fields(Case) if one.name not in _TYPED)
+"""What a case and its row call by the same name, in the same form."""
+
+
+def case_of(row: Row[typing.Any]) -> Case:
+    """Read a case from its row."""
+    return Case(
+        **{name: getattr(row, name) for name in _SAME},
+        type=DisputeType(row.type),
+        facts=_alert(row.facts),
+        goal=Goal(**row.goal),
+        match=_match(row.match),
+        unconfirmed=_unconfirmed(row.unconfirmed),
+        pending=_pending(row.pending),
+        trouble=_trouble(row.trouble),
+        without=[Without(one) for one in row.without],
+    )
+
+
+def _alert(values: Json | None) -> Alert | None:
+    return Alert.from_json(values) if values else None
+
+
+def _match(values: Json | None) -> Match | None:
+    if values is None:
+        return None
+    rule = Rule(values["rule"]) if values.get("rule") else None
+    return Match(**{**values, "rule": rule, "asked": [Rule(one) for one in values.get("asked", ())]})
+
+
+def _unconfirmed(values: Json | None) -> Unconfirmed | None:
+    return Unconfirmed(**{**values, "kind": Kind(values["kind"])}) if values else None
+
+
+def _pending(values: Json) -> Pending:
+    read = {
+        "verify": {Kind(one) for one in values.get("verify", ())},
+        "early": _alert(values.get("early")),
+        "sale": Sale(**values["sale"]) if values.get("sale") else None,
+        "refused": _refusal(values.get("refused")),
+    }
+    return Pending(**{**values, **read})
+
+
+def _trouble(values: Json) -> Trouble:
+    return Trouble(**{**values, "refusal": _refusal(values.get("refusal"))})
+
+
+def _refusal(values: Json | None) -> Refusal | None:
+    return Refusal(Reason(values["reason"]), values["message"]) if values else None
+
+
+def json_of(value: typing.Any) -> typing.Any:
+    """Write a part of a case as JSON values, leaving out what it does not say."""
+    if isinstance(value, Alert):
+        return value.to_json()
+    if isinstance(value, set):
+        return sorted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        said = ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+        return {name: json_of(part) for name, part in said if part not in (None, False, [], set())}
+    return value
+
+
+def values_of(case: Case) -> dict[str, typing.Any]:
+    """Return the columns that a step may change."""
+    facts = case.facts
+    same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence")}
+    return same | {
+        "type": case.type,
+        "state": case.state,
+        "facts": facts.to_json() if facts else None,
+        "goal": json_of(case.goal),
+        "match": json_of(case.match),
+        "unconfirmed": json_of(case.unconfirmed),
+        "pending": json_of(case.pending),
+        "trouble": json_of(case.trouble),
+        "without": list(case.without),
+        "amount": str(facts.amount) if facts and facts.amount is not None else None,
+        "currency": facts.currency if facts else None,
+        "arn": facts.arn if facts else None,
+    }
+
+
+PENDING = (
+    select(deliveries)
+    .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
+    .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
+    .order_by(deliveries.c.deadline_at, deliveries.c.id)
+)
+
+
+def open_anew(case: Case, now: float) -> None:
+    """Let a case be worked on now, by a deadline that lies ahead."""
+    case.due_at, case.tries = now, 0
+    if case.deadline_at < now:
+        case.deadline_at = now + ALLOWED
+
+
+def write_cases(connection: Connection, changed: Iterable[Case]) -> None:
+    """Write what steps have changed of some cases that this transaction holds."""
+    bulk.change(connection, cases, [{"ident": case.id, **values_of(case)} for case in changed])
+
+
+def numbers_of(case: Case) -> set[str]:
+    """Return 29next's numbers of a case, by which it is looked for too."""
+    return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
+
+
+def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
+    """Return what is still owed for some cases, the most urgent of each first."""
+    owed: dict[str, list[Delivery]] = {ident: [] for ident in idents}
+    for row in connection.execute(PENDING, {"idents": list(idents)}) if idents else ():
+        owed[row.case_id].append(delivery_of(row))
+    return owed
+
+
+def delivery_of(row: Row[typing.Any]) -> Delivery:
+    """Read a delivery from its row."""
+    return Delivery(
+        id=row.id,
+        provider=row.provider,
+        status=Status(row.status),
+        reason=row.reason,
+        effect=Effect(row.effect) if row.effect else None,
+        alert=Alert.from_json(row.alert) if row.alert else None,
+        received_at=row.received_at,
+        deadline_at=row.deadline_at,
+    )

@@ -1,0 +1,515 @@
+"""What an operator asks of the inbox: lists with filters and cursor pages, and single things whole.
+
+A list is walked along an index, newest first, so that a page costs the same at a thousand rows as at
+a million. Only text in a body has no index: it is looked for stretch by stretch, and a page that has
+read enough says where the next one goes on.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
+
+from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status, iso
+from bridge.storage import words
+from bridge.storage.inbox import ALPHABET
+from bridge.storage.schema import (
+    attempts,
+    cases,
+    deliveries,
+    ignored_events,
+    marks,
+    outcomes,
+    paces,
+    refusals,
+    stores,
+    webhooks,
+)
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Select
+
+    from bridge.storage.database import Database
+
+Json = dict[str, typing.Any]
+Shape = typing.Callable[[Row[typing.Any]], Json]
+
+LIMIT, MOST = 50, 500
+LONGEST = 200
+"""Characters of a filter's value: nothing that the log is searched by is longer."""
+STRETCH, STRETCHES = 5_000, 4
+"""Bodies that are read through in one query, and queries that one page may cost."""
+ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{21}}")
+MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
+ID_BITS, ID_DIGITS = 60, 21
+LAST_MOMENT = (1 << (5 * ID_DIGITS - ID_BITS)) - 1
+"""Milliseconds that an id can tell: until the year 3084."""
+"""An id's lowest bits are chance, those above them its time in milliseconds."""
+
+DELIVERY_KEYS = (
+    "id", "webhook_id", "provider", "store", "event_id", "event_type", "effect", "status", "reason",
+    "message", "errors", "case_id", "case_number", "received_at", "deadline_at", "due_at", "settled_at",
+    "late", "tries",
+)  # fmt: skip
+CASE_KEYS = (
+    "id", "store", "case_number", "type", "state", "dispute_id", "transaction_id", "match", "resolution",
+    "amount", "currency", "arn", "providers", "duplicate_of", "opened_at", "deadline_at", "notes",
+)  # fmt: skip
+ATTEMPT_KEYS = (
+    "id", "case_id", "delivery_id", "method", "path", "request", "status", "response", "outcome",
+    "started_at", "seconds",
+)  # fmt: skip
+OUTCOME_KEYS = ("provider", "state", "resolution", "message", "owed_at", "due_at", "tries")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One thing that a list is narrowed by; `words` are the values that it can have."""
+
+    name: str
+    says: str
+    words: tuple[str, ...] = ()
+    kind: str = "text"  # or number, moment, id
+
+
+RESOLVED = tuple(dict.fromkeys(word for kind in RESOLUTIONS.values() for word in kind))
+_SOUGHT = "A case number, ARN, order, card's last four, amount, dispute id, event id, or an id of ours."
+_TIMES = (
+    Filter("since", "Received at this moment or later; a date is its midnight in UTC.", kind="moment"),
+    Filter("until", "Received before this moment; a date is its midnight in UTC.", kind="moment"),
+)
+PAGING = (
+    Filter("limit", f"Rows of a page: {LIMIT} unless told, {MOST} at most.", kind="number"),
+    Filter("cursor", "Where the page begins: `next` of the page before.", kind="id"),
+)
+DELIVERY_FILTERS = (
+    Filter("status", "How far it has come.", tuple(Status)),
+    Filter("provider", "Who sent it, such as `ethoca`."),
+    Filter("store", "The store that it belongs to."),
+    Filter("reason", "Why it is where it is.", tuple(Reason)),
+    Filter("effect", "What it asks for.", tuple(Effect)),
+    Filter("event_type", "The provider's own word for the kind of event."),
+    Filter("case_id", "The case that it belongs to.", kind="id"),
+    Filter("webhook_id", "The webhook that it came with.", kind="id"),
+    Filter("case_number", "The case number, letter for letter."),
+    *_TIMES,
+    Filter("q", _SOUGHT),
+    Filter("text", "Text in the body as it was received, letter for letter."),
+)
+CASE_FILTERS = (
+    Filter("state", "Where it stands.", tuple(State)),
+    Filter("store", "The store that it belongs to."),
+    Filter("type", "The kind of dispute.", tuple(DisputeType)),
+    Filter("provider", "Who reports it, alone or among others."),
+    Filter("case_number", "The case number, letter for letter."),
+    Filter("arn", "The acquirer's reference number."),
+    Filter("dispute_id", "The dispute at 29next.", kind="number"),
+    Filter("transaction_id", "The transaction at 29next.", kind="number"),
+    Filter("resolution", "How it was resolved.", RESOLVED),
+    *_TIMES,
+    Filter("q", _SOUGHT),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of a list, and where the next ones begin."""
+
+    results: list[Json]
+    next: str | None
+
+    def to_json(self) -> Json:
+        """Write the page as the API answers it."""
+        return {"results": self.results, "next": self.next}
+
+
+class BadFilter(ValueError):
+    """A filter or cursor that the list does not have."""
+
+
+class Search:
+    """Reads the inbox; changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    # lists
+
+    def deliveries(self, filters: Mapping[str, str], *, newest_first: bool = True) -> Page:
+        """List deliveries by DELIVERY_FILTERS; raises BadFilter."""
+        asked = _Asked(deliveries, DELIVERY_FILTERS, filters, newest_first=newest_first)
+        statement = select(deliveries, cases.c.dispute_id).outerjoin(
+            cases, cases.c.id == deliveries.c.case_id
+        )
+        if needle := asked.values.get("text"):
+            return self._in_bodies(asked, statement, needle)
+        return self._page(asked, statement, listed_json)
+
+    def cases(self, filters: Mapping[str, str]) -> Page:
+        """List cases by CASE_FILTERS; raises BadFilter."""
+        asked = _Asked(cases, CASE_FILTERS, filters, newest_first=True)
+        return self._page(asked, select(cases), case_json)
+
+    def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
+        """Return the ids of the deliveries that fit, oldest first."""
+        page = self.deliveries({**filters, "limit": str(min(most, MOST))}, newest_first=False)
+        return [row["id"] for row in page.results]
+
+    def count(self, filters: Mapping[str, str], most: int) -> int:
+        """Count the deliveries that fit, as far as `most`."""
+        asked = _Asked(deliveries, DELIVERY_FILTERS, filters, newest_first=False)
+        if "text" in asked.values:
+            raise BadFilter("Deliveries are not counted by the text of their bodies.")
+        some = self._narrowed(asked, select(literal(1)).select_from(deliveries)).limit(most).subquery()
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+    def _narrowed(self, asked: _Asked, statement: Select[typing.Any]) -> Select[typing.Any]:
+        return asked.narrowed(statement, steer=self.database.sqlite)
+
+    def _page(self, asked: _Asked, statement: Select[typing.Any], shape: Shape) -> Page:
+        ordered = self._narrowed(asked, statement).order_by(asked.order).limit(asked.limit + 1)
+        with self.database.read() as connection:
+            rows = connection.execute(ordered).all()
+        return _page(rows, asked.limit, shape)
+
+    def _in_bodies(self, asked: _Asked, statement: Select[typing.Any], needle: str) -> Page:
+        """Read through the bodies of what else is asked for, until the page is full."""
+        holds = self._holds(needle)
+        found: list[Row[typing.Any]] = []
+        edge: str | None = None
+        with self.database.read() as connection:
+            for _ in range(STRETCHES):
+                walk = self._narrowed(asked, select(asked.key).select_from(deliveries)).order_by(asked.order)
+                edge = connection.execute(walk.offset(STRETCH - 1).limit(1)).scalar()
+                stretch = self._narrowed(asked, statement).join(
+                    webhooks, webhooks.c.id == deliveries.c.webhook_id
+                )
+                if edge:
+                    stretch = stretch.where(asked.until(edge))
+                rows = stretch.where(holds).order_by(asked.order).limit(asked.limit + 1 - len(found))
+                found += connection.execute(rows).all()
+                if edge is None or len(found) > asked.limit:
+                    break
+                asked.cursor = edge
+        page = _page(found, asked.limit, listed_json)
+        return page if page.next else Page(page.results, edge)
+
+    def _holds(self, needle: str) -> ColumnElement[bool]:
+        sought = literal(needle.encode("utf-8", "surrogateescape"), LargeBinary)
+        if self.database.sqlite:
+            return func.instr(webhooks.c.body, sought) > 0
+        return func.position(sought.op("IN")(webhooks.c.body)) > 0
+
+    # single things
+
+    def delivery(self, delivery_id: str) -> Json | None:
+        """Return one delivery with its webhook as received (cut), its alert and its attempts."""
+        if not ID.fullmatch(delivery_id):
+            return None
+        with self.database.read() as connection:
+            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+            if row is None:
+                return None
+            webhook = connection.execute(select(webhooks).where(webhooks.c.id == row.webhook_id)).first()
+            case = connection.execute(select(cases).where(cases.c.id == row.case_id)).first()
+            made = connection.execute(
+                select(attempts)
+                .where(or_(attempts.c.delivery_id == delivery_id, attempts.c.case_id == row.case_id))
+                .order_by(attempts.c.id)
+            ).all()
+        return delivery_json(row) | {
+            "item": row.item,
+            "alert": row.alert,
+            "dispute_id": case.dispute_id if case else None,
+            "webhook": webhook_json(webhook) if webhook else None,
+            "attempts": [attempt_json(one) for one in made],
+        }
+
+    def case(self, case_id: str) -> Json | None:
+        """Return one case with its deliveries, attempts and outcomes."""
+        if not ID.fullmatch(case_id):
+            return None
+        with self.database.read() as connection:
+            row = connection.execute(select(cases).where(cases.c.id == case_id)).first()
+            if row is None:
+                return None
+            owed = connection.execute(
+                select(deliveries).where(deliveries.c.case_id == case_id).order_by(deliveries.c.id)
+            ).all()
+            made = connection.execute(
+                select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id)
+            ).all()
+            told = connection.execute(
+                select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
+            ).all()
+        return case_json(row) | {
+            "facts": row.facts,
+            "refund": "recorded" if row.refund_recorded else None,
+            "due_at": _iso(row.due_at),
+            "deliveries": [delivery_json(one) for one in owed],
+            "attempts": [attempt_json(one) for one in made],
+            "outcomes": [_shape(one, OUTCOME_KEYS) for one in told],
+        }
+
+    def thing(self, ident: str) -> Json | None:
+        """Return a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
+        if ident.startswith("c_"):
+            return self.case(ident)
+        if ident.startswith("w_"):
+            webhook = self.webhook(ident)
+            return webhook and webhook | {"deliveries": self.deliveries({"webhook_id": ident}).results}
+        return self.delivery(ident)
+
+    def webhook(self, ident: str) -> Json | None:
+        """Return a webhook as it was received, cut."""
+        if not ID.fullmatch(ident):
+            return None
+        with self.database.read() as connection:
+            row = connection.execute(select(webhooks).where(webhooks.c.id == ident)).first()
+        return webhook_json(row) if row else None
+
+    def body(self, webhook_id: str) -> bytes | None:
+        """Return the bytes of a webhook's body, or None where retention has removed it."""
+        with self.database.read() as connection:
+            return connection.execute(select(webhooks.c.body).where(webhooks.c.id == webhook_id)).scalar()
+
+    # small tables, whole
+
+    def stores(self) -> list[Json]:
+        """Return each store's pause, backlog and next slot."""
+        waiting = (
+            select(cases.c.store, func.count().label("waiting"))
+            .where(cases.c.due_at.is_not(None))
+            .group_by(cases.c.store)
+            .subquery()
+        )
+        statement = (
+            select(stores, paces.c.next_at, waiting.c.waiting)
+            .outerjoin(paces, paces.c.token == stores.c.token)
+            .outerjoin(waiting, waiting.c.store == stores.c.name)
+            .order_by(stores.c.name)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(statement).all()
+        return [
+            {
+                "name": row.name,
+                "paused_at": _iso(row.paused_at),
+                "paused_why": row.paused_why,
+                "waiting": row.waiting or 0,
+            }
+            for row in rows
+        ]
+
+    def last_deliveries(self) -> dict[str, str]:
+        """Return when each provider's last delivery was received."""
+        found = {}
+        with self.database.read() as connection:
+            provider = connection.execute(select(func.min(deliveries.c.provider))).scalar()
+            while provider:  # from one provider to the next along the index, however many rows each has
+                newest = select(deliveries.c.received_at).where(deliveries.c.provider == provider)
+                last = connection.execute(newest.order_by(deliveries.c.id.desc()).limit(1)).scalar_one()
+                found[provider] = typing.cast("str", _iso(last))
+                following = select(func.min(deliveries.c.provider)).where(deliveries.c.provider > provider)
+                provider = connection.execute(following).scalar()
+        return found
+
+    def ignored_events(self) -> list[Json]:
+        """Return the event types by which nothing is done, by provider, the newest first."""
+        statement = select(ignored_events).order_by(
+            ignored_events.c.provider, ignored_events.c.first_at.desc()
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(statement.limit(MOST)).all()
+        times = ("first_at", "last_at")
+        return [dict(row._mapping) | {name: _iso(getattr(row, name)) for name in times} for row in rows]  # noqa: SLF001
+
+    def refusals(self) -> list[Json]:
+        """Return refused webhooks by provider, reason and day, newest first."""
+        statement = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
+        with self.database.read() as connection:
+            rows = connection.execute(statement).all()
+        return [dict(row._mapping) | {"last_at": _iso(row.last_at)} for row in rows]  # noqa: SLF001
+
+
+class _Asked:
+    """What was asked of one list: its filters read, its order, and where the page begins."""
+
+    def __init__(
+        self, table: Table, known: Sequence[Filter], given: Mapping[str, str], *, newest_first: bool
+    ) -> None:
+        self.table = table
+        self.values = _read(known, given)
+        self.newest_first = newest_first
+        self.limit = _limit(self.values.pop("limit", None))
+        self.cursor: str | None = self.values.pop("cursor", None)
+        self.marks = [marks.alias(f"mark{n}") for n, _ in enumerate(self._sought())]
+        self.key: Column[typing.Any] = self.marks[0].c.id if self.marks else table.c.id
+
+    @property
+    def order(self) -> ColumnElement[typing.Any]:
+        """The order of the list; ids sort by time."""
+        return self.key.desc() if self.newest_first else self.key
+
+    def until(self, edge: str) -> ColumnElement[bool]:
+        """The rows as far as an edge, in the list's order."""
+        return self.key >= edge if self.newest_first else self.key <= edge
+
+    def narrowed(self, statement: Select[typing.Any], *, steer: bool) -> Select[typing.Any]:
+        """Add every filter; `steer` tells SQLite, which cannot know, which index to walk along."""
+        for mark, word in zip(self.marks, self._sought(), strict=True):
+            statement = statement.join(mark, and_(mark.c.id == self.table.c.id, mark.c.word == word))
+        if self.cursor:
+            after = self.key < self.cursor if self.newest_first else self.key > self.cursor
+            statement = statement.where(after)
+        return statement.where(*self._conditions(steer=steer))
+
+    def _sought(self) -> list[str]:
+        """Return the words that rows must be marked with."""
+        found = []
+        if (sought := self.values.get("q")) and not self._ident(sought):
+            found.append(words.asked(sought))
+        if self.table is deliveries and "case_number" in self.values:
+            found.append(words.word(self.values["case_number"]))
+        if self.table is cases and "provider" in self.values:
+            found.append(words.reported_by(self.values["provider"]))
+        return found
+
+    def _ident(self, sought: str) -> str | None:
+        """Name the column of this list that holds an id of ours, if that is what is looked for."""
+        columns = {"d": "id", "c": "case_id", "w": "webhook_id"} if self.table is deliveries else {"c": "id"}
+        return columns.get(sought[0]) if ID.fullmatch(sought) else None
+
+    def _conditions(self, *, steer: bool) -> Iterable[ColumnElement[bool]]:
+        leading = () if not steer else ("id",) if self.marks else _leading(self.values)
+        for name, value in self.values.items():
+            if name == "since":
+                yield self.key >= first_id(self.table, value)
+            elif name == "until":
+                yield self.key < first_id(self.table, value)
+            elif name == "q" and (column := self._ident(value)):
+                yield self.table.c[column] == value
+            elif name in ("q", "text") or (name == "provider" and self.table is cases):
+                continue  # by their words, or by their bodies
+            elif leading and name not in leading:
+                unindexed = literal_column(f"+{self.table.name}.{name}", self.table.c[name].type)
+                yield unindexed == value
+            else:
+                yield self.table.c[name] == value
+
+
+_INDEXED = (
+    ("case_id",), ("webhook_id",), ("dispute_id",), ("transaction_id",), ("arn",), ("case_number",),
+    ("reason",), ("provider", "status"), ("state",), ("store",), ("effect",), ("status",), ("provider",),
+)  # fmt: skip
+"""The indexes that a list can be walked along, the one that leaves least to read first."""
+
+
+def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
+    """Choose the index for some filters; what failed or is pending is rare in any store."""
+    if values.get("status") in (Status.FAILED, Status.PENDING) and "provider" not in values:
+        return ("status",) if "reason" not in values else ("reason",)
+    return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
+
+
+def first_id(table: Table, seconds: float) -> str:
+    """Return an id below all those that were made at a moment or later, to the millisecond."""
+    number = min(max(round(seconds * 1000), 0), LAST_MOMENT) << ID_BITS
+    digits = [ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(ID_DIGITS))]
+    return f"{table.name[0]}_{''.join(digits)}"
+
+
+def _read(known: Sequence[Filter], given: Mapping[str, str]) -> Json:
+    """Read the values of a query; raises BadFilter in the words of the list's filters."""
+    by_name = {one.name: one for one in (*known, *PAGING)}
+    values: Json = {}
+    for name, text in given.items():
+        if name not in by_name:
+            raise BadFilter(f"There is no filter {name[:40]!r}; there are {', '.join(by_name)}.")
+        if not text or "\x00" in text or len(text) > LONGEST:
+            raise BadFilter(f"{name} is a text of 1 to {LONGEST} characters.")
+        values[name] = _value(by_name[name], text)
+    return values
+
+
+def _value(one: Filter, text: str) -> typing.Any:
+    if one.words and text not in one.words:
+        raise BadFilter(f"{one.name} is one of {', '.join(one.words)}, not {text[:40]!r}.")
+    if one.kind == "number":
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            raise BadFilter(f"{one.name} is a number, not {text[:40]!r}.")
+        return int(text)
+    if one.kind == "id" and not ID.fullmatch(text):
+        raise BadFilter(f"{one.name} is an id of the bridge, not {text[:40]!r}.")
+    return _seconds(text) if one.kind == "moment" else text
+
+
+def _seconds(text: str) -> float:
+    try:
+        if not MOMENT.match(text):
+            raise ValueError
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise BadFilter(f"{text[:40]!r} is not a date or a time, such as 2026-01-31.") from None
+
+
+def _limit(number: int | None) -> int:
+    if number is not None and not 1 <= number <= MOST:
+        raise BadFilter(f"limit is a number from 1 to {MOST}, not {number}.")
+    return number or LIMIT
+
+
+def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Callable[[Row[typing.Any]], Json]) -> Page:
+    """Shape the rows of a page; one more than it takes says that there is a next one."""
+    return Page([shape(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _iso(seconds: float | None) -> str | None:
+    """Write a moment to the millisecond that it falls into, as its id has it."""
+    return None if seconds is None else iso(datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC))
+
+
+def _shape(row: Row[typing.Any], keys: tuple[str, ...]) -> Json:
+    values = {key: getattr(row, key) for key in keys}
+    return {key: _iso(value) if key.endswith("_at") else value for key, value in values.items()}
+
+
+def delivery_json(row: Row[typing.Any]) -> Json:
+    """Write a delivery as the API answers it."""
+    shaped = _shape(row, DELIVERY_KEYS)
+    return shaped | {"errors": shaped["errors"] or {}}
+
+
+def listed_json(row: Row[typing.Any]) -> Json:
+    """Write a delivery as it stands in a list: with the money it is about, and its dispute."""
+    alert = row.alert or {}
+    money = {"amount": alert.get("amount"), "currency": alert.get("currency")}
+    return delivery_json(row) | {"dispute_id": row.dispute_id} | money
+
+
+def case_json(row: Row[typing.Any]) -> Json:
+    """Write a case as the API answers it."""
+    shaped = _shape(row, CASE_KEYS)
+    found = shaped["match"] or {}
+    shaped["match"] = {"rule": found.get("rule"), "candidates": found.get("candidates", [])}
+    return shaped
+
+
+def attempt_json(row: Row[typing.Any]) -> Json:
+    """Write an attempt as the API answers it."""
+    return _shape(row, ATTEMPT_KEYS)
+
+
+def webhook_json(row: Row[typing.Any]) -> Json:
+    """Write a webhook as it was received, cut."""
+    body = row.body.decode("utf-8", "backslashreplace") if row.body is not None else None
+    keys = ("id", "provider", "path", "store", "headers", "query", "received_at")
+    return _shape(row, keys) | {"body": body}

@@ -1,0 +1,339 @@
+"""The inbox in numbers, for the first page, the metrics and the notifications. Changes nothing.
+
+Each figure is read from an index or from a bounded stretch of the newest rows, so that it costs
+about the same at a thousand deliveries as at a million. A page reads all of its figures over one
+connection, with one statement for each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import typing
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import and_, func, literal, null, or_, select, union_all
+from sqlalchemy import case as either
+
+from bridge.alert import Reason, State, Status
+from bridge.storage.schema import attempts, cases, deliveries, memos, outcomes, refusals, stores
+from bridge.storage.search import first_id
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+DAY = 86_400.0
+FAILURES = (
+    Reason.UNTRANSLATABLE,
+    Reason.UNKNOWN_EVENT,
+    Reason.UNKNOWN_OUTCOME,
+    Reason.CONTRADICTED,
+    Reason.NO_STORE,
+    Reason.REFUSED,
+    Reason.EXPIRED,
+    Reason.NO_OPENING,
+    Reason.BUG,
+)
+NEWEST_CALLS = 3000
+"""How many of the newest calls the time to a dispute is taken from."""
+RHYTHM = 100
+"""How many of a provider's newest deliveries its rhythm is taken from."""
+MOST_AMOUNTS = 1000
+"""How many amounts of one kind are summed: more would keep the first page waiting."""
+MOST_CALLS = 100_000
+MOST_FAILED_OUTCOMES, FAILED_OUTCOMES_FOR = 500, 14 * DAY
+"""How many outcomes are looked at, and for how long: no network waits any longer."""
+WORKER = "worker:"
+"""How the memos begin that hold a worker's heartbeat."""
+_TRIED = or_(deliveries.c.reason.is_(None), deliveries.c.reason != Reason.WAITING_FOR_OPENING)
+"""Deliveries that wait for another alert wait rightly; their deadline ends them."""
+_PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
+
+
+@dataclass(frozen=True)
+class Urgent:
+    """A case whose work is due, and until when."""
+
+    case_id: str
+    store: str
+    case_number: str
+    state: str
+    deadline_at: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures that are one number each."""
+
+    statuses: dict[Status, int]  # of the deliveries of some time
+    reviews: int  # cases that a person decides
+    oldest_pending: float | None  # when the oldest delivery was received that is still tried
+    worker_seen_at: float | None  # the newest heartbeat
+
+
+@dataclass
+class DailyCounts:
+    """How many alerts each provider sent on each day, in UTC; days that are over are counted once."""
+
+    known: dict[date, dict[str, int]] = field(default_factory=dict)
+
+    def read(
+        self, connection: Connection, providers: Sequence[str], now: float, days: int
+    ) -> list[tuple[date, dict[str, int]]]:
+        """Return the counts of the last days, the oldest first."""
+        today = datetime.fromtimestamp(now, UTC).date()
+        wanted = [today - timedelta(days=back) for back in reversed(range(days))]
+        fresh = {day: dict[str, int]() for day in wanted if day not in self.known}
+        counts = union_all(*(_on_day(day, providers) for day in fresh))
+        for ordinal, provider, count in connection.execute(counts):
+            fresh[date.fromordinal(ordinal)][provider] = count
+        self.known = {day: n for day, n in (self.known | fresh).items() if wanted[0] <= day < today}
+        return [(day, (self.known | fresh)[day]) for day in wanted]
+
+
+def _on_day(day: date, providers: Sequence[str]) -> typing.Any:
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    return (
+        select(literal(day.toordinal()), deliveries.c.provider, func.count())
+        .where(deliveries.c.provider.in_(list(providers)))  # so that an index alone answers it
+        .where(deliveries.c.id >= first_id(deliveries, begins))
+        .where(deliveries.c.id < first_id(deliveries, begins + DAY))
+        .group_by(deliveries.c.provider)
+    )
+
+
+# --- deliveries ---------------------------------------------------------------------------------
+
+
+def summary(connection: Connection, since: float) -> Summary:
+    """Return the single numbers; the statuses are those of the deliveries received since a moment."""
+    within = deliveries.c.id >= first_id(deliveries, since)
+    counted = [
+        select(func.count()).select_from(deliveries).where(deliveries.c.status == status, within)
+        for status in Status
+    ]
+    reviews = select(func.count()).select_from(cases).where(cases.c.state == State.REVIEW)
+    oldest = (
+        select(deliveries.c.received_at)
+        .where(deliveries.c.status == Status.PENDING, _TRIED)
+        .where(or_(deliveries.c.store.is_(None), deliveries.c.store.not_in(_PAUSED)))
+        .order_by(deliveries.c.id)
+        .limit(1)
+    )
+    numbers = [one.scalar_subquery() for one in (*counted, reviews, oldest, _heartbeat())]
+    *statuses, review_count, oldest_pending, seen_at = connection.execute(select(*numbers)).one()
+    return Summary(dict(zip(Status, statuses, strict=True)), review_count, oldest_pending, seen_at)
+
+
+def received(connection: Connection, providers: Sequence[str], since: float) -> dict[str, int]:
+    """Count the alerts that each provider has sent since a moment."""
+    within = deliveries.c.id >= first_id(deliveries, since)
+    counted = select(deliveries.c.provider, func.count()).where(
+        deliveries.c.provider.in_(list(providers)), within
+    )
+    return {row[0]: row[1] for row in connection.execute(counted.group_by(deliveries.c.provider))}
+
+
+def failed(connection: Connection) -> dict[str, int]:
+    """Count what failed by its reason, the most first."""
+    counted = (
+        select(deliveries.c.reason, func.count())
+        .where(deliveries.c.reason.in_(FAILURES))
+        .group_by(deliveries.c.reason)
+        .order_by(func.count().desc())
+    )
+    return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def by_provider_and_status(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count every delivery, by provider and status."""
+    by = (deliveries.c.provider, deliveries.c.status)
+    return {(row[0], row[1]): row[2] for row in connection.execute(select(*by, func.count()).group_by(*by))}
+
+
+def newest_times(connection: Connection, providers: Iterable[str]) -> dict[str, list[float]]:
+    """Return when each provider's newest deliveries were received, the newest first."""
+    found: dict[str, list[float]] = {provider: [] for provider in providers}
+    newest = [
+        select(deliveries.c.id, deliveries.c.provider, deliveries.c.received_at)
+        .where(deliveries.c.provider == provider)
+        .order_by(deliveries.c.id.desc())
+        .limit(RHYTHM)
+        .subquery()
+        for provider in found
+    ]
+    if newest:
+        union = union_all(*(select(one) for one in newest)).subquery()
+        for row in connection.execute(select(union).order_by(union.c.id.desc())):
+            found[row.provider].append(row.received_at)
+    return found
+
+
+# --- cases --------------------------------------------------------------------------------------
+
+
+def urgent(connection: Connection, most: int) -> list[Urgent]:
+    """Return the cases with work due whose deadlines come first."""
+    statement = (
+        select(cases.c.id, cases.c.store, cases.c.case_number, cases.c.state, cases.c.deadline_at)
+        .where(cases.c.due_at.is_not(None))
+        .order_by(cases.c.deadline_at)
+        .limit(most)
+    )
+    return [Urgent(*row) for row in connection.execute(statement)]
+
+
+def deadlines_used(connection: Connection, most: int, now: float) -> list[float]:
+    """Return which share of its deadline each delivery of the most urgent cases has used.
+
+    Those of paused stores are left out: their deadlines are paused.
+    """
+    first = (
+        select(cases.c.id)
+        .where(cases.c.due_at.is_not(None), cases.c.store.not_in(_PAUSED))
+        .order_by(cases.c.deadline_at)
+        .limit(most)
+        .subquery()
+    )
+    owed = (
+        select(deliveries.c.deadline_at, deliveries.c.allowed)
+        .join(first, first.c.id == deliveries.c.case_id)
+        .where(deliveries.c.status == Status.PENDING, _TRIED)
+    )
+    return [1 - (row.deadline_at - now) / row.allowed for row in connection.execute(owed)]
+
+
+def deadlines(connection: Connection, now: float, width: float, count: int) -> list[int]:
+    """Count the cases with work due by the stretch of `width` seconds that their deadline falls into.
+
+    The first stretch holds what is late, the last one all that lies beyond the others.
+    """
+    deadline = cases.c.deadline_at
+    edges = [now + n * width for n in range(count - 1)]
+    within = [
+        deadline < edges[0],
+        *(and_(deadline >= low, deadline < high) for low, high in itertools.pairwise(edges)),
+        deadline >= edges[-1],
+    ]
+    sums = [func.coalesce(func.sum(either((one, 1), else_=0)), 0) for one in within]
+    return list(connection.execute(select(*sums).where(cases.c.due_at.is_not(None))).one())
+
+
+def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
+    """Sum what is disputed where the bridge or a person has something to do yet, by currency.
+
+    Says too whether that is all: of very many only some are summed.
+    """
+    money = select(cases.c.id, cases.c.amount, cases.c.currency, null()).limit(MOST_AMOUNTS)
+    lost = select(
+        func.coalesce(deliveries.c.case_id, deliveries.c.id), null(), null(), deliveries.c.alert
+    ).where(deliveries.c.status == Status.FAILED)
+    parts = (
+        money.where(cases.c.due_at.is_not(None)),
+        money.where(cases.c.state == State.REVIEW),
+        lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS),
+    )
+    both = union_all(*(select(literal(n), part.subquery()) for n, part in enumerate(parts)))
+    counts = dict.fromkeys(range(len(parts)), 0)
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for part, ident, amount, currency, alert in connection.execute(both):
+        counts[part] += 1
+        told = json.loads(alert) if alert else {}
+        # several alerts of a case are about one dispute
+        found.setdefault(ident, (amount or told.get("amount"), currency or told.get("currency")))
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for amount, currency in found.values():
+        if amount and currency:
+            sums[currency] += Decimal(amount)
+    is_whole = max(counts.values()) < MOST_AMOUNTS
+    return dict(sorted(sums.items(), key=lambda pair: -pair[1])), is_whole
+
+
+def seconds_to_dispute(connection: Connection, since: float) -> list[float]:
+    """Return how long the newest disputes took, from the webhook to 29next's answer, shortest first."""
+    newest = select(attempts).order_by(attempts.c.id.desc()).limit(NEWEST_CALLS).subquery()
+    took = (newest.c.started_at + func.coalesce(newest.c.seconds, 0.0) - cases.c.opened_at).label("took")
+    statement = (
+        select(took)
+        .join(cases, cases.c.id == newest.c.case_id)
+        .where(newest.c.method == "POST", newest.c.path == "disputes/", newest.c.outcome == "ok")
+        .where(newest.c.started_at >= since)
+    )
+    return sorted(connection.execute(statement).scalars())
+
+
+def lapses(connection: Connection) -> int:
+    """Count the leases that ran out: a worker was killed, or took too long."""
+    counted = select(func.coalesce(func.sum(cases.c.lapses), 0)).where(cases.c.lapses > 0)
+    return int(connection.execute(counted).scalar_one())
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+def calls(connection: Connection) -> dict[tuple[str, str, int | None], int]:
+    """Count every call to 29next, by store, outcome and HTTP status."""
+    by = (attempts.c.store, attempts.c.outcome, attempts.c.status)
+    counted = connection.execute(select(*by, func.count()).group_by(*by))
+    return {(row[0], row[1], row[2]): row[3] for row in counted}
+
+
+def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, int]]:
+    """Count the calls since a moment, by store and outcome."""
+    newest = (  # with a limit, so that SQLite walks along the ids and not along the stores
+        select(attempts.c.store, attempts.c.outcome)
+        .where(attempts.c.id >= first_id(attempts, since))
+        .order_by(attempts.c.id.desc())
+        .limit(MOST_CALLS)
+        .subquery()
+    )
+    by = (newest.c.store, newest.c.outcome)
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for store, outcome, count in connection.execute(select(*by, func.count()).group_by(*by)):
+        found[store][outcome] = count
+    return dict(found)
+
+
+# --- what is small ------------------------------------------------------------------------------
+
+
+def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
+    """Count the rejected webhooks since a day, by provider and reason."""
+    statement = (
+        select(refusals.c.provider, refusals.c.reason, func.sum(refusals.c.count))
+        .where(refusals.c.day >= since.isoformat())
+        .group_by(refusals.c.provider, refusals.c.reason)
+    )
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}
+
+
+def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:
+    """Count the outcomes that each provider did not take lately, with the newest one's case and reason."""
+    lately = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
+    newest = select(outcomes).where(outcomes.c.state == "failed", lately)
+    newest = newest.order_by(outcomes.c.owed_at.desc()).limit(MOST_FAILED_OUTCOMES)
+    found: dict[str, tuple[int, str, str]] = {}
+    for row in connection.execute(newest):
+        count, case_id, message = found.get(row.provider, (0, row.case_id, row.message or ""))
+        found[row.provider] = (count + 1, case_id, message)
+    return found
+
+
+def paused(connection: Connection) -> dict[str, str]:
+    """Return the stores that are paused, and why."""
+    statement = select(stores.c.name, stores.c.paused_why).where(stores.c.paused_at.is_not(None))
+    return {row.name: row.paused_why or "" for row in connection.execute(statement)}
+
+
+def worker_seen_at(connection: Connection) -> float | None:
+    """Return when a worker last beat, or None if none ever did."""
+    return connection.execute(_heartbeat()).scalar()
+
+
+def _heartbeat() -> typing.Any:
+    return select(func.max(memos.c.at)).where(memos.c.name.startswith(WORKER, autoescape=True))

@@ -1,0 +1,204 @@
+"""gunicorn's threads, which here wait for no client: they are given requests that have arrived whole.
+
+gunicorn's own (27.0) let as many stalled clients as there are threads stop the bridge, and close their
+connections one by one, two seconds each, in the loop that serves everybody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+import typing
+from functools import partial
+from selectors import EVENT_READ
+from socket import MSG_DONTWAIT, SHUT_WR
+
+from gunicorn.workers.gthread import _DEFER, ThreadWorker  # type: ignore[import-untyped]
+
+from bridge.web.headers import HEADERS
+
+if typing.TYPE_CHECKING:
+    from socket import socket
+
+ARRIVAL_SECONDS = 20.0
+"""How long a request may take to arrive, however slowly it drips."""
+LARGEST_HEAD = 64 * 1024
+LARGEST = 320 * 1024
+"""Bytes of a head and a body; what says that it is larger is refused before it has arrived."""
+MOST_ARRIVING = 64 * 2**20
+"""Bytes of all requests together that are not whole."""
+LINGER_SECONDS = 2.0
+"""How long a client may take to close a connection that is over, before its answer may be cut off."""
+PIECE = 64 * 1024
+
+LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n")
+CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
+CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,99}\r\n")
+EXPECT = re.compile(rb"(?i)\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
+
+
+_BODY = json.dumps({"error": "bad_request", "message": "This is no request that can be read."})
+_HEADERS = {
+    **HEADERS,
+    "Cache-Control": "no-store",
+    "Connection": "close",
+    "Content-Type": "application/json",
+    "Content-Length": str(len(_BODY)),
+}
+_NO_REQUEST = "".join(
+    ["\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items()), "\r\n", _BODY]
+).encode()
+"""What follows the status where gunicorn refuses what is no request."""
+
+
+class Arriving:
+    """A request on its way, of which only its length is understood here: gunicorn judges the rest."""
+
+    def __init__(self, first: bytes) -> None:
+        self.content = bytearray(first)
+        self.since = time.monotonic()
+        self.end = 0  # of the request, or of the chunks whose size is known; 0 before the head is there
+        self.chunked = False
+        self.is_over = False  # whether no more comes, or is waited for
+        self.expects = False  # its client waits for a word before it sends the body
+
+    def is_whole(self) -> bool:
+        """Whether all of it is there."""
+        if not self.end:
+            head, blank, body = bytes(self.content).partition(b"\r\n\r\n")
+            if not blank:
+                return False
+            head, found = EXPECT.subn(b"", head + b"\r\n")
+            self.content = bytearray(head + b"\r\n" + body)
+            self.expects = found > 0 and not head.partition(b"\r\n")[0].endswith(b"HTTP/1.0")
+            self.chunked = CHUNKED.search(head) is not None
+            length = LENGTH.search(head)
+            self.end = len(head) + 2 + (int(length[1]) if length and not self.chunked else 0)
+        while self.chunked and (chunk := CHUNK.match(self.content, self.end)):
+            if not (size := int(chunk[1], 16)):
+                return self.content.endswith(b"\r\n\r\n")
+            self.end = chunk.end() + size + 2
+        return not self.chunked and len(self.content) >= self.end
+
+    def read(self, sock: socket) -> bool:
+        """Take what has arrived; returns whether there is nothing to wait for any more."""
+        with contextlib.suppress(BlockingIOError):
+            piece = _receive(sock)
+            self.content += piece
+            self.is_over = self.is_over or not piece
+        if self.is_whole() or self.is_over:
+            return True
+        if self.expects:
+            self.expects = False
+            with contextlib.suppress(OSError):
+                sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return max(len(self.content), self.end) > (LARGEST if self.end else LARGEST_HEAD)
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]
+    """gthread, but what arrives and what is being closed waits in the loop."""
+
+    def handle(self, conn: typing.Any) -> typing.Any:
+        """Handle a request in a thread once it is whole; until then it goes back to the loop."""
+        if not conn.initialized:
+            conn.init()
+            conn.arriving = None
+        if conn.arriving is None:
+            conn.arriving = Arriving(conn.parser.unreader.take_buffered())
+        arriving: Arriving = conn.arriving
+        if not arriving.read(conn.sock):
+            return _DEFER
+        conn.arriving, conn.cut = None, not arriving.is_whole()
+        conn.parser.unreader.unread(bytes(arriving.content))
+        return super().handle(conn)
+
+    def handle_error(self, req: typing.Any, client: socket, addr: typing.Any, exc: BaseException) -> None:
+        """Answer what is no request as gunicorn does, but without a word of what was sent."""
+        super().handle_error(req, _Curt(client), addr, exc)
+
+    def _keepalive_after(self, conn: typing.Any, keepalive: bool) -> bool:  # noqa: FBT001  gunicorn's own
+        return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
+
+    def finish_request(self, conn: typing.Any, fs: typing.Any) -> None:
+        """Keep a connection in the loop while its request arrives, or until its client has closed it too."""
+        result = not fs.cancelled() and (fs.exception() or fs.result())
+        if result and result is not _DEFER:
+            super().finish_request(conn, fs)
+            return
+        ready: typing.Callable[[typing.Any, typing.Any], None]
+        try:
+            conn.sock.setblocking(False)
+            if result:
+                conn.since, ready = conn.arriving.since, self.on_pending_socket_readable
+            else:
+                conn.arriving, conn.since, ready = None, time.monotonic(), self._linger
+                conn.sock.shutdown(SHUT_WR)
+            self.poller.register(conn.sock, EVENT_READ, partial(ready, conn))
+        except (OSError, ValueError):  # it is closed already
+            self._part(conn)
+        else:
+            self.pending_conns.append(conn)
+            held = (len(one.arriving.content) for one in self.pending_conns if one.arriving)
+            if result and sum(held) > MOST_ARRIVING:
+                self._give_up(self.pending_conns[0])
+
+    def on_pending_socket_readable(self, conn: typing.Any, client: typing.Any) -> None:
+        """Go on with a request, unless it was given up while this very event waited for its turn."""
+        if conn in self.pending_conns:
+            super().on_pending_socket_readable(conn, client)
+
+    def _linger(self, conn: typing.Any, _: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if conn in self.pending_conns and not _receive(conn.sock):
+                self._give_up(conn)
+
+    def murder_pending(self) -> None:
+        """Wait for nobody longer than is allowed, and only briefly where the worker is to end."""
+        now = time.monotonic()
+        for conn in list(self.pending_conns):
+            patient = conn.arriving and self.alive
+            if now - conn.since > (ARRIVAL_SECONDS if patient else LINGER_SECONDS):
+                self._give_up(conn)
+
+    def _give_up(self, conn: typing.Any) -> None:
+        """Close a connection that waits, or have what has arrived refused.
+
+        Where the process ends it is closed without a word: its sender is not at fault, and comes again.
+        """
+        self.pending_conns.remove(conn)
+        self.poller.unregister(conn.sock)
+        if conn.arriving and conn.arriving.content and self.alive:
+            conn.arriving.is_over = True
+            self.enqueue_req(conn)
+        else:
+            self._part(conn)
+
+    def _part(self, conn: typing.Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+
+class _Curt:
+    """A connection over which gunicorn sends a page of its own: only the status of it goes out."""
+
+    def __init__(self, sock: socket) -> None:
+        self.sock = sock
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self.sock, name)
+
+    def sendall(self, page: bytes) -> None:
+        """Send the status and a body that says no more than that."""
+        self.sock.sendall(page.partition(b"\r\n")[0] + _NO_REQUEST)
+
+
+def _receive(sock: socket) -> bytes:
+    """Return what has arrived, nothing where it is the end; raises BlockingIOError where nothing has."""
+    try:
+        return sock.recv(PIECE, MSG_DONTWAIT)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return b""

@@ -1,0 +1,209 @@
+"""How things are said on a page: times, money, tones, and what to do about a failure. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import typing
+from datetime import UTC, datetime
+
+from bridge import tree as trees
+from bridge.alert import Reason, State, Status
+from bridge.redact import CUT
+from bridge.tree import BadBody, Number, Tree
+from bridge.worker.notify import span
+
+Json = dict[str, typing.Any]
+
+GOOD, WAIT, BAD, QUIET = "good", "wait", "bad", "quiet"
+TONES = {
+    Status.FORWARDED: GOOD,
+    Status.PENDING: WAIT,
+    Status.FAILED: BAD,
+    Status.IGNORED: QUIET,
+    State.NEW: WAIT,
+    State.UNCLEAR: WAIT,
+    State.OPEN: GOOD,
+    State.RESOLVED: GOOD,
+    State.WITHDRAWN: QUIET,
+    State.DUPLICATE: QUIET,
+    State.REVIEW: BAD,
+    # of an attempt
+    "ok": GOOD,
+    "intended": WAIT,
+    "throttled": WAIT,
+    "temporary": WAIT,
+    "unclear": WAIT,
+    "dropped": QUIET,
+    "refused": BAD,
+    "store_refused": BAD,
+    # of an outcome
+    "owed": WAIT,
+    "told": GOOD,
+    # of a bulk replay
+    "running": WAIT,
+    "done": GOOD,
+    "stopped": QUIET,
+}
+"""The colour of a status, a state or an outcome; its word always stands beside it."""
+
+MEANINGS = {
+    Reason.WAITING_FOR_OPENING: "A result has come before its alert. It waits until the deadline.",
+    Reason.STORE_PAUSED: "The store is paused. Its clock stands still until calls are accepted again.",
+    Reason.INFORM: "By rule: it only informs, and nobody asks for a refund.",
+    Reason.IGNORE: "By rule: there is nothing to do for this event.",
+    Reason.DISMISSED: "It had failed, and somebody has put it aside. You can still replay it.",
+    Reason.TEST: "By rule: test traffic must not block a real customer.",
+    Reason.UNTRANSLATABLE: "The body does not fit what the bridge knows of this provider.",
+    Reason.UNKNOWN_EVENT: "The provider sent an event type that nobody has listed.",
+    Reason.UNKNOWN_OUTCOME: "The provider sent an outcome that is not listed. The dispute is open.",
+    Reason.CONTRADICTED: "Another outcome stands at 29next.",
+    Reason.NO_STORE: "No route leads to a store.",
+    Reason.REFUSED: "29next refused it, in its own words below.",
+    Reason.EXPIRED: "Seven days after its deadline, 29next still had not taken it.",
+    Reason.NO_OPENING: "A result came, but the alert that opens its case never did.",
+    Reason.BUG: "The bridge made a mistake of its own.",
+}
+REMEDIES = {
+    Reason.UNTRANSLATABLE: "Compare the refused fields below with the provider's document. Once the "
+    "table or a setting (zone, amount_unit) is mended, replay it.",
+    Reason.UNKNOWN_EVENT: "Ask the provider what this event means. Once it is listed, replay it.",
+    Reason.UNKNOWN_OUTCOME: "Ask the provider what this word means. List it in bridge.toml, under "
+    "[providers.NAME.fields] resolution = { values = { ... } }, restart, then replay it.",
+    Reason.CONTRADICTED: "Find out which outcome is right. If it is this one, change it at 29next by hand; "
+    "then dismiss this.",
+    Reason.NO_STORE: "Add a route or a default store in bridge.toml, restart, then replay it.",
+    Reason.REFUSED: "Read 29next's answer in the last call below, mend the cause there, then replay it.",
+    Reason.EXPIRED: "See why the calls below failed. A replay opens a new deadline.",
+    Reason.NO_OPENING: "If the dispute exists at 29next under another case number, resolve it there; replay "
+    "this once its alert has come.",
+    Reason.BUG: "Report it with the trace below. Replay it after the next release.",
+}
+"""What a person does about a failure."""
+
+CALLS = (
+    ("POST", "disputes/", "Create the dispute"),
+    ("PATCH", "disputes/*/", "Attach the transaction, or replace the resolution"),
+    ("POST", "disputes/*/resolve/", "Resolve the dispute"),
+    ("POST", "disputes/*/notes/", "Add a note"),
+    ("POST", "transactions/*/refund/", "Record the gateway's refund"),
+    ("GET", "disputes/", "Look for the dispute"),
+    ("GET", "disputes/*/", "Read the dispute"),
+    ("GET", "disputes/*/notes/", "Look for the note"),
+    ("GET", "transactions/*/", "Read the sale"),
+    ("GET", "transactions/", "Look for the transaction"),
+)
+"""What each call to 29next is for; `*` is a number."""
+OUTCOMES = {
+    "intended": "sent, its end was never recorded",
+    "throttled": "a pause was asked for",
+    "temporary": "did not happen, tried again",
+    "unclear": "no clear answer, looked up before anything else",
+    "dropped": "not sent, its time slot had passed",
+    "refused": "refused",
+    "store_refused": "the store refused the bridge",
+}
+UNSENT = frozenset(
+    {"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "via", "forwarded"}
+)
+"""Headers that curl sets itself, or that proxies have added."""
+
+
+def tone(word: str) -> str:
+    """Return the colour of a word."""
+    return TONES.get(word, QUIET)
+
+
+def plain(word: object) -> str:
+    """Write one of our words for reading."""
+    return str(word).replace("_", " ")
+
+
+def stamp(moment: str | None) -> str:
+    """Write a moment in UTC, to the second."""
+    if moment is None:
+        return ""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def instant(moment: str | None) -> str:
+    """Write a moment in UTC, to the millisecond."""
+    if moment is None:
+        return ""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat(" ", "milliseconds")[:23] + " UTC"
+
+
+def ago(moment: str | None, now: float) -> str:
+    """Say how long ago something was, or how soon it will be."""
+    if moment is None:
+        return ""
+    seconds = now - datetime.fromisoformat(moment).timestamp()
+    said = span(abs(seconds))
+    if abs(seconds) < 1:
+        return "now"
+    return f"{said} ago" if seconds > 0 else f"in {said}"
+
+
+def precise(seconds: float | None) -> str:
+    """Write how long a call took."""
+    if seconds is None:
+        return ""
+    return (
+        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s" if seconds < 60 else span(seconds)
+    )
+
+
+def money(amount: object, currency: object = None) -> str:
+    """Write an amount with its currency, thousands apart."""
+    if amount in (None, ""):
+        return ""
+    whole, point, cents = str(amount).partition(".")
+    grouped = f"{int(whole):,}" if whole.isdecimal() else whole
+    return f"{grouped}{point}{cents} {currency or ''}".strip()
+
+
+def purpose(attempt: Json) -> str:
+    """Say what a call was for; those to providers have whole URLs."""
+    if "://" in attempt["path"]:
+        told = "Tell the provider how it ended" if attempt["request"] else "Log in at the provider"
+        return "Ask the provider how it ended" if attempt["method"] == "GET" else told
+    path = "/".join("*" if part.isdecimal() else part for part in attempt["path"].split("/"))
+    return next(
+        (said for method, known, said in CALLS if (method, known) == (attempt["method"], path)), "Call"
+    )
+
+
+def pretty(value: object) -> str:
+    """Write JSON over several lines; text that is JSON too, other text as it is."""
+    if isinstance(value, str):
+        try:
+            return indented(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)))
+        except BadBody:
+            return value
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def indented(tree: Tree, level: int = 0) -> str:
+    """Write a tree as JSON over several lines, its numbers digit for digit as they came."""
+    inner, outer = "  " * (level + 1), "  " * level
+    if isinstance(tree, dict) and tree:
+        lines = [f"{inner}{_quoted(k)}: {indented(v, level + 1)}" for k, v in tree.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{outer}}}"
+    if isinstance(tree, list) and tree:
+        return "[\n" + ",\n".join(inner + indented(one, level + 1) for one in tree) + f"\n{outer}]"
+    return str(tree) if isinstance(tree, Number) else _quoted(tree)
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def curl(webhook: Json, base: str) -> str:
+    """Write a webhook as a curl command, without its secrets: they were never stored."""
+    words = ["curl", "-X", "POST", shlex.quote(base.rstrip("/") + webhook["path"])]
+    for name, value in webhook["headers"].items():
+        if name in UNSENT or name.startswith(("x-forwarded-", "x-request-", "cf-")):
+            continue
+        given = "YOUR SECRET" if value == CUT else value
+        words += ["\\\n  -H", shlex.quote(f"{name}: {given}")]
+    return " ".join([*words, "\\\n  --data-binary", shlex.quote(webhook["body"] or "")])

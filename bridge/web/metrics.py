@@ -1,0 +1,143 @@
+"""`/metrics` for Prometheus: every value is read from the database when it is asked for.
+
+So several processes need share nothing, and a restart loses nothing. What counts up by itself in
+the database is a counter; what can go down again is a gauge.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections import Counter
+from datetime import date
+
+from flask import Blueprint, Response, current_app
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from bridge.storage import stats
+from bridge.web.api import authorize
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bridge.settings import Settings
+    from bridge.storage.database import Connection, Database
+
+WINDOW = 3600.0
+"""Seconds of newest disputes that the time to a dispute is taken from."""
+QUANTILES = (0.5, 0.95, 0.99)
+DEADLINE_HOURS = (1, 4, 12, 24, 48, 72)
+
+routes = Blueprint("metrics", __name__)
+routes.before_request(authorize)
+
+
+@routes.get("/metrics")
+def metrics() -> Response:
+    """Return every metric in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    database: Database = current_app.extensions["inbox"].database
+    with database.read() as connection:
+        registry.register(Log(connection, database.now(), current_app.extensions["settings"]))
+        text = generate_latest(registry)
+    return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class Log(Collector):
+    """What the log amounts to."""
+
+    def __init__(self, connection: Connection, now: float, settings: Settings) -> None:
+        self.connection = connection
+        self.now = now
+        self.summary = stats.summary(connection, now)
+        self.settings = settings
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask the database."""
+        yield from self._deliveries()
+        yield from self._times()
+        yield from self._stores()
+        yield from self._trouble()
+
+    def _deliveries(self) -> Iterable[Metric]:
+        counts = stats.by_provider_and_status(self.connection)
+        yield _gauge(
+            "bridge_deliveries", "Deliveries by how far they have come.", ("provider", "status"), counts
+        )
+        received: Counter[tuple[str, ...]] = Counter()
+        for (provider, _), count in counts.items():
+            received[(provider,)] += count
+        yield _counter("bridge_deliveries_received", "Deliveries received.", ("provider",), received)
+        failed = {(reason,): count for reason, count in stats.failed(self.connection).items()}
+        yield _gauge("bridge_deliveries_failed", "Failed deliveries by reason.", ("reason",), failed)
+
+    def _times(self) -> Iterable[Metric]:
+        oldest = self.summary.oldest_pending
+        age = 0.0 if oldest is None else self.now - oldest
+        yield _gauge(
+            "bridge_oldest_pending_age_seconds", "Age of the oldest delivery that is owed.", (), {(): age}
+        )
+        took = stats.seconds_to_dispute(self.connection, self.now - WINDOW)
+        quantiles = {
+            (str(share),): took[min(int(len(took) * share), len(took) - 1)] for share in QUANTILES if took
+        }
+        yield _gauge(
+            "bridge_time_to_dispute_seconds",
+            "From the webhook to 29next's answer, of the newest disputes of an hour.",
+            ("quantile",),
+            quantiles,
+        )
+        yield self._margins()
+
+    def _margins(self) -> Metric:
+        """Count the cases with work due by the time that is left to them."""
+        hourly = stats.deadlines(self.connection, self.now, 3600.0, max(DEADLINE_HOURS) + 2)
+        left = {(str(hours * 3600),): sum(hourly[: hours + 1]) for hours in DEADLINE_HOURS}
+        left |= {("0",): hourly[0], ("+Inf",): sum(hourly)}
+        says = "Cases with work due whose deadline comes within so many seconds."
+        return _gauge("bridge_deadlines_within", says, ("seconds",), left)
+
+    def _stores(self) -> Iterable[Metric]:
+        calls = stats.calls(self.connection)
+        labelled = {
+            (store, outcome, "none" if status is None else str(status)): count
+            for (store, outcome, status), count in calls.items()
+            if outcome != "intended"  # which becomes another outcome
+        }
+        says = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
+        yield _counter("bridge_calls", says, ("store", "outcome", "status"), labelled)
+        throttled: Counter[tuple[str, ...]] = Counter({(store,): 0 for store in self.settings.stores})
+        for (store, outcome, _), count in calls.items():
+            throttled[(store,)] += count if outcome == "throttled" else 0
+        yield _counter("bridge_throttles", "Calls that 29next answered with 429.", ("store",), throttled)
+        paused = stats.paused(self.connection)
+        states = {(store,): int(store in paused) for store in self.settings.stores}
+        yield _gauge("bridge_store_paused", "1 while a store is paused.", ("store",), states)
+
+    def _trouble(self) -> Iterable[Metric]:
+        lapses = stats.lapses(self.connection)
+        yield _counter("bridge_leases_expired", "Leases that a worker let run out.", (), {(): lapses})
+        refused = stats.refused(self.connection, date.min)
+        yield _counter("bridge_webhooks_refused", "Refused webhooks.", ("provider", "reason"), refused)
+        yield _gauge("bridge_reviews", "Cases that a person decides.", (), {(): self.summary.reviews})
+        seen = self.summary.worker_seen_at
+        if seen is not None:
+            says = "Seconds since a worker was last heard."
+            age = self.now - seen
+            yield _gauge("bridge_worker_heartbeat_age_seconds", says, (), {(): age})
+
+
+def _gauge(name: str, says: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _counter(name: str, says: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
+    family = CounterMetricFamily(name, says, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family

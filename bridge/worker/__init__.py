@@ -1,0 +1,1 @@
+"""What happens after the answer: translate, forward, and the jobs beside."""

@@ -1,0 +1,137 @@
+"""What would be made of a webhook, field by field, with no call made. Pure.
+
+Shows each source path, its value (cut), our field, what it became or what was refused and why, the
+effect, the case, the store, and the request that 29next would get.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bridge import tree as trees
+from bridge.alert import Alert, Effect
+from bridge.disputes.answers import apply_response
+from bridge.disputes.case import Call, Case
+from bridge.disputes.events import merge
+from bridge.disputes.plan import next_step
+from bridge.errors import PermanentError
+from bridge.providers.base import ANY
+from bridge.redact import cut_body
+
+if typing.TYPE_CHECKING:
+    from bridge.alert import Webhook
+    from bridge.providers.base import Item, Provider
+    from bridge.settings import Settings
+
+Json = dict[str, typing.Any]
+
+
+@dataclass
+class Explained:
+    """What one item of a webhook would become."""
+
+    event_id: str
+    event_type: str | None
+    fields: list[Json] = field(default_factory=list)
+    effect: Effect | None = None
+    reason: str | None = None
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    problem: str | None = None
+    outcome: str | None = None  # why the outcome resolves nothing
+    case: Json | None = None
+    store: str | None = None
+    requests: list[Json] = field(default_factory=list)
+
+    def to_json(self) -> Json:
+        """Write it as plain values."""
+        return dict(vars(self))
+
+
+def explain(
+    settings: Settings, provider: Provider, webhook: Webhook, now: datetime, item: int | None = None
+) -> list[Explained]:
+    """Explain each item of a webhook, or one by its place; it is cut first, as it would be stored."""
+    cut = cut_body(webhook.body, provider, webhook.headers.get("content-type", ""))
+    kept = replace(webhook, provider=provider.name, body=cut)
+    items = provider.read(kept)
+    chosen = items if item is None else [items[min(item, len(items) - 1)]]
+    return [_explain(settings, provider, kept, one, now) for one in chosen]
+
+
+def _explain(
+    settings: Settings, provider: Provider, webhook: Webhook, item: Item, now: datetime
+) -> Explained:
+    said = Explained(item.event_id, item.event_type)
+    try:
+        reading = provider.translate(item)
+    except PermanentError as error:
+        said.problem = str(error)
+        said.errors = error.fields
+        said.fields = _fields(provider, item, said.errors)
+        return said
+    said.effect, said.reason = reading.effect, reading.reason
+    said.errors = dict(reading.errors)
+    said.fields = _fields(provider, item, said.errors)
+    if reading.alert:
+        said.outcome = reading.alert.unknown_outcome or reading.alert.review
+    if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
+        return said
+    store = settings.route(provider.name, reading.alert, webhook.store)
+    said.store = store.name if store else None
+    said.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
+    if store:
+        said.requests = _requests(provider, reading.alert, reading.effect, store.name, store.metadata, now)
+    return said
+
+
+def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> list[Json]:
+    """Return what each field of the item became, the good ones beside those that cannot be read."""
+    meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
+    table = meaning.table_for(item) if meaning else None
+    if table is None or item.tree is None:
+        return []
+    readable = table.readable(item.tree)
+    rows = []
+    for name, path in table.sources().items():
+        used, value = table.place(name, item.tree)
+        if value is None:  # it may hold a placeholder
+            used, value = trees.locate(item.tree, path)
+        refused = errors.get(used)
+        if value is not None or refused:
+            became = None if refused or name not in readable else str(readable[name])
+            rows.append({"path": used, "value": value, "field": name, "became": became, "refused": refused})
+    return rows
+
+
+def _requests(
+    provider: Provider,
+    alert: Alert,
+    effect: Effect,
+    store: str,
+    metadata: typing.Iterable[str],
+    now: datetime,
+) -> list[Json]:
+    """Walk a new case through its steps as if 29next knew no transaction of it, and said yes."""
+    case = Case(
+        id="",
+        store=store,
+        case_number=alert.case_number,
+        type=alert.type,
+        provider=provider.name,
+        opened_at=now.timestamp(),
+        deadline_at=now.timestamp(),
+    )
+    merge(case, provider.name, effect, alert, now.timestamp())
+    made: list[Json] = []
+    for _ in range(8):
+        step = next_step(case, now.timestamp(), metadata=metadata)
+        if not isinstance(step, Call):
+            break
+        made.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
+        created = {"id": 1, "case_number": case.case_number, "type": case.type}
+        answer: typing.Any = [] if step.method == "GET" else created
+        apply_response(case, step, answer, now.timestamp())
+    return made
