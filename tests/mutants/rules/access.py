@@ -160,7 +160,7 @@ MUTATIONS = (
         "api-for-another-site",
         "A page of another site changes things over the API of this machine.",
         "bridge/web/api.py",
-        '    if gate.is_cross_site() or request.headers.get("Origin", origin) != origin:\n',
+        '    if auth.is_cross_site() or request.headers.get("Origin", origin) != origin:\n',
         '    if request.headers.get("Origin") == "":\n',
         "this_machine: a_page_of_another_site_changes_nothing",
     ),

@@ -2,7 +2,7 @@
 
 from tests.mutants.mutation import one
 
-MATCH = "bridge/match.py"
+MATCH = "bridge/disputes/matching.py"
 
 MUTATIONS = (
     one(
@@ -102,7 +102,7 @@ MUTATIONS = (
     one(
         "test-transactions-kept",
         "A test transaction of 29next is matched.",
-        "bridge/match.py",
+        "bridge/disputes/matching.py",
         '        return "a test"\n',
         "        return None\n",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",

@@ -180,7 +180,7 @@ MUTATIONS = (
     one(
         "amount-without-currency",
         "An amount is sent without its currency.",
-        "bridge/dispute.py",
+        "bridge/disputes/payloads.py",
         "amount_text(alert.amount) if alert.currency else None)\n",
         "amount_text(alert.amount))\n",
         "dispute: an_amount_without_its_currency_is_kept_beside_and_never_sent",
@@ -188,7 +188,7 @@ MUTATIONS = (
     one(
         "rounded-amount-sent",
         "An amount that 29next cannot hold is sent as another one.",
-        "bridge/dispute.py",
+        "bridge/disputes/payloads.py",
         "    if amount is None or not 0 <= amount < TOO_LARGE or amount != amount.quantize(CENT):\n",
         "    if amount is None or not 0 <= amount < TOO_LARGE:\n",
         "values: an_amount_is_sent_as_29next_takes_it_or_told_beside_it_and_never_wrong",

@@ -31,7 +31,7 @@ MUTATIONS = (
     one(
         "rdr-not-recorded",
         "The refund that a gateway made is not recorded at 29next.",
-        "bridge/refund.py",
+        "bridge/disputes/refunds.py",
         '    return bool(case.wants.get("refund") and case.transaction_id and',
         "    return bool(False and",
         "way_back: the_refund_of_an_rdr_case_is_recorded_once_when_its_transaction_comes_later",
@@ -47,7 +47,7 @@ MUTATIONS = (
     one(
         "refund-without-room",
         "A refund is recorded although the sale has not that much left.",
-        "bridge/refund.py",
+        "bridge/disputes/refunds.py",
         "    elif room is not None and room < Decimal(ours):\n",
         "    elif room is not None and room < 0:\n",
         "rules: a_refund_that_the_sale_has_no_room_for_is_not_even_tried",
@@ -55,7 +55,7 @@ MUTATIONS = (
     one(
         "refund-by-an-old-reading",
         "A refund is recorded by what the sale had long ago.",
-        "bridge/refund.py",
+        "bridge/disputes/refunds.py",
         '    return read.get("transaction_id") == case.transaction_id and now - read["at"] <= FRESH\n',
         '    return read.get("transaction_id") == case.transaction_id\n',
         "rules: what_a_sale_has_left_is_read_right_before_its_refund_is_recorded",
@@ -63,7 +63,7 @@ MUTATIONS = (
     one(
         "refund-in-another-currency",
         "A refund is recorded in a currency that is not the sale's.",
-        "bridge/refund.py",
+        "bridge/disputes/refunds.py",
         "    told = facts.amount if facts.currency == currency.upper() else",
         "    told = facts.amount if facts.currency else",
         "way_back: the_refund_of_an_alert_in_another_currency_is_of_the_transaction_s_amount",
@@ -71,7 +71,7 @@ MUTATIONS = (
     one(
         "recording-moves-money",
         "What only records a refund makes one.",
-        "bridge/dispute.py",
+        "bridge/disputes/payloads.py",
         '    return {"amount": amount, "is_external": True, "send_refund_notification": False}\n',
         '    return {"amount": amount, "is_external": False, "send_refund_notification": False}\n',
         "way_back: the_refund_of_an_rdr_case_is_recorded_once_when_its_transaction_comes_later",

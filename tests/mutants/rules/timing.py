@@ -54,7 +54,7 @@ MUTATIONS = (
     one(
         "given-up-at-the-deadline",
         "A delivery is given up at its deadline, not a week later.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "    return deadline + GIVE_UP_AFTER\n",
         "    return deadline\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
@@ -70,7 +70,7 @@ MUTATIONS = (
     one(
         "late-not-hourly",
         "After the deadline it is tried all the time instead of hourly.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "        wait = chance.uniform(0.5, 1.0) * LATE_INTERVAL\n",
         "        wait = chance.uniform(0.5, 1.0) * MINUTE\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
@@ -87,7 +87,7 @@ MUTATIONS = (
     one(
         "no-jitter",
         "Retries come all at the same moment.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "        wait = min(chance.uniform(0, ceiling), max(deadline - now, 0.0))\n",
         "        wait = min(ceiling, max(deadline - now, 0.0))\n",
         "retry: jitter_is_full",
@@ -95,7 +95,7 @@ MUTATIONS = (
     one(
         "no-try-before-the-deadline",
         "The last wait goes beyond the deadline.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "        wait = min(chance.uniform(0, ceiling), max(deadline - now, 0.0))\n",
         "        wait = chance.uniform(0, ceiling)\n",
         "retry: a_try_is_made_right_before_the_deadline",
@@ -104,7 +104,7 @@ MUTATIONS = (
     one(
         "retry-after-ignored",
         "A wait that 29next asks for is not kept.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "    return now + max(wait, retry_after or 0.0)\n",
         "    return now + wait\n",
         "rules: a_wait_that_29next_asks_for_is_kept",
@@ -192,7 +192,7 @@ MUTATIONS = (
     one(
         "bug-tried-for-ever",
         "An error of ours is tried again and again, and no person looks.",
-        "bridge/retry.py",
+        "bridge/disputes/retry.py",
         "BUG_TRIES = 5\n",
         "BUG_TRIES = 10**9\n",
         "worker: a_bug_with_one_case_holds_up_no_other",

@@ -103,7 +103,7 @@ MUTATIONS = (
     one(
         "holder-not-looked-up",
         "A transaction that 29next says is disputed already is not looked up, and its dispute is doubled.",
-        "bridge/refusal.py",
+        "bridge/disputes/refusals.py",
         "    return any(word in said for word in DUPLICATE_WORDS)\n",
         "    return not said\n",
         "way_back: a_second_dispute_that_29next_refuses_is_looked_up_and_linked",
