@@ -7,7 +7,6 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
@@ -28,18 +27,16 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.outbound.http import MOST_BYTES, Exchange, Slot, beginning, complaint
+from bridge.outbound.http import MOST_BYTES, Exchange, beginning, complaint
+from bridge.pace import Slot, Turn
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.settings import Store
-    from bridge.storage.inbox import Pace
 
 Json = typing.Any
 
-MOST_TURNS = 20
-"""How many slots a call may miss: a machine that never gets one out in time is too busy for it now."""
 MOST_PAGES = 50
 TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 OAUTH_WORD = re.compile(r"[a-z_]{1,40}")
@@ -57,12 +54,22 @@ class Answer:
 
 
 class NextApi:
-    """One store's Admin API; with a pace, every call keeps it."""
+    """One store's Admin API; where its slots are taken from is passed in, and every call keeps to them."""
 
-    def __init__(self, store: Store, *, version: str, timeout: float, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        version: str,
+        timeout: float,
+        take: Callable[[], Slot] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.store = store
-        self.pace = pace
-        self.clock = pace.clock if pace else time.time
+        self.take = take
+        self.sleep = sleep
+        self.clock = clock
         headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
         self.exchange = Exchange("29next", timeout=timeout, headers=headers, secret=store.token)
 
@@ -78,49 +85,35 @@ class NextApi:
     ) -> Json:
         """Make one call and return its JSON; `answer` is filled in whatever happens.
 
-        It leaves in its slot or not at all: in the one that is given, else in a turn of its own.
+        It leaves in a slot: in the one that is given, or in a later one.
 
-        Raises TooLate (of a given slot), Throttled or TemporaryError where it certainly did not happen,
-        Unclear where a write may have, Refused (NotFound) with 29next's words, StoreRefused where the
-        token or the store is the matter, and MissingScope where only transactions are forbidden.
+        Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write may
+        have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store is the
+        matter, and MissingScope where only transactions are forbidden.
         """
-        record = answer if answer is not None else Answer()
-        if slot or not self.pace:
-            return self._call(method, path, params, body, record, slot)
-        for _ in range(MOST_TURNS):
-            with contextlib.suppress(TooLate):
-                return self._call(method, path, params, body, record, self.pace.turn())
-        raise TemporaryError("This machine is too busy to make a call within its slot.")
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: Json,
-        record: Answer,
-        slot: Slot | None,
-    ) -> Json:
-        writes = method != "GET"
-        started = max(time.monotonic(), slot.opens if slot else 0.0)
+        record, turn = answer if answer is not None else Answer(), None
+        if self.take:
+            turn = Turn(self.take, slot=slot, sleep=self.sleep)
+        started = time.monotonic()
         try:
             status, headers, content = self.exchange.send(
                 method,
                 urljoin(self.store.base_url, path),
                 params=params,
                 body=body,
-                slot=slot,
+                before=turn.wait if turn else lambda: None,
             )
         except Unclear as error:
-            raise (error if writes else TemporaryError(str(error))) from None
+            raise (error if method != "GET" else TemporaryError(str(error))) from None
+        except TooLate:
+            raise TemporaryError("This machine is too busy to make a call within its slot.") from None
         finally:
-            record.seconds = max(time.monotonic() - started, 0.0)
-            if slot and self.pace:
-                self.pace.used(slot)
+            began = (turn and turn.came_at) or started
+            record.seconds = time.monotonic() - began
         record.status, record.text = status, beginning(content)
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
-            return self._readable(content, writes=writes)
+            return self._readable(content, writes=method != "GET")
         raise self._error(method, path, status, headers, content)
 
     def rows(
@@ -163,10 +156,6 @@ class NextApi:
             raise TemporaryError("29next answered a list that is none.")
         following = page.get("next")
         return rows, _page_after(path, str(following)) if following else None
-
-    def prepare(self) -> None:
-        """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
-        self.exchange.prepare(self.store.base_url)
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,13 +6,12 @@ however slowly an answer drips, and an answer is read up to a bound.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import socket
 import ssl
-import threading
-import time
 import typing
-from dataclasses import dataclass
 from http.client import HTTPException
 
 import requests
@@ -32,11 +31,11 @@ from urllib3.exceptions import (
 
 from bridge import __version__
 from bridge.cards import CUT, cut_text
-from bridge.errors import TemporaryError, TooLate, Unclear
-from bridge.outbound.deadline import WATCH, Deadline
+from bridge.deadline import WATCH, Deadline
+from bridge.errors import TemporaryError, Unclear
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 2_000_000
@@ -46,28 +45,6 @@ WORDS = 2000
 LONGEST_CARD = 60
 """Characters that a card number may stretch over, one that stands where an answer is cut off."""
 USER_AGENT = f"dispute-bridge/{__version__}"
-
-
-@dataclass(slots=True)
-class Slot:
-    """When a call may leave, on the monotonic clock: not a byte before it opens, none once it has closed."""
-
-    opens: float
-    closes: float
-    sleep: Callable[[float], None] = time.sleep
-    left_at: float | None = None
-
-    @property
-    def late(self) -> float:
-        """Seconds after its opening at which the call left: after the last look a process may still stand."""
-        return max(self.left_at - self.opens, 0.0) if self.left_at else 0.0
-
-    def wait(self) -> None:
-        """Wait until it opens; raises TooLate where it has closed, as for a process that was stopped."""
-        if (wait := self.opens - time.monotonic()) > 0:
-            self.sleep(wait)
-        if time.monotonic() > self.closes:
-            raise TooLate
 
 
 class Exchange:
@@ -87,13 +64,9 @@ class Exchange:
         self.service = service
         self.timeout = timeout
         self.secret = secret
-        self.session = requests.Session()
-        self.session.trust_env = False  # no proxy and no netrc decides where a token goes
         own = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        self.headers = {**self.session.headers, **own, **(headers or {})}
-        self.readied: dict[str, requests.PreparedRequest] = {}
-        for scheme in ("https://", "http://"):
-            self.session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=32))
+        self.headers = {**requests.utils.default_headers(), **own, **(headers or {})}
+        self.idle: collections.deque[_Line] = collections.deque()
 
     def send(
         self,
@@ -104,75 +77,57 @@ class Exchange:
         body: typing.Any = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        slot: Slot | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request, in its slot; returns status, headers and content, a byte over the bound at most.
+        """Make one request; returns status, headers and content, a byte over the bound at most.
 
-        Everything is ready when the slot opens, so that nothing but the bytes is left to be done.
-        Raises TooLate where the slot has closed, TemporaryError where it certainly was not sent,
-        Unclear where no answer came.
+        `before` is called right before the first byte, when the connection is there, and again if that
+        turns out to be gone: while it waits no time of the request's runs, and what it raises ends the
+        request unsent. Raises TemporaryError where it certainly was not sent, Unclear where no answer came.
         """
-        wait = max(slot.opens - time.monotonic(), 0.0) if slot else 0.0
-        with WATCH.within(wait + self.timeout) as deadline:
-            _CURRENT.deadline, _CURRENT.slot, _CURRENT.sent = deadline, slot, False
+        headers = {**self.headers, **(headers or {})}
+        request = requests.Request(method, url, params=params, json=body, data=form, headers=headers)
+        with self._line(before) as line:
             try:
-                request = requests.Request(
-                    method,
-                    url,
-                    params=params,
-                    json=body,
-                    data=form,
-                    headers={**self.headers, **(headers or {})},
-                )
-                response = self.session.send(
-                    request.prepare(),  # by itself: what a session would merge into it is in it already
-                    timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
-                    allow_redirects=False,
-                    stream=True,
-                    proxies={},
-                )
+                response = line.send(request)
                 with response:
                     content = bytearray()
                     most = MOST_BYTES if (response.raw.length_remaining or 0) <= MOST_BYTES else -1
                     while len(content) <= most and (piece := response.raw.read1(65536, True)):
                         content += piece
-                    if deadline.passed:
+                    if line.is_late:
                         raise Unclear(self._late())
                     if self.secret:
                         content = content.replace(self.secret.encode(), CUT.encode())
                     return response.status_code, response.headers, bytes(content)
             except (RequestException, HTTPError, OSError) as error:
-                if not _CURRENT.sent:
+                if line.deadline is None:
                     raise TemporaryError(f"{self.service} cannot be reached: {_reason(error)}") from None
-                if deadline.passed:
+                if line.is_late:
                     raise Unclear(self._late()) from None
                 raise Unclear(f"The connection to {self.service} broke: {_reason(error)}") from None
 
     def _late(self) -> str:
         return f"{self.service} did not answer within {self.timeout:g} s."
 
-    def prepare(self, url: str) -> None:
-        """Have a connection ready, so that a call leaves when its slot opens; raises TemporaryError."""
-        if url not in self.readied:
-            self.readied[url] = requests.Request("GET", url).prepare()
-        request = self.readied[url]
-        adapter = typing.cast("typing.Any", self.session.get_adapter(url))
+    @contextlib.contextmanager
+    def _line(self, before: Callable[[], None]) -> Iterator[_Line]:
+        """Lend a connection to one request; the one that was used last is the likeliest to be there still."""
         try:
-            pool = adapter.get_connection_with_tls_context(request, verify=True)
-            adapter.cert_verify(pool, url, verify=True, cert=None)
-            connection = pool._get_conn(CONNECT_SECONDS)  # noqa: SLF001  urllib3 has no public way
-            try:
-                if connection.sock is None:
-                    connection.timeout = min(CONNECT_SECONDS, self.timeout)
-                    connection.connect()
-            finally:
-                pool._put_conn(connection)  # noqa: SLF001
-        except (RequestException, HTTPError, OSError) as error:
-            raise TemporaryError(f"{self.service} cannot be reached: {_reason(error)}") from None
+            line = self.idle.pop()
+        except IndexError:
+            line = _Line(self.timeout)
+        line.before = before
+        try:
+            yield line
+        finally:
+            line.end()
+            self.idle.append(line)
 
     def close(self) -> None:
-        """Close the connections."""
-        self.session.close()
+        """Close the connections that nobody uses now."""
+        while self.idle:
+            self.idle.pop().session.close()
 
 
 def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
@@ -228,64 +183,84 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 
 
-class _Current(threading.local):
-    """What the call that this thread is making must keep to."""
+class _Line:
+    """One connection, and the request that has it now."""
 
-    deadline: Deadline | None = None
-    slot: Slot | None = None
-    sent: bool = False  # whether a byte of it may have left
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.session = requests.Session()
+        self.session.trust_env = False  # no proxy and no netrc decides where a token goes
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, _Adapter(self))
+        self.connection: HTTPConnection | None = None
+        self.before: Callable[[], None]
+        self.deadline: Deadline | None = None  # from when on a byte of the request may have left
 
+    @property
+    def is_late(self) -> bool:
+        return self.deadline is not None and self.deadline.passed
 
-_CURRENT = _Current()
+    def send(self, request: requests.Request) -> requests.Response:
+        """Send a request over the connection that is there, or over a new one."""
+        prepared = request.prepare()  # by itself: nothing that an earlier answer set goes with it
+        if self.connection is not None and self.connection.is_connected:
+            self._leave(self.connection)
+        return self.session.send(
+            prepared,
+            timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
+            allow_redirects=False,
+            stream=True,
+            proxies={},
+        )
 
+    def connecting(self) -> None:
+        """Make a new connection: nothing of the request has left over the one that was thought to be there."""
+        self.end()
 
-class _Bounded:
-    """A connection that tells the current call's deadline which socket is its own."""
+    def connected(self, connection: HTTPConnection) -> None:
+        """Go on over a new connection."""
+        self.connection = connection
+        self._leave(connection)
 
-    def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        connection = typing.cast("HTTPConnection", self)
-        if connection.sock is None:
-            connection.connect()
-        if _CURRENT.deadline is not None:
-            _CURRENT.deadline.sock = connection.sock
-        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin's base is urllib3's
+    def end(self) -> None:
+        """Let nobody shut the connection any more."""
+        if self.deadline:
+            self.deadline.over = True
+        self.deadline = None
 
-    def send(self, data: typing.Any) -> None:
-        connection = typing.cast("HTTPConnection", self)
-        slot = None if _CURRENT.sent else _CURRENT.slot
-        patience = connection.sock.gettimeout()
-        if slot:
-            # With a timeout of its own, Python asks whether the socket is free before it sends, and then
-            # waits for its interpreter once more, for long where many threads are busy. The deadline holds.
-            connection.sock.settimeout(None)
-            slot.wait()  # the very last moment: who was held up anywhere before sends nothing any more
-        _CURRENT.sent = True
-        super().send(data)  # type: ignore[misc]
-        if slot:
-            slot.left_at = time.monotonic()
-            connection.sock.settimeout(patience)
-
-
-class _Http(_Bounded, HTTPConnection):
-    pass
-
-
-class _Https(_Bounded, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
+    def _leave(self, connection: HTTPConnection) -> None:
+        self.before()
+        self.deadline = WATCH.begin(self.timeout, connection.sock)
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter over connections that end with their call."""
+    """requests' adapter for one line, which hears when its connection is made."""
+
+    def __init__(self, line: _Line) -> None:
+        self.line = line
+        super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        """Use the bounded connections."""
+        """Make connections that tell the line, before anything is sent over them."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        line = self.line
+
+        class Http(HTTPConnection):
+            def connect(self) -> None:
+                line.connecting()
+                super().connect()
+                line.connected(self)
+
+        class Https(HTTPSConnection):
+            def connect(self) -> None:
+                line.connecting()
+                super().connect()
+                line.connected(self)
+
+        class HttpPool(HTTPConnectionPool):
+            ConnectionCls = Http
+
+        class HttpsPool(HTTPSConnectionPool):
+            ConnectionCls = Https
+
+        self.poolmanager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}

@@ -19,12 +19,12 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 
 import psycopg
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import ColumnElement, Connection, Double, cast, create_engine, event, func, literal, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from bridge.deadline import WATCH
 from bridge.errors import Unavailable
-from bridge.outbound.deadline import WATCH
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +80,10 @@ class Database:
         """Return the time that all processes share: the database's, on Postgres."""
         return self._clock()
 
+    def moment(self) -> ColumnElement[float]:
+        """Return the present time as an expression: on Postgres it is read by the statement that has it."""
+        return _MOMENT if isinstance(self._clock, _PostgresClock) else literal(self.now(), Double)
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection for reading; raises Unavailable."""
@@ -87,8 +91,7 @@ class Database:
             if self.sqlite:  # which waits for a lock at most
                 yield connection
                 return
-            with WATCH.within(PATIENCE) as deadline:
-                deadline.sock = _socket_of(connection)
+            with WATCH.within(PATIENCE, _socket_of(connection)) as deadline:
                 try:
                     yield connection
                 finally:
@@ -397,7 +400,7 @@ class _PostgresClock:
             with self.engine.connect() as connection:
                 for _ in range(CLOCK_TRIES):
                     before = time.monotonic()
-                    seconds = float(connection.execute(_CLOCK).scalar_one())
+                    seconds = float(connection.execute(select(_MOMENT)).scalar_one())
                     best = min(best, (seconds - before, before, seconds))
                     if time.monotonic() - before < CLOCK_APART:
                         break
@@ -406,4 +409,4 @@ class _PostgresClock:
         return best[1:]
 
 
-_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+_MOMENT = cast(func.extract("epoch", func.clock_timestamp()), Double)

@@ -1,15 +1,13 @@
-"""The worker: one thread that speaks with the inbox, and many that make one call to 29next each.
+"""The worker: a dispatcher that claims what is about to have its turn, and threads that work on one case each.
 
-No thread sleeps on a busy store: a case is claimed only when its store's slot is about to open, and
-a store whose calls hang keeps a few threads, never all.
+No thread sleeps on a busy store: a case is claimed only when its store's next slot opens within one gap,
+and a store whose calls hang keeps a few threads, never all.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
-import queue
 import signal
 import socket
 import threading
@@ -22,36 +20,33 @@ import structlog
 
 from bridge import logs
 from bridge.errors import Unavailable
+from bridge.worker.results import Dropped, Idle, NotNow, Observed, Result, Unclear
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.storage.inbox import Claim, Inbox
+    from bridge.storage.inbox import Inbox
+    from bridge.storage.queue import Claim
     from bridge.worker.forward import Errand, Forwarder
     from bridge.worker.translate import Judge
 
 log = structlog.get_logger()
 
-THREADS = 96
+THREADS = 64
 MOST_PER_STORE = 16
 """Calls of one store under way at once in one process."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
-BATCH_ON_SQLITE, BATCH_ON_POSTGRES = 16, 32
-"""Deliveries that are translated, and cases that are claimed, at once: few, since calls that came back wait
-behind them, and all that are claimed have to be ready in the time that one is given. On SQLite webhooks
-wait for them too; on Postgres more of them share what is waited for the database's answers."""
+BATCH = 32
+"""Deliveries that are translated, and cases that are claimed, at once: few, for webhooks may wait for them."""
 IDLE_SECONDS = 0.05
 BEAT_SECONDS = 10.0
 DATABASE_SECONDS = 1.0
 TEND_SECONDS = 1.0
-CLOCK_SLACK = 0.2
-"""Seconds by which the inbox's clock may run apart from this machine's before it counts as set."""
 DRAIN_SECONDS = 16.0
 """How long calls under way may take after SIGTERM; a platform kills after 30."""
 LAST_SECONDS = 19
 """After as many whole seconds the process ends, whatever still hangs."""
-NO_ANSWER = frozenset({"unclear", "temporary"})
 
 
 class Chores(typing.Protocol):
@@ -59,6 +54,55 @@ class Chores(typing.Protocol):
 
     def run(self, stopping: threading.Event) -> None:
         """Do it until told to stop; never raises."""
+
+
+class Load:
+    """How many threads each store has, and whether it answers; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.under_way: collections.Counter[str] = collections.Counter()
+        self.waiting: collections.Counter[str] = collections.Counter()  # for their slots
+        self.unanswered: collections.Counter[str] = collections.Counter()
+
+    @property
+    def total(self) -> int:
+        """Threads that are at work."""
+        with self.lock:
+            return self.under_way.total()
+
+    def begin(self, store: str, *, waits: bool) -> None:
+        """Count a thread that begins; with `waits` its slot is still to be taken."""
+        with self.lock:
+            self.under_way[store] += 1
+            self.waiting[store] += waits
+
+    def has_slot(self, store: str) -> None:
+        """Let the next case of a store be claimed."""
+        with self.lock:
+            self.waiting[store] -= 1
+
+    def end(self, store: str, *, answered: bool | None) -> None:
+        """Count a thread that ends; None where 29next was not asked."""
+        with self.lock:
+            self.under_way[store] -= 1
+            if answered is not None:
+                self.unanswered[store] = 0 if answered else self.unanswered[store] + 1
+
+    def free(self, names: typing.Iterable[str]) -> list[str]:
+        """Return the stores that may have another thread.
+
+        The fewer threads are left, the fewer one store may take: some are always left for another.
+        """
+        with self.lock:
+            left = THREADS - self.under_way.total()
+            share = min(MOST_PER_STORE, max(left // 8, 1))
+            most = {name: 1 if self.unanswered[name] >= TROUBLED_AFTER else share for name in names}
+            return [
+                name
+                for name in names
+                if left > 0 and self.under_way[name] < most[name] and not self.waiting[name]
+            ]
 
 
 class Worker:
@@ -80,23 +124,16 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = beat
         self.beaten_at = -BEAT_SECONDS
-        self.batch = BATCH_ON_SQLITE if inbox.database.sqlite else BATCH_ON_POSTGRES
         self.stopping = threading.Event()
         self.stopped_at: float | None = None  # a plain value: a signal's handler may take no lock
         self.newest = False  # which end of the untranslated deliveries has its turn
         self.tended_at = -TEND_SECONDS
-        self.offset: float | None = None  # of the inbox's clock to the monotonic one
-        self.still_until = 0.0
-        # no SimpleQueue: a signal in the last moment of its wait makes it wait for ever (CPython 3.11)
-        self.back: queue.Queue[Errand | tuple[str, str]] = queue.Queue()
-        self.unsettled: list[Errand] = []
-        self.unprepared: list[Claim] = []  # the database failed before anything was known of them
-        self.under_way: collections.Counter[str] = collections.Counter()
-        self.unanswered: collections.Counter[str] = collections.Counter()
+        self.load = Load()
+        self.changed = threading.Event()  # a slot was taken, or a thread has ended
 
     def run(self) -> bool:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
-        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="case")
         if self.chores:
             threading.Thread(
                 target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
@@ -105,11 +142,11 @@ class Worker:
         while self.stopped_at is None:
             try:
                 if not registered:
-                    self.inbox.register(self.forwarder.settings.stores.values())
+                    self.inbox.stores.register(self.forwarder.settings.stores.values())
                     registered = True
                     log.info("worker started", stores=sorted(self.forwarder.settings.stores))
                 if not self.turn(pool):
-                    self._take_back(IDLE_SECONDS)
+                    self.changed.wait(IDLE_SECONDS)
             except Unavailable as error:
                 log.warning("database unavailable", why=str(error))
                 time.sleep(DATABASE_SECONDS)
@@ -128,28 +165,23 @@ class Worker:
             self.stopped_at = time.monotonic()
 
     def turn(self, pool: ThreadPoolExecutor) -> bool:
-        """Settle what came back, translate a batch, send what has its turn; False where there is nothing."""
+        """Translate a batch, and hand out what is about to have its turn; False where there was nothing."""
+        self.changed.clear()
         self._beat()
-        self._give_back()
-        settled = self._settle()
         self.newest = not self.newest
-        judge = self.judge
-        translated = self.inbox.translate(judge.verdict, self.batch, newest=self.newest, bug=judge.bug)
-        left = THREADS - self.under_way.total()
-        free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
-        claims = self.inbox.claim(free, min(left, self.batch))
-        self.unprepared = list(claims)
-        errands = self.forwarder.prepare(claims)
-        self.unprepared = []
-        for errand in errands:
-            self.under_way[errand.store.name] += 1
-            if errand.outcome:
-                self.unsettled.append(errand)
-            else:
-                pool.submit(self._send, errand)
+        translated = self.inbox.deliveries.translate(
+            self.judge.verdict, BATCH, newest=self.newest, bug=self.judge.bug
+        )
+        free = self.load.free(
+            [store.name for store in self.forwarder.settings.stores.values() if store.token]
+        )
+        claims = self.inbox.queue.claim(free, min(THREADS - self.load.total, BATCH))
+        for claim in claims:
+            self.load.begin(claim.store, waits=True)
+            pool.submit(self._work, claim)
         if not claims and not translated:
             self._tend_index(pool, free)
-        return bool(settled or translated or claims)
+        return bool(translated or claims)
 
     def _beat(self) -> None:
         """Say that the loop which forwards is alive: a thread of its own would say so for a hung one."""
@@ -157,61 +189,59 @@ class Worker:
             self.beat(self.name)
             self.beaten_at = time.monotonic()
 
-    def _give_back(self) -> None:
-        """Give back what was claimed when the database failed, else it would rest for its whole lease."""
-        if self.unprepared:
-            self.inbox.give_back(self.unprepared)
-            self.unprepared = []
-
-    def _settle(self) -> int:
-        """Settle what has come back; what the database does not take now is kept for the next time."""
-        self._take_back()
-        errands, self.unsettled = self.unsettled, []
+    def _work(self, claim: Claim) -> None:
+        """Do the next step of a case, from its plan to its settlement."""
+        errand = None
         try:
-            self.forwarder.settle(errands)
-        except Unavailable:
-            now = self.inbox.now()  # with its lease over, a case is looked up as after a crash
-            self.unsettled = [one for one in errands if now < one.claim.slot_at + self.inbox.lease]
-            raise
+            try:
+                errand = self._begin(claim)
+            finally:
+                self.load.has_slot(claim.store)
+                self.changed.set()
+            if errand:
+                self.forwarder.send(errand)
+                self._settle(errand)
+        except Exception:  # its lease runs out, and it is looked up as after a crash
+            log.exception("working on a case failed", case=claim.case_id)
         finally:
-            for one in errands:
-                if one not in self.unsettled:
-                    self._ended(one.store.name, one.outcome.word if one.outcome else "lost")
-        return len(errands)
+            self.load.end(claim.store, answered=_has_answered(errand.result if errand else None))
+            self.changed.set()
 
-    def _take_back(self, seconds: float = 0.0) -> None:
-        """Take what threads have done, after waiting for something if need be."""
-        with contextlib.suppress(queue.Empty):
-            one = self.back.get(timeout=seconds) if seconds else self.back.get_nowait()
-            while True:
-                if isinstance(one, tuple):
-                    self._ended(*one)
-                else:
-                    self.unsettled.append(one)
-                one = self.back.get_nowait()
+    def _begin(self, claim: Claim) -> Errand | None:
+        """Begin a step; where the database fails, give the case back, which would rest for its whole lease."""
+        try:
+            return self.forwarder.begin(claim)
+        except Unavailable as error:
+            log.warning("database unavailable", case=claim.case_id, why=str(error))
+        self._keep_trying(partial(self.inbox.queue.give_back, claim), claim)
+        return None
 
-    def _ended(self, store: str, outcome: str) -> None:
-        """Count a call as over."""
-        self.under_way[store] -= 1
-        if outcome in NO_ANSWER:
-            self.unanswered[store] += 1
-        elif outcome in ("ok", "refused", "throttled", "store_refused"):
-            self.unanswered[store] = 0
+    def _settle(self, errand: Errand) -> None:
+        self._keep_trying(partial(self.forwarder.settle, errand), errand.claim)
 
-    def _clock_was_set(self, now: float) -> bool:
-        """Whether slots of the last second cannot be told any more, since the clock was set meanwhile."""
-        offset, self.offset = self.offset, now - time.monotonic()
-        if abs(self.offset - (offset or self.offset)) > CLOCK_SLACK:
-            self.still_until = time.monotonic() + 1.0
-        return time.monotonic() < self.still_until
+    def _keep_trying(self, write: Callable[[], object], claim: Claim) -> None:
+        """Write what the database does not take now as soon as it does, for as long as the lease holds.
+
+        After that, the case is looked up as after a crash.
+        """
+        while True:
+            try:
+                write()
+            except Unavailable as error:
+                log.warning("database unavailable", case=claim.case_id, why=str(error))
+                if self.inbox.now() >= claim.until:
+                    return
+                self.forwarder.sleep(DATABASE_SECONDS)
+            else:
+                return
 
     def _tend_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
         """While no dispute wants a slot, read what 29next told contradictorily, and what is new there."""
         if time.monotonic() < self.tended_at + TEND_SECONDS:
             return
         self.tended_at = time.monotonic()
-        index, now = self.inbox.index, self.inbox.now()
-        calls: list[tuple[str, Callable[[], str]]] = [
+        index, now = self.inbox.transactions, self.inbox.now()
+        calls: list[tuple[str, Callable[[], bool | None]]] = [
             (store, partial(self.forwarder.reread, store, ident))
             for store, ident in index.doubted(now).items()
         ]
@@ -220,47 +250,34 @@ class Worker:
             for store in index.behind(now)
         ]
         for store, call in calls:
-            if store in free and not self.under_way[store] and self.inbox.is_idle(store):
-                self.under_way[store] += 1
+            if store in free and not self.load.under_way[store] and self.inbox.stores.is_idle(store):
+                self.load.begin(store, waits=False)
                 pool.submit(self._tend, store, call)
 
-    def _free(self, left: int) -> list[str]:
-        """Return the stores that may have another call under way; one without a token has none.
-
-        The fewer threads are left, the fewer one store may take: some are always left for another.
-        """
-        names = [store.name for store in self.forwarder.settings.stores.values() if store.token]
-        share = min(MOST_PER_STORE, max(left // 8, 1))
-        most = {name: 1 if self.unanswered[name] >= TROUBLED_AFTER else share for name in names}
-        return [name for name in names if left > 0 and self.under_way[name] < most[name]]
-
-    def _send(self, errand: Errand) -> None:
+    def _tend(self, store: str, call: Callable[[], bool | None]) -> None:
+        answered = None
         try:
-            self.forwarder.send(errand)
-        finally:
-            self.back.put(errand)
-
-    def _tend(self, store: str, call: Callable[[], str]) -> None:
-        outcome = "lost"
-        try:
-            outcome = call()
+            answered = call()
         except Unavailable as error:
             log.warning("database unavailable", store=store, why=str(error))
         except Exception:
             log.exception("reading failed", store=store)
-        self.back.put((store, outcome))
+        self.load.end(store, answered=answered)
 
     def _drain(self) -> bool:
         """Let calls under way end; what does not is settled after its lease, as after a crash."""
         until = (self.stopped_at or time.monotonic()) + DRAIN_SECONDS
-        while self.under_way.total() and time.monotonic() < until:
-            try:
-                self._take_back(IDLE_SECONDS)
-                self._settle()
-            except Unavailable as error:
-                log.warning("database unavailable", why=str(error))
-                time.sleep(IDLE_SECONDS)
-        return not self.under_way.total()
+        while self.load.total and time.monotonic() < until:
+            self.changed.clear()
+            self.changed.wait(IDLE_SECONDS)
+        return not self.load.total
+
+
+def _has_answered(result: Result | None) -> bool | None:
+    """Whether 29next answered a call; None where there was none."""
+    if result is None or isinstance(result, Idle | Observed | Dropped):
+        return None
+    return not isinstance(result, NotNow | Unclear)
 
 
 def run(worker: Worker) -> None:

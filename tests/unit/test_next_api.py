@@ -9,11 +9,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from bridge.errors import (
     BridgeError,
@@ -23,11 +23,12 @@ from bridge.errors import (
     StoreRefused,
     TemporaryError,
     Throttled,
-    TooLate,
+    Unavailable,
     Unclear,
 )
 from bridge.next29.client import MOST_PAGES, Answer
-from bridge.outbound.http import WORDS, Slot
+from bridge.outbound.http import WORDS
+from bridge.pace import MOST_TURNS, Slot
 from bridge.settings import Store
 from tests.support.inside import Client
 from tests.support.next29 import TOKEN, VERSIONS, Fault, StandIn, fault
@@ -324,7 +325,7 @@ def test_a_throttle_says_for_how_long(
 def test_a_retry_after_that_is_a_date_is_read_by_the_clock_of_the_pace() -> None:
     date = "Sun, 01 Mar 2026 12:01:00 GMT"  # a minute after NOW
     with (
-        wired(http(503, Retry_After=date), pace=Turns(0.0)) as (_, api),
+        wired(http(503, Retry_After=date), take=Slots(0.0).take, clock=lambda: NOW) as (_, api),
         pytest.raises(TemporaryError) as caught,
     ):
         api.list_disputes()
@@ -463,122 +464,133 @@ def test_calls_of_several_threads_keep_their_own_time(next29: StandIn) -> None:
     assert sorted(outcomes) == ["disputes/ ok"] * 6 + ["transactions/ late"] * 6
 
 
-def test_past_its_moment_not_a_byte_of_a_call_leaves(next29: StandIn, api: Client) -> None:
-    def until(seconds: float) -> Slot:
-        return Slot(time.monotonic() - 1, time.monotonic() + seconds)
+class Slots:
+    """Slots that open so many seconds from now, each half a second long; after them all have closed."""
 
-    with pytest.raises(TooLate):
-        api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
-    assert next29.ledger.calls == []
-    api.call("POST", "disputes/", body=ALERT, slot=until(10))
+    def __init__(self, *waits: float) -> None:
+        self.waits = list(waits)
+        self.opened: list[float] = []
+
+    def take(self) -> Slot:
+        self.opened.append(time.monotonic() + (self.waits.pop(0) if self.waits else -1.0))
+        return slot(self.opened[-1])
+
+
+def slot(opens: float, seconds: float = 0.5) -> Slot:
+    """A slot that opens at a moment of the monotonic clock."""
+    return Slot(opens, opens + seconds, time.time() + opens - time.monotonic() + seconds)
+
+
+def test_past_its_slot_not_a_byte_of_a_call_leaves(next29: StandIn) -> None:
+    slots, gone = Slots(), slot(time.monotonic() - 1)
+    with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
+        for _ in range(2):
+            with pytest.raises(TemporaryError):
+                api.call("POST", "disputes/", body=ALERT, slot=gone)
+        assert next29.ledger.calls == []
+        slots.waits = [0.0]
+        api.call("POST", "disputes/", body=ALERT, slot=gone)
     assert len(next29.ledger.disputes) == 1
-    with pytest.raises(TooLate):
-        api.call("POST", "disputes/", body=ALERT, slot=until(-0.001))
-    api.call("POST", "disputes/", body={**ALERT, "case_number": "A-2"})
-    assert len(next29.ledger.calls) == 2
 
 
-def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(
-    next29: StandIn, api: Client
+@pytest.mark.parametrize("again", [False, True])
+def test_a_connection_that_takes_longer_than_the_slot_leaves_in_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, *, again: bool
 ) -> None:
-    answer, opens = Answer(), time.monotonic() + 0.5
-    api.call("GET", "disputes/", slot=Slot(opens, opens + 10), answer=answer)
-    [call] = next29.ledger.calls
-    assert call.at >= opens
-    assert answer.seconds <= time.monotonic() - opens
+    """As where a resolver hangs, or the process was stopped while it connected."""
+    connect, slots, arrived = HTTPConnection.connect, Slots(0.2), []
+
+    def slowly(connection: HTTPConnection) -> None:
+        connect(connection)
+        time.sleep(0.6)
+
+    def answer(_: int, __: Seen) -> bytes:
+        arrived.append(time.monotonic())
+        return http(200, {"id": 1}, Connection="close")
+
+    with wired(answer, take=slots.take) as (_, api):
+        if again:  # the connection that was there is closed after its answer
+            api.call("GET", "disputes/", slot=slot(time.monotonic()))
+        monkeypatch.setattr(HTTPConnection, "connect", slowly)
+        api.call("POST", "disputes/", body=ALERT, slot=slot(time.monotonic()))
+    assert len(arrived) == 1 + again
+    assert slots.opened[0] <= arrived[-1]
 
 
-def test_nothing_is_asked_between_the_last_look_at_the_clock_and_the_bytes(
-    api: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A socket with a timeout is asked first whether it is free, and a busy interpreter comes back late."""
-    send, seen = HTTPConnection.send, []
-
-    def note(connection: HTTPConnection, data: Any) -> None:
-        seen.append(connection.sock.gettimeout())
-        send(connection, data)
-
-    monkeypatch.setattr(HTTPConnection, "send", note)
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_either_clock_closes_a_slot(next29: StandIn, clock: str) -> None:
+    """The monotonic one stands still while a machine sleeps; the other one can be set."""
     now = time.monotonic()
-    api.call("POST", "disputes/", body=ALERT, slot=Slot(now, now + 10))
-    api.call("GET", "disputes/")
-    first, *others = seen
-    assert first is None
-    assert others
-    assert None not in others
+    closed = (
+        Slot(now, now - 1, time.time() + 9) if clock == "monotonic" else Slot(now, now + 9, time.time() - 1)
+    )
+    with (
+        contextlib.closing(client(next29.base_url, take=Slots().take)) as api,
+        pytest.raises(TemporaryError),
+    ):
+        api.call("GET", "disputes/", slot=closed)
+    assert next29.ledger.calls == []
+
+
+def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(next29: StandIn) -> None:
+    answer, opens = Answer(), time.monotonic() + 0.5
+    with contextlib.closing(client(next29.base_url, take=Slots().take, timeout=0.4)) as api:
+        for _ in range(2):  # with a new connection, and with one that is there
+            opens = time.monotonic() + 0.5
+            api.call("GET", "disputes/", slot=slot(opens), answer=answer)
+            assert next29.ledger.calls[-1].at >= opens
+            assert answer.seconds <= time.monotonic() - opens
 
 
 def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(next29: StandIn) -> None:
     next29.add_faults(fault("hang", seconds=30))
     now = time.monotonic()
     with contextlib.closing(client(next29.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
-        api.call("GET", "disputes/", slot=Slot(now, now + 10))
+        api.call("GET", "disputes/", slot=slot(now))
     assert time.monotonic() - now < 10
 
 
-class Turns:
-    """A pace whose slots open so many seconds from now, and how late they were used."""
-
-    def __init__(self, *waits: float) -> None:
-        self.waits = list(waits)
-        self.opened: list[float] = []
-        self.late: list[float] = []
-        self.clock = lambda: NOW
-
-    def turn(self) -> Slot:
-        self.opened.append(time.monotonic() + (self.waits.pop(0) if self.waits else -1.0))
-        return Slot(self.opened[-1], self.opened[-1] + 0.5)
-
-    def used(self, slot: Slot) -> None:
-        self.late.append(slot.late)
-
-
-def test_a_call_without_a_slot_waits_for_its_turn_and_so_does_every_page(next29: StandIn) -> None:
+def test_a_call_takes_a_slot_and_so_does_every_page(next29: StandIn) -> None:
     for number in range(5):
         next29.add_dispute(**{**ALERT, "arn": str(number)})
-    turns = Turns(0.1, 0.2, 0.1)
-    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
+    slots = Slots(0.1, 0.2, 0.1)
+    with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
         api.rows("disputes/", {"case_number": "A-1"})
-    assert len(turns.opened) == len(turns.late) == 3
-    for call, opens in zip(next29.ledger.calls, turns.opened, strict=True):
+    for call, opens in zip(next29.ledger.calls, slots.opened, strict=True):
         assert opens <= call.at
 
 
-def test_a_call_that_misses_its_turn_leaves_in_the_next_one(next29: StandIn) -> None:
-    turns = Turns(-1.0, -0.6, 0.1)
-    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
+def test_a_call_that_misses_its_slot_leaves_in_the_next_one(next29: StandIn) -> None:
+    slots = Slots(-1.0, -0.6, 0.1)
+    with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
         api.call("POST", "disputes/", body=ALERT)
     [call] = next29.ledger.calls
-    assert turns.opened[2] <= call.at
+    assert slots.opened[2] <= call.at
 
 
-def test_a_call_that_misses_every_turn_is_not_made(next29: StandIn) -> None:
-    with contextlib.closing(client(next29.base_url, pace=Turns())) as api, pytest.raises(TemporaryError):
+def test_a_call_that_misses_every_slot_is_not_made(next29: StandIn) -> None:
+    slots = Slots()
+    with contextlib.closing(client(next29.base_url, take=slots.take)) as api, pytest.raises(TemporaryError):
         api.call("POST", "disputes/", body=ALERT)
+    assert len(slots.opened) == MOST_TURNS
     assert next29.ledger.calls == []
 
 
-def test_a_call_in_a_given_slot_takes_no_turn(next29: StandIn) -> None:
-    turns, now = Turns(), time.monotonic()
-    with contextlib.closing(client(next29.base_url, pace=turns)) as api:
-        api.call("GET", "disputes/", slot=Slot(now, now + 10))
-        with pytest.raises(TooLate):
-            api.call("GET", "disputes/", slot=Slot(now - 2, now - 1))
-    assert turns.opened == []
-    assert len(turns.late) == 2
+def test_a_call_in_a_given_slot_takes_no_other(next29: StandIn) -> None:
+    slots = Slots()
+    with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
+        api.call("GET", "disputes/", slot=slot(time.monotonic()))
+    assert slots.opened == []
     assert len(next29.ledger.calls) == 1
 
 
-def test_a_connection_can_be_had_ready() -> None:
-    with wired(http(200, {"results": [], "next": None})) as (wire, api):
-        api.prepare()
-        api.prepare()
-        assert (wire.connections, wire.seen) in [(0, []), (1, [])]  # accepted a moment later
-        api.list_disputes()
-        assert wire.connections == 1
-        wire.close()
-    with contextlib.closing(client(wire.base_url)) as api, pytest.raises(TemporaryError):
-        api.prepare()
+def test_what_ends_the_wait_for_a_slot_ends_the_call_unsent(next29: StandIn) -> None:
+    def away() -> Slot:
+        raise Unavailable
+
+    with contextlib.closing(client(next29.base_url, take=away)) as api, pytest.raises(Unavailable):
+        api.call("POST", "disputes/", body=ALERT)
+    assert next29.ledger.calls == []
 
 
 # --- redirects -----------------------------------------------------------------------------------

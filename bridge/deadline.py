@@ -18,11 +18,11 @@ if typing.TYPE_CHECKING:
 
 
 class Deadline:
-    """The end of one exchange's time, and the socket that it is about, once that is known."""
+    """The end of one exchange's time, and the socket that it is about."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, sock: socket.socket | None) -> None:
         self.at = time.monotonic() + seconds
-        self.sock: socket.socket | None = None
+        self.sock = sock
         self.over = False
 
     @property
@@ -46,10 +46,9 @@ class Watch:
         self.changed = threading.Condition()
         self.thread: threading.Thread | None = None
 
-    @contextlib.contextmanager
-    def within(self, seconds: float) -> Iterator[Deadline]:
-        """Watch over an exchange for as long as the block runs."""
-        deadline = Deadline(seconds)
+    def begin(self, seconds: float, sock: socket.socket | None) -> Deadline:
+        """Watch over an exchange from now on, until it is marked as over."""
+        deadline = Deadline(seconds, sock)
         with self.changed:
             heapq.heappush(self.heap, (deadline.at, next(self.count), deadline))
             if self.thread is None or not self.thread.is_alive():
@@ -57,6 +56,12 @@ class Watch:
                 self.thread.start()
             if self.heap[0][2] is deadline:
                 self.changed.notify()
+        return deadline
+
+    @contextlib.contextmanager
+    def within(self, seconds: float, sock: socket.socket | None) -> Iterator[Deadline]:
+        """Watch over an exchange for as long as the block runs."""
+        deadline = self.begin(seconds, sock)
         try:
             yield deadline
         finally:
