@@ -34,7 +34,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.settings import Store
-    from bridge.storage.inbox import Pace
+    from bridge.storage.slots import Pace
 
 Json = typing.Any
 

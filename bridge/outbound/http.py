@@ -32,8 +32,8 @@ from urllib3.exceptions import (
 
 from bridge import __version__
 from bridge.cards import CUT, cut_text
+from bridge.deadline import WATCH, Deadline
 from bridge.errors import TemporaryError, TooLate, Unclear
-from bridge.outbound.deadline import WATCH, Deadline
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping

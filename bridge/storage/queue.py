@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 from bridge.alert import Reason
 from bridge.disputes.case import Case
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
-from bridge.storage import bulk
-from bridge.storage.relating import Relating
+from bridge.errors import Unavailable
+from bridge.storage.outcomes import owe
+from bridge.storage.relating import pass_back, relate
 from bridge.storage.rows import (
     IS_FREE,
     NEVER,
@@ -24,17 +25,25 @@ from bridge.storage.rows import (
     Marks,
     case_of,
     json_of,
+    mark,
+    moment,
     numbers_of,
     pending_of,
     write_cases,
 )
 from bridge.storage.schema import attempts, cases, deliveries, paces, stores
-from bridge.storage.slots import Pacing
+from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Table
 
     from bridge.storage.database import Database
+    from bridge.storage.outcomes import Told
+    from bridge.storage.slots import Slots
+
+Item = typing.TypeVar("Item")
 
 
 log = structlog.get_logger()
@@ -130,11 +139,15 @@ class Lead:
         self.seconds = min(max(self.seconds, took), LONGEST_LEAD)
 
 
-class Forwarding(Pacing, Relating):
+class Queue:
     """Gives out cases one call at a time, and records what came of it."""
 
-    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
-        super().__init__(database, gap=gap, lease=lease)
+    def __init__(self, database: Database, slots: Slots, lease: float, told: Told) -> None:
+        self.database = database
+        self.now = database.now
+        self.slots = slots
+        self.lease = lease
+        self.told = told
         self.lead = Lead()
 
     def claim(self, names: Sequence[str], most: int | None = None) -> list[Claim]:
@@ -161,13 +174,13 @@ class Forwarding(Pacing, Relating):
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
                 opens = now if next_at > asked["set_back"] else next_at
                 soon = now + lead + SPREAD * len(slots)
-                slot_at = max(opens, soon) if self.gap else now
+                slot_at = max(opens, soon) if self.slots.gap else now
                 slots[case_id] = (token, slot_at, probes)
                 tokens.add(token)
             held = self._hold(connection, list(slots), now)
             urgent = self._most_urgent(connection, list(held))
-            taken = [(slots[ident][0], slots[ident][1] + self.gap) for ident in held]
-            self._set_paces(connection, taken)
+            taken = [(slots[ident][0], slots[ident][1] + self.slots.gap) for ident in held]
+            self.slots.set(connection, taken)
             return [
                 Claim(
                     case_id=ident,
@@ -188,7 +201,7 @@ class Forwarding(Pacing, Relating):
         """Lease those of some cases that are free, each with a new fence."""
         if not idents:
             return {}
-        rows = connection.execute(_FREE, {"idents": idents, **self._moment(now)}).all()
+        rows = connection.execute(_FREE, {"idents": idents, **moment(now, self.lease)}).all()
         leased = [
             {
                 "ident": row.id,
@@ -198,7 +211,7 @@ class Forwarding(Pacing, Relating):
             }
             for row in rows
         ]
-        bulk.change(connection, cases, leased)
+        _change(connection, cases, leased)
         held = {row.id: _readable(row) for row in rows}
         return {ident: replace(case, fence=case.fence + 1) for ident, case in held.items() if case}
 
@@ -217,7 +230,7 @@ class Forwarding(Pacing, Relating):
     def _asked(self, now: float, lead: float, names: Sequence[str]) -> dict[str, typing.Any]:
         """Return what is asked of slots: those that open soon, never one beyond a store's next one."""
         return {
-            **self._moment(now),
+            **moment(now, self.lease),
             "names": names,
             "opens": now + lead + MARGIN,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
@@ -241,7 +254,7 @@ class Forwarding(Pacing, Relating):
 
     def intend(self, intents: Sequence[Intent]) -> list[bool | Exception]:
         """Commit that some writes are about to be sent; False where a case is another worker's now."""
-        return self.database.write_each(self._intend, intents)
+        return _each(self.database, self._intend, intents)
 
     @staticmethod
     def _intend(connection: Connection, intents: list[Intent]) -> list[bool]:
@@ -258,8 +271,8 @@ class Forwarding(Pacing, Relating):
             }
             for case in (claim.case for claim, _ in sent)
         ]
-        bulk.change(connection, cases, doubts)
-        bulk.add(connection, attempts, [attempt for _, attempt in sent])
+        _change(connection, cases, doubts)
+        insert_missing(connection, attempts, [attempt for _, attempt in sent])
         return is_held
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
@@ -268,13 +281,14 @@ class Forwarding(Pacing, Relating):
         Each case is read again under lock, for alerts may have been merged meanwhile. It is False,
         with the attempt only recorded, where another worker holds the case now.
         """
-        return self.database.write_each(self._settle, settlements)
+        return _each(self.database, self._settle, settlements)
 
     def _settle(self, connection: Connection, settlements: list[Settlement]) -> list[bool]:
         """Settle cases together: all that is read of them first, then all that is written."""
         now = self.now()
         made = [one.attempt for one in settlements if one.attempt]
-        bulk.add(connection, attempts, made, key=("id",), over=True)
+        for attempt in made:
+            insert_or_update(connection, attempts, attempt)
         held = self._held(connection, [one.claim for one in settlements])
         owed = pending_of(connection, [case.id for case in held.values()])
         steps = [
@@ -282,11 +296,11 @@ class Forwarding(Pacing, Relating):
             for one in settlements
             if one.claim in held
         ]
-        write_cases(connection, (step.case for step in steps))
-        self._mark(connection, [marked for step in steps for marked in step.marked])
+        write_cases(connection, [step.case for step in steps])
+        mark(connection, [marked for step in steps for marked in step.marked])
         self._tell_others(connection, [step for step in steps if step.is_related or step.has_result], now)
-        bulk.change(connection, deliveries, [row for step in steps for row in _ended(step, now)])
-        bulk.change(connection, deliveries, [row for step in steps for row in _waiting(step, now)])
+        _change(connection, deliveries, [row for step in steps for row in _ended(step, now)])
+        _change(connection, deliveries, [row for step in steps for row in _waiting(step, now)])
         return [one.claim in held for one in settlements]
 
     def _tell_others(self, connection: Connection, news: list[_Step], now: float) -> None:
@@ -300,10 +314,10 @@ class Forwarding(Pacing, Relating):
                 continue
             step.case = case_of(connection.execute(_CASES, {"idents": [one.id]}).one())
             if is_related:
-                self._relate(connection, step.case, now)
+                relate(connection, step.case, now, self.told)
             if step.has_result:
-                self._pass_back(connection, step.case, now)
-                self._owe(connection, step.case, now)
+                pass_back(connection, step.case, now)
+                owe(connection, step.case, now, self.told)
             write_cases(connection, [step.case])
 
     def _held(self, connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Case]:
@@ -315,6 +329,27 @@ class Forwarding(Pacing, Relating):
             for claim in claims
             if claim.case_id in found and found[claim.case_id].fence == claim.fence
         }
+
+
+def _change(connection: Connection, table: Table, rows: Sequence[Attempt]) -> None:
+    if rows:
+        connection.execute(update(table).where(table.c.id == bindparam("ident")), rows)
+
+
+def _each(
+    database: Database, function: Callable[[Connection, list[Item]], list[bool]], items: Sequence[Item]
+) -> list[bool | Exception]:
+    """Run a function for some items in one transaction; where that fails, for each in its own."""
+    try:
+        return [*database.write(lambda connection: function(connection, list(items)))] if items else []
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001  one of them is at fault; alone it says so itself
+        return (
+            [error]
+            if len(items) == 1
+            else [one for item in items for one in _each(database, function, [item])]
+        )
 
 
 @dataclass

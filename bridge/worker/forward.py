@@ -34,16 +34,9 @@ from bridge.errors import (
     trace,
 )
 from bridge.next29.client import Answer, NextApi
-from bridge.storage.inbox import (
-    LONGEST_LEAD,
-    PROBE_SECONDS,
-    Claim,
-    Delivery,
-    Ending,
-    Settlement,
-    new_id,
-    token_key,
-)
+from bridge.storage.ids import new_id, token_key
+from bridge.storage.queue import LONGEST_LEAD, PROBE_SECONDS, Settlement
+from bridge.storage.rows import Claim, Delivery, Ending
 from bridge.worker.backfill import Backfill
 
 if typing.TYPE_CHECKING:
@@ -106,8 +99,7 @@ class Forwarder:
 
     def __post_init__(self) -> None:
         """Make room for a client of each store."""
-        self.index = self.inbox.index
-        self.inbox.told = self.settings.told
+        self.index = self.inbox.transactions
         self.apis: dict[str, NextApi] = {}
 
     def api(self, store: Store) -> NextApi:
@@ -115,7 +107,7 @@ class Forwarder:
         known = self.apis.get(store.name)
         if known is None or known.store != store:
             version, timeout = self.settings.api_version, self.settings.timeout
-            pace = self.inbox.pace(store, self.sleep)
+            pace = self.inbox.slots.pace(store, self.sleep)
             known = self.apis[store.name] = NextApi(store, version=version, timeout=timeout, pace=pace)
         return known
 
@@ -133,7 +125,7 @@ class Forwarder:
             except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
                 errand.outcome = self._bug(errand.claim, error)
         writes = [one for one in errands if one.attempt and one.call and one.call.writes and not one.outcome]
-        intents = self.inbox.intend([(one.claim, one.attempt) for one in writes if one.attempt])
+        intents = self.inbox.queue.intend([(one.claim, one.attempt) for one in writes if one.attempt])
         lost = set()
         for errand, held in zip(writes, intents, strict=True):
             if isinstance(held, Exception):
@@ -145,12 +137,12 @@ class Forwarder:
     def _consult(self, errands: Sequence[Errand]) -> None:
         """Ask the local index for the transactions of cases, and the inbox for who else has them."""
         try:
-            claimed = [one.claim.case for one in errands]
-            asking = [case for case in claimed if lookup.asks_index(case)]
-            found = self.index.look_up([(case.store, case.dated_facts) for case in asking], self.inbox.now())
-            for case, (rows, complete) in zip(asking, found, strict=True):
-                lookup.apply_index(case, rows, complete=complete)
-            self.inbox.find_holders([case for case in claimed if lookup.claims_transaction(case)])
+            for case in (one.claim.case for one in errands):
+                if lookup.asks_index(case):
+                    rows, complete = self.index.look_up(case.store, case.dated_facts, self.inbox.now())
+                    lookup.apply_index(case, rows, complete=complete)
+                if lookup.claims_transaction(case):
+                    case.duplicate_of = self.inbox.cases.find_holder(case)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  as above; the others are not held up by it
@@ -193,22 +185,22 @@ class Forwarder:
             "seconds": round(answer.seconds, 4),
         }
         if errand.outcome.word == "dropped":
-            self.inbox.lead.missed(self.inbox.now() - claim.taken_at)
+            self.inbox.queue.lead.missed(self.inbox.now() - claim.taken_at)
         else:
-            self.inbox.lead.met()
+            self.inbox.queue.lead.met()
 
     def _send(self, errand: Errand, call: Call, attempt: dict[str, typing.Any]) -> Outcome:
         claim, store, answer, now = errand.claim, errand.store, errand.answer, self.inbox.now()
         if claim.slot_at > now + 2 * LONGEST_LEAD:  # the clock was set back, and nobody knows when it opens
             return Outcome("dropped", _undo(call), again_after=0.0)
         attempt["started_at"] = max(claim.slot_at, now)
-        slot = self.inbox.pace(store, self.sleep).slot(claim.slot_at)
+        slot = self.inbox.slots.pace(store, self.sleep).slot(claim.slot_at)
         api = self.api(store)
         found: typing.Any
         try:
             api.prepare()
             if call.kind in LISTS:
-                hold = partial(self.inbox.hold, claim)
+                hold = partial(self.inbox.queue.hold, claim)
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, before_more=hold)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
@@ -242,11 +234,11 @@ class Forwarder:
 
     def settle(self, errands: Sequence[Errand]) -> None:
         """Settle the cases of errands as they are now in the inbox, with what was found out meanwhile."""
-        kept = self.inbox.settle([self._settlement(one) for one in errands])
+        kept = self.inbox.queue.settle([self._settlement(one) for one in errands])
         for errand, held in zip(errands, kept, strict=True):
             if isinstance(held, Exception):
                 errand.outcome = self._bug(errand.claim, held)
-                self.inbox.settle([self._settlement(errand)])  # else its lease runs out
+                self.inbox.queue.settle([self._settlement(errand)])  # else its lease runs out
             self._say(errand, held=held is True)
             try:
                 self._of_the_store(errand)
@@ -299,7 +291,7 @@ class Forwarder:
 
     def _with_family(self, claim: Claim, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
         """Keep transactions that were read, and add what the index knows of the same payments."""
-        self.inbox.hear_of(claim.store, rows, asked_by=claim.case_id)
+        self.inbox.cases.hear_of(claim.store, rows, asked_by=claim.case_id)
         return self.index.with_family(claim.store, rows)
 
     # the index's own calls, while no dispute wants the slots
@@ -318,7 +310,7 @@ class Forwarder:
             return "temporary"
         except (StoreRefused, MissingScope, PermanentError):
             return "refused"
-        self.inbox.hear_of(store, [row], certain=True)
+        self.inbox.cases.hear_of(store, [row], certain=True)
         return "ok"
 
     def keep_up(self, store: str, stops: Callable[[], bool]) -> str:
@@ -406,12 +398,12 @@ class Forwarder:
         outcome, store = errand.outcome or Outcome("idle"), errand.store
         if outcome.word == "store_refused":
             log.error("store paused", store=store.name, why=outcome.said)
-            self.inbox.pause(store.name, outcome.said or "", PROBE_SECONDS)
+            self.inbox.stores.pause(store.name, outcome.said or "", PROBE_SECONDS)
         elif outcome.word == "throttled":
-            self.inbox.throttle(token_key(store.token), outcome.again_after or 1.0)
+            self.inbox.slots.throttle(token_key(store.token), outcome.again_after or 1.0)
         elif errand.claim.probes and outcome.word in ("ok", "refused") and errand.answer.status != 403:
             log.info("store goes on", store=store.name)
-            self.inbox.resume(store.name, by_hand=False)
+            self.inbox.stores.resume(store.name, by_hand=False)
 
     @staticmethod
     def _bug(claim: Claim, error: Exception) -> Outcome:

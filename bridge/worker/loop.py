@@ -26,7 +26,8 @@ from bridge.errors import Unavailable
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.storage.inbox import Claim, Inbox
+    from bridge.storage.inbox import Inbox
+    from bridge.storage.rows import Claim
     from bridge.worker.forward import Errand, Forwarder
     from bridge.worker.translate import Judge
 
@@ -105,7 +106,7 @@ class Worker:
         while self.stopped_at is None:
             try:
                 if not registered:
-                    self.inbox.register(self.forwarder.settings.stores.values())
+                    self.inbox.stores.register(self.forwarder.settings.stores.values())
                     registered = True
                     log.info("worker started", stores=sorted(self.forwarder.settings.stores))
                 if not self.turn(pool):
@@ -133,11 +134,10 @@ class Worker:
         self._give_back()
         settled = self._settle()
         self.newest = not self.newest
-        judge = self.judge
-        translated = self.inbox.translate(judge.verdict, self.batch, newest=self.newest, bug=judge.bug)
+        translated = self.judge.turn(self.batch, newest=self.newest)
         left = THREADS - self.under_way.total()
         free = [] if self._clock_was_set(self.inbox.now()) else self._free(left)
-        claims = self.inbox.claim(free, min(left, self.batch))
+        claims = self.inbox.queue.claim(free, min(left, self.batch))
         self.unprepared = list(claims)
         errands = self.forwarder.prepare(claims)
         self.unprepared = []
@@ -160,7 +160,7 @@ class Worker:
     def _give_back(self) -> None:
         """Give back what was claimed when the database failed, else it would rest for its whole lease."""
         if self.unprepared:
-            self.inbox.give_back(self.unprepared)
+            self.inbox.queue.give_back(self.unprepared)
             self.unprepared = []
 
     def _settle(self) -> int:
@@ -171,7 +171,7 @@ class Worker:
             self.forwarder.settle(errands)
         except Unavailable:
             now = self.inbox.now()  # with its lease over, a case is looked up as after a crash
-            self.unsettled = [one for one in errands if now < one.claim.slot_at + self.inbox.lease]
+            self.unsettled = [one for one in errands if now < one.claim.slot_at + self.inbox.queue.lease]
             raise
         finally:
             for one in errands:
@@ -210,7 +210,7 @@ class Worker:
         if time.monotonic() < self.tended_at + TEND_SECONDS:
             return
         self.tended_at = time.monotonic()
-        index, now = self.inbox.index, self.inbox.now()
+        index, now = self.inbox.transactions, self.inbox.now()
         calls: list[tuple[str, Callable[[], str]]] = [
             (store, partial(self.forwarder.reread, store, ident))
             for store, ident in index.doubted(now).items()
@@ -220,7 +220,7 @@ class Worker:
             for store in index.behind(now)
         ]
         for store, call in calls:
-            if store in free and not self.under_way[store] and self.inbox.is_idle(store):
+            if store in free and not self.under_way[store] and self.inbox.stores.is_idle(store):
                 self.under_way[store] += 1
                 pool.submit(self._tend, store, call)
 
