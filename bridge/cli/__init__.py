@@ -23,7 +23,7 @@ from bridge.errors import BridgeError, SettingsError
 from bridge.next29.client import NextApi
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox
+from bridge.storage.inbox import Inbox, open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.search import BadFilter, Search
 from bridge.web.app import ROOT
@@ -264,7 +264,7 @@ def _worker(_: argparse.Namespace) -> None:
     pool = WORKER_POOL if chosen.encryption_keys else worker_pool(len(chosen.stores))  # more may be installed
     with _database(chosen, pool) as database:
         chosen = with_installed(chosen, database)
-        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        inbox = open_inbox(database, chosen)
         judge, forwarder = Judge(inbox, chosen), Forwarder(inbox, chosen)
         chores = Chores(chosen, database)
         worker.run(worker.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))
@@ -396,9 +396,9 @@ def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
             raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
         if store.missing:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
-        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        inbox.register([store])
-        pace = inbox.pace(store)
+        inbox = open_inbox(database, chosen)
+        inbox.stores.register([store])
+        pace = inbox.slots.pace(store)
         api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, pace=pace)
         try:
             yield chosen, inbox, api, store
@@ -411,9 +411,9 @@ def _match(options: argparse.Namespace) -> None:
         raise BridgeError(f"A transaction is a number, or none; not {options.transaction!r}.")
     chosen = _settings()
     with _database(chosen) as database:
-        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
+        inbox = open_inbox(database, chosen)
         wanted = None if options.transaction == "none" else int(options.transaction)
-        if not inbox.decide(options.case, wanted):
+        if not inbox.cases.decide(options.case, wanted):
             raise BridgeError(f"{options.case!r} is no case that still wants a transaction.")
     print(f"{options.case} decided; the worker tells 29next.")
 
@@ -453,8 +453,8 @@ def _recover(options: argparse.Namespace) -> None:
     if options.store and options.store not in chosen.stores:
         raise BridgeError(f"There is no store {options.store!r}; see `bridge stores`.")
     with _database(chosen) as database:
-        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        count = inbox.doubt(options.since.timestamp(), options.store)
+        inbox = open_inbox(database, chosen)
+        count = inbox.cases.doubt(options.since.timestamp(), options.store)
     print(f"Cases to be looked up before anything is sent for them: {count}")
 
 
@@ -514,8 +514,10 @@ def _replay(options: argparse.Namespace) -> None:
     chosen = _settings()
     with _database(chosen) as database:
         ids = options.ids or Search(database).ids(filters, 500)
-        inbox = Inbox(database, gap=chosen.gap, lease=chosen.lease)
-        replayed = inbox.replay(ids) + [one for one in ids if one.startswith("c_") and inbox.tell_again(one)]
+        inbox = open_inbox(database, chosen)
+        replayed = inbox.deliveries.replay(ids) + [
+            one for one in ids if one.startswith("c_") and inbox.outcomes.tell_again(one)
+        ]
     for one in replayed:
         print(f"{one} replayed")
     left = [one for one in ids if one not in replayed]
@@ -530,7 +532,7 @@ def _dismiss(options: argparse.Namespace) -> None:
     chosen = _settings()
     with _database(chosen) as database:
         ids = options.ids or Search(database).ids({**filters, "status": Status.FAILED}, 500)
-        dismissed = Inbox(database, gap=chosen.gap, lease=chosen.lease).dismiss(ids)
+        dismissed = open_inbox(database, chosen).deliveries.dismiss(ids)
     for one in dismissed:
         print(f"{one} dismissed")
     if left := [one for one in ids if one not in dismissed]:

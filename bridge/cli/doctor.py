@@ -25,9 +25,10 @@ from bridge.errors import BridgeError, Refused, Unavailable
 from bridge.next29.client import Answer, NextApi
 from bridge.settings import address
 from bridge.storage import migrate, stats
-from bridge.storage.inbox import BY_HAND, Inbox
+from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
+from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import GONE_AFTER, url_called
 from bridge.worker.subscriptions import events_of
 from bridge.worker.subscriptions import problem as subscription_problem
@@ -230,8 +231,8 @@ def _worker(database: Database) -> Check:
 
 
 def _stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
-    inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
-    inbox.register(settings.stores.values())
+    inbox = open_inbox(database, settings)
+    inbox.stores.register(settings.stores.values())
     with database.read() as connection:
         paused = stats.paused(connection)
     told = None
@@ -245,7 +246,7 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
             remedy = f"Have its merchant open /install?store={store.name}.29next.store."
             yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
-        pace = inbox.pace(store)
+        pace = inbox.slots.pace(store)
         api = NextApi(store, version=settings.api_version, timeout=settings.timeout, pace=pace)
         try:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):

@@ -13,11 +13,10 @@ from dataclasses import replace
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.settings import NOT_INSTALLED, Store
-from bridge.storage.rows import insert_or_update
 from bridge.storage.schema import installations
+from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -104,8 +103,7 @@ class Stores(Mapping[str, Store]):
             "installed_at": self.database.now(),
             "uninstalled_at": None,
         }
-        insert = sqlite.insert if self.database.sqlite else postgresql.insert
-        self._write(insert_or_update(insert, installations, row, "store"))
+        self.database.write(lambda connection: insert_or_update(connection, installations, row))
         self.read()
 
     def rotate(self) -> int:

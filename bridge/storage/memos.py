@@ -9,23 +9,18 @@ import typing
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.storage.inbox import new_id
-from bridge.storage.schema import deliveries, memos, replays, webhooks
-from bridge.storage.search import first_id
-from bridge.storage.stats import WORKER
+from bridge.storage.ids import first_id, new_id
+from bridge.storage.schema import Memo, deliveries, memos, replays, webhooks
+from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from bridge.storage.database import Database
 
-TOLD = "told:"
-USED = "used:"
-RETENTION = "retention"
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""
 MOST_REPLAYS = 20
@@ -58,7 +53,6 @@ class Memos:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = database.now
-        self._insert: typing.Any = sqlite.insert if database.sqlite else postgresql.insert
 
     # the worker's heart
 
@@ -67,8 +61,8 @@ class Memos:
         now = self.now()
 
         def write(connection: Connection) -> None:
-            connection.execute(self._set(f"{WORKER}{worker}", None, now))
-            old = memos.c.name.startswith(WORKER, autoescape=True), memos.c.at < now - FORGOTTEN_AFTER
+            _set(connection, Memo.WORKER, worker, None, now)
+            old = memos.c.kind == Memo.WORKER, memos.c.at < now - FORGOTTEN_AFTER
             connection.execute(delete(memos).where(*old))
 
         self.database.write(write)
@@ -77,50 +71,45 @@ class Memos:
 
     def told(self) -> dict[str, tuple[float, typing.Any]]:
         """Return what was told, by key: when, and what was known then."""
-        statement = select(memos).where(memos.c.name.startswith(TOLD, autoescape=True))
+        statement = select(memos).where(memos.c.kind == Memo.TOLD)
         with self.database.read() as connection:
-            return {row.name.removeprefix(TOLD): (row.at, row.value) for row in connection.execute(statement)}
+            return {row.name: (row.at, row.value) for row in connection.execute(statement)}
 
     def tell(self, key: str, known: typing.Any, before: float | None) -> bool:
         """Take it on oneself to tell something; False where another process was faster.
 
         `before` is when it was told last, as `told` says, or None.
         """
-        name, now = f"{TOLD}{key}", self.now()
+        now = self.now()
 
         def write(connection: Connection) -> bool:
             if before is None:
-                fresh = self._insert(memos).values(name=name, value=known, at=now)
-                fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)
-                return connection.execute(fresh).first() is not None
-            ours = update(memos).where(memos.c.name == name, memos.c.at == before)
+                return _is_first(connection, Memo.TOLD, key, known, now)
+            ours = update(memos).where(*_named(Memo.TOLD, key), memos.c.at == before)
             return connection.execute(ours.values(value=known, at=now)).rowcount > 0
 
         return self.database.write(write)
 
     def forget(self, key: str) -> bool:
         """Let something be told anew; False where another process was faster."""
-        gone = delete(memos).where(memos.c.name == f"{TOLD}{key}")
+        gone = delete(memos).where(*_named(Memo.TOLD, key))
         return self.database.write(lambda connection: connection.execute(gone).rowcount > 0)
 
     # what is good for once
 
     def use_up(self, kind: str, mark: str, seconds: float) -> bool:
         """Use up what is good for once, and not longer than `seconds`; False where it is used up already."""
-        now, kinds = self.now(), f"{USED}{kind}:"
+        now = self.now()
 
         def write(connection: Connection) -> bool:
-            old = memos.c.name.startswith(kinds, autoescape=True), memos.c.at < now - seconds
-            connection.execute(delete(memos).where(*old))
-            fresh = self._insert(memos).values(name=f"{kinds}{mark}", value=None, at=now)
-            fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)
-            return connection.execute(fresh).first() is not None
+            connection.execute(delete(memos).where(memos.c.kind == kind, memos.c.at < now - seconds))
+            return _is_first(connection, kind, mark, None, now)
 
         return self.database.write(write)
 
     def is_used_up(self, kind: str, mark: str) -> bool:
         """Whether something was used up, as `use_up` says; known for the seconds that were named there."""
-        statement = select(memos.c.name).where(memos.c.name == f"{USED}{kind}:{mark}")
+        statement = select(memos.c.name).where(*_named(kind, mark))
         with self.database.read() as connection:
             return connection.execute(statement).first() is not None
 
@@ -188,7 +177,7 @@ class Memos:
         now = self.now()
 
         def write(connection: Connection) -> int:
-            memo = select(memos.c.value).where(memos.c.name == RETENTION)
+            memo = select(memos.c.value).where(*_named(Memo.RETENTION, ""))
             done = connection.execute(memo).scalar() or ""
             old = (
                 select(webhooks.c.id)
@@ -200,15 +189,25 @@ class Memos:
             if ids:
                 emptied = update(webhooks).where(webhooks.c.id.in_(ids))
                 connection.execute(emptied.values(body=None, headers={}))
-                connection.execute(self._set(RETENTION, ids[-1], now))
+                _set(connection, Memo.RETENTION, "", ids[-1], now)
             return len(ids)
 
         return self.database.write(write)
 
-    def _set(self, name: str, value: typing.Any, now: float) -> typing.Any:
-        statement = self._insert(memos).values(name=name, value=value, at=now)
-        return statement.on_conflict_do_update(index_elements=["name"], set_={"value": value, "at": now})
+
+def _named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    return (memos.c.kind == kind, memos.c.name == name)
+
+
+def _set(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> None:
+    insert_or_update(connection, memos, {"kind": kind, "name": name, "value": value, "at": now})
+
+
+def _is_first(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> bool:
+    """Write a memo that is not there yet; False where it is."""
+    row = {"kind": kind, "name": name, "value": value, "at": now}
+    return bool(insert_missing(connection, memos, [row], memos.c.name))
 
 
 def _replay(row: Row[typing.Any]) -> Replay:
-    return Replay(**row._mapping)  # noqa: SLF001  a row is its columns by name
+    return Replay(**row._asdict())

@@ -5,26 +5,36 @@ from __future__ import annotations
 import itertools
 import typing
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from bridge.alert import DisputeType, Effect
-from bridge.storage.rows import Part, case_of, insert_or_update
+from bridge.storage.rows import case_of
 from bridge.storage.schema import attempts, cases, deliveries, outcomes
+from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from bridge.disputes.case import Case
     from bridge.providers.base import Outcome
     from bridge.storage.database import Database
 
-OWED, TOLD, FAILED = "owed", "told", "failed"
-"""How far an outcome is; one that failed and is due all the same is tried again by itself."""
+Told = typing.Callable[[str], "Mapping[str, Outcome]"]
+"""Whom the outcomes of a store's cases are told, and how; the settings know."""
 NO_WORD = "The provider has no word for this resolution, and a vague one could decline: choose one there."
 """Why an outcome waits for a person from the start."""
 MOST_CALLS = 5
 """Calls that one try may take: two logins, a look, and the telling twice. Each has a lease's time."""
+
+
+class Telling(StrEnum):
+    """How far an outcome is."""
+
+    OWED = "owed"
+    TOLD = "told"
+    FAILED = "failed"  # one that is due all the same is tried again by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +52,19 @@ class Owing:
     tries: int
 
 
-class Telling(Part):
-    """Owes outcomes as soon as they are known, and gives them out one by one."""
+class Outcomes:
+    """Gives outcomes out one by one, and keeps how telling them went."""
 
-    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
-        super().__init__(database, gap=gap, lease=lease)
-        self.told: Callable[[str], Mapping[str, Outcome]] = lambda _: {}
-        """Whom the outcomes of a store's cases are told; the worker has it from the settings."""
+    def __init__(self, database: Database, lease: float) -> None:
+        self.database = database
+        self.lease = lease
 
-    def _owe(self, connection: Connection, case: Case, now: float) -> None:
-        """Owe the outcome of a case to whom it is told; its duplicates end as it does.
-
-        The first one stands: where another was sent already, a person decides.
-        """
-        told = self.told(case.store)
-        if not told or case.resolution is None or case.goal.withdraw:
-            return
-        twins = select(cases.c.id).where(cases.c.duplicate_of == case.id)
-        reported = or_(deliveries.c.case_id == case.id, deliveries.c.case_id.in_(twins))
-        for (case_id, provider), rows in _reports(connection, reported, told):
-            if _taken_by(rows) and case.type is DisputeType.ALERT:
-                has_word = case.resolution in told[provider].words
-                row = {"case_id": case_id, "provider": provider, "owed_at": now, "tries": 0}
-                row |= {"state": OWED, "due_at": now} if has_word else {"state": FAILED, "message": NO_WORD}
-                connection.execute(self._insert(outcomes).values(**row).on_conflict_do_nothing())
-        ended = or_(outcomes.c.case_id == case.id, outcomes.c.case_id.in_(twins))
-        other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
-        said = f"29next has it as {case.resolution} now. What was sent first stands; tell the other by hand."
-        connection.execute(update(outcomes).where(other).values(state=FAILED, message=said, due_at=None))
-
-    def claim_outcome(self, provider: str) -> Owing | None:
+    def claim(self, provider: str) -> Owing | None:
         """Take the outcome of a provider that has been due longest, if there is one to tell.
 
         What is owed no more is dropped: the case is open again, or the provider has told how it ended.
         """
-        now = self.now()
+        now = self.database.now()
         due = select(outcomes).where(outcomes.c.provider == provider, outcomes.c.due_at <= now)
         due = due.order_by(outcomes.c.due_at).limit(1)
         with self.database.read() as connection:
@@ -110,10 +98,9 @@ class Telling(Part):
 
     def record(self, attempt: dict[str, typing.Any]) -> None:
         """Record a call to a provider: that it is about to be made, and again what came of it."""
-        statement = insert_or_update(self._insert, attempts, attempt, "id")
-        self.database.write(lambda connection: connection.execute(statement))
+        self.database.write(lambda connection: insert_or_update(connection, attempts, attempt))
 
-    def settle_outcome(self, owing: Owing, state: str, message: str | None, due_at: float | None) -> bool:
+    def settle(self, owing: Owing, state: Telling, message: str | None, due_at: float | None) -> bool:
         """Record how far an outcome is; False where another worker has it now."""
         held = update(outcomes).where(
             outcomes.c.case_id == owing.case_id,
@@ -125,10 +112,35 @@ class Telling(Part):
 
     def tell_again(self, case_id: str) -> int:
         """Owe anew what a provider could not be told of a case; returns how many outcomes."""
-        now = self.now()
-        failed = update(outcomes).where(outcomes.c.case_id == case_id, outcomes.c.state == FAILED)
-        values = {"state": OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
+        now = self.database.now()
+        failed = update(outcomes).where(outcomes.c.case_id == case_id, outcomes.c.state == Telling.FAILED)
+        values = {"state": Telling.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
         return self.database.write(lambda connection: connection.execute(failed.values(**values)).rowcount)
+
+
+def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
+    """Owe the outcome of a case to whom it is told; its duplicates end as it does.
+
+    The first one stands: where another was sent already, a person decides.
+    """
+    tells = told(case.store)
+    if not tells or case.resolution is None or case.goal.withdraw:
+        return
+    twins = select(cases.c.id).where(cases.c.duplicate_of == case.id)
+    reported = or_(deliveries.c.case_id == case.id, deliveries.c.case_id.in_(twins))
+    for (case_id, provider), rows in _reports(connection, reported, tells):
+        if _taken_by(rows) and case.type is DisputeType.ALERT:
+            row = {"case_id": case_id, "provider": provider, "owed_at": now, "tries": 0}
+            if case.resolution in tells[provider].words:
+                row |= {"state": Telling.OWED, "due_at": now}
+            else:
+                row |= {"state": Telling.FAILED, "message": NO_WORD}
+            insert_missing(connection, outcomes, [row])
+    ended = or_(outcomes.c.case_id == case.id, outcomes.c.case_id.in_(twins))
+    other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
+    said = f"29next has it as {case.resolution} now. What was sent first stands; tell the other by hand."
+    failed = {"state": Telling.FAILED, "message": said, "due_at": None}
+    connection.execute(update(outcomes).where(other).values(**failed))
 
 
 def _reports(

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
-from bridge.storage import marks
+from bridge.storage.outcomes import owe
 from bridge.storage.relating import pass_back, relate
 from bridge.storage.rows import (
+    IS_FREE,
     NEVER,
     SET_BACK,
+    Claim,
     Delivery,
     Ending,
     case_of,
-    delivery_of,
-    insert_or_update,
     json_of,
+    mark,
+    moment,
     numbers_of,
-    write_case,
+    pending_of,
+    write_cases,
 )
 from bridge.storage.schema import attempts, cases, deliveries, paces, stores
+from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +36,7 @@ if typing.TYPE_CHECKING:
     from bridge.disputes.case import Case
     from bridge.pace import Slot
     from bridge.storage.database import Database
-    from bridge.storage.outcomes import Outcomes
+    from bridge.storage.outcomes import Told
     from bridge.storage.slots import Slots
 
 log = structlog.get_logger()
@@ -43,33 +47,10 @@ PROBE_SECONDS = 30.0
 Attempt = dict[str, typing.Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
-    """A case that one worker holds, for its next call."""
-
-    case: Case  # as it was claimed
-    until: float  # when the lease is over
-    delivery_id: str | None  # the most urgent of those that were pending for it then
-    probes: bool = False  # the store is paused, and this call finds out whether it still refuses
-
-    @property
-    def case_id(self) -> str:
-        return self.case.id
-
-    @property
-    def store(self) -> str:
-        return self.case.store
-
-    @property
-    def fence(self) -> int:
-        return self.case.fence
-
-
-_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
 _DUE = (
     select(cases.c.id)
     .where(cases.c.store == stores.c.name, cases.c.due_at <= bindparam("now"))
-    .where(_FREE)
+    .where(IS_FREE)
     .order_by(cases.c.deadline_at, cases.c.id)
     .limit(1)
     .scalar_subquery()
@@ -89,7 +70,7 @@ _READY = (
 )
 _CLAIMED = (
     select(cases)
-    .where(cases.c.id.in_(bindparam("idents", expanding=True)), _FREE)
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)), IS_FREE)
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update(skip_locked=True)
 )
@@ -108,11 +89,11 @@ _MOST_URGENT = (
 class Queue:
     """Gives out cases one call at a time, and records what came of it."""
 
-    def __init__(self, database: Database, slots: Slots, outcomes: Outcomes, *, lease: float) -> None:
+    def __init__(self, database: Database, slots: Slots, lease: float, told: Told) -> None:
         self.database = database
         self.slots = slots
-        self.outcomes = outcomes
         self.lease = lease
+        self.told = told
 
     def claim(self, names: Sequence[str], most: int) -> list[Claim]:
         """Take the most urgent case of some named stores whose next slot opens within one gap.
@@ -122,8 +103,7 @@ class Queue:
         """
         now = self.database.now()
         asked = {
-            "now": now,
-            "held": now + self.lease + SET_BACK,
+            **moment(now, self.lease),
             "names": names,
             "opens": now + self.slots.gap,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
@@ -220,7 +200,7 @@ class Queue:
 
         def write(connection: Connection) -> bool:
             if attempt:
-                connection.execute(insert_or_update(connection, attempts, attempt, "id"))
+                insert_or_update(connection, attempts, attempt)
             held = select(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
             row = connection.execute(held.with_for_update()).first()
             if row is None:
@@ -234,13 +214,13 @@ class Queue:
         self, connection: Connection, case: Case, change: Callable[[Case, list[Delivery]], Ending]
     ) -> None:
         now = self.database.now()
-        owed = _owed(connection, case.id)
+        owed = pending_of(connection, [case.id])[case.id]
         numbers, relations, result = numbers_of(case), _relations(case), _result(case)
         ending = change(case, owed)
         case.lease_until = NEVER
-        write_case(connection, case)
+        write_cases(connection, [case])
         if fresh := numbers_of(case) - numbers:
-            marks.add(connection, [(ident, fresh) for ident in (case.id, *(one.id for one in owed))])
+            mark(connection, [(ident, fresh) for ident in (case.id, *(one.id for one in owed))])
         for one in owed:
             row = _ended(ending, one, now) if one.id in ending.settled else _waiting(case, ending, one, now)
             connection.execute(update(deliveries).where(deliveries.c.id == one.id).values(**row))
@@ -256,11 +236,11 @@ class Queue:
         """Let the other cases of the same sale know, and owe the outcome to the providers."""
         case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         if is_related:
-            relate(connection, case, now)
+            relate(connection, case, now, self.told)
         if has_result:
             pass_back(connection, case, now)
-            self.outcomes.owe(connection, case, now)
-        write_case(connection, case)
+            owe(connection, case, now, self.told)
+        write_cases(connection, [case])
 
 
 def _readable(row: Row[typing.Any]) -> Case | None:
@@ -270,14 +250,6 @@ def _readable(row: Row[typing.Any]) -> Case | None:
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
         log.error("case cannot be read", case=row.id, why=type(error).__name__)
         return None
-
-
-def _owed(connection: Connection, case_id: str) -> list[Delivery]:
-    """Return what is still owed for a case, the most urgent first."""
-    owed = select(deliveries).where(deliveries.c.case_id == case_id)
-    owed = owed.where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all pending
-    rows = connection.execute(owed.order_by(deliveries.c.deadline_at, deliveries.c.id))
-    return [delivery_of(row) for row in rows]
 
 
 def _is_shared(connection: Connection, case: Case) -> bool:

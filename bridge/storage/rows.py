@@ -1,32 +1,26 @@
-"""What the inbox's parts share: ids, the values that they hand on, and cases as rows and back."""
+"""What is read from rows and written to them: deliveries, cases and the words that both are found by.
+
+Of all that is stored, only what stands here is JSON.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import random
 import typing
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.disputes.case import Case, Goal, Kind, Match, Pending, Refusal, Rule, Sale, Trouble, Unconfirmed
 from bridge.disputes.case import Part as Without
 from bridge.disputes.events import Settled, settled
-from bridge.storage import bulk
-from bridge.storage.schema import cases, deliveries, marks, stores
-from bridge.storage.transactions import Index
+from bridge.storage.schema import cases, deliveries, marks
+from bridge.storage.upsert import insert_missing
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from sqlalchemy import Table
-
-    from bridge.providers.base import Reading
-    from bridge.settings import Store
-    from bridge.storage.database import Database
 
 SET_BACK = 60.0
 """A lease or slot that lies further ahead than it could was made before the clock was set back."""
@@ -34,32 +28,12 @@ NEVER = 0.0
 ALLOWED = 86_400.0
 """Seconds in which what a person or 29next asks of a case is to be done."""
 
+CASES = ("c_", "c_~")
+"""The ids of cases lie between."""
+
 Json = dict[str, typing.Any]
 Marks = tuple[str, set[str]]
 """An id, and the words by which it is found."""
-
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-def new_id(kind: str, now: float) -> str:
-    """Make an id that sorts by time: a letter for the kind, milliseconds, and chance."""
-    number = (int(now * 1000) << 60) | random.getrandbits(60)
-    digits = []
-    for _ in range(21):
-        number, digit = divmod(number, 32)
-        digits.append(ALPHABET[digit])
-    return f"{kind}_{''.join(reversed(digits))}"
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A delivery about to be stored."""
-
-    item: int
-    event_id: str
-    event_type: str | None
-    fingerprint: str
-    deadline: float  # seconds from receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +58,27 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """One case to work on, for one call that may start at `slot_at`."""
+    """A case that one worker holds, for its next step."""
 
-    case_id: str
-    store: str
-    fence: int
-    taken_at: float
-    slot_at: float
     case: Case  # as it was claimed
+    until: float  # when the lease is over
     delivery_id: str | None  # the most urgent of those that were pending for it then
     probes: bool = False  # the store is paused, and this call finds out whether it still refuses
 
+    @property
+    def case_id(self) -> str:
+        """The id of the case."""
+        return self.case.id
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the translation of one delivery came to."""
+    @property
+    def store(self) -> str:
+        """The store of the case."""
+        return self.case.store
 
-    status: Status
-    reason: Reason | None = None
-    message: str | None = None
-    errors: Mapping[str, Sequence[str]] | None = None
-    reading: Reading | None = None
-    store: Store | None = None
-    again_at: float | None = None  # pending, and translated once more then
-    told: tuple[str, dict[str, typing.Any]] | None = None  # what 29next tells: kind and object
-    listed: bool = True  # whether the event type is listed, or only about something else
+    @property
+    def fence(self) -> int:
+        """The fencing token under which the case is held."""
+        return self.case.fence
 
 
 @dataclass(slots=True)
@@ -129,43 +99,9 @@ IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bin
 """Whether no worker holds a case."""
 
 
-class Part:
-    """What every part of the inbox stands on."""
-
-    def __init__(self, database: Database, *, gap: float, lease: float) -> None:
-        self.database = database
-        self.now = database.now
-        self.gap = gap
-        self.lease = lease
-        self.index = Index(database)
-        self._insert = sqlite.insert if database.sqlite else postgresql.insert
-
-    def _mark(self, connection: Connection, found: Iterable[Marks]) -> None:
-        """Let deliveries and cases be found by their words."""
-        rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
-        bulk.add(connection, marks, rows, key=("word", "id"))
-
-    def _moment(self, now: float) -> dict[str, float]:
-        """Return what IS_FREE compares with."""
-        return {"now": now, "held": now + self.lease + SET_BACK}
-
-    @staticmethod
-    def _is_paused(connection: Connection, store: str) -> bool:
-        paused_at = select(stores.c.paused_at).where(stores.c.name == store)
-        return connection.execute(paused_at).scalar() is not None
-
-
-def token_key(token: str) -> str:
-    """Name an access token without holding it."""
-    return hashlib.sha256(token.encode()).hexdigest()[:32]
-
-
-def insert_or_update(
-    dialect_insert: typing.Any, table: Table, row: Mapping[str, typing.Any], key: str
-) -> typing.Any:
-    """Build a statement that writes a row, over an earlier one with the same key."""
-    others = {name: value for name, value in row.items() if name != key}
-    return dialect_insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=others)
+def moment(now: float, lease: float) -> dict[str, float]:
+    """Return what IS_FREE compares with."""
+    return {"now": now, "held": now + lease + SET_BACK}
 
 
 _TYPED = ("type", "facts", "goal", "match", "unconfirmed", "pending", "trouble", "without")
@@ -268,9 +204,25 @@ def open_anew(case: Case, now: float) -> None:
         case.deadline_at = now + ALLOWED
 
 
-def write_cases(connection: Connection, changed: Iterable[Case]) -> None:
+def insert_case(connection: Connection, case: Case) -> bool:
+    """Store a new case; False where somebody else has made it at the same moment."""
+    row = {"id": case.id, "fence": 0, **values_of(case)}
+    return bool(insert_missing(connection, cases, [row], cases.c.id))
+
+
+_CHANGE = update(cases).where(cases.c.id == bindparam("ident"))
+
+
+def write_cases(connection: Connection, changed: Sequence[Case]) -> None:
     """Write what steps have changed of some cases that this transaction holds."""
-    bulk.change(connection, cases, [{"ident": case.id, **values_of(case)} for case in changed])
+    if changed:
+        connection.execute(_CHANGE, [{"ident": case.id, **values_of(case)} for case in changed])
+
+
+def mark(connection: Connection, found: Iterable[Marks]) -> None:
+    """Let deliveries and cases be found by their words."""
+    rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
+    insert_missing(connection, marks, rows)
 
 
 def numbers_of(case: Case) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
@@ -44,6 +45,18 @@ def _where_set(name: str, first: str, *others: str) -> Index:
     """Index only the rows whose first column is set."""
     condition = text(f"{first} IS NOT NULL")
     return Index(name, first, *others, sqlite_where=condition, postgresql_where=condition)
+
+
+class Memo(StrEnum):
+    """What a memo is about; its name says of what of this kind."""
+
+    WORKER = "worker"  # the heartbeat of a worker
+    TOLD = "told"  # what the operator was told
+    SESSION = "session"  # a session that was signed out of
+    INSTALL = "install"  # the beginning of an installation, good for one end
+    INDEX = "index"  # whose turn it is to read what is new of a store
+    RECOVERED = "recovered"  # when a backup was restored: of one store, or of all where it has no name
+    RETENTION = "retention"  # the last webhook whose body was removed
 
 
 metadata = MetaData(
@@ -192,6 +205,7 @@ attempts = Table(
     Column("case_id", Text, nullable=False),
     Column("delivery_id", Text),
     Column("store", Text, nullable=False),
+    Column("provider", Text),  # that is told an outcome; None where 29next is called
     Column("method", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("request", Json),
@@ -202,7 +216,7 @@ attempts = Table(
     Column("seconds", Double),
     Index("ix_attempts_case_id", "case_id", "id"),
     Index("ix_attempts_delivery_id", "delivery_id"),
-    Index("ix_attempts_store_outcome_status", "store", "outcome", "status"),
+    Index("ix_attempts_store_provider_outcome_status", "store", "provider", "outcome", "status"),
 )
 
 # what providers are to be told of cases, each once
@@ -333,6 +347,7 @@ marks = Table(
 memos = Table(
     "memos",
     metadata,
+    Column("kind", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Json),
     Column("at", Double, nullable=False),

@@ -16,7 +16,7 @@ from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, lit
 
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status, iso
 from bridge.storage import words
-from bridge.storage.inbox import ALPHABET
+from bridge.storage.ids import ALPHABET, DIGITS, first_id
 from bridge.storage.schema import (
     attempts,
     cases,
@@ -45,12 +45,8 @@ LONGEST = 200
 """Characters of a filter's value: nothing that the log is searched by is longer."""
 STRETCH, STRETCHES = 5_000, 4
 """Bodies that are read through in one query, and queries that one page may cost."""
-ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{21}}")
+ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{{DIGITS}}}")
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
-ID_BITS, ID_DIGITS = 60, 21
-LAST_MOMENT = (1 << (5 * ID_DIGITS - ID_BITS)) - 1
-"""Milliseconds that an id can tell: until the year 3084."""
-"""An id's lowest bits are chance, those above them its time in milliseconds."""
 
 DELIVERY_KEYS = (
     "id", "webhook_id", "provider", "store", "event_id", "event_type", "effect", "status", "reason",
@@ -417,13 +413,6 @@ def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
     if values.get("status") in (Status.FAILED, Status.PENDING) and "provider" not in values:
         return ("status",) if "reason" not in values else ("reason",)
     return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
-
-
-def first_id(table: Table, seconds: float) -> str:
-    """Return an id below all those that were made at a moment or later, to the millisecond."""
-    number = min(max(round(seconds * 1000), 0), LAST_MOMENT) << ID_BITS
-    digits = [ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(ID_DIGITS))]
-    return f"{table.name[0]}_{''.join(digits)}"
 
 
 def _read(known: Sequence[Filter], given: Mapping[str, str]) -> Json:

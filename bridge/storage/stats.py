@@ -8,19 +8,19 @@ connection, with one statement for each.
 from __future__ import annotations
 
 import itertools
-import json
 import typing
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import and_, func, literal, null, or_, select, union_all
+from sqlalchemy import and_, func, literal, null, or_, select, type_coerce, union_all
 from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
-from bridge.storage.schema import attempts, cases, deliveries, memos, outcomes, refusals, stores
-from bridge.storage.search import first_id
+from bridge.storage.ids import first_id
+from bridge.storage.outcomes import Telling
+from bridge.storage.schema import Memo, attempts, cases, deliveries, memos, outcomes, refusals, stores
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,8 +48,6 @@ MOST_AMOUNTS = 1000
 MOST_CALLS = 100_000
 MOST_FAILED_OUTCOMES, FAILED_OUTCOMES_FOR = 500, 14 * DAY
 """How many outcomes are looked at, and for how long: no network waits any longer."""
-WORKER = "worker:"
-"""How the memos begin that hold a worker's heartbeat."""
 _TRIED = or_(deliveries.c.reason.is_(None), deliveries.c.reason != Reason.WAITING_FOR_OPENING)
 """Deliveries that wait for another alert wait rightly; their deadline ends them."""
 _PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
@@ -229,7 +227,8 @@ def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
 
     Says too whether that is all: of very many only some are summed.
     """
-    money = select(cases.c.id, cases.c.amount, cases.c.currency, null()).limit(MOST_AMOUNTS)
+    money = select(cases.c.id, cases.c.amount, cases.c.currency, type_coerce(null(), deliveries.c.alert.type))
+    money = money.limit(MOST_AMOUNTS)
     lost = select(
         func.coalesce(deliveries.c.case_id, deliveries.c.id), null(), null(), deliveries.c.alert
     ).where(deliveries.c.status == Status.FAILED)
@@ -243,7 +242,7 @@ def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
     found: dict[str, tuple[str | None, str | None]] = {}
     for part, ident, amount, currency, alert in connection.execute(both):
         counts[part] += 1
-        told = json.loads(alert) if alert else {}
+        told = alert or {}
         # several alerts of a case are about one dispute
         found.setdefault(ident, (amount or told.get("amount"), currency or told.get("currency")))
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -277,17 +276,21 @@ def lapses(connection: Connection) -> int:
 
 
 def calls(connection: Connection) -> dict[tuple[str, str, int | None], int]:
-    """Count every call to 29next, by store, outcome and HTTP status."""
-    by = (attempts.c.store, attempts.c.outcome, attempts.c.status)
-    counted = connection.execute(select(*by, func.count()).group_by(*by))
-    return {(row[0], row[1], row[2]): row[3] for row in counted}
+    """Count every call, by whom it was made to, outcome and HTTP status: a store, or `provider:NAME`."""
+    by = (attempts.c.store, attempts.c.provider, attempts.c.outcome, attempts.c.status)
+    found: Counter[tuple[str, str, int | None]] = Counter()
+    for store, provider, outcome, status, count in connection.execute(
+        select(*by, func.count()).group_by(*by)
+    ):
+        found[f"provider:{provider}" if provider else store, outcome, status] += count
+    return dict(found)
 
 
 def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, int]]:
-    """Count the calls since a moment, by store and outcome."""
+    """Count the calls to 29next since a moment, by store and outcome."""
     newest = (  # with a limit, so that SQLite walks along the ids and not along the stores
         select(attempts.c.store, attempts.c.outcome)
-        .where(attempts.c.id >= first_id(attempts, since))
+        .where(attempts.c.id >= first_id(attempts, since), attempts.c.provider.is_(None))
         .order_by(attempts.c.id.desc())
         .limit(MOST_CALLS)
         .subquery()
@@ -315,7 +318,7 @@ def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
 def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:
     """Count the outcomes that each provider did not take lately, with the newest one's case and reason."""
     lately = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
-    newest = select(outcomes).where(outcomes.c.state == "failed", lately)
+    newest = select(outcomes).where(outcomes.c.state == Telling.FAILED, lately)
     newest = newest.order_by(outcomes.c.owed_at.desc()).limit(MOST_FAILED_OUTCOMES)
     found: dict[str, tuple[int, str, str]] = {}
     for row in connection.execute(newest):
@@ -336,4 +339,4 @@ def worker_seen_at(connection: Connection) -> float | None:
 
 
 def _heartbeat() -> typing.Any:
-    return select(func.max(memos.c.at)).where(memos.c.name.startswith(WORKER, autoescape=True))
+    return select(func.max(memos.c.at)).where(memos.c.kind == Memo.WORKER)

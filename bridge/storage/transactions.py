@@ -11,30 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Double,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    func,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, select, update
 
 from bridge.disputes import matching
-from bridge.storage import bulk
-from bridge.storage.bulk import Question
-from bridge.storage.schema import coverage, memos, transactions
+from bridge.storage.schema import Memo, coverage, memos, transactions
+from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import FromClause
+    from collections.abc import Iterable, Sequence
 
     from bridge.alert import Alert
     from bridge.storage.database import Database
@@ -44,11 +28,12 @@ Row = dict[str, typing.Any]
 KEPT = tuple(
     column.name for column in transactions.columns if column.name not in ("store", "created_at", "reread_at")
 )
-KNOWN = tuple(transactions.columns.keys())
 FIXED = ("amount", "currency", "type", "auth_code", "external_id", "parent_id", "date_created")
 """What 29next never changes of a transaction: two tellings that differ here contradict each other."""
 MOST_FOUND = 200
 """Transactions that share one fact; of more than that nobody can say that exactly one fits."""
+MOST_RELATED = 2000
+"""Transactions of the payments that were found, at most."""
 UNDISPUTED = 7200.0
 """Seconds for which no sale is disputed yet: the index may be as far behind."""
 KEEP_UP = 3600.0
@@ -65,124 +50,52 @@ LATEST_ZONE = 50_400.0
 """Seconds that a store's day may begin before UTC's."""
 
 
-def _of_store(given: FromClause) -> Select[typing.Any]:
-    return select(transactions).where(transactions.c.store == given.c.of)
+_OF_STORE = select(transactions).where(transactions.c.store == bindparam("of")).limit(bindparam("most"))
+_WITHIN = transactions.c.created_at.between(bindparam("since"), bindparam("until"))
 
 
-def _with_facts(names: Sequence[str]) -> Question:
+def _with_facts(names: Sequence[str]) -> Select[typing.Any]:
     """Ask for transactions with some facts; those of a card only within a time, for it has many."""
-    within = (("since", Double), ("until", Double)) if len(names) > 1 else ()
-
-    def wanted(given: FromClause) -> Select[typing.Any]:
-        found = _of_store(given).where(*(transactions.c[name] == given.c[name] for name in names))
-        if within:
-            found = found.where(transactions.c.created_at.between(given.c.since, given.c.until))
-        return found
-
-    return Question((("of", Text), *((name, Text) for name in names), *within), wanted, MOST_FOUND)
-
-
-def _named(name: str) -> Question:
-    """Ask for transactions by an id of theirs, or of the one that they belong to."""
-
-    def wanted(given: FromClause) -> Select[typing.Any]:
-        return _of_store(given).where(transactions.c[name] == given.c.ident)
-
-    return Question((("of", Text), ("ident", BigInteger)), wanted, MOST_FOUND)
+    found = _OF_STORE.where(*(transactions.c[name] == bindparam(name) for name in names))
+    return found.where(_WITHIN) if len(names) > 1 else found
 
 
 _OF_RULE = {rung.rule: _with_facts([theirs for _, theirs in rung.facts]) for rung in matching.LADDER}
-_BY_ID, _BY_PARENT = _named("id"), _named("parent_id")
-_COVERS = Question(
-    (("of", Text), ("begin", Double), ("end", Double)),
-    lambda given: select(coverage.c.since).where(
-        coverage.c.store == given.c.of, coverage.c.since <= given.c.begin, coverage.c.until >= given.c.end
-    ),
-    1,
+_BY_ID, _BY_PARENT = (
+    _OF_STORE.where(transactions.c[name].in_(bindparam("idents", expanding=True)))
+    for name in ("id", "parent_id")
 )
 
 
-class Index:
-    """Transactions by store."""
+class Transactions:
+    """The transactions of each store, and how much of them there is."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._insert: typing.Any = sqlite.insert if database.sqlite else postgresql.insert
 
     # asking
 
-    def look_up(self, sought: Sequence[tuple[str, Alert]], now: float) -> list[tuple[list[Row], bool]]:
-        """Return the transactions that alerts of stores may be about, and whether these are certainly all.
+    def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
+        """Return the transactions that an alert may be about, and whether these are certainly all.
 
         Those of which contradictory things were told are left out until they are read again.
         """
-        known = [_Known(store) for store, _ in sought]
+        known = _Known(store)
         with self.database.read() as connection:
             for rung in matching.LADDER:  # one by one, so that each is answered by its own index
-                told = [(one, _facts(rung, alert)) for one, (_, alert) in zip(known, sought, strict=True)]
-                asked = [(one, {"of": one.store, **facts}) for one, facts in told if facts]
-                for one, rows in _answers(connection, _OF_RULE[rung.rule], asked):
-                    one.is_whole = one.is_whole and len(rows) < MOST_FOUND
-                    one.add(rows)
-            self._add_family(connection, known)
-            covered = _COVERS.ask(connection, [_stretch(store, alert, now) for store, alert in sought])
-        certain = [one.certain() for one in known]
-        whole = [
-            bool(stretches) and one.is_whole and len(rows) == len(one.found)
-            for one, rows, stretches in zip(known, certain, covered, strict=True)
-        ]
-        return list(zip(certain, whole, strict=True))
+                if facts := _facts(rung, alert):
+                    known.ask(connection, _OF_RULE[rung.rule], facts)
+            known.add_family(connection)
+            is_covered = connection.execute(_covers(store, alert, now)).first() is not None
+        certain = known.certain()
+        return certain, is_covered and known.is_whole and len(certain) == len(known.found)
 
     def with_family(self, store: str, rows: list[Row]) -> list[Row]:
         """Return transactions that were read, and what is known of the same payments."""
         known = _Known(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
         with self.database.read() as connection:
-            self._add_family(connection, [known])
+            known.add_family(connection)
         return known.certain()
-
-    @staticmethod
-    def _add_family(connection: Connection, known: Sequence[_Known]) -> None:
-        """Add the payments that refunds belong to, their authorizations, and what came of both."""
-        for _ in range(GENERATIONS):
-            parents = [(one, {"of": one.store, "ident": ident}) for one in known for ident in one.parents()]
-            children = [(one, {"of": one.store, "ident": ident}) for one in known for ident in one.to_open()]
-            for question, asked in ((_BY_ID, parents), (_BY_PARENT, children)):
-                for one, rows in _answers(connection, question, asked):
-                    one.add(rows)
-
-    # taking in
-
-    def put(
-        self, connection: Connection, store: str, told: Iterable[Row], now: float, *, certain: bool
-    ) -> list[Row]:
-        """Take in transactions as 29next tells them; returns those that are new, or new in something.
-
-        Webhooks carry no time of change and may overtake each other, and lists may lag. A telling that
-        contradicts the earlier one is not believed, and the transaction is marked to be read again;
-        what was read for that (`certain`) is believed.
-        """
-        by_id = {row["id"]: row for row in told if isinstance(row.get("id"), int)}
-        one = and_(transactions.c.store == store, transactions.c.id == bindparam("ident"))
-        of_these = and_(transactions.c.store == store, transactions.c.id.in_(list(by_id)))
-        known = {row.id: row for row in connection.execute(select(transactions).where(of_these))}
-        news = [row for ident, row in by_id.items() if ident not in known and not row.get("is_test")]
-        bulk.add(connection, transactions, [row_of(store, row) for row in news], key=("store", "id"))
-        for ident, before in known.items():
-            row = row_of(store, by_id[ident])
-            if by_id[ident].get("is_test"):
-                connection.execute(delete(transactions).where(one), {"ident": ident})
-            elif not certain and _contradicts(dict(before._mapping), row):  # noqa: SLF001
-                doubted = func.coalesce(transactions.c.reread_at, now)
-                connection.execute(
-                    update(transactions).where(one).values(reread_at=doubted), {"ident": ident}
-                )
-            # a list's row lacks what a single one has: nothing known is forgotten
-            elif changed := {k: v for k, v in row.items() if v is not None and v != getattr(before, k)}:
-                connection.execute(update(transactions).where(one).values(**changed), {"ident": ident})
-                news.append(by_id[ident])
-        if certain:
-            connection.execute(update(transactions).where(of_these).values(reread_at=None))
-        return news
 
     # what it covers
 
@@ -195,9 +108,7 @@ class Index:
             low = min([since, *(row.since for row in rows)])
             high = max([until, *(row.until for row in rows)])
             connection.execute(delete(coverage).where(meeting))
-            joined = self._insert(coverage).values(store=store, since=low, until=high)
-            keys = ["store", "since"]
-            connection.execute(joined.on_conflict_do_update(index_elements=keys, set_={"until": high}))
+            insert_or_update(connection, coverage, {"store": store, "since": low, "until": high})
 
         self.database.write(write)
 
@@ -242,12 +153,14 @@ class Index:
 
     def take_turn(self, store: str, now: float) -> bool:
         """Take it on oneself to read what is new of a store; False where another worker does."""
-        values = {"name": f"index:{store}", "at": now}
-        turn = self._insert(memos).values(**values)
         free = memos.c.at < now - KEEP_UP / 2
-        turn = turn.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=free)
-        taken = turn.returning(memos.c.name)
-        return self.database.write(lambda connection: connection.execute(taken).first() is not None)
+
+        def write(connection: Connection) -> bool:
+            turn = insert_into(connection, memos).values(kind=Memo.INDEX, name=store, at=now)
+            turn = turn.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": now}, where=free)
+            return connection.execute(turn.returning(memos.c.name)).first() is not None
+
+        return self.database.write(write)
 
     # what is in doubt
 
@@ -270,6 +183,35 @@ class Index:
         """Remove a transaction that 29next does not know any more."""
         gone = delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
         self.database.write(lambda connection: connection.execute(gone))
+
+
+def put(connection: Connection, store: str, told: Iterable[Row], now: float, *, certain: bool) -> list[Row]:
+    """Take in transactions as 29next tells them; returns those that are new, or new in something.
+
+    Webhooks carry no time of change and may overtake each other, and lists may lag. A telling that
+    contradicts the earlier one is not believed, and the transaction is marked to be read again;
+    what was read for that (`certain`) is believed.
+    """
+    by_id = {row["id"]: row for row in told if isinstance(row.get("id"), int)}
+    of_these = and_(transactions.c.store == store, transactions.c.id.in_(list(by_id)))
+    known = {row.id: row for row in connection.execute(select(transactions).where(of_these))}
+    news = [row for ident, row in by_id.items() if ident not in known and not row.get("is_test")]
+    insert_missing(connection, transactions, [row_of(store, row) for row in news])
+    for ident, before in known.items():
+        row = row_of(store, by_id[ident])
+        one = and_(transactions.c.store == store, transactions.c.id == ident)
+        if by_id[ident].get("is_test"):
+            connection.execute(delete(transactions).where(one))
+        elif not certain and _contradicts(before._asdict(), row):
+            doubted = func.coalesce(transactions.c.reread_at, now)
+            connection.execute(update(transactions).where(one).values(reread_at=doubted))
+        # a list's row lacks what a single one has: nothing known is forgotten
+        elif changed := {k: v for k, v in row.items() if v is not None and v != getattr(before, k)}:
+            connection.execute(update(transactions).where(one).values(**changed))
+            news.append(by_id[ident])
+    if certain:
+        connection.execute(update(transactions).where(of_these).values(reread_at=None))
+    return news
 
 
 def row_of(store: str, told: Row) -> Row:
@@ -303,9 +245,21 @@ class _Known:
     is_whole: bool = True  # nothing was cut off
     opened: set[int] = field(default_factory=set)
 
-    def add(self, rows: Iterable[Mapping[str, typing.Any]]) -> None:
+    def ask(
+        self, connection: Connection, question: Select[typing.Any], facts: Row, most: int = MOST_FOUND
+    ) -> None:
+        """Add what fits; what is cut off may be the one."""
+        rows = connection.execute(question, {"of": self.store, "most": most, **facts}).mappings().all()
+        self.is_whole = self.is_whole and len(rows) < most
         for row in rows:
-            self.found.setdefault(row["id"], {name: row[name] for name in KNOWN})
+            self.found.setdefault(row["id"], dict(row))
+
+    def add_family(self, connection: Connection) -> None:
+        """Add the payments that refunds belong to, their authorizations, and what came of both."""
+        for _ in range(GENERATIONS):
+            for question, idents in ((_BY_ID, self.parents()), (_BY_PARENT, self.to_open())):
+                if idents:
+                    self.ask(connection, question, {"idents": sorted(idents)}, MOST_RELATED)
 
     def parents(self) -> set[int]:
         """Return the transactions that those found belong to, and that are not among them."""
@@ -321,14 +275,6 @@ class _Known:
         return [row for row in self.found.values() if row.get("reread_at") is None]
 
 
-def _answers(
-    connection: Connection, question: Question, asked: Sequence[tuple[_Known, Row]]
-) -> Iterator[tuple[_Known, list[Mapping[str, typing.Any]]]]:
-    """Ask a question for several alerts, and yield what each gets."""
-    answers = question.ask(connection, [given for _, given in asked])
-    return zip((one for one, _ in asked), answers, strict=True)
-
-
 def _facts(rung: matching.Rung, alert: Alert) -> Row:
     """Return the facts of an alert that a rung needs, as 29next spells them; none where one is missing."""
     facts: Row = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
@@ -340,11 +286,13 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
     return facts
 
 
-def _stretch(store: str, alert: Alert, now: float) -> Row:
-    """Return the stretch of time of which the index must have everything; none has what is not dated."""
+def _covers(store: str, alert: Alert, now: float) -> Select[typing.Any]:
+    """Ask for a stretch that was read whole, of all the time that an alert may be about."""
     since, until = matching.window(alert)
-    end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
-    return {"of": store, "begin": min(since.timestamp(), end) if since else 0.0, "end": end}
+    end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER  # undated: none
+    begin = min(since.timestamp(), end) if since else 0.0
+    held = (coverage.c.since <= begin, coverage.c.until >= end)
+    return select(coverage.c.since).where(coverage.c.store == store, *held).limit(1)
 
 
 def _contradicts(known: Row, told: Row) -> bool:

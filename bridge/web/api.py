@@ -72,7 +72,7 @@ def replay(ident: str) -> Response:
     """Put a delivery back into the queue, with a new deadline; a pending one is left as it is."""
     _found(_search().delivery(ident), "delivery")
     inbox: Inbox = current_app.extensions["inbox"]
-    inbox.replay([ident])
+    inbox.deliveries.replay([ident])
     return jsonify(_found(_search().delivery(ident), "delivery"))
 
 
@@ -81,7 +81,7 @@ def dismiss(ident: str) -> Response:
     """Put a failed delivery aside; any other is left as it is."""
     _found(_search().delivery(ident), "delivery")
     inbox: Inbox = current_app.extensions["inbox"]
-    inbox.dismiss([ident])
+    inbox.deliveries.dismiss([ident])
     return jsonify(_found(_search().delivery(ident), "delivery"))
 
 
@@ -115,7 +115,7 @@ def match(ident: str) -> Response:
     if wanted is not None and not (type(wanted) is int and 0 < wanted <= LARGEST_ID):
         raise Rejected("bad_request", 400, 'Send {"transaction": 123}, or null where there is none.')
     inbox: Inbox = current_app.extensions["inbox"]
-    if not inbox.decide(ident, wanted):
+    if not inbox.cases.decide(ident, wanted):
         raise Rejected("bad_request", 400, "This case has its transaction already.")
     return jsonify(_found(_search().case(ident), "case"))
 

@@ -16,7 +16,7 @@ from bridge import logs, settings
 from bridge.errors import Rejected, Unavailable
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox
+from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.memos import Memos
 from bridge.storage.search import Search
@@ -51,7 +51,7 @@ def create_app(
     store = database or Database(chosen.database_url, pool_size=WEB_POOL)
     auth.set_up(app, chosen)
     app.extensions["settings"] = chosen = with_installed(chosen, store)
-    app.extensions["inbox"] = Inbox(store, gap=chosen.gap, lease=chosen.lease)
+    app.extensions["inbox"] = open_inbox(store, chosen)
     app.extensions["search"] = Search(store)
     app.extensions["daily_counts"] = DailyCounts()
     app.extensions["memos"] = Memos(store)

@@ -23,6 +23,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from bridge.errors import Rejected
 from bridge.providers.proof import same
 from bridge.settings import address
+from bridge.storage.schema import Memo
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,6 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 SIGNED_IN_FOR = timedelta(days=7)
-SESSION = "session"
 FREE_TRIES = 5
 """Wrong passwords from one address before it has to wait."""
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
@@ -168,7 +168,7 @@ def signed_in(password: str) -> bool:
         return False
     memos: Memos = current_app.extensions["memos"]
     age = memos.now() - session.get("opened_at", 0.0)
-    return age < SIGNED_IN_FOR.total_seconds() and not memos.is_used_up(SESSION, session["id"])
+    return age < SIGNED_IN_FOR.total_seconds() and not memos.is_used_up(Memo.SESSION, session["id"])
 
 
 def _mark(password: str) -> str:
@@ -248,7 +248,7 @@ def sign_out() -> Response:
     check_form()
     if "id" in session:
         memos: Memos = current_app.extensions["memos"]
-        memos.use_up(SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
+        memos.use_up(Memo.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
     session.clear()
     return redirect(url_for("gate.sign_in"), 303)
 

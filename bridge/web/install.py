@@ -20,6 +20,7 @@ from bridge.errors import BridgeError, PermanentError, Rejected
 from bridge.next29.client import NextApi, fetch_token
 from bridge.providers.proof import same
 from bridge.settings import address
+from bridge.storage.schema import Memo
 from bridge.web import viewer
 from bridge.worker.subscriptions import events_of, subscribe
 
@@ -102,7 +103,7 @@ def _asked() -> str:
     if not known or given.get("store", f"{name}.29next.store").lower() != f"{name}.29next.store":
         raise Rejected("bad_request", 400, "This answer was not asked for, or came too late. Start again.")
     del session["install"]
-    if not viewer.memos().use_up("install", state, ANSWER_SECONDS):
+    if not viewer.memos().use_up(Memo.INSTALL, state, ANSWER_SECONDS):
         raise Rejected("bad_request", 400, "This answer was given already. Start again from your store.")
     return str(name)
 
@@ -123,12 +124,12 @@ def _keep(name: str, token: str) -> Store:
     settings, inbox = viewer.settings(), viewer.inbox()
     stores = typing.cast("Stores", settings.stores)
     store = stores.opened(name, token)
-    inbox.register([store])  # before its token is there, so that no worker misses it
+    inbox.stores.register([store])  # before its token is there, so that no worker misses it
     stores.install(name, token)
-    inbox.resume(name, by_hand=False)
+    inbox.stores.resume(name, by_hand=False)
     log.info("store installed", store=name)
     if secret := settings.signing_secret(store):
-        pace = inbox.pace(store)
+        pace = inbox.slots.pace(store)
         api = NextApi(store, version=settings.api_version, timeout=TOKEN_SECONDS, pace=pace)
         try:
             target = f"{settings.url_of('next')}/{name}"

@@ -13,7 +13,7 @@ from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.settings import address
 from bridge.storage import stats
-from bridge.storage.inbox import BY_HAND
+from bridge.storage.stores import BY_HAND
 from bridge.web import charts, viewer
 from bridge.worker import notify
 
@@ -118,7 +118,7 @@ def stores() -> View:
 @routes.post("/stores/<name>/pause")
 def pause(name: str) -> View:
     """Stop calling a store until a person resumes it."""
-    viewer.inbox().pause(_store(name).name, BY_HAND, None)
+    viewer.inbox().stores.pause(_store(name).name, BY_HAND, None)
     log.info("store paused by hand", store=name)
     flash(f"{name} is paused. Its alerts wait, and their clocks stand still.")
     return redirect(url_for("overview.stores"), 303)
@@ -130,7 +130,7 @@ def resume(name: str) -> View:
     if missing := _store(name).missing:
         flash(f"{name} cannot go on. {missing}")
         return redirect(url_for("overview.stores"), 303)
-    viewer.inbox().resume(name)
+    viewer.inbox().stores.resume(name)
     log.info("store resumed by hand", store=name)
     flash(f"{name} goes on.")
     return redirect(url_for("overview.stores"), 303)

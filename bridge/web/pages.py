@@ -84,7 +84,7 @@ def _other_notes(case: Json, errors: dict[str, list[str]]) -> list[str]:
 def replay(ident: str) -> View:
     """Put a delivery back into the queue."""
     viewer.found(viewer.search().delivery(ident), "delivery")
-    if viewer.inbox().replay([ident]):
+    if viewer.inbox().deliveries.replay([ident]):
         log.info("replayed by hand", delivery=ident)
         flash("Replayed: it is translated and forwarded anew, with a new deadline.")
     else:
@@ -96,7 +96,7 @@ def replay(ident: str) -> View:
 def dismiss(ident: str) -> View:
     """Put a failed delivery aside."""
     viewer.found(viewer.search().delivery(ident), "delivery")
-    if viewer.inbox().dismiss([ident]):
+    if viewer.inbox().deliveries.dismiss([ident]):
         log.info("dismissed by hand", delivery=ident)
         flash("Dismissed: it needs nobody's attention any more. You can still replay it.")
     else:
@@ -182,7 +182,7 @@ def match(ident: str) -> View:
     chosen = request.form.get("transaction", "")
     if chosen != "none" and not (chosen.isdecimal() and len(chosen) <= 18 and int(chosen)):
         raise Rejected("bad_request", 400, "A transaction is a number, or none.")
-    if viewer.inbox().decide(ident, None if chosen == "none" else int(chosen)):
+    if viewer.inbox().cases.decide(ident, None if chosen == "none" else int(chosen)):
         log.info("match decided by hand", case=ident, transaction=chosen)
         flash("Decided: the worker tells 29next.")
     else:
@@ -194,7 +194,7 @@ def match(ident: str) -> View:
 def tell(ident: str) -> View:
     """Owe anew what a provider could not be told of a case."""
     viewer.found(viewer.search().case(ident), "case")
-    again = viewer.inbox().tell_again(ident)
+    again = viewer.inbox().outcomes.tell_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
     flash("Replayed: the worker tells it anew." if again else "There is nothing to tell again.")
     return redirect(url_for("pages.case", ident=ident), 303)

@@ -20,8 +20,7 @@ from bridge.errors import Rejected, Unavailable
 from bridge.providers.batches import MOST_ITEMS
 from bridge.redact import cut, cut_headers, cut_text
 from bridge.settings.address import client_ip
-from bridge.storage.deliveries import NO_NAME
-from bridge.storage.inbox import Owed
+from bridge.storage.deliveries import NO_NAME, Owed
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
@@ -66,7 +65,7 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
         log.warning("webhook refused", provider=name, reason=error.word)
         if error.word != "unavailable":
             with contextlib.suppress(Unavailable):
-                inbox.refuse(name, error.word, str(error), known=is_known)
+                inbox.deliveries.refuse(name, error.word, str(error), known=is_known)
         raise
 
 
@@ -146,7 +145,7 @@ def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook
         _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
     ]
     try:
-        delivery = inbox.keep(kept, owed)
+        delivery = inbox.deliveries.keep(kept, owed)
     except Unavailable as error:
         log.error("webhook not stored", provider=provider.name, why=str(error))
         raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 import structlog
 
 from bridge.errors import MissingScope, TemporaryError, Throttled
-from bridge.storage.rows import token_key
+from bridge.storage.ids import token_key
 from bridge.storage.transactions import DAY, ZONES
 
 if typing.TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Backfill:
                     width = max(width // PAGES, 1)
                     continue
                 begins, ends = _seconds(first) + ZONES, _seconds(last) + ZONES + DAY
-                self.inbox.index.cover(self.store.name, begins, ends)
+                self.inbox.transactions.cover(self.store.name, begins, ends)
                 self.tell(f"{first}  {found} new or changed  ({(today - first).days - 1} of {days} days)")
                 width = max(min(2 * width, width * PAGES // pages), 1)
             last = min(first, last) - timedelta(days=1)
@@ -90,7 +90,7 @@ class Backfill:
 
     def _first_of_stretch(self, oldest: date, last: date, width: int) -> date:
         """Return the first of at most `width` days up to the last that are not covered yet."""
-        covered = self.inbox.index.covered(self.store.name)
+        covered = self.inbox.transactions.covered(self.store.name)
         first = last + timedelta(days=1)
         for back in range(width):
             day = last - timedelta(days=back)
@@ -103,10 +103,10 @@ class Backfill:
     def keep_up(self, since: date | None = None) -> int:
         """Read what was created from a day on, or since the index was last sure to have everything."""
         now = self.inbox.now()
-        covered = self.inbox.index.covered(self.store.name)
+        covered = self.inbox.transactions.covered(self.store.name)
         day = since or _day(max((until for _, until in covered), default=now) - ZONES)
         fresh, _, _ = self._read(day, None)
-        self.inbox.index.cover(self.store.name, _seconds(day) + ZONES, now - LAG)
+        self.inbox.transactions.cover(self.store.name, _seconds(day) + ZONES, now - LAG)
         self.tell(f"{day}  {fresh} new or changed since")
         return fresh
 
@@ -137,7 +137,7 @@ class Backfill:
                 continue
             if following is not None and following == path:
                 raise TemporaryError("29next's list of transactions goes round in a circle.")
-            fresh += self.inbox.hear_of(self.store.name, rows)
+            fresh += self.inbox.cases.hear_of(self.store.name, rows)
             path, missed, pages = following, 0, pages + 1
             if path is None or (pages == MOST_PAGES and last and first < last):
                 return fresh, pages, path is None
@@ -146,7 +146,7 @@ class Backfill:
         """Wait longer after each miss; that 29next asks for a pause concerns all calls with the token."""
         log.warning("backfill waits", store=self.store.name, missed=missed, why=str(error))
         if isinstance(error, Throttled):
-            self.inbox.throttle(token_key(self.store.token), error.retry_after or 1.0)
+            self.inbox.slots.throttle(token_key(self.store.token), error.retry_after or 1.0)
         self.sleep(min(2.0 ** (missed - 1), LONGEST_REST))
 
     def _wait(self) -> None:
@@ -154,7 +154,9 @@ class Backfill:
         waited = 0.0
         if self.stops():
             raise TemporaryError("It was stopped, and goes on where it is.")
-        while self.inbox.gap and waited < LONGEST_YIELD and self.inbox.is_wanted(self.store.name):
+        while (
+            self.inbox.slots.gap and waited < LONGEST_YIELD and self.inbox.stores.is_wanted(self.store.name)
+        ):
             self.sleep(YIELD_SECONDS)
             waited += YIELD_SECONDS
 

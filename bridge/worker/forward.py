@@ -20,8 +20,8 @@ from bridge.disputes.case import Call, Case, Kind
 from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, Unavailable, trace
 from bridge.next29.client import Answer, NextApi
+from bridge.storage.ids import new_id, token_key
 from bridge.storage.queue import PROBE_SECONDS
-from bridge.storage.rows import Delivery, Ending, new_id, token_key
 from bridge.worker import results
 from bridge.worker.backfill import Backfill
 from bridge.worker.closing import close
@@ -46,7 +46,7 @@ if typing.TYPE_CHECKING:
     from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
-    from bridge.storage.queue import Claim
+    from bridge.storage.rows import Claim, Delivery, Ending
 
 log = structlog.get_logger()
 
@@ -133,10 +133,10 @@ class Forwarder:
         """Say what is to be done for a case now; the local index is asked first, and who else has the sale."""
         case, store, now = errand.claim.case, errand.store, self.inbox.now()
         if lookup.asks_index(case):
-            [(rows, complete)] = self.inbox.transactions.look_up([(case.store, case.dated_facts)], now)
+            rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)
             lookup.apply_index(case, rows, complete=complete)
         if lookup.claims_transaction(case):
-            self.inbox.cases.find_holders([case])
+            case.duplicate_of = self.inbox.cases.find_holder(case)
         step = next_step(case, now, metadata=store.metadata)
         if not isinstance(step, Call):
             errand.result = Idle()

@@ -17,10 +17,11 @@ import structlog
 
 from bridge.errors import Unavailable
 from bridge.storage import stats
-from bridge.storage.inbox import BY_HAND, Inbox
+from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import WITHOUT_TOKEN, Stores
 from bridge.storage.memos import Memos
 from bridge.storage.search import Search
+from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
 from bridge.worker.outcomes import Teller
 
@@ -57,7 +58,7 @@ class Chores:
         self.settings = settings
         self.memos = Memos(database)
         self.search = Search(database)
-        self.inbox = Inbox(database, gap=settings.gap, lease=settings.lease)
+        self.inbox = open_inbox(database, settings)
         self.database = database
         self.chores: list[Chore] = []
         if worker:
@@ -113,7 +114,7 @@ class Chores:
             found = self.search.ids(wanted, A_SECOND)
             ids = [ident for ident in found if ident < one.upto]
             if ids:
-                self.inbox.replay(ids)
+                self.inbox.deliveries.replay(ids)
                 self.memos.advance_replay(one, ids)
             if len(ids) < A_SECOND:
                 self.memos.end_replay(one.id)
@@ -121,7 +122,7 @@ class Chores:
 
     def give_up(self) -> None:
         """End what waits for stores that are not configured any more."""
-        if count := self.inbox.give_up(self.settings.stores):
+        if count := self.inbox.stores.give_up(self.settings.stores):
             log.error("deliveries failed", reason="no_store", count=count)
 
     def tend(self, stores: Stores) -> None:
@@ -131,9 +132,9 @@ class Chores:
         for store in stores.values():
             why = paused.get(store.name)
             if store.missing and why not in (store.missing, BY_HAND):
-                self.inbox.pause(store.name, store.missing, None)
+                self.inbox.stores.pause(store.name, store.missing, None)
             elif not store.missing and why in WITHOUT_TOKEN:
-                self.inbox.resume(store.name, by_hand=False)
+                self.inbox.stores.resume(store.name, by_hand=False)
         if count := stores.rotate():
             log.info("tokens encrypted anew", count=count)
 
@@ -149,5 +150,5 @@ class Chores:
         if self.settings.keep_index:
             before = self.memos.now() - self.settings.keep_index
             for store in self.settings.stores:
-                if dropped := self.inbox.index.drop(store, before, BODIES):
+                if dropped := self.inbox.transactions.drop(store, before, BODIES):
                     log.info("transactions removed", store=store, count=dropped)

@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.storage.inbox import Inbox
-    from bridge.storage.queue import Claim
+    from bridge.storage.rows import Claim
     from bridge.worker.forward import Errand, Forwarder
     from bridge.worker.translate import Judge
 
@@ -169,9 +169,7 @@ class Worker:
         self.changed.clear()
         self._beat()
         self.newest = not self.newest
-        translated = self.inbox.deliveries.translate(
-            self.judge.verdict, BATCH, newest=self.newest, bug=self.judge.bug
-        )
+        translated = self.judge.turn(BATCH, newest=self.newest)
         free = self.load.free(
             [store.name for store in self.forwarder.settings.stores.values() if store.token]
         )

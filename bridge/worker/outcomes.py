@@ -19,8 +19,8 @@ from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
 from bridge.outbound.http import Exchange, beginning, complaint
 from bridge.settings import HEADER_WORD
-from bridge.storage.inbox import new_id
-from bridge.storage.outcomes import FAILED, NO_WORD, OWED, TOLD
+from bridge.storage.ids import new_id
+from bridge.storage.outcomes import NO_WORD, Telling
 from bridge.tree import pick
 
 if typing.TYPE_CHECKING:
@@ -47,7 +47,7 @@ AGAIN = (408, CONFLICT, 425, THROTTLED)
 class Ending:
     """What came of one try, and when it is tried again."""
 
-    state: str
+    state: Telling
     message: str | None = None
     due_at: float | None = None
 
@@ -71,14 +71,14 @@ class Teller:
 
     def turn(self, provider: str) -> bool:
         """Tell a provider the outcome that is due longest; whether there was one."""
-        owing = self.inbox.claim_outcome(provider)
+        owing = self.inbox.outcomes.claim(provider)
         if owing is None:
             return False
         ending = self._ending(owing)
-        kept = self.inbox.settle_outcome(owing, ending.state, ending.message, ending.due_at)
-        level = log.info if ending.state == TOLD else log.warning
+        kept = self.inbox.outcomes.settle(owing, ending.state, ending.message, ending.due_at)
+        level = log.info if ending.state == Telling.TOLD else log.warning
         level(
-            "told outcome" if ending.state == TOLD else "outcome not told",
+            "told outcome" if ending.state == Telling.TOLD else "outcome not told",
             provider=provider,
             case=owing.case_id,
             resolution=owing.resolution,
@@ -92,7 +92,7 @@ class Teller:
         now, deadline = self.inbox.now(), owing.owed_at + DEADLINE
         outcome = self.settings.told(owing.store).get(owing.provider)
         if now > retry.expires(deadline):
-            return Ending(FAILED, "Seven days past its time, it was still not told.")
+            return Ending(Telling.FAILED, "Seven days past its time, it was still not told.")
         try:
             if outcome is None:
                 raise TemporaryError(f"Nothing is told of store {owing.store} now.")
@@ -100,13 +100,13 @@ class Teller:
         except (TemporaryError, Unclear) as error:
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(self.inbox.now(), owing.tries, deadline, self.chance, wait)
-            return Ending(OWED, str(error), due_at)
+            return Ending(Telling.OWED, str(error), due_at)
         except _HasOne as error:
-            return Ending(TOLD, str(error))
+            return Ending(Telling.TOLD, str(error))
         except StoreRefused as error:
-            return Ending(FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
+            return Ending(Telling.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
         except BridgeError as error:
-            return Ending(FAILED, str(error))
+            return Ending(Telling.FAILED, str(error))
 
     def _tell(self, owing: Owing, outcome: Outcome) -> Ending:
         """Tell it, unless the provider has an outcome already: the first one stands there too."""
@@ -115,14 +115,14 @@ class Teller:
             has = pick(self._call(owing, outcome, "GET", path, kept=where), where)
             known = outcome.finals.get(has) if isinstance(has, str) else None
             if has is not None and has == outcome.words.get(owing.resolution):
-                return Ending(TOLD, f"It has {has} already.")
+                return Ending(Telling.TOLD, f"It has {has} already.")
             if known:
                 raise PermanentError(f"It has {has} already, and 29next {owing.resolution}.")
         if owing.resolution not in outcome.words:
             raise PermanentError(NO_WORD)
         message = cut_text(owing.message) if owing.message else None
         self._call(owing, outcome, "POST", outcome.path, outcome.body(owing.resolution, message))
-        return Ending(TOLD)
+        return Ending(Telling.TOLD)
 
     def _call(
         self,
@@ -162,9 +162,9 @@ class Teller:
         url = outcome.url + path.format(id=quote(owing.provider_id, safe=""))
         now = self.inbox.now()
         attempt: Json = {"id": new_id("a", now), "case_id": owing.case_id, "outcome": "intended"}
-        attempt |= {"store": f"provider:{owing.provider}", "method": method, "path": url, "request": body}
-        attempt |= {"started_at": now}
-        self.inbox.record(attempt)
+        attempt |= {"store": owing.store, "provider": owing.provider, "started_at": now}
+        attempt |= {"method": method, "path": url, "request": body}
+        self.inbox.outcomes.record(attempt)
         answer: Json = None
         headers = {outcome.header: f"{outcome.scheme}{key}"}
         try:
@@ -183,7 +183,7 @@ class Teller:
             error = raised
             attempt |= {"response": str(error)}
         attempt |= {"outcome": _word(error), "seconds": round(self.inbox.now() - now, 4)}
-        self.inbox.record(attempt)
+        self.inbox.outcomes.record(attempt)
         if error:
             raise error
         return answer

@@ -18,7 +18,8 @@ if typing.TYPE_CHECKING:
     from bridge.alert import Alert
     from bridge.next29.client import NextApi
     from bridge.settings import Store
-    from bridge.storage.inbox import Delivery, Inbox
+    from bridge.storage.inbox import Inbox
+    from bridge.storage.rows import Delivery
 
 Json = dict[str, typing.Any]
 
@@ -38,8 +39,8 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
 
     disputes = ask(dispute_date_from=str(since))
     begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
-    known = {one.id: one for one in inbox.cases_since(store.name, begins)}
-    unsettled = inbox.unsettled_since(store.name, begins)
+    known = {one.id: one for one in inbox.cases.cases_since(store.name, begins)}
+    unsettled = inbox.cases.unsettled_since(store.name, begins)
     for delivery, case in unsettled:
         if case or delivery.alert:
             one = case or _case_of(typing.cast("Alert", delivery.alert), store)
@@ -63,7 +64,7 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
     for ident, one in missing.items():
         yield f"missing: dispute {ident} of case {one.id} is not at 29next"
     for ident, dispute in theirs.items():
-        case = ours.get(ident) or inbox.case_of_dispute(store.name, ident)
+        case = ours.get(ident) or inbox.cases.case_of_dispute(store.name, ident)
         if case is None:
             yield f"unknown: dispute {ident} ({dispute.get('type')} {dispute.get('case_number')}) has no case"
         else:

@@ -13,7 +13,7 @@ from bridge.alert import Effect, Reason, Status, Webhook
 from bridge.disputes import retry
 from bridge.disputes.events import HOW_TO_LIST, opens
 from bridge.errors import Unavailable, UnknownEvent, Untranslatable, trace
-from bridge.storage.inbox import Verdict
+from bridge.storage.translation import Verdict
 from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
@@ -35,6 +35,16 @@ class Judge:
     settings: Settings
     chance: random.Random = field(default_factory=random.Random)
     batches: dict[tuple[str, int], Items] = field(default_factory=dict)  # the one that was used last is last
+
+    def turn(self, most: int, *, newest: bool = False) -> int:
+        """Translate some deliveries, the oldest of them or the newest; returns how many there were."""
+        rows = self.inbox.deliveries.untranslated(most, newest=newest)
+        if not rows:
+            return 0
+        judged = [(row, self.verdict(row)) for row in rows]
+        for row, error in self.inbox.deliveries.take_in(judged):
+            self.inbox.deliveries.take_in([(row, self.bug(row, error))])
+        return len(rows)
 
     def verdict(self, row: typing.Any) -> Verdict:
         """Say what a stored delivery means and where it belongs."""

@@ -9,14 +9,14 @@ import typing
 
 from flask import Flask, Response, jsonify
 
-from bridge.storage.database import _Committer
-from bridge.storage.inbox import Inbox
+from bridge.storage.database import Database
+from bridge.storage.deliveries import Deliveries
 from bridge.web.app import create_app
 
 STEPS = {
     "hello": "a bare Flask hello",
     "unstored": "proof, cutting, splitting, answer and log",
-    "unwritten": "handing over to the thread that commits, and back",
+    "unwritten": "building the rows; on SQLite, handing them to the thread that commits",
     "empty": "an empty transaction",
     "whole": "writing the rows, durably",
 }
@@ -41,17 +41,17 @@ def whole() -> Flask:
 
 def unstored() -> Flask:
     """The bridge, which forgets what it received."""
-    return _without(Inbox, "keep", lambda *_: "d_unstored")
+    return _without(Deliveries, "keep", lambda *_: "d_unstored")
 
 
 def unwritten() -> Flask:
     """The bridge, which hands over what it received, and nothing is done with it."""
-    return _without(_Committer, "_once", lambda _, group: ["d_unwritten"] * len(group))
+    return _without(Database, "_transact", lambda _, functions: ["d_unwritten"] * len(functions))
 
 
 def empty() -> Flask:
     """The bridge, which commits, but nothing."""
-    return _without(Inbox, "_keep", lambda _, __, arrived: ["d_empty"] * len(arrived))
+    return _without(Deliveries, "keep", lambda inbox, *_: inbox.database.write(lambda _: "d_empty"))
 
 
 def _without(owner: type, step: str, instead: typing.Callable[..., typing.Any]) -> Flask:

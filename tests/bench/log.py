@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, text
 from bridge.alert import Alert
 from bridge.storage import schema, words
 from bridge.storage.database import Database
-from bridge.storage.inbox import new_id
+from bridge.storage.ids import new_id
 from bridge.storage.schema import attempts, cases, deliveries, marks, webhooks
 from tests.bench.places import Place, place
 from tests.support.history import OUTLET, bridge_with_outlet

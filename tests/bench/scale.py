@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from statistics import median
-from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 
 from bridge.settings import Store
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox, Verdict
+from bridge.storage.inbox import Inbox, make_inbox
 from bridge.storage.rows import NEVER
 from bridge.storage.schema import cases
 from bridge.storage.search import Search
@@ -40,8 +39,8 @@ def cost(here: Place, kind: str, sizes: tuple[int, ...]) -> Iterator[str]:
 def _at(here: Place, kind: str, size: int) -> dict[str, float]:
     url = here.database(kind)
     with closing(Database(url)) as database:
-        inbox = Inbox(database, gap=0.0, lease=60.0)
-        inbox.register([Store(STORE, "http://127.0.0.1:9/api/admin/", "bench-token")])
+        inbox = make_inbox(database, gap=0.0, lease=60.0)
+        inbox.stores.register([Store(STORE, "http://127.0.0.1:9/api/admin/", "bench-token")])
         bench_log.fill(database, size, inbox.now())
         _make_due(database, inbox.now())
         costs = {name: _median(ask) for name, ask in _questions(database, inbox, size).items()}
@@ -62,11 +61,11 @@ def _questions(database: Database, inbox: Inbox, size: int) -> dict[str, Questio
     search, middle = Search(database), size // 2
 
     def claim(_: int) -> None:
-        assert inbox.claim([STORE], 1), "nothing was claimed"
+        assert inbox.queue.claim([STORE], 1), "nothing was claimed"
 
     return {
         "claim the most urgent case": claim,
-        "look for untranslated deliveries": lambda _: inbox.translate(_nothing, 10),
+        "look for untranslated deliveries": lambda _: inbox.deliveries.untranslated(10),
         "log: the newest page": lambda _: search.deliveries({}),
         "log: failed ones": lambda _: search.deliveries({"status": "failed"}),
         "log: of a store, failed": lambda _: search.deliveries({"store": STORE, "status": "failed"}),
@@ -75,10 +74,6 @@ def _questions(database: Database, inbox: Inbox, size: int) -> dict[str, Questio
         "log: by what is not there": lambda n: search.deliveries({"q": f"nothing{n}"}),
         "cases: of a store, in review": lambda _: search.cases({"store": STORE, "state": "review"}),
     }
-
-
-def _nothing(_: Row[Any]) -> Verdict:
-    raise AssertionError("nothing is untranslated")
 
 
 def _median(ask: Question) -> float:

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from bridge.errors import Unavailable
-from bridge.storage.database import MOST_TOGETHER, Database, _PostgresClock
+from bridge.storage.committer import MOST_TOGETHER
+from bridge.storage.database import Database
 from tests.conftest import MakeDatabase, Postgres
 
 Write = Callable[[Connection], Any]
@@ -112,30 +113,30 @@ def test_what_is_written_is_there(database: Database) -> None:
     assert things(database) == ["a"]
 
 
-def test_writes_that_wait_together_are_committed_together(database: Database) -> None:
-    *done, commits = together(database, *(adding(f"t{number:02}") for number in range(20)))
+def test_writes_that_wait_together_are_committed_together(on_sqlite: Database) -> None:
+    *done, commits = together(on_sqlite, *(adding(f"t{number:02}") for number in range(20)))
     assert done == [f"t{number:02} added" for number in range(20)]
-    assert len(things(database)) == 20
+    assert len(things(on_sqlite)) == 20
     assert commits <= 2  # that of the one which held them up, and theirs
 
 
-def test_no_commit_is_shared_by_too_many(database: Database) -> None:
-    *done, commits = together(database, *(adding(f"t{number:03}") for number in range(MOST_TOGETHER + 5)))
+def test_no_commit_is_shared_by_too_many(on_sqlite: Database) -> None:
+    *done, commits = together(on_sqlite, *(adding(f"t{number:03}") for number in range(MOST_TOGETHER + 5)))
     assert len(done) == MOST_TOGETHER + 5
     assert 2 <= commits <= 3
 
 
-def test_of_writes_that_share_a_commit_only_the_faulty_one_fails(database: Database) -> None:
-    database.write(adding("b"))
+def test_of_writes_that_share_a_commit_only_the_faulty_one_fails(on_sqlite: Database) -> None:
+    on_sqlite.write(adding("b"))
 
     def wrong(_: Connection) -> None:
         raise ZeroDivisionError
 
-    a, b, c, bug, *_ = together(database, adding("a"), adding("b"), adding("c"), wrong)
+    a, b, c, bug, *_ = together(on_sqlite, adding("a"), adding("b"), adding("c"), wrong)
     assert (a, c) == ("a added", "c added")
     assert isinstance(b, IntegrityError)
     assert isinstance(bug, ZeroDivisionError)
-    assert things(database) == ["a", "b", "c"]
+    assert things(on_sqlite) == ["a", "b", "c"]
 
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
@@ -149,45 +150,33 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     assert database.write(adding("a")) == "a added"
 
 
-def test_what_is_gathered_is_written_by_one_statement_for_all(database: Database) -> None:
-    calls: list[list[str]] = []
-
-    def add(connection: Connection, names: list[str]) -> list[str]:
-        calls.append(list(names))
-        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
-        return [name.upper() for name in names]
-
-    commits = Commits(database)
-    with ThreadPoolExecutor(5) as pool:
-        first = pool.submit(database.write, commits.hold)
-        assert commits.held.wait(10)
-        futures = [pool.submit(database.gather, add, name) for name in "abc"]
-        until = time.monotonic() + 10
-        while database._committer.waiting.qsize() < 3 and time.monotonic() < until:
-            time.sleep(0.001)
-        commits.go.set()
-        first.result(10)
-        assert [one.result(10) for one in futures] == ["A", "B", "C"]
-    assert sorted(calls[0]) == ["a", "b", "c"]
-    assert len(calls) == 1
-
-
-def test_where_one_of_the_gathered_is_at_fault_the_others_are_written(database: Database) -> None:
+def test_of_writes_at_the_same_time_each_has_its_own_result(database: Database) -> None:
     database.write(adding("b"))
-
-    def add(connection: Connection, names: list[str]) -> list[str]:
-        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
-        return names
 
     def run(name: str) -> str:
         try:
-            return database.gather(add, name)
+            return str(database.write(adding(name)))
         except IntegrityError:
             return "refused"
 
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(run, "abc")) == ["a", "refused", "c"]
+        assert list(pool.map(run, "abc")) == ["a added", "refused", "c added"]
     assert things(database) == ["a", "b", "c"]
+
+
+def test_on_postgres_no_write_waits_for_another(on_postgres: Database) -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        held.set()
+        assert go.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(on_postgres.write, hold)
+        assert held.wait(10)
+        assert on_postgres.write(adding("a")) == "a added"
+        go.set()
+        first.result(10)
 
 
 def test_many_threads_lose_nothing(database: Database) -> None:
@@ -236,7 +225,7 @@ def test_a_schema_that_is_not_there_yet_is_unavailable(database: Database) -> No
 def test_a_locked_file_is_unavailable_and_available_again(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.storage.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("bridge.storage.engines.BUSY_SECONDS", 0.1)
     with make_database("sqlite") as url, contextlib.closing(Database(url)) as database:
         database.write(lambda c: c.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY)")))
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
@@ -280,20 +269,38 @@ def test_a_pool_whose_connections_are_all_lent_is_unavailable(
 
 
 def test_who_waits_too_long_for_a_commit_is_told_so(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    on_sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commits = Commits(database)
+    commits = Commits(on_sqlite)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(database.write, commits.hold)
+        first = pool.submit(on_sqlite.write, commits.hold)
         assert commits.held.wait(10)
         monkeypatch.setattr("bridge.storage.database.PATIENCE", 0.1)
         with pytest.raises(Unavailable, match="in time"):
-            database.write(adding("a"))
+            on_sqlite.write(adding("a"))
         commits.go.set()
         first.result(10)
     monkeypatch.setattr("bridge.storage.database.PATIENCE", 10)
-    database.write(adding("b"))
-    assert things(database) == ["b"], "what nobody waits for any more is not written"
+    on_sqlite.write(adding("b"))
+    assert things(on_sqlite) == ["b"], "what nobody waits for any more is not written"
+
+
+@pytest.mark.parametrize("asks", ["writes", "reads"])
+def test_a_server_that_takes_too_long_is_waited_for_no_longer_than_that(
+    on_postgres: Database, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    monkeypatch.setattr("bridge.storage.database.PATIENCE", 0.2)
+    sleep = text("SELECT pg_sleep(5)")
+    began = time.monotonic()
+    if asks == "writes":
+        with pytest.raises(Unavailable, match="in time"):
+            on_postgres.write(lambda connection: connection.execute(sleep))
+    else:
+        with pytest.raises(Unavailable, match="in time"), on_postgres.read() as connection:
+            connection.execute(sleep)
+    assert time.monotonic() - began < 2
+    monkeypatch.setattr("bridge.storage.database.PATIENCE", 10)
+    assert on_postgres.write(adding("a")) == "a added"
 
 
 def test_connections_that_the_server_ended_are_replaced(postgres: Postgres, on_postgres: Database) -> None:
@@ -305,8 +312,7 @@ def test_connections_that_the_server_ended_are_replaced(postgres: Postgres, on_p
     postgres.run(everyone)
     assert database.write(adding("b")) == "b added"
     postgres.run(everyone)
-    *done, _ = together(database, adding("c"), adding("d"))
-    assert done == ["c added", "d added"]
+    assert [database.write(adding(name)) for name in "cd"] == ["c added", "d added"]
     assert things(database) == ["a", "b", "c", "d"]
 
 
@@ -391,37 +397,6 @@ def test_close_finishes_what_waits(make_database: MakeDatabase) -> None:
             closing.result(10)
         with contextlib.closing(Database(url)) as again:
             assert things(again) == ["a"]
-
-
-def distance_of_the_clocks() -> float:
-    """Return how far the machine's time of day is ahead of its monotonic clock, in seconds."""
-    return min(time.time() - before for before in (time.monotonic() for _ in range(2000)))
-
-
-def test_the_database_s_clock_is_read_rightly_beside_threads_that_are_busy(on_postgres: Database) -> None:
-    """They keep whoever has asked from taking the answer; the server is on this machine, with its clock."""
-    over = threading.Event()
-
-    def be_busy() -> None:
-        while not over.is_set():
-            pass
-
-    threads = [threading.Thread(target=be_busy) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(4):
-            clock = _PostgresClock(on_postgres.engine)
-            before = distance_of_the_clocks()
-            clock()
-            after = distance_of_the_clocks()  # another one where the machine's clock was set meanwhile
-            assert clock.known
-            read = clock.known[1] - clock.known[0]
-            assert min(before, after) - 0.001 < read < max(before, after) + 0.003
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_a_pooler_that_refuses_start_up_options_is_named_with_its_fix() -> None:

@@ -21,24 +21,17 @@ from bridge.disputes.events import FORWARDED, Settled
 from bridge.providers.base import Reading
 from bridge.settings import Store
 from bridge.storage.database import Database
-from bridge.storage.inbox import (
-    PROBE_SECONDS,
-    Claim,
-    Delivery,
-    Ending,
-    Inbox,
-    Owed,
-    Settlement,
-    Verdict,
-    new_id,
-    token_key,
-)
-from bridge.storage.queue import _READY_LOCKED, LEAD, MARGIN, SPREAD, Change, Lead
-from bridge.storage.rows import case_of
+from bridge.storage.deliveries import Owed
+from bridge.storage.ids import new_id, token_key
+from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.queue import _READY_LOCKED, LEAD, MARGIN, PROBE_SECONDS, SPREAD, Change, Lead, Settlement
+from bridge.storage.rows import Claim, Delivery, Ending, case_of
 from bridge.storage.schema import attempts, cases, deliveries, refusals, stores, webhooks
 from bridge.storage.slots import COMMIT_SECONDS, TOO_OLD
+from bridge.storage.translation import Verdict
 from tests.conftest import MakeDatabase
 from tests.support.clock import Clock
+from tests.support.inside import translate
 
 START = 1_772_366_400.0
 HOUR = 3600.0
@@ -60,8 +53,8 @@ def clock() -> Clock:
 def opened(url: str, clock: Callable[[], float], gap: float = 0.0) -> Iterator[Inbox]:
     """An inbox as a process of its own would have it."""
     with contextlib.closing(Database(url, clock=clock, pool_size=4)) as database:
-        inbox = Inbox(database, gap=gap, lease=LEASE)
-        inbox.register([ALPHA, BETA, TWIN])
+        inbox = make_inbox(database, gap=gap, lease=LEASE)
+        inbox.stores.register([ALPHA, BETA, TWIN])
         yield inbox
 
 
@@ -99,7 +92,7 @@ def owed(fingerprint: str, *, item: int = 0, deadline: float = 24 * HOUR) -> Owe
 
 def keep(inbox: Inbox, *fingerprints: str, deadline: float = 24 * HOUR) -> str:
     several = [owed(one, item=item, deadline=deadline) for item, one in enumerate(fingerprints)]
-    return inbox.keep(webhook(), several)
+    return inbox.deliveries.keep(webhook(), several)
 
 
 def alert(case_number: str, **changes: Any) -> Alert:
@@ -121,7 +114,7 @@ def store_of(number: str) -> Store:
 def receive(inbox: Inbox, *numbers: str, deadline: float = 24 * HOUR) -> list[str]:
     """Store an opening of each case, and translate all of them."""
     ids = [keep(inbox, number, deadline=deadline) for number in numbers]
-    while inbox.translate(opening, 50):
+    while translate(inbox, opening, 50):
         pass
     return ids
 
@@ -140,7 +133,7 @@ def row(inbox: Inbox, table: Any, **wanted: Any) -> Row[Any]:
 
 
 def claim(inbox: Inbox, *names: str) -> Claim | None:
-    found = inbox.claim(names or ("alpha",))
+    found = inbox.queue.claim(names or ("alpha",))
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -163,12 +156,12 @@ def about(moment: float) -> Any:
 
 def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any] | None = None) -> bool:
     """Settle one claim; raises what went wrong."""
-    return _told(inbox.settle([Settlement(claimed, change, attempt)]))
+    return _told(inbox.queue.settle([Settlement(claimed, change, attempt)]))
 
 
 def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
     """Commit one intent; raises what went wrong."""
-    return _told(inbox.intend([(claimed, attempt)]))
+    return _told(inbox.queue.intend([(claimed, attempt)]))
 
 
 def _told(results: list[bool | Exception]) -> bool:
@@ -228,7 +221,9 @@ def test_a_token_is_named_without_being_held() -> None:
 def test_what_is_kept_is_there_as_it_came(inbox: Inbox, clock: Clock) -> None:
     body = bytes(range(256))
     headers = {"x-note": "\u00fc\ud800\0", "host": "a"}
-    ident = inbox.keep(webhook(body, headers=headers, store="beta"), [owed("1", deadline=5 * HOUR)])
+    ident = inbox.deliveries.keep(
+        webhook(body, headers=headers, store="beta"), [owed("1", deadline=5 * HOUR)]
+    )
     kept = row(inbox, webhooks)
     assert (kept.body, kept.headers, kept.store) == (body, headers, "beta")
     delivery = row(inbox, deliveries)
@@ -287,10 +282,10 @@ def test_a_thousand_repeats_at_once_are_one_delivery(both: tuple[Inbox, Inbox]) 
 
 def test_refusals_are_counted_by_provider_reason_and_day(inbox: Inbox, clock: Clock) -> None:
     for _ in range(3):
-        inbox.refuse("acme", "bad_proof", "The credentials are wrong.")
-    inbox.refuse("acme", "too_large", "Too large.")
+        inbox.deliveries.refuse("acme", "bad_proof", "The credentials are wrong.")
+    inbox.deliveries.refuse("acme", "too_large", "Too large.")
     clock.now += 24 * HOUR
-    inbox.refuse("acme", "bad_proof", "The credentials are missing.")
+    inbox.deliveries.refuse("acme", "bad_proof", "The credentials are missing.")
     counted = [(one.reason, one.day, one._mapping["count"], one.message) for one in rows(inbox, refusals)]
     assert sorted(counted) == [
         ("bad_proof", "2026-03-01", 3, "The credentials are wrong."),
@@ -324,10 +319,10 @@ def test_the_oldest_are_translated_first_and_no_more_than_asked_for(inbox: Inbox
         seen.append(one.event_id)
         return opening(one)
 
-    assert inbox.translate(judge, 2) == 2
+    assert translate(inbox, judge, 2) == 2
     assert seen == ["id-0", "id-1"]
-    assert inbox.translate(judge, 50) == 3
-    assert inbox.translate(judge, 50) == 0
+    assert translate(inbox, judge, 50) == 3
+    assert translate(inbox, judge, 50) == 0
 
 
 @pytest.mark.parametrize(
@@ -341,7 +336,7 @@ def test_the_oldest_are_translated_first_and_no_more_than_asked_for(inbox: Inbox
 def test_what_is_decided_at_once_owes_nothing(inbox: Inbox, clock: Clock, verdict: Verdict) -> None:
     keep(inbox, "1")
     clock.now += 3
-    inbox.translate(lambda _: verdict, 50)
+    translate(inbox, lambda _: verdict, 50)
     delivery = row(inbox, deliveries)
     assert (delivery.status, delivery.reason, delivery.message) == (
         verdict.status,
@@ -351,17 +346,17 @@ def test_what_is_decided_at_once_owes_nothing(inbox: Inbox, clock: Clock, verdic
     assert (delivery.errors, delivery.due_at) == (verdict.errors, None)
     assert (delivery.settled_at, delivery.case_id) == (clock.now, None)
     assert rows(inbox, cases) == []
-    assert inbox.translate(opening, 50) == 0
+    assert translate(inbox, opening, 50) == 0
 
 
 def test_what_could_not_be_translated_is_tried_again_at_its_time(inbox: Inbox, clock: Clock) -> None:
     keep(inbox, "1")
     again = Verdict(Status.PENDING, message="A bug.", again_at=clock.now + 30)
-    assert inbox.translate(lambda _: again, 50) == 1
+    assert translate(inbox, lambda _: again, 50) == 1
     assert row(inbox, deliveries).tries == 1
-    assert inbox.translate(opening, 50) == 0
+    assert translate(inbox, opening, 50) == 0
     clock.now += 30
-    assert inbox.translate(opening, 50) == 1
+    assert translate(inbox, opening, 50) == 1
     assert row(inbox, deliveries).case_id
 
 
@@ -375,15 +370,15 @@ def test_a_judge_that_fails_leaves_everything_as_it_was(inbox: Inbox) -> None:
         return opening(one)
 
     with pytest.raises(ZeroDivisionError):
-        inbox.translate(judge, 50)
+        translate(inbox, judge, 50)
     assert rows(inbox, cases) == []
-    assert inbox.translate(opening, 50) == 2
+    assert translate(inbox, opening, 50) == 2
 
 
 def test_deliveries_of_one_case_share_it_whoever_reports_it(inbox: Inbox) -> None:
     keep(inbox, "7.1", "7.2")
-    inbox.keep(webhook(provider="umbrella"), [owed("7.3")])
-    inbox.translate(opening, 50)
+    inbox.deliveries.keep(webhook(provider="umbrella"), [owed("7.3")])
+    translate(inbox, opening, 50)
     case = row(inbox, cases)
     assert {one.case_id for one in rows(inbox, deliveries)} == {case.id}
     assert sorted(case.providers) == ["acme", "umbrella"]
@@ -401,10 +396,10 @@ def test_cases_differ_by_number_type_and_store(inbox: Inbox, changes: dict[str, 
     keep(inbox, "other")
     told = alert(**{"case_number": "7", **changes})
     reading = Reading(Effect.OPEN, told)
-    inbox.translate(lambda _: Verdict(Status.PENDING, reading=reading, store=ALPHA), 50)
+    translate(inbox, lambda _: Verdict(Status.PENDING, reading=reading, store=ALPHA), 50)
     assert len(rows(inbox, cases)) == 2
     keep(inbox, "another")
-    inbox.translate(lambda _: Verdict(Status.PENDING, reading=reading, store=BETA), 50)
+    translate(inbox, lambda _: Verdict(Status.PENDING, reading=reading, store=BETA), 50)
     assert len(rows(inbox, cases)) == 3
 
 
@@ -417,7 +412,7 @@ def test_of_several_translators_one_is_believed_for_each_delivery(
 
     def run(judge: Callable[[Row[Any]], Verdict]) -> None:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda one: [None for _ in iter(lambda: one.translate(judge, 3), 0)], both * 2))
+            list(pool.map(lambda one: [None for _ in iter(lambda: translate(one, judge, 3), 0)], both * 2))
 
     run(lambda _: once_more)
     assert [one.tries for one in rows(both[0], deliveries)] == [1] * 40
@@ -481,12 +476,12 @@ def test_a_lease_can_be_prolonged_by_its_holder_only(both: tuple[Inbox, Inbox], 
     receive(one, "1")
     first = taken(one)
     clock.now += LEASE - 1
-    one.hold(first)
+    one.queue.hold(first)
     clock.now += 2
     assert claim(other) is None
     clock.now += LEASE
     second = taken(other)
-    one.hold(first)  # it is not its own any more
+    one.queue.hold(first)  # it is not its own any more
     clock.now += LEASE + 1
     assert taken(one).fence > second.fence
 
@@ -498,7 +493,7 @@ def test_claimers_never_get_one_case_twice(both: tuple[Inbox, Inbox]) -> None:
         found = []
         empty = 0
         while empty < 3:
-            claimed = inbox.claim(["alpha"])
+            claimed = inbox.queue.claim(["alpha"])
             found += [one.case_id for one in claimed]
             empty = 0 if claimed else empty + 1
         return found
@@ -510,10 +505,10 @@ def test_claimers_never_get_one_case_twice(both: tuple[Inbox, Inbox]) -> None:
 
 def test_each_store_gives_one_case_at_a_time(inbox: Inbox) -> None:
     receive(inbox, "1", "2", "b1", "b2")
-    claims = inbox.claim(["alpha", "beta"])
+    claims = inbox.queue.claim(["alpha", "beta"])
     assert sorted(one.store for one in claims) == ["alpha", "beta"]
-    assert inbox.claim([]) == []
-    assert inbox.claim(["gamma"]) == []
+    assert inbox.queue.claim([]) == []
+    assert inbox.queue.claim(["gamma"]) == []
     assert {number[0] for number in numbers(inbox, claims)} in ({"1", "b"}, {"2", "b"})
 
 
@@ -522,7 +517,7 @@ def test_stores_of_one_token_share_its_slots_and_none_starves(paced: Inbox, cloc
     receive(paced, "t2", deadline=1 * HOUR)
     found = []
     for _ in range(40):
-        found += paced.claim(["alpha", "twin"])
+        found += paced.queue.claim(["alpha", "twin"])
         clock.now += 0.05
     assert sorted(numbers(paced, found)) == ["1", "t1", "t2"]
     starts = sorted(one.slot_at for one in found)
@@ -621,7 +616,9 @@ def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
     claimed = taken(inbox)
     keep(inbox, "1.b")
     told = alert("1", resolution="issued_full_refund")
-    inbox.translate(lambda _: Verdict(Status.PENDING, reading=Reading(Effect.RESOLVE, told), store=ALPHA), 50)
+    translate(
+        inbox, lambda _: Verdict(Status.PENDING, reading=Reading(Effect.RESOLVE, told), store=ALPHA), 50
+    )
     seen: list[int] = []
 
     def change(case: Case, owed: list[Delivery]) -> Ending:
@@ -664,7 +661,7 @@ def test_never_more_than_four_calls_start_in_a_second_and_nearly_four_do(
         receive(one, *map(str, range(40)))
         starts: list[float] = []
         for turn in range(400):
-            for claimed in (one, other)[turn % 2].claim(["alpha"]):
+            for claimed in (one, other)[turn % 2].queue.claim(["alpha"]):
                 assert clock.now <= claimed.slot_at <= clock.now + LEAD + MARGIN + GAP
                 starts.append(claimed.slot_at)
             clock.now += 0.04
@@ -685,7 +682,7 @@ def test_a_slot_leaves_time_for_the_intent(paced: Inbox, clock: Clock) -> None:
 
 def test_calls_that_might_leave_at_once_leave_one_after_the_other(paced: Inbox, clock: Clock) -> None:
     receive(paced, "a", "b")
-    first, second = sorted(one.slot_at for one in paced.claim(["alpha", "beta"]))
+    first, second = sorted(one.slot_at for one in paced.queue.claim(["alpha", "beta"]))
     assert first == about(clock.now + LEAD)
     assert second == about(first + SPREAD)
 
@@ -693,10 +690,10 @@ def test_calls_that_might_leave_at_once_leave_one_after_the_other(paced: Inbox, 
 def test_slots_are_taken_as_far_ahead_as_the_slowest_call_needed(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "b")
     for took in (0.3, 0.2, 0.3):  # of calls that were claimed together: what each needed, not the sum
-        paced.lead.missed(took)
+        paced.queue.lead.missed(took)
     assert taken(paced, "alpha").slot_at == about(clock.now + 0.3)
     for _ in range(1000):
-        paced.lead.met()
+        paced.queue.lead.met()
     assert taken(paced, "beta").slot_at == about(clock.now + LEAD)
 
 
@@ -708,7 +705,7 @@ def test_a_slot_keeps_its_distance_where_the_lead_falls_while_it_is_taken(
     first = taken(paced)
     leads = iter([0.2] * reads)
     monkeypatch.setattr(Lead, "seconds", property(lambda _: next(leads, 0.1)), raising=False)
-    monkeypatch.setattr(paced, "lead", object.__new__(Lead))
+    monkeypatch.setattr(paced.queue, "lead", object.__new__(Lead))
     clock.now = first.slot_at + GAP - 0.2 - MARGIN + 0.001
     assert taken(paced).slot_at == about(first.slot_at + GAP)
 
@@ -734,28 +731,28 @@ def test_what_becomes_urgent_takes_the_very_next_slot(paced: Inbox, clock: Clock
 def test_slots_outside_the_queue_count_too(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "2")
     key = token_key(ALPHA.token)
-    starts = [paced.take_slot(key), paced.take_slot(key)]
+    starts = [paced.slots.take_slot(key), paced.slots.take_slot(key)]
     first = clock.now + COMMIT_SECONDS
     assert starts == [about(first), about(first + GAP)]
     assert claim(paced) is None
     clock.now = first + 2 * GAP
     starts.append(taken(paced).slot_at)
-    starts.append(paced.take_slot(key))
+    starts.append(paced.slots.take_slot(key))
     assert all(later - earlier >= GAP - 1e-6 for earlier, later in itertools.pairwise(starts))
 
 
 def test_a_token_s_pace_is_nobody_else_s(paced: Inbox) -> None:
     receive(paced, "1", "b1")
     for _ in range(20):
-        paced.take_slot(token_key(ALPHA.token))
+        paced.slots.take_slot(token_key(ALPHA.token))
     assert taken(paced, "alpha", "beta").store == "beta"
 
 
 def test_a_throttle_pushes_the_next_slot_forward_and_never_back(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "2")
     key = token_key(ALPHA.token)
-    paced.throttle(key, 30)
-    paced.throttle(key, 5)
+    paced.slots.throttle(key, 30)
+    paced.slots.throttle(key, 5)
     clock.now += 29
     assert claim(paced) is None
     clock.now += 1
@@ -765,7 +762,7 @@ def test_a_throttle_pushes_the_next_slot_forward_and_never_back(paced: Inbox, cl
 def test_without_a_limit_nobody_waits(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "2", "3")
     assert [taken(inbox).slot_at for _ in range(3)] == [clock.now] * 3
-    assert inbox.take_slot(token_key(ALPHA.token)) == clock.now
+    assert inbox.slots.take_slot(token_key(ALPHA.token)) == clock.now
 
 
 # --- pauses --------------------------------------------------------------------------------------
@@ -773,7 +770,7 @@ def test_without_a_limit_nobody_waits(inbox: Inbox, clock: Clock) -> None:
 
 def test_a_paused_store_gets_one_call_now_and_then(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "2", "b1")
-    inbox.pause("alpha", "401: no", PROBE_SECONDS)
+    inbox.stores.pause("alpha", "401: no", PROBE_SECONDS)
     assert taken(inbox, "alpha", "beta").store == "beta"
     clock.now += PROBE_SECONDS - 1
     assert claim(inbox) is None
@@ -789,18 +786,18 @@ def test_a_paused_store_gets_one_call_now_and_then(inbox: Inbox, clock: Clock) -
 
 def test_what_an_operator_has_paused_waits_for_the_operator(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1")
-    inbox.pause("alpha", "by hand", None)
+    inbox.stores.pause("alpha", "by hand", None)
     clock.now += 30 * 24 * HOUR
     assert claim(inbox) is None
-    inbox.resume("alpha")
+    inbox.stores.resume("alpha")
     assert not taken(inbox).probes
 
 
 def test_a_pause_says_why_and_since_when(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1")
-    inbox.pause("alpha", "401: no", PROBE_SECONDS)
+    inbox.stores.pause("alpha", "401: no", PROBE_SECONDS)
     clock.now += 100
-    inbox.pause("alpha", "403: no", PROBE_SECONDS)
+    inbox.stores.pause("alpha", "403: no", PROBE_SECONDS)
     paused = row(inbox, stores, name="alpha")
     assert (paused.paused_at, paused.paused_why) == (START, "403: no")
     assert row(inbox, deliveries).reason == Reason.STORE_PAUSED
@@ -813,11 +810,11 @@ def test_a_paused_store_s_clock_stands_still(inbox: Inbox, clock: Clock) -> None
     first = taken(inbox)
     settle(inbox, first, put_off(clock.now + 900))
     clock.now += 600
-    inbox.pause("alpha", "401", PROBE_SECONDS)
+    inbox.stores.pause("alpha", "401", PROBE_SECONDS)
     clock.now += 5 * HOUR
     receive(inbox, "2", deadline=HOUR)
     clock.now += HOUR
-    inbox.resume("alpha")
+    inbox.stores.resume("alpha")
     stood = 6 * HOUR
     by_number = {one.case_number: one for one in rows(inbox, cases)}
     assert by_number["1"].deadline_at == START + HOUR + stood
@@ -827,16 +824,16 @@ def test_a_paused_store_s_clock_stands_still(inbox: Inbox, clock: Clock) -> None
     assert told["1"].deadline_at == START + HOUR + stood
     assert told["1"].reason is None
     assert told["2"].deadline_at > clock.now
-    inbox.resume("alpha")  # once more changes nothing
+    inbox.stores.resume("alpha")  # once more changes nothing
     assert {one.case_number: one.deadline_at for one in rows(inbox, cases)}["1"] == START + HOUR + stood
 
 
 def test_registering_again_forgets_no_pause(inbox: Inbox) -> None:
-    inbox.pause("alpha", "401", None)
-    inbox.register([ALPHA, BETA])
+    inbox.stores.pause("alpha", "401", None)
+    inbox.stores.register([ALPHA, BETA])
     assert row(inbox, stores, name="alpha").paused_why == "401"
     renewed = Store(name="alpha", base_url=ALPHA.base_url, token="another")
-    inbox.register([renewed])
+    inbox.stores.register([renewed])
     assert row(inbox, stores, name="alpha").token == token_key("another")
 
 
@@ -853,12 +850,12 @@ def test_a_replay_goes_back_into_the_first_queue_with_a_new_deadline(inbox: Inbo
 
     settle(inbox, taken(inbox), expire)
     clock.now += 30 * 24 * HOUR
-    assert inbox.replay([ident]) == [ident]
+    assert inbox.deliveries.replay([ident]) == [ident]
     delivery = row(inbox, deliveries)
     assert (delivery.status, delivery.reason, delivery.message) == (Status.PENDING, None, None)
     assert (delivery.deadline_at, delivery.due_at) == (clock.now + HOUR, clock.now)
     assert (delivery.tries, delivery.late, delivery.settled_at) == (0, False, None)
-    assert inbox.translate(opening, 50) == 1
+    assert translate(inbox, opening, 50) == 1
     assert row(inbox, cases).id == case.id
     assert row(inbox, cases).deadline_at == clock.now + HOUR
     assert taken(inbox).case_id == case.id
@@ -872,15 +869,15 @@ def test_what_is_pending_or_unknown_is_not_replayed(inbox: Inbox) -> None:
             claimed,
             lambda case, owed: forward(case, owed) if case.case_number == "2" else put_off(None)(case, owed),
         )
-    assert inbox.replay([pending, done, "d_nothing", "\u00fc"]) == [done]
-    assert inbox.replay([]) == []
+    assert inbox.deliveries.replay([pending, done, "d_nothing", "\u00fc"]) == [done]
+    assert inbox.deliveries.replay([]) == []
 
 
 def test_a_replay_of_what_is_done_asks_for_nothing_more(inbox: Inbox) -> None:
     [ident] = receive(inbox, "1")
     settle(inbox, taken(inbox), forward)
-    inbox.replay([ident])
-    inbox.translate(opening, 50)
+    inbox.deliveries.replay([ident])
+    translate(inbox, opening, 50)
     assert row(inbox, deliveries).status == Status.FORWARDED
     assert row(inbox, cases).dispute_id == 7
 
@@ -897,7 +894,7 @@ def test_postgres_hands_different_stores_to_different_workers_at_the_same_time(
         frozen, go = threading.Event(), threading.Event()
 
         def freeze(connection: Any) -> None:
-            connection.execute(_READY_LOCKED, one._asked(clock.now, LEAD, ["alpha"])).all()
+            connection.execute(_READY_LOCKED, one.queue._asked(clock.now, LEAD, ["alpha"])).all()
             frozen.set()
             assert go.wait(10)
 
@@ -920,7 +917,7 @@ def test_a_case_s_number_may_be_any_text(inbox: Inbox) -> None:
         reading = Reading(Effect.OPEN, alert(told[one.event_id]))
         return Verdict(Status.PENDING, reading=reading, store=ALPHA)
 
-    inbox.translate(judge, 50)
+    translate(inbox, judge, 50)
     assert sorted(one.case_number for one in rows(inbox, cases)) == sorted(odd)
 
 
@@ -933,5 +930,5 @@ def test_retention_may_have_removed_a_body(inbox: Inbox) -> None:
         bodies.append(one.body)
         return opening(one)
 
-    inbox.translate(judge, 50)
+    translate(inbox, judge, 50)
     assert bodies == [None]

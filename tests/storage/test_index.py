@@ -12,8 +12,8 @@ import pytest
 
 from bridge.alert import Alert
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox
-from bridge.storage.transactions import MOST_FOUND, UNDISPUTED, Index
+from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.transactions import MOST_FOUND, UNDISPUTED, Transactions
 from tests.support.clock import DAY, HOUR, NOON
 from tests.support.sales import sold
 from tests.support.webhooks import Json
@@ -25,12 +25,12 @@ NOW = NOON.timestamp()
 @pytest.fixture
 def inbox(database_url: str) -> Iterator[Inbox]:
     with closing(Database(database_url, clock=lambda: NOW)) as database:
-        yield Inbox(database, gap=0.0, lease=60.0)
+        yield make_inbox(database, gap=0.0, lease=60.0)
 
 
 @pytest.fixture
-def index(inbox: Inbox) -> Index:
-    return inbox.index
+def index(inbox: Inbox) -> Transactions:
+    return inbox.transactions
 
 
 def alert(**facts: Any) -> Alert:
@@ -38,8 +38,8 @@ def alert(**facts: Any) -> Alert:
     return Alert(case_number="C-1", **known)
 
 
-def found(index: Index, store: str = STORE, **facts: Any) -> list[int]:
-    return sorted(row["id"] for row in index.look_up([(store, alert(**facts))], NOW)[0][0])
+def found(index: Transactions, store: str = STORE, **facts: Any) -> list[int]:
+    return sorted(row["id"] for row in index.look_up(store, alert(**facts), NOW)[0])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def found(index: Index, store: str = STORE, **facts: Any) -> list[int]:
     ],
 )
 def test_a_transaction_is_found_by_each_of_its_facts(inbox: Inbox, facts: Json) -> None:
-    inbox.hear_of(
+    inbox.cases.hear_of(
         STORE,
         [
             sold(),
@@ -68,13 +68,13 @@ def test_a_transaction_is_found_by_each_of_its_facts(inbox: Inbox, facts: Json) 
             ),
         ],
     )
-    assert found(inbox.index, **facts) == [7001]
-    assert found(inbox.index, "another", **facts) == []
+    assert found(inbox.transactions, **facts) == [7001]
+    assert found(inbox.transactions, "another", **facts) == []
 
 
 def test_half_a_card_finds_nothing(inbox: Inbox) -> None:
-    inbox.hear_of(STORE, [sold()])
-    assert found(inbox.index, card_last_four="0042") == []
+    inbox.cases.hear_of(STORE, [sold()])
+    assert found(inbox.transactions, card_last_four="0042") == []
 
 
 def test_the_whole_payment_is_found_by_any_part_of_it(inbox: Inbox) -> None:
@@ -90,22 +90,22 @@ def test_the_whole_payment_is_found_by_any_part_of_it(inbox: Inbox) -> None:
         sold(id=3, parent_id=1, **bare, order=None),
         sold(id=4, type="refund", parent_id=3, **{**bare, "external_id": "re_1"}, order=None),
     ]
-    inbox.hear_of(STORE, payment)
-    assert found(inbox.index, auth_code="A1B2C3") == [1, 2, 3, 4]
-    assert found(inbox.index, external_id="re_1") == [1, 2, 3, 4]
+    inbox.cases.hear_of(STORE, payment)
+    assert found(inbox.transactions, auth_code="A1B2C3") == [1, 2, 3, 4]
+    assert found(inbox.transactions, external_id="re_1") == [1, 2, 3, 4]
     (read,) = [row for row in payment if row["id"] == 4]
-    assert sorted(row["id"] for row in inbox.index.with_family(STORE, [read])) == [1, 2, 3, 4]
+    assert sorted(row["id"] for row in inbox.transactions.with_family(STORE, [read])) == [1, 2, 3, 4]
 
 
-def covers(index: Index, **facts: Any) -> bool:
-    return index.look_up([(STORE, alert(**facts))], NOW)[0][1]
+def covers(index: Transactions, **facts: Any) -> bool:
+    return index.look_up(STORE, alert(**facts), NOW)[1]
 
 
-def test_without_anything_read_nothing_is_certain(index: Index) -> None:
+def test_without_anything_read_nothing_is_certain(index: Transactions) -> None:
     assert not covers(index, transaction_at=NOON - timedelta(days=10))
 
 
-def test_only_a_stretch_that_holds_all_the_days_counts(index: Index) -> None:
+def test_only_a_stretch_that_holds_all_the_days_counts(index: Transactions) -> None:
     index.cover(STORE, NOW - 20 * DAY, NOW - 10 * DAY)
     assert covers(index, transaction_at=NOON - timedelta(days=15))
     assert not covers(index, transaction_at=NOON - timedelta(days=17))
@@ -121,93 +121,92 @@ def test_only_a_stretch_that_holds_all_the_days_counts(index: Index) -> None:
 
 
 @pytest.mark.parametrize(("behind", "certain"), [(UNDISPUTED - 1, True), (UNDISPUTED + 1, False)])
-def test_a_sale_of_the_last_hours_is_not_disputed_yet(index: Index, behind: float, certain: bool) -> None:
+def test_a_sale_of_the_last_hours_is_not_disputed_yet(
+    index: Transactions, behind: float, certain: bool
+) -> None:
     index.cover(STORE, NOW - 30 * DAY, NOW - behind)
     assert covers(index, transaction_at=NOON - timedelta(days=1)) is certain
 
 
 def test_what_is_in_doubt_is_left_out_and_makes_the_rest_uncertain(inbox: Inbox) -> None:
-    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.hear_of(STORE, [sold()])
-    assert covers(inbox.index, auth_code="A1B2C3")
-    inbox.hear_of(STORE, [sold(status="failed")])
-    assert found(inbox.index, auth_code="A1B2C3") == []
-    assert not covers(inbox.index, auth_code="A1B2C3")
-    inbox.hear_of(STORE, [sold()], certain=True)
-    assert found(inbox.index, auth_code="A1B2C3") == [7001]
+    inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.cases.hear_of(STORE, [sold()])
+    assert covers(inbox.transactions, auth_code="A1B2C3")
+    inbox.cases.hear_of(STORE, [sold(status="failed")])
+    assert found(inbox.transactions, auth_code="A1B2C3") == []
+    assert not covers(inbox.transactions, auth_code="A1B2C3")
+    inbox.cases.hear_of(STORE, [sold()], certain=True)
+    assert found(inbox.transactions, auth_code="A1B2C3") == [7001]
 
 
 def test_of_a_fact_that_too_many_share_nothing_is_certain(inbox: Inbox) -> None:
-    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.hear_of(STORE, [sold(id=number, order=None) for number in range(1, MOST_FOUND + 2)])
-    assert not covers(inbox.index, auth_code="A1B2C3")
+    inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.cases.hear_of(STORE, [sold(id=number, order=None) for number in range(1, MOST_FOUND + 2)])
+    assert not covers(inbox.transactions, auth_code="A1B2C3")
 
 
-def test_several_alerts_are_looked_up_at_once_and_each_gets_its_own(inbox: Inbox) -> None:
+def test_each_alert_gets_what_its_own_facts_name_in_its_own_store(inbox: Inbox) -> None:
     other: Json = {"external_id": None, "network_transaction_id": None, "payment_details": {}}
-    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.hear_of(STORE, [sold(), sold(id=1, order="1", auth_code="Z", **other)])
-    inbox.hear_of("another", [sold(id=2)])
-    inbox.hear_of(STORE, [sold(id=3, type="refund", parent_id=1, order=None, auth_code=None, **other)])
+    inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.cases.hear_of(STORE, [sold(), sold(id=1, order="1", auth_code="Z", **other)])
+    inbox.cases.hear_of("another", [sold(id=2)])
+    inbox.cases.hear_of(STORE, [sold(id=3, type="refund", parent_id=1, order=None, auth_code=None, **other)])
     sought = [
         (STORE, alert(auth_code="A1B2C3")),
         ("another", alert(auth_code="A1B2C3")),
         (STORE, alert()),
         (STORE, alert(order="1", auth_code="Z")),
     ]
-    answers = inbox.index.look_up(sought, NOW)
+    answers = [inbox.transactions.look_up(store, one, NOW) for store, one in sought]
     assert [sorted(row["id"] for row in rows) for rows, _ in answers] == [[7001], [2], [], [1, 3]]
     assert [whole for _, whole in answers] == [True, False, True, True]
-    assert inbox.index.look_up([], NOW) == []
 
 
-def test_what_too_many_share_takes_nothing_from_an_alert_beside_it(inbox: Inbox) -> None:
-    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.hear_of(STORE, [sold(id=number, order=None) for number in range(1, 2 * MOST_FOUND + 9)])
-    inbox.hear_of(STORE, [sold(auth_code="Z")])
-    (many, sure), (one, certain) = inbox.index.look_up(
-        [(STORE, alert(auth_code="A1B2C3")), (STORE, alert(auth_code="Z"))], NOW
-    )
-    assert (len(many), sure) == (MOST_FOUND, False)
-    assert ([row["id"] for row in one], certain) == ([7001], True)
+def test_of_what_too_many_share_only_some_are_shown(inbox: Inbox) -> None:
+    inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.cases.hear_of(STORE, [sold(id=number, order=None) for number in range(1, 2 * MOST_FOUND + 9)])
+    many, is_whole = inbox.transactions.look_up(STORE, alert(auth_code="A1B2C3"), NOW)
+    assert (len(many), is_whole) == (MOST_FOUND, False)
 
 
 def test_a_card_s_many_transactions_of_long_ago_do_not_count_but_those_of_an_id_do(inbox: Inbox) -> None:
-    inbox.index.cover(STORE, NOW - 300 * DAY, NOW)
+    inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
     old = {"date_created": "2020-02-28T12:00:00Z", "order": None, "auth_code": "OLD001"}
-    inbox.hear_of(STORE, [sold(id=number, **old) for number in range(1, MOST_FOUND + 2)])
-    inbox.hear_of(STORE, [sold()])
+    inbox.cases.hear_of(STORE, [sold(id=number, **old) for number in range(1, MOST_FOUND + 2)])
+    inbox.cases.hear_of(STORE, [sold()])
     card = {"card_first_six": "424242", "card_last_four": "0042"}
-    assert found(inbox.index, **card) == [7001]
-    assert covers(inbox.index, **card)
-    assert len(found(inbox.index, auth_code="OLD001")) == MOST_FOUND  # to be shown, and why they are not it
+    assert found(inbox.transactions, **card) == [7001]
+    assert covers(inbox.transactions, **card)
+    assert (
+        len(found(inbox.transactions, auth_code="OLD001")) == MOST_FOUND
+    )  # to be shown, and why they are not it
 
 
-def test_what_another_store_has_whole_is_nothing_to_this_one(index: Index) -> None:
+def test_what_another_store_has_whole_is_nothing_to_this_one(index: Transactions) -> None:
     index.cover("another", NOW - 300 * DAY, NOW)
     assert not covers(index)
 
 
 def test_of_a_payment_that_was_read_the_parts_in_doubt_are_left_out(inbox: Inbox) -> None:
-    inbox.hear_of(STORE, [sold(id=3)])
-    inbox.hear_of(STORE, [sold(id=3, status="failed")])
+    inbox.cases.hear_of(STORE, [sold(id=3)])
+    inbox.cases.hear_of(STORE, [sold(id=3, status="failed")])
     refund = sold(id=4, type="refund", parent_id=3)
-    assert [row["id"] for row in inbox.index.with_family(STORE, [refund])] == [4]
+    assert [row["id"] for row in inbox.transactions.with_family(STORE, [refund])] == [4]
 
 
-def test_a_turn_is_taken_by_one(index: Index) -> None:
+def test_a_turn_is_taken_by_one(index: Transactions) -> None:
     assert [index.take_turn(STORE, NOW), index.take_turn(STORE, NOW)] == [True, False]
     assert index.take_turn(STORE, NOW + HOUR)
     assert index.take_turn("another", NOW)
 
 
 def test_old_transactions_are_removed_in_small_steps_and_are_no_longer_thought_to_be_all(
-    inbox: Inbox, index: Index
+    inbox: Inbox, index: Transactions
 ) -> None:
     rows = [
         sold(id=7000 + day, date_created=(NOON - timedelta(days=90 - day)).isoformat()) for day in range(90)
     ]
-    inbox.hear_of(STORE, rows)
+    inbox.cases.hear_of(STORE, rows)
     index.cover(STORE, NOW - 90 * DAY, NOW - 60 * DAY)
     index.cover(STORE, NOW - 50 * DAY, NOW)
     before = NOW - 40 * DAY

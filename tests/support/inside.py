@@ -24,12 +24,20 @@ from bridge.next29.client import NextApi
 from bridge.providers.base import Reading
 from bridge.settings import Settings, Store
 from bridge.storage import deliveries, migrate, stats
-from bridge.storage.database import Database, _Committer
-from bridge.storage.inbox import BY_HAND, Claim, Inbox, Owed, Verdict, token_key
+from bridge.storage.database import Database
+from bridge.storage.deliveries import Owed
+from bridge.storage.ids import token_key
+from bridge.storage.inbox import Inbox, make_inbox
 from bridge.storage.memos import Memos
+from bridge.storage.outcomes import Outcomes
+from bridge.storage.queue import Queue
+from bridge.storage.relating import tell_dispute
+from bridge.storage.rows import Claim
 from bridge.storage.schema import attempts, metadata
 from bridge.storage.search import Search
-from bridge.storage.transactions import Index, row_of
+from bridge.storage.stores import BY_HAND
+from bridge.storage.transactions import Transactions, row_of
+from bridge.storage.translation import Verdict
 from bridge.worker.backfill import Backfill
 from bridge.worker.forward import Errand, Forwarder
 from bridge.worker.jobs import A_SECOND, Chores
@@ -41,10 +49,10 @@ Json = dict[str, Any]
 
 ROUNDS = 300
 """How often the worker looks for more to do at one moment of the clock."""
-CLAIMS = (Inbox, "claim")
-COMMITS = (_Committer, "_once")
-KEPT_OUTCOMES = (Inbox, "settle_outcome")
-"""Methods that a crash is set at: cases are leased, a group of transactions is committed, and how telling
+CLAIMS = (Queue, "claim")
+COMMITS = (Database, "_transact")
+KEPT_OUTCOMES = (Outcomes, "settle")
+"""Methods that a crash is set at: cases are leased, a transaction is made, and how telling
 a provider went is stored."""
 PAUSED_BY_HAND = BY_HAND
 TABLES = [table.name for table in metadata.sorted_tables]
@@ -59,17 +67,17 @@ class Storage:
 
     def __init__(self, database: Database, inbox: Inbox | None = None, lease: float = 60.0) -> None:
         self.database = database
-        self.inbox = inbox or Inbox(database, gap=0.0, lease=lease)
+        self.inbox = inbox or make_inbox(database, gap=0.0, lease=lease)
         self.memos = Memos(database)
         self.search = Search(database)
 
     def register(self, *stores: Store) -> None:
         """Make stores known."""
-        self.inbox.register(stores)
+        self.inbox.stores.register(stores)
 
     def keep(self, webhook: Webhook, event_id: str = "e", kind: str | None = None, key: str = "f") -> str:
         """Store a webhook of one event, which is due in an hour; returns the delivery's id."""
-        return self.inbox.keep(webhook, [Owed(0, event_id, kind, key, 3600.0)])
+        return self.inbox.deliveries.keep(webhook, [Owed(0, event_id, kind, key, 3600.0)])
 
     def translate_as(self, judge: Callable[[Any], Alert | None], store: Store) -> None:
         """Translate all deliveries as openings of these alerts; without an alert, one has failed."""
@@ -80,11 +88,11 @@ class Storage:
                 return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"amount": ["Odd."]})
             return Verdict(Status.PENDING, reading=Reading(Effect.OPEN, alert), store=store)
 
-        self.inbox.translate(verdict, 50)
+        translate(self.inbox, verdict, 50)
 
     def reject(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
         """Count a webhook that was rejected."""
-        self.inbox.refuse(provider, reason, message, known=known)
+        self.inbox.deliveries.refuse(provider, reason, message, known=known)
 
     def beat(self, name: str = "one") -> None:
         """Let a worker be heard."""
@@ -107,17 +115,17 @@ class Storage:
 
     def set_gap(self, seconds: float) -> None:
         """Keep so many seconds between two calls, as where there is a limit."""
-        self.inbox.gap = seconds
+        self.inbox.slots.gap = seconds
 
     # what an operator does, where neither HTTP nor a command does it
 
     def pause(self, store: str, why: str = BY_HAND, probe_after: float | None = None) -> None:
         """Pause a store: by a person, or because 29next refuses."""
-        self.inbox.pause(store, why, probe_after)
+        self.inbox.stores.pause(store, why, probe_after)
 
     def resume(self, store: str) -> None:
         """Let a store go on."""
-        self.inbox.resume(store)
+        self.inbox.stores.resume(store)
 
     def is_paused(self, store: str) -> bool:
         """Whether a store is paused."""
@@ -125,38 +133,38 @@ class Storage:
 
     def replay(self, *deliveries: str) -> list[str]:
         """Put deliveries back into the queue; returns those that were."""
-        return self.inbox.replay(deliveries)
+        return self.inbox.deliveries.replay(deliveries)
 
     def dismiss(self, *deliveries: str) -> list[str]:
         """Dismiss failed deliveries; returns those that were."""
-        return self.inbox.dismiss(deliveries)
+        return self.inbox.deliveries.dismiss(deliveries)
 
     def decide(self, case: str, transaction: int | None) -> bool:
         """Match a case with a transaction by hand, or with none."""
-        return self.inbox.decide(case, transaction)
+        return self.inbox.cases.decide(case, transaction)
 
     def doubt(self, since: float, store: str | None = None) -> int:
         """Look everything up that was written since, as after a restored backup; returns how many cases."""
-        return self.inbox.doubt(since, store)
+        return self.inbox.cases.doubt(since, store)
 
     def tell_again(self, case: str) -> int:
         """Tell the outcome of a case to its providers again."""
-        return self.inbox.tell_again(case)
+        return self.inbox.outcomes.tell_again(case)
 
     def tell_dispute(self, connection: Connection, store: str, dispute: Json) -> None:
         """Take in a dispute that 29next tells of, in a transaction that somebody else waits for."""
-        self.inbox._tell_dispute(connection, store, dispute, self.database.now())
+        tell_dispute(connection, store, dispute, self.database.now(), lambda _: {})
 
     # the index of transactions
 
     @property
-    def index(self) -> Index:
+    def index(self) -> Transactions:
         """The transactions that the bridge knows."""
-        return self.inbox.index
+        return self.inbox.transactions
 
     def add_transactions(self, store: str, rows: Sequence[Json]) -> None:
         """Take transactions in."""
-        self.inbox.hear_of(store, list(rows))
+        self.inbox.cases.hear_of(store, list(rows))
 
 
 class Inside(Storage):
@@ -181,7 +189,7 @@ class Inside(Storage):
         self.judge = Judge(self.inbox, settings)
         self.forwarder = Forwarder(self.inbox, settings, sleep=self.sleep)
         self.chores = Chores(settings, self.database)
-        self.inbox.register(settings.stores.values())
+        self.inbox.stores.register(settings.stores.values())
 
     def close(self) -> None:
         """Close its connections to 29next."""
@@ -192,17 +200,17 @@ class Inside(Storage):
 
     def translate(self, most: int = 50) -> int:
         """Translate deliveries; returns how many there were."""
-        return self.inbox.translate(self.judge.verdict, most)
+        return translate(self.inbox, self.judge.verdict, most)
 
     def translate_as_withdrawn(self, case_number: str, store: Store) -> None:
         """Translate what there is as a withdrawal of a case, whatever its provider's table says."""
         alert = Alert(case_number=case_number, withdrawn=True)
         verdict = Verdict(Status.PENDING, reading=Reading(Effect.WITHDRAW, alert), store=store)
-        self.inbox.translate(lambda _: verdict, 50)
+        translate(self.inbox, lambda _: verdict, 50)
 
     def claim(self) -> list[Claim]:
         """Lease the most urgent case of each store."""
-        return self.inbox.claim(list(self.settings.stores))
+        return self.inbox.queue.claim(list(self.settings.stores))
 
     def call(self) -> list[Errand]:
         """Claim cases and make the next call of each; its answer is not taken in yet."""
@@ -268,7 +276,7 @@ class Inside(Storage):
     @property
     def lease(self) -> float:
         """Seconds that a claimed case is held."""
-        return self.inbox.lease
+        return self.inbox.queue.lease
 
     # reading a store at 29next
 
@@ -285,7 +293,15 @@ def translator(app: Flask) -> Callable[[int], int]:
     """What translates deliveries of an app that no worker stands behind, and says how many there were."""
     inbox: Inbox = app.extensions["inbox"]
     judge = Judge(inbox, app.extensions["settings"])
-    return lambda most: inbox.translate(judge.verdict, most)
+    return lambda most: translate(inbox, judge.verdict, most)
+
+
+def translate(inbox: Inbox, judge: Callable[[Any], Verdict], most: int) -> int:
+    """Have some deliveries judged; returns how many there were, raises what went wrong."""
+    judged = [(row, judge(row)) for row in inbox.deliveries.untranslated(most)]
+    for _, error in inbox.deliveries.take_in(judged) if judged else ():
+        raise error
+    return len(judged)
 
 
 def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
@@ -402,14 +418,14 @@ def fill_index(database: Database, store: str, new: Sequence[Mapping[str, Any]])
 
 def cover(database: Database, store: str, since: float, until: float) -> None:
     """Note that the index has all transactions of some days."""
-    Index(database).cover(store, since, until)
+    Transactions(database).cover(store, since, until)
 
 
 class Matcher:
     """Matches alerts as the worker does before it asks 29next."""
 
     def __init__(self, database: Database, store: str, now: float) -> None:
-        self.index = Index(database)
+        self.index = Transactions(database)
         self.store = store
         self.now = now
 
@@ -420,8 +436,7 @@ class Matcher:
 
     def look_up(self, case: Case) -> tuple[Any, bool]:
         """The rows of the index that may be what a case is about, and whether those are all."""
-        ((rows, complete),) = self.index.look_up([(self.store, case.dated_facts)], self.now)
-        return rows, complete
+        return self.index.look_up(self.store, case.dated_facts, self.now)
 
     def match(self, case: Case, rows: Any, *, complete: bool) -> None:
         """Match a case with one of them."""

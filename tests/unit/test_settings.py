@@ -22,7 +22,7 @@ from bridge.disputes import payloads
 from bridge.errors import SettingsError
 from bridge.providers import custom
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox
+from bridge.storage.inbox import open_inbox
 from bridge.storage.search import Search
 from bridge.web.app import create_app
 from bridge.worker.translate import Judge
@@ -592,8 +592,8 @@ class Receiver:
         self.database = database
         read = load(TWO_STORES + toml, MIDIGATOR_SECRET="u:p", **TOKENS)
         self.client = create_app(read, database).test_client()
-        self.inbox = Inbox(database, gap=read.gap, lease=read.lease)
-        self.inbox.register(read.stores.values())
+        self.inbox = open_inbox(database, read)
+        self.inbox.stores.register(read.stores.values())
         self.judge = Judge(self.inbox, read)
 
     def post(self, path: str, mid: str) -> str:
@@ -612,7 +612,7 @@ class Receiver:
 
     def judged(self, ident: str) -> dict[str, Any]:
         """A delivery after it was translated."""
-        self.inbox.translate(self.judge.verdict, 50)
+        self.judge.turn(50)
         found = Search(self.database).delivery(ident)
         assert found is not None
         return found
@@ -631,7 +631,7 @@ def test_what_routes_nowhere_is_kept_and_finished_once_the_route_is_there(databa
     assert (kept["status"], kept["reason"], kept["store"]) == ("failed", "no_store", None)
     assert "mid '880012'" in str(kept)  # the value that would have routed it
     receiver = Receiver(route(store="beta", mid="880012"), database)
-    assert receiver.inbox.replay([ident]) == [ident]
+    assert receiver.inbox.deliveries.replay([ident]) == [ident]
     found = receiver.judged(ident)
     assert (found["status"], found["store"]) == ("pending", "beta")
 

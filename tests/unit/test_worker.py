@@ -22,8 +22,10 @@ from bridge.disputes import lookup
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.errors import Unavailable
-from bridge.storage.inbox import TOO_OLD, Claim, Inbox
+from bridge.storage.queue import Queue
+from bridge.storage.rows import Claim
 from bridge.storage.schema import paces
+from bridge.storage.slots import TOO_OLD
 from bridge.web.app import ROOT
 from bridge.worker import forward
 from bridge.worker import loop as working
@@ -97,7 +99,7 @@ def test_a_bug_with_one_case_holds_up_no_other(
     statuses = {row["case_number"]: row["status"] for row in bridge.deliveries()}
     assert statuses.pop(wrong) == "pending"
     assert set(statuses.values()) == {"forwarded"}
-    (case,) = [one for one in bridge.inside.inbox.cases_since(STORE, 0) if one.case_number == wrong]
+    (case,) = [one for one in bridge.inside.inbox.cases.cases_since(STORE, 0) if one.case_number == wrong]
     assert case.tries == 1
     assert case.due_at, "it is tried again"
     bridge.settle(3600, times=5)
@@ -109,7 +111,7 @@ def test_a_bug_in_taking_one_alert_in_holds_up_no_other(
 ) -> None:
     for number in "123":
         bridge.post(bridge.senders.prevention(case=f"C-{number}"))
-    monkeypatch.setattr("bridge.storage.translating.merge", broken_for("C-2", merge))
+    monkeypatch.setattr("bridge.storage.translation.merge", broken_for("C-2", merge))
     work(worker)
     rows = bridge.deliveries()
     assert sorted(row["status"] for row in rows) == ["forwarded", "forwarded", "pending"]
@@ -167,7 +169,7 @@ def test_what_came_back_is_settled_once_the_database_is_there_again(
 ) -> None:
     bring_back(bridge, worker)
     with monkeypatch.context() as gone:
-        gone.setattr(Inbox, "settle", away)
+        gone.setattr(Queue, "settle", away)
         for _ in range(3):
             with pytest.raises(Unavailable):
                 worker.turn(AT_ONCE)
@@ -184,7 +186,7 @@ def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     bring_back(bridge, worker)
     bridge.clock.now += bridge.inside.lease + 1
     with monkeypatch.context() as gone:
-        gone.setattr(Inbox, "settle", away)
+        gone.setattr(Queue, "settle", away)
         with pytest.raises(Unavailable):
             worker.turn(AT_ONCE)
     assert (worker.unsettled, worker.under_way.total()) == ([], 0)
@@ -229,21 +231,6 @@ def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_the
         assert len(api.rows("disputes/", {}, before_more=lambda: time.sleep(0.15))) == 5
         at = [call.at for call in next29.ledger.calls]
         assert min(b - a for a, b in itertools.pairwise(at)) > 0.25 - TOO_OLD
-
-
-@pytest.mark.xdist_group("timing")
-def test_who_is_held_up_between_two_clocks_reads_them_again(
-    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits = iter([0.05, 0.05])
-
-    def now() -> float:
-        time.sleep(next(waits, 0))
-        return time.monotonic() + 1000
-
-    monkeypatch.setattr(bridge.inside.inbox, "now", now)
-    opens = bridge.inside.inbox.pace(bridge.store).slot(2000.0).opens
-    assert opens == pytest.approx(1000.0, rel=0, abs=0.01)
 
 
 def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

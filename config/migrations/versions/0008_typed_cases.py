@@ -1,6 +1,7 @@
 """What a case wants, knows and is in doubt of has columns and shapes of its own.
 
-Version 0.2.0 kept it in three JSON objects without a fixed shape. Its code does not run on the result:
+Version 0.2.0 kept it in three JSON objects without a fixed shape, and what a memo is about, or which
+provider a call went to, in the beginning of a text. Its code does not run on the result:
 stop web and worker for this upgrade.
 """
 
@@ -28,6 +29,9 @@ NEW = (
     "without",
 )
 KEPT = ("id", "store", "dispute_id", "duplicate_of", "match")
+
+MEMOS = {"used:session:": "session", "used:install:": "install"}
+"""How the names of memos began whose kind is not what stands before their first colon."""
 
 cases = sa.table("cases", *(sa.column(name) for name in (*KEPT, *OLD, *NEW)))
 
@@ -62,6 +66,40 @@ def upgrade() -> None:
             break
     for name in OLD:
         op.drop_column("cases", name)
+    _give_attempts_a_provider()
+    _give_memos_a_kind()
+
+
+def _give_attempts_a_provider() -> None:
+    op.add_column("attempts", sa.Column("provider", sa.Text()))
+    op.execute(
+        "UPDATE attempts SET provider = substr(store, 10),"
+        " store = (SELECT store FROM cases WHERE cases.id = attempts.case_id)"
+        " WHERE store LIKE 'provider:%'"
+    )
+    op.drop_index("ix_attempts_store_outcome_status", "attempts")
+    columns = ["store", "provider", "outcome", "status"]
+    op.create_index("ix_attempts_store_provider_outcome_status", "attempts", columns)
+
+
+def _give_memos_a_kind() -> None:
+    columns = (sa.Column("name", sa.Text()), sa.Column("value", sa.Text()), sa.Column("at", sa.Double()))
+    kept = op.get_bind().execute(sa.select(sa.table("memos", *columns))).all()
+    op.drop_table("memos")
+    memos = op.create_table(
+        "memos",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text()),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", name="pk_memos"),
+    )
+    for row in kept:
+        kind, _, name = row.name.partition(":")
+        for begins, used in MEMOS.items():
+            if row.name.startswith(begins):
+                kind, name = used, row.name.removeprefix(begins)
+        op.execute(memos.insert().values(kind=kind, name=name, value=row.value, at=row.at))
 
 
 def converted(row: Any, connection: Any) -> Json:

@@ -7,8 +7,8 @@ MUTATIONS = (
         "answer-before-commit",
         "A webhook is answered before it is stored.",
         "bridge/web/webhooks.py",
-        "        delivery = inbox.keep(kept, owed)\n",
-        '        __import__("threading").Thread(target=inbox.keep, args=(kept, owed), daemon=True).start()\n'
+        "        delivery = inbox.deliveries.keep(kept, owed)\n",
+        '        __import__("threading").Thread(target=inbox.deliveries.keep, args=(kept, owed), daemon=True).start()\n'
         '        delivery = "d_0"\n',
         "crash: a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stored",
     ),

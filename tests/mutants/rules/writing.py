@@ -7,7 +7,7 @@ MUTATIONS = (
         "intent-not-committed",
         "A write is sent before it is committed that it will be.",
         "bridge/worker/forward.py",
-        "        intents = self.inbox.intend([(one.claim, one.attempt) for one in writes if one.attempt])\n",
+        "        intents = self.inbox.queue.intend([(one.claim, one.attempt) for one in writes if one.attempt])\n",
         "        intents = [True for _ in writes]\n",
         "crash: a_worker_killed_in_its_call_leaves_one_dispute",
     ),

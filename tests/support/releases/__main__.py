@@ -63,8 +63,8 @@ def live(bridge: InProcessBridge) -> None:
     bridge.inside.add_transactions(STORE, [sale])
     bridge.inside.index.cover(STORE, bridge.clock.now - DAY, bridge.clock.now)
     token = settings.stores[STORE].token
-    bridge.inside.inbox.take_slot(token)
-    bridge.inside.inbox.throttle(token, 0.5)
+    bridge.inside.inbox.slots.take_slot(token)
+    bridge.inside.inbox.slots.throttle(token, 0.5)
     for page in [*every_page(bridge), "/metrics", "/readyz"]:
         assert bridge.client.get(page).status_code == 200, page
     day = datetime.fromtimestamp(bridge.clock.now - DAY, UTC).date()

@@ -1,0 +1,133 @@
+"""How SQLite and Postgres are opened, durable both, and what their errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+import typing
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from bridge.errors import Unavailable
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+BUSY_SECONDS = 5
+BUSY_STEP = 0.001
+"""Between looks at SQLite's lock; who has committed leaves it free for longer."""
+FIXES = {
+    "unsupported startup parameter": ". A pooler stands in between, and takes no start-up options: point"
+    " DATABASE_URL at the database itself, or at the pooler in session mode with"
+    " ignore_startup_parameters = options",
+}
+"""What to do about a database's words, where they do not say it."""
+
+
+@contextlib.contextmanager
+def told_apart() -> Iterator[None]:
+    """Turn what a database cannot do just now into Unavailable; a wrong value is a bug."""
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except (DBAPIError, PoolTimeout) as error:
+        # also one that is read-only, not migrated yet, or has taken our rights away
+        said = _first_line(error)
+        fix = next((fix for words, fix in FIXES.items() if words in said), "")
+        raise Unavailable(f"The database is not available: {said}{fix}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0][:200]
+
+
+def open_sqlite(url: str, pool_size: int) -> Engine:
+    """Open a file; only one connection at a time may write."""
+    engine = create_engine(
+        url,
+        hide_parameters=True,  # no fact of an alert in an error's text
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: typing.Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin below, not in the driver
+        _write_ahead(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writes"):
+            _begin_to_write(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Wait for the writer's lock, and take it soon after another process gives it back.
+
+    SQLite's own waiting grows to a tenth of a second, while a commit takes some milliseconds.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_STEP)
+        else:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+            return
+
+
+def _is_busy(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, which SQLite does not wait for when two do so at the same time."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def open_postgres(url: str, pool_size: int) -> Engine:
+    """Open a pool of connections to a server, none of which waits for ever."""
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 15_000,
+            # a process that froze in a transaction must not hold its locks for ever
+            "options": "-c synchronous_commit=on -c statement_timeout=15000 -c lock_timeout=5000"
+            " -c idle_in_transaction_session_timeout=10000",
+        },
+    )

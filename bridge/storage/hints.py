@@ -1,0 +1,60 @@
+"""What hints at two cases being about one sale, where nothing proves it: the same ARN or network id."""
+
+from __future__ import annotations
+
+import typing
+
+from sqlalchemy import Connection, select, update
+
+from bridge.storage import words
+from bridge.storage.rows import CASES, case_of
+from bridge.storage.schema import cases, marks
+
+if typing.TYPE_CHECKING:
+    from bridge.disputes.case import Case
+
+MOST_HINTS = 5
+"""Other cases with the same ARN or network id that one case is told of."""
+NAMES = {"arn": "ARN", "network_transaction_id": "network transaction id"}
+
+
+def hint(connection: Connection, known: Case) -> None:
+    """Say on a case and on others that they share an id: no proof, for rebills share them."""
+    told = _shared(known)
+    others = _sharing(connection, known.id, told)
+    if not others:
+        return
+    chosen = select(cases).where(cases.c.id.in_([known.id, *others]), cases.c.store == known.store)
+    found = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
+    case = next(one for one in found if one.id == known.id)
+    for other in [one for one in found if one is not case and one.facts][-MOST_HINTS:]:
+        same = next((name for name in told if getattr(other.facts, name) == told[name]), None)
+        if same:
+            case.note(_hinted(same, other))
+            other.note(_hinted(same, case))
+            save_notes(connection, other)
+    save_notes(connection, case)
+
+
+def save_notes(connection: Connection, case: Case) -> None:
+    """Write what a person should know of a case."""
+    connection.execute(update(cases).where(cases.c.id == case.id).values(notes=case.notes))
+
+
+def _shared(case: Case) -> dict[str, str]:
+    return {name: value for name in NAMES if case.facts and (value := getattr(case.facts, name))}
+
+
+def _sharing(connection: Connection, case_id: str, told: dict[str, str]) -> set[str]:
+    """Return the newest other cases with one of some facts, of any store: a placeholder may be in all."""
+    newest: set[str] = set()
+    for value in told.values():  # one by one, so that each is answered from the end of its index
+        shared = select(marks.c.id).where(marks.c.word == words.word(value), marks.c.id.between(*CASES))
+        shared = shared.where(marks.c.id != case_id).order_by(marks.c.id.desc()).limit(MOST_HINTS)
+        newest |= set(connection.execute(shared).scalars())
+    return newest
+
+
+def _hinted(name: str, other: Case) -> str:
+    number = f"{other.type} {other.case_number} ({other.id})"
+    return f"It has the same {NAMES[name]} as {number}: perhaps the same sale."

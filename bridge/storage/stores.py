@@ -1,0 +1,153 @@
+"""The stores that the inbox knows: which there are, which of them rest, and what ends when one is gone."""
+
+from __future__ import annotations
+
+import typing
+
+from sqlalchemy import Connection, Update, case, func, select, update
+
+from bridge.alert import Reason, Status
+from bridge.storage.ids import token_key
+from bridge.storage.rows import IS_FREE, moment
+from bridge.storage.schema import cases, deliveries, paces, stores
+from bridge.storage.upsert import insert_missing, insert_or_update
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from bridge.settings import Store
+    from bridge.storage.database import Database
+
+MOST_GIVEN_UP = 500
+"""Cases of a store that is gone that are ended at once."""
+BY_HAND = "Paused by hand."
+"""What is noted of a store that a person has paused."""
+_NOT_BY_HAND = func.coalesce(stores.c.paused_why, "") != BY_HAND
+
+
+class Stores:
+    """Knows the stores that are configured, and holds one still while it refuses the bridge."""
+
+    def __init__(self, database: Database, lease: float) -> None:
+        self.database = database
+        self.lease = lease
+
+    def register(self, wanted: Iterable[Store]) -> None:
+        """Let the inbox know the stores that are configured."""
+        rows = [{"name": store.name, "token": token_key(store.token)} for store in wanted]
+
+        def write(connection: Connection) -> None:
+            for row in rows:
+                insert_or_update(connection, stores, row)
+                insert_missing(connection, paces, [{"token": row["token"], "next_at": 0.0}])
+
+        if rows:
+            self.database.write(write)
+
+    # resting
+
+    def pause(self, store: str, why: str, probe_after: float | None) -> None:
+        """Stop calling a store but for a probe now and then; None waits for an operator to resume.
+
+        What a person has paused stays as it is.
+        """
+        now = self.database.now()
+        values = {
+            "paused_at": func.coalesce(stores.c.paused_at, now),
+            "paused_why": why,
+            "probe_at": None if probe_after is None else now + probe_after,
+        }
+
+        def write(connection: Connection) -> None:
+            ours = () if why == BY_HAND else (_NOT_BY_HAND,)
+            connection.execute(update(stores).where(stores.c.name == store, *ours).values(**values))
+            connection.execute(_pending(store).values(reason=Reason.STORE_PAUSED))
+
+        self.database.write(write)
+
+    def resume(self, store: str, *, by_hand: bool = True) -> None:
+        """Call a store again; the clocks of its alerts stood still while it was paused.
+
+        What a person has paused, only a person resumes.
+        """
+        now = self.database.now()
+
+        def write(connection: Connection) -> None:
+            ours = () if by_hand else (_NOT_BY_HAND,)
+            row = select(stores.c.paused_at).where(stores.c.name == store, *ours).with_for_update()
+            paused_at = connection.execute(row).scalar()
+            if paused_at is None:
+                return
+            goes_on = {"paused_at": None, "paused_why": None, "probe_at": None}
+            connection.execute(update(stores).where(stores.c.name == store).values(**goes_on))
+            _move_deadlines(connection, store, paused_at, now)
+
+        self.database.write(write)
+
+    def is_paused(self, store: str) -> bool:
+        """Whether a store rests."""
+        paused_at = select(stores.c.paused_at).where(stores.c.name == store)
+        with self.database.read() as connection:
+            return connection.execute(paused_at).scalar() is not None
+
+    def is_wanted(self, store: str) -> bool:
+        """Whether disputes of a store wait for its slots; while it is paused, they do not."""
+        now = self.database.now()
+        due = select(cases.c.id).join(stores, stores.c.name == cases.c.store)
+        due = due.where(cases.c.store == store, stores.c.paused_at.is_(None), cases.c.due_at <= now, IS_FREE)
+        with self.database.read() as connection:
+            return connection.execute(due.limit(1), moment(now, self.lease)).first() is not None
+
+    def is_idle(self, store: str) -> bool:
+        """Whether a store may be asked for what no dispute waits for."""
+        return not self.is_paused(store) and not self.is_wanted(store)
+
+    # gone
+
+    def give_up(self, known: Collection[str]) -> int:
+        """Fail what is owed to stores that are not configured any more, once its deadline is over.
+
+        Until then a store may come back, as in a deploy that overlaps another. Returns how many.
+        """
+        now = self.database.now()
+        gone = select(stores.c.name).where(stores.c.name.not_in(list(known)))
+        with self.database.read() as connection:
+            names = list(connection.execute(gone).scalars())
+        return sum(self._give_up(name, now) for name in names)
+
+    def _give_up(self, store: str, now: float) -> int:
+        over = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
+        over = over.where(cases.c.deadline_at < now).limit(MOST_GIVEN_UP).with_for_update()
+        said = f"There is no store {store!r} any more."
+        ended = {"status": Status.FAILED, "reason": Reason.NO_STORE, "message": said, "settled_at": now}
+
+        def write(connection: Connection) -> int:
+            idents = list(connection.execute(over, moment(now, self.lease)).scalars())
+            twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of.in_(idents))).scalars()
+            both = [*idents, *twins]
+            owed = update(deliveries).where(deliveries.c.case_id.in_(both), deliveries.c.settled_at.is_(None))
+            failed = connection.execute(owed.values(**ended, due_at=None))
+            connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
+            return failed.rowcount
+
+        return self.database.write(write)
+
+
+def _pending(store: str) -> Update:
+    """Begin a change to all that is owed to a store."""
+    return update(deliveries).where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)
+
+
+def _move_deadlines(connection: Connection, store: str, paused_at: float, now: float) -> None:
+    """Give what is owed to a store the time that it was paused, and let its cases be worked on."""
+    began = deliveries.c.deadline_at - deliveries.c.allowed  # a replay's own
+    since = case((began > paused_at, began), else_=paused_at)
+    connection.execute(
+        _pending(store).values(deadline_at=deliveries.c.deadline_at + now - since, reason=None)
+    )
+    waiting = select(func.min(deliveries.c.deadline_at)).where(
+        deliveries.c.case_id == cases.c.id, deliveries.c.settled_at.is_(None)
+    )
+    deadline_at = func.coalesce(waiting.scalar_subquery(), cases.c.deadline_at + now - paused_at)
+    work = update(cases).where(cases.c.store == store, cases.c.due_at.is_not(None))
+    connection.execute(work.values(deadline_at=deadline_at, due_at=now))
