@@ -28,8 +28,9 @@ MOST_TURNS = 20
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A time to leave in: from `opens` to `closes` on the monotonic clock, and not after `closes_at` on the
-    wall clock, which goes on where a machine sleeps.
+    """A time to leave in: from `opens` to `closes` on the monotonic clock, and not after `closes_at`.
+
+    That is by the wall clock, which goes on where a machine sleeps.
     """
 
     opens: float

@@ -28,6 +28,7 @@ from bridge.storage.installations import with_installed
 from bridge.storage.search import BadFilter, Search
 from bridge.web.app import ROOT
 from bridge.worker.backfill import Backfill
+from bridge.worker.client import client_of
 from bridge.worker.explain import Explained, explain
 from bridge.worker.forward import Forwarder
 from bridge.worker.jobs import Chores
@@ -398,8 +399,7 @@ def _with_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
         inbox = open_inbox(database, chosen)
         inbox.stores.register([store])
-        pace = inbox.slots.pace(store)
-        api = NextApi(store, version=chosen.api_version, timeout=chosen.timeout, pace=pace)
+        api = client_of(store, inbox, chosen)
         try:
             yield chosen, inbox, api, store
         finally:

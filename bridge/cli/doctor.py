@@ -29,6 +29,7 @@ from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
 from bridge.storage.stores import BY_HAND
+from bridge.worker.client import client_of
 from bridge.worker.notify import GONE_AFTER, url_called
 from bridge.worker.subscriptions import events_of
 from bridge.worker.subscriptions import problem as subscription_problem
@@ -246,8 +247,7 @@ def _stores(settings: Settings, database: Database, clock: Callable[[], float]) 
             remedy = f"Have its merchant open /install?store={store.name}.29next.store."
             yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
-        pace = inbox.slots.pace(store)
-        api = NextApi(store, version=settings.api_version, timeout=settings.timeout, pace=pace)
+        api = client_of(store, inbox, settings)
         try:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
                 answer = Answer()

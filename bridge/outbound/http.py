@@ -214,7 +214,7 @@ class _Line:
         )
 
     def connecting(self) -> None:
-        """Make a new connection: nothing of the request has left over the one that was thought to be there."""
+        """Make a new connection: over the one that was thought to be there, nothing has left."""
         self.end()
 
     def connected(self, connection: HTTPConnection) -> None:

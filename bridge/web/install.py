@@ -17,11 +17,12 @@ import structlog
 from flask import redirect, render_template, request, session, url_for
 
 from bridge.errors import BridgeError, PermanentError, Rejected
-from bridge.next29.client import NextApi, fetch_token
+from bridge.next29.client import fetch_token
 from bridge.providers.proof import same
 from bridge.settings import address
 from bridge.storage.schema import Memo
 from bridge.web import viewer
+from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, subscribe
 
 if typing.TYPE_CHECKING:
@@ -129,8 +130,7 @@ def _keep(name: str, token: str) -> Store:
     inbox.stores.resume(name, by_hand=False)
     log.info("store installed", store=name)
     if secret := settings.signing_secret(store):
-        pace = inbox.slots.pace(store)
-        api = NextApi(store, version=settings.api_version, timeout=TOKEN_SECONDS, pace=pace)
+        api = client_of(store, inbox, settings, timeout=TOKEN_SECONDS)
         try:
             target = f"{settings.url_of('next')}/{name}"
             subscribe(api, target, secret, settings.api_version, events=events_of(store))

@@ -19,11 +19,12 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Kind
 from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, Unavailable, trace
-from bridge.next29.client import Answer, NextApi
+from bridge.next29.client import Answer
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
 from bridge.worker.backfill import Backfill
+from bridge.worker.client import client_of
 from bridge.worker.closing import close
 from bridge.worker.results import (
     Answered,
@@ -43,6 +44,7 @@ from bridge.worker.results import (
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.next29.client import NextApi
     from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
@@ -98,14 +100,8 @@ class Forwarder:
         with self.lock:
             known = self.apis.get(store.name)
             if known is None or known.store != store:
-                known = self.apis[store.name] = NextApi(
-                    store,
-                    version=self.settings.api_version,
-                    timeout=self.settings.timeout,
-                    take=partial(self.inbox.slots.take, token_key(store.token)),
-                    sleep=self.sleep,
-                    clock=self.inbox.now,
-                )
+                known = client_of(store, self.inbox, self.settings, sleep=self.sleep)
+                self.apis[store.name] = known
             return known
 
     def begin(self, claim: Claim) -> Errand | None:
@@ -130,7 +126,7 @@ class Forwarder:
         return errand
 
     def _plan(self, errand: Errand) -> None:
-        """Say what is to be done for a case now; the local index is asked first, and who else has the sale."""
+        """Say what is to be done for a case now; first ask the local index, and who else has the sale."""
         case, store, now = errand.claim.case, errand.store, self.inbox.now()
         if lookup.asks_index(case):
             rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)

@@ -1,4 +1,4 @@
-"""The worker: a dispatcher that claims what is about to have its turn, and threads that work on one case each.
+"""The worker: a dispatcher that claims what has its turn, and threads that work on one case each.
 
 No thread sleeps on a busy store: a case is claimed only when its store's next slot opens within one gap,
 and a store whose calls hang keeps a few threads, never all.
@@ -38,7 +38,7 @@ MOST_PER_STORE = 16
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
 BATCH = 32
-"""Deliveries that are translated, and cases that are claimed, at once: few, for webhooks may wait for them."""
+"""Deliveries that are translated, and cases that are claimed, at once: webhooks may wait for them."""
 IDLE_SECONDS = 0.05
 BEAT_SECONDS = 10.0
 DATABASE_SECONDS = 1.0
@@ -206,7 +206,7 @@ class Worker:
             self.changed.set()
 
     def _begin(self, claim: Claim) -> Errand | None:
-        """Begin a step; where the database fails, give the case back, which would rest for its whole lease."""
+        """Begin a step; where the database fails, give the case back: it would rest for its whole lease."""
         try:
             return self.forwarder.begin(claim)
         except Unavailable as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +19,17 @@ from sqlalchemy import Row, select, update
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.disputes.case import Case, Kind, Unconfirmed
 from bridge.disputes.events import FORWARDED, Settled
+from bridge.pace import LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
 from bridge.storage.database import Database
 from bridge.storage.deliveries import Owed
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.inbox import Inbox, make_inbox
-from bridge.storage.queue import _READY_LOCKED, LEAD, MARGIN, PROBE_SECONDS, SPREAD, Change, Lead, Settlement
+from bridge.storage.queue import PROBE_SECONDS
 from bridge.storage.rows import Claim, Delivery, Ending, case_of
-from bridge.storage.schema import attempts, cases, deliveries, refusals, stores, webhooks
-from bridge.storage.slots import COMMIT_SECONDS, TOO_OLD
+from bridge.storage.schema import attempts, cases, deliveries, paces, refusals, stores, webhooks
+from bridge.storage.slots import GAPS_AHEAD
 from bridge.storage.translation import Verdict
 from tests.conftest import MakeDatabase
 from tests.support.clock import Clock
@@ -36,7 +38,10 @@ from tests.support.inside import translate
 START = 1_772_366_400.0
 HOUR = 3600.0
 LEASE = 55.0
-GAP = 0.26
+GAP = 0.275
+MOST = 50
+
+Change = Callable[[Case, list[Delivery]], Ending]
 ALPHA, BETA, TWIN = (
     Store(name=name, base_url=f"https://{name}.29next.store/api/admin/", token=token)
     for name, token in (("alpha", "token-a"), ("beta", "token-b"), ("twin", "token-a"))
@@ -133,7 +138,7 @@ def row(inbox: Inbox, table: Any, **wanted: Any) -> Row[Any]:
 
 
 def claim(inbox: Inbox, *names: str) -> Claim | None:
-    found = inbox.queue.claim(names or ("alpha",))
+    found = inbox.queue.claim(names or ("alpha",), MOST)
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -155,20 +160,21 @@ def about(moment: float) -> Any:
 
 
 def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any] | None = None) -> bool:
-    """Settle one claim; raises what went wrong."""
-    return _told(inbox.queue.settle([Settlement(claimed, change, attempt)]))
+    """Settle one claim."""
+    return inbox.queue.settle(claimed, change, attempt)
 
 
 def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
-    """Commit one intent; raises what went wrong."""
-    return _told(inbox.queue.intend([(claimed, attempt)]))
+    """Commit one intent; whether it was."""
+    return inbox.queue.intend(claimed, attempt, token_key(ALPHA.token)) is not None
 
 
-def _told(results: list[bool | Exception]) -> bool:
-    (result,) = results
-    if isinstance(result, Exception):
-        raise result
-    return result
+def take(inbox: Inbox, store: Store = ALPHA) -> float | None:
+    """Take a slot for a question; when it opens by the inbox's clock, None where that is too far ahead."""
+    key = token_key(store.token)
+    if inbox.queue.take_slot(key) is None:
+        return None
+    return float(row(inbox, paces, token=key).next_at) - GAP
 
 
 def forward(case: Case, owed: list[Delivery]) -> Ending:
@@ -493,7 +499,7 @@ def test_claimers_never_get_one_case_twice(both: tuple[Inbox, Inbox]) -> None:
         found = []
         empty = 0
         while empty < 3:
-            claimed = inbox.queue.claim(["alpha"])
+            claimed = inbox.queue.claim(["alpha"], MOST)
             found += [one.case_id for one in claimed]
             empty = 0 if claimed else empty + 1
         return found
@@ -505,22 +511,26 @@ def test_claimers_never_get_one_case_twice(both: tuple[Inbox, Inbox]) -> None:
 
 def test_each_store_gives_one_case_at_a_time(inbox: Inbox) -> None:
     receive(inbox, "1", "2", "b1", "b2")
-    claims = inbox.queue.claim(["alpha", "beta"])
+    claims = inbox.queue.claim(["alpha", "beta"], MOST)
     assert sorted(one.store for one in claims) == ["alpha", "beta"]
-    assert inbox.queue.claim([]) == []
-    assert inbox.queue.claim(["gamma"]) == []
+    assert inbox.queue.claim([], MOST) == []
+    assert inbox.queue.claim(["gamma"], MOST) == []
+    assert inbox.queue.claim(["alpha", "beta"], 1) != []
     assert {number[0] for number in numbers(inbox, claims)} in ({"1", "b"}, {"2", "b"})
 
 
 def test_stores_of_one_token_share_its_slots_and_none_starves(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "t1", deadline=24 * HOUR)
     receive(paced, "t2", deadline=1 * HOUR)
-    found = []
+    found: list[Claim] = []
+    starts: list[float] = []
     for _ in range(40):
-        found += paced.queue.claim(["alpha", "twin"])
+        claims = paced.queue.claim(["alpha", "twin"], MOST)
+        assert len(claims) <= 1, "of one token one case at a time"
+        found += claims
+        starts += [start for _ in claims if (start := take(paced))]
         clock.now += 0.05
     assert sorted(numbers(paced, found)) == ["1", "t1", "t2"]
-    starts = sorted(one.slot_at for one in found)
     assert all(later - earlier >= GAP - 1e-6 for earlier, later in itertools.pairwise(starts))
 
 
@@ -661,90 +671,100 @@ def test_never_more_than_four_calls_start_in_a_second_and_nearly_four_do(
         receive(one, *map(str, range(40)))
         starts: list[float] = []
         for turn in range(400):
-            for claimed in (one, other)[turn % 2].queue.claim(["alpha"]):
-                assert clock.now <= claimed.slot_at <= clock.now + LEAD + MARGIN + GAP
-                starts.append(claimed.slot_at)
+            inbox = (one, other)[turn % 2]
+            for _ in inbox.queue.claim(["alpha"], MOST):
+                start = take(inbox)
+                assert start
+                assert clock.now <= start + 1e-6 <= clock.now + GAP + 1e-5
+                starts.append(start)
             clock.now += 0.04
             if len(starts) == 30:
                 break
     assert len(starts) == len(set(starts)) == 30
-    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(starts))]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert min(gaps) >= GAP - 1e-6
-    assert 4 * min(gaps) > 1 + TOO_OLD  # the fifth leaves more than a second after the first, even late
-    assert 29 / (max(starts) - min(starts)) >= 0.95 * 4 / 1.04  # of what the gap allows
-    assert all(sum(begin <= start < begin + 1 for start in starts) <= 4 for begin in starts)
+    assert 4 * min(gaps) > 1 + LATE  # the fifth leaves more than a second after the first, even late
+    assert 29 / (max(starts) - min(starts)) > 3.5
 
 
-def test_a_slot_leaves_time_for_the_intent(paced: Inbox, clock: Clock) -> None:
-    receive(paced, "1")
-    assert taken(paced).slot_at == about(clock.now + LEAD)
-
-
-def test_calls_that_might_leave_at_once_leave_one_after_the_other(paced: Inbox, clock: Clock) -> None:
-    receive(paced, "a", "b")
-    first, second = sorted(one.slot_at for one in paced.queue.claim(["alpha", "beta"]))
-    assert first == about(clock.now + LEAD)
-    assert second == about(first + SPREAD)
-
-
-def test_slots_are_taken_as_far_ahead_as_the_slowest_call_needed(paced: Inbox, clock: Clock) -> None:
-    receive(paced, "1", "b")
-    for took in (0.3, 0.2, 0.3):  # of calls that were claimed together: what each needed, not the sum
-        paced.queue.lead.missed(took)
-    assert taken(paced, "alpha").slot_at == about(clock.now + 0.3)
-    for _ in range(1000):
-        paced.queue.lead.met()
-    assert taken(paced, "beta").slot_at == about(clock.now + LEAD)
-
-
-@pytest.mark.parametrize("reads", [1, 2, 3])
-def test_a_slot_keeps_its_distance_where_the_lead_falls_while_it_is_taken(
-    paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, reads: int
+@pytest.mark.parametrize("took", [0.0, 0.06])
+def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
+    paced: Inbox, monkeypatch: pytest.MonkeyPatch, took: float
 ) -> None:
-    receive(paced, "1", "2")
-    first = taken(paced)
-    leads = iter([0.2] * reads)
-    monkeypatch.setattr(Lead, "seconds", property(lambda _: next(leads, 0.1)), raising=False)
-    monkeypatch.setattr(paced.queue, "lead", object.__new__(Lead))
-    clock.now = first.slot_at + GAP - 0.2 - MARGIN + 0.001
-    assert taken(paced).slot_at == about(first.slot_at + GAP)
+    """Whenever the database read its clock while the statement ran, which `took` so long."""
+    key = token_key(ALPHA.token)
+    taken = paced.slots._next
+
+    def slowly(token: str, now: Any) -> Any:
+        statement = taken(token, now)
+        time.sleep(took)
+        return statement
+
+    monkeypatch.setattr(paced.slots, "_next", slowly)
+    for wait in (0.0, GAP, 2 * GAP):
+        before = time.monotonic()
+        slot = paced.slots.take(key)
+        after = time.monotonic()
+        assert before + took + wait <= slot.opens <= after + wait + 1e-5
+        assert before + wait + LATE <= slot.closes + 1e-5 <= after - took + wait + LATE + 1e-4
 
 
-def test_no_slot_is_taken_beyond_the_next_one(paced: Inbox, clock: Clock) -> None:
+def test_a_case_is_claimed_once_the_next_slot_of_its_store_opens_within_one_gap(
+    paced: Inbox, clock: Clock
+) -> None:
     receive(paced, "1", "2", "3")
-    first = taken(paced)
-    assert claim(paced) is None  # the next slot opens too late for now
-    clock.now = first.slot_at + GAP - LEAD - MARGIN - 0.001
+    assert taken(paced)
+    assert take(paced) == about(START)
+    assert taken(paced), "the next one opens in a gap"
+    assert take(paced) == about(START + GAP)
+    assert claim(paced) is None
+    clock.now += GAP - 0.001
     assert claim(paced) is None
     clock.now += 0.002
-    assert taken(paced).slot_at == about(first.slot_at + GAP)
+    assert taken(paced)
+
+
+def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
+    paced: Inbox, clock: Clock
+) -> None:
+    receive(paced, "1")
+    claimed = taken(paced)
+    for _ in range(GAPS_AHEAD + 1):
+        assert take(paced)
+        clock.now += 0.001
+    assert take(paced) is None
+    assert not intend(paced, claimed, attempt("a_1", claimed))
+    assert rows(paced, attempts) == []
+    paced.queue.give_back(claimed)
+    assert claim(paced) is None
+    clock.now += GAPS_AHEAD * GAP
+    assert taken(paced).case_id == claimed.case_id
 
 
 def test_what_becomes_urgent_takes_the_very_next_slot(paced: Inbox, clock: Clock) -> None:
     receive(paced, *map(str, range(50)), deadline=72 * HOUR)
-    first = taken(paced)
+    taken(paced)
+    take(paced)
     receive(paced, "urgent", deadline=HOUR)
-    clock.now = first.slot_at + GAP
+    clock.now += GAP
     assert numbers(paced, [taken(paced)]) == ["urgent"]
 
 
 def test_slots_outside_the_queue_count_too(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1", "2")
     key = token_key(ALPHA.token)
-    starts = [paced.slots.take_slot(key), paced.slots.take_slot(key)]
-    first = clock.now + COMMIT_SECONDS
-    assert starts == [about(first), about(first + GAP)]
+    for _ in range(2):
+        paced.slots.take(key)
     assert claim(paced) is None
-    clock.now = first + 2 * GAP
-    starts.append(taken(paced).slot_at)
-    starts.append(paced.slots.take_slot(key))
-    assert all(later - earlier >= GAP - 1e-6 for earlier, later in itertools.pairwise(starts))
+    clock.now += GAP + 0.001
+    assert taken(paced)
+    assert take(paced) == about(START + 2 * GAP)
 
 
 def test_a_token_s_pace_is_nobody_else_s(paced: Inbox) -> None:
     receive(paced, "1", "b1")
     for _ in range(20):
-        paced.slots.take_slot(token_key(ALPHA.token))
+        paced.slots.take(token_key(ALPHA.token))
     assert taken(paced, "alpha", "beta").store == "beta"
 
 
@@ -756,13 +776,36 @@ def test_a_throttle_pushes_the_next_slot_forward_and_never_back(paced: Inbox, cl
     clock.now += 29
     assert claim(paced) is None
     clock.now += 1
-    assert taken(paced).slot_at >= START + 30
+    assert taken(paced)
+    assert take(paced) == about(START + 30)
 
 
-def test_without_a_limit_nobody_waits(inbox: Inbox, clock: Clock) -> None:
+def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox, clock: Clock) -> None:
+    take(paced)
+    clock.now -= HOUR
+    receive(paced, "1")
+    paced.queue.give_back(taken(paced))
+    assert taken(paced)
+    assert take(paced) == about(START - HOUR)
+
+
+def test_without_a_limit_nobody_waits(inbox: Inbox) -> None:
     receive(inbox, "1", "2", "3")
-    assert [taken(inbox).slot_at for _ in range(3)] == [clock.now] * 3
-    assert inbox.slots.take_slot(token_key(ALPHA.token)) == clock.now
+    for _ in range(3):
+        assert taken(inbox)
+        slot = inbox.queue.take_slot(token_key(ALPHA.token))
+        assert slot
+        assert slot.opens <= time.monotonic()
+
+
+def test_what_follows_a_failure_of_the_database_is_given_back_at_once(inbox: Inbox) -> None:
+    receive(inbox, "1")
+    first = taken(inbox)
+    inbox.queue.give_back(first)
+    again = taken(inbox)
+    assert again.fence > first.fence
+    inbox.queue.give_back(first)  # it is not its own any more
+    assert claim(inbox) is None
 
 
 # --- pauses --------------------------------------------------------------------------------------
@@ -894,14 +937,14 @@ def test_postgres_hands_different_stores_to_different_workers_at_the_same_time(
         frozen, go = threading.Event(), threading.Event()
 
         def freeze(connection: Any) -> None:
-            connection.execute(_READY_LOCKED, one.queue._asked(clock.now, LEAD, ["alpha"])).all()
+            connection.execute(select(cases).where(cases.c.store == "alpha").with_for_update()).all()
             frozen.set()
             assert go.wait(10)
 
         with ThreadPoolExecutor(1) as pool:
             frozen_claim = pool.submit(one.database.write, freeze)
             assert frozen.wait(10)
-            assert taken(other, "alpha", "beta").store == "beta"
+            assert [each.store for each in other.queue.claim(["alpha", "beta"], MOST)] == ["beta"]
             go.set()
             frozen_claim.result(10)
         assert taken(other).store == "alpha"

@@ -47,6 +47,7 @@ from bridge.worker.translate import Judge
 
 Json = dict[str, Any]
 
+MOST_CLAIMS = 50
 ROUNDS = 300
 """How often the worker looks for more to do at one moment of the clock."""
 CLAIMS = (Queue, "claim")
@@ -210,14 +211,11 @@ class Inside(Storage):
 
     def claim(self) -> list[Claim]:
         """Lease the most urgent case of each store."""
-        return self.inbox.queue.claim(list(self.settings.stores))
+        return self.inbox.queue.claim(list(self.settings.stores), MOST_CLAIMS)
 
     def call(self) -> list[Errand]:
         """Claim cases and make the next call of each; its answer is not taken in yet."""
-        errands = self.forwarder.prepare(self.claim())
-        for errand in errands:
-            self.forwarder.send(errand)
-        return errands
+        return call(self.forwarder, self.claim())
 
     def call_until(self, done: Callable[[Errand], bool], rounds: int = 9) -> list[Errand]:
         """Work until a step is done whose answer is not taken in yet."""
@@ -235,19 +233,20 @@ class Inside(Storage):
 
     def settle(self, errands: Sequence[Errand]) -> None:
         """Take in the answers to calls."""
-        self.forwarder.settle(errands)
+        for errand in errands:
+            self.forwarder.settle(errand)
 
     def work_off(self, claims: Sequence[Claim]) -> None:
         """Do what is due for some claimed cases, one call after the other."""
         work_off(self.forwarder, claims)
 
-    def reread(self, store: str, transaction: int) -> str:
-        """Read a transaction that is in doubt; returns how that went."""
-        return str(self.forwarder.reread(store, transaction))
+    def reread(self, store: str, transaction: int) -> bool | None:
+        """Read a transaction that is in doubt; returns whether 29next answered, None if it was not asked."""
+        return self.forwarder.reread(store, transaction)
 
-    def keep_up(self, store: str) -> str:
-        """Read the newest transactions of a store; returns how that went."""
-        return str(self.forwarder.keep_up(store, lambda: False))
+    def keep_up(self, store: str) -> bool | None:
+        """Read the newest transactions of a store; returns the same."""
+        return self.forwarder.keep_up(store, lambda: False)
 
     def step(self) -> bool:
         """Make one call for each store that wants one; whether there was any."""
@@ -304,12 +303,19 @@ def translate(inbox: Inbox, judge: Callable[[Any], Verdict], most: int) -> int:
     return len(judged)
 
 
-def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
-    """Do what is due for some claimed cases, one call after the other."""
-    errands = forwarder.prepare(claims)
+def call(forwarder: Forwarder, claims: Sequence[Claim]) -> list[Errand]:
+    """Make the next call of some claimed cases; their answers are not taken in yet."""
+    errands = [errand for claim in claims if (errand := forwarder.begin(claim))]
     for errand in errands:
         forwarder.send(errand)
-    forwarder.settle(errands)
+    return errands
+
+
+def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
+    """Do what is due for some claimed cases, one call after the other."""
+    for claim in claims:
+        for errand in call(forwarder, [claim]):
+            forwarder.settle(errand)
 
 
 class Client(NextApi):

@@ -84,7 +84,6 @@ class Agency(InProcessBridge):
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
         for _ in range(300):
-            self.worker.offset = None  # this clock is the tests': that it stands still, nobody has set it
             if not self.worker.turn(AT_ONCE):
                 return
         raise AssertionError("the worker does not come to an end")
