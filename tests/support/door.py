@@ -33,7 +33,7 @@ class Door:
     def __init__(self, url: str, settings: Settings) -> None:
         self.database = Database(url)
         self.app = create_app(settings, self.database)
-        self.inbox = self.app.extensions["inbox"]
+        self.inbox = self.app.extensions["inbox"].deliveries
         self.client: FlaskClient = self.app.test_client()
         self.translate = translator(self.app)
 

@@ -353,7 +353,7 @@ def test_what_ended_sessions_leave_behind_is_removed(locked: InProcessBridge) ->
         submit(locked.client, "/sign-out")
         locked.clock.now += auth.SIGNED_IN_FOR.total_seconds() + 60
     with locked.database.read() as connection:
-        used = connection.execute(text("SELECT name FROM memos WHERE name LIKE 'used:session:%'")).all()
+        used = connection.execute(text("SELECT name FROM memos WHERE kind = 'session'")).all()
     assert len(used) == 1
 
 

@@ -8,7 +8,8 @@ MUTATIONS = (
         "A webhook is answered before it is stored.",
         "bridge/web/webhooks.py",
         "        delivery = inbox.deliveries.keep(kept, owed)\n",
-        '        __import__("threading").Thread(target=inbox.deliveries.keep, args=(kept, owed), daemon=True).start()\n'
+        "        keep = inbox.deliveries.keep\n"
+        '        __import__("threading").Thread(target=keep, args=(kept, owed), daemon=True).start()\n'
         '        delivery = "d_0"\n',
         "crash: a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stored",
     ),
@@ -23,7 +24,7 @@ MUTATIONS = (
     one(
         "commit-not-on-disk",
         "A commit is told of before the disk has it.",
-        "bridge/storage/database.py",
+        "bridge/storage/engines.py",
         '"synchronous=FULL"',
         '"synchronous=OFF"',
         "database: a_commit_is_on_the_disk_before_it_is_told",

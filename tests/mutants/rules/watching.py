@@ -32,7 +32,7 @@ MUTATIONS = (
         "no-heartbeat",
         "A worker that lives is not heard.",
         "bridge/storage/memos.py",
-        '            connection.execute(self._set(f"{WORKER}{worker}", None, now))\n',
+        "            _set(connection, Memo.WORKER, worker, None, now)\n",
         "",
         "metrics: the_worker_is_heard_in_the_metrics",
         "notify: a_worker_that_is_gone_is_told_by_the_web_process",
@@ -59,12 +59,8 @@ MUTATIONS = (
         "news-told-by-everybody",
         "Each of several processes tells the same.",
         "bridge/storage/memos.py",
-        "            fresh = self._insert(memos).values(name=name, value=known, at=now)\n"
-        "                fresh = fresh.on_conflict_do_nothing().returning(memos.c.name)\n"
-        "                return connection.execute(fresh).first() is not None\n",
-        "            fresh = self._insert(memos).values(name=name, value=known, at=now)\n"
-        "                connection.execute(fresh.on_conflict_do_nothing())\n"
-        "                return True\n",
+        "                return _is_first(connection, Memo.TOLD, key, known, now)\n",
+        "                _is_first(connection, Memo.TOLD, key, known, now)\n                return True\n",
         "notify: of_several_processes_one_tells",
     ),
     one(
@@ -129,9 +125,9 @@ MUTATIONS = (
     one(
         "bug-holds-up-others",
         "An alert that meets a bug of ours holds up all others.",
-        "bridge/storage/translating.py",
-        "            if bug is None:\n",
-        "            if bug is not None:\n",
+        "bridge/storage/deliveries.py",
+        "            return [failed for one in judged for failed in self.take_in([one])]\n",
+        "            raise\n",
         "worker: a_bug_in_taking_one_alert_in_holds_up_no_other",
     ),
 )

@@ -7,8 +7,8 @@ MUTATIONS = (
         "intent-not-committed",
         "A write is sent before it is committed that it will be.",
         "bridge/worker/forward.py",
-        "        intents = self.inbox.queue.intend([(one.claim, one.attempt) for one in writes if one.attempt])\n",
-        "        intents = [True for _ in writes]\n",
+        "self.inbox.queue.intend([(one.claim, one.attempt) for one in writes if one.attempt])\n",
+        "[True for _ in writes]\n",
         "crash: a_worker_killed_in_its_call_leaves_one_dispute",
     ),
     one(
@@ -95,9 +95,9 @@ MUTATIONS = (
     one(
         "same-sale-twice",
         "For a sale that has its dispute, a second one is tried.",
-        "bridge/storage/relating.py",
-        '                case.duplicate_of = holders[0]["id"] if holders else None\n',
-        "                case.duplicate_of = None\n",
+        "bridge/storage/cases.py",
+        "            return connection.execute(same.order_by(cases.c.id).limit(1)).scalar()\n",
+        "            return None\n",
         "rules: a_second_dispute_of_a_sale_is_not_even_tried",
     ),
     one(
@@ -135,7 +135,7 @@ MUTATIONS = (
     one(
         "recovery-looks-nothing-up",
         "After a restored backup nothing is looked up, and what came since is doubled.",
-        "bridge/storage/hearing.py",
+        "bridge/storage/cases.py",
         "                recover(case)\n                open_anew(case, now)\n",
         "                open_anew(case, now)\n",
         "way_back: after_a_restored_backup_everything_runs_and_nothing_is_doubled",
@@ -144,9 +144,9 @@ MUTATIONS = (
     one(
         "recovery-forgets-what-comes-later",
         "After a restored backup an alert that the backup does not know makes a second dispute.",
-        "bridge/storage/translating.py",
-        "            unknown = _is_known_since(case, one) < recovered(one.store.name)\n",
-        "            unknown = False\n",
+        "bridge/storage/translation.py",
+        "    unknown = _is_known_since(case, one) < restored(store)\n",
+        "    unknown = False\n",
         "way_back: after_a_restored_backup_everything_runs_and_nothing_is_doubled",
     ),
     one(
