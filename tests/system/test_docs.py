@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -207,13 +209,37 @@ def test_every_way_a_delivery_or_case_can_stand_is_explained() -> None:
     assert {*Status, *Reason, *State} <= said
 
 
-def test_every_module_has_its_place_in_the_house() -> None:
-    page = (ROOT / "docs/architecture.md").read_text("utf-8")
-    rows = page.partition("## The house")[2].partition("## ")[0].splitlines()
-    cells = " ".join(row.split("|")[2] for row in rows if row.startswith("| "))
-    said = re.findall(r"`(\w+)(?:/\*)?`", cells)
-    modules = [path.stem for path in (ROOT / "bridge").iterdir() if not path.name.startswith("__")]
-    assert sorted(said) == sorted(modules)
+def test_every_module_has_its_line_in_its_room() -> None:
+    page = prose(ROOT / "docs/architecture.md").partition("## Modules")[2].partition("\n## ")[0]
+    rooms = re.split(r"(?m)^### `([\w/]+)/`", page)[1:]
+    said = {
+        room.removeprefix("bridge"): re.findall(r"(?m)^\| `(\w+)` \|", lines)
+        for room, lines in zip(rooms[::2], rooms[1::2], strict=True)
+    }
+    modules: dict[str, list[str]] = {}
+    for path in (ROOT / "bridge").glob("**/*.py"):
+        room = path.parent.name if path.parent.name != "bridge" else ""
+        if not (path.stem.startswith("__") or (room == "providers" and path.stem in providers.built_in())):
+            modules.setdefault(room, []).append(path.stem)
+    assert {room: sorted(names) for room, names in said.items()} == {
+        room: sorted(names) for room, names in modules.items()
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    for code in inline(page):
+        if re.fullmatch(r"[\w/]+\.py", code) and "acme" not in code:
+            assert (ROOT / code).exists() or (ROOT / "bridge" / code).exists(), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_import_of_an_example_is_one(page: Path) -> None:
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
 def test_every_address_that_is_named_is_answered(make_database: MakeDatabase) -> None:
