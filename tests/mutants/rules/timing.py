@@ -182,6 +182,22 @@ MUTATIONS = (
         "rules: a_store_whose_calls_hang_leaves_threads_for_another",
     ),
     one(
+        "claims-kept-without-a-step",
+        "A case that was claimed right before a short database failure rests for its whole lease.",
+        "bridge/worker/loop.py",
+        "            self.inbox.give_back(self.unprepared)\n",
+        "            pass\n",
+        "database_trouble: a_short_failure_between_claim_and_intent_parks_no_case",
+    ),
+    one(
+        "all-others-looked-through",
+        "An alert costs the more, the more others share its ARN or network id.",
+        "bridge/storage/relating.py",
+        ".order_by(marks.c.id.desc()).limit(MOST_HINTS)\n",
+        ".order_by(marks.c.id.desc()).limit(MOST_RELATED)\n",
+        "way_back: an_alert_costs_the_same_however_many_others_share_its_numbers",
+    ),
+    one(
         "no-opening-waits-for-ever",
         "A result whose opening never comes never ends.",
         "bridge/disputes/plan.py",

@@ -38,6 +38,58 @@ MUTATIONS = (
         "notify: a_worker_that_is_gone_is_told_by_the_web_process",
     ),
     one(
+        "heartbeat-beside-the-loop",
+        "A worker whose loop hangs is heard all the same, since its jobs speak for it.",
+        "bridge/worker/jobs.py",
+        '            self.chores.append(Chore("bulk replay", 1.0, self.replay))\n',
+        '            self.chores.append(Chore("heartbeat", 0.1, lambda: self.memos.beat("jobs")))\n'
+        '            self.chores.append(Chore("bulk replay", 1.0, self.replay))\n',
+        "notify: a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on",
+    ),
+    one(
+        "loop-does-not-beat",
+        "A worker that forwards is not heard.",
+        "bridge/worker/loop.py",
+        "            self.beat(self.name)\n",
+        "            pass\n",
+        "notify: a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on",
+        "notify: a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention",
+    ),
+    one(
+        "notification-holds-up-jobs",
+        "A target that drips holds up bulk replays and retention.",
+        "bridge/worker/jobs.py",
+        "lambda: notifier.turn(only=only), apart=True))\n",
+        "lambda: notifier.turn(only=only)))\n",
+        "notify: a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention",
+    ),
+    one(
+        "notification-without-end",
+        "A notification to a target that drips has no end.",
+        "bridge/worker/notify.py",
+        "timeout=TARGET_SECONDS)\n",
+        "timeout=3600.0)\n",
+        "notify: a_target_that_drips_is_given_up_in_time",
+    ),
+    one(
+        "redirect-counts-as-told",
+        "A target that redirects counts as told.",
+        "bridge/worker/notify.py",
+        "        if not 200 <= status < 300:\n",
+        "        if not 200 <= status < 400:\n",
+        "notify: a_redirect_is_not_followed_and_counts_as_not_told",
+    ),
+    one(
+        "statement-for-each-day",
+        "The first page makes a statement for each day that it shows.",
+        "bridge/storage/stats.py",
+        "        counts = union_all(*(_on_day(day, providers) for day in fresh))\n"
+        "        for ordinal, provider, count in connection.execute(counts):\n",
+        "        counts = [row for day in fresh for row in connection.execute(_on_day(day, providers))]\n"
+        "        for ordinal, provider, count in counts:\n",
+        "viewer: the_first_page_makes_few_statements_whatever_there_is_to_say",
+    ),
+    one(
         "gone-worker-not-told",
         "A worker that is gone is no news.",
         "bridge/worker/notify.py",
