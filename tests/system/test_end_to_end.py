@@ -261,6 +261,10 @@ def test_the_process_and_its_readiness_can_be_asked_for(running: RunningBridge) 
     assert running.get("/readyz").status_code == 200
 
 
+def test_the_process_of_the_worker_is_heard(running: RunningBridge) -> None:
+    eventually(lambda: "\nbridge_worker_heartbeat_age_seconds " in running.get("/metrics").text)
+
+
 def test_the_api_and_the_command_line_show_the_same(
     running: RunningBridge,
     senders: Senders,

@@ -56,6 +56,14 @@ MUTATIONS = (
         "notify: a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention",
     ),
     one(
+        "worker-s-process-not-heard",
+        "The worker's process does not say that it is alive.",
+        "bridge/cli/__init__.py",
+        "worker.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))\n",
+        "worker.Worker(inbox, judge, forwarder, chores))\n",
+        "end_to_end: the_process_of_the_worker_is_heard",
+    ),
+    one(
         "notification-holds-up-jobs",
         "A target that drips holds up bulk replays and retention.",
         "bridge/worker/jobs.py",

@@ -164,5 +164,6 @@ MUTATIONS = (
         "                    allow_redirects=False,\n",
         "                    allow_redirects=True,\n",
         "next_api: no_redirect_is_followed_and_the_token_goes_nowhere_else",
+        "notify: a_redirect_is_not_followed_and_counts_as_not_told",
     ),
 )
