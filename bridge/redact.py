@@ -59,9 +59,8 @@ _LOWER = bytes(range(256)).lower()
 _NO_NAME = bytes(code for code in range(256) if not chr(code).isalnum() or code > ord("z"))
 # Where nothing parses: a code beside a name that is nothing else's, as JSON, XML and forms write it.
 _CODE_SAID = re.compile(
-    r"((?<![a-z0-9])(?:card[_-]?)?(?:cvv2?|cvc2?|cvn2?|cav2|security[_-]?code)[\\\"']*+\s*+[:=>]\s*+[\\\"']*+)"
-    r"[0-9]{3,4}(?![0-9])",
-    re.IGNORECASE,
+    r"([cCsS](?<![a-zA-Z0-9].)(?i:(?:(?<=c)ard[_-]?[cs])?(?:(?<=c)(?:vv2?|vc2?|vn2?|av2)|(?<=s)ecurity[_-]?code))"
+    r"[\\\"']*+\s*+[:=>]\s*+[\\\"']*+)[0-9]{3,4}(?![0-9])",
 )
 _ONE_CARD = re.compile(  # in one piece, in a card's groups, or with its middle masked
     r"[\W_]*(?:\d{12,19}|\d{4}(?:[\W_]+\d{4}){2,3}(?:[\W_]+\d{1,3})?|\d{4}[\W_]+\d{6}[\W_]+\d{4,5}"
