@@ -55,6 +55,8 @@ _KINDS = {
     **_names("code", "|card", "verificationvalue|verificationcode"),
     **_names("code", "|card", "track|track1|track2", "|data"),
 }
+_TELLING = 2  # letters that most names differ in from all of these
+_BEGINNINGS = {name[:_TELLING] for name in _KINDS}
 _LOWER = bytes(range(256)).lower()
 _NO_NAME = bytes(code for code in range(256) if not chr(code).isalnum() or code > ord("z"))
 # Where nothing parses: a code beside a name that is nothing else's, as JSON, XML and forms write it.
@@ -155,6 +157,8 @@ def _remembered_below(place: _Place, name: str) -> _Place:
     squeezed, kind = place.name, place.kind
     if name != "#text":
         squeezed = name.encode("ascii", "ignore").translate(_LOWER, _NO_NAME)
+        if not (kind or place.name) and stated is None and squeezed[:_TELLING] not in _BEGINNINGS:
+            return _NOWHERE
         both = place.name + squeezed
         kind = _KINDS.get(both) or _KINDS.get(squeezed, "")
         squeezed = both if both in _KINDS else squeezed
