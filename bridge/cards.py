@@ -22,7 +22,7 @@ import typing
 from contextlib import suppress
 from functools import cache, lru_cache, reduce
 from html.entities import html5
-from itertools import chain, compress, islice
+from itertools import compress, islice
 from operator import and_, or_
 
 if typing.TYPE_CHECKING:
@@ -107,7 +107,7 @@ _MAESTRO = re.compile(
 )
 _DIGITS = b"0123456789"
 _ENOUGH = b"0" * SHORTEST
-_LONG_ENOUGH = re.compile(rb"[^|]{%d,}" % SHORTEST)
+_LONG_ENOUGH = re.compile(rb"([^|]{%d,})" % SHORTEST)
 _ZEROS = bytes.maketrans(_DIGITS, b"0" * 10)
 _SINGLE = bytes.maketrans(_DIGITS, bytes(range(10)))
 _DOUBLED = bytes.maketrans(_DIGITS, bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # twice, and its digits' sum
@@ -228,16 +228,17 @@ def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
         return
     for start, end in _of_others(text):
         classes[start:end] = _MARK.encode() * (end - start)
-    shape = _shape(b"|".join(_LONG_ENOUGH.findall(classes)))
+    pieces = _LONG_ENOUGH.split(classes)  # the rest is left alone, at its length
+    pieces[::2] = [b"|" * len(piece) for piece in pieces[::2]]
+    kept = b"".join(pieces)
+    shape = _shape(kept)
     if _ENOUGH not in shape.translate(_ZEROS, b"-"):
         return
     digits = shape.translate(None, b"-|")
     together = _together(shape, digits)
     if 1 not in together:
         return
-    places = chain.from_iterable(range(*stretch.span()) for stretch in _LONG_ENOUGH.finditer(classes))
-    of_digits = b"".join(_LONG_ENOUGH.findall(classes)).translate(_table(_DIGITS))
-    positions = list(compress(places, of_digits))
+    positions = list(compress(range(len(kept)), kept.translate(_table(_DIGITS))))
     for run in re.finditer(rb"\x01+", together):
         first, last = run.start() - 1, run.end() - 1
         yield positions[first], positions[last] + 1, digits[first : last + 1].decode()
