@@ -198,21 +198,18 @@ OPENING = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE)
 
 
 def put(tree: Tree, path: str, value: Tree) -> Tree:
-    """Return a copy of a tree with another value at each alternative of a path that is there."""
-    changed = copy.deepcopy(tree)
+    """Return a tree with another value at each alternative of a path that is there; the rest is shared."""
     for alternative in path.split("|"):
-        if trees.pick(changed, alternative) is not None:
-            _set(changed, alternative.split("."), value)
+        if trees.pick(tree, alternative) is not None:
+            tree = _with(tree, alternative.split("."), value)
+    return tree
+
+
+def _with(node: Tree, steps: list[str], value: Tree) -> Tree:
+    changed: Any = node.copy()
+    step = int(steps[0]) if isinstance(node, list) else steps[0]
+    changed[step] = _with(changed[step], steps[1:], value) if steps[1:] else value
     return changed
-
-
-def _set(node: Tree, steps: list[str], value: Tree) -> None:
-    for step in steps[:-1]:
-        node = node[int(step)] if isinstance(node, list) else node[step]
-    if isinstance(node, list):
-        node[int(steps[-1])] = value
-    else:
-        node[steps[-1]] = value
 
 
 def placed(tree: Tree, path: str, value: Tree) -> Tree:
@@ -289,7 +286,30 @@ def translated(cases: Iterable[Case]) -> list[tuple[Case, Item, AlertSchema]]:
 
 
 TRANSLATED = translated(CASES)
-TRANSLATED_ANY = [*TRANSLATED, *translated(CONFIGURED)]
+
+
+def without_repeats() -> Iterator[tuple[Case, Item, AlertSchema]]:
+    """The items of all providers, but for those that tell only what another of the same table tells too."""
+    rows = [*TRANSLATED, *translated(CONFIGURED)]
+    kept: dict[Any, list[set[Any]]] = {}
+    for case, item, table in sorted(rows, key=lambda row: -len(told_by(row[2], row[1]))):
+        reading = case.provider.translate(item)
+        opening = reading.alert is not None and opens(reading.effect, reading.alert)
+        alike = kept.setdefault((case.provider.name, type(table), reading.effect, opening), [])
+        fields = told_by(table, item)
+        if not any(fields <= others for others in alike):
+            alike.append(fields)
+            yield case, item, table
+
+
+def told_by(table: AlertSchema, item: Item) -> set[tuple[str, str]]:
+    """The fields of a table that an item tells, each with its place."""
+    places = {name: table.place(name, item.tree) for name in table.load_fields}
+    return {(name, place.path) for name, place in places.items() if place.value is not None}
+
+
+TRANSLATED_ANY = list(without_repeats())
+"""What has to hold of every provider's fields is tried with these, of providers without code too."""
 
 
 def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
