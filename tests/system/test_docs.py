@@ -311,9 +311,12 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         eventually(lambda: subprocess.run(health(port), check=False, timeout=30).returncode == 0, 30)
         (folder / "port").write_text(str(port), "utf-8")
         yield folder
+        process.terminate()
+        assert process.wait(30) == 0
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
 
 
 def health(port: int) -> list[str]:
@@ -380,6 +383,9 @@ def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> Non
             else:  # it takes a moment until the worker has done it
                 eventually(lambda: not owed(port), 20)
                 eventually(goes_as_shown, 20, 0.5)
+    said = (trial / "log").read_text("utf-8")
+    assert f"http://127.0.0.1:{port}/webhooks/ethoca" in said
+    assert "SANDBOX" in said
 
 
 def test_the_commands_of_all_pages_run(
