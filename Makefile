@@ -2,8 +2,8 @@
 # does its own set-up in .venv, again whenever a lock file has changed.
 
 PYTHON ?= python3
-# Processes that share the tests: one more than cores, for many tests wait. 0 is none but pytest's own.
-TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Processes that share the tests: twice as many as cores, for many tests wait. 0 is none but pytest's own.
+TEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,8 @@ help: ## show this list
 run: $(VENV)/runtime ## start the bridge on this machine, listening on PORT (default 8000)
 	$(BIN)/python -m bridge run
 
+# What many processes import is compiled once, also where that is not usual.
+test soak: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/dev ## run every test but the soak
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
 

@@ -20,9 +20,10 @@ from __future__ import annotations
 import re
 import typing
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from html.entities import html5
 from itertools import compress, islice
+from operator import and_, or_
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,20 +53,16 @@ _LATIN_9 = {ord(bytes((code,)).decode("iso-8859-15")): code for code in range(0x
 _BEHIND = r"\x80-\xbf" + "".join(map(chr, sorted({*_WINDOWS, *_LATIN_9} - {*range(0xC0)})))
 _PART = re.compile(rf"[\d{_PARTING}]")
 _FOREIGN = re.compile(rf"[^\0-\x7f\d{_PARTING}]")
-# What a text needs for a card number to be in it: almost none has it, so nothing else is looked for.
-_PROMISING = re.compile(rf"\d(?<!\d.)(?:[{_PARTING}]*+\d){{{SHORTEST - 1}}}|[\\%&]|[\xc2-\xf4][{_BEHIND}]")
-
 # The percent sign may be escaped itself, and so may an ampersand. One set in front is found fastest.
 _NEXT_BYTE = "%(?:25){0,3}[89ab][0-9a-f]"
 _ESCAPE = re.compile(
-    r"([\\%&\xc2-\xf4](?![%&])(?:"
+    r"([\\%&\xc2-\xf4](?![%&])(?:(?i:"
     r"(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrtfb/])"
     r"|(?<=%)(?=[0-9a-f]{2})(?:25){0,3}(?:[0-7][0-9a-f]|c[0-9a-f]NEXT|d[0-9a-f]NEXT|e[0-9a-f]NEXTNEXT|f[0-7]NEXTNEXTNEXT|[0-9a-f]{2})"
-    r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?"
-    r"|(?<![\\%&])(?-i:(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3})))".replace(
+    r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?)"
+    r"|(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3}))".replace(
         "NEXT", _NEXT_BYTE
-    ).replace("BEHIND", _BEHIND),
-    re.IGNORECASE,
+    ).replace("BEHIND", _BEHIND)
 )
 # What may be an escape that was escaped itself, once that is undone.
 _NESTED = re.compile(
@@ -74,8 +71,9 @@ _NESTED = re.compile(
 )
 # What may hold a number that is escaped so, and what each digit of it takes at least.
 _STRETCH = re.compile(rf"[^|]{{{SHORTEST},}}")
-_UNIT = re.compile(
-    rf"\d|[\\%&\xc2-\xf4](?![%&])(?:(?<=%)[\da-fA-F]{{2}}|(?<=&)(?:#[\dxX]|[a-zA-Z]{{2}})|(?<=\\)[unrtfbUNRTFB/]|[{_BEHIND}])"
+_WORTH_A_LOOK = re.compile(
+    rf"(?s:(?>.*?(?:\d|[\\%&\xc2-\xf4](?![%&])(?:(?<=%)[\da-fA-F]{{2}}|(?<=&)(?:#[\dxX]|[a-zA-Z]{{2}})"
+    rf"|(?<=\\)[unrtfbUNRTFB/]|[{_BEHIND}]))){{{SHORTEST}}})"
 )
 _MEANT = re.compile(rf"[\0-\xff{_BEHIND}\d{_PARTING}]")  # part of a number, or of another escape
 _DEEPEST = 3
@@ -84,16 +82,15 @@ _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "b": "\b", "/": "/"}
 _FILLER, _MARK = "\0", "|"  # what does not count; and what is no part of a number, nor of an escape
 
 LETTERS = 6  # of a digest, at least: a number in hexadecimal notation of another kind has fewer
-# Whose digits belong to nothing else: a pattern, and how many characters before it are of it too.
+_DIGEST = re.compile(
+    rf"\b(?=(?:[0-9]*+[a-f]){{{LETTERS}}})(?:[0-9a-f]{{128}}|[0-9a-f]{{64}}|[0-9a-f]{{40}}|[0-9a-f]{{32}})\b",
+    re.IGNORECASE,
+)
+_HEXADECIMAL = bytes.maketrans(b"123456789abcdefABCDEF", b"0" * 21)
+_LONG_AS_A_DIGEST = re.compile(b"0" * 32 + b"0*+")  # finds them many times as fast
+# Others whose digits belong to nothing else: a pattern, and how many characters before it are of it too.
 _NO_CARDS = (
     (re.compile(r"-(?<=[\da-f]{8}.)(?<!\w.{9})(?:[\da-f]{4}-){3}[\da-f]{12}(?!\w)", re.IGNORECASE), 8),
-    (
-        re.compile(
-            rf"[\da-f](?<!\w.)(?=(?:\d*+[a-f]){{{LETTERS}}})(?:[\da-f]{{127}}|[\da-f]{{63}}|[\da-f]{{39}}|[\da-f]{{31}})(?!\w)",
-            re.IGNORECASE,
-        ),
-        0,
-    ),
     (re.compile(r"\.(?<=0.)(?<![\w.,:/]0.)\d{12,}+(?![\w.])"), 1),
     (re.compile(r"\*(?<=\d{6}.)(?<!\d{7}.)\*{2,8}\d{4}(?!\d)"), 6),
 )
@@ -102,15 +99,18 @@ _TOO_WIDE = re.compile(rb"[-.]{4,}")
 _AS_ON_CARDS = re.compile(
     rb"\d{4}[-.](?<!\d.{5})(?:\d{4}(?:[-.]\d{4})+(?:[-.]\d{1,3})?|\d{6}[-.]\d{4,5})(?!\d)"
 )
-_ENOUGH = re.compile(rb"\|-?\d(?:-?\d){%d}" % (SHORTEST - 1))
-_ISSUER = re.compile(  # and 4, 5, 6
-    rb"(?<!\d)(?:2(?=-?(?:2-?(?:0-?[0-4]|[2-9])|[3-6]|7-?(?:[01]|2-?0)))|3(?=-?(?:0-?[0-59]|[4-9]))|8(?=-?[12]))"
-)
+_ISSUERS = [
+    re.findall(rb"\[\d+\]|\d", prefix)
+    for prefix in b"[456] 220[01234] 22[23456789] 2[3456] 27[01] 2720 30[0123459] 3[456789] 8[12]".split()
+]
 # Twelve digits stand in one piece, or alone as 4-4-4. Banks' references of 2026 begin with 60 to 63.
 _MAESTRO = re.compile(
     rb"[56](?<!\d.)(?:(?<=5)(?=[0678])|(?<=6)(?=304|[4-9]))(?=\d{11}(?!\d)|(?<=\|.)\d{3}-\d{4}-\d{4}\|)"
 )
 _DIGITS = b"0123456789"
+_ENOUGH = b"0" * SHORTEST
+_LONG_ENOUGH = re.compile(rb"([^|]{%d,})" % SHORTEST)
+_ZEROS = bytes.maketrans(_DIGITS, b"0" * 10)
 _SINGLE = bytes.maketrans(_DIGITS, bytes(range(10)))
 _DOUBLED = bytes.maketrans(_DIGITS, bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # twice, and its digits' sum
 _TENS = bytes(range(0, 256, 10))
@@ -124,7 +124,7 @@ def masked(digits: str) -> str:
 
 def cut_text(text: str) -> str:
     """Return a text with every stretch that looks like a card number cut, escapes or not."""
-    if len(text) < SHORTEST or not _PROMISING.search(text):
+    if len(text) < SHORTEST:
         return text
     text = _with_cuts(text, _numbers_in(text))
     return _with_cuts(text, sorted(_escaped_numbers(text)))
@@ -183,7 +183,7 @@ def _worth_a_look(plain: str, places: list[int]) -> tuple[str, list[int]]:
     """Return the stretches of a text that have digits or escapes enough for a number, and their places."""
     stretches, of_them = [], []
     for match in _STRETCH.finditer(plain):
-        if len(_UNIT.findall(match[0])) >= SHORTEST:
+        if _WORTH_A_LOOK.match(match[0]):
             stretches.append(match[0])
             of_them += places[match.start() : match.end() + 1]
     return _MARK.join(stretches), of_them
@@ -226,14 +226,21 @@ def _misread(text: str) -> str:
 def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where the card numbers of a text begin and end, and their digits; those that overlap as one."""
     classes = _classes(text)
-    shape = _shape(classes)
-    if not _ENOUGH.search(shape):
+    if _ENOUGH not in classes.translate(_ZEROS, b"-.\0"):  # whatever parts them
+        return
+    for start, end in _of_others(text):
+        classes[start:end] = _MARK.encode() * (end - start)
+    pieces = _LONG_ENOUGH.split(classes)  # the rest is left alone, at its length
+    pieces[::2] = [b"|" * len(piece) for piece in pieces[::2]]
+    kept = b"".join(pieces)
+    shape = _shape(kept)
+    if _ENOUGH not in shape.translate(_ZEROS, b"-"):
         return
     digits = shape.translate(None, b"-|")
     together = _together(shape, digits)
     if 1 not in together:
         return
-    positions = list(compress(range(len(classes)), classes.translate(_table(_DIGITS))))
+    positions = list(compress(range(len(kept)), kept.translate(_table(_DIGITS))))
     for run in re.finditer(rb"\x01+", together):
         first, last = run.start() - 1, run.end() - 1
         yield positions[first], positions[last] + 1, digits[first : last + 1].decode()
@@ -255,15 +262,20 @@ class _Classes(dict[int, str]):
 _CLASS_OF = _Classes()
 
 
-def _classes(text: str) -> bytes:
+def _classes(text: str) -> bytearray:
     """Return the class of each character of a text."""
     known = text if text.isascii() else _FOREIGN.sub(_MARK, text)
-    classes = bytearray(known.translate(_CLASS_OF), "ascii")
+    return bytearray(known.translate(_CLASS_OF), "ascii")
+
+
+def _of_others(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a text has digits that belong to something else."""
     for pattern, before in _NO_CARDS:
         for match in pattern.finditer(text):
-            start = match.start() - before
-            classes[start : match.end()] = _MARK.encode() * (match.end() - start)
-    return bytes(classes)
+            yield match.start() - before, match.end()
+    for run in _LONG_AS_A_DIGEST.finditer(text.encode("ascii", "replace").translate(_HEXADECIMAL)):
+        if digest := _DIGEST.match(text, run.start()):
+            yield digest.span()
 
 
 def _shape(classes: bytes) -> bytes:
@@ -287,7 +299,7 @@ def _together(shape: bytes, digits: bytes) -> bytes:
     before = bytes(compress(grouped, grouped[1:].translate(_table(_DIGITS))))
     first, apart = _row(before, b"-|"), _row(before, b"|")
     last = first << 8 | 1  # a group ends where the next one begins
-    issuers = first & _row(_ISSUER.sub(b"i", shape).translate(None, b"-|"), b"456i")
+    issuers = first & _issuers(digits)
     maestros = _row(_MAESTRO.sub(b"i", shape).translate(None, b"-|"), b"i")
     single, doubled = (int.from_bytes(digits.translate(table), "big") for table in (_SINGLE, _DOUBLED))
     sums, torn = single, 0
@@ -304,6 +316,15 @@ def _together(shape: bytes, digits: bytes) -> bytes:
         reaching |= ends.get(length, 0)
         together = together << 8 | reaching
     return together.to_bytes(len(digits), "big")
+
+
+def _issuers(digits: bytes) -> int:
+    """Return a row that has 1 where an issuer's range begins."""
+    rows = {allowed: _row(digits, allowed) for prefix in _ISSUERS for allowed in prefix}
+    return reduce(
+        or_,
+        (reduce(and_, (rows[allowed] << 8 * at for at, allowed in enumerate(prefix))) for prefix in _ISSUERS),
+    )
 
 
 @cache

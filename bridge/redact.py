@@ -54,13 +54,14 @@ _KINDS = {
     **_names("code", "|card", "verificationvalue|verificationcode"),
     **_names("code", "|card", "track|track1|track2", "|data"),
 }
+_TELLING = 2  # letters that most names differ in from all of these
+_BEGINNINGS = {name[:_TELLING] for name in _KINDS}
 _LOWER = bytes(range(256)).lower()
 _NO_NAME = bytes(code for code in range(256) if not chr(code).isalnum() or code > ord("z"))
 # Where nothing parses: a code beside a name that is nothing else's, as JSON, XML and forms write it.
 _CODE_SAID = re.compile(
-    r"((?<![a-z0-9])(?:card[_-]?)?(?:cvv2?|cvc2?|cvn2?|cav2|security[_-]?code)[\\\"']*+\s*+[:=>]\s*+[\\\"']*+)"
-    r"[0-9]{3,4}(?![0-9])",
-    re.IGNORECASE,
+    r"([cCsS](?<![a-zA-Z0-9].)(?i:(?:(?<=c)ard[_-]?[cs])?(?:(?<=c)(?:vv2?|vc2?|vn2?|av2)|(?<=s)ecurity[_-]?code))"
+    r"[\\\"']*+\s*+[:=>]\s*+[\\\"']*+)[0-9]{3,4}(?![0-9])",
 )
 _ONE_CARD = re.compile(  # in one piece, in a card's groups, or with its middle masked
     r"[\W_]*(?:\d{12,19}|\d{4}(?:[\W_]+\d{4}){2,3}(?:[\W_]+\d{1,3})?|\d{4}[\W_]+\d{6}[\W_]+\d{4,5}"
@@ -155,6 +156,8 @@ def _remembered_below(place: _Place, name: str) -> _Place:
     squeezed, kind = place.name, place.kind
     if name != "#text":
         squeezed = name.encode("ascii", "ignore").translate(_LOWER, _NO_NAME)
+        if not (kind or place.name) and stated is None and squeezed[:_TELLING] not in _BEGINNINGS:
+            return _NOWHERE
         both = place.name + squeezed
         kind = _KINDS.get(both) or _KINDS.get(squeezed, "")
         squeezed = both if both in _KINDS else squeezed

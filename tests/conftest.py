@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from bridge import logs
 from bridge.storage import migrate
@@ -192,28 +192,30 @@ def durable_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def make_database(request: pytest.FixtureRequest) -> Iterator[MakeDatabase]:
-    """Makes fresh databases: `with make_database("postgres") as url`."""
+    """Makes fresh databases: `with make_database("postgres") as url`, or `like` another that nobody uses."""
     folder = Path(tempfile.mkdtemp(prefix="bridge-tests-", dir=in_memory()))
     template = folder / "template.db"
     with closing(Database(f"sqlite:///{template}")) as database:
         migrate.upgrade(database)
 
     @contextmanager
-    def make(kind: str, *, migrated: bool = True, durable: bool = False) -> Iterator[str]:
+    def make(
+        kind: str, *, migrated: bool = True, durable: bool = False, like: str | None = None
+    ) -> Iterator[str]:
         if kind == "sqlite":
             path = folder / f"bridge{next(NUMBERS)}" / "bridge.db"
             path.parent.mkdir()
-            if migrated:
-                shutil.copy(template, path)
+            if like or migrated:
+                shutil.copy(make_url(like).database or "" if like else template, path)
             yield f"sqlite:///{path}"
             shutil.rmtree(path.parent, ignore_errors=True)
             return
         server: Postgres = request.getfixturevalue("durable_postgres" if durable else "postgres")
-        if migrated:
+        if migrated and not like:
             with server.lend() as name:
                 yield server.url(name)
             return
-        name = server.make()
+        name = server.make(make_url(like).database or "") if like else server.make()
         yield server.url(name)
         server.drop(name)
 

@@ -1,1 +1,1 @@
-"""What the bridge calls beside 29next: the one HTTP client of the house, and who is told over it."""
+"""Calls to other services over HTTP: the one client for all of them."""

@@ -1,1 +1,1 @@
-"""The log, looked at by a person or by a program."""
+"""The HTTP side of the bridge: webhooks come in here, and people and programs look at what became of them."""

@@ -17,6 +17,7 @@ FILES = {
     "database": "tests/storage/test_database.py",
     "dismiss": "tests/web/test_dismiss.py",
     "dispute": "tests/unit/test_dispute.py",
+    "database_trouble": "tests/system/test_database_trouble.py",
     "doctor": "tests/system/test_doctor.py",
     "end_to_end": "tests/system/test_end_to_end.py",
     "faults": "tests/system/test_faults.py",

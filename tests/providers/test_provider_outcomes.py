@@ -22,14 +22,15 @@ from bridge.providers.fields import AlertSchema, Resolution
 from bridge.tree import Tree, pick
 from tests.support.fixtures import (
     PROVIDERS,
-    TRANSLATED,
+    TRANSLATED_ANY,
     Case,
+    any_provider,
     case_of,
     changed,
     check,
     each_provider,
-    each_row,
     each_translated,
+    each_translated_of,
     placed,
     put,
 )
@@ -47,8 +48,7 @@ def resolution(table: AlertSchema | None) -> Resolution | None:
     return one if isinstance(one, Resolution) else None
 
 
-ENDING = [row for row in TRANSLATED if resolution(row[2])]
-each_ending = each_row({f"{row[0]}#{row[1].index}": row for row in ENDING})
+any_ending = each_translated_of([row for row in TRANSLATED_ANY if resolution(row[2])])
 
 
 def places(case: Case, table: AlertSchema) -> Iterator[str]:
@@ -73,7 +73,7 @@ def fails_visibly(case: Case, item: Item, tree: Tree, word: str) -> None:
     check(reading)
 
 
-@each_ending
+@any_ending
 def test_a_word_that_nobody_listed_fails_visibly_and_still_opens(
     case: Case, item: Item, table: AlertSchema
 ) -> None:
@@ -93,7 +93,7 @@ def told_by(table: AlertSchema, place: str) -> set[str]:
 WRONG: tuple[Tree, ...] = ({"a": "1"}, ["refunded"], True)
 
 
-@each_ending
+@any_ending
 def test_an_outcome_that_cannot_be_read_fails_visibly_and_still_opens(
     case: Case, item: Item, table: AlertSchema
 ) -> None:
@@ -118,7 +118,7 @@ def of_the_other_type(case: Case, item: Item) -> tuple[Provider, DisputeType]:
     return replace(case.provider, events=events), other
 
 
-@each_ending
+@any_ending
 def test_an_outcome_that_does_not_suit_the_type_fails_visibly_and_still_opens(
     case: Case, item: Item, table: AlertSchema
 ) -> None:
@@ -151,7 +151,7 @@ def tables(provider: Provider) -> Iterator[tuple[str, Meaning, AlertSchema]]:
         yield from ((word, meaning, table) for table in meaning.tables())
 
 
-@each_provider
+@any_provider
 def test_every_listed_word_is_one_of_29nexts_for_its_type_or_is_not_final(provider: Provider) -> None:
     for event, _, table in tables(provider):
         one = resolution(table)

@@ -25,17 +25,17 @@ from bridge.redact import cut_body
 from tests.support.examples import examples
 from tests.support.fixtures import (
     CARD_NUMBER,
-    CASES,
     NOW,
     TRANSLATED,
     VERSIONS,
     Case,
+    any_provider,
+    any_translated,
     case_of,
+    cases_of,
     changed,
     check,
     each_case,
-    each_provider,
-    each_translated,
     leaves,
     placed,
     put,
@@ -96,14 +96,14 @@ def swallow(provider: Provider, webhook: Webhook) -> None:
     assert own is None or own[1].encode() is not None
 
 
-@each_provider
+@any_provider
 def test_junk_ends_in_a_verdict_and_never_in_a_crash(provider: Provider) -> None:
     webhooks = {repr(body[:20]): Webhook(provider.name, "/", body) for body in JUNK}
     assert len(webhooks) == len(JUNK)
     try_each(swallow, {body: (provider, webhook) for body, webhook in webhooks.items()})
 
 
-@each_provider
+@any_provider
 @given(body=st.binary(max_size=200))
 @examples(10)
 def test_bytes_of_any_kind_end_in_a_verdict(provider: Provider, body: bytes) -> None:
@@ -123,11 +123,11 @@ VALUES = st.recursive(
 )
 
 
-@each_provider
+@any_provider
 @given(data=st.data())
 @examples(15)
 def test_any_value_in_any_field_ends_in_a_verdict(provider: Provider, data: st.DataObject) -> None:
-    case = data.draw(st.sampled_from([case for case in CASES if case.provider.name == provider.name]))
+    case = data.draw(st.sampled_from(cases_of(provider)))
     tree = case.tree
     for _ in range(data.draw(st.integers(1, 3))):
         if places := list(leaves(tree)):
@@ -287,7 +287,7 @@ def test_chilean_pesos_have_decimals_where_a_processor_gives_them_some(name: str
 # --- identifiers and cards ------------------------------------------------------------------------
 
 
-@each_translated
+@any_translated
 def test_identifiers_keep_their_digits_when_they_come_as_numbers(
     case: Case, item: Item, table: AlertSchema
 ) -> None:
@@ -307,7 +307,7 @@ def test_identifiers_keep_their_digits_when_they_come_as_numbers(
             assert used in case.provider.translate(lossy).errors
 
 
-@each_translated
+@any_translated
 def test_leading_zeros_that_a_number_lost_are_put_back(case: Case, item: Item, table: AlertSchema) -> None:
     for name, lost, whole in (("card_first_six", "42", "000042"), ("card_last_four", "42", "0042")):
         one = table.load_fields.get(name)

@@ -33,11 +33,14 @@ from tests.support.fixtures import (
     PROVIDERS,
     VERSIONS,
     Case,
+    any_case,
+    any_provider,
+    any_translated,
     case_of,
+    cases_of,
     check,
     each_case,
     each_provider,
-    each_translated,
     put,
     refusal,
     secret_of,
@@ -87,7 +90,7 @@ def test_every_call_that_a_webhook_asks_for_is_one_that_29next_documents(case: C
                 validate_request("POST", "/disputes/7/resolve/", asked, version)
 
 
-@each_case
+@any_case
 def test_an_alert_survives_being_written_down(case: Case) -> None:
     for reading in readings(case):
         if reading.alert:
@@ -106,7 +109,7 @@ def test_a_repeat_has_the_same_event_id_and_a_webhook_has_one(case: Case) -> Non
 # --- what a body may hold -------------------------------------------------------------------------
 
 
-@each_translated
+@any_translated
 def test_unknown_fields_are_ignored(case: Case, item: Item, table: AlertSchema) -> None:
     assert table.translate(item.tree).alert
     fuller = dataclasses.replace(item, tree=item.tree | {"zz_new": {"deep": [1, None]}, "zz": "x" * 999})
@@ -268,9 +271,9 @@ def test_test_traffic_never_becomes_a_dispute(provider: Provider) -> None:
                     assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.TEST)
 
 
-@each_provider
+@any_provider
 def test_what_only_informs_opens_nothing_until_a_policy_says_so(provider: Provider) -> None:
-    for case in (one for one in CASES if one.provider.name == provider.name):
+    for case in cases_of(provider):
         for item in case.items():
             reading = provider.translate(item)
             if reading.effect is not Effect.INFORM or reading.alert is None:

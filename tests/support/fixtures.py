@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from bridge.providers.base import ANY, Item, Provider, Reading
 from bridge.providers.fields import AlertSchema
 from bridge.redact import cut_body
 from bridge.tree import Tree
+from tests.support import configured
 from tests.support.openapi import validate_request
 
 FOLDER = Path(__file__).parents[1] / "providers"
@@ -121,8 +122,44 @@ class Case:
                 return trees.render(tree)
 
 
+@dataclass(frozen=True)
+class ConfiguredCase(Case):
+    """The webhook of a provider without code, as if it stood in a folder; nothing is expected of it here."""
+
+    example: configured.Example
+
+    @property
+    def provider(self) -> Provider:
+        """The provider of the file."""
+        return self.example.provider
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers, but for its proof."""
+        proof = {name.lower() for name in self.provider.proof.sign(b"", self.example.secret, NOW)}
+        lower = {name.lower(): value for name, value in self.example.headers.items()}
+        return {name: value for name, value in lower.items() if name not in proof}
+
+    @property
+    def body_file(self) -> Path:
+        """What the file would be called."""
+        return self.folder / f"body.{self.provider.formats[0]}"
+
+    @property
+    def body(self) -> bytes:
+        """The request's body, byte for byte."""
+        return self.example.body
+
+
 CASES = [Case(folder) for folder in sorted(FOLDER.glob("*/*")) if (folder / "headers.txt").exists()]
 """Every fixture, in order."""
+CONFIGURED = [ConfiguredCase(FOLDER / one.name / "opening", one) for one in configured.ALL]
+"""The webhooks of providers without code."""
+
+
+def cases_of(provider: Provider) -> list[Case]:
+    """The webhooks of a provider, with code or without."""
+    return [case for case in (*CASES, *CONFIGURED) if case.provider.name == provider.name]
 
 
 def case_of(name: str) -> Case:
@@ -162,21 +199,18 @@ OPENING = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE)
 
 
 def put(tree: Tree, path: str, value: Tree) -> Tree:
-    """Return a copy of a tree with another value at each alternative of a path that is there."""
-    changed = copy.deepcopy(tree)
+    """Return a tree with another value at each alternative of a path that is there; the rest is shared."""
     for alternative in path.split("|"):
-        if trees.pick(changed, alternative) is not None:
-            _set(changed, alternative.split("."), value)
+        if trees.pick(tree, alternative) is not None:
+            tree = _with(tree, alternative.split("."), value)
+    return tree
+
+
+def _with(node: Tree, steps: list[str], value: Tree) -> Tree:
+    changed: Any = node.copy()
+    step = int(steps[0]) if isinstance(node, list) else steps[0]
+    changed[step] = _with(changed[step], steps[1:], value) if steps[1:] else value
     return changed
-
-
-def _set(node: Tree, steps: list[str], value: Tree) -> None:
-    for step in steps[:-1]:
-        node = node[int(step)] if isinstance(node, list) else node[step]
-    if isinstance(node, list):
-        node[int(steps[-1])] = value
-    else:
-        node[steps[-1]] = value
 
 
 def placed(tree: Tree, path: str, value: Tree) -> Tree:
@@ -240,10 +274,10 @@ def table_of(provider: Provider, item: Item) -> AlertSchema | None:
     return meaning.table_for(item) if meaning else None
 
 
-def _translated() -> list[tuple[Case, Item, AlertSchema]]:
-    """Every item of the fixtures that a table reads, unless it is kept whatever it holds."""
+def translated(cases: Iterable[Case]) -> list[tuple[Case, Item, AlertSchema]]:
+    """Every item of some webhooks that a table reads, unless it is kept whatever it holds."""
     found = []
-    for case in CASES:
+    for case in cases:
         for item in case.items():
             reading = case.provider.translate(item)
             table = table_of(case.provider, item)
@@ -252,7 +286,31 @@ def _translated() -> list[tuple[Case, Item, AlertSchema]]:
     return found
 
 
-TRANSLATED = _translated()
+TRANSLATED = translated(CASES)
+
+
+def without_repeats() -> Iterator[tuple[Case, Item, AlertSchema]]:
+    """The items of all providers, but for those that tell only what another of the same table tells too."""
+    rows = [*TRANSLATED, *translated(CONFIGURED)]
+    kept: dict[Any, list[set[Any]]] = {}
+    for case, item, table in sorted(rows, key=lambda row: -len(told_by(row[2], row[1]))):
+        reading = case.provider.translate(item)
+        opening = reading.alert is not None and opens(reading.effect, reading.alert)
+        alike = kept.setdefault((case.provider.name, type(table), reading.effect, opening), [])
+        fields = told_by(table, item)
+        if not any(fields <= others for others in alike):
+            alike.append(fields)
+            yield case, item, table
+
+
+def told_by(table: AlertSchema, item: Item) -> set[tuple[str, str]]:
+    """The fields of a table that an item tells, each with its place."""
+    places = {name: table.place(name, item.tree) for name in table.load_fields}
+    return {(name, place.path) for name, place in places.items() if place.value is not None}
+
+
+TRANSLATED_ANY = list(without_repeats())
+"""What has to hold of every provider's fields is tried with these, of providers without code too."""
 
 
 def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
@@ -280,19 +338,25 @@ def each_row(rows: Mapping[str, tuple[Case, *tuple[Any, ...]]]) -> Callable[[Tes
             try_each(test, {key: row for key, row in rows.items() if row[0].provider.name == name})
 
         each.__name__, each.__qualname__, each.__module__ = test.__name__, test.__qualname__, test.__module__
-        OF_ONE[each] = test
         return each
 
     return around
 
 
-OF_ONE: dict[Test, Test] = {}
-"""The test of one row that each test of all rows was made of."""
+def each_translated_of(rows: Sequence[tuple[Case, Item, AlertSchema]]) -> Callable[[Test], Test]:
+    """Have a test tried with items and the tables that they are read by."""
+    return each_row({f"{row[0]}#{row[1].index}": row for row in rows})
 
 
 each_case = each_row({str(case): (case,) for case in CASES})
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
-each_translated = each_row({f"{row[0]}#{row[1].index}": row for row in TRANSLATED})
+each_translated = each_translated_of(TRANSLATED)
+
+# The same with providers without code: what has to hold of every provider, whoever declared it.
+WITH_CONFIGURED = {**PROVIDERS, **{case.provider.name: case.provider for case in CONFIGURED}}
+any_case = each_row({str(case): (case,) for case in (*CASES, *CONFIGURED)})
+any_provider = pytest.mark.parametrize("provider", WITH_CONFIGURED.values(), ids=WITH_CONFIGURED)
+any_translated = each_translated_of(TRANSLATED_ANY)
 
 
 def write(case: Case) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
 from bridge.providers import fields
@@ -17,12 +17,24 @@ _WORDS = r"""
 4e15 4.111111111111e15 411111******1111 * *** - + . , : / _ | ; # = < > ' " x a
 \ \\ \n \u \u0034 \u200b \u0041 \ud835 % %25 %34 %41 %E2%80%8B %E2 & &# &#52; &#x000 &#x34; &amp; &nbsp; &aa;
 %26%2352%3B %26%2334 %5Cu0034 &#37;34 &#92; &percnt; \u0026
+4111%201111 4&#52;%34\u0034 41%u200b %26%2337%3B34 \u0025\u0033\u0034 4%20 4&nbsp; &bsol;u0034
+2221.0000.0000.0009 4111.1111. 5018-0000- 2720 3782.822463.10005 411111111111x 41111111111.
 0. 0.1 0.411111111111 a1b2c3d4e5f6 deadbeefdeadbeefdeadbeefdeadbee
 abcdef01-abcd-abcd-abcd- abcdef01-abcd-abcd-abcd-abcdef012345 12345678-1234-1234-1234-
 cvv cvv= cvv:123 card card_cvv [ { [1 {} ["4"] {"cvv":1} {"a":
 """
 _MARKS = "\n\t\x01\u00a0\u00b7\u200b\u2013\u0664\u00e9\U0001f4b3\u00c2"
-PARTS = (*_WORDS.split(), *_MARKS, " ", "   ", "\u00c2\u00a0", "\u00ef\u00bc\u0094")
+PARTS = (
+    *_WORDS.split(),
+    *_MARKS,
+    " ",
+    "   ",
+    "\u00c2\u00a0",
+    "\u00ef\u00bc\u0094",
+    "4\u200b",
+    "4111\u00a0",
+    "4\u4e2d",
+)
 """What the patterns look for, and what is nearly that."""
 
 CARD = "4111111111111111"  # something to cut, so that the body is written anew
@@ -89,10 +101,14 @@ def _in_xml(unit: str) -> str:
     return escape("".join(one for one in unit if one >= " " or one in "\n\t"))
 
 
-UTF_16 = "UTF-16"  # whose letters may look like the beginning of a comment
 PLACES: dict[str, tuple[Provider, Callable[[str, int], str]]] = {
     "a value": (JSON, lambda u, n: _json({"a": _inside(u, n)})),
     "a value beside a card": (JSON, lambda u, n: _json({"a": _inside(u, n), "b": CARD})),
+    "a value of ever new escapes": (
+        JSON,
+        lambda u, n: _json({"a": _numbered(u, n * 5 // 6, lambda u, i: f"{u}{i:04x}"), "b": CARD}),
+    ),
+    "a value that is escaped once": (JSON, lambda u, n: _json({"a": _times(quote(u, ""), n), "b": CARD})),
     "a name": (JSON, lambda u, n: _json({_inside(u, n): CARD})),
     "short values": (JSON, lambda u, n: f'["{CARD}"{_items(u, n)}]'),
     "values": (JSON, lambda u, n: f'["{CARD}"{_items(_at_least(u, 12), n)}]'),
@@ -124,7 +140,8 @@ PLACES: dict[str, tuple[Provider, Callable[[str, int], str]]] = {
         XML,
         lambda u, n: f"<a><![CDATA[{_times(u if ']' not in u and u != chr(1) else 'x', n)}]]>{CARD}</a>",
     ),
-    UTF_16: (XML, lambda u, n: f"<a>{_times(_in_xml(u) + chr(0x3C21) + chr(0x2D2D), n)}{CARD}</a>"),
+    # Its letters may look like the beginning of a comment.
+    "UTF-16": (XML, lambda u, n: f"<a>{_times(_in_xml(u) + chr(0x3C21) + chr(0x2D2D), n)}{CARD}</a>"),
     "elements": (XML, lambda u, n: f"<a>{_parts(f'<b>{_in_xml(u)}</b>', n)}{CARD}</a>"),
     "attributes": (
         XML,
@@ -134,6 +151,18 @@ PLACES: dict[str, tuple[Provider, Callable[[str, int], str]]] = {
         XML,
         lambda u, n: f"<a {_numbered(u, n, lambda u, i: f'_{i}={quoteattr(u.replace(chr(1), chr(9)))} ')}/>",
     ),
+    "an element that is escaped twice": (
+        XML,
+        lambda u, n: f"<a><b>{_times(escape(escape(escape(_in_xml(u)))) or 'x', n)}</b>{CARD}</a>",
+    ),
+    "JSON of UTF-16 that ends early": (
+        JSON,
+        lambda u, n: f'{{"a":"{CARD}","b":"{_times(u, n // 2)}',
+    ),
+    "JSON of UTF-32 that ends early": (
+        JSON,
+        lambda u, n: f'{{"a":"{CARD}","b":"{_times(u, n // 4)}',
+    ),
     "comments": (XML, lambda u, n: f"<a>{_times(f'<!--{_in_xml(u)}-->'.replace('--->', '-->'), n)}</a>"),
 }
 
@@ -141,4 +170,7 @@ PLACES: dict[str, tuple[Provider, Callable[[str, int], str]]] = {
 def body(place: str, parts: tuple[str, ...], size: int) -> bytes:
     """Return a body of about a size that has parts by turns in a place."""
     text = PLACES[place][1]("".join(parts), size)
-    return text.encode("utf-16") if place == UTF_16 else text.encode("utf-8", "surrogateescape")
+    for codec in ("utf-16", "utf-32"):
+        if codec.upper() in place:
+            return text.encode(codec)
+    return text.encode("utf-8", "surrogateescape")

@@ -6,8 +6,10 @@ go through HTTP, the command line, the search, 29next's ledger and the methods h
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -55,6 +57,8 @@ COMMITS = (Database, "_transact")
 KEPT_OUTCOMES = (Outcomes, "settle")
 """Methods that a crash is set at: cases are leased, a transaction is made, and how telling
 a provider went is stored."""
+HEARTBEAT = "bridge.worker.loop.BEAT_SECONDS"
+"""How often a worker is heard."""
 PAUSED_BY_HAND = BY_HAND
 TABLES = [table.name for table in metadata.sorted_tables]
 NO_NAME, OTHER_NAMES = deliveries.NO_NAME, deliveries.OTHERS
@@ -267,6 +271,24 @@ class Inside(Storage):
     def worker(self) -> Worker:
         """A whole worker of the same parts."""
         return Worker(self.inbox, self.judge, self.forwarder)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """A whole worker as its process runs it, in threads: it forwards, does its jobs, and is heard."""
+        worker = Worker(self.inbox, self.judge, self.forwarder, self.chores, beat=self.memos.beat)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            worker.stop()
+            thread.join(30)
+        assert not thread.is_alive()
+
+    def hurry(self) -> None:
+        """Have each of the jobs done many times a second."""
+        for job in self.chores.chores:
+            job.every = job.due_at = 0.0
 
     def jobs(self, *, worker: bool = True) -> Chores:
         """What another process does beside its alerts: one that works, or the web process."""

@@ -38,12 +38,12 @@ def senders() -> Senders:
 def test_a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stored(
     bridge: RunningBridge, senders: Senders
 ) -> None:
-    for point in WEB_POINTS:
+    several = [senders.prevention() for _ in WEB_POINTS]
+    for point, sent in zip(WEB_POINTS, several, strict=True):
         bridge.start_web(at=point)
-        sent = senders.prevention()
         assert bridge.try_post(sent) is None, point
-        bridge.start_web()
-        bridge.deliver(sent)  # as the provider does, whose call was not answered
+    bridge.start_web()
+    bridge.deliver(*several)  # as providers do, whose calls were not answered
     bridge.start_worker()
     bridge.wait()
     bridge.audit()

@@ -22,14 +22,18 @@ from sqlalchemy import create_engine, text
 from bridge.storage import migrate
 from bridge.storage.database import Database
 from tests.conftest import MakeDatabase, Postgres
-from tests.support.clock import eventually
+from tests.support.bridge_in_process import bridge_in_process
+from tests.support.clock import WallClock, eventually
 from tests.support.processes import SHORT, RunningBridge, running_bridge
+from tests.support.statements import away
 from tests.support.webhooks import Senders
 
 HASTY: Mapping[str, Any] = {**SHORT, "PATIENCE": 1.0, "BUSY_SECONDS": 1, "CLOCK_SECONDS": 0.2}
 """Patience is short, and the database's clock is asked all the time."""
 MOST_SECONDS = 10
 """How long a webhook waits for its 503 at most."""
+SOON = 12.0
+"""Seconds in which a case goes on after a failure: far fewer than its lease has."""
 
 
 @pytest.fixture
@@ -107,6 +111,23 @@ def test_postgres_down_and_up_again(
     finally:
         durable_postgres.start()
     goes_on(bridge, senders)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    "statement", ["transactions.bankcard_last_four =", "INSERT INTO attempts"], ids=["index", "intent"]
+)
+def test_a_short_failure_between_claim_and_intent_parks_no_case(
+    database_url: str, senders: Senders, statement: str
+) -> None:
+    """Which was claimed for half a minute: it is given back at once."""
+    with bridge_in_process(database_url, clock=WallClock()) as bridge, bridge.inside.at_work():
+        assert bridge.inside.lease > 2 * SOON
+        with away(bridge.database, statement, 2) as failed:
+            sent = senders.ethoca()
+            bridge.post(sent)
+            eventually(lambda: len(failed) == 2, SOON)
+            eventually(lambda: bridge.disputes(sent), SOON)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -207,13 +209,37 @@ def test_every_way_a_delivery_or_case_can_stand_is_explained() -> None:
     assert {*Status, *Reason, *State} <= said
 
 
-def test_every_module_has_its_place_in_the_house() -> None:
-    page = (ROOT / "docs/architecture.md").read_text("utf-8")
-    rows = page.partition("## The house")[2].partition("## ")[0].splitlines()
-    cells = " ".join(row.split("|")[2] for row in rows if row.startswith("| "))
-    said = re.findall(r"`(\w+)(?:/\*)?`", cells)
-    modules = [path.stem for path in (ROOT / "bridge").iterdir() if not path.name.startswith("__")]
-    assert sorted(said) == sorted(modules)
+def test_every_module_has_its_line_in_its_room() -> None:
+    page = prose(ROOT / "docs/architecture.md").partition("## Modules")[2].partition("\n## ")[0]
+    rooms = re.split(r"(?m)^### `([\w/]+)/`", page)[1:]
+    said = {
+        room.removeprefix("bridge"): re.findall(r"(?m)^\| `(\w+)` \|", lines)
+        for room, lines in zip(rooms[::2], rooms[1::2], strict=True)
+    }
+    modules: dict[str, list[str]] = {}
+    for path in (ROOT / "bridge").glob("**/*.py"):
+        room = path.parent.name if path.parent.name != "bridge" else ""
+        if not (path.stem.startswith("__") or (room == "providers" and path.stem in providers.built_in())):
+            modules.setdefault(room, []).append(path.stem)
+    assert {room: sorted(names) for room, names in said.items()} == {
+        room: sorted(names) for room, names in modules.items()
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    for code in inline(page):
+        if re.fullmatch(r"[\w/]+\.py", code) and "acme" not in code:
+            assert (ROOT / code).exists() or (ROOT / "bridge" / code).exists(), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_import_of_an_example_is_one(page: Path) -> None:
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
 def test_every_address_that_is_named_is_answered(make_database: MakeDatabase) -> None:
@@ -285,9 +311,12 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         eventually(lambda: subprocess.run(health(port), check=False, timeout=30).returncode == 0, 30)
         (folder / "port").write_text(str(port), "utf-8")
         yield folder
+        process.terminate()
+        assert process.wait(30) == 0
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
 
 
 def health(port: int) -> list[str]:
@@ -354,6 +383,9 @@ def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> Non
             else:  # it takes a moment until the worker has done it
                 eventually(lambda: not owed(port), 20)
                 eventually(goes_as_shown, 20, 0.5)
+    said = (trial / "log").read_text("utf-8")
+    assert f"http://127.0.0.1:{port}/webhooks/ethoca" in said
+    assert "SANDBOX" in said
 
 
 def test_the_commands_of_all_pages_run(

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +14,7 @@ import requests
 from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
-from tests.support.documents import ROOT
-from tests.support.processes import RunningBridge, free_port, running_bridge, say
+from tests.support.processes import RunningBridge, running_bridge
 from tests.support.webhooks import FULL_CARD, Json, Senders, Sent, basic
 
 
@@ -261,6 +254,10 @@ def test_the_process_and_its_readiness_can_be_asked_for(running: RunningBridge) 
     assert running.get("/readyz").status_code == 200
 
 
+def test_the_process_of_the_worker_is_heard(running: RunningBridge) -> None:
+    eventually(lambda: "\nbridge_worker_heartbeat_age_seconds " in running.get("/metrics").text)
+
+
 def test_the_api_and_the_command_line_show_the_same(
     running: RunningBridge,
     senders: Senders,
@@ -290,63 +287,3 @@ def test_the_api_and_the_command_line_show_the_same(
     assert [(one["method"], one["path"], one["status"]) for one in shown["attempts"]] == [
         ("POST", "disputes/", 201)
     ]
-
-
-# --- a newcomer ---------------------------------------------------------------------------------
-
-
-def bridge(environ: dict[str, str], *words: str) -> Any:
-    """What a command prints, as JSON if it is."""
-    command = [sys.executable, "-m", "bridge", *words]
-    said = subprocess.check_output(command, cwd=ROOT, env=environ, text=True, timeout=30)
-    return json.loads(said) if "--json" in words else said
-
-
-def test_a_newcomers_three_samples_are_three_disputes_in_a_moment(tmp_path: Path) -> None:
-    port = free_port()
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "PORT": str(port),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
-    }
-    with (tmp_path / "log").open("w+b") as out:
-        run = subprocess.Popen([sys.executable, "-m", "bridge", "run"], cwd=ROOT, env=environ, stdout=out)
-        try:
-            eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
-            started = time.monotonic()
-            for provider in ("ethoca", "verifi", "midigator"):
-                assert bridge(environ, "send", provider).startswith("200 ")
-            eventually(lambda: forwarded(asked(f"http://127.0.0.1:{port}/api/deliveries")), 60)
-            say(f"three samples sent and forwarded in {time.monotonic() - started:.1f} s; the aim is 10")
-            rows = forwarded(bridge(environ, "deliveries", "--json"))
-        finally:
-            run.send_signal(signal.SIGTERM)
-            assert run.wait(25) == 0
-        out.seek(0)
-        said = out.read().decode()
-    assert len({row["dispute_id"] for row in rows}) == 3
-    assert f"http://127.0.0.1:{port}/webhooks/ethoca" in said
-    assert "SANDBOX" in said
-
-
-def asked(url: str) -> Json:
-    """What the web process answers."""
-    with requests.Session() as session:
-        session.trust_env = False
-        found: Json = session.get(url, timeout=5).json()
-        return found
-
-
-def answers(url: str) -> bool:
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.get(url, timeout=5).ok
-    except requests.RequestException:
-        return False
-
-
-def forwarded(page: Json) -> list[Json]:
-    rows: list[Json] = page["results"]
-    return rows if len(rows) == 3 and all(row["status"] == "forwarded" for row in rows) else []

@@ -19,6 +19,7 @@ from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock
 from tests.support.next29 import STORE, Does, Fault, fault
 from tests.support.sales import prevented, refunds, sell, told_of
+from tests.support.statements import Steps
 from tests.support.webhooks import Json
 
 
@@ -383,6 +384,28 @@ def test_the_same_network_id_only_suggests_the_same_sale(bridge: InProcessBridge
         bridge.post(sent)
     bridge.work()
     assert bridge.case(one)["notes"] == [_same("network transaction id", bridge.case(other))]
+
+
+@pytest.mark.parametrize("shared", ["arn", "network id"])
+def test_an_alert_costs_the_same_however_many_others_share_its_numbers(
+    bridge: InProcessBridge, shared: str
+) -> None:
+    """Placeholders stand in ARNs and network ids of real alerts, thousands of times."""
+    steps = Steps(bridge.database)
+
+    def cost_of_ten() -> int:
+        steps.taken()
+        for _ in range(10):
+            if shared == "arn":
+                bridge.post(bridge.senders.prevention(arn="74537600000000000000017"))
+            else:
+                bridge.post(bridge.senders.ethoca(transaction_id="300000000000042"))
+            bridge.inside.translate()
+        return steps.taken()
+
+    cost_of_ten()  # there are not as many hints yet as a case gets at most
+    at_first, *_, at_last = [cost_of_ten() for _ in range(5)]
+    assert at_last < 1.2 * at_first
 
 
 def test_a_number_that_means_something_else_elsewhere_suggests_nothing(bridge: InProcessBridge) -> None:

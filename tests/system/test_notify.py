@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -30,7 +31,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY, eventually
 from tests.support.history import MONDAY, OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
-from tests.support.inside import REPLAYED_A_SECOND, change_row
+from tests.support.inside import CLAIMS, HEARTBEAT, REPLAYED_A_SECOND, change_row
 from tests.support.next29 import STORE
 
 Json = dict[str, Any]
@@ -181,6 +182,11 @@ class Hook(HTTPServer):
         super().__init__(("127.0.0.1", 0), _HookRequest)
         self.told: list[Json] = []
         self.status = 200
+        self.led_astray = 0
+        """Requests that came by a redirect."""
+        self.drops = 0
+        """Bytes of an answer, of which one is sent every 50 ms."""
+        self.drips, self.is_dry = threading.Event(), threading.Event()
 
     @property
     def url(self) -> str:
@@ -199,6 +205,21 @@ class _HookRequest(BaseHTTPRequestHandler):
         if hook.status == 200:
             hook.told.append(json.loads(body))
         self.send_response(hook.status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(hook.drops))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # nobody waits for it any more
+            for _ in range(hook.drops):
+                self.wfile.write(b".")
+                hook.drips.set()
+                if hook.is_dry.wait(0.05):
+                    break
+
+    def do_GET(self) -> None:
+        hook = self.server
+        assert isinstance(hook, Hook)
+        hook.led_astray += 1
+        self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -212,6 +233,7 @@ def hook() -> Iterator[Hook]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
+        server.is_dry.set()
         server.shutdown()
         thread.join()
 
@@ -298,6 +320,31 @@ def test_what_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hoo
     assert notifier(bridge).turn() == 1
 
 
+def test_a_redirect_is_not_followed_and_counts_as_not_told(bridge: InProcessBridge, hook: Hook) -> None:
+    bridge.inside.beat("one")
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    for status in (301, 302, 303, 307, 308):
+        hook.status = status
+        assert notifier(bridge).turn() == 0
+    assert (hook.told, hook.led_astray) == ([], 0)
+    hook.status = 200
+    assert notifier(bridge).turn() == 1
+
+
+def test_a_target_that_drips_is_given_up_in_time(
+    bridge: InProcessBridge, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge.inside.beat("one")
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    bridge.work()
+    monkeypatch.setattr("bridge.worker.notify.TARGET_SECONDS", 0.3)
+    hook.drops = 60
+    assert notifier(bridge).turn() == 0, "it would have answered in the end"
+    hook.drops = 0
+    assert notifier(bridge).turn() == 1
+
+
 def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hook) -> None:
     trouble(bridge)
     notifier(bridge).turn()
@@ -346,7 +393,7 @@ def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook
         assert message["text"].endswith("\nhttp://127.0.0.1:8000/stores")
 
 
-# --- the other chores ---------------------------------------------------------------------------
+# --- the other jobs -----------------------------------------------------------------------------
 
 
 def test_a_chore_that_fails_stops_no_other(bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,14 +418,89 @@ def test_a_chore_that_fails_stops_no_other(bridge: InProcessBridge, monkeypatch:
     assert len(done) == 6
 
 
-def test_the_chores_run_until_they_are_stopped(bridge: InProcessBridge) -> None:
+def send_what_fails(bridge: InProcessBridge) -> None:
+    bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
+    eventually(lambda: bridge.deliveries(status="failed"))
+
+
+def replay(bridge: InProcessBridge) -> Callable[[], bool]:
+    """Ask for a bulk replay of what has failed; returns what says whether a job has done it."""
+    ident = bridge.inside.memos.start_replay({"status": "failed"}, 1)
+
+    def is_done() -> bool:
+        found = bridge.inside.memos.replay(ident)
+        return found is not None and found.ended_at is not None
+
+    return is_done
+
+
+def test_the_jobs_run_until_they_are_stopped(bridge: InProcessBridge, hook: Hook) -> None:
+    trouble(bridge)
+    is_replayed = replay(bridge)
     stopping = threading.Event()
     thread = threading.Thread(target=bridge.inside.chores.run, args=(stopping,))
     thread.start()
-    eventually(lambda: bridge.inside.worker_seen_at() is not None)
+    eventually(is_replayed)
+    eventually(lambda: f"Store {OUTLET} is paused" in hook.titles)
     stopping.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention(
+    make_database: MakeDatabase, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.worker.notify.TARGET_SECONDS", 600.0)
+    monkeypatch.setattr(HEARTBEAT, 0.1)
+    target = Notify(hook.url, form="json")
+    with make_database("sqlite") as url, bridge_with_outlet(url, notify=target, keep_bodies=DAY) as bridge:
+        trouble(bridge)
+        sent = bridge.send_sample()
+        hook.drops = 100_000
+        with bridge.inside.at_work():
+            assert hook.drips.wait(30)
+            bridge.clock.now += 2 * DAY
+            later = bridge.clock.now
+            bridge.inside.hurry()
+            eventually(replay(bridge))
+            eventually(lambda: bridge.delivery(sent)["webhook"]["body"] is None)
+            eventually(lambda: (bridge.inside.worker_seen_at() or 0.0) > later)
+            assert hook.told, "it still drips"
+            hook.is_dry.set()
+
+
+def test_a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> list[Any]:
+        hangs.set()
+        goes_on.wait(60)
+        return []
+
+    monkeypatch.setattr(HEARTBEAT, 0.1)
+    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
+
+        def looks_gone() -> bool:
+            page = bridge.client.get("/")
+            assert page.status_code == 200
+            return "The worker is gone" in page.text
+
+        assert looks_gone()
+        with bridge.inside.at_work():
+            eventually(lambda: not looks_gone())
+            send_what_fails(bridge)
+            with monkeypatch.context() as patched:
+                patched.setattr(*CLAIMS, hang)
+                assert hangs.wait(30)
+                bridge.clock.now += GONE_AFTER + 1
+                try:
+                    eventually(replay(bridge))
+                    assert looks_gone()
+                finally:
+                    goes_on.set()
+            eventually(lambda: not looks_gone())
 
 
 def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(bridge: InProcessBridge) -> None:

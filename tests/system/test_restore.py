@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from bridge import cli
 from tests.conftest import MakeDatabase, Postgres
 from tests.support.documents import BLOCK, ROOT
 from tests.support.processes import SHORT, RunningBridge, running_bridge
@@ -55,17 +58,13 @@ class Keeper:
 
     def bridge(self, *words: str) -> str:
         """Run a command of the bridge as the operator does; returns what it said."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", *words],
-            cwd=ROOT,
-            env=self.running.surroundings(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        said = io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.running.surroundings(), clear=True),
+            contextlib.redirect_stdout(said),
+        ):
+            assert cli.main(words) == 0, said.getvalue()
+        return said.getvalue()
 
     def _name(self) -> str:
         return str(self.running.database.engine.url.database)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import select
@@ -23,7 +20,7 @@ from werkzeug.test import TestResponse
 from bridge import providers, redact
 from bridge.alert import Alert, DisputeType, Effect, Reason, Webhook
 from bridge.errors import Rejected, UnknownEvent, Untranslatable
-from bridge.providers.base import HEADER, Item, Provider, Reading
+from bridge.providers.base import HEADER, Provider, Reading
 from bridge.providers.custom_fields import FIELDS
 from bridge.providers.fields import AlertSchema, Resolution
 from bridge.storage.database import Database
@@ -31,18 +28,11 @@ from bridge.storage.schema import webhooks
 from bridge.storage.search import Search
 from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
-from tests.providers import (
-    test_provider_fields,
-    test_provider_outcomes,
-    test_provider_proofs,
-    test_provider_values,
-    test_providers,
-)
-from tests.support import fixtures
 from tests.support.clock import eventually
+from tests.support.configured import ACME, ALL, FORM, NORTHBANK, PAPERLESS, Example
 from tests.support.configuring import blocks, load, problems
 from tests.support.documents import ROOT
-from tests.support.fixtures import put
+from tests.support.fixtures import NOW, put
 from tests.support.inside import Inside
 from tests.support.next29 import StandIn
 
@@ -71,120 +61,7 @@ resolution = { path = "data.outcome", values = { refunded = "issued_full_refund"
 body = '{"ok": true}'
 """
 
-FORM = """
-[providers.paperless]
-format = "form"
-proof = { kind = "bearer" }
-event_id = ["ref", "header:X-Delivery"]
-event_type = "header:X-Event"
-embedded = ["details"]
-amount_unit = "minor"
-deadlines = { "Inquiry*" = "3h" }
-test = { path = "demo", value = true }
-[providers.paperless.effects]
-new = "open"
-Inquiry_New = "inform"
-over = "resolve"
-gone = "withdraw"
-[providers.paperless.fields]
-case_number = "ref"
-subtype = { path = "sort", values = { F = "fraud", D = "dispute" } }
-network = { value = "cdrn" }
-amount = "cents"
-currency = "details.currency|currency"
-order = "details.orders.0"
-resolution = { path = "result", values = { WIN = "other", PAID = "issued_full_refund", OPEN = "", "*" = %s } }
-message = "note"
-refunded_by_gateway = "refunded"
-withdrawn = { path = "state", values = { REVOKED = true, OPEN = false } }
-""".replace("%s", '"could_not_find_order"')
-
-
-@dataclass(frozen=True)
-class Example:
-    """A provider's table and variables, and one webhook that opens a case."""
-
-    name: str
-    toml: str
-    environ: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    answer: str
-    dispute: Mapping[str, Any]
-
-    @functools.cached_property
-    def provider(self) -> Provider:
-        return load(self.toml).providers[self.name]
-
-    @property
-    def secret(self) -> str:
-        return self.environ[self.provider.secret_variable]
-
-    def signed(self, body: bytes | None = None, secret: str | None = None) -> dict[str, str]:
-        """The headers of a sender who knows the secret, or another one."""
-        body = self.body if body is None else body
-        return {**self.headers, **self.provider.proof.sign(body, secret or self.secret, datetime.now(UTC))}
-
-    def item(self, **headers: str) -> Item:
-        """The event of the webhook, with other headers where they are given."""
-        lower = {name.lower(): value for name, value in {**self.headers, **headers}.items()}
-        [item] = self.provider.read(Webhook(self.name, f"/webhooks/{self.name}", self.body, lower))
-        return item
-
-
-def documented(heading: str) -> Example:
-    """Take an example out of the documentation, as its reader would."""
-    section = re.split(r"\n##+ ", DOCUMENT.split(f"\n### {heading}\n")[1])[0]
-    found = dict(blocks(section))
-    head, _, body = found["http"].partition("\n\n")
-    request, *headers = head.splitlines()
-    answer = re.search(r"is answered with `([^`]*)`", section)
-    assert answer is not None
-    return Example(
-        name=request.split()[1].removeprefix("/webhooks/"),
-        toml=found["toml"],
-        environ=dict(line.split("=", 1) for line in found["sh"].splitlines()),
-        headers=dict(line.split(": ", 1) for line in headers),
-        body=body.encode(),
-        answer=answer[1],
-        dispute=json.loads(found["json"]),
-    )
-
-
-ACME = documented("Example: JSON with a signature")
-NORTHBANK = documented("Example: XML with HTTP Basic")
-PAPERLESS = Example(
-    name="paperless",
-    toml=FORM,
-    environ={"PAPERLESS_SECRET": "a-bearer-token-of-paperless"},
-    headers={
-        "Content-Type": "application/x-www-form-urlencoded",
-        "X-Event": "new",
-        "X-Delivery": "77",
-        "Authorization": "Bearer a-bearer-token-of-paperless",
-    },
-    body=urlencode(
-        {
-            "ref": "P-9",
-            "sort": "F",
-            "cents": "1999",
-            "details": json.dumps({"currency": "jpy", "orders": ["5511"]}),
-            "state": "OPEN",
-            "result": "UNHEARD-OF",
-        }
-    ).encode(),
-    answer="",
-    dispute={
-        "type": "alert",
-        "case_number": "P-9",
-        "amount": "1999.00",  # yen have no minor unit
-        "currency": "JPY",
-        "metadata": {"bridge_provider": "paperless", "bridge_network": "cdrn"},
-    },
-)
-ALL = (ACME, NORTHBANK, PAPERLESS)
 EXAMPLES = pytest.mark.parametrize("example", ALL, ids=lambda one: one.name)
-CASES = pytest.mark.parametrize("case", ALL, ids=lambda one: one.name, indirect=True)
 
 
 # --- the whole way ------------------------------------------------------------------------------
@@ -380,96 +257,6 @@ def test_an_outcome_before_its_opening_waits_and_then_resolves(
         bridge.work("forwarded", "forwarded")
     [dispute] = next29.stores["sandbox"].disputes.by_id.values()
     assert dispute["resolution"] == "issued_full_refund"
-
-
-# --- what every provider has to keep to, as the built-in ones ------------------------------------
-
-
-def nothing_is_a_test(provider: Provider) -> None:
-    """Check what holds for all forms of a body; JSON has more ways to say nothing."""
-    test_provider_fields.nothing_is_a_test(provider, (b"", b"{}", b" "))
-
-
-OF_A_PROVIDER: tuple[Callable[..., None], ...] = (
-    test_provider_proofs.test_the_previous_secret_is_good_while_a_new_one_is_brought_in,
-    test_provider_proofs.test_a_wrong_secret_is_refused,
-    test_provider_proofs.test_a_webhook_without_any_proof_is_refused,
-    test_provider_proofs.test_no_secret_at_all_proves_nothing,
-    test_provider_proofs.test_a_proof_that_came_twice_is_refused,
-    test_provider_proofs.test_a_signature_of_another_body_is_refused,
-    test_provider_proofs.test_headers_of_any_kind_are_refused_and_never_crash,
-    test_provider_values.test_bytes_of_any_kind_end_in_a_verdict,
-    test_provider_values.test_any_value_in_any_field_ends_in_a_verdict,
-    test_providers.test_what_only_informs_opens_nothing_until_a_policy_says_so,
-    test_provider_outcomes.test_every_listed_word_is_one_of_29nexts_for_its_type_or_is_not_final,
-    nothing_is_a_test,
-)
-OF_A_CASE: tuple[Callable[..., None], ...] = (
-    test_provider_proofs.test_the_right_secret_proves_a_webhook,
-    test_providers.test_an_alert_survives_being_written_down,
-)
-OF_A_TABLE: tuple[Callable[..., None], ...] = (
-    test_providers.test_unknown_fields_are_ignored,
-    test_provider_fields.test_a_placeholder_is_the_same_as_nothing,
-    test_provider_fields.test_a_disputed_amount_of_zero_leaves_it_to_the_transaction_s,
-    test_provider_fields.test_what_cannot_be_read_costs_itself_and_is_named,
-    test_provider_fields.test_a_word_that_only_decorates_may_be_any,
-    test_provider_fields.test_all_that_cannot_be_read_is_named_at_once_and_the_case_is_opened,
-    test_provider_fields.test_only_a_case_number_is_indispensable,
-    test_provider_fields.test_without_a_case_number_all_else_that_is_wrong_is_named_too,
-    test_provider_outcomes.test_an_outcome_that_does_not_suit_the_type_fails_visibly_and_still_opens,
-    test_provider_values.test_identifiers_keep_their_digits_when_they_come_as_numbers,
-    test_provider_values.test_leading_zeros_that_a_number_lost_are_put_back,
-)
-OF_AN_OUTCOME: tuple[Callable[..., None], ...] = (
-    test_provider_outcomes.test_a_word_that_nobody_listed_fails_visibly_and_still_opens,
-    test_provider_outcomes.test_an_outcome_that_cannot_be_read_fails_visibly_and_still_opens,
-)
-
-
-@pytest.fixture
-def case(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fixtures.Case]:
-    """The example as a fixture folder, among those of the built-in providers."""
-    example: Example = request.param
-    folder = tmp_path / example.name / "opening"
-    folder.mkdir(parents=True)
-    proof = {name.lower() for name in example.provider.proof.sign(b"", example.secret, fixtures.NOW)}
-    headers = [f"{k}: {v}" for k, v in example.headers.items() if k.lower() not in proof]
-    (folder / "headers.txt").write_text("\n".join(headers), "utf-8")
-    (folder / f"body.{example.provider.formats[0]}").write_bytes(example.body)
-    monkeypatch.setitem(fixtures.PROVIDERS, example.name, example.provider)
-    case = fixtures.Case(folder)
-    fixtures.CASES.append(case)
-    yield case
-    fixtures.CASES.remove(case)
-
-
-@CASES
-@pytest.mark.parametrize("promise", OF_A_PROVIDER, ids=lambda one: one.__name__)
-def test_a_provider_keeps_what_is_promised_of_all(case: fixtures.Case, promise: Callable[..., None]) -> None:
-    promise(provider=case.provider)
-
-
-@CASES
-def test_a_webhook_keeps_what_is_promised_of_all(case: fixtures.Case) -> None:
-    for promise in OF_A_CASE:
-        fixtures.OF_ONE[promise](case)
-
-
-@CASES
-def test_a_table_keeps_what_is_promised_of_all(case: fixtures.Case) -> None:
-    [item] = case.items()
-    events = case.provider.events
-    table = events.get((item.event_type or "").lower(), events.get("*"))
-    assert table is not None
-    for promise in (*OF_A_TABLE, *(OF_AN_OUTCOME if outcome_is_told(table.table) else ())):
-        fixtures.OF_ONE[promise](case, item, table.table)
-
-
-def outcome_is_told(table: AlertSchema | None) -> bool:
-    return table is not None and "resolution" in table.load_fields
 
 
 # --- what a body says ---------------------------------------------------------------------------
@@ -991,7 +778,7 @@ def sent(provider: Provider, told: Any, **changes: Any) -> Webhook:
         "plaza": url.encode() + body,
         "ledger": f"POST\n/webhooks/{provider.name}\n".encode() + body,
         "harbour": b"n0nce,1." + body,
-        "quay": f"msg_1.{int(fixtures.NOW.timestamp())}.".encode() + body,
+        "quay": f"msg_1.{int(NOW.timestamp())}.".encode() + body,
     }[provider.name]
     digest = hmac.new(key, signed, "sha256")
     base = base64.b64encode(digest.digest()).decode()
@@ -1001,7 +788,7 @@ def sent(provider: Provider, told: Any, **changes: Any) -> Webhook:
         "harbour": {"webhook-signature": f"t=n0nce,1,s={digest.hexdigest()}"},
         "quay": {
             "webhook-id": "msg_1",
-            "webhook-timestamp": str(int(fixtures.NOW.timestamp())),
+            "webhook-timestamp": str(int(NOW.timestamp())),
             "webhook-signature": f"v1,{base}",
         },
     }[provider.name]
@@ -1031,12 +818,12 @@ DUE: dict[str, tuple[Any, dict[str, Any]]] = {
 def test_a_documented_signature_is_proven_and_its_webhook_read(title: str) -> None:
     provider, (told, expected) = by_title(title), DUE[title]
     webhook = sent(provider, told)
-    provider.proof.verify(webhook, ["a-key-that-is-shown"], fixtures.NOW)
+    provider.proof.verify(webhook, ["a-key-that-is-shown"], NOW)
     for wrong in (replace(webhook, body=webhook.body + b" "), replace(webhook, headers={})):
         with pytest.raises(Rejected):
-            provider.proof.verify(wrong, ["a-key-that-is-shown"], fixtures.NOW)
+            provider.proof.verify(wrong, ["a-key-that-is-shown"], NOW)
     with pytest.raises(Rejected):
-        provider.proof.verify(webhook, ["another-key"], fixtures.NOW)
+        provider.proof.verify(webhook, ["another-key"], NOW)
 
     (item,) = provider.read(webhook)
     reading = provider.translate(item)
@@ -1162,7 +949,7 @@ def test_the_older_signature_of_chargeflow_can_be_said() -> None:
     digest = hmac.new(b"key", b"POST\n/webhooks/chargeflow\n" + body, "sha256").hexdigest()
     headers = {"x-chargeflow-hmac-sha256": digest}
     webhook = Webhook("chargeflow", "/webhooks/chargeflow", body, headers)
-    chargeflow.proof.verify(webhook, ["key"], fixtures.NOW)
+    chargeflow.proof.verify(webhook, ["key"], NOW)
 
 
 # --- mistakes in the file -----------------------------------------------------------------------

@@ -153,14 +153,8 @@ KNOW_THE_INSIDE = ("unit", "storage", "bench")
 """The folders of the tests that are about it."""
 
 
-HOLDS_OTHERS_TO_PROMISES = ROOT / "tests" / "unit" / "test_configured.py"
-"""It has providers without code keep what the tests of the built-in ones ask, by calling those tests."""
-
-
 def test_no_test_file_is_imported_by_another() -> None:
     for path in files("tests"):
-        if path == HOLDS_OTHERS_TO_PROMISES:
-            continue
         known = {name for name in imports(parsed(path)) if name.startswith("tests.")}
         assert not [name for name in known if re.search(r"\.test_\w+", name)], path
 

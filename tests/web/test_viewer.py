@@ -30,9 +30,11 @@ from bridge.web.headers import HEADERS
 from bridge.worker import notify
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
+from tests.support.clock import DAY
 from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, trouble
 from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
+from tests.support.statements import statements
 
 Json = dict[str, Any]
 HTML = {"Accept": "text/html"}
@@ -526,6 +528,16 @@ def test_what_is_at_stake_of_very_many_is_said_to_be_more(
     assert "At stake 20.00 USD" in Reader(bridge.client.get("/").text).text
     monkeypatch.setattr(stats, "MOST_AMOUNTS", 1)
     assert "At stake over 10.00 USD" in Reader(bridge.client.get("/").text).text
+
+
+def test_the_first_page_makes_few_statements_whatever_there_is_to_say(bridge: InProcessBridge) -> None:
+    for day in range(3):
+        trouble(bridge)
+        bridge.clock.now += DAY
+        for _ in ("that day's counts are new", "they are known"):
+            with statements(bridge.database) as said:
+                page(bridge.client, "/")
+            assert 0 < len(said) <= 15, day
 
 
 def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(bridge: InProcessBridge) -> None:

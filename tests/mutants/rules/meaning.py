@@ -1,62 +1,67 @@
 """No silent meaning: what cannot be read, understood or brought to 29next is seen."""
 
-from tests.mutants.mutation import one
+from tests.mutants.mutation import Mutation, one
 
-CASE = "bridge/case.py"
+EVENTS = "bridge/disputes/events.py"
 
 MUTATIONS = (
     one(
         "later-result-ignored",
         "A later result of a chargeback does not take the place of the earlier one.",
-        CASE,
-        "    return _is_in_turn(case, provider, alert) and ours and later\n",
+        EVENTS,
+        "    return _may_follow(case, provider, alert) and is_ours and is_later\n",
         "    return False\n",
         "cases: the_last_result_of_a_chargeback_counts_in_whatever_order_they_come",
     ),
     one(
         "older-result-replaces",
         "An older result of a chargeback that comes later takes the place of the newer one.",
-        CASE,
-        '    later = _order(alert, received_at) > case.wants.get("order", [received_at])\n',
-        "    later = True\n",
+        EVENTS,
+        "    is_later = order is None or _order(alert, received_at) > order\n",
+        "    is_later = True\n",
         "cases: the_last_result_of_a_chargeback_counts_in_whatever_order_they_come",
     ),
-    one(
+    Mutation(
         "replay-replaces",
         "A replay of an earlier result takes the place of the later one.",
-        CASE,
-        "    return [alert.event_at.timestamp() if alert.event_at else received_at, received_at]\n",
-        "    return [datetime.now(UTC).timestamp(), received_at]\n",
-        "rules: a_replay_of_an_earlier_result_replaces_nothing",
+        EVENTS,
+        (
+            ("import dataclasses\n", "import dataclasses\nimport time\n"),
+            (
+                "    return (alert.event_at.timestamp() if alert.event_at else received_at, received_at)\n",
+                "    return (time.time(), received_at)\n",
+            ),
+        ),
+        ("rules: a_replay_of_an_earlier_result_replaces_nothing",),
     ),
     one(
         "person-s-resolution-overwritten",
         "A resolution that a person has written at 29next is overwritten.",
-        CASE,
-        '        if self.resolution is not None and self.resolution != self.wants.get("ours"):\n',
+        "bridge/disputes/case.py",
+        "        if self.resolution is not None and self.resolution != self.resolved_by_us:\n",
         "        if self.resolution is not None and self.facts is None:\n",
         "rules: a_persons_word_at_29next_is_not_overwritten",
     ),
     one(
         "person-s-resolution-contradicted-in-silence",
         "A result that contradicts a person's word at 29next is not shown on its case.",
-        CASE,
-        '    ours = case.resolution is None or case.resolution == case.wants.get("ours")\n',
-        "    ours = True\n",
+        EVENTS,
+        "    is_ours = case.resolution is None or case.resolution == case.resolved_by_us\n",
+        "    is_ours = True\n",
         "rules: a_persons_word_at_29next_is_not_overwritten",
     ),
     one(
         "alert-s-outcome-replaced",
         "A later outcome of an alert takes the place of the first.",
-        CASE,
-        '    return case.type is DisputeType.CHARGEBACK and provider == case.wants.get("by") and other\n',
-        '    return provider == case.wants.get("by") and other\n',
+        EVENTS,
+        "    return case.type is DisputeType.CHARGEBACK and provider == case.goal.by and differs\n",
+        "    return provider == case.goal.by and differs\n",
         "rules: the_first_outcome_of_an_alert_stands",
     ),
     one(
         "contradiction-forwarded",
         "An outcome that contradicts the one that stands is called forwarded.",
-        CASE,
+        EVENTS,
         "    return Settled(Status.FAILED, Reason.CONTRADICTED, why)\n",
         "    return FORWARDED\n",
         "rules: an_outcome_that_contradicts_the_one_that_stands_fails_visibly",
@@ -64,7 +69,7 @@ MUTATIONS = (
     one(
         "unlisted-outcome-forwarded",
         "An outcome that nobody listed is called forwarded.",
-        CASE,
+        EVENTS,
         'return Settled(Status.FAILED, Reason.UNKNOWN_OUTCOME, f"{alert.unknown_outcome} {HOW_TO_LIST}")\n',
         "return FORWARDED\n",
         "rules: an_outcome_that_nobody_listed_opens_its_case_and_fails_visibly",

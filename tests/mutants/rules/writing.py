@@ -14,7 +14,7 @@ MUTATIONS = (
     one(
         "one-look",
         "A write in doubt is sent again after one empty look, though lists lag behind writes.",
-        "bridge/answers.py",
+        "bridge/disputes/answers.py",
         "LOOKS = 2\n",
         "LOOKS = 1\n",
         "rules: a_dispute_that_is_late_in_lists_is_not_made_again",
@@ -111,7 +111,7 @@ MUTATIONS = (
     one(
         "type-not-part-of-a-case",
         "A chargeback is taken for the alert of the same number.",
-        "bridge/answers.py",
+        "bridge/disputes/answers.py",
         'row.get("case_number") == case.case_number and row.get("type") == case.type),\n',
         'row.get("case_number") == case.case_number),\n',
         "rules: a_chargeback_in_doubt_is_not_taken_for_the_alert_of_its_number",
@@ -119,8 +119,8 @@ MUTATIONS = (
     one(
         "look-first-ignored",
         "In a store for which others write too, nothing is looked up before a write.",
-        "bridge/case.py",
-        '    if isinstance(step, Call) and step.kind in case.wants.get("unseen", ()):\n',
+        "bridge/disputes/plan.py",
+        "    if isinstance(step, Call) and step.kind in case.pending.verify:\n",
         "    if isinstance(step, Call) and step.kind in ():\n",
         "way_back: a_store_that_looks_first_looks_before_every_write",
     ),
@@ -152,9 +152,9 @@ MUTATIONS = (
     one(
         "undone-is-done-again",
         "What a person has undone at 29next is done again.",
-        "bridge/answers.py",
-        '            case.wants.pop("resolution", None)\n',
-        "            pass\n",
+        "bridge/disputes/answers.py",
+        "            case.resolution = case.goal.resolution = None\n",
+        "            case.resolution = None\n",
         "way_back: what_is_undone_at_29next_is_not_done_again",
     ),
     one(
@@ -164,5 +164,6 @@ MUTATIONS = (
         "                    allow_redirects=False,\n",
         "                    allow_redirects=True,\n",
         "next_api: no_redirect_is_followed_and_the_token_goes_nowhere_else",
+        "notify: a_redirect_is_not_followed_and_counts_as_not_told",
     ),
 )
