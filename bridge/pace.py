@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bridge.errors import TooLate
 
@@ -43,12 +43,12 @@ class Slot:
         return time.monotonic() > self.closes or time.time() > self.closes_at
 
 
-@dataclass(frozen=True, slots=True)
 class Moment:
     """The moment right before a slot is asked for, by both clocks."""
 
-    monotonic: float = field(default_factory=time.monotonic)
-    wall: float = field(default_factory=time.time)
+    def __init__(self) -> None:
+        self.monotonic = time.monotonic()
+        self.wall = time.time()
 
     def slot(self, seconds: float, late: float) -> Slot:
         """Return the slot that was said to open in so many seconds, and to close `late` seconds after."""

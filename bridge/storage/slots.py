@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import typing
 
 from sqlalchemy import ColumnElement, Connection, case, or_, update
@@ -14,6 +16,8 @@ from bridge.storage.schema import paces
 if typing.TYPE_CHECKING:
     from bridge.storage.database import Database
 
+CLOCK_SLACK = 0.2
+"""Seconds by which this machine's clock may run apart from its monotonic one before it counts as set."""
 GAPS_AHEAD = 2
 """How many gaps ahead a slot for a dispute may open: one that lies further is left to the most urgent case
 of that time."""
@@ -25,6 +29,9 @@ class Slots:
     def __init__(self, database: Database, gap: float) -> None:
         self.database = database
         self.gap = gap
+        self.lock = threading.Lock()
+        self.offset = time.time() - time.monotonic()
+        self.still_until = 0.0  # monotonic
 
     def take(self, token: str) -> Slot:
         """Take the next slot of a token, whenever it opens; raises Unavailable."""
@@ -47,9 +54,18 @@ class Slots:
 
     def _next(self, token: str, now: ColumnElement[float]) -> typing.Any:
         """Hand out a token's next slot, as seconds until it opens."""
-        opens = case((or_(paces.c.next_at < now, _was_set_back(now)), now), else_=paces.c.next_at)
+        soonest = now + self._rest()
+        opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
         taken = update(paces).where(paces.c.token == token).values(next_at=opens + self.gap)
         return taken.returning(paces.c.next_at - self.gap - now)
+
+    def _rest(self) -> float:
+        """Return in how many seconds calls of before do not count any more, where a clock was set."""
+        with self.lock:
+            before, self.offset = self.offset, time.time() - time.monotonic()
+            if abs(self.offset - before) > CLOCK_SLACK:
+                self.still_until = time.monotonic() + 1.0
+            return max(self.still_until - time.monotonic(), 0.0)
 
     def throttle(self, token: str, seconds: float) -> None:
         """Push a token's next slot forward, as 29next asked for."""

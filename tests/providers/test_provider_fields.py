@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bridge.worker.explain import Explained, explain
 
 from bridge.alert import Effect, Reason, Webhook
 from bridge.disputes.events import opens
@@ -20,6 +19,7 @@ from bridge.providers import fields
 from bridge.providers.base import Item, Provider, Reading
 from bridge.providers.fields import AlertSchema
 from bridge.tree import Number, Tree, locate, pick
+from bridge.worker.explain import Explained, explain
 from tests.support.configuring import load
 from tests.support.fixtures import (
     NOW,

@@ -391,7 +391,8 @@ def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> None:
             raise ValueError("a bug of ours")
         return step
 
-    monkeypatch.setattr("bridge.worker.forward.next_step", stumble)
+    for module in ("forward", "closing"):
+        monkeypatch.setattr(f"bridge.worker.{module}.next_step", stumble)
 
 
 # --- what is written in a database ----------------------------------------------------------------
