@@ -82,7 +82,7 @@ class NextApi:
 
         Raises TooLate (of a given slot), Throttled or TemporaryError where it certainly did not happen,
         Unclear where a write may have, Refused (NotFound) with 29next's words, StoreRefused where the
-        token or the store is the matter, and MissingScope where only transactions are forbidden.
+        token or the store is the matter, and MissingScope where anything but disputes is forbidden.
         """
         record = answer if answer is not None else Answer()
         if slot or not self.pace:
@@ -91,6 +91,12 @@ class NextApi:
             with contextlib.suppress(TooLate):
                 return self._call(method, path, params, body, record, self.pace.turn())
         raise TemporaryError("This machine is too busy to make a call within its slot.")
+
+    def find(self, path: str, *, answer: Answer | None = None, slot: Slot | None = None) -> Json:
+        """Return what stands at a path; None where 29next knows nothing of it."""
+        with contextlib.suppress(NotFound):
+            return self.call("GET", path, answer=answer, slot=slot)
+        return None
 
     def _call(
         self,

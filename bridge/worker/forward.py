@@ -211,11 +211,15 @@ class Forwarder:
                 hold = partial(self.inbox.hold, claim)
                 found = api.rows(call.path, call.params or {}, answer=answer, slot=slot, before_more=hold)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
+                found = (
+                    api.find(call.path, answer=answer, slot=slot)
+                    if call.kind is Kind.ORDER
+                    else api.call(call.method, call.path, body=call.body, answer=answer, slot=slot)
+                )
             if call.kind in DISPUTES:
                 _tell_ids(call, found)
-            elif call.kind in (Kind.SEARCH, Kind.PAYMENT):
-                found = self._with_family(claim, [found] if isinstance(found, dict) else found)
+            elif call.kind in lookup.OF_TRANSACTIONS:
+                found = self._with_family(claim, lookup.rows_of(call, found))
             return Outcome(
                 "ok",
                 lambda case, now: apply_response(case, call, found, now),
