@@ -81,7 +81,7 @@ def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
     if case.is_decided:
         return
     before = case.match or Match()
-    choice = matching.choose(case.dated_facts, rows)
+    choice = matching.choose(case.dated_facts, rows, earlier=before.candidates)
     seen = {one["id"] for one in choice.candidates}
     kept = [one for one in before.candidates if one["id"] not in seen and not choice.transaction_id]
     case.match = dataclasses.replace(

@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from bridge.disputes.case import Call, Kind, Rule
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.alert import Alert
 
@@ -80,6 +80,7 @@ ASKED = (Rule.ORDER, Rule.EXTERNAL_ID, Rule.AUTH_CODE, Rule.NETWORK_TRANSACTION_
 """What 29next is asked first: ids, then authorization codes, which are what most alerts carry."""
 ORDER_NUMBER = re.compile(r"[1-9][0-9]{0,11}")
 """What can be a number of 29next's orders; what is longer is an id of somebody else's."""
+FAILED = "it did not succeed"
 _RUNGS = {rung.rule: rung for rung in LADDER}
 
 
@@ -112,18 +113,21 @@ def _query(rung: Rung, alert: Alert) -> Call | None:
     return Call(Kind.SEARCH, "GET", "transactions/", params=filters | {"is_test": "false"}, rule=rung.rule)
 
 
-def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Choice:
+def choose(
+    alert: Alert, rows: Iterable[Row], *, complete: bool = True, earlier: Sequence[Row] = ()
+) -> Choice:
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
     Three phases: drop the payments that a fact contradicts, let the ids speak first, then the weaker
     rules with the evidence they need. Where several fit a rung, only these are looked at on the rungs
-    below. Where two of the alert's ids name different payments, a person decides. Where `rows` may not
-    be complete, the one that fits may be missing among them, so that only an id counts.
+    below. Where two of the alert's ids name different payments, a person decides; `earlier` are the
+    candidates of look-ups before this one. Where `rows` may not be complete, the one that fits may be
+    missing among them, so that only an id counts.
     """
     payments = _payments(rows)
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
     named = _named(alert, payments)
-    if _ids_disagree(named):
+    if _ids_disagree(named, earlier):
         return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
     several = False
@@ -147,9 +151,14 @@ def _named(alert: Alert, payments: list[Payment]) -> dict[Rule, list[Payment]]:
     }
 
 
-def _ids_disagree(named: Mapping[Rule, list[Payment]]) -> bool:
-    """Whether two ids of the alert name different payments."""
-    by_id = [{one.row["id"] for one in named[rung.rule]} for rung in LADDER if rung.unique]
+def _ids_disagree(named: Mapping[Rule, list[Payment]], earlier: Sequence[Row]) -> bool:
+    """Whether two ids of the alert name different payments, be it in different look-ups."""
+    tried = [(one["by"], one["id"]) for one in earlier if one["why"] != FAILED]
+    by_id = [
+        {one.row["id"] for one in named[rung.rule]} | {ident for by, ident in tried if by == rung.rule}
+        for rung in LADDER
+        if rung.unique
+    ]
     return any(one and other and not one & other for one, other in itertools.combinations(by_id, 2))
 
 
@@ -187,7 +196,7 @@ def contradiction(alert: Alert, payment: Payment) -> str | None:
     """Name the fact of the alert that a payment contradicts, or None."""
     row = payment.row
     if row.get("status") != "succeeded":
-        return "it did not succeed"
+        return FAILED
     if row.get("is_test") is True:
         return "a test"
     return (

@@ -565,6 +565,21 @@ def test_an_order_that_is_not_there_or_another_or_unreadable_has_no_transactions
     assert lookup.rows_of(ORDER, answer) == []
 
 
+def test_an_order_and_another_id_that_name_two_payments_are_left_to_a_person() -> None:
+    pretend_store = PretendStore()
+    other = {"id": 78, "order": "1002", "external_id": "pi_2"}
+    pretend_store.sales = [SALE | {"amount": "20.00"}, SALE | other]
+    told = alert(**facts(order="1001", external_id="pi_2"))
+    worker = deal((Effect.OPEN, told), pretend_store=pretend_store)
+    assert kinds(worker) == ["order", "search", "create"]
+    assert worker.case.state is State.REVIEW
+    assert worker.case.match
+    assert [(one["id"], one["why"]) for one in worker.case.match.candidates] == [
+        (78, "several fit"),
+        (77, "its amount is 20.00, not 40.00"),
+    ]
+
+
 def test_what_the_index_finds_is_not_asked_for() -> None:
     worker = PretendWorker(PretendStore())
     worker.receive(OPEN_MATCHED)

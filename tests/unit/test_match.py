@@ -410,6 +410,35 @@ def test_two_ids_that_name_two_payments_are_no_match() -> None:
         assert why(found) == {1: "several fit", 2: "several fit"}
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (sale(amount="1.00"), other(external_id="pi_9")),
+        (other(external_id="pi_9", amount="1.00"), sale()),
+    ],
+)
+def test_two_ids_that_name_two_payments_in_two_look_ups_are_no_match(first: Row, then: Row) -> None:
+    told = alert("order", external_id="pi_9")
+    earlier = choose(told, [first]).candidates
+    assert [one["why"] for one in earlier] == ["its amount is 1.00, not 40.00"]
+    assert choose(told, [then]).transaction_id == then["id"]
+    assert why(choose(told, [then], earlier=earlier)) == {then["id"]: "several fit"}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        sale(status="failed"),  # a try, which another payment may have followed
+        sale(order="1999", amount="1.00"),  # named by its code
+        other(external_id="pi_9", amount="1.00"),  # the same
+    ],
+)
+def test_what_an_earlier_look_up_showed_is_no_other_payment_unless_an_id_names_it(before: Row) -> None:
+    told = alert("order", external_id="pi_9")
+    found = choose(told, [other(external_id="pi_9")], earlier=choose(told, [before]).candidates)
+    assert (found.transaction_id, found.rule) == (2, "external_id")
+
+
 def test_a_weaker_rung_decides_between_several_of_a_stronger_one() -> None:
     upsell = sale(id=2, amount="9.00", auth_code="UPSELL", network_transaction_id="300000000000002")
     upsell["external_id"] = "pi_0000000000000002"
