@@ -85,7 +85,7 @@ class StoreRefused(BridgeError):
 
 
 class MissingScope(BridgeError):
-    """The access token may not look up; disputes are created unmatched."""
+    """The access token lacks a scope that the bridge can do without."""
 
 
 def trace(error: Exception) -> str:

@@ -37,7 +37,7 @@ FACTS = Alert(
     auth_code="A1B2C3",
     network_transaction_id="3" * 15,
     external_id="pi_contract",
-    order="1000",
+    order="1",
     descriptor="CONTRACT",
     network=Network.ETHOCA,
     reason_code="10.4",
@@ -79,6 +79,14 @@ READ = {
         "results.payment_details.bankcard_first_six",
         "results.payment_details.bankcard_last_four",
     ),
+    ("GET", "orders/1/"): (
+        *("number", "is_test"),
+        *(f"transactions.{name}" for name in ("id", "type", "status", "amount", "currency", "parent_id")),
+        *(f"transactions.{name}" for name in ("auth_code", "network_transaction_id", "external_id")),
+        *(f"transactions.{name}" for name in ("date_created", "is_disputed", "is_test")),
+        "transactions.payment_details.bankcard_first_six",
+        "transactions.payment_details.bankcard_last_four",
+    ),
     ("GET", "webhooks/"): tuple(f"results.{name}" for name in ("id", "name", "target", "active", "events")),
 }
 """What of an answer the bridge relies on; of a list, in each of its rows."""
@@ -106,8 +114,8 @@ def _states() -> Iterator[Case]:
     for kind in DisputeType:
         fresh = _case(kind)
         for facts in _FEWER:
-            for n, _ in enumerate(questions := matching.queries(facts)):
-                yield replace(fresh, facts=facts, match=Match(asked=[rule for rule, _ in questions[:n]]))
+            for n, _ in enumerate(rules := list(matching.queries(facts))):
+                yield replace(fresh, facts=facts, match=Match(asked=rules[:n]))
         yield replace(fresh, facts=None)  # a look-up by its case number
         yield replace(fresh, match=settled)  # the opening, matched
         yield replace(fresh, match=replace(settled, transaction_id=None))

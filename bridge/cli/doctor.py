@@ -1,8 +1,8 @@
 """Looks at everything that can be wrong, each with its remedy in a sentence. Changes nothing at 29next.
 
-Whether a token may write is asked with dispute and transaction 0, which no store has: 29next, as its
-framework does, checks the scope before it looks for the thing, so 403 means that the scope is missing
-and 404 that it is there (inferred, not documented).
+Whether a token may write, or read orders, is asked with dispute, transaction and order 0, which no store
+has: 29next, as its framework does, checks the scope before it looks for the thing, so 403 means that the
+scope is missing and 404 that it is there (inferred, not documented).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from bridge.cli import contract
-from bridge.errors import BridgeError, Refused, Unavailable
+from bridge.errors import BridgeError, NotFound, Refused, Unavailable
 from bridge.next29.client import Answer, NextApi
 from bridge.settings import address
 from bridge.storage import migrate, stats
@@ -283,7 +283,7 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
 
 @dataclass(frozen=True)
 class _Probe:
-    """A call that shows whether a token has a scope; one that would write names a thing that is not."""
+    """A call that shows whether a token has a scope; what is no list names a thing that is not."""
 
     scope: str
     method: str
@@ -296,6 +296,8 @@ class _Probe:
         body: dict[str, str] | None = None if self.method == "GET" else {}
         try:
             api.call(self.method, self.path, params=self.params, body=body, answer=answer)
+        except NotFound:
+            pass  # the scope is there, and the thing is not meant to be
         except Refused as error:
             if self.method == "GET":
                 remedy = "Compare what the bridge asks with 29next's document: `bridge doctor --spec FILE`."
@@ -326,6 +328,12 @@ PROBES = (
         "transactions/",
         {"external_id": "bridge-doctor"},
         without="every dispute is created unmatched",
+    ),
+    _Probe(
+        "orders:read",
+        "GET",
+        "orders/0/",
+        without="no transaction is found by its order's number, and alerts that tell one cost a call more",
     ),
     _Probe(
         "transactions:write",

@@ -257,6 +257,7 @@ _APPLY: dict[Kind, Callable[[Case, Call, typing.Any], None]] = {
     Kind.READ: _read,
     Kind.FIND_HOLDER: _found_holder,
     Kind.SEARCH: lookup.apply_rows,
+    Kind.ORDER: lookup.apply_rows,
     Kind.PAYMENT: lookup.apply_rows,
     Kind.LIST_REFUNDS: _listed_refunds,
     Kind.LIST_NOTES: _listed_notes,

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     READ = "read"  # the dispute
     FIND_HOLDER = "find_holder"  # the dispute that already holds the transaction
     SEARCH = "search"  # transactions that may be the disputed one
+    ORDER = "order"  # the order that the alert names, with its transactions
     PAYMENT = "payment"  # the payment that a refund of the alert's leads to
     SALE = "sale"  # the matched transaction, right before its refund is recorded
     LIST_REFUNDS = "list_refunds"
@@ -75,7 +76,7 @@ class Call:
     path: str
     params: Json | None = None
     body: Json | None = None
-    rule: Rule | None = None  # of a search
+    rule: Rule | None = None  # of a look-up of transactions
 
     @property
     def writes(self) -> bool:

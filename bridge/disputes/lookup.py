@@ -8,6 +8,9 @@ import typing
 from bridge.disputes import matching
 from bridge.disputes.case import Call, Case, Json, Kind, Match, Part, Rule
 
+OF_TRANSACTIONS = frozenset({Kind.SEARCH, Kind.ORDER, Kind.PAYMENT})
+"""The look-ups that show transactions: see `rows_of`."""
+
 
 def question(case: Case) -> Call | None:
     """Return the look-up for the transaction that is due at 29next; None once one was found."""
@@ -18,8 +21,8 @@ def question(case: Case) -> Call | None:
         return None
     if match.behind:
         return Call(Kind.PAYMENT, "GET", f"transactions/{match.behind}/", rule=Rule.PAYMENT)
-    left = [(rule, f) for rule, f in matching.queries(case.dated_facts) if rule not in match.asked]
-    return Call(Kind.SEARCH, "GET", "transactions/", params=left[0][1], rule=left[0][0]) if left else None
+    queries = matching.queries(case.dated_facts)
+    return next((call for rule, call in queries.items() if rule not in match.asked), None)
 
 
 def is_sought(case: Case) -> bool:
@@ -57,12 +60,28 @@ def apply_index(case: Case, rows: list[Json], *, complete: bool) -> None:
     )
 
 
+def rows_of(call: Call, answer: typing.Any) -> list[Json]:
+    """Return the transactions that a look-up answered: those of a list, one alone, or all of an order.
+
+    An order that is not there, that is another one, or that cannot be read has none.
+    """
+    if call.kind is not Kind.ORDER:
+        return answer if isinstance(answer, list) else [answer]
+    order = answer or {}
+    number, rows = order.get("number"), order.get("transactions")
+    if call.path != f"orders/{number}/" or not isinstance(rows, list):
+        return []
+    if not all(isinstance(row, dict) for row in rows):
+        return []
+    return [row | {"order": number, "is_test": order.get("is_test") or row.get("is_test")} for row in rows]
+
+
 def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
     """Take in transactions that 29next answered; candidates of earlier look-ups stay."""
     if case.is_decided:
         return
     before = case.match or Match()
-    choice = matching.choose(case.dated_facts, rows)
+    choice = matching.choose(case.dated_facts, rows, earlier=before.candidates)
     seen = {one["id"] for one in choice.candidates}
     kept = [one for one in before.candidates if one["id"] not in seen and not choice.transaction_id]
     case.match = dataclasses.replace(

@@ -7,15 +7,16 @@ the alert's facts contradicts it. Transactions are plain rows as 29next lists th
 from __future__ import annotations
 
 import itertools
+import re
 import typing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
-from bridge.disputes.case import Rule
+from bridge.disputes.case import Call, Kind, Rule
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.alert import Alert
 
@@ -42,13 +43,6 @@ class Rung:
     rule: Rule
     facts: tuple[tuple[str, str], ...]  # (the alert's, the transaction's)
     unique: bool  # an id of the payment: a part of its amount may be disputed
-
-    def query(self, alert: Alert) -> dict[str, str] | None:
-        """Return the filters of `GET /transactions/` for this rung, or None where facts are missing."""
-        values = {theirs: _told(alert, ours) for ours, theirs in self.facts}
-        if not all(values.values()):
-            return None
-        return values | {"is_test": "false"}
 
     def holds(self, alert: Alert, row: Row) -> bool:
         """Whether the transaction has exactly the facts of the alert."""
@@ -82,8 +76,11 @@ LADDER = (
 """The rungs, strongest evidence first."""
 SUREST = (Rule.ORDER, Rule.EXTERNAL_ID)
 """The rungs that count where a fact of the alert cannot be read."""
-ASKED = (Rule.EXTERNAL_ID, Rule.AUTH_CODE, Rule.NETWORK_TRANSACTION_ID, Rule.CARD_AND_AMOUNT)
-"""The order in which 29next is asked: authorization codes are what most alerts carry."""
+ASKED = (Rule.ORDER, Rule.EXTERNAL_ID, Rule.AUTH_CODE, Rule.NETWORK_TRANSACTION_ID, Rule.CARD_AND_AMOUNT)
+"""What 29next is asked first: ids, then authorization codes, which are what most alerts carry."""
+ORDER_NUMBER = re.compile(r"[1-9][0-9]{0,11}")
+"""What can be a number of 29next's orders; what is longer is an id of somebody else's."""
+FAILED = "it did not succeed"
 _RUNGS = {rung.rule: rung for rung in LADDER}
 
 
@@ -96,31 +93,41 @@ class Choice:
     candidates: tuple[Row, ...] = field(default=())
 
 
-def queries(alert: Alert) -> list[tuple[Rule, dict[str, str]]]:
-    """Return the look-ups worth making at 29next, in order: (rule, filters), two at most."""
-    found = []
-    for rule in ASKED:
-        filters = _RUNGS[rule].query(alert)
-        if filters is None or not _may_tell(_RUNGS[rule], alert):
-            continue
-        if rule is Rule.CARD_AND_AMOUNT:
-            filters |= _around(alert)
-        found.append((rule, filters))
-    return found[:LOOK_UPS]
+def queries(alert: Alert) -> dict[Rule, Call]:
+    """Return the look-ups worth making at 29next, the best first, two at most."""
+    rungs = [_RUNGS[rule] for rule in ASKED if _may_tell(_RUNGS[rule], alert)]
+    calls = [(rung.rule, call) for rung in rungs if (call := _query(rung, alert))]
+    return dict(calls[:LOOK_UPS])
 
 
-def choose(alert: Alert, rows: Iterable[Row], *, complete: bool = True) -> Choice:
+def _query(rung: Rung, alert: Alert) -> Call | None:
+    """Return the look-up for a rung at 29next, or None where the alert does not tell enough for it."""
+    filters = {theirs: _told(alert, ours) for ours, theirs in rung.facts}
+    if not all(filters.values()):
+        return None
+    if rung.rule is Rule.ORDER:
+        number = ORDER_NUMBER.fullmatch(filters["order"])
+        return Call(Kind.ORDER, "GET", f"orders/{number[0]}/", rule=rung.rule) if number else None
+    if rung.rule is Rule.CARD_AND_AMOUNT:
+        filters |= _around(alert)
+    return Call(Kind.SEARCH, "GET", "transactions/", params=filters | {"is_test": "false"}, rule=rung.rule)
+
+
+def choose(
+    alert: Alert, rows: Iterable[Row], *, complete: bool = True, earlier: Sequence[Row] = ()
+) -> Choice:
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
     Three phases: drop the payments that a fact contradicts, let the ids speak first, then the weaker
     rules with the evidence they need. Where several fit a rung, only these are looked at on the rungs
-    below. Where two of the alert's ids name different payments, a person decides. Where `rows` may not
-    be complete, the one that fits may be missing among them, so that only an id counts.
+    below. Where two of the alert's ids name different payments, a person decides; `earlier` are the
+    candidates of look-ups before this one. Where `rows` may not be complete, the one that fits may be
+    missing among them, so that only an id counts.
     """
     payments = _payments(rows)
     reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
     named = _named(alert, payments)
-    if _ids_disagree(named):
+    if _ids_disagree(named, earlier):
         return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
     several = False
@@ -144,9 +151,14 @@ def _named(alert: Alert, payments: list[Payment]) -> dict[Rule, list[Payment]]:
     }
 
 
-def _ids_disagree(named: Mapping[Rule, list[Payment]]) -> bool:
-    """Whether two ids of the alert name different payments."""
-    by_id = [{one.row["id"] for one in named[rung.rule]} for rung in LADDER if rung.unique]
+def _ids_disagree(named: Mapping[Rule, list[Payment]], earlier: Sequence[Row]) -> bool:
+    """Whether two ids of the alert name different payments, be it in different look-ups."""
+    tried = [(one["by"], one["id"]) for one in earlier if one["why"] != FAILED]
+    by_id = [
+        {one.row["id"] for one in named[rung.rule]} | {ident for by, ident in tried if by == rung.rule}
+        for rung in LADDER
+        if rung.unique
+    ]
     return any(one and other and not one & other for one, other in itertools.combinations(by_id, 2))
 
 
@@ -184,7 +196,7 @@ def contradiction(alert: Alert, payment: Payment) -> str | None:
     """Name the fact of the alert that a payment contradicts, or None."""
     row = payment.row
     if row.get("status") != "succeeded":
-        return "it did not succeed"
+        return FAILED
     if row.get("is_test") is True:
         return "a test"
     return (

@@ -94,6 +94,12 @@ def _note(case: Case, _: Call, fields: Complaint) -> bool:
     return True
 
 
+def _order(case: Case, call: Call, fields: Complaint) -> bool:
+    """Look for the transaction by what else the alert tells."""
+    case.note(f"29next refused to show the order{_scope(fields, 'orders:read')}: {_words(fields)}")
+    return _payment(case, call, fields)
+
+
 def _payment(case: Case, call: Call, _: Complaint) -> bool:
     known = case.match or Match()
     asked = [*known.asked, *([call.rule] if call.rule else [])]
@@ -119,6 +125,7 @@ _WITHOUT: Mapping[Kind, Callable[[Case, Call, Complaint], bool]] = {
     Kind.SALE: _sale,
     Kind.REFUND: _refund,
     Kind.NOTE: _note,
+    Kind.ORDER: _order,
     Kind.PAYMENT: _payment,
     Kind.SEARCH: _search,
 }

@@ -7,6 +7,7 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -89,7 +90,7 @@ class NextApi:
 
         Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write may
         have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store is the
-        matter, and MissingScope where only transactions are forbidden.
+        matter, and MissingScope where anything but disputes is forbidden.
         """
         record, turn = answer if answer is not None else Answer(), None
         if self.take:
@@ -115,6 +116,12 @@ class NextApi:
         if 200 <= status < 300:
             return self._readable(content, writes=method != "GET")
         raise self._error(method, path, status, headers, content)
+
+    def find(self, path: str, *, answer: Answer | None = None, slot: Slot | None = None) -> Json:
+        """Return what stands at a path; None where 29next knows nothing of it."""
+        with contextlib.suppress(NotFound):
+            return self.call("GET", path, answer=answer, slot=slot)
+        return None
 
     def rows(
         self,

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 SCOPES = (
     *("disputes:read", "disputes:write", "transactions:read", "transactions:write"),
-    *("webhooks:read", "webhooks:write"),
+    *("orders:read", "webhooks:read", "webhooks:write"),
 )
 ANSWER_SECONDS = 600.0
 """How long a merchant may take to answer."""

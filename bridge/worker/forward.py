@@ -182,12 +182,14 @@ class Forwarder:
                 found = api.rows(
                     call.path, call.params or {}, answer=answer, slot=errand.slot, before_more=hold
                 )
+            elif call.kind is Kind.ORDER:
+                found = api.find(call.path, answer=answer, slot=errand.slot)
             else:
                 found = api.call(call.method, call.path, body=call.body, answer=answer, slot=errand.slot)
             if call.kind in DISPUTES:
                 _tell_ids(call, found)
-            elif call.kind in (Kind.SEARCH, Kind.PAYMENT):
-                found = self._with_family(claim, [found] if isinstance(found, dict) else found)
+            elif call.kind in lookup.OF_TRANSACTIONS:
+                found = self._with_family(claim, lookup.rows_of(call, found))
             return Answered(found)
         except errors.Throttled as error:
             return Throttled(str(error), error.retry_after or 1.0)

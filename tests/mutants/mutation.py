@@ -33,6 +33,7 @@ FILES = {
     "next_webhooks": "tests/system/test_next_webhooks.py",
     "notify": "tests/system/test_notify.py",
     "networks": "tests/unit/test_networks.py",
+    "orders": "tests/system/test_orders.py",
     "outcomes": "tests/providers/test_provider_outcomes.py",
     "pace": "tests/system/test_pace.py",
     "rules": "tests/system/test_rules.py",

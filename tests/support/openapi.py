@@ -21,6 +21,7 @@ from referencing.jsonschema import DRAFT202012
 
 from tests.support.documents import ROOT
 from tests.support.next29 import VERSIONS
+from tests.support.next29.orders import OF_THE_ORDER
 
 OFFICIAL = ROOT.parent / "shared" / "29next"  # admin-<version>.yaml
 
@@ -285,6 +286,15 @@ def own_document(version: str) -> Json:
         report_values=thing("amount currency", amount=money(10), currency=text),
         statement_descriptor=text,
     )
+    in_order = {name: one for name, one in transaction["properties"].items() if name not in OF_THE_ORDER}
+    order: Json = {  # without a type, since that would close it: it has much more
+        "properties": {
+            "number": {"type": "string"},
+            "is_test": flag,
+            "transactions": {"type": "array", "items": thing(always.replace("order ", ""), **in_order)},
+        },
+        "required": ["number", "is_test", "transactions"],
+    }
     refund = thing("amount", amount=money(7), is_external=flag, send_refund_notification=flag)
     webhook_change = {
         "active": flag,
@@ -360,6 +370,7 @@ def own_document(version: str) -> Json:
             "/transactions/": {"get": call(200, page(rows), **transaction_filters)},
             "/transactions/{id}/": {"get": call(200, transaction)},
             "/transactions/{id}/refund/": {"post": call(200, transaction, refund)},
+            "/orders/{number}/": {"get": call(200, order)},
             "/store/": {"get": call(200, {"type": "array", "items": {"type": "object"}})},
             "/webhooks/": {
                 "get": call(200, page(webhook), active=flag, name=some, cursor=some),

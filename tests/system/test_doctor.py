@@ -247,7 +247,7 @@ def test_a_worker_that_is_gone_is_bad(patient: Patient) -> None:
 
 # --- stores --------------------------------------------------------------------------------------
 
-READ = ("disputes:read", "transactions:read")
+READ = ("disputes:read", "orders:read", "transactions:read")
 
 
 def test_a_token_that_is_not_known_is_bad_and_not_asked_again(patient: Patient) -> None:
@@ -265,7 +265,7 @@ def test_a_token_that_may_not_write_disputes_is_bad(patient: Patient) -> None:
     assert "disputes:write" in bad["alpha: disputes:write"].remedy
 
 
-@pytest.mark.parametrize("scope", ["transactions:read", "transactions:write"])
+@pytest.mark.parametrize("scope", ["transactions:read", "transactions:write", "orders:read"])
 def test_a_scope_that_the_bridge_can_do_without_is_advised(patient: Patient, scope: str) -> None:
     patient.scopes(*{*READ, "disputes:write", "transactions:write"} - {scope})
     found = patient.examined()[f"alpha: {scope}"]
@@ -462,9 +462,13 @@ def body_of(document: Any, path: str, method: str = "post") -> Any:
     return document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
 
 
-def shows(document: Any, path: str) -> Any:
+def answer_of(document: Any, path: str) -> Any:
     answer = document["paths"][path]["get"]["responses"]["200"]
-    return answer["content"]["application/json"]["schema"]["properties"]["results"]["items"]["properties"]
+    return answer["content"]["application/json"]["schema"]["properties"]
+
+
+def shows(document: Any, path: str) -> Any:
+    return answer_of(document, path)["results"]["items"]["properties"]
 
 
 @pytest.mark.parametrize(
@@ -509,6 +513,14 @@ def shows(document: Any, path: str) -> Any:
         (
             lambda d: shows(d, "/disputes/").pop("resolution"),
             "GET /disputes/: its answer has no results.resolution",
+        ),
+        (
+            without("paths", "/orders/{number}/"),
+            "GET /orders/1/: there is no such operation",
+        ),
+        (
+            lambda d: answer_of(d, "/orders/{number}/").pop("transactions"),
+            "GET /orders/1/: its answer has no transactions.id",
         ),
     ],
 )

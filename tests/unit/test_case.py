@@ -75,6 +75,7 @@ def alert(**changes: Any) -> Alert:
 
 OPEN: Delivery = (Effect.OPEN, alert(**facts()))
 OPEN_MATCHED: Delivery = (Effect.OPEN, alert(**facts(external_id="pi_1")))
+OPEN_WITH_ORDER: Delivery = (Effect.OPEN, alert(**facts(order="#1001", auth_code="A1B2C3")))
 MATCH: Delivery = (Effect.MATCH, alert(external_id="pi_1"))
 MATCH_WITH_FACTS: Delivery = (Effect.MATCH, alert(**facts(external_id="pi_1")))
 RESOLVE: Delivery = (Effect.RESOLVE, alert(resolution="issued_full_refund"))
@@ -92,6 +93,7 @@ WITHDRAW: Delivery = (Effect.WITHDRAW, alert(withdrawn=True))
 DELIVERIES = {
     "open": OPEN,
     "open, matched": OPEN_MATCHED,
+    "open with order": OPEN_WITH_ORDER,
     "match": MATCH,
     "match with facts": MATCH_WITH_FACTS,
     "resolve": RESOLVE,
@@ -257,6 +259,12 @@ class PretendStore:
         ids = ("auth_code", "external_id", "network_transaction_id", "bankcard_last_four")
         wanted = {name: value for name, value in params.items() if name in ids}
         return [row for row in flat if all(row.get(name) == value for name, value in wanted.items())]
+
+    def do_order(self, call: Call, _: Json, __: Json) -> list[Json]:
+        assert call.method == "GET"
+        number = call.path.removeprefix("orders/").removesuffix("/")
+        rows = [{**row, "order": None} for row in self.sales if row["order"] == number]
+        return lookup.rows_of(call, {"number": number, "is_test": False, "transactions": rows})
 
 
 # --- the bridge around the case ------------------------------------------------------------------
@@ -489,6 +497,87 @@ def test_an_opening_that_tells_its_payment_asks_for_it_and_is_created_with_it() 
     assert worker.case.state is State.OPEN
     assert worker.case.match is not None
     assert worker.case.match.rule == "external_id"
+
+
+def test_an_opening_that_tells_its_order_asks_for_that_alone() -> None:
+    worker = deal(OPEN_WITH_ORDER)
+    assert kinds(worker) == ["order", "create"]
+    assert worker.case.match
+    assert (worker.case.transaction_id, worker.case.match.rule) == (77, "order")
+    assert worker.calls[0].path == "orders/1001/"
+
+
+@pytest.mark.parametrize("changes", [{"order": "1002"}, {"order": "1002", "auth_code": None}])
+def test_an_order_that_is_not_there_is_followed_by_one_other_question(changes: Json) -> None:
+    pretend_store = PretendStore()
+    pretend_store.sales = [SALE | changes]
+    told = dataclasses.replace(OPEN_WITH_ORDER[1], network_transaction_id="3" * 15)
+    worker = deal((Effect.OPEN, told), pretend_store=pretend_store)
+    assert kinds(worker) == ["order", "search", "create"]
+    assert worker.calls[1].rule is Rule.AUTH_CODE
+    assert worker.case.transaction_id == (77 if "auth_code" not in changes else None)
+    assert worker.case.notes == []
+
+
+def test_an_order_that_may_not_be_read_is_noted_once_and_loses_no_transaction() -> None:
+    worker = PretendWorker(PretendStore())
+    worker.receive(OPEN_WITH_ORDER)
+    refused(worker, "order", {"detail": ["29next answered 403: No."]})
+    assert kinds(worker) == ["search", "create"]
+    assert worker.case.transaction_id == 77
+    said = "29next refused to show the order (scope orders:read): detail: 29next answered 403: No."
+    assert worker.case.notes == [said]
+
+
+ORDER = Call(Kind.ORDER, "GET", "orders/1001/", rule=Rule.ORDER)
+SEARCH = Call(Kind.SEARCH, "GET", "transactions/", rule=Rule.AUTH_CODE)
+PAYMENT = Call(Kind.PAYMENT, "GET", "transactions/77/", rule=Rule.PAYMENT)
+
+
+@pytest.mark.parametrize(("call", "answer"), [(SEARCH, [SALE, SALE]), (SEARCH, []), (PAYMENT, SALE)])
+def test_transactions_are_taken_as_29next_answers_them(call: Call, answer: Any) -> None:
+    assert lookup.rows_of(call, answer) == (answer if isinstance(answer, list) else [answer])
+
+
+def test_the_transactions_of_an_order_are_told_its_number_and_whether_it_is_a_test() -> None:
+    bare = {name: value for name, value in SALE.items() if name != "order"}
+    answer = {"number": "1001", "is_test": False, "transactions": [bare, bare | {"is_test": True}]}
+    assert lookup.rows_of(ORDER, answer) == [SALE | {"is_test": None}, SALE | {"is_test": True}]
+    tests = lookup.rows_of(ORDER, answer | {"is_test": True})
+    assert [row["is_test"] for row in tests] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        {"number": "1001"},
+        {"number": "1001", "transactions": None},
+        {"number": "1001", "transactions": "77"},
+        {"number": "1001", "transactions": [SALE, 78]},
+        {"number": "1002", "transactions": [SALE]},
+        {"transactions": [SALE]},
+    ],
+    ids=str,
+)
+def test_an_order_that_is_not_there_or_another_or_unreadable_has_no_transactions(answer: Any) -> None:
+    assert lookup.rows_of(ORDER, answer) == []
+
+
+def test_an_order_and_another_id_that_name_two_payments_are_left_to_a_person() -> None:
+    pretend_store = PretendStore()
+    other = {"id": 78, "order": "1002", "external_id": "pi_2"}
+    pretend_store.sales = [SALE | {"amount": "20.00"}, SALE | other]
+    told = alert(**facts(order="1001", external_id="pi_2"))
+    worker = deal((Effect.OPEN, told), pretend_store=pretend_store)
+    assert kinds(worker) == ["order", "search", "create"]
+    assert worker.case.state is State.REVIEW
+    assert worker.case.match
+    assert [(one["id"], one["why"]) for one in worker.case.match.candidates] == [
+        (78, "several fit"),
+        (77, "its amount is 20.00, not 40.00"),
+    ]
 
 
 def test_what_the_index_finds_is_not_asked_for() -> None:
@@ -887,6 +976,7 @@ def refused(worker: PretendWorker, kind: str, fields: dict[str, list[str]]) -> N
         ((RDR, MATCH), "refund", {"detail": ["No."]}, ["create", "resolve", "attach"]),
         ((OPEN, RESOLVE, WITHDRAW), "note", {"message": ["No."]}, ["create", "resolve"]),
         ((OPEN_MATCHED,), "search", {"detail": ["No."]}, ["create"]),
+        ((OPEN_WITH_ORDER,), "order", {"detail": ["No."]}, ["create"]),
     ],
 )
 def test_what_is_refused_beside_the_dispute_itself_is_without_and_said(

@@ -410,6 +410,35 @@ def test_two_ids_that_name_two_payments_are_no_match() -> None:
         assert why(found) == {1: "several fit", 2: "several fit"}
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (sale(amount="1.00"), other(external_id="pi_9")),
+        (other(external_id="pi_9", amount="1.00"), sale()),
+    ],
+)
+def test_two_ids_that_name_two_payments_in_two_look_ups_are_no_match(first: Row, then: Row) -> None:
+    told = alert("order", external_id="pi_9")
+    earlier = choose(told, [first]).candidates
+    assert [one["why"] for one in earlier] == ["its amount is 1.00, not 40.00"]
+    assert choose(told, [then]).transaction_id == then["id"]
+    assert why(choose(told, [then], earlier=earlier)) == {then["id"]: "several fit"}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        sale(status="failed"),  # a try, which another payment may have followed
+        sale(order="1999", amount="1.00"),  # named by its code
+        other(external_id="pi_9", amount="1.00"),  # the same
+    ],
+)
+def test_what_an_earlier_look_up_showed_is_no_other_payment_unless_an_id_names_it(before: Row) -> None:
+    told = alert("order", external_id="pi_9")
+    found = choose(told, [other(external_id="pi_9")], earlier=choose(told, [before]).candidates)
+    assert (found.transaction_id, found.rule) == (2, "external_id")
+
+
 def test_a_weaker_rung_decides_between_several_of_a_stronger_one() -> None:
     upsell = sale(id=2, amount="9.00", auth_code="UPSELL", network_transaction_id="300000000000002")
     upsell["external_id"] = "pi_0000000000000002"
@@ -469,43 +498,73 @@ def test_where_rows_may_be_missing_an_id_that_others_may_share_needs_amount_and_
 @pytest.mark.parametrize(
     ("names", "asked"),
     [
-        (tuple(FACTS), ["external_id", "auth_code"]),
+        (tuple(FACTS), ["order", "external_id"]),
+        (("order", "auth_code", "network_transaction_id", *CARD), ["order", "auth_code"]),
+        (("external_id", "auth_code", *CARD), ["external_id", "auth_code"]),
         (("auth_code", "network_transaction_id", *CARD), ["auth_code", "network_transaction_id"]),
         (("network_transaction_id", *CARD), ["network_transaction_id", "card_and_amount"]),
         (("auth_code", *CARD), ["auth_code", "card_and_amount"]),
         (CARD, ["card_and_amount"]),
-        (("card_last_four", "order"), []),
+        (("card_last_four", "order"), ["order"]),
+        (("card_last_four",), []),
     ],
 )
 def test_29next_is_asked_twice_at_most_and_for_the_best_first(
     names: tuple[str, ...], asked: list[str]
 ) -> None:
-    assert [rule for rule, _ in queries(alert(*set(names) - {"amount", "currency", *WHEN}))] == asked
+    assert list(queries(alert(*set(names) - {"amount", "currency", *WHEN}))) == asked
+
+
+@pytest.mark.parametrize(
+    ("order", "path"),
+    [
+        ("1001", "orders/1001/"),
+        ("#1001", "orders/1001/"),
+        (" 100001 ", "orders/100001/"),
+        ("123456789012", "orders/123456789012/"),
+        *((order, None) for order in ("1234567890123", "0", "01001", "-1", "1001-A", "pi_1001", "R2D2")),
+        *((order, None) for order in ("#", "", "1001/../../disputes", "1001?x=1", "\u0661\u0662")),
+    ],
+)
+def test_29next_is_asked_for_an_order_only_by_what_can_be_its_number(order: str, path: str | None) -> None:
+    asked = queries(alert("order", "auth_code", order=order))
+    assert [call.path for call in asked.values()] == [*([path] if path else []), "transactions/"]
+
+
+def test_beside_what_cannot_be_read_29next_is_asked_for_the_surest_ids_only() -> None:
+    unsure = alert("order", "external_id", "auth_code", *CARD, unreadable=("amount",))
+    assert list(queries(unsure)) == ["order", "external_id"]
+    assert list(queries(alert("auth_code", *CARD, unreadable=("amount",)))) == []
 
 
 def test_the_card_is_asked_for_within_the_days_and_with_the_transaction_s_own_amount() -> None:
     card = {"bankcard_first_six": "411111", "bankcard_last_four": "0042", "is_test": "false"}
-    assert queries(alert(*CARD)) == [
-        ("card_and_amount", card | {"date_created_from": "2026-02-25", "date_created_to": "2026-03-05"})
-    ]
+
+    def asked(**changes: Any) -> Any:
+        (call,) = queries(alert(*CARD, **changes)).values()
+        return call.params
+
+    assert asked() == card | {"date_created_from": "2026-02-25", "date_created_to": "2026-03-05"}
     told = {"transaction_amount": Decimal("40.00"), "transaction_currency": "USD", "transaction_at": None}
-    assert queries(alert(*CARD, **told))[0][1] == card | {
+    assert asked(**told) == card | {
         "amount_min": "40.00",
         "amount_max": "40.00",
         "currency": "USD",
         "date_created_from": "2025-09-12",
         "date_created_to": "2026-03-13",
     }
-    assert queries(alert(*CARD, happened_at=None, transaction_at=None)) == [("card_and_amount", card)]
+    assert asked(happened_at=None, transaction_at=None) == card
 
 
 @pytest.mark.parametrize("version", ["2023-02-10", "2024-04-01"])
-@pytest.mark.parametrize("names", [("external_id", "auth_code"), ("network_transaction_id", *CARD)])
+@pytest.mark.parametrize(
+    "names", [("order", "external_id"), ("external_id", "auth_code"), ("network_transaction_id", *CARD)]
+)
 def test_every_look_up_is_one_that_29next_documents(version: str, names: tuple[str, ...]) -> None:
     told = {"transaction_amount": Decimal("40.00"), "transaction_currency": "USD"}
-    for _, filters in queries(alert(*names, **told)):
-        query = "&".join(f"{name}={value}" for name, value in filters.items())
-        validate_request("GET", f"/transactions/?{query}", version=version)
+    for call in queries(alert(*names, **told)).values():
+        query = "&".join(f"{name}={value}" for name, value in (call.params or {}).items())
+        validate_request(call.method, f"/{call.path}?{query}", call.body, version=version)
 
 
 @pytest.mark.parametrize("rung", EVERY_RUNG)

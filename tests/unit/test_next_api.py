@@ -195,6 +195,17 @@ def test_connections_are_used_again() -> None:
         assert (len(wire.seen), wire.connections) == (5, 1)
 
 
+def test_what_29next_does_not_know_is_found_to_be_nothing(next29: StandIn, api: Client) -> None:
+    next29.add_transaction(order="1042")
+    assert api.find("orders/1042/")["number"] == "1042"
+    answer = Answer()
+    assert api.find("orders/1043/", answer=answer) is None
+    assert answer.status == 404
+    next29.add_faults(fault("403"))
+    with pytest.raises(MissingScope):
+        api.find("orders/1043/")
+
+
 def test_filters_are_escaped(next29: StandIn, api: Client) -> None:
     odd = "A&type=chargeback#?/\u00fc 1"
     made = api.create_dispute({**ALERT, "case_number": odd})
@@ -211,6 +222,7 @@ READ = ("GET", "disputes/{id}/", None)
 RESOLVE = ("POST", "disputes/{id}/resolve/", {"resolution": "other", "resolution_other_message": "x"})
 ATTACH = ("PATCH", "disputes/{id}/", {"arn": "1"})
 NOTE = ("POST", "disputes/{id}/notes/", {"message": "x"})
+ORDER = ("GET", "orders/100001/", None)
 REFUND = ("POST", "transactions/{sale}/refund/", {"amount": "1.00", "is_external": True})
 WRITES = (CREATE, RESOLVE, ATTACH, NOTE, REFUND)
 READS = (LIST, SEARCH, READ)
@@ -221,9 +233,9 @@ OUTCOMES: list[tuple[str, tuple[Any, ...], type[BridgeError]]] = [
     *(("422", call, Refused) for call in WRITES),
     *(("401", call, StoreRefused) for call in (*WRITES, *READS)),
     *(("403", call, StoreRefused) for call in (CREATE, RESOLVE, ATTACH, NOTE, LIST, READ)),
-    *(("403", call, MissingScope) for call in (SEARCH, REFUND)),
+    *(("403", call, MissingScope) for call in (SEARCH, ORDER, REFUND)),
     *(("404", call, StoreRefused) for call in (CREATE, LIST, SEARCH)),
-    *(("404", call, NotFound) for call in (READ, RESOLVE, ATTACH, NOTE, REFUND)),
+    *(("404", call, NotFound) for call in (READ, ORDER, RESOLVE, ATTACH, NOTE, REFUND)),
     *(("429", call, Throttled) for call in (CREATE, LIST, REFUND)),
     *(
         (name, call, Unclear)

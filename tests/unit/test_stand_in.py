@@ -162,6 +162,7 @@ def test_the_api_lies_below_any_prefix(next29: StandIn, plain: Caller) -> None:
         ("POST", "/disputes/1/notes/", 404),
         ("GET", "/disputes/1/notes/", 404),
         ("GET", "/transactions/1/", 404),
+        ("GET", "/orders/1/", 404),
         ("POST", "/transactions/1/refund/", 404),
         ("DELETE", "/webhooks/1/", 404),
         ("PUT", "/disputes/1/", 405),
@@ -215,11 +216,12 @@ def test_the_second_of_the_limit_slides_and_each_token_has_its_own(next29: Stand
 @pytest.mark.parametrize(
     ("scopes", "statuses"),
     [
-        (["disputes:read"], [200, 403, 403]),
-        (["disputes:write"], [403, 201, 403]),
-        (["transactions:read"], [403, 403, 200]),
-        (["admin:read"], [200, 403, 200]),
-        ([], [403, 403, 403]),
+        (["disputes:read"], [200, 403, 403, 403]),
+        (["disputes:write"], [403, 201, 403, 403]),
+        (["transactions:read"], [403, 403, 200, 403]),
+        (["orders:read"], [403, 403, 403, 200]),
+        (["admin:read"], [200, 403, 200, 200]),
+        ([], [403, 403, 403, 403]),
     ],
 )
 def test_a_call_without_its_scope_is_403(next29: StandIn, scopes: list[str], statuses: list[int]) -> None:
@@ -229,6 +231,7 @@ def test_a_call_without_its_scope_is_403(next29: StandIn, scopes: list[str], sta
             call("GET", "/disputes/"),
             call("POST", "/disputes/", ALERT),
             call("GET", "/transactions/"),
+            call("GET", "/orders/100001/"),
         ]
     assert [answer.status_code for answer in answers] == statuses
     assert all("permission" in one.json()["detail"] for one in answers if not one.ok)
@@ -627,6 +630,20 @@ def test_list_rows_say_less_than_a_transaction(next29: StandIn, call: Caller) ->
     row = call("GET", "/transactions/?auth_code=AC0001").json()["results"][0]
     assert made.keys() - row.keys() == {"statement_descriptor", "is_test", "report_values"}
     assert row.items() <= made.items()
+
+
+def test_an_order_shows_its_transactions_and_says_for_all_of_them_what_they_share(
+    next29: StandIn, call: Caller, sale: int
+) -> None:
+    next29.add_transaction(order="78")
+    call("POST", f"/transactions/{sale}/refund/", {"amount": "1.00"})
+    order = call("GET", "/orders/77/").json()
+    assert (order["number"], order["is_test"]) == ("77", False)
+    assert [row["type"] for row in order["transactions"]] == ["refund", "debit"]
+    debit = order["transactions"][1]
+    alone = call("GET", f"/transactions/{sale}/").json()
+    assert debit.items() <= alone.items()
+    assert not {"order", "amount_available_for_refund"} & debit.keys()
 
 
 def test_the_samples_are_there_at_first(call: Caller) -> None:

@@ -2,7 +2,7 @@
 
 from tests.mutants.mutation import one
 
-MATCH = "bridge/disputes/matching.py"
+MATCH, LOOKUP = "bridge/disputes/matching.py", "bridge/disputes/lookup.py"
 
 MUTATIONS = (
     one(
@@ -61,7 +61,7 @@ MUTATIONS = (
         "failed-payment-matched",
         "A payment that did not succeed is attached.",
         MATCH,
-        '        return "it did not succeed"\n',
+        "        return FAILED\n",
         "        return None\n",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
         "match: a_contradiction_blocks_every_rung",
@@ -107,5 +107,74 @@ MUTATIONS = (
         "        return None\n",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
         "match: a_contradiction_blocks_every_rung",
+    ),
+    one(
+        "two-look-ups-disagree",
+        "Where two look-ups find two payments by two ids of an alert, the second one is taken.",
+        MATCH,
+        "    if _ids_disagree(named, earlier):\n",
+        "    if _ids_disagree(named, ()):\n",
+        "match: two_ids_that_name_two_payments_in_two_look_ups_are_no_match",
+        "case: an_order_and_another_id_that_name_two_payments_are_left_to_a_person",
+    ),
+    one(
+        "any-number-is-an-order",
+        "29next is asked for an order by whatever a provider calls one, paths included.",
+        MATCH,
+        'ORDER_NUMBER = re.compile(r"[1-9][0-9]{0,11}")\n',
+        'ORDER_NUMBER = re.compile(r".+")\n',
+        "match: 29next_is_asked_for_an_order_only_by_what_can_be_its_number",
+        "orders: a_number_that_is_no_order_s_is_not_looked_up",
+    ),
+    one(
+        "another-order-taken",
+        "An order with another number than was asked for counts as the one that the alert names.",
+        LOOKUP,
+        '    if call.path != f"orders/{number}/" or not isinstance(rows, list):\n',
+        "    if not isinstance(rows, list):\n",
+        "case: an_order_that_is_not_there_or_another_or_unreadable_has_no_transactions",
+    ),
+    one(
+        "order-read-in-part",
+        "Of an order that can be read in part only, that part counts as all of it.",
+        LOOKUP,
+        "    if not all(isinstance(row, dict) for row in rows):\n        return []\n",
+        "    rows = [row for row in rows if isinstance(row, dict)]\n",
+        "case: an_order_that_is_not_there_or_another_or_unreadable_has_no_transactions",
+    ),
+    one(
+        "test-order-matched",
+        "A sale of a test order is matched.",
+        LOOKUP,
+        '"is_test": order.get("is_test") or row.get("is_test")}',
+        '"is_test": False}',
+        "case: the_transactions_of_an_order_are_told_its_number_and_whether_it_is_a_test",
+        "orders: a_sale_of_the_order_that_the_alert_contradicts_is_not_attached",
+    ),
+    one(
+        "order-s-number-not-told",
+        "A transaction out of an order does not count as one of that order.",
+        LOOKUP,
+        '{"order": number, "is_test"',
+        '{"order": None, "is_test"',
+        "case: the_transactions_of_an_order_are_told_its_number_and_whether_it_is_a_test",
+        "orders: a_sale_is_found_by_its_order_in_one_call",
+    ),
+    one(
+        "unreadable-order-costs-the-transaction",
+        "Where the token may not read orders, the transaction is not searched either.",
+        "bridge/disputes/refusals.py",
+        "    Kind.ORDER: _order,\n",
+        "    Kind.ORDER: _search,\n",
+        "case: an_order_that_may_not_be_read_is_noted_once_and_loses_no_transaction",
+        "orders: without_the_scope_for_orders_the_sale_is_searched_and_the_case_says_so",
+    ),
+    one(
+        "missing-order-is-a-failure",
+        "An order that 29next does not have is told to the case as a refusal.",
+        "bridge/next29/client.py",
+        "        with contextlib.suppress(NotFound):\n",
+        "        with contextlib.suppress():\n",
+        "next_api: what_29next_does_not_know_is_found_to_be_nothing",
     ),
 )

@@ -40,6 +40,7 @@ from typing import Any
 from tests.support.next29 import fields, lists
 from tests.support.next29.fields import Errors, check_all
 from tests.support.next29.lists import Rows, page
+from tests.support.next29.orders import order_of
 from tests.support.next29.replies import Json, Refusal, Reply, Request
 
 # What a transaction is made of, with the values of one of which nothing else is said.
@@ -93,7 +94,7 @@ class Store:
         self.page_size = page_size
         self.metadata_keys: frozenset[str] | None = None  # None: any key will do
         self.disputes = Rows("case_number", "transaction")
-        self.transactions = Rows("auth_code", "network_transaction_id", "external_id", "parent_id")
+        self.transactions = Rows("auth_code", "network_transaction_id", "external_id", "order", "parent_id")
         self.webhooks = Rows()
         self._notes: dict[int, Rows] = {}  # by dispute
         self._hidden_until: dict[int, float] = {}  # by dispute
@@ -237,6 +238,15 @@ class Store:
         notified = values.get("send_refund_notification", True)
         refund = self._refund(row, amount, external=external, notified=notified)
         return Reply(200, refund)
+
+    # orders
+
+    def retrieve_order(self, _request: Request, number: int) -> Reply:
+        """GET /orders/{number}/: an order is there once it has a transaction."""
+        rows = list(self.transactions.newest_first(order=str(number)))
+        if not rows:
+            raise Refusal.of_call(404, "Not found.")
+        return Reply(200, order_of(str(number), [self._transaction(row) for row in rows]))
 
     # webhooks, and the store itself
 
@@ -429,6 +439,7 @@ ROUTES = (
     _route("GET", "/transactions/", "transactions:read", Store.list_transactions),
     _route("GET", "/transactions/{id}/", "transactions:read", Store.retrieve_transaction),
     _route("POST", "/transactions/{id}/refund/", "transactions:write", Store.refund_transaction),
+    _route("GET", "/orders/{id}/", "orders:read", Store.retrieve_order),  # whose numbers are digits here
     _route("GET", "/store/", "store:read", Store.show),
     _route("GET", "/webhooks/", "webhooks:read", Store.list_webhooks),
     _route("POST", "/webhooks/", "webhooks:write", Store.create_webhook),
