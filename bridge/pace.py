@@ -73,7 +73,7 @@ class Turn:
         self.came_at: float | None = None  # monotonic
 
     def wait(self) -> None:
-        """Return once the call may leave; raises TooLate where it missed too many slots.
+        """Return once the call may leave; raises TooLate where it missed too many slots, or may not any more.
 
         It is asked again whenever time went by since, as while a connection was made.
         """
@@ -85,4 +85,4 @@ class Turn:
                 self.came_at = time.monotonic()
                 return
             self.slot = None
-        raise TooLate
+        raise TooLate("This machine is too busy to make a call within its slot.")

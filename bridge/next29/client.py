@@ -29,11 +29,12 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.outbound.http import MOST_BYTES, Exchange, beginning, complaint
-from bridge.pace import Slot, Turn
+from bridge.pace import Turn
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.pace import Slot
     from bridge.settings import Store
 
 Json = typing.Any
@@ -82,19 +83,19 @@ class NextApi:
         params: Mapping[str, str] | None = None,
         body: Json = None,
         answer: Answer | None = None,
-        slot: Slot | None = None,
+        turn: Turn | None = None,
     ) -> Json:
         """Make one call and return its JSON; `answer` is filled in whatever happens.
 
-        It leaves in a slot: in the one that is given, or in a later one.
+        It leaves when it has its turn: the one that is given, or one of its own.
 
         Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write may
         have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store is the
         matter, and MissingScope where anything but disputes is forbidden.
         """
-        record, turn = answer if answer is not None else Answer(), None
-        if self.take:
-            turn = Turn(self.take, slot=slot, sleep=self.sleep)
+        record = answer if answer is not None else Answer()
+        if turn is None and self.take:
+            turn = Turn(self.take, sleep=self.sleep)
         started = time.monotonic()
         try:
             status, headers, content = self.exchange.send(
@@ -106,8 +107,8 @@ class NextApi:
             )
         except Unclear as error:
             raise (error if method != "GET" else TemporaryError(str(error))) from None
-        except TooLate:
-            raise TemporaryError("This machine is too busy to make a call within its slot.") from None
+        except TooLate as error:
+            raise TemporaryError(str(error)) from None
         finally:
             began = (turn and turn.came_at) or started
             record.seconds = time.monotonic() - began
@@ -117,10 +118,10 @@ class NextApi:
             return self._readable(content, writes=method != "GET")
         raise self._error(method, path, status, headers, content)
 
-    def find(self, path: str, *, answer: Answer | None = None, slot: Slot | None = None) -> Json:
+    def find(self, path: str, *, answer: Answer | None = None, turn: Turn | None = None) -> Json:
         """Return what stands at a path; None where 29next knows nothing of it."""
         with contextlib.suppress(NotFound):
-            return self.call("GET", path, answer=answer, slot=slot)
+            return self.call("GET", path, answer=answer, turn=turn)
         return None
 
     def rows(
@@ -129,22 +130,22 @@ class NextApi:
         params: Mapping[str, str],
         *,
         answer: Answer | None = None,
-        slot: Slot | None = None,
+        turn: Turn | None = None,
         before_more: Callable[[], None] = lambda: None,
         most: int = MOST_PAGES,
     ) -> list[Json]:
         """Return the rows of a list, all its pages; raises Refused where there are too many to look through.
 
-        `slot` is the first page's; `before_more` is called before each further one.
+        `turn` is the first page's; `before_more` is called before each further one.
         """
         found: list[Json] = []
         wanted: Mapping[str, str] | None = params
         for _ in range(most):
-            rows, following = self.page(path, wanted, answer=answer, slot=slot)
+            rows, following = self.page(path, wanted, answer=answer, turn=turn)
             found += rows
             if following is None:
                 return found
-            path, wanted, slot = following, None, None
+            path, wanted, turn = following, None, None
             before_more()
         raise Refused(f"29next's list has more than {most} pages.")
 
@@ -154,10 +155,10 @@ class NextApi:
         params: Mapping[str, str] | None = None,
         *,
         answer: Answer | None = None,
-        slot: Slot | None = None,
+        turn: Turn | None = None,
     ) -> tuple[list[Json], str | None]:
         """Return the rows of one page of a list, and the path of the next one, if there is one."""
-        page = self.call("GET", path, params=params, answer=answer, slot=slot)
+        page = self.call("GET", path, params=params, answer=answer, turn=turn)
         rows = page.get("results") if isinstance(page, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise TemporaryError("29next answered a list that is none.")

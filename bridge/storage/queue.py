@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
+from bridge.errors import TooLate
 from bridge.storage.outcomes import owe
 from bridge.storage.relating import pass_back, relate
 from bridge.storage.rows import (
@@ -163,6 +164,21 @@ class Queue:
     def take_slot(self, token: str) -> Slot | None:
         """Take a slot for a question; None where it opens too far ahead."""
         return self.database.write(lambda connection: self.slots.take_near(connection, token))
+
+    def take_again(self, claim: Claim, token: str) -> Slot:
+        """Take another slot for a call that missed its own; the lease is prolonged with it.
+
+        Raises TooLate where the case is another worker's now, which may make the very same call.
+        """
+        held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
+
+        def write(connection: Connection) -> Slot:
+            lease = held.values(lease_until=self.database.now() + self.lease)
+            if not connection.execute(lease).rowcount:
+                raise TooLate("Another worker has the case now.")
+            return self.slots.take_in(connection, token)
+
+        return self.database.write(write)
 
     def intend(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
         """Take a slot for a write, and commit that it is about to be sent; None leaves both undone.

@@ -37,7 +37,7 @@ class Slots:
         """Take the next slot of a token, whenever it opens; raises Unavailable."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
-        return self.database.write(lambda connection: self._take(connection, token))
+        return self.database.write(lambda connection: self.take_in(connection, token))
 
     def take_near(self, connection: Connection, token: str) -> Slot | None:
         """Take the next slot of a token within a transaction; None where it opens too far ahead."""
@@ -48,7 +48,10 @@ class Slots:
         seconds = connection.execute(self._next(token, now).where(near)).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
-    def _take(self, connection: Connection, token: str) -> Slot:
+    def take_in(self, connection: Connection, token: str) -> Slot:
+        """Take the next slot of a token within a transaction, whenever it opens."""
+        if not self.gap:
+            return Moment().slot(0.0, UNPACED_LATE)
         before, now = Moment(), self.database.moment()
         return before.slot(float(connection.execute(self._next(token, now)).scalar_one()), LATE)
 

@@ -20,6 +20,7 @@ from bridge.disputes.case import Call, Case, Kind
 from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, Unavailable, trace
 from bridge.next29.client import Answer
+from bridge.pace import Turn
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
@@ -45,7 +46,6 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.next29.client import NextApi
-    from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim, Delivery, Ending
@@ -66,7 +66,7 @@ class Errand:
     claim: Claim
     store: Store
     call: Call | None = None
-    slot: Slot | None = None
+    turn: Turn | None = None
     attempt: dict[str, typing.Any] | None = None
     result: Result | None = None  # None: the call is still to be made
     answer: Answer = field(default_factory=Answer)
@@ -148,10 +148,11 @@ class Forwarder:
         if call.writes:
             until = now + SLOT_SECONDS + self.settings.timeout + self.settings.settle_seconds
             mark_sent(claim.case, call, until)
-            errand.slot = self.inbox.queue.intend(claim, errand.attempt, token)
+            slot = self.inbox.queue.intend(claim, errand.attempt, token)
         else:
-            errand.slot = self.inbox.queue.take_slot(token)
-        return errand.slot is not None
+            slot = self.inbox.queue.take_slot(token)
+        errand.turn = Turn(partial(self.inbox.queue.take_again, claim, token), slot=slot, sleep=self.sleep)
+        return slot is not None
 
     def send(self, errand: Errand) -> None:
         """Make the call of an errand in its slot, and tell apart what came of it."""
@@ -180,12 +181,12 @@ class Forwarder:
             if call.kind in LISTS:
                 hold = partial(self.inbox.queue.hold, claim)
                 found = api.rows(
-                    call.path, call.params or {}, answer=answer, slot=errand.slot, before_more=hold
+                    call.path, call.params or {}, answer=answer, turn=errand.turn, before_more=hold
                 )
             elif call.kind is Kind.ORDER:
-                found = api.find(call.path, answer=answer, slot=errand.slot)
+                found = api.find(call.path, answer=answer, turn=errand.turn)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer, slot=errand.slot)
+                found = api.call(call.method, call.path, body=call.body, answer=answer, turn=errand.turn)
             if call.kind in DISPUTES:
                 _tell_ids(call, found)
             elif call.kind in lookup.OF_TRANSACTIONS:

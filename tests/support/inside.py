@@ -122,6 +122,12 @@ class Storage:
         """Keep so many seconds between two calls, as where there is a limit."""
         self.inbox.slots.gap = seconds
 
+    def throttle(self, store: Store, seconds: float) -> None:
+        """Have 29next ask for a pause, after a call of its own kind."""
+        key = token_key(store.token)
+        self.inbox.slots.take(key)
+        self.inbox.slots.throttle(key, seconds)
+
     # what an operator does, where neither HTTP nor a command does it
 
     def pause(self, store: str, why: str = BY_HAND, probe_after: float | None = None) -> None:

@@ -28,7 +28,7 @@ from bridge.errors import (
 )
 from bridge.next29.client import MOST_PAGES, Answer
 from bridge.outbound.http import WORDS
-from bridge.pace import MOST_TURNS, Slot
+from bridge.pace import MOST_TURNS, Slot, Turn
 from bridge.settings import Store
 from tests.support.inside import Client
 from tests.support.next29 import TOKEN, VERSIONS, Fault, StandIn, fault
@@ -488,6 +488,11 @@ class Slots:
         return slot(self.opened[-1])
 
 
+def turn(given: Slot, others: Slots | None = None) -> Turn:
+    """The turn of a call that has a slot already, and others where it misses that."""
+    return Turn((others or Slots()).take, slot=given)
+
+
 def slot(opens: float, seconds: float = 0.5) -> Slot:
     """A slot that opens at a moment of the monotonic clock."""
     return Slot(opens, opens + seconds, time.time() + opens - time.monotonic() + seconds)
@@ -498,10 +503,10 @@ def test_past_its_slot_not_a_byte_of_a_call_leaves(next29: StandIn) -> None:
     with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
         for _ in range(2):
             with pytest.raises(TemporaryError):
-                api.call("POST", "disputes/", body=ALERT, slot=gone)
+                api.call("POST", "disputes/", body=ALERT, turn=turn(gone, slots))
         assert next29.ledger.calls == []
         slots.waits = [0.0]
-        api.call("POST", "disputes/", body=ALERT, slot=gone)
+        api.call("POST", "disputes/", body=ALERT, turn=turn(gone, slots))
     assert len(next29.ledger.disputes) == 1
 
 
@@ -522,9 +527,9 @@ def test_a_connection_that_takes_longer_than_the_slot_leaves_in_the_next_one(
 
     with wired(answer, take=slots.take) as (_, api):
         if again:  # the connection that was there is closed after its answer
-            api.call("GET", "disputes/", slot=slot(time.monotonic()))
+            api.call("GET", "disputes/", turn=turn(slot(time.monotonic())))
         monkeypatch.setattr(HTTPConnection, "connect", slowly)
-        api.call("POST", "disputes/", body=ALERT, slot=slot(time.monotonic()))
+        api.call("POST", "disputes/", body=ALERT, turn=turn(slot(time.monotonic()), slots))
     assert len(arrived) == 1 + again
     assert slots.opened[0] <= arrived[-1]
 
@@ -540,7 +545,7 @@ def test_either_clock_closes_a_slot(next29: StandIn, clock: str) -> None:
         contextlib.closing(client(next29.base_url, take=Slots().take)) as api,
         pytest.raises(TemporaryError),
     ):
-        api.call("GET", "disputes/", slot=closed)
+        api.call("GET", "disputes/", turn=turn(closed))
     assert next29.ledger.calls == []
 
 
@@ -549,7 +554,7 @@ def test_a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time(next2
     with contextlib.closing(client(next29.base_url, take=Slots().take, timeout=0.4)) as api:
         for _ in range(2):  # with a new connection, and with one that is there
             opens = time.monotonic() + 0.5
-            api.call("GET", "disputes/", slot=slot(opens), answer=answer)
+            api.call("GET", "disputes/", turn=turn(slot(opens)), answer=answer)
             assert next29.ledger.calls[-1].at >= opens
             assert answer.seconds <= time.monotonic() - opens
 
@@ -558,7 +563,7 @@ def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(next29: StandIn) -
     next29.add_faults(fault("hang", seconds=30))
     now = time.monotonic()
     with contextlib.closing(client(next29.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
-        api.call("GET", "disputes/", slot=slot(now))
+        api.call("GET", "disputes/", turn=turn(slot(now)))
     assert time.monotonic() - now < 10
 
 
@@ -591,7 +596,7 @@ def test_a_call_that_misses_every_slot_is_not_made(next29: StandIn) -> None:
 def test_a_call_in_a_given_slot_takes_no_other(next29: StandIn) -> None:
     slots = Slots()
     with contextlib.closing(client(next29.base_url, take=slots.take)) as api:
-        api.call("GET", "disputes/", slot=slot(time.monotonic()))
+        api.call("GET", "disputes/", turn=turn(slot(time.monotonic())))
     assert slots.opened == []
     assert len(next29.ledger.calls) == 1
 

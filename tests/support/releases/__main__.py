@@ -13,7 +13,6 @@ from alembic.migration import MigrationContext
 from bridge import __version__
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from bridge.storage.ids import token_key
 from tests.conftest import Postgres
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY
@@ -63,9 +62,7 @@ def live(bridge: InProcessBridge) -> None:
     sale = bridge.next29.add_transaction(STORE, order="77", external_id=f"pi_{number}")
     bridge.inside.add_transactions(STORE, [sale])
     bridge.inside.index.cover(STORE, bridge.clock.now - DAY, bridge.clock.now)
-    token = settings.stores[STORE].token
-    bridge.inside.inbox.slots.take(token_key(token))
-    bridge.inside.inbox.slots.throttle(token_key(token), 0.5)
+    bridge.inside.throttle(settings.stores[STORE], 0.5)
     for page in [*every_page(bridge), "/metrics", "/readyz"]:
         assert bridge.client.get(page).status_code == 200, page
     day = datetime.fromtimestamp(bridge.clock.now - DAY, UTC).date()
