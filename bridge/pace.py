@@ -17,9 +17,11 @@ from bridge.errors import TooLate
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-LATE = 0.08
-"""Seconds after its opening at which a slot closes: four gaps of 0.275 s leave 0.1 s for the first of five
-calls to be late by, or the five would meet in one second."""
+AHEAD = 0.05
+"""Seconds that a slot lies ahead at least: what is about to be sent is committed meanwhile."""
+LATE = 0.03
+"""Seconds after its opening at which a slot closes. Four gaps of 0.275 s leave 0.1 s by which the first of
+five calls may be late, or the five would meet in one second; the rest is left to the way to 29next."""
 UNPACED_LATE = 5.0
 """The same where no limit holds: a process that was stopped for as long may not own its case any more."""
 MOST_TURNS = 20
@@ -73,10 +75,7 @@ class Turn:
         self.came_at: float | None = None  # monotonic
 
     def wait(self) -> None:
-        """Return once the call may leave; raises TooLate where it missed too many slots, or may not any more.
-
-        It is asked again whenever time went by since, as while a connection was made.
-        """
+        """Return once the call may leave; raises TooLate where it may not any more."""
         for _ in range(MOST_TURNS):
             self.slot = slot = self.slot or self.take()
             if (wait := slot.opens - time.monotonic()) > 0:

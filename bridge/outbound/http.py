@@ -81,9 +81,9 @@ class Exchange:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Make one request; returns status, headers and content, a byte over the bound at most.
 
-        `before` is called right before the first byte, when the connection is there, and again if that
-        turns out to be gone: while it waits no time of the request's runs, and what it raises ends the
-        request unsent. Raises TemporaryError where it certainly was not sent, Unclear where no answer came.
+        `before` is called right before the first byte, when the connection is there: while it waits, no
+        time of the request's runs, and what it raises ends the request unsent. Raises TemporaryError where
+        it certainly was not sent, Unclear where no answer came.
         """
         headers = {**self.headers, **(headers or {})}
         request = requests.Request(method, url, params=params, json=body, data=form, headers=headers)
@@ -192,7 +192,6 @@ class _Line:
         self.session.trust_env = False  # no proxy and no netrc decides where a token goes
         for scheme in ("https://", "http://"):
             self.session.mount(scheme, _Adapter(self))
-        self.connection: HTTPConnection | None = None
         self.before: Callable[[], None]
         self.deadline: Deadline | None = None  # from when on a byte of the request may have left
 
@@ -201,26 +200,18 @@ class _Line:
         return self.deadline is not None and self.deadline.passed
 
     def send(self, request: requests.Request) -> requests.Response:
-        """Send a request over the connection that is there, or over a new one."""
-        prepared = request.prepare()  # by itself: nothing that an earlier answer set goes with it
-        if self.connection is not None and self.connection.is_connected:
-            self._leave(self.connection)
         return self.session.send(
-            prepared,
+            request.prepare(),  # by itself: nothing that an earlier answer set goes with it
             timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
             allow_redirects=False,
             stream=True,
             proxies={},
         )
 
-    def connecting(self) -> None:
-        """Make a new connection: over the one that was thought to be there, nothing has left."""
-        self.end()
-
-    def connected(self, connection: HTTPConnection) -> None:
-        """Go on over a new connection."""
-        self.connection = connection
-        self._leave(connection)
+    def leave(self, connection: HTTPConnection) -> None:
+        """Let the request leave over a connection that is there, and count its time from now on."""
+        self.before()
+        self.deadline = WATCH.begin(self.timeout, connection.sock)
 
     def end(self) -> None:
         """Let nobody shut the connection any more."""
@@ -228,34 +219,32 @@ class _Line:
             self.deadline.over = True
         self.deadline = None
 
-    def _leave(self, connection: HTTPConnection) -> None:
-        self.before()
-        self.deadline = WATCH.begin(self.timeout, connection.sock)
-
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter for one line, which hears when its connection is made."""
+    """requests' adapter for one line."""
 
     def __init__(self, line: _Line) -> None:
         self.line = line
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        """Make connections that tell the line, before anything is sent over them."""
+        """Have the line asked at the very last moment, when nothing but the bytes is left to be sent."""
         super().init_poolmanager(*args, **kwargs)
         line = self.line
 
         class Http(HTTPConnection):
-            def connect(self) -> None:
-                line.connecting()
-                super().connect()
-                line.connected(self)
+            def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+                if self.sock is None:
+                    self.connect()
+                line.leave(self)
+                super().request(*args, **kwargs)
 
         class Https(HTTPSConnection):
-            def connect(self) -> None:
-                line.connecting()
-                super().connect()
-                line.connected(self)
+            def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
+                if self.sock is None:
+                    self.connect()
+                line.leave(self)
+                super().request(*args, **kwargs)
 
         class HttpPool(HTTPConnectionPool):
             ConnectionCls = Http

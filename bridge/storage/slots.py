@@ -9,7 +9,7 @@ import typing
 from sqlalchemy import ColumnElement, Connection, case, or_, update
 
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
-from bridge.pace import LATE, UNPACED_LATE, Moment, Slot
+from bridge.pace import AHEAD, LATE, UNPACED_LATE, Moment, Slot
 from bridge.storage.rows import SET_BACK
 from bridge.storage.schema import paces
 
@@ -57,7 +57,7 @@ class Slots:
 
     def _next(self, token: str, now: ColumnElement[float]) -> typing.Any:
         """Hand out a token's next slot, as seconds until it opens."""
-        soonest = now + self._rest()
+        soonest = now + max(self._rest(), AHEAD)
         opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
         taken = update(paces).where(paces.c.token == token).values(next_at=opens + self.gap)
         return taken.returning(paces.c.next_at - self.gap - now)

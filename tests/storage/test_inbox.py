@@ -19,7 +19,7 @@ from sqlalchemy import Row, select, update
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.disputes.case import Case, Kind, Unconfirmed
 from bridge.disputes.events import FORWARDED, Settled
-from bridge.pace import LATE
+from bridge.pace import AHEAD, LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
 from bridge.storage.database import Database
@@ -675,7 +675,7 @@ def test_never_more_than_four_calls_start_in_a_second_and_nearly_four_do(
             for _ in inbox.queue.claim(["alpha"], MOST):
                 start = take(inbox)
                 assert start
-                assert clock.now <= start + 1e-6 <= clock.now + GAP + 1e-5
+                assert clock.now <= start <= clock.now + AHEAD + GAP + 1e-5
                 starts.append(start)
             clock.now += 0.04
             if len(starts) == 30:
@@ -701,7 +701,7 @@ def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
         return statement
 
     monkeypatch.setattr(paced.slots, "_next", slowly)
-    for wait in (0.0, GAP, 2 * GAP):
+    for wait in (AHEAD, AHEAD + GAP, AHEAD + 2 * GAP):
         before = time.monotonic()
         slot = paced.slots.take(key)
         after = time.monotonic()
@@ -714,11 +714,15 @@ def test_a_case_is_claimed_once_the_next_slot_of_its_store_opens_within_one_gap(
 ) -> None:
     receive(paced, "1", "2", "3")
     assert taken(paced)
-    assert take(paced) == about(START)
-    assert taken(paced), "the next one opens in a gap"
-    assert take(paced) == about(START + GAP)
+    assert take(paced) == about(START + AHEAD)
     assert claim(paced) is None
-    clock.now += GAP - 0.001
+    clock.now += AHEAD - 0.001
+    assert claim(paced) is None
+    clock.now += 0.002
+    assert taken(paced), "the next one opens in a gap"
+    assert take(paced) == about(START + AHEAD + GAP)
+    assert claim(paced) is None
+    clock.now += GAP - 0.002
     assert claim(paced) is None
     clock.now += 0.002
     assert taken(paced)
@@ -729,15 +733,14 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
 ) -> None:
     receive(paced, "1")
     claimed = taken(paced)
-    for _ in range(GAPS_AHEAD + 1):
+    for _ in range(GAPS_AHEAD):
         assert take(paced)
-        clock.now += 0.001
     assert take(paced) is None
     assert not intend(paced, claimed, attempt("a_1", claimed))
     assert rows(paced, attempts) == []
     paced.queue.give_back(claimed)
     assert claim(paced) is None
-    clock.now += GAPS_AHEAD * GAP
+    clock.now += AHEAD + GAPS_AHEAD * GAP
     assert taken(paced).case_id == claimed.case_id
 
 
@@ -756,9 +759,9 @@ def test_slots_outside_the_queue_count_too(paced: Inbox, clock: Clock) -> None:
     for _ in range(2):
         paced.slots.take(key)
     assert claim(paced) is None
-    clock.now += GAP + 0.001
+    clock.now += AHEAD + GAP + 0.001
     assert taken(paced)
-    assert take(paced) == about(START + 2 * GAP)
+    assert take(paced) == about(START + AHEAD + 2 * GAP)
 
 
 def test_a_token_s_pace_is_nobody_else_s(paced: Inbox) -> None:
@@ -777,7 +780,7 @@ def test_a_throttle_pushes_the_next_slot_forward_and_never_back(paced: Inbox, cl
     assert claim(paced) is None
     clock.now += 1
     assert taken(paced)
-    assert take(paced) == about(START + 30)
+    assert take(paced) == about(START + 30 + AHEAD)
 
 
 def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox, clock: Clock) -> None:
@@ -786,7 +789,7 @@ def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox
     receive(paced, "1")
     paced.queue.give_back(taken(paced))
     assert taken(paced)
-    assert take(paced) == about(START - HOUR)
+    assert take(paced) == about(START - HOUR + AHEAD)
 
 
 def test_without_a_limit_nobody_waits(inbox: Inbox) -> None:
