@@ -1,37 +1,20 @@
-"""The sandbox store: a pretend 29next over HTTP, for newcomers (`bridge sandbox`) and for tests.
+"""The sandbox: a pretend 29next in memory, for trying the bridge out (`bridge sandbox`, `make run`).
 
-It serves the Admin API's disputes, transactions, store and webhooks below any prefix that ends in
-/api/admin/, installs apps below /oauth2/, keeps a ledger of what was asked and of what was really
-done, and lets faults happen.
-What in it is 29next's documented behaviour and what is assumed stands in `store` for the rules and
-in `server` for the way in. Standard library only, nothing of the rest of the bridge, and bound to
-this machine unless told otherwise: its tokens and transactions are made up.
+It serves the part of the Admin API that a dispute service needs, below /api/admin/, installs apps below
+/oauth2/, and takes new sales at /sandbox/transactions, where `bridge send` adds one for each sample.
+
+29next documents the paths, fields, filters, scopes, statuses and forms of the answers, the token, the
+version header and the limit of calls. Orders and subscriptions have the form of version 2023-02-10 under
+both versions. Where 29next says nothing, the sandbox assumes:
+
+* Errors have the form of Django REST framework. An unknown filter filters nothing.
+* Unknown and read-only fields are refused, as are small letters in a currency and a time without a zone.
+* A dispute is `open` once it has a transaction, and `resolved` once it has a resolution.
+* Only a succeeded debit is refunded, and only an external refund may exceed what is left of it.
+* A fulfilment order is held while `open`, and takes a cancellation request while `processing`.
 """
 
-from bridge.sandbox.faults import FAULTS, Does, Fault, Faults, fault
-from bridge.sandbox.ledger import Call, Commit, Ledger
-from bridge.sandbox.oauth import CLIENT_ID, CLIENT_SECRET
-from bridge.sandbox.samples import SAMPLE_TRANSACTIONS
-from bridge.sandbox.server import STORE, TOKEN, VERSIONS, Sandbox, serve
-from bridge.sandbox.store import TRANSACTION_FACTS, Store
+from bridge.sandbox.app import create_app, serve
+from bridge.sandbox.gate import CLIENT_ID, CLIENT_SECRET, STORE, TOKEN, VERSIONS
 
-__all__ = [
-    "CLIENT_ID",
-    "CLIENT_SECRET",
-    "FAULTS",
-    "SAMPLE_TRANSACTIONS",
-    "STORE",
-    "TOKEN",
-    "TRANSACTION_FACTS",
-    "VERSIONS",
-    "Call",
-    "Commit",
-    "Does",
-    "Fault",
-    "Faults",
-    "Ledger",
-    "Sandbox",
-    "Store",
-    "fault",
-    "serve",
-]
+__all__ = ["CLIENT_ID", "CLIENT_SECRET", "STORE", "TOKEN", "VERSIONS", "create_app", "serve"]

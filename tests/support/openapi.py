@@ -350,6 +350,25 @@ def own_document(version: str) -> Json:
         **dict.fromkeys(("is_3ds", "is_external", "is_test"), flag),
     }
     new_dispute = thing(**dispute_change, happened_at=moment, type=kind)
+
+    def seen(required: str) -> Json:
+        """An object of which only these fields matter."""
+        return {"type": "object", "required": required.split()}
+
+    order = seen("number currency transactions subscriptions")
+    parcel = seen("id order_number status request_status")
+    subscription = seen("id status cancel_reason")
+    hold = thing(
+        "reason",
+        reason={"enum": ["address_incorrect", "out_of_stock", "high_risk", "awaiting_payment", "other"]},
+        reason_message=text,
+    )
+    cancel = thing(
+        "cancel_reason",
+        cancel_reason=some,
+        cancel_reason_other_message=text,
+        send_cancel_notification=flag,
+    )
     rows = thing(always, **transaction_row)
     return {
         "info": {"version": version},
@@ -371,6 +390,15 @@ def own_document(version: str) -> Json:
             "/transactions/{id}/": {"get": call(200, transaction)},
             "/transactions/{id}/refund/": {"post": call(200, transaction, refund)},
             "/orders/{number}/": {"get": call(200, order)},
+            "/orders/{number}/fulfillment-orders/": {"get": call(200, parcel)},
+            "/fulfillment-orders/": {"get": call(200, page(parcel), order_number=some, cursor=some)},
+            "/fulfillment-orders/{id}/hold/": {"post": call(200, parcel, hold)},
+            "/fulfillment-orders/{id}/release-hold/": {"post": call(200, parcel)},
+            "/fulfillment-orders/{id}/cancellation-request/": {
+                "post": call(200, parcel, thing(message=text))
+            },
+            "/subscriptions/{id}/": {"get": call(200, subscription)},
+            "/subscriptions/{id}/cancel/": {"post": call(200, subscription, cancel)},
             "/store/": {"get": call(200, {"type": "array", "items": {"type": "object"}})},
             "/webhooks/": {
                 "get": call(200, page(webhook), active=flag, name=some, cursor=some),
