@@ -1,6 +1,7 @@
-"""Group commit for SQLite, which has one writer at a time: writes that wait together share a commit.
+"""A thread that does together what several ask for at the same time: what that costs, they share.
 
-The commit is what a write costs there, and waiting for the lock. A write that fails costs only itself.
+On SQLite it is every write, for there is one writer at a time, and waiting for the lock and the disk is
+what a write costs. Webhooks share their statements too, on both databases.
 """
 
 from __future__ import annotations
@@ -15,45 +16,40 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 
 from bridge.errors import Unavailable
-from bridge.storage.engines import BUSY_STEP, told_apart
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection
-
+Item = typing.TypeVar("Item")
 T = typing.TypeVar("T")
-Write = typing.Callable[["Connection"], typing.Any]
-Transact = typing.Callable[["Sequence[Write]"], list[typing.Any]]
 
 MOST_TOGETHER = 128
-"""How many writes may share one commit."""
-BREATH = 5 * BUSY_STEP
-"""Seconds after a commit in which other processes find the lock free."""
+"""How many may share one commit."""
 
 
 @dataclass
-class _Waiting:
-    write: Write
-    future: Future[typing.Any] = field(default_factory=Future)
+class _Waiting(typing.Generic[Item, T]):
+    item: Item
+    future: Future[T] = field(default_factory=Future)
 
 
-class Committer:
-    """A thread that commits together what waits together."""
+class Committer(typing.Generic[Item, T]):
+    """Commits together what waits together; what fails costs only itself."""
 
-    def __init__(self, transact: Transact) -> None:
-        self.transact = transact  # runs some writes in one transaction
-        self.waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+    def __init__(self, commit: Callable[[Sequence[Item]], Sequence[T]], *, breath: float = 0.0) -> None:
+        self.together = commit  # in one transaction; returns a result for each
+        self.breath = breath  # seconds after it in which other processes find the lock free
+        self.waiting: queue.SimpleQueue[_Waiting[Item, T] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
-    def commit(self, write: Callable[[Connection], T], patience: float) -> T:
-        """Hand over a write and wait until it is durable; raises what it raised, or Unavailable."""
-        one = _Waiting(write)
+    def commit(self, item: Item, patience: float) -> T:
+        """Hand over an item and wait until it is durable; raises what it raised, or Unavailable."""
+        one: _Waiting[Item, T] = _Waiting(item)
         self._start()
         self.waiting.put(one)
         try:
-            return typing.cast("T", one.future.result(patience))
+            return one.future.result(patience)
         except Late:
             one.future.cancel()  # unless its transaction runs already
             raise Unavailable("The database does not answer in time.") from None
@@ -65,7 +61,7 @@ class Committer:
             self.thread.join(patience)
 
     def _start(self) -> None:
-        """Start the thread with the first write: a process may have been forked before it."""
+        """Start the thread with the first item: a process may have been forked before it."""
         with self.lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="commits", daemon=True)
@@ -82,13 +78,13 @@ class Committer:
                         break
                     group.append(more)
             self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
-            time.sleep(BREATH)
+            if self.breath:
+                time.sleep(self.breath)
 
-    def _commit(self, group: Sequence[_Waiting]) -> None:
+    def _commit(self, group: Sequence[_Waiting[Item, T]]) -> None:
         """Commit a group; where one of it is at fault, each is committed alone and has its own error."""
         try:
-            with told_apart():
-                results = self.transact([one.write for one in group])
+            results = self.together([one.item for one in group]) if group else ()
         except Exception as error:  # noqa: BLE001  the callers' to handle
             if len(group) == 1 or isinstance(error, Unavailable):
                 for one in group:

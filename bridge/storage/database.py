@@ -1,7 +1,7 @@
 """The connection to the inbox's database: durable writes, reads that end in time, and its clock.
 
-Writes are functions of a connection, each a transaction: on Postgres on the thread that asks for it, on
-SQLite by the one thread that commits.
+Writes are functions of a connection: each a transaction on Postgres, on the thread that asks for it; on
+SQLite those that wait at the same time share one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ from sqlalchemy.exc import DBAPIError
 from bridge.deadline import WATCH
 from bridge.errors import Unavailable
 from bridge.storage.committer import Committer
-from bridge.storage.engines import open_postgres, open_sqlite, told_apart
+from bridge.storage.engines import BUSY_STEP, open_postgres, open_sqlite, told_apart
+from bridge.storage.turns import Turns
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
+Item = typing.TypeVar("Item")
 T = typing.TypeVar("T")
+Write = typing.Callable[[Connection], typing.Any]
 
 PATIENCE = 10.0
 """Seconds that a caller waits for the database before it counts as unavailable."""
+BREATH = 5 * BUSY_STEP
+"""Seconds after a commit in which other processes find SQLite's lock free."""
 CLOCK_SECONDS, CLOCK_PATIENCE = 30.0, 1.0
 """How long the database's clock is carried on by the machine's monotonic one, and how long it is asked."""
 
@@ -48,8 +53,11 @@ class Database:
         # which it forgets at every rollback
         level = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reading = self.engine.execution_options(**level)
-        self._committer = Committer(self._transact)
-        self._clock = clock or (time.time if self.sqlite else _PostgresClock(self._reading))
+        self._turns = Turns(pool_size)
+        self._breath = BREATH if self.sqlite else 0.0
+        self._writer = Committer(self._transact, breath=self._breath)
+        self._shared: list[Committer[typing.Any, typing.Any]] = [self._writer]
+        self._clock = clock or (time.time if self.sqlite else _PostgresClock(self))
 
     def now(self) -> float:
         """Return the time that all processes share: the database's, on Postgres."""
@@ -60,10 +68,10 @@ class Database:
         return _MOMENT if isinstance(self._clock, _PostgresClock) else literal(self.now(), Double)
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Lend a connection for reading; raises Unavailable."""
-        until = time.monotonic() + PATIENCE
-        with told_apart(), self._reading.connect() as connection, _ended_by(until, connection):
+    def read(self, patience: float | None = None) -> Iterator[Connection]:
+        """Lend a connection for reading, for so many seconds (PATIENCE) at most; raises Unavailable."""
+        until = time.monotonic() + (patience or PATIENCE)
+        with told_apart(), self._lend(self._reading, until) as connection:
             yield connection
 
     def write(self, function: Callable[[Connection], T]) -> T:
@@ -72,30 +80,53 @@ class Database:
         The function may be run again, so it must do nothing but talk to the database.
         """
         if self.sqlite:
-            return self._committer.commit(function, PATIENCE)
+            return typing.cast("T", self._writer.commit(function, PATIENCE))
+        return typing.cast("T", self._transact([function])[0])
+
+    def sharing(self, write: Callable[[Connection, Sequence[Item]], Sequence[T]]) -> Callable[[Item], T]:
+        """Return what writes one item, together with all that others ask to be written at the same time.
+
+        The function returns a result for each item, under the rules of `write`.
+        """
+        shared: Committer[Item, T] = Committer(
+            lambda items: self._transact([lambda connection: write(connection, items)])[0],
+            breath=self._breath,
+        )
+        self._shared.append(shared)
+        return lambda item: shared.commit(item, PATIENCE)
+
+    def _transact(self, functions: Sequence[Write]) -> list[typing.Any]:
+        """Run functions in one transaction, with a fresh connection if the pooled one is dead."""
+        until = time.monotonic() + PATIENCE
         with told_apart():
             try:
-                return typing.cast("T", self._transact([function])[0])
+                return self._once(functions, until)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-            return typing.cast("T", self._transact([function])[0])  # the pooled connection was dead
+            return self._once(functions, until)
 
-    def _transact(self, functions: Sequence[Callable[[Connection], typing.Any]]) -> list[typing.Any]:
-        """Run functions in one transaction."""
-        until = time.monotonic() + PATIENCE
-        with self._writing.connect() as connection, _ended_by(until, connection), connection.begin():
+    def _once(self, functions: Sequence[Write], until: float) -> list[typing.Any]:
+        with self._lend(self._writing, until) as connection, connection.begin():
             return [function(connection) for function in functions]
+
+    @contextlib.contextmanager
+    def _lend(self, engine: Engine, until: float) -> Iterator[Connection]:
+        """Lend a connection as far as a moment; it waits for one until then."""
+        turn = self._turns.turn(max(until - time.monotonic(), 0.0))
+        with turn, engine.connect() as connection, _ended_by(until, connection):
+            yield connection
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
         """Lend a connection in a transaction of its own, for what must run once; raises Unavailable."""
-        with told_apart(), self._writing.begin() as connection:
+        with told_apart(), self._turns.turn(PATIENCE), self._writing.begin() as connection:
             yield connection
 
     def close(self) -> None:
         """Finish what waits, and disconnect."""
-        self._committer.close(PATIENCE)
+        for one in self._shared:
+            one.close(PATIENCE)
         self.engine.dispose()
 
 
@@ -110,6 +141,8 @@ def _ended_by(until: float, connection: Connection) -> Iterator[None]:
         socket.socket(fileno=os.dup(driver.fileno())) as handle,
         WATCH.within(max(until - time.monotonic(), 0.0), handle) as deadline,
     ):
+        if deadline.passed:  # the watch has passed by before it knew the socket
+            deadline.shut()
         try:
             yield
         except DBAPIError as error:
@@ -121,28 +154,30 @@ def _ended_by(until: float, connection: Connection) -> Iterator[None]:
 class _PostgresClock:
     """The database's clock, asked now and then and carried on by this machine's monotonic clock."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.lock = threading.Lock()
         self.known: tuple[float, float] | None = None  # (monotonic, database)
 
     def __call__(self) -> float:
         mark = time.monotonic()
         known = self.known
-        if known is None or mark - known[0] > CLOCK_SECONDS:
-            with self.lock:
+        # while one thread asks again, the others carry the old reading on
+        if (known is None or mark - known[0] > CLOCK_SECONDS) and self.lock.acquire(blocking=known is None):
+            try:
                 if self.known is known:
                     # where it does not answer, the old reading is carried on and asked again later
                     carried = known[1] + mark - known[0] if known else time.time()
                     self.known = self._ask() or (mark, carried)
-            known = self.known or (mark, time.time())
+            finally:
+                self.lock.release()
+        known = self.known or (mark, time.time())
         return known[1] + (time.monotonic() - known[0])
 
     def _ask(self) -> tuple[float, float] | None:
         """Read both clocks, one right after the other."""
-        until = time.monotonic() + CLOCK_PATIENCE
         try:
-            with told_apart(), self.engine.connect() as connection, _ended_by(until, connection):
+            with self.database.read(CLOCK_PATIENCE) as connection:
                 mark = time.monotonic()
                 return mark, float(connection.execute(select(_MOMENT)).scalar_one())
         except Unavailable:

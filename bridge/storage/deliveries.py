@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
-from bridge.storage.ids import new_id
+from bridge.storage.arrivals import store
 from bridge.storage.rows import case_of, write_cases
 from bridge.storage.schema import cases, deliveries, refusals, webhooks
 from bridge.storage.translation import take_in
-from bridge.storage.upsert import insert_into, insert_missing
+from bridge.storage.upsert import insert_into
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.alert import Webhook
+    from bridge.storage.arrivals import Arrival, Owed
     from bridge.storage.database import Database
     from bridge.storage.outcomes import Told
     from bridge.storage.translation import Judged
@@ -44,23 +44,13 @@ _WAITING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A delivery about to be stored."""
-
-    item: int
-    event_id: str
-    event_type: str | None
-    fingerprint: str
-    deadline: float  # seconds from receipt
-
-
 class Deliveries:
     """Takes webhooks in, has their deliveries translated, and does with these what a person asks."""
 
     def __init__(self, database: Database, told: Told) -> None:
         self.database = database
         self.told = told
+        self._store = database.sharing(self._store_all)
 
     # receiving
 
@@ -69,24 +59,10 @@ class Deliveries:
 
         Returns the id of the first delivery, the earlier one's where it is a repeat.
         """
-        now = self.database.now()
-        webhook_id = new_id("w", now)
-        rows = [_delivery(webhook, webhook_id, one, now) for one in owed]
-        # in one order for all processes: two that store the same ones would wait for each other for ever
-        rows.sort(key=lambda row: row["fingerprint"])
-        first = deliveries.c.fingerprint == owed[0].fingerprint
+        return self._store((webhook, owed))
 
-        def write(connection: Connection) -> str:
-            fresh = insert_missing(connection, deliveries, rows, deliveries.c.id, deliveries.c.fingerprint)
-            if fresh:
-                connection.execute(insert(webhooks).values(**_webhook(webhook, webhook_id, now)))
-            known = {row.fingerprint: row.id for row in fresh}
-            return str(
-                known.get(owed[0].fingerprint)
-                or connection.execute(select(deliveries.c.id).where(first)).scalar_one()
-            )
-
-        return self.database.write(write)
+    def _store_all(self, connection: Connection, arrived: Sequence[Arrival]) -> list[str]:
+        return store(connection, arrived, self.database.now())
 
     def refuse(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
         """Count a webhook that was refused, without anything of what it brought.
@@ -187,39 +163,6 @@ class Deliveries:
             return found
 
         return self.database.write(write)
-
-
-def _webhook(webhook: Webhook, ident: str, now: float) -> dict[str, typing.Any]:
-    return {
-        "id": ident,
-        "provider": webhook.provider,
-        "path": webhook.path,
-        "store": webhook.store,
-        "headers": dict(webhook.headers),
-        "query": dict(webhook.query) or None,
-        "body": webhook.body,
-        "received_at": now,
-    }
-
-
-def _delivery(webhook: Webhook, webhook_id: str, one: Owed, now: float) -> dict[str, typing.Any]:
-    return {
-        "id": new_id("d", now),
-        "webhook_id": webhook_id,
-        "item": one.item,
-        "fingerprint": one.fingerprint,
-        "provider": webhook.provider,
-        "store": webhook.store,
-        "event_id": one.event_id,
-        "event_type": one.event_type,
-        "status": Status.PENDING,
-        "received_at": now,
-        "allowed": one.deadline,
-        "deadline_at": now + one.deadline,
-        "due_at": now,
-        "late": False,
-        "tries": 0,
-    }
 
 
 def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:

@@ -54,7 +54,6 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
         hide_parameters=True,  # no fact of an alert in an error's text
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
@@ -120,10 +119,9 @@ def open_postgres(url: str, pool_size: int) -> Engine:
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
         pool_recycle=1800,
         connect_args={
-            "connect_timeout": 5,
+            "connect_timeout": 3,
             "keepalives_idle": 10,
             "tcp_user_timeout": 15_000,
             # a process that froze in a transaction must not hold its locks for ever

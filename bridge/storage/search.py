@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
 
-from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status, iso
-from bridge.storage import words
+from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status
+from bridge.storage import shapes, words
 from bridge.storage.ids import ALPHABET, DIGITS, first_id
 from bridge.storage.schema import (
     attempts,
@@ -47,21 +47,6 @@ STRETCH, STRETCHES = 5_000, 4
 """Bodies that are read through in one query, and queries that one page may cost."""
 ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{{DIGITS}}}")
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
-
-DELIVERY_KEYS = (
-    "id", "webhook_id", "provider", "store", "event_id", "event_type", "effect", "status", "reason",
-    "message", "errors", "case_id", "case_number", "received_at", "deadline_at", "due_at", "settled_at",
-    "late", "tries",
-)  # fmt: skip
-CASE_KEYS = (
-    "id", "store", "case_number", "type", "state", "dispute_id", "transaction_id", "match", "resolution",
-    "amount", "currency", "arn", "providers", "duplicate_of", "opened_at", "deadline_at", "notes",
-)  # fmt: skip
-ATTEMPT_KEYS = (
-    "id", "case_id", "delivery_id", "method", "path", "request", "status", "response", "outcome",
-    "started_at", "seconds",
-)  # fmt: skip
-OUTCOME_KEYS = ("provider", "state", "resolution", "message", "owed_at", "due_at", "tries")
 
 
 @dataclass(frozen=True)
@@ -145,12 +130,12 @@ class Search:
         )
         if needle := asked.values.get("text"):
             return self._in_bodies(asked, statement, needle)
-        return self._page(asked, statement, listed_json)
+        return self._page(asked, statement, shapes.listed_json)
 
     def cases(self, filters: Mapping[str, str]) -> Page:
         """List cases by CASE_FILTERS; raises BadFilter."""
         asked = _Asked(cases, CASE_FILTERS, filters, newest_first=True)
-        return self._page(asked, select(cases), case_json)
+        return self._page(asked, select(cases), shapes.case_json)
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
         """Return the ids of the deliveries that fit, oldest first."""
@@ -194,7 +179,7 @@ class Search:
                 if edge is None or len(found) > asked.limit:
                     break
                 asked.cursor = edge
-        page = _page(found, asked.limit, listed_json)
+        page = _page(found, asked.limit, shapes.listed_json)
         return page if page.next else Page(page.results, edge)
 
     def _holds(self, needle: str) -> ColumnElement[bool]:
@@ -220,12 +205,12 @@ class Search:
                 .where(or_(attempts.c.delivery_id == delivery_id, attempts.c.case_id == row.case_id))
                 .order_by(attempts.c.id)
             ).all()
-        return delivery_json(row) | {
+        return shapes.delivery_json(row) | {
             "item": row.item,
             "alert": row.alert,
             "dispute_id": case.dispute_id if case else None,
-            "webhook": webhook_json(webhook) if webhook else None,
-            "attempts": [attempt_json(one) for one in made],
+            "webhook": shapes.webhook_json(webhook) if webhook else None,
+            "attempts": [shapes.attempt_json(one) for one in made],
         }
 
     def case(self, case_id: str) -> Json | None:
@@ -245,13 +230,13 @@ class Search:
             told = connection.execute(
                 select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
             ).all()
-        return case_json(row) | {
+        return shapes.case_json(row) | {
             "facts": row.facts,
             "refund": "recorded" if row.refund_recorded else None,
-            "due_at": _iso(row.due_at),
-            "deliveries": [delivery_json(one) for one in owed],
-            "attempts": [attempt_json(one) for one in made],
-            "outcomes": [_shape(one, OUTCOME_KEYS) for one in told],
+            "due_at": shapes.iso_of(row.due_at),
+            "deliveries": [shapes.delivery_json(one) for one in owed],
+            "attempts": [shapes.attempt_json(one) for one in made],
+            "outcomes": [shapes.outcome_json(one) for one in told],
         }
 
     def thing(self, ident: str) -> Json | None:
@@ -269,7 +254,7 @@ class Search:
             return None
         with self.database.read() as connection:
             row = connection.execute(select(webhooks).where(webhooks.c.id == ident)).first()
-        return webhook_json(row) if row else None
+        return shapes.webhook_json(row) if row else None
 
     def body(self, webhook_id: str) -> bytes | None:
         """Return the bytes of a webhook's body, or None where retention has removed it."""
@@ -297,7 +282,7 @@ class Search:
         return [
             {
                 "name": row.name,
-                "paused_at": _iso(row.paused_at),
+                "paused_at": shapes.iso_of(row.paused_at),
                 "paused_why": row.paused_why,
                 "waiting": row.waiting or 0,
             }
@@ -312,7 +297,7 @@ class Search:
             while provider:  # from one provider to the next along the index, however many rows each has
                 newest = select(deliveries.c.received_at).where(deliveries.c.provider == provider)
                 last = connection.execute(newest.order_by(deliveries.c.id.desc()).limit(1)).scalar_one()
-                found[provider] = typing.cast("str", _iso(last))
+                found[provider] = typing.cast("str", shapes.iso_of(last))
                 following = select(func.min(deliveries.c.provider)).where(deliveries.c.provider > provider)
                 provider = connection.execute(following).scalar()
         return found
@@ -325,14 +310,14 @@ class Search:
         with self.database.read() as connection:
             rows = connection.execute(statement.limit(MOST)).all()
         times = ("first_at", "last_at")
-        return [dict(row._mapping) | {name: _iso(getattr(row, name)) for name in times} for row in rows]  # noqa: SLF001
+        return [row._asdict() | {name: shapes.iso_of(getattr(row, name)) for name in times} for row in rows]
 
     def refusals(self) -> list[Json]:
         """Return refused webhooks by provider, reason and day, newest first."""
         statement = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
         with self.database.read() as connection:
             rows = connection.execute(statement).all()
-        return [dict(row._mapping) | {"last_at": _iso(row.last_at)} for row in rows]  # noqa: SLF001
+        return [row._asdict() | {"last_at": shapes.iso_of(row.last_at)} for row in rows]
 
 
 class _Asked:
@@ -459,46 +444,3 @@ def _limit(number: int | None) -> int:
 def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Callable[[Row[typing.Any]], Json]) -> Page:
     """Shape the rows of a page; one more than it takes says that there is a next one."""
     return Page([shape(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
-
-
-def _iso(seconds: float | None) -> str | None:
-    """Write a moment to the millisecond that it falls into, as its id has it."""
-    return None if seconds is None else iso(datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC))
-
-
-def _shape(row: Row[typing.Any], keys: tuple[str, ...]) -> Json:
-    values = {key: getattr(row, key) for key in keys}
-    return {key: _iso(value) if key.endswith("_at") else value for key, value in values.items()}
-
-
-def delivery_json(row: Row[typing.Any]) -> Json:
-    """Write a delivery as the API answers it."""
-    shaped = _shape(row, DELIVERY_KEYS)
-    return shaped | {"errors": shaped["errors"] or {}}
-
-
-def listed_json(row: Row[typing.Any]) -> Json:
-    """Write a delivery as it stands in a list: with the money it is about, and its dispute."""
-    alert = row.alert or {}
-    money = {"amount": alert.get("amount"), "currency": alert.get("currency")}
-    return delivery_json(row) | {"dispute_id": row.dispute_id} | money
-
-
-def case_json(row: Row[typing.Any]) -> Json:
-    """Write a case as the API answers it."""
-    shaped = _shape(row, CASE_KEYS)
-    found = shaped["match"] or {}
-    shaped["match"] = {"rule": found.get("rule"), "candidates": found.get("candidates", [])}
-    return shaped
-
-
-def attempt_json(row: Row[typing.Any]) -> Json:
-    """Write an attempt as the API answers it."""
-    return _shape(row, ATTEMPT_KEYS)
-
-
-def webhook_json(row: Row[typing.Any]) -> Json:
-    """Write a webhook as it was received, cut."""
-    body = row.body.decode("utf-8", "backslashreplace") if row.body is not None else None
-    keys = ("id", "provider", "path", "store", "headers", "query", "received_at")
-    return _shape(row, keys) | {"body": body}

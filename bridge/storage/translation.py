@@ -108,13 +108,12 @@ def _untaken(connection: Connection, judged: Sequence[Judged], now: float) -> li
 
     What 29next tells comes first, then case by case, and of each case what was received first.
     """
+    ids = [row.id for row, _ in judged]  # and nothing else, so that they are found at once
     again = select(deliveries.c.id, deliveries.c.status, deliveries.c.case_id, deliveries.c.due_at)
-    again = again.where(
-        deliveries.c.id.in_([row.id for row, _ in judged])
-    )  # by ids alone they are found at once
+    again = again.where(deliveries.c.id.in_(ids)).with_for_update(skip_locked=True)
     ours = {
         row.id
-        for row in connection.execute(again.with_for_update(skip_locked=True))
+        for row in connection.execute(again)
         if row.status == Status.PENDING and row.case_id is None and row.due_at <= now
     }
 

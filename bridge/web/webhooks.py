@@ -20,7 +20,8 @@ from bridge.errors import Rejected, Unavailable
 from bridge.providers.batches import MOST_ITEMS
 from bridge.redact import cut, cut_headers, cut_text
 from bridge.settings.address import client_ip
-from bridge.storage.deliveries import NO_NAME, Owed
+from bridge.storage.arrivals import Owed
+from bridge.storage.deliveries import NO_NAME
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:

@@ -9,14 +9,14 @@ import typing
 
 from flask import Flask, Response, jsonify
 
-from bridge.storage.database import Database
+from bridge.storage.committer import Committer
 from bridge.storage.deliveries import Deliveries
 from bridge.web.app import create_app
 
 STEPS = {
     "hello": "a bare Flask hello",
     "unstored": "proof, cutting, splitting, answer and log",
-    "unwritten": "building the rows; on SQLite, handing them to the thread that commits",
+    "unwritten": "handing over to the thread that commits, and back",
     "empty": "an empty transaction",
     "whole": "writing the rows, durably",
 }
@@ -46,12 +46,17 @@ def unstored() -> Flask:
 
 def unwritten() -> Flask:
     """The bridge, which hands over what it received, and nothing is done with it."""
-    return _without(Database, "_transact", lambda _, functions: ["d_unwritten"] * len(functions))
+    return _without(Committer, "_commit", _answer)
 
 
 def empty() -> Flask:
     """The bridge, which commits, but nothing."""
-    return _without(Deliveries, "keep", lambda inbox, *_: inbox.database.write(lambda _: "d_empty"))
+    return _without(Deliveries, "_store_all", lambda _, __, arrived: ["d_empty"] * len(arrived))
+
+
+def _answer(_: Committer[typing.Any, str], group: typing.Any) -> None:
+    for one in group:
+        one.future.set_result("d_unwritten")
 
 
 def _without(owner: type, step: str, instead: typing.Callable[..., typing.Any]) -> Flask:

@@ -8,7 +8,7 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -21,6 +21,7 @@ from bridge.errors import Unavailable
 from bridge.storage.committer import MOST_TOGETHER
 from bridge.storage.database import Database
 from tests.conftest import MakeDatabase, Postgres
+from tests.support.clock import eventually
 
 Write = Callable[[Connection], Any]
 
@@ -92,10 +93,10 @@ def together(database: Database, *writes: Write) -> list[Any]:
         assert commits.held.wait(10)
         futures = []
         for write in writes:
-            before = database._committer.waiting.qsize()
+            before = database._writer.waiting.qsize()
             futures.append(pool.submit(database.write, write))
             until = time.monotonic() + 10
-            while database._committer.waiting.qsize() == before and time.monotonic() < until:
+            while database._writer.waiting.qsize() == before and time.monotonic() < until:
                 time.sleep(0.001)
         commits.sizes.clear()
         commits.go.set()
@@ -148,6 +149,51 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
         database.write(half)
     assert things(database) == []
     assert database.write(adding("a")) == "a added"
+
+
+def test_what_is_shared_is_written_by_one_call_for_all(database: Database) -> None:
+    calls: list[list[str]] = []
+    held, go = threading.Event(), threading.Event()
+
+    def add(connection: Connection, names: Sequence[str]) -> list[str]:
+        calls.append(sorted(names))
+        if names == ["first"]:
+            held.set()
+            assert go.wait(10)
+        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        return [name.upper() for name in names]
+
+    write = database.sharing(add)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(write, "first")
+        assert held.wait(10)
+        futures = [pool.submit(write, name) for name in "abc"]
+        eventually(lambda: database._shared[-1].waiting.qsize() == 3)
+        go.set()
+        assert first.result(10) == "FIRST"
+        assert [one.result(10) for one in futures] == ["A", "B", "C"]
+    assert calls == [["first"], ["a", "b", "c"]]
+    assert things(database) == ["a", "b", "c", "first"]
+
+
+def test_where_one_of_the_shared_is_at_fault_the_others_are_written(database: Database) -> None:
+    database.write(adding("b"))
+
+    def add(connection: Connection, names: Sequence[str]) -> Sequence[str]:
+        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        return names
+
+    write = database.sharing(add)
+
+    def run(name: str) -> str:
+        try:
+            return write(name)
+        except IntegrityError:
+            return "refused"
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(run, "abc")) == ["a", "refused", "c"]
+    assert things(database) == ["a", "b", "c"]
 
 
 def test_of_writes_at_the_same_time_each_has_its_own_result(database: Database) -> None:
@@ -257,15 +303,33 @@ def test_a_full_disk_is_unavailable(on_sqlite: Database) -> None:
 def test_a_pool_whose_connections_are_all_lent_is_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database.engine.pool, "_timeout", 0.1)
+    monkeypatch.setattr("bridge.storage.database.PATIENCE", 0.1)
     with contextlib.ExitStack() as lent:
-        for _ in range(database.engine.pool.size() + database.engine.pool._max_overflow):  # type: ignore[attr-defined]
+        for _ in range(3):
             lent.enter_context(database.read())
         with pytest.raises(Unavailable):
             database.write(adding("a"))
         with pytest.raises(Unavailable), database.read():
             pass
+    monkeypatch.undo()
     assert database.write(adding("a")) == "a added"
+
+
+def test_who_waits_for_a_connection_has_it_before_whoever_comes_later(database_url: str) -> None:
+    """As where more threads write than there are connections: none of them is left out for long."""
+    came: list[str] = []
+
+    def read(database: Database, name: str) -> None:
+        with database.read():
+            came.append(name)
+
+    with closing(Database(database_url, pool_size=1)) as database, ThreadPoolExecutor(1) as pool:
+        with database.read():
+            waiting = pool.submit(read, database, "first")
+            eventually(lambda: database._turns.waiting)
+        read(database, "later")
+        waiting.result(10)
+    assert came == ["first", "later"]
 
 
 def test_who_waits_too_long_for_a_commit_is_told_so(
@@ -388,7 +452,7 @@ def test_close_finishes_what_waits(make_database: MakeDatabase) -> None:
             assert commits.held.wait(10)
             second = pool.submit(database.write, adding("a"))
             until = time.monotonic() + 10
-            while not database._committer.waiting.qsize() and time.monotonic() < until:
+            while not database._writer.waiting.qsize() and time.monotonic() < until:
                 time.sleep(0.001)
             closing = pool.submit(database.close)
             commits.go.set()

@@ -22,8 +22,8 @@ from bridge.disputes.events import FORWARDED, Settled
 from bridge.pace import AHEAD, LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
+from bridge.storage.arrivals import Owed
 from bridge.storage.database import Database
-from bridge.storage.deliveries import Owed
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.inbox import Inbox, make_inbox
 from bridge.storage.queue import PROBE_SECONDS

@@ -26,8 +26,8 @@ from bridge.next29.client import NextApi
 from bridge.providers.base import Reading
 from bridge.settings import Settings, Store
 from bridge.storage import deliveries, migrate, stats
+from bridge.storage.arrivals import Owed
 from bridge.storage.database import Database
-from bridge.storage.deliveries import Owed
 from bridge.storage.ids import token_key
 from bridge.storage.inbox import Inbox, make_inbox
 from bridge.storage.memos import Memos
@@ -53,7 +53,7 @@ MOST_CLAIMS = 50
 ROUNDS = 300
 """How often the worker looks for more to do at one moment of the clock."""
 CLAIMS = (Queue, "claim")
-COMMITS = (Database, "_transact")
+COMMITS = (Database, "_once")
 KEPT_OUTCOMES = (Outcomes, "settle")
 """Methods that a crash is set at: cases are leased, a transaction is made, and how telling
 a provider went is stored."""

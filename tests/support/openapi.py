@@ -355,7 +355,6 @@ def own_document(version: str) -> Json:
         """An object of which only these fields matter."""
         return {"type": "object", "required": required.split()}
 
-    order = seen("number currency transactions subscriptions")
     parcel = seen("id order_number status request_status")
     subscription = seen("id status cancel_reason")
     hold = thing(

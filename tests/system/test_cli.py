@@ -23,7 +23,7 @@ from bridge import __version__, cli
 from bridge.alert import Alert, DisputeType, Webhook
 from bridge.settings import Store
 from bridge.storage.database import Database
-from bridge.storage.search import CASE_KEYS, DELIVERY_KEYS
+from bridge.storage.shapes import CASE_KEYS, DELIVERY_KEYS
 from bridge.worker.subscriptions import EVENTS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process

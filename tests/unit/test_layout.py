@@ -143,7 +143,8 @@ def test_nobody_imports_the_tests() -> None:
 # --- the tests -----------------------------------------------------------------------------------
 
 OUTER = (
-    *("storage.database", "storage.installations", "storage.migrate", "storage.search", "storage.stats"),
+    *("storage.database", "storage.installations", "storage.migrate", "storage.search", "storage.shapes"),
+    "storage.stats",
     *("worker.explain", "worker.notify", "worker.subscriptions"),
 )
 """What of the inside tests of promises may know: how a database is opened, and what is read for people."""
