@@ -1198,7 +1198,7 @@ MISTAKES = {
         'effects."new.*"',
         "stands alone",
     ),
-    "an effect named twice": (START + MEANT + 'NEW = "ignore"\n' + FOUND, "effects.NEW", "named twice"),
+    "an effect named twice": (START + MEANT + 'NEW = "ignore"\n' + FOUND, "effects.NEW", "duplicate key"),
     "types without their place": (
         START.replace("event_type", "#") + MEANT + FOUND,
         "effects.new",
@@ -1497,12 +1497,12 @@ def test_all_mistakes_of_all_providers_are_told_at_once() -> None:
     toml = start + MEANT.replace("open", "create") + FOUND.replace('"case"', '""')
     said = problems(toml + '[providers.ethoca]\ndeadline = "x"\n[providers.verifi.fields]\nnumber = "x"')
     assert [problem.partition(": ")[0] for problem in said] == [
-        "providers.acme.effects.new",
+        "providers.acme.proof",
         "providers.acme.decimals.X",
         "providers.acme.decimal_comma",
+        "providers.acme.effects.new",
         "providers.acme.fields.case_number",
         "providers.acme.format",
-        "providers.acme.proof",
         "providers.ethoca.deadline",
         "providers.verifi.fields.number",
     ]

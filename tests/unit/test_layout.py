@@ -27,7 +27,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage.migrate",),
     "flask": ("web.*",),
     "werkzeug": ("web.*",),
-    "marshmallow": ("providers.*", "disputes.payloads", "cli.samples", "web.document"),
+    "marshmallow": (
+        *("validation", "settings.*", "providers.*"),
+        *("disputes.payloads", "cli.samples", "web.document"),
+    ),
     "defusedxml": ("tree", "redact"),
     "gunicorn": ("web.arrival",),
     "prometheus_client": ("storage.stats", "web.*"),

@@ -556,7 +556,10 @@ def test_only_the_star_is_special_in_a_descriptor(pattern: str, descriptor: str,
     [
         ("[[routes]]", "routes[1].store: missing; expected the name of a store (alpha, beta)"),
         (route(store="gamma"), "routes[1].store: expected the name of a store (alpha, beta)"),
-        (route(store="beta", provider="ethoka"), "routes[1].provider: expected the name of a provider"),
+        (
+            route(store="beta", provider="ethoka"),
+            "routes[1].provider: expected the name of a provider (did you mean ethoca?)",
+        ),
         (route(store="beta", mid=""), "routes[1].mid: expected the value to route by"),
         (
             '[[routes]]\nstore = "beta"\nmid = 311900012',
