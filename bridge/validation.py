@@ -97,6 +97,18 @@ def table(fields: Mapping[str, Field[typing.Any]]) -> Reader:
     return Table.from_dict(dict(fields))().load
 
 
+def beside(wrong: Mapping[str, typing.Any], read: Reader, value: object) -> typing.Any:
+    """Return what is read, unless a mistake in it is known already; all of them are raised together."""
+    try:
+        found = read(value)
+    except ValidationError as error:
+        inner = error.messages if isinstance(error.messages, dict) else {SCHEMA: error.messages}
+        raise ValidationError({**wrong, **inner}, valid_data=error.valid_data) from None
+    if wrong:
+        raise ValidationError(dict(wrong), valid_data=found)
+    return found
+
+
 def mapped(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> Reader:
     """Return the reader of a table with any keys: `read` is given each of them and its value.
 
@@ -114,7 +126,7 @@ def mapped(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> 
                 right[name] = read(name, one)
             except ValidationError as error:
                 wrong[name] = error.messages
-                if error.valid_data:
+                if error.valid_data is not None:
                     right[name] = error.valid_data
         if wrong:
             raise ValidationError(wrong, valid_data=right)
@@ -147,7 +159,7 @@ def text(
 
 def nearest(word: str, known: Collection[str]) -> str:
     """Ask for the known word that a mistyped one is most like, if it is like any."""
-    found = difflib.get_close_matches(word.lower(), list(known), 1)
+    found = difflib.get_close_matches(word.lower(), list(known), 1, 0.7)
     return f" (did you mean {found[0]}?)" if found else ""
 
 

@@ -14,7 +14,9 @@ from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 
-from marshmallow import ValidationError, post_load, validates_schema
+from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
+from marshmallow.fields import String
 
 from bridge.alert import DisputeType, Effect
 from bridge.providers import custom_fields, proof
@@ -25,6 +27,7 @@ from bridge.validation import (
     A_TABLE,
     Reader,
     Table,
+    beside,
     duration,
     key,
     mapped,
@@ -67,21 +70,16 @@ def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider
         raise ValidationError(f"{known}, and a new one needs proof, event_id and fields")
     wrong = {}
     if not SLUG.fullmatch(name):
-        wrong = {"_schema": ["a provider's name gives its URL and its variable: 2-40 of a-z, 0-9 and _"]}
+        wrong = {SCHEMA: ["a provider's name gives its URL and its variable: 2-40 of a-z, 0-9 and _"]}
     elif name == RESERVED:
-        wrong = {"_schema": ["this name's variable holds the secret of 29next's own webhooks"]}
-    try:
-        provider = _made(name, value)
-    except ValidationError as error:
-        wrong |= error.messages_dict
-    if wrong:
-        raise ValidationError(wrong)
-    return provider
+        wrong = {SCHEMA: ["this name's variable holds the secret of 29next's own webhooks"]}
+    made: Provider = beside(wrong, partial(_made, name), value)
+    return made
 
 
 def _made(name: str, value: Mapping[str, typing.Any]) -> Provider:
     """Make a provider without code."""
-    kind = KINDS.get(value.get("type", ""), DisputeType.ALERT)
+    kind = KINDS.get(str(value.get("type")), DisputeType.ALERT)
     typed, fields = "event_type" in value, value.get("fields", {})
     one_kind = None if isinstance(fields, Mapping) and "type" in fields else kind
     keys = {
@@ -117,8 +115,8 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
     """Change a built-in provider."""
     known = [name for name, meaning in provider.events.items() if meaning.table]
     keys = {
-        "effects": key(_effects_like(known), default={}),
-        "fields": key(mapped(custom_fields.sources(None)), default={}),
+        "effects": key(_effects_like(known), default=dict),
+        "fields": key(mapped(custom_fields.sources(None)), default=dict),
     }
     if provider.outcome:
         keys["outcome"] = key(truth, default=False)
@@ -210,14 +208,7 @@ def _fields(provider: Mapping[str, typing.Any], kind: DisputeType | None, value:
     wrong = {
         name: [f"missing, and {why}; expected {A_PATH}"] for name, why in wanted.items() if name not in given
     }
-    try:
-        found = mapped(custom_fields.sources(kind, new=True))(value)
-    except ValidationError as error:
-        inner = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
-        raise ValidationError({**wrong, **inner}) from None
-    if wrong:
-        raise ValidationError(wrong)
-    return found
+    return beside(wrong, mapped(custom_fields.sources(kind, new=True)), value)
 
 
 def _words(given: object) -> list[object]:
@@ -238,7 +229,7 @@ def _proof(value: object) -> proof.Proof:
     try:
         made = proof.build(value)
     except ValueError as error:
-        wrong["_schema"] = list(error.args)
+        wrong[SCHEMA] = list(error.args)
     if wrong:
         raise ValidationError(wrong)
     return made
@@ -263,10 +254,40 @@ def _mark(value: object) -> str:
     return str(value).lower()
 
 
-def _body(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValidationError("expected text, in quotes")
-    return value
+def _json(given: str) -> typing.Any:
+    try:
+        return json.loads(given)
+    except ValueError:
+        return None
+
+
+def _test(value: object) -> tuple[str, str]:
+    """Read what marks test traffic."""
+    path = key(text(A_PATH, that(is_path)), absent=f"missing; expected {A_PATH}")
+    found = table({"path": path, "value": key(_mark, absent=f"missing; expected {A_MARK}")})(value)
+    return found["path"], found["value"]
+
+
+def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
+    """Read the answer that the provider's protocol wants."""
+    found = table(
+        {
+            "body": String(load_default="", error_messages={"invalid": "expected text, in quotes"}),
+            "content_type": key(text('such as "text/plain"', that(CONTENT_TYPE.fullmatch))),
+            "status": key(_status, default=200),
+            "echo": key(
+                texts("a list of paths whose values the answer repeats", that(is_one_path)), default=()
+            ),
+        }
+    )(value)
+    body, echo = found["body"], found["echo"]
+    if echo and not isinstance(_json(body or "{}"), dict):
+        raise ValidationError({"body": ["expected a JSON object, for echo adds to it"]})
+    if (body or echo) and found["status"] in (204, 205):
+        raise ValidationError({"status": [f"expected {A_STATUS}"]})
+    is_json = echo or not body or _json(body) is not None
+    found.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
+    return (Acknowledgement(**{**found, "body": body or ("{}" if echo else "")}),)
 
 
 def _status(value: object) -> int:
@@ -275,61 +296,16 @@ def _status(value: object) -> int:
     return value
 
 
-def _json(given: str) -> typing.Any:
-    try:
-        return json.loads(given)
-    except ValueError:
-        return None
-
-
-class _Test(Table):
-    """What marks test traffic."""
-
-    path = key(text(A_PATH, that(is_path)), absent=f"missing; expected {A_PATH}")
-    value = key(_mark, absent=f"missing; expected {A_MARK}")
-
-    @post_load
-    def make(self, read: dict[str, str], **_: object) -> tuple[str, str]:
-        """Return the path and the value in lower case."""
-        return read["path"], read["value"]
-
-
-class _Acknowledgement(Table):
-    """The answer that the provider's protocol wants."""
-
-    body = key(_body, default="")
-    content_type = key(text('such as "text/plain"', that(CONTENT_TYPE.fullmatch)))
-    status = key(_status, default=200)
-    echo = key(texts("a list of paths whose values the answer repeats", that(is_one_path)), default=())
-
-    @validates_schema(skip_on_field_errors=False)
-    def check(self, read: dict[str, typing.Any], **_: object) -> None:
-        """Want a body that fits the rest."""
-        body, echo = read.get("body"), read.get("echo")
-        if echo and not isinstance(_json(body or "{}"), dict):
-            raise ValidationError("expected a JSON object, for echo adds to it", "body")
-        if (body or echo) and read.get("status") in (204, 205):
-            raise ValidationError(f"expected {A_STATUS}", "status")
-
-    @post_load
-    def make(self, read: dict[str, typing.Any], **_: object) -> tuple[Acknowledgement, ...]:
-        """Return the one answer."""
-        is_json = read["echo"] or _json(read["body"]) is not None or not read["body"]
-        read.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
-        read["body"] = read["body"] or ("{}" if read["echo"] else "")
-        return (Acknowledgement(**read),)
-
-
 KEYS = {
     "proof": key(_proof),
     "event_id": key(_event_id),
     "event_type": key(PLACE),
     "subtype": key(PLACE),
-    "test": key(_Test().load),
+    "test": key(_test),
     "policy": key(mapped(lambda _, word: POLICY(word)), "inform"),
     "deadline": key(duration()),
     "deadlines": key(mapped(lambda _, time: duration()(time))),
-    "acknowledgements": key(_Acknowledgement().load, "acknowledgement"),
+    "acknowledgements": key(_acknowledgement, "acknowledgement"),
     "networks": key(texts('a list of networks, such as ["203.0.113.0/24"]', ip_network)),
     "zone": key(custom_fields.ZONE),
     "unit": key(custom_fields.UNIT, "amount_unit"),

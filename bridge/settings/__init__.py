@@ -167,65 +167,65 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     env = checked(environment.Environment(), environ, problems)
     default, token, installs = env.get("store"), env.get("token"), bool(env.get("encryption_keys"))
     name, content = file.parse(root, env.get("config"), problems)
-    schema = file.schema(content, default, providers.built_in(), has_token=bool(token), installs=installs)
+    built_in = providers.built_in()
+    schema = file.schema(content, default, built_in, has_token=bool(token), installs=installs)
     said = checked(schema, content, problems, name)
     changed = {slug: one for slug, one in said.get("providers", {}).items() if isinstance(one, Provider)}
-    known, notify = providers.built_in() | changed, said.get("notify", {})
+    known, notify = built_in | changed, said.get("notify", {})
 
     tables: dict[str, typing.Any] = said.get("stores", {})
-    tokens = {store: table.pop("token_env", None) for store, table in tables.items()}
-    if default and not tokens.get(default) and (token or default not in tables):
-        tokens[default] = "NEXT_ACCESS_TOKEN"
-    variables = [environment.of_store(one) for one in tokens.values() if one]
-    variables += [one for provider in known.values() for one in environment.of_provider(provider, environ)]
-    if hook := notify.get("url_env"):
-        variables.append(environment.of_hook(hook))
-    by_name = {str(one.data_key): one for one in variables}
-    named = checked(environment.Variables.from_dict(by_name)(), environ, problems)
+    names = {store: table.pop("token_env", None) for store, table in tables.items()}
+    if default and not names.get(default) and (token or default not in tables):
+        names[default] = "NEXT_ACCESS_TOKEN"
+    of_providers = [one for provider in known.values() for one in environment.of_provider(provider, environ)]
+    of_stores = [environment.of_store(one) for one in names.values() if one]
+    of_hooks = [environment.of_hook(one) for one in [notify.get("url_env")] if one]
+    keys, tokens, hooks = (
+        checked(environment.schema(variables), environ, problems)
+        for variables in (of_providers, of_stores, of_hooks)
+    )
 
     problems += _of_outcomes(known, name)
     problems += _of_networks(known, env)
     if problems:
-        raise SettingsError(list(dict.fromkeys(problems)))  # several may name the same variable
+        raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
     metadata = said.get("metadata", payloads.METADATA)
     stores = {
         store: Store(
             name=store,
-            token=named[variable] if variable else "",
+            token=tokens[variable] if variable else "",
             missing="" if variable else NOT_INSTALLED,
             **{"base_url": _store_url(store), "metadata": metadata, **tables.get(store, {})},
         )
-        for store, variable in tokens.items()
+        for store, variable in names.items()
     }
     if default and env["base_url"]:
         stores[default] = replace(stores[default], base_url=env["base_url"])
     own = {one.name: env[one.name] for one in fields(Settings) if one.name in env}
-    own["database_url"] = environment.database_url(env)
-    own["proxy_hops"] = environment.proxy_hops(env)
+    own |= {"database_url": environment.database_url(env), "proxy_hops": environment.proxy_hops(env)}
+    told = [one for one in known.values() if one.outcome and one.outcome.on]
     return Settings(
         **own,
         stores=stores,
         default_store=default,
-        routes=tuple(Route(row.pop("store"), row.pop("provider", None), row) for row in said["routes"]),
+        routes=tuple(said["routes"]),
         providers=known,
-        secrets={slug: _secrets(one, named) for slug, one in known.items()},
-        api_keys={
-            slug: named[one.key_variable] for slug, one in known.items() if one.outcome and one.outcome.on
-        },
+        secrets={slug: _secrets(one, keys) for slug, one in known.items()},
+        api_keys={one.name: keys[one.key_variable] for one in told},
         on_loopback=environment.on_loopback(env),
-        notify=Notify(named[hook], notify["form"], notify["queue_old"]) if hook else None,
+        notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
         keep_bodies=said["retention"].get("bodies"),
         keep_index=said["retention"].get("index"),
-        dispute_url=said.get("dispute_url"),
+        dispute_url=said["dispute_url"],
         metadata=metadata,
         sandbox_url=environment.sandbox_url(env),
     )
 
 
-def _secrets(provider: Provider, named: Mapping[str, str | None]) -> tuple[str, ...]:
+def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str, ...]:
     """Return a provider's current secret and, during a rotation, the previous one."""
     current = provider.secret_variable
-    return tuple(filter(None, (named[current], named[f"{current}_PREVIOUS"])))
+    return tuple(filter(None, (values[current], values[f"{current}_PREVIOUS"])))
 
 
 def _of_outcomes(known: Mapping[str, Provider], name: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -151,51 +151,49 @@ class Environment(Variables):
 
     @validates_schema(skip_on_field_errors=False)
     def check(self, read: dict[str, typing.Any], **_: object) -> None:
-        """Say what does not go together; what is wrong by itself is not among what was read."""
-        wrong = dict(_missing(read))
-        public = urlsplit(read.get("public_url", "https:") or "")
-        is_secure = public.scheme == "https" or address.is_loopback(public.hostname or "")
-        if not is_secure and (read.get("client_id") or read.get("client_secret")):
-            wrong["public_url"] = "expected an https:// URL, to which stores send their merchants back"
-        url = read.get("database_url", "")
-        if (
-            url.startswith("sqlite")
-            and read.get("ephemeral") != "1"
-            and _loses(read, address.sqlite_file(url))
-        ):
-            wrong["database_url"] = (
-                "this platform throws the disk away at every restart, and acknowledged alerts with it; "
-                "add Postgres (or set ALLOW_EPHEMERAL_SQLITE=1 for a trial)"
-            )
+        """Want variables that go together; `read` lacks what is wrong by itself."""
+        wrong = {self.fields[name].data_key: [said] for name, said in (*_missing(read), *_at_odds(read))}
         if wrong:
-            raise ValidationError({self.fields[name].data_key: [said] for name, said in wrong.items()})
+            raise ValidationError(wrong)
 
 
 def _missing(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
     """Yield what is not set, and why it should be."""
-    installs = read.get("client_id") or read.get("client_secret")
-    pretends = read.get("encryption_keys") and read.get("base_url")  # where all installed stores are
+
+    def is_set(name: str) -> bool:
+        return bool(read.get(name, True))
+
+    pretends = bool(read.get("encryption_keys"))  # then NEXT_BASE_URL may be that of installed stores
+    installs = is_set("client_id") or is_set("client_secret")
+    is_open = is_public(read) and on_loopback(read)
     needs = [
-        ("store", read.get("base_url") and not pretends, "missing, though NEXT_BASE_URL is set"),
-        ("store", read.get("token"), "missing, though NEXT_ACCESS_TOKEN is set"),
-        ("client_id", read.get("client_secret"), "missing, though NEXT_CLIENT_SECRET is set"),
-        ("client_secret", read.get("client_id"), "missing, though NEXT_CLIENT_ID is set"),
+        ("store", is_set("base_url") and not pretends, "missing, though NEXT_BASE_URL is set"),
+        ("store", is_set("token"), "missing, though NEXT_ACCESS_TOKEN is set"),
+        ("client_id", is_set("client_secret"), "missing, though NEXT_CLIENT_SECRET is set"),
+        ("client_secret", is_set("client_id"), "missing, though NEXT_CLIENT_ID is set"),
         ("encryption_keys", installs, f"missing; expected a key for the tokens of installed stores: {KEYS}"),
-        (
-            "password",
-            is_public(read) and on_loopback(read),
-            "missing; set a long one, since BRIDGE_PUBLIC_URL leads others here",
-        ),
+        ("password", is_open, "missing; set a long one, since BRIDGE_PUBLIC_URL leads others here"),
     ]
-    for name, is_needed, said in needs:
-        if is_needed and name in read and not read[name]:
-            yield name, said
+    yield from ((name, said) for name, needed, said in needs if needed and not is_set(name))
 
 
-def _loses(read: Mapping[str, typing.Any], file: Path) -> bool:
-    """Whether the platform throws away the disk that a file is on."""
-    folders = [folder for folder in file.resolve().parents if folder != folder.parent]
-    return bool(read.get("dyno") or (read.get("render") and not any(map(Path.is_mount, folders))))
+def _at_odds(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
+    """Yield what does not do for what the rest asks of it."""
+    public = urlsplit(read.get("public_url", "https:") or "")
+    is_secure = public.scheme == "https" or address.is_loopback(public.hostname or "")
+    if not is_secure and (read.get("client_id", True) or read.get("client_secret", True)):
+        yield "public_url", "expected an https:// URL, to which stores send their merchants back"
+    url = read.get("database_url", "")
+    if url.startswith("sqlite") and read.get("ephemeral") != "1":
+        folders = [one for one in address.sqlite_file(url).resolve().parents if one != one.parent]
+        if read.get("dyno") or (read.get("render") and not any(map(Path.is_mount, folders))):
+            said = "this platform throws the disk away at every restart, and acknowledged alerts with it"
+            yield "database_url", f"{said}; add Postgres (or set ALLOW_EPHEMERAL_SQLITE=1 for a trial)"
+
+
+def schema(variables: Iterable[Field[typing.Any]]) -> Schema:
+    """Return the schema of some variables, each of which has its own name."""
+    return Variables.from_dict({str(one.data_key): one for one in variables})()
 
 
 def of_provider(provider: Provider, environ: Mapping[str, str]) -> list[Field[typing.Any]]:

@@ -8,18 +8,32 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from marshmallow import Schema, ValidationError, validates_schema
+from marshmallow import Schema, post_load
+from marshmallow.exceptions import SCHEMA
 from marshmallow.fields import List, Nested
 
 from bridge.providers import custom
 from bridge.settings import address
 from bridge.settings.environment import STORE_NAME
-from bridge.validation import Reader, Table, duration, key, mapped, one_of, text, texts, that, truth
+from bridge.validation import (
+    Reader,
+    Table,
+    beside,
+    duration,
+    key,
+    mapped,
+    one_of,
+    table,
+    text,
+    texts,
+    that,
+    truth,
+)
 
 if typing.TYPE_CHECKING:
     from bridge.alert import Alert
@@ -89,6 +103,22 @@ def parse(root: Path, given: str | None, problems: list[str]) -> tuple[str, dict
     return file, {}
 
 
+def seconds(days: int = 0) -> Reader:
+    """Return the reader of a length of time in seconds, of so many days at least."""
+    return lambda value: duration(days)(value).total_seconds()
+
+
+NOTIFY = table(
+    {
+        "url_env": key(VARIABLE, absent=f"missing; expected {A_VARIABLE}"),
+        "form": key(one_of(("slack", "json")), default="slack"),
+        "queue_old": key(seconds(), default=600.0),
+    }
+)
+RETENTION = table({"bodies": key(seconds(days=8)), "index": key(seconds(days=30))})
+"""A delivery that failed stays replayable for a week."""
+
+
 def schema(
     content: Mapping[str, typing.Any],
     default: str | None,
@@ -102,79 +132,62 @@ def schema(
     `default` is the store of NEXT_STORE, and `has_token` whether its token is in the environment. With
     `installs`, a store's token may come by its installation.
     """
-    stores = {**_table(content, "stores"), **({default: {}} if default else {})}
-    a_store = f"the name of a store ({', '.join(stores) or 'no store is configured'})"
-    is_store = STORE_NAME.fullmatch if installs else stores.__contains__
-    known = {**built_in, **_table(content, "providers")}
-    route = {
-        "provider": key(text("the name of a provider", that(known.__contains__), words=known)),
-        "store": key(text(a_store, that(is_store)), absent=f"missing; expected {a_store}"),
-        **{name: key(text("the value to route by")) for name in ROUTE_KEYS},
-    }
 
-    def store(name: str, value: typing.Any) -> typing.Any:
-        return _Store(name, needs_token=not installs and not (has_token and name == default)).load(value)
+    def store(name: str, value: object) -> typing.Any:
+        return _store(name, value, needs_token=not installs and not (has_token and name == default))
 
+    stores = {**_named(content, "stores"), **({default: {}} if default else {})}
+    route = _route(stores, {**built_in, **_named(content, "providers")}, installs=installs)
     rows = "expected [[routes]] tables"
     return Table.from_dict(
         {
             "metadata": key(METADATA),
-            "stores": key(mapped(store), default={}),
-            "routes": List(Nested(Table.from_dict(route)), load_default=[], error_messages={"invalid": rows}),
-            "providers": key(mapped(partial(custom.read, built_in=built_in)), default={}),
-            "notify": Nested(_Notify),
-            "retention": Nested(_Retention, load_default={}),
-            "dispute_url": key(text(A_DISPUTE_URL, that(DISPUTE_URL.fullmatch))),
+            "stores": key(mapped(store), default=dict),
+            "routes": List(Nested(route), load_default=list, error_messages={"invalid": rows}),
+            "providers": key(mapped(partial(custom.read, built_in=built_in)), default=dict),
+            "notify": key(NOTIFY, default=dict),
+            "retention": key(RETENTION, default=dict),
+            "dispute_url": key(text(A_DISPUTE_URL, that(DISPUTE_URL.fullmatch)), default=None),
         }
     )()
 
 
-def _table(content: Mapping[str, typing.Any], name: str) -> Mapping[str, typing.Any]:
-    table = content.get(name)
-    return table if isinstance(table, Mapping) else {}
+def _named(content: Mapping[str, typing.Any], name: str) -> Mapping[str, typing.Any]:
+    given = content.get(name)
+    return given if isinstance(given, Mapping) else {}
 
 
-class _Store(Table):
-    """How a store is reached and treated."""
-
-    token_env = key(VARIABLE)
-    base_url = key(text(address.A_BASE_URL, that(address.is_base_url)))
-    observe = key(truth)
-    look_first = key(truth)
-    metadata = key(METADATA)
-
-    def __init__(self, name: str, *, needs_token: bool) -> None:
-        super().__init__()
-        self.name = name
-        self.needs_token = needs_token
-
-    @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def check(self, _: object, original: object, **__: object) -> None:
-        """Want a name that is a subdomain, and the variable of its token."""
-        wrong = {}
-        if not STORE_NAME.fullmatch(self.name):
-            wrong["_schema"] = ["a store's name is its subdomain: lower-case letters, digits and dashes"]
-        if self.needs_token and isinstance(original, Mapping) and "token_env" not in original:
-            wrong["token_env"] = [f"missing; expected {A_VARIABLE}"]
-        if wrong:
-            raise ValidationError(wrong)
+def _store(name: str, value: object, *, needs_token: bool) -> typing.Any:
+    """Read the table of a store."""
+    keys = {
+        "token_env": key(VARIABLE, absent=f"missing; expected {A_VARIABLE}" if needs_token else ""),
+        "base_url": key(text(address.A_BASE_URL, that(address.is_base_url))),
+        "observe": key(truth),
+        "look_first": key(truth),
+        "metadata": key(METADATA),
+    }
+    odd = "a store's name is its subdomain: lower-case letters, digits and dashes"
+    return beside({} if STORE_NAME.fullmatch(name) else {SCHEMA: [odd]}, table(keys), value)
 
 
-def seconds(days: int = 0) -> Reader:
-    """Return the reader of a length of time in seconds, of so many days at least."""
-    return lambda value: duration(days)(value).total_seconds()
+def _route(stores: Collection[str], known: Collection[str], *, installs: bool) -> type[Schema]:
+    """Return the schema of a row of the routes."""
+    a_store = f"the name of a store ({', '.join(stores) or 'no store is configured'})"
+    is_store = STORE_NAME.fullmatch if installs else stores.__contains__
+    return _Row.from_dict(
+        {
+            "provider": key(text("the name of a provider", that(known.__contains__), words=known)),
+            "store": key(text(a_store, that(is_store)), absent=f"missing; expected {a_store}"),
+            **{name: key(text("the value to route by")) for name in ROUTE_KEYS},
+        }
+    )
 
 
-class _Notify(Table):
-    """Where the operator is told what needs a person."""
+class _Row(Table):
+    """A row of the routes."""
 
-    url_env = key(VARIABLE, absent=f"missing; expected {A_VARIABLE}")
-    form = key(one_of(("slack", "json")), default="slack")
-    queue_old = key(seconds(), default=600.0)
-
-
-class _Retention(Table):
-    """How long things are kept. A delivery that failed stays replayable for a week."""
-
-    bodies = key(seconds(days=8))
-    index = key(seconds(days=30))
+    @post_load
+    def make(self, read: dict[str, str], **_: object) -> Route:
+        """Return the route."""
+        wanted = {name: read[name] for name in ROUTE_KEYS if name in read}
+        return Route(read["store"], read.get("provider"), wanted)
