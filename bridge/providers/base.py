@@ -20,7 +20,7 @@ from bridge.alert import REFUNDS, Alert, Effect, Reason
 from bridge.errors import UnknownEvent, Untranslatable
 from bridge.providers import batches, placeholders
 from bridge.providers.batches import Piece
-from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Card, Money, Resolution
+from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Card, Resolution
 from bridge.providers.placeholders import plain_word
 from bridge.tree import BadBody, Tree, printable
 
@@ -404,21 +404,6 @@ class Provider:
         holder = items.rpartition(".")[0] + "." if items and "." in items else ""
         inside = {f"{items}.{path.removeprefix(holder)}" for path in paths} if items else set()
         return declared | paths | inside
-
-    def configured(self, **options: typing.Any) -> Provider:
-        """Return the provider with other options of its amounts and times, such as `zone` or `unit`."""
-
-        def adapt(table: AlertSchema) -> AlertSchema:
-            changed = type(table)()
-            for a_field in changed.load_fields.values():
-                for name, value in options.items():
-                    if name == "decimals" and isinstance(a_field, Money):
-                        a_field.decimals = a_field.decimals | value
-                    elif hasattr(a_field, name):
-                        setattr(a_field, name, value)
-            return changed
-
-        return replace(self, events={name: one.map(adapt) for name, one in self.events.items()})
 
     def _embed(self, tree: Tree) -> Tree:
         """Read the text fields of a body, or of an item, that hold JSON."""

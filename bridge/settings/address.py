@@ -23,18 +23,14 @@ POSTGRES = re.compile(
 )
 """What follows postgres://, as SQLAlchemy reads it: the password may hold anything but an @."""
 LAST_PORT = 65535
+A_BASE_URL = "https://HOST/api/admin/ (http:// only to this machine), without user, query or fragment"
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DATABASE_FORMS = "expected sqlite:///FILE or postgres://USER:PASSWORD@HOST/NAME"
 
 
-def bad_base_url(url: str) -> str | None:
-    """Say what is wrong with the base URL of an Admin API: plain HTTP and odd hosts are refused."""
-    found = URL.fullmatch(url)
-    if not found or not found["path"].endswith("/api/admin/"):
-        return "expected a URL that ends in /api/admin/, without user, query or fragment"
-    return (
-        None if _is_trusted(found) else "expected https:// and a host's name (http:// only to this machine)"
-    )
+def is_base_url(url: str) -> bool:
+    """Whether a URL may be the base of an Admin API: a service's, with the right path."""
+    return is_service(url) and url.endswith("/api/admin/")
 
 
 def is_service(url: str) -> bool:
@@ -106,15 +102,12 @@ def _is_trusted(found: re.Match[str]) -> bool:
     return found["scheme"] == "https" and bool(named)
 
 
-def database_url(given: str, *, require_tls: bool) -> str:
-    """Return a database's URL as SQLAlchemy takes it; raises ValueError with what is expected.
-
-    The driver asks for TLS and goes on without it (`sslmode=prefer`); `require_tls` makes it insist,
-    unless the URL says otherwise or the database is on this machine.
-    """
+def database_url(given: str) -> str:
+    """Return a database's URL as SQLAlchemy takes it; raises ValueError with what is expected."""
     scheme, _, rest = given.partition("://")
     if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{_postgres(rest, require_tls=require_tls)}"
+        _postgres(rest)
+        return f"postgresql+psycopg://{rest}"
     file = rest.partition("?")[0]
     in_memory = ":memory:" in rest or "mode=memory" in rest
     if scheme == "sqlite" and file.startswith("/") and file.strip("/") and not in_memory:
@@ -122,7 +115,21 @@ def database_url(given: str, *, require_tls: bool) -> str:
     raise ValueError(DATABASE_FORMS)
 
 
-def _postgres(rest: str, *, require_tls: bool) -> str:
+def with_tls(url: str) -> str:
+    """Return a database's URL that insists on TLS, unless it says otherwise or leads to this machine.
+
+    The driver asks for TLS and goes on without it (`sslmode=prefer`).
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return url
+    host, mode, joint = _postgres(rest)
+    is_here = not host or host.startswith("/") or is_loopback(host)
+    return url if mode or is_here else f"{url}{joint}sslmode=require"
+
+
+def _postgres(rest: str) -> tuple[str, str, str]:
+    """Return the host, the `sslmode`, and what stands before a further option."""
     found = POSTGRES.fullmatch(rest)
     if not rest or not found or not rest.isprintable() or int(found["port"] or 5432) > LAST_PORT:
         raise ValueError(f"{DATABASE_FORMS} (with @, : and / in the password written as %40, %3A, %2F)")
@@ -130,11 +137,8 @@ def _postgres(rest: str, *, require_tls: bool) -> str:
     mode = query.get("sslmode", [""])[-1]
     if "sslmode" in query and mode not in SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
-    host = query.get("host", [found["host"]])[-1]
-    is_here = not host or host.startswith("/") or is_loopback(host)
-    if not require_tls or mode or is_here:
-        return rest
-    return f"{rest}{'&' if found['query'] else '' if rest.endswith('?') else '?'}sslmode=require"
+    joint = "&" if found["query"] else "" if rest.endswith("?") else "?"
+    return query.get("host", [found["host"]])[-1], mode, joint
 
 
 def sqlite_file(url: str) -> Path:

@@ -16,8 +16,9 @@ import pytest
 from bridge.alert import ALERT_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType, Effect, Network, Reason, Webhook
 from bridge.disputes.events import opens
 from bridge.errors import UnknownEvent
-from bridge.providers import custom_fields, fields
+from bridge.providers import fields
 from bridge.providers.base import Item, Meaning, Provider, Reading
+from bridge.providers.custom_fields import again
 from bridge.providers.fields import AlertSchema, Resolution
 from bridge.tree import Tree, pick
 from tests.support.fixtures import (
@@ -110,9 +111,10 @@ def of_the_other_type(case: Case, item: Item) -> tuple[Provider, DisputeType]:
     other = next(kind for kind in DisputeType if kind is not alert.type)
 
     def turned(table: AlertSchema) -> AlertSchema:
-        return custom_fields.declare(
-            type(table), custom_fields.declared(table) | {"type": fields.Constant(other)}
-        )()
+        made = {name: again(old, table.path(name), {}) for name, old in table.load_fields.items()}
+        turned = type(table).from_dict({**made, "type": fields.Constant(other)})()
+        assert isinstance(turned, AlertSchema)
+        return turned
 
     events = {word: meaning.map(turned) for word, meaning in case.provider.events.items()}
     return replace(case.provider, events=events), other

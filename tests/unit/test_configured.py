@@ -936,6 +936,33 @@ def test_a_word_of_an_rdr_case_may_be_added_with_its_refund() -> None:
         assert (alert.resolution == "issued_full_refund", alert.refunded_by_gateway) == (expected, expected)
 
 
+def test_a_word_of_a_refund_may_be_added_where_words_say_so() -> None:
+    stop = changed("chargebackstop", "fields = { refunded_by_gateway = { values = { SETTLED = true } } }")
+    for word, expected in (("Settled", True), ("RESOLVED", True), ("REFUNDED", False)):
+        told = {"id": "c-1", "status": "RESOLVED", "transaction_refund_outcome": word}
+        alert = one_alert(stop, {"type": "alert.created", "data": {"object": told}}).alert
+        assert alert is not None
+        known = word != "Settled"  # as an outcome nobody has listed it
+        assert (alert.refunded_by_gateway, alert.unknown_outcome is None) == (expected and known, known)
+
+
+@pytest.mark.parametrize("name", ["midigator", "stripe"])
+def test_a_star_may_stand_for_an_outcome_that_had_to_be_said(name: str) -> None:
+    provider = changed(name, 'fields = { resolution = { values = { "*" = "lost" } } }')
+    starred = [table for table in provider.tables() if words_of(table).get("*") == "lost"]
+    assert [table.load_fields["resolution"].required for table in starred] == [False] * len(starred)
+    assert starred
+
+
+def test_the_zone_of_a_provider_is_that_of_a_field_that_is_added() -> None:
+    toml = 'zone = "US/Eastern"\nfields = { transaction_at = "data.object.sold_at" }'
+    stop = changed("chargebackstop", toml)
+    told = {"id": "c-1", "status": "ACTION_REQUIRED", "sold_at": "2026-01-05T08:00:00"}
+    alert = one_alert(stop, {"type": "alert.created", "data": {"object": told}}).alert
+    assert alert is not None
+    assert alert.transaction_at == datetime(2026, 1, 5, 13, tzinfo=UTC)
+
+
 def test_a_cancellation_that_nobody_listed_may_be_a_withdrawal() -> None:
     kount = changed("kount", 'effects = { RDR_CANCELED = { effect = "withdraw", like = "rdr" } }')
     assert one_alert(kount, {"requestID": "r-1", "eventType": "RDR_CANCELED"}).effect is Effect.WITHDRAW
@@ -985,7 +1012,7 @@ MISTAKES = {
         'effects."new.*"',
         "stands alone",
     ),
-    "an effect named twice": (START + MEANT + 'NEW = "ignore"\n' + FOUND, "effects.NEW", "named twice"),
+    "an effect named twice": (START + MEANT + 'NEW = "ignore"\n' + FOUND, "effects.NEW", "duplicate key"),
     "types without their place": (
         START.replace("event_type", "#") + MEANT + FOUND,
         "effects.new",
@@ -1284,12 +1311,12 @@ def test_all_mistakes_of_all_providers_are_told_at_once() -> None:
     toml = start + MEANT.replace("open", "create") + FOUND.replace('"case"', '""')
     said = problems(toml + '[providers.ethoca]\ndeadline = "x"\n[providers.verifi.fields]\nnumber = "x"')
     assert [problem.partition(": ")[0] for problem in said] == [
-        "providers.acme.effects.new",
+        "providers.acme.proof",
         "providers.acme.decimals.X",
         "providers.acme.decimal_comma",
+        "providers.acme.effects.new",
         "providers.acme.fields.case_number",
         "providers.acme.format",
-        "providers.acme.proof",
         "providers.ethoca.deadline",
         "providers.verifi.fields.number",
     ]

@@ -27,7 +27,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage.migrate",),
     "flask": ("web.*", "sandbox.*"),
     "werkzeug": ("web.*", "sandbox.*"),
-    "marshmallow": ("providers.*", "disputes.payloads", "cli.samples", "web.document", "sandbox.*"),
+    "marshmallow": (
+        *("validation", "settings.*", "providers.*", "sandbox.*"),
+        *("disputes.payloads", "cli.samples", "web.document"),
+    ),
     "defusedxml": ("tree", "redact"),
     "gunicorn": ("web.arrival",),
     "prometheus_client": ("storage.stats", "web.*"),

@@ -85,6 +85,24 @@ def test_behind_proxies_the_client_s_own_address_counts_and_is_named(
     assert answer.status_code == (200 if named is None else 401)
 
 
+def test_a_proxy_on_this_machine_must_not_hide_who_calls() -> None:
+    toml = '[providers.midigator]\nnetworks = ["203.0.113.0/24"]'
+    behind = {
+        "BRIDGE_BIND": "127.0.0.1:8000",
+        "BRIDGE_PUBLIC_URL": "https://alerts.example.com",
+        "BRIDGE_PASSWORD": "p",
+    }
+    (said,) = problems(toml, **behind)
+    assert said.startswith("BRIDGE_PROXY_HOPS: expected at least 1")
+    assert said.endswith("providers.midigator.networks")
+    for known in (
+        load(toml, **behind, BRIDGE_PROXY_HOPS="1"),
+        load(toml),
+        load(toml.replace("203.0.113.0/24", "127.0.0.0/8"), **behind),
+    ):
+        assert known.providers["midigator"].networks
+
+
 def test_what_is_no_network_is_told_at_boot() -> None:
     (said,) = problems('[providers.midigator]\nnetworks = ["203.0.113.0/40"]')
     assert "providers.midigator.networks" in said

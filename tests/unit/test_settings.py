@@ -431,6 +431,12 @@ def test_a_store_needs_its_token() -> None:
     assert problems("[stores.alpha]")[0].startswith("stores.alpha.token_env: missing; expected the name")
 
 
+def test_a_store_s_token_must_be_there_also_where_something_else_has_its_variable() -> None:
+    toml = '[stores.alpha]\ntoken_env = "ETHOCA_SECRET"\n[stores.beta]\ntoken_env = "ETHOCA_SECRET"'
+    assert problems(toml) == ["ETHOCA_SECRET: missing; expected the store's access token"]
+    assert load(toml, ETHOCA_SECRET="u:p").stores["beta"].token == "u:p"
+
+
 def test_the_default_store_may_have_a_table_for_its_policies() -> None:
     read = load("[stores.example]\nobserve = true\nlook_first = true\nmetadata = []", **STORE)
     store = read.stores["example"]
@@ -556,7 +562,10 @@ def test_only_the_star_is_special_in_a_descriptor(pattern: str, descriptor: str,
     [
         ("[[routes]]", "routes[1].store: missing; expected the name of a store (alpha, beta)"),
         (route(store="gamma"), "routes[1].store: expected the name of a store (alpha, beta)"),
-        (route(store="beta", provider="ethoka"), "routes[1].provider: expected the name of a provider"),
+        (
+            route(store="beta", provider="ethoka"),
+            "routes[1].provider: expected the name of a provider (did you mean ethoca?)",
+        ),
         (route(store="beta", mid=""), "routes[1].mid: expected the value to route by"),
         (
             '[[routes]]\nstore = "beta"\nmid = 311900012',
@@ -738,6 +747,24 @@ def test_what_is_unknown_or_of_another_kind_is_told(toml: str, problem: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("toml", "key", "meant"),
+    [
+        ("[retentions]", "retentions", "retention"),
+        ('[stores.alpha]\ntoken_env = "A"\nobserv = true', "stores.alpha.observ", "observe"),
+        ('[providers.ethoka]\ndeadline = "20h"', "providers.ethoka", "ethoca"),
+        ('[providers.ethoca]\ndeadlin = "20h"', "providers.ethoca.deadlin", "deadline"),
+        ('[providers.ethoca.fields]\namnt = "x"', "providers.ethoca.fields.amnt", "amount"),
+        ('[providers.ethoca.effects]\nx = "opne"', "providers.ethoca.effects.x", "open"),
+        ('[notify]\nurl_env = "A"\nform = "slak"', "notify.form", "slack"),
+    ],
+)
+def test_a_mistyped_word_is_told_with_the_one_that_is_nearest(toml: str, key: str, meant: str) -> None:
+    [problem] = problems(toml, A="https://a.example.com")
+    assert problem.startswith(f"{key}: ")
+    assert f"(did you mean {meant}?)" in problem
+
+
+@pytest.mark.parametrize(
     ("toml", "where"),
     [
         ('[stores.alpha]\ntoken_env = "A\n', "line 2"),
@@ -792,9 +819,10 @@ def test_the_bridge_does_not_start_half_configured(tmp_path: Path) -> None:
         "NEXT_STORE": "evil.com#.29next.store",
         "NEXT_ACCESS_TOKEN": CANARY,
         "NEXT_RATE": "fast",
+        "WEB_CONCURRENCY": "abc",
         "ETHOCA_SECRET": CANARY,
     }
-    for command in ("doctor", "run"):
+    for command in ("doctor", "run", "migrate"):
         done = subprocess.run(
             [sys.executable, "-m", "bridge", command],
             cwd=ROOT,
@@ -809,7 +837,7 @@ def test_the_bridge_does_not_start_half_configured(tmp_path: Path) -> None:
         file = f"{tmp_path}/bad.toml: "
         for key in ("metadata", "stores.alpha.token_env", "routes[1].store", "providers.ethoca.deadline"):
             assert f"{file}{key}: " in done.stderr
-        for name in ("NEXT_STORE", "NEXT_RATE", "ETHOCA_SECRET"):
+        for name in ("NEXT_STORE", "NEXT_RATE", "WEB_CONCURRENCY", "ETHOCA_SECRET"):
             assert f"{name}: " in done.stderr
         assert CANARY not in done.stderr
     assert not (tmp_path / "bridge.db").exists()

@@ -807,7 +807,7 @@ def test_what_is_missing_or_wrong_is_told_by_name_and_no_secret_is_shown(
 
 def test_the_wrong_key_is_named_by_its_place() -> None:
     (told,) = problems(BRIDGE_ENCRYPTION_KEYS=f"{KEY},canary")
-    assert "key 2 of 2 is none" in told
+    assert "key 2 of 2 is not a key" in told
 
 
 def test_a_key_that_the_documentation_makes_is_one() -> None:
