@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from bridge.alert import Alert, Reason, Status
 from bridge.disputes.lookup import decide
@@ -21,6 +21,15 @@ if typing.TYPE_CHECKING:
     from bridge.storage.database import Database
 
 Json = dict[str, typing.Any]
+
+_HOLDER = (
+    select(cases.c.id)
+    .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sold"))
+    .where(cases.c.type == bindparam("kind"), cases.c.id != bindparam("itself"))
+    .where(cases.c.dispute_id.is_not(None), cases.c.duplicate_of.is_(None))
+    .order_by(cases.c.id)
+    .limit(1)
+)
 
 
 class Cases:
@@ -104,16 +113,9 @@ class Cases:
 
         A case of the other type is none: what it becomes is its own dispute.
         """
-        same = select(cases.c.id).where(
-            cases.c.store == case.store,
-            cases.c.transaction_id == case.found,
-            cases.c.type == case.type,
-            cases.c.id != case.id,
-            cases.c.dispute_id.is_not(None),
-            cases.c.duplicate_of.is_(None),
-        )
+        sale = {"of": case.store, "sold": case.found, "kind": case.type, "itself": case.id}
         with self.database.read() as connection:
-            return connection.execute(same.order_by(cases.c.id).limit(1)).scalar()
+            return connection.execute(_HOLDER, sale).scalar()
 
     def cases_since(self, store: str, since: float) -> list[Case]:
         """Return a store's cases that were opened since a moment, or still have work."""

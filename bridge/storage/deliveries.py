@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
@@ -41,7 +41,10 @@ _WAITING = (
     )
     .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
     .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
+    .where(deliveries.c.due_at <= bindparam("now"))
+    .limit(bindparam("most"))
 )
+_OLDEST, _NEWEST = _WAITING.order_by(deliveries.c.due_at), _WAITING.order_by(deliveries.c.due_at.desc())
 
 
 class Deliveries:
@@ -91,10 +94,9 @@ class Deliveries:
 
         The oldest of them or the newest: whoever alternates lets no flood hold up a single alert.
         """
-        due_at = deliveries.c.due_at.desc() if newest else deliveries.c.due_at
-        waiting = _WAITING.where(deliveries.c.due_at <= self.database.now()).order_by(due_at).limit(most)
+        waiting = _NEWEST if newest else _OLDEST
         with self.database.read() as connection:
-            return list(connection.execute(waiting))
+            return list(connection.execute(waiting, {"now": self.database.now(), "most": most}))
 
     def take_in(self, judged: Sequence[Judged]) -> list[tuple[Row[typing.Any], Exception]]:
         """Take in the verdicts on some deliveries; returns those that cannot be taken in, and why.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from bridge.storage import words
 from bridge.storage.rows import CASES, case_of
@@ -16,6 +16,14 @@ if typing.TYPE_CHECKING:
 MOST_HINTS = 5
 """Other cases with the same ARN or network id that one case is told of."""
 NAMES = {"arn": "ARN", "network_transaction_id": "network transaction id"}
+
+_NEWEST = (
+    select(marks.c.id)
+    .where(marks.c.word == bindparam("sought"), marks.c.id.between(*CASES))
+    .where(marks.c.id != bindparam("itself"))
+    .order_by(marks.c.id.desc())
+    .limit(MOST_HINTS)
+)
 
 
 def hint(connection: Connection, known: Case) -> None:
@@ -49,9 +57,8 @@ def _sharing(connection: Connection, case_id: str, told: dict[str, str]) -> set[
     """Return the newest other cases with one of some facts, of any store: a placeholder may be in all."""
     newest: set[str] = set()
     for value in told.values():  # one by one, so that each is answered from the end of its index
-        shared = select(marks.c.id).where(marks.c.word == words.word(value), marks.c.id.between(*CASES))
-        shared = shared.where(marks.c.id != case_id).order_by(marks.c.id.desc()).limit(MOST_HINTS)
-        newest |= set(connection.execute(shared).scalars())
+        given = {"sought": words.word(value), "itself": case_id}
+        newest |= set(connection.execute(_NEWEST, given).scalars())
     return newest
 
 

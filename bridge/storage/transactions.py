@@ -66,6 +66,12 @@ _BY_ID, _BY_PARENT = (
     for name in ("id", "parent_id")
 )
 
+_COVERS = select(coverage.c.since).where(
+    coverage.c.store == bindparam("of"),
+    coverage.c.since <= bindparam("begin"),
+    coverage.c.until >= bindparam("end"),
+)
+
 
 class Transactions:
     """The transactions of each store, and how much of them there is."""
@@ -86,7 +92,7 @@ class Transactions:
                 if facts := _facts(rung, alert):
                     known.ask(connection, _OF_RULE[rung.rule], facts)
             known.add_family(connection)
-            is_covered = connection.execute(_covers(store, alert, now)).first() is not None
+            is_covered = connection.execute(_COVERS, _stretch(store, alert, now)).first() is not None
         certain = known.certain()
         return certain, is_covered and known.is_whole and len(certain) == len(known.found)
 
@@ -286,13 +292,11 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
     return facts
 
 
-def _covers(store: str, alert: Alert, now: float) -> Select[typing.Any]:
-    """Ask for a stretch that was read whole, of all the time that an alert may be about."""
+def _stretch(store: str, alert: Alert, now: float) -> Row:
+    """Return the stretch of time of which the index must have everything; none has what is not dated."""
     since, until = matching.window(alert)
-    end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER  # undated: none
-    begin = min(since.timestamp(), end) if since else 0.0
-    held = (coverage.c.since <= begin, coverage.c.until >= end)
-    return select(coverage.c.since).where(coverage.c.store == store, *held).limit(1)
+    end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
+    return {"of": store, "begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 
 
 def _contradicts(known: Row, told: Row) -> bool:

@@ -36,6 +36,12 @@ if typing.TYPE_CHECKING:
     from bridge.storage.rows import Marks
 
 _PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
+_KNOWN = (
+    select(cases)
+    .where(cases.c.store == bindparam("of"), cases.c.case_number == bindparam("number"))
+    .where(cases.c.type == bindparam("kind"))
+    .with_for_update()
+)
 _CHANGE = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 
 
@@ -129,8 +135,7 @@ def _attach(
 ) -> Case | None:
     """Let a case take in an alert, making it if there is none; None where somebody else makes it now."""
     store, number, kind = one.key
-    known = select(cases).where(cases.c.store == store, cases.c.case_number == number, cases.c.type == kind)
-    row = connection.execute(known.with_for_update()).first()
+    row = connection.execute(_KNOWN, {"of": store, "number": number, "kind": kind}).first()
     case = case_of(row) if row else _new_case(one)
     if ended := case.is_ended:
         case.pending.looked_first = False

@@ -1,7 +1,11 @@
-"""Inserts that may meet a row of the same key: SQLite and Postgres have them both, each in its dialect."""
+"""Inserts that may meet a row of the same key: SQLite and Postgres have them both, each in its dialect.
+
+The statements are kept: to build one costs more than to run it.
+"""
 
 from __future__ import annotations
 
+import functools
 import typing
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,16 +32,24 @@ def insert_missing(
     """Write the rows whose keys are not there yet; returns what was asked for of these."""
     if not rows:
         return ()
-    statement = insert_into(connection, table).on_conflict_do_nothing()
-    if not found:
-        connection.execute(statement, rows)
-        return ()
-    return connection.execute(statement.returning(*found), rows).all()
+    result = connection.execute(_missing(connection.dialect.name, table, found), rows)
+    return result.all() if found else ()
 
 
 def insert_or_update(connection: Connection, table: Table, row: Mapping[str, typing.Any]) -> None:
     """Write a row, over an earlier one with the same primary key."""
+    connection.execute(_over(connection.dialect.name, table, tuple(row)), row)
+
+
+@functools.cache
+def _missing(dialect: str, table: Table, found: tuple[Column[typing.Any], ...]) -> typing.Any:
+    statement = _INSERTS[dialect](table).on_conflict_do_nothing()
+    return statement.returning(*found) if found else statement
+
+
+@functools.cache
+def _over(dialect: str, table: Table, names: tuple[str, ...]) -> typing.Any:
+    statement = _INSERTS[dialect](table)
     keys = [column.name for column in table.primary_key]
-    statement = insert_into(connection, table).values(**row)
-    others = {name: statement.excluded[name] for name in row if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others))
+    others = {name: statement.excluded[name] for name in names if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)

@@ -62,6 +62,13 @@ def adding(name: str) -> Write:
     return add
 
 
+def add_all(connection: Connection, names: Sequence[str]) -> None:
+    """Add some things by one statement."""
+    rows = ", ".join(f"(:n{place})" for place, _ in enumerate(names))
+    given = {f"n{place}": name for place, name in enumerate(names)}
+    connection.execute(text(f"INSERT INTO things VALUES {rows}"), given)  # noqa: S608 - names only
+
+
 def things(database: Database) -> list[str]:
     with database.read() as connection:
         return sorted(connection.execute(text("SELECT name FROM things")).scalars())
@@ -160,7 +167,7 @@ def test_what_is_shared_is_written_by_one_call_for_all(database: Database) -> No
         if names == ["first"]:
             held.set()
             assert go.wait(10)
-        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        add_all(connection, names)
         return [name.upper() for name in names]
 
     write = database.sharing(add)
@@ -180,7 +187,7 @@ def test_where_one_of_the_shared_is_at_fault_the_others_are_written(database: Da
     database.write(adding("b"))
 
     def add(connection: Connection, names: Sequence[str]) -> Sequence[str]:
-        connection.execute(text("INSERT INTO things VALUES (:name)"), [{"name": name} for name in names])
+        add_all(connection, names)
         return names
 
     write = database.sharing(add)

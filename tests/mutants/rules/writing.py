@@ -96,7 +96,7 @@ MUTATIONS = (
         "same-sale-twice",
         "For a sale that has its dispute, a second one is tried.",
         "bridge/storage/cases.py",
-        "            return connection.execute(same.order_by(cases.c.id).limit(1)).scalar()\n",
+        "            return connection.execute(_HOLDER, sale).scalar()\n",
         "            return None\n",
         "rules: a_second_dispute_of_a_sale_is_not_even_tried",
     ),
