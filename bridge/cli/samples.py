@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 from bridge import tree as trees
 from bridge.alert import Effect
 from bridge.providers import fields
-from bridge.providers.base import ANY, HEADER, QUERY, TOP
+from bridge.providers.base import HEADER, QUERY, TOP
+from bridge.providers.meanings import ANY
 from bridge.tree import Tree
 
 if typing.TYPE_CHECKING:
@@ -20,8 +21,9 @@ if typing.TYPE_CHECKING:
 
     from marshmallow.fields import Field
 
-    from bridge.providers.base import Meaning, Provider
+    from bridge.providers.base import Provider
     from bridge.providers.fields import AlertSchema
+    from bridge.providers.meanings import Meaning
 
 
 @dataclass(frozen=True)

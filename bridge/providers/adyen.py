@@ -20,7 +20,8 @@ from datetime import timedelta
 
 from bridge.alert import Category
 from bridge.providers import fields
-from bridge.providers.base import Acknowledgement, Provider, ignored, informs, opens, resolves
+from bridge.providers.base import Acknowledgement, Provider
+from bridge.providers.meanings import ignored, informs, opens, resolves
 from bridge.providers.proof import AdyenItems
 
 DECIMALS = {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2}

@@ -20,10 +20,9 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import (
+from bridge.providers.base import Outcome, Provider
+from bridge.providers.meanings import (
     ACCEPTS,
-    Outcome,
-    Provider,
     ignored,
     informs,
     matches,

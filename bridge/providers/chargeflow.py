@@ -17,7 +17,8 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Provider, informs, matches, opens, rapid, resolves
+from bridge.providers.base import Provider
+from bridge.providers.meanings import informs, matches, opens, rapid, resolves
 from bridge.providers.proof import TimestampedHmac
 
 

@@ -13,7 +13,8 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Provider, informs, opens, resolves
+from bridge.providers.base import Provider
+from bridge.providers.meanings import informs, opens, resolves
 from bridge.providers.proof import Hmac
 
 DECIMALS = {"CLP": 2}

@@ -17,9 +17,10 @@ from marshmallow.fields import Field
 
 from bridge.alert import RESOLUTIONS, Category, DisputeType, Effect, Network
 from bridge.providers import fields
-from bridge.providers.base import ANY, HEADER, QUERY
+from bridge.providers.base import HEADER, QUERY
 from bridge.providers.currencies import DECIMALS
 from bridge.providers.fields import REVIEW, AlertSchema
+from bridge.providers.meanings import ANY
 from bridge.providers.placeholders import plain_word
 from bridge.validation import Reader, key, mapped, nearest, one_of, table, text, that, truth
 

@@ -15,7 +15,8 @@ from datetime import timedelta
 
 from bridge.alert import Category
 from bridge.providers import fields
-from bridge.providers.base import Acknowledgement, Provider, opens
+from bridge.providers.base import Acknowledgement, Provider
+from bridge.providers.meanings import opens
 from bridge.providers.proof import Basic
 
 

@@ -17,7 +17,8 @@ from datetime import timedelta
 
 from bridge.alert import ALERT_RESOLUTIONS, Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Outcome, Provider, ignored, informs, matches, opens, rapid, resolves
+from bridge.providers.base import Outcome, Provider
+from bridge.providers.meanings import ignored, informs, matches, opens, rapid, resolves
 from bridge.providers.proof import Basic
 
 

@@ -10,7 +10,8 @@ Of a transaction 29next tells who bought, and where they live: of that nothing i
 
 from bridge.alert import DisputeType
 from bridge.providers import fields
-from bridge.providers.base import Provider, informs
+from bridge.providers.base import Provider
+from bridge.providers.meanings import informs
 from bridge.providers.proof import Resigned
 
 ENVELOPE = ("object", "event_id", "event_type", "api_version", "webhook.id", "webhook.store")

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from bridge.alert import Category
 from bridge.providers import fields
-from bridge.providers.base import Provider, opens
+from bridge.providers.base import Provider
+from bridge.providers.meanings import opens
 from bridge.providers.proof import Hmac
 
 

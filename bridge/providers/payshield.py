@@ -14,15 +14,8 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import (
-    Acknowledgement,
-    Provider,
-    informs,
-    open_unless_refunded,
-    opens,
-    rapid,
-    resolves,
-)
+from bridge.providers.base import Acknowledgement, Provider
+from bridge.providers.meanings import informs, open_unless_refunded, opens, rapid, resolves
 from bridge.providers.proof import Bearer
 
 REASONS = {

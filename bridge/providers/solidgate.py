@@ -14,7 +14,8 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Provider, ignored, informs, opens, rapid
+from bridge.providers.base import Provider
+from bridge.providers.meanings import ignored, informs, opens, rapid
 from bridge.providers.proof import Solidgate
 
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"

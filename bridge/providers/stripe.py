@@ -17,7 +17,8 @@ from datetime import timedelta
 
 from bridge.alert import Category, DisputeType, Network
 from bridge.providers import fields
-from bridge.providers.base import Provider, ignored, informs, opens, resolves
+from bridge.providers.base import Provider
+from bridge.providers.meanings import ignored, informs, opens, resolves
 from bridge.providers.proof import TimestampedHmac
 
 DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}

@@ -18,7 +18,7 @@ from bridge.disputes.case import Call, Case
 from bridge.disputes.events import merge
 from bridge.disputes.plan import next_step
 from bridge.errors import PermanentError
-from bridge.providers.base import ANY
+from bridge.providers.meanings import ANY
 from bridge.redact import cut_body
 
 if typing.TYPE_CHECKING:

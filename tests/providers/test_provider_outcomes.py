@@ -17,9 +17,10 @@ from bridge.alert import ALERT_RESOLUTIONS, RESOLUTIONS, Alert, DisputeType, Eff
 from bridge.disputes.events import opens
 from bridge.errors import UnknownEvent
 from bridge.providers import fields
-from bridge.providers.base import Item, Meaning, Provider, Reading
+from bridge.providers.base import Item, Provider, Reading
 from bridge.providers.custom_fields import again
 from bridge.providers.fields import AlertSchema, Resolution
+from bridge.providers.meanings import Meaning
 from bridge.tree import Tree, pick
 from tests.support.fixtures import (
     PROVIDERS,

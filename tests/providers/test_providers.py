@@ -22,8 +22,9 @@ from bridge.alert import Alert, Effect, Reason, Webhook
 from bridge.cli import samples
 from bridge.disputes import payloads
 from bridge.errors import UnknownEvent
-from bridge.providers.base import ANY, HEADER, Item, Provider, Reading
+from bridge.providers.base import HEADER, Item, Provider, Reading
 from bridge.providers.fields import AlertSchema
+from bridge.providers.meanings import ANY
 from bridge.redact import cut_body
 from tests.support.configuring import load
 from tests.support.documents import ROOT

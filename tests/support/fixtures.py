@@ -29,8 +29,9 @@ from bridge.alert import RESOLUTIONS, Effect, Reason, Webhook
 from bridge.disputes import payloads
 from bridge.disputes.events import opens
 from bridge.errors import Untranslatable
-from bridge.providers.base import ANY, Item, Provider, Reading
+from bridge.providers.base import Item, Provider, Reading
 from bridge.providers.fields import AlertSchema
+from bridge.providers.meanings import ANY
 from bridge.redact import cut_body
 from bridge.tree import Tree
 from tests.support import configured

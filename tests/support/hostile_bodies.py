@@ -8,7 +8,8 @@ from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape, quoteattr
 
 from bridge.providers import fields
-from bridge.providers.base import Provider, opens
+from bridge.providers.base import Provider
+from bridge.providers.meanings import opens
 from bridge.providers.proof import Basic
 from bridge.tree import MAX_XML_PARTS
 

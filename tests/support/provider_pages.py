@@ -17,8 +17,9 @@ from typing import Any
 from bridge import providers
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
 from bridge.providers import fields, proof
-from bridge.providers.base import ANY, DECLINES, HEADER, QUERY, Meaning, Provider
+from bridge.providers.base import HEADER, QUERY, Provider
 from bridge.providers.fields import AlertSchema, Constant, Resolution
+from bridge.providers.meanings import ANY, DECLINES, Meaning
 from bridge.tree import Tree
 from tests.support.documents import ROOT
 

@@ -16,9 +16,9 @@ from marshmallow import ValidationError
 from bridge.alert import DisputeType, Network, iso
 from bridge.errors import Untranslatable
 from bridge.providers import fields
-from bridge.providers.base import rapid
 from bridge.providers.currencies import BY_NUMBER, DECIMALS
 from bridge.providers.fields import AlertSchema
+from bridge.providers.meanings import rapid
 from bridge.tree import Number, parse
 from tests.support.examples import examples
 

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from bridge import providers, redact
 from bridge import tree as trees
 from bridge.providers import fields
-from bridge.providers.base import Provider, opens
+from bridge.providers.base import Provider
+from bridge.providers.meanings import opens
 from bridge.providers.proof import Basic, Bearer, Header, Url
 from bridge.redact import CUT, cut_body, cut_headers, cut_text, masked
 from tests.support import hostile_bodies as hostile

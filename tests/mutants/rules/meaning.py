@@ -77,7 +77,7 @@ MUTATIONS = (
     one(
         "unlisted-outcome-ignored",
         "An outcome that nobody listed counts as not final.",
-        "bridge/providers/fields.py",
+        "bridge/providers/table.py",
         '        return {"unknown_outcome": f"The outcome {said.word!r} is not listed."}\n',
         "        return {}\n",
         "outcomes: a_word_that_nobody_listed_fails_visibly_and_still_opens",
@@ -135,7 +135,7 @@ MUTATIONS = (
     one(
         "unreadable-costs-the-alert",
         "A field that cannot be read costs the whole alert.",
-        "bridge/providers/fields.py",
+        "bridge/providers/table.py",
         "        if not alert.case_number:\n            raise Untranslatable",
         "        if refused or not alert.case_number:\n            raise Untranslatable",
         "provider_fields: what_cannot_be_read_costs_itself_and_is_named",
@@ -151,7 +151,7 @@ MUTATIONS = (
     one(
         "no-date-is-a-date",
         "What a provider sends where it has no date counts as a date.",
-        "bridge/providers/fields.py",
+        "bridge/providers/moments.py",
         "        return year < EARLIEST or year == NO_YEAR\n",
         "        return False\n",
         "fields: a_time_before_all_card_payments_says_nothing",
@@ -159,7 +159,7 @@ MUTATIONS = (
     one(
         "thousands-misread",
         "`1,234` is read as a number, which is another one in another country.",
-        "bridge/providers/fields.py",
+        "bridge/providers/amounts.py",
         r"{{0,4}}(?=\.[0-9]))?",
         r"{{0,4}})?",
         "values: what_is_no_plain_amount_costs_itself_and_is_named_as_the_provider_names_it",
@@ -177,7 +177,7 @@ MUTATIONS = (
     one(
         "minor-units-are-major",
         "Cents are taken for dollars.",
-        "bridge/providers/fields.py",
+        "bridge/providers/amounts.py",
         "            return whole.scaleb(-self.decimals[currency])\n",
         "            return whole\n",
         "fields: minor_units_follow_the_currency",

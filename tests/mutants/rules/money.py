@@ -6,7 +6,7 @@ MUTATIONS = (
     one(
         "declined-rdr-refunds",
         "A declined RDR case counts as a refund.",
-        "bridge/providers/base.py",
+        "bridge/providers/meanings.py",
         "    words = dict.fromkeys(DECLINES, NOT_FINAL) |",
         "    words = dict.fromkeys(DECLINES, refunded) |",
         "outcomes: rdr_is_accepted_only_by_what_says_so",
@@ -14,7 +14,7 @@ MUTATIONS = (
     one(
         "unlisted-rdr-word-refunds",
         "An RDR case with a word that nobody listed counts as a refund.",
-        "bridge/providers/base.py",
+        "bridge/providers/meanings.py",
         "    return Resolution(data_key=data_key, values=words, **silence)\n",
         '    return Resolution(data_key=data_key, values={**words, "*": refunded}, **silence)\n',
         "outcomes: rdr_is_accepted_only_by_what_says_so",

@@ -1,0 +1,110 @@
+"""What an event type of a provider asks for, and the rules that hold for all providers. Pure."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field
+
+from bridge.alert import REFUNDS, Effect
+from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Resolution
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.providers.base import Item
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one event type asks for, and the table that its body is read by.
+
+    `kinds` has other tables for kinds of case, by pattern of the item's words for it; `a&b` wants both.
+    """
+
+    effect: Effect
+    table: AlertSchema | None = None
+    kinds: Mapping[str, AlertSchema] = field(default_factory=dict)
+
+    def table_for(self, item: Item) -> AlertSchema | None:
+        """Return the table that an item is read by."""
+        kinds = (table for kind, table in self.kinds.items() if all(map(item.is_like, kind.split("&"))))
+        return next(kinds, self.table)
+
+    def tables(self) -> list[AlertSchema]:
+        """Return all tables of the event type."""
+        return [*([self.table] if self.table else []), *self.kinds.values()]
+
+    def map(self, change: Callable[[AlertSchema], AlertSchema]) -> Meaning:
+        """Return the meaning with every table changed."""
+        kinds = {kind: change(table) for kind, table in self.kinds.items()}
+        return Meaning(self.effect, change(self.table) if self.table else None, kinds)
+
+
+Table = type[AlertSchema]
+Kinds = typing.Mapping[str, Table]
+
+
+def opens(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return the meaning of an event that opens a case; `kinds` has other tables, by pattern of subtype."""
+    return _meaning(Effect.OPEN, table, kinds)
+
+
+def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that names the payment; with the case's facts it opens the case too."""
+    return _meaning(Effect.MATCH, table, kinds)
+
+
+def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that tells the outcome; with the case's facts it opens the case too."""
+    return _meaning(Effect.RESOLVE, table, kinds)
+
+
+def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event that revokes a case."""
+    return _meaning(Effect.WITHDRAW, table, kinds)
+
+
+def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
+    """Return that of an event by which nobody asks for a refund; a policy may turn it into an opening."""
+    return _meaning(Effect.INFORM, table, kinds)
+
+
+def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
+    return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
+
+
+ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
+"""Words of all providers for an RDR case that was accepted."""
+DECLINES = (
+    *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
+    *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
+    *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
+    *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
+)
+"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
+
+
+def rapid(
+    data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
+) -> Resolution:
+    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
+
+    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
+    as accepted.
+    """
+    refunded = "issued_full_refund"
+    words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded) | dict(values or {})
+    silence: dict[str, typing.Any] = {"load_default": refunded} if by_type else {}
+    return Resolution(data_key=data_key, values=words, **silence)
+
+
+def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
+    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
+    stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
+    return {word: ours if ours in stays else rest for word, ours in values.items()}
+
+
+ignored = Meaning(Effect.IGNORE)
+"""An event that is known and not acted on."""
