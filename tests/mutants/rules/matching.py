@@ -70,7 +70,7 @@ MUTATIONS = (
         "two-ids-disagree",
         "Where two ids of an alert name two payments, one of them is taken.",
         MATCH,
-        "    if _ids_disagree(named):\n",
+        "    if _ids_disagree(named, earlier):\n",
         "    if not payments:\n",
         "match: two_ids_that_name_two_payments_are_no_match",
     ),
