@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from bridge.storage import words
 from bridge.storage.rows import CASES, case_of
@@ -15,16 +15,18 @@ if typing.TYPE_CHECKING:
 
 MOST_HINTS = 5
 """Other cases with the same ARN or network id that one case is told of."""
+MOST_SHARED = 100
+"""Newest cases of all stores with one ARN or network id among which those of the store are looked for."""
 NAMES = {"arn": "ARN", "network_transaction_id": "network transaction id"}
 
 
 def hint(connection: Connection, known: Case) -> None:
     """Say on a case and on others that they share an id: no proof, for rebills share them."""
     told = _shared(known)
-    others = _sharing(connection, known.id, told)
+    others = _sharing(connection, known, told)
     if not others:
         return
-    chosen = select(cases).where(cases.c.id.in_([known.id, *others]), cases.c.store == known.store)
+    chosen = select(cases).where(cases.c.id.in_([known.id, *others]))
     found = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
     case = next(one for one in found if one.id == known.id)
     for other in [one for one in found if one is not case and one.facts][-MOST_HINTS:]:
@@ -45,13 +47,20 @@ def _shared(case: Case) -> dict[str, str]:
     return {name: value for name in NAMES if case.facts and (value := getattr(case.facts, name))}
 
 
-def _sharing(connection: Connection, case_id: str, told: dict[str, str]) -> set[str]:
-    """Return the newest other cases with one of some facts, of any store: a placeholder may be in all."""
+def _sharing(connection: Connection, known: Case, told: dict[str, str]) -> set[str]:
+    """Return the newest other cases of the store with one of some facts.
+
+    A placeholder may stand in every alert of every store: so only so many of them are looked through.
+    """
     newest: set[str] = set()
     for value in told.values():  # one by one, so that each is answered from the end of its index
-        shared = select(marks.c.id).where(marks.c.word == words.word(value), marks.c.id.between(*CASES))
-        shared = shared.where(marks.c.id != case_id).order_by(marks.c.id.desc()).limit(MOST_HINTS)
-        newest |= set(connection.execute(shared).scalars())
+        marked = select(marks.c.id).where(marks.c.word == words.word(value), marks.c.id.between(*CASES))
+        marked = marked.order_by(marks.c.id.desc())
+        bound = marked.offset(MOST_SHARED).limit(1).correlate(None).scalar_subquery()
+        others = marked.join(cases, cases.c.id == marks.c.id)
+        others = others.where(cases.c.store == known.store, cases.c.id != known.id)
+        others = others.where(marks.c.id > func.coalesce(bound, "")).limit(MOST_HINTS)
+        newest |= set(connection.execute(others).scalars())
     return newest
 
 

@@ -67,6 +67,14 @@ MUTATIONS = (
         "match: a_contradiction_blocks_every_rung",
     ),
     one(
+        "hint-from-another-store",
+        "Another store's case with the same ARN takes the place of a hint within the store.",
+        "bridge/storage/hints.py",
+        "cases.c.store == known.store, cases.c.id != known.id",
+        "cases.c.id != known.id",
+        "way_back: cases_of_other_stores_hide_a_hint_only_where_they_are_many",
+    ),
+    one(
         "two-ids-disagree",
         "Where two ids of an alert name two payments, one of them is taken.",
         MATCH,

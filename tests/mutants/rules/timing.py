@@ -228,6 +228,14 @@ MUTATIONS = (
         "way_back: an_alert_costs_the_same_however_many_others_share_its_numbers",
     ),
     one(
+        "all-stores-looked-through",
+        "An alert costs the more, the more other stores have its ARN or network id.",
+        "bridge/storage/hints.py",
+        '.where(marks.c.id > func.coalesce(bound, ""))',
+        "",
+        "way_back: cases_of_other_stores_hide_a_hint_only_where_they_are_many",
+    ),
+    one(
         "no-opening-waits-for-ever",
         "A result whose opening never comes never ends.",
         "bridge/disputes/plan.py",
