@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from bridge.storage import words
 from bridge.storage.rows import CASES, case_of
@@ -15,13 +15,19 @@ if typing.TYPE_CHECKING:
 
 MOST_HINTS = 5
 """Other cases with the same ARN or network id that one case is told of."""
+MOST_SHARED = 100
+"""Newest cases of all stores with one ARN or network id among which those of the store are looked for."""
 NAMES = {"arn": "ARN", "network_transaction_id": "network transaction id"}
 
-_NEWEST = (
+_MARKED = (
     select(marks.c.id)
     .where(marks.c.word == bindparam("sought"), marks.c.id.between(*CASES))
-    .where(marks.c.id != bindparam("itself"))
     .order_by(marks.c.id.desc())
+)
+_BOUND = func.coalesce(_MARKED.offset(MOST_SHARED).limit(1).correlate(None).scalar_subquery(), "")
+_NEWEST = (
+    _MARKED.join(cases, cases.c.id == marks.c.id)
+    .where(cases.c.store == bindparam("of"), cases.c.id != bindparam("itself"), marks.c.id > _BOUND)
     .limit(MOST_HINTS)
 )
 
@@ -29,10 +35,10 @@ _NEWEST = (
 def hint(connection: Connection, known: Case) -> None:
     """Say on a case and on others that they share an id: no proof, for rebills share them."""
     told = _shared(known)
-    others = _sharing(connection, known.id, told)
+    others = _sharing(connection, known, told)
     if not others:
         return
-    chosen = select(cases).where(cases.c.id.in_([known.id, *others]), cases.c.store == known.store)
+    chosen = select(cases).where(cases.c.id.in_([known.id, *others]))
     found = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
     case = next(one for one in found if one.id == known.id)
     for other in [one for one in found if one is not case and one.facts][-MOST_HINTS:]:
@@ -53,11 +59,14 @@ def _shared(case: Case) -> dict[str, str]:
     return {name: value for name in NAMES if case.facts and (value := getattr(case.facts, name))}
 
 
-def _sharing(connection: Connection, case_id: str, told: dict[str, str]) -> set[str]:
-    """Return the newest other cases with one of some facts, of any store: a placeholder may be in all."""
+def _sharing(connection: Connection, known: Case, told: dict[str, str]) -> set[str]:
+    """Return the newest other cases of the store with one of some facts.
+
+    A placeholder may stand in every alert of every store: so only so many of them are looked through.
+    """
     newest: set[str] = set()
     for value in told.values():  # one by one, so that each is answered from the end of its index
-        given = {"sought": words.word(value), "itself": case_id}
+        given = {"sought": words.word(value), "of": known.store, "itself": known.id}
         newest |= set(connection.execute(_NEWEST, given).scalars())
     return newest
 

@@ -200,16 +200,7 @@ class Queue:
             connection.execute(attempts.insert().values(**attempt))
             return slot
 
-<<<<<<< ours
         return self.database.write(write)
-=======
-_CHANGES = {table: update(table).where(table.c.id == bindparam("ident")) for table in (cases, deliveries)}
-
-
-def _change(connection: Connection, table: Table, rows: Sequence[Attempt]) -> None:
-    if rows:
-        connection.execute(_CHANGES[table], rows)
->>>>>>> theirs
 
     def settle(
         self,

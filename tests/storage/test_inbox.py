@@ -792,6 +792,18 @@ def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox
     assert take(paced) == about(START - HOUR + AHEAD)
 
 
+@pytest.mark.parametrize("off", [-HOUR, HOUR])
+def test_after_a_clock_was_set_the_calls_of_the_last_second_still_count(
+    paced: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    key, wall = token_key(ALPHA.token), time.time
+    paced.slots.take(key)
+    monkeypatch.setattr(time, "time", lambda: wall() + off)
+    clock.now += off
+    before = time.monotonic()
+    assert paced.slots.take(key).opens >= before + 1.0
+
+
 def test_without_a_limit_nobody_waits(inbox: Inbox) -> None:
     receive(inbox, "1", "2", "3")
     for _ in range(3):

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from bridge import cli
+from bridge.storage import hints
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock
-from tests.support.next29 import STORE, Does, Fault, fault
+from tests.support.next29 import STORE, TOKEN, Does, Fault, StandIn, fault
 from tests.support.sales import prevented, refunds, sell, told_of
 from tests.support.statements import Steps
 from tests.support.webhooks import Json
@@ -384,6 +385,24 @@ def test_the_same_network_id_only_suggests_the_same_sale(bridge: InProcessBridge
         bridge.post(sent)
     bridge.work()
     assert bridge.case(one)["notes"] == [_same("network transaction id", bridge.case(other))]
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(("others", "hinted"), [(2 * hints.MOST_HINTS, True), (21, False)])
+def test_cases_of_other_stores_hide_a_hint_only_where_they_are_many(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, others: int, *, hinted: bool
+) -> None:
+    monkeypatch.setattr(hints, "MOST_SHARED", 20)
+    arn = "74537600000000000000017"
+    with StandIn(rate=0) as next29:
+        next29.add_token("other-token", "other")
+        tokens = {TOKEN: STORE, "other-token": "other"}
+        with bridge_in_process(database_url, next29=next29, tokens=tokens) as bridge:
+            first, last = (bridge.senders.prevention(arn=arn) for _ in range(2))
+            for sent in (first, *(bridge.senders.prevention("other", arn=arn) for _ in range(others)), last):
+                bridge.post(sent)
+                bridge.inside.translate()
+            assert bridge.case(last)["notes"] == [_same("ARN", bridge.case(first))] * hinted
 
 
 @pytest.mark.parametrize("shared", ["arn", "network id"])

@@ -1,39 +1,69 @@
 """Deadlines rule, and 29next's limit is respected."""
 
-from tests.mutants.mutation import one
+from tests.mutants.mutation import Mutation, one
+
+REQUEST = "            def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:\n"
+CONNECT = "                if self.sock is None:\n                    self.connect()\n"
+LEAVE = "                line.leave(self)\n"
 
 MUTATIONS = (
     one(
         "slot-too-early",
         "A call takes a slot before the one before it is over.",
-        "bridge/storage/queue.py",
-        "                slot_at = max(opens, soon) if self.slots.gap else now\n",
-        "                slot_at = soon if self.slots.gap else now\n",
+        "bridge/storage/slots.py",
+        "_was_set_back(now)), soonest), else_=paces.c.next_at)\n",
+        "_was_set_back(now)), soonest), else_=soonest)\n",
         "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
     ),
-    one(
+    Mutation(
         "no-gap",
         "There is no gap between the slots of a token.",
-        "bridge/storage/queue.py",
-        "            taken = [(slots[ident][0], slots[ident][1] + self.slots.gap) for ident in held]\n",
-        "            taken = [(slots[ident][0], slots[ident][1]) for ident in held]\n",
-        "rules: calls_of_one_token_keep_their_distance_and_use_their_time",
+        "bridge/storage/slots.py",
+        (
+            ("values(next_at=opens + self.gap)", "values(next_at=opens)"),
+            ("returning(paces.c.next_at - self.gap - now)", "returning(paces.c.next_at - now)"),
+        ),
+        ("rules: calls_of_one_token_keep_their_distance_and_use_their_time",),
     ),
     one(
         "call-before-its-slot",
         "A call leaves before its slot opens.",
-        "bridge/outbound/http.py",
-        "            self.sleep(wait)\n",
-        "            self.sleep(wait / 2)\n",
+        "bridge/pace.py",
+        "                self.sleep(wait)\n",
+        "                self.sleep(wait / 2)\n",
         "next_api: a_call_leaves_when_its_slot_opens_and_waiting_is_none_of_its_time",
     ),
     one(
         "late-write-sent",
-        "A write leaves after its moment, as of a process that was stopped.",
+        "A write leaves after its slot has closed, as of a process that was stopped.",
+        "bridge/pace.py",
+        "            if not slot.is_over:\n",
+        "            if slot:\n",
+        "next_api: past_its_slot_not_a_byte_of_a_call_leaves",
+    ),
+    one(
+        "slot-checked-before-the-connection",
+        "A call leaves late where its connection took long.",
         "bridge/outbound/http.py",
-        "        if time.monotonic() > self.closes:\n            raise TooLate\n",
-        "",
-        "next_api: past_its_moment_not_a_byte_of_a_call_leaves",
+        f"        class Http(HTTPConnection):\n{REQUEST}{CONNECT}{LEAVE}",
+        f"        class Http(HTTPConnection):\n{REQUEST}{LEAVE}{CONNECT}",
+        "next_api: a_connection_that_takes_longer_than_the_slot_leaves_in_the_next_one",
+    ),
+    one(
+        "clock-set-forgets-the-pace",
+        "After the database's clock was set, calls leave beside those of the last second.",
+        "bridge/storage/slots.py",
+        "            return max(self.still_until - time.monotonic(), 0.0)\n",
+        "            return 0.0\n",
+        "inbox: after_a_clock_was_set_the_calls_of_the_last_second_still_count",
+    ),
+    one(
+        "far-slot-taken",
+        "A case waits for a slot that lies far ahead, and what is more urgent waits behind it.",
+        "bridge/storage/slots.py",
+        "self._next(token, now).where(near)",
+        "self._next(token, now)",
+        "inbox: a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then",
     ),
     one(
         "call-without-end",
@@ -46,9 +76,9 @@ MUTATIONS = (
     one(
         "retry-stops-early",
         "A delivery is given up after some tries, long before its deadline.",
-        "bridge/worker/forward.py",
-        "for one in left if bug or now > retry.expires(one.deadline_at)]\n",
-        "for one in left if bug or case.tries > 9 or now > retry.expires(one.deadline_at)]\n",
+        "bridge/worker/closing.py",
+        "for one in left if is_bug or now > retry.expires(one.deadline_at)]\n",
+        "for one in left if is_bug or case.tries > 9 or now > retry.expires(one.deadline_at)]\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
     ),
     one(
@@ -62,9 +92,9 @@ MUTATIONS = (
     one(
         "never-given-up",
         "A delivery that never succeeds never ends.",
-        "bridge/worker/forward.py",
-        "    failed = [one for one in left if bug or now > retry.expires(one.deadline_at)]\n",
-        "    failed = [one for one in left if bug]\n",
+        "bridge/worker/closing.py",
+        "    failed = [one for one in left if is_bug or now > retry.expires(one.deadline_at)]\n",
+        "    failed = [one for one in left if is_bug]\n",
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
     ),
     one(
@@ -80,8 +110,8 @@ MUTATIONS = (
         "late-not-marked",
         "A delivery that is late is not marked so.",
         "bridge/storage/queue.py",
-        '                "late": one.deadline_at < now,\n',
-        '                "late": False,\n',
+        '        "late": one.deadline_at < now,\n',
+        '        "late": False,\n',
         "rules: what_29next_does_not_take_is_tried_until_a_week_after_its_deadline",
     ),
     one(
@@ -113,7 +143,7 @@ MUTATIONS = (
         "throttle-ignored",
         "After a 429 the other alerts of the store are sent at once.",
         "bridge/worker/forward.py",
-        "            self.inbox.slots.throttle(token_key(store.token), outcome.again_after or 1.0)\n",
+        "            self.inbox.slots.throttle(token_key(store.token), result.seconds)\n",
         "            pass\n",
         "rules: a_throttle_holds_for_the_whole_store",
     ),
@@ -129,7 +159,7 @@ MUTATIONS = (
         "401-does-not-pause",
         "A token that is refused does not pause its store.",
         "bridge/worker/forward.py",
-        '            self.inbox.stores.pause(store.name, outcome.said or "", PROBE_SECONDS)\n',
+        "            self.inbox.stores.pause(store.name, result.said, PROBE_SECONDS)\n",
         "            pass\n",
         "rules: a_refused_token_pauses_the_store_and_its_clock_until_it_is_good_again",
     ),
@@ -185,17 +215,25 @@ MUTATIONS = (
         "claims-kept-without-a-step",
         "A case that was claimed right before a short database failure rests for its whole lease.",
         "bridge/worker/loop.py",
-        "            self.inbox.give_back(self.unprepared)\n",
-        "            pass\n",
+        "        self._keep_trying(partial(self.inbox.queue.give_back, claim), claim)\n",
+        "",
         "database_trouble: a_short_failure_between_claim_and_intent_parks_no_case",
     ),
     one(
         "all-others-looked-through",
         "An alert costs the more, the more others share its ARN or network id.",
-        "bridge/storage/relating.py",
-        ".order_by(marks.c.id.desc()).limit(MOST_HINTS)\n",
-        ".order_by(marks.c.id.desc()).limit(MOST_RELATED)\n",
+        "bridge/storage/hints.py",
+        'func.coalesce(bound, "")).limit(MOST_HINTS)\n',
+        'func.coalesce(bound, ""))\n',
         "way_back: an_alert_costs_the_same_however_many_others_share_its_numbers",
+    ),
+    one(
+        "all-stores-looked-through",
+        "An alert costs the more, the more other stores have its ARN or network id.",
+        "bridge/storage/hints.py",
+        '.where(marks.c.id > func.coalesce(bound, ""))',
+        "",
+        "way_back: cases_of_other_stores_hide_a_hint_only_where_they_are_many",
     ),
     one(
         "no-opening-waits-for-ever",
