@@ -70,8 +70,8 @@ MUTATIONS = (
         "hint-from-another-store",
         "Another store's case with the same ARN takes the place of a hint within the store.",
         "bridge/storage/hints.py",
-        "cases.c.store == known.store, cases.c.id != known.id",
-        "cases.c.id != known.id",
+        'cases.c.store == bindparam("of"), cases.c.id != bindparam("itself")',
+        'cases.c.id != bindparam("itself")',
         "way_back: cases_of_other_stores_hide_a_hint_only_where_they_are_many",
     ),
     one(
