@@ -191,11 +191,8 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
     metadata = said.get("metadata", payloads.METADATA)
     stores = {
-        store: Store(
-            name=store,
-            token=tokens[variable] if variable else "",
-            missing="" if variable else NOT_INSTALLED,
-            **{"base_url": _store_url(store), "metadata": metadata, **tables.get(store, {})},
+        store: _store(
+            store, tokens[variable] if variable else "", {"metadata": metadata, **tables.get(store, {})}
         )
         for store, variable in names.items()
     }
@@ -220,6 +217,12 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         metadata=metadata,
         sandbox_url=environment.sandbox_url(env),
     )
+
+
+def _store(name: str, token: str, table: Mapping[str, typing.Any]) -> Store:
+    """Make a store of its token and its table; without a token it is not installed yet."""
+    missing = "" if token else NOT_INSTALLED
+    return Store(name=name, token=token, missing=missing, **{"base_url": _store_url(name), **table})
 
 
 def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _MARKED = (
     .where(marks.c.word == bindparam("sought"), marks.c.id.between(*CASES))
     .order_by(marks.c.id.desc())
 )
-_BOUND = func.coalesce(_MARKED.offset(MOST_SHARED).limit(1).correlate(None).scalar_subquery(), "")
+_BOUND = func.coalesce(_MARKED.offset(bindparam("most")).limit(1).correlate(None).scalar_subquery(), "")
 _NEWEST = (
     _MARKED.join(cases, cases.c.id == marks.c.id)
     .where(cases.c.store == bindparam("of"), cases.c.id != bindparam("itself"), marks.c.id > _BOUND)
@@ -66,7 +66,7 @@ def _sharing(connection: Connection, known: Case, told: dict[str, str]) -> set[s
     """
     newest: set[str] = set()
     for value in told.values():  # one by one, so that each is answered from the end of its index
-        given = {"sought": words.word(value), "of": known.store, "itself": known.id}
+        given = {"sought": words.word(value), "of": known.store, "itself": known.id, "most": MOST_SHARED}
         newest |= set(connection.execute(_NEWEST, given).scalars())
     return newest
 
