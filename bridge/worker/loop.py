@@ -33,8 +33,8 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 THREADS = 64
-MOST_PER_STORE = 16
-"""Calls of one store under way at once in one process."""
+SHARE = 8
+"""A store may take an eighth of the threads that are left: some are always left for another."""
 TROUBLED_AFTER = 3
 """After so many calls of a store without an answer in a row, it gets one thread until it answers."""
 BATCH = 32
@@ -90,13 +90,10 @@ class Load:
                 self.unanswered[store] = 0 if answered else self.unanswered[store] + 1
 
     def free(self, names: typing.Iterable[str]) -> list[str]:
-        """Return the stores that may have another thread.
-
-        The fewer threads are left, the fewer one store may take: some are always left for another.
-        """
+        """Return the stores that may have another thread."""
         with self.lock:
             left = THREADS - self.under_way.total()
-            share = min(MOST_PER_STORE, max(left // 8, 1))
+            share = max(left // SHARE, 1)
             most = {name: 1 if self.unanswered[name] >= TROUBLED_AFTER else share for name in names}
             return [
                 name

@@ -59,6 +59,8 @@ KEPT_OUTCOMES = (Outcomes, "settle")
 a provider went is stored."""
 HEARTBEAT = "bridge.worker.loop.BEAT_SECONDS"
 """How often a worker is heard."""
+LOOKED_THROUGH = "bridge.storage.hints.MOST_SHARED"
+"""How many cases of all stores are looked through for those that share a number."""
 PAUSED_BY_HAND = BY_HAND
 TABLES = [table.name for table in metadata.sorted_tables]
 NO_NAME, OTHER_NAMES = deliveries.NO_NAME, deliveries.OTHERS

@@ -130,14 +130,13 @@ def test_a_web_process_told_to_end_twice_acknowledges_nothing_that_is_not_stored
     assert len(bridge.deliveries()) == 150
 
 
-def test_a_call_that_hangs_holds_up_no_shutdown(bridge: RunningBridge, senders: Senders) -> None:
+def test_calls_that_hang_hold_up_no_shutdown(bridge: RunningBridge, senders: Senders) -> None:
     bridge.timeout = 60.0
     bridge.constants = {**BRIEF, "DRAIN_SECONDS": 0.5}
     bridge.start()
-    bridge.next29.add_faults({"name": "hang_after", "count": 1})
-    sent = senders.prevention()
-    bridge.deliver(sent)
-    eventually(lambda: bridge.next29.summary()["calls"])
+    bridge.next29.add_faults({"name": "hang_after"})
+    bridge.deliver(*(senders.prevention() for _ in range(3)))
+    eventually(lambda: bridge.next29.summary()["calls"] == 3)
     (worker,) = bridge.workers
     assert worker.terminate() < 15
     assert bridge.web

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bridge import cli
-from bridge.storage import hints
 from tests.conftest import MakeDatabase
+from tests.support import inside
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock
 from tests.support.next29 import STORE, TOKEN, Does, Fault, StandIn, fault
@@ -388,11 +388,11 @@ def test_the_same_network_id_only_suggests_the_same_sale(bridge: InProcessBridge
 
 
 @pytest.mark.both_databases
-@pytest.mark.parametrize(("others", "hinted"), [(2 * hints.MOST_HINTS, True), (21, False)])
+@pytest.mark.parametrize(("others", "hinted"), [(10, True), (21, False)])
 def test_cases_of_other_stores_hide_a_hint_only_where_they_are_many(
     database_url: str, monkeypatch: pytest.MonkeyPatch, others: int, *, hinted: bool
 ) -> None:
-    monkeypatch.setattr(hints, "MOST_SHARED", 20)
+    monkeypatch.setattr(inside.LOOKED_THROUGH, 20)
     arn = "74537600000000000000017"
     with StandIn(rate=0) as next29:
         next29.add_token("other-token", "other")

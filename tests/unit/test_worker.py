@@ -23,13 +23,15 @@ from bridge.disputes import lookup
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.errors import Unavailable
+from bridge.storage.ids import token_key
 from bridge.storage.queue import Queue
 from bridge.storage.rows import Claim
+from bridge.storage.slots import GAPS_AHEAD
 from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
 from bridge.worker.forward import Errand
-from bridge.worker.loop import Worker
+from bridge.worker.loop import THREADS, TROUBLED_AFTER, Load, Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, call, work_off
@@ -222,6 +224,55 @@ def test_a_store_has_one_case_at_most_that_waits_for_its_slot(
     later.pop()()
     worker.turn(waiting)
     assert len(later) == 1
+
+
+def test_a_case_whose_slot_lies_far_ahead_is_given_back_and_lets_a_more_urgent_one_go_first(
+    database_url: str,
+) -> None:
+    with bridge_in_process(database_url, rate=4.0) as bridge:
+        bridge.post(bridge.senders.rdr())  # in 72 hours
+        bridge.inside.translate()
+        (early,) = bridge.inside.claim()
+        for _ in range(GAPS_AHEAD + 1):  # as other processes take them
+            bridge.inside.inbox.slots.take(token_key(bridge.store.token))
+        assert bridge.inside.forwarder.begin(early) is None
+        bridge.post(bridge.senders.ethoca(case="URGENT"))  # in 24
+        bridge.inside.translate()
+        bridge.clock.sleep(1)
+        assert [one.case.case_number for one in bridge.inside.claim()] == ["URGENT"]
+        assert [one.case_id for one in bridge.inside.claim()] == [early.case_id]
+        assert bridge.next29.ledger.calls == []
+
+
+def fill(load: Load, store: str) -> int:
+    """Have a store take as many threads as it may; returns how many it has then."""
+    while load.free([store]):
+        load.begin(store, waits=False)
+    return load.under_way[store]
+
+
+def test_a_store_has_a_share_of_the_threads_that_are_left() -> None:
+    load = Load()
+    taken = [fill(load, f"store{number}") for number in range(20)]
+    assert 1 < taken[0] <= THREADS / 8
+    assert min(taken) >= 1, "some are left for the twentieth, whatever hangs"
+    for number in range(20, THREADS):
+        fill(load, f"store{number}")
+    assert load.total == THREADS, "none lies idle while there is work for it"
+
+
+def test_a_store_that_does_not_answer_has_one_thread_until_it_does() -> None:
+    load = Load()
+    for _ in range(TROUBLED_AFTER):
+        assert load.free(["silent"])
+        load.begin("silent", waits=False)
+        load.end("silent", answered=False)
+    assert fill(load, "silent") == 1
+    assert fill(load, "other") > 1
+    load.end("silent", answered=None)  # nothing was asked
+    assert fill(load, "silent") == 1
+    load.end("silent", answered=True)
+    assert fill(load, "silent") > 1
 
 
 @pytest.mark.xdist_group("timing")
