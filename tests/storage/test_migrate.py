@@ -92,6 +92,45 @@ def test_what_a_migration_added_can_be_taken_away_until_cases_got_their_own_shap
     assert difference(empty) == []
 
 
+def test_what_stood_before_a_colon_has_a_column_of_its_own(empty: Database) -> None:
+    migrate_to(empty, "0007")
+    memos = (
+        "told:paused:alpha",
+        "used:session:one",
+        "used:install:two",
+        "recovered:",
+        "worker:a:1",
+        "retention",
+    )
+    with empty.begin() as connection:
+        for name in memos:
+            connection.execute(text("INSERT INTO memos VALUES (:name, '{}', 7.5)"), {"name": name})
+        columns = [column["name"] for column in inspect(connection).get_columns("cases")]
+        given: dict[str, Any] = dict.fromkeys(columns, "{}") | {"id": "c_1", "store": "alpha"}
+        given |= dict.fromkeys(("opened_at", "deadline_at", "lease_until", "fence", "tries", "lapses"), 0)
+        given |= dict.fromkeys(("dispute_id", "transaction_id", "duplicate_of", "due_at"))
+        given |= {"left_out": "[]"}
+        values = ", ".join(f":{name}" for name in given)
+        connection.execute(text(f"INSERT INTO cases ({', '.join(given)}) VALUES ({values})"), given)  # noqa: S608
+        call = "INSERT INTO attempts (id, case_id, store, method, path, outcome, started_at)"
+        for ident, store in (("a_1", "alpha"), ("a_2", "provider:ethoca")):
+            made = text(f"{call} VALUES (:id, 'c_1', :store, 'GET', '/', 'ok', 0)")
+            connection.execute(made, {"id": ident, "store": store})
+    migrate.upgrade(empty)
+    with empty.read() as connection:
+        kept = connection.execute(text("SELECT kind, name FROM memos WHERE at = 7.5")).all()
+        calls = connection.execute(text("SELECT store, provider FROM attempts ORDER BY id")).all()
+    assert set(map(tuple, kept)) == {
+        ("told", "paused:alpha"),
+        ("session", "one"),
+        ("install", "two"),
+        ("recovered", ""),
+        ("worker", "a:1"),
+        ("retention", ""),
+    }
+    assert list(map(tuple, calls)) == [("alpha", None), ("alpha", "ethoca")]
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
