@@ -56,7 +56,7 @@ def alert(number: int, sale: Sale | None = None) -> bytes:
         "arn": f"7{number:022d}",
         "transaction_timestamp": "2026-01-26T04:33:04.000Z",
         "merchant_descriptor": "BENCH*SHOP",
-        "member_id": number % STORES,
+        "member_id": 1000 + number % STORES,  # a zero would say nothing
         "mcc": "5734",
         "amount": 49.9,
         "currency": "USD",
@@ -204,7 +204,7 @@ class Place:
             next29.control("POST", "tokens", {"token": token, "store": store})
             environ[f"TOKEN_{number}"] = token
             tables.append(f'[stores.{store}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{next29.base_url}"\n')
-            routes.append(f'[[routes]]\nprovider = "ethoca"\nmember_id = "{number}"\nstore = "{store}"\n')
+            routes.append(f'[[routes]]\nprovider = "ethoca"\nmember_id = "{1000 + number}"\nstore = "{store}"\n')
         file = self.folder / f"stores{next(NUMBERS)}.toml"
         file.write_text("\n".join([*tables, *routes]), "utf-8")
         return {**environ, "BRIDGE_CONFIG": str(file)}
