@@ -447,6 +447,21 @@ def test_the_timeout_is_of_the_whole_call(next29: StandIn, slow: Fault, call: tu
     assert abs(record.seconds - taken) < 0.5
 
 
+def test_the_timeout_is_of_headers_that_drip_too() -> None:
+    def drip(_: int, __: Seen) -> bytes:
+        wire.open[-1].sendall(b"HTTP/1.1 200 Whatever\r\n")
+        for number in range(90):  # urllib3 reads a hundred
+            wire.open[-1].sendall(f"X-{number}: 1\r\n".encode())
+            time.sleep(0.05)
+        return b"\r\n"
+
+    with wired(drip, timeout=0.5) as (wire, api):
+        started = time.monotonic()
+        with pytest.raises(TemporaryError, match="did not answer within"):
+            api.list_disputes()
+        assert time.monotonic() - started < 3
+
+
 def test_a_call_after_a_timeout_is_not_cut_short_by_it(next29: StandIn) -> None:
     next29.add_faults(fault("hang", seconds=30, count=1), fault("latency", seconds=0.3))
     with contextlib.closing(client(next29.base_url, timeout=0.5)) as api:

@@ -72,6 +72,7 @@ MUTATIONS = (
         "                    heapq.heappop(self.heap)[2].shut()\n",
         "                    heapq.heappop(self.heap)\n",
         "next_api: the_timeout_is_of_the_whole_call",
+        "next_api: the_timeout_is_of_headers_that_drip_too",
     ),
     one(
         "retry-stops-early",
