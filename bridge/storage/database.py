@@ -14,7 +14,7 @@ import time
 import typing
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Double, cast, func, literal, select
+from sqlalchemy import Connection, Double, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
 from bridge.deadline import WATCH
@@ -63,9 +63,10 @@ class Database:
         """Return the time that all processes share: the database's, on Postgres."""
         return self._clock()
 
-    def moment(self) -> ColumnElement[float]:
-        """Return the present time as an expression: on Postgres it is read by the statement that has it."""
-        return _MOMENT if isinstance(self._clock, _PostgresClock) else literal(self.now(), Double)
+    @property
+    def tells_time(self) -> bool:
+        """Whether a statement reads the time itself (MOMENT); else it is told what `now` says."""
+        return isinstance(self._clock, _PostgresClock)
 
     @contextlib.contextmanager
     def read(self, patience: float | None = None) -> Iterator[Connection]:
@@ -181,9 +182,9 @@ class _PostgresClock:
         try:
             with self.database.read(CLOCK_PATIENCE) as connection:
                 mark = time.monotonic()
-                return mark, float(connection.execute(select(_MOMENT)).scalar_one())
+                return mark, float(connection.execute(select(MOMENT)).scalar_one())
         except Unavailable:
             return None  # whoever needs the database now finds out in its own words
 
 
-_MOMENT = cast(func.extract("epoch", func.clock_timestamp()), Double)
+MOMENT = cast(func.extract("epoch", func.clock_timestamp()), Double)

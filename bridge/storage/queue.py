@@ -6,7 +6,7 @@ import typing
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 
 from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
@@ -87,6 +87,19 @@ _MOST_URGENT = (
 )
 
 
+_IS_HELD = and_(cases.c.id == bindparam("ident"), cases.c.fence == bindparam("taken"))
+_HELD = update(cases).where(_IS_HELD)
+_LEASE_UNTIL = _HELD.values(lease_until=bindparam("until"))
+_CASE_HELD = select(cases).where(_IS_HELD).with_for_update()
+_INTENDED = attempts.insert()
+_DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
+_OF_ONE_SALE = (
+    select(cases.c.id)
+    .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sale"))
+    .limit(2)
+)
+
+
 class Queue:
     """Gives out cases one call at a time, and records what came of it."""
 
@@ -158,8 +171,8 @@ class Queue:
         self._lease_until(claim, self.database.now() + self.lease)
 
     def _lease_until(self, claim: Claim, until: float) -> None:
-        held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
-        self.database.write(lambda connection: connection.execute(held.values(lease_until=until)))
+        held = {**_held(claim), "until": until}
+        self.database.write(lambda connection: connection.execute(_LEASE_UNTIL, held))
 
     def take_slot(self, token: str) -> Slot | None:
         """Take a slot for a question; None where it opens too far ahead."""
@@ -170,11 +183,10 @@ class Queue:
 
         Raises TooLate where the case is another worker's now, which may make the very same call.
         """
-        held = update(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
+        held = {**_held(claim), "until": self.database.now() + self.lease}
 
         def write(connection: Connection) -> Slot:
-            lease = held.values(lease_until=self.database.now() + self.lease)
-            if not connection.execute(lease).rowcount:
+            if not connection.execute(_LEASE_UNTIL, held).rowcount:
                 raise TooLate("Another worker has the case now.")
             return self.slots.take_in(connection, token)
 
@@ -187,17 +199,17 @@ class Queue:
         """
         case = claim.case
         doubt = {
+            **_held(claim),
             "unconfirmed": json_of(case.unconfirmed),
             "state": case.state,
             "match": json_of(case.match),
         }
-        held = update(cases).where(cases.c.id == case.id, cases.c.fence == case.fence).values(**doubt)
 
         def write(connection: Connection) -> Slot | None:
             slot = self.slots.take_near(connection, token)
-            if slot is None or not connection.execute(held).rowcount:
+            if slot is None or not connection.execute(_HELD, doubt).rowcount:
                 return None
-            connection.execute(attempts.insert().values(**attempt))
+            connection.execute(_INTENDED, attempt)
             return slot
 
         return self.database.write(write)
@@ -217,8 +229,7 @@ class Queue:
         def write(connection: Connection) -> bool:
             if attempt:
                 insert_or_update(connection, attempts, attempt)
-            held = select(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)
-            row = connection.execute(held.with_for_update()).first()
+            row = connection.execute(_CASE_HELD, _held(claim)).first()
             if row is None:
                 return False
             self._settle(connection, case_of(row), change)
@@ -239,7 +250,7 @@ class Queue:
             mark(connection, [(ident, fresh) for ident in (case.id, *(one.id for one in owed))])
         for one in owed:
             row = _ended(ending, one, now) if one.id in ending.settled else _waiting(case, ending, one, now)
-            connection.execute(update(deliveries).where(deliveries.c.id == one.id).values(**row))
+            connection.execute(_DELIVERY, {"ident": one.id, **row})
         is_related, has_result = _relations(case) != relations, _result(case) != result
         if is_related and not (case.is_duplicate or _is_shared(connection, case)):
             is_related = False
@@ -259,6 +270,11 @@ class Queue:
         write_cases(connection, [case])
 
 
+def _held(claim: Claim) -> dict[str, typing.Any]:
+    """Return what tells the case that a claim still holds."""
+    return {"ident": claim.case_id, "taken": claim.fence}
+
+
 def _readable(row: Row[typing.Any]) -> Case | None:
     """Read a case, or say that it cannot be read: leased all the same, it holds up no other."""
     try:
@@ -272,10 +288,8 @@ def _is_shared(connection: Connection, case: Case) -> bool:
     """Whether another case is about the same sale."""
     if case.transaction_id is None:
         return False
-    same = select(func.count()).where(
-        cases.c.store == case.store, cases.c.transaction_id == case.transaction_id
-    )
-    return connection.execute(same).scalar_one() > 1
+    same = {"of": case.store, "sale": case.transaction_id}
+    return len(connection.execute(_OF_ONE_SALE, same).all()) > 1
 
 
 def _relations(case: Case) -> tuple[object, ...]:

@@ -6,10 +6,11 @@ import threading
 import time
 import typing
 
-from sqlalchemy import ColumnElement, Connection, case, or_, update
+from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, or_, update
 
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.pace import AHEAD, LATE, UNPACED_LATE, Moment, Slot
+from bridge.storage.database import MOMENT
 from bridge.storage.rows import SET_BACK
 from bridge.storage.schema import paces
 
@@ -29,6 +30,9 @@ class Slots:
     def __init__(self, database: Database, gap: float) -> None:
         self.database = database
         self.gap = gap
+        now = MOMENT if database.tells_time else bindparam("now", type_=Double)
+        self._any = _next(now, gap)
+        self._near = self._any.where(or_(paces.c.next_at <= now + GAPS_AHEAD * gap, _was_set_back(now)))
         self.lock = threading.Lock()
         self.offset = time.time() - time.monotonic()
         self.still_until = 0.0  # monotonic
@@ -43,24 +47,20 @@ class Slots:
         """Take the next slot of a token within a transaction; None where it opens too far ahead."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
-        before, now = Moment(), self.database.moment()
-        near = or_(paces.c.next_at <= now + GAPS_AHEAD * self.gap, _was_set_back(now))
-        seconds = connection.execute(self._next(token, now).where(near)).scalar_one_or_none()
+        before = Moment()
+        seconds = connection.execute(self._near, self._asked(token)).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
     def take_in(self, connection: Connection, token: str) -> Slot:
         """Take the next slot of a token within a transaction, whenever it opens."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
-        before, now = Moment(), self.database.moment()
-        return before.slot(float(connection.execute(self._next(token, now)).scalar_one()), LATE)
+        before = Moment()
+        return before.slot(float(connection.execute(self._any, self._asked(token)).scalar_one()), LATE)
 
-    def _next(self, token: str, now: ColumnElement[float]) -> typing.Any:
-        """Hand out a token's next slot, as seconds until it opens."""
-        soonest = now + max(self._rest(), AHEAD)
-        opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
-        taken = update(paces).where(paces.c.token == token).values(next_at=opens + self.gap)
-        return taken.returning(paces.c.next_at - self.gap - now)
+    def _asked(self, token: str) -> dict[str, typing.Any]:
+        own_clock = {} if self.database.tells_time else {"now": self.database.now()}
+        return {"of": token, "ahead": max(self._rest(), AHEAD), **own_clock}
 
     def _rest(self) -> float:
         """Return in how many seconds calls of before do not count any more, where a clock was set."""
@@ -75,6 +75,14 @@ class Slots:
         until = self.database.now() + seconds
         later = update(paces).where(paces.c.token == token, paces.c.next_at < until).values(next_at=until)
         self.database.write(lambda connection: connection.execute(later))
+
+
+def _next(now: ColumnElement[float], gap: float) -> typing.Any:
+    """Hand out a token's next slot, as seconds until it opens."""
+    soonest = now + bindparam("ahead", type_=Double)
+    opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
+    taken = update(paces).where(paces.c.token == bindparam("of")).values(next_at=opens + gap)
+    return taken.returning(paces.c.next_at - gap - now)
 
 
 def _was_set_back(now: ColumnElement[float]) -> ColumnElement[bool]:

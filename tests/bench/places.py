@@ -204,7 +204,9 @@ class Place:
             next29.control("POST", "tokens", {"token": token, "store": store})
             environ[f"TOKEN_{number}"] = token
             tables.append(f'[stores.{store}]\ntoken_env = "TOKEN_{number}"\nbase_url = "{next29.base_url}"\n')
-            routes.append(f'[[routes]]\nprovider = "ethoca"\nmember_id = "{1000 + number}"\nstore = "{store}"\n')
+            routes.append(
+                f'[[routes]]\nprovider = "ethoca"\nmember_id = "{1000 + number}"\nstore = "{store}"\n'
+            )
         file = self.folder / f"stores{next(NUMBERS)}.toml"
         file.write_text("\n".join([*tables, *routes]), "utf-8")
         return {**environ, "BRIDGE_CONFIG": str(file)}

@@ -693,14 +693,13 @@ def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
 ) -> None:
     """Whenever the database read its clock while the statement ran, which `took` so long."""
     key = token_key(ALPHA.token)
-    taken = paced.slots._next
+    asked = paced.slots._asked
 
-    def slowly(token: str, now: Any) -> Any:
-        statement = taken(token, now)
+    def slowly(token: str) -> dict[str, Any]:
         time.sleep(took)
-        return statement
+        return asked(token)
 
-    monkeypatch.setattr(paced.slots, "_next", slowly)
+    monkeypatch.setattr(paced.slots, "_asked", slowly)
     for wait in (AHEAD, AHEAD + GAP, AHEAD + 2 * GAP):
         before = time.monotonic()
         slot = paced.slots.take(key)

@@ -20,8 +20,8 @@ MUTATIONS = (
         "There is no gap between the slots of a token.",
         "bridge/storage/slots.py",
         (
-            ("values(next_at=opens + self.gap)", "values(next_at=opens)"),
-            ("returning(paces.c.next_at - self.gap - now)", "returning(paces.c.next_at - now)"),
+            ("values(next_at=opens + gap)", "values(next_at=opens)"),
+            ("returning(paces.c.next_at - gap - now)", "returning(paces.c.next_at - now)"),
         ),
         ("rules: calls_of_one_token_keep_their_distance_and_use_their_time",),
     ),
@@ -61,8 +61,8 @@ MUTATIONS = (
         "far-slot-taken",
         "A case waits for a slot that lies far ahead, and what is more urgent waits behind it.",
         "bridge/storage/slots.py",
-        "self._next(token, now).where(near)",
-        "self._next(token, now)",
+        "connection.execute(self._near, self._asked(token))",
+        "connection.execute(self._any, self._asked(token))",
         "inbox: a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then",
     ),
     one(

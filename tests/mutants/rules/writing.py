@@ -72,26 +72,26 @@ MUTATIONS = (
         "no-fence-on-settle",
         "A worker that lost its case to another one settles it all the same.",
         "bridge/storage/queue.py",
-        "select(cases).where(cases.c.id == claim.case_id, cases.c.fence == claim.fence)\n",
-        "select(cases).where(cases.c.id == claim.case_id)\n",
+        "_CASE_HELD = select(cases).where(_IS_HELD).with_for_update()\n",
+        '_CASE_HELD = select(cases).where(cases.c.id == bindparam("ident")).with_for_update()\n',
         "rules: a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_found_out",
     ),
     one(
         "no-fence-on-intent",
         "A worker that lost its case to another one writes for it all the same.",
         "bridge/storage/queue.py",
-        "where(cases.c.id == case.id, cases.c.fence == case.fence).values(**doubt)\n",
-        "where(cases.c.id == case.id).values(**doubt)\n",
+        "            if slot is None or not connection.execute(_HELD, doubt).rowcount:\n",
+        "            if slot is None or connection.execute(_HELD, doubt).rowcount > 1:\n",
         "rules: a_worker_whose_lease_was_over_sends_nothing",
     ),
     one(
         "late-call-keeps-its-case",
         "A worker that was stopped past its lease makes the call that another one has made.",
         "bridge/storage/queue.py",
-        """            if not connection.execute(lease).rowcount:
+        """            if not connection.execute(_LEASE_UNTIL, held).rowcount:
                 raise TooLate("Another worker has the case now.")
 """,
-        "            connection.execute(lease)\n",
+        "            connection.execute(_LEASE_UNTIL, held)\n",
         "crash: workers_stopped_at_any_point_past_their_leases_do_nothing_twice_when_they_go_on",
     ),
     one(
