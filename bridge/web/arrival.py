@@ -8,11 +8,13 @@ makes new clients wait for those that are there, however idle.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import re
 import time
 import typing
 from functools import partial
+from importlib.metadata import version
 from selectors import EVENT_READ
 from socket import MSG_DONTWAIT, SHUT_WR
 
@@ -34,6 +36,16 @@ LINGER_SECONDS = 2.0
 """How long a client may take to close a connection that is over, before its answer may be cut off."""
 PIECE = 64 * 1024
 
+BUILT_ON = {
+    gthread.ThreadWorker: (
+        *("handle", "handle_error", "_keepalive_after", "finish_request"),
+        *("on_pending_socket_readable", "murder_pending", "enqueue_req", "poller", "nr_conns"),
+        *("pending_conns", "keepalived_conns", "worker_connections"),
+    ),
+    gthread.TConn: ("init", "close", "initialized", "sock", "parser"),
+    gthread.http.unreader.Unreader: ("take_buffered", "unread"),
+}
+"""What of gunicorn is overridden or used here, though it promises none of it."""
 ARRIVING = object()
 """What a thread returns of a request that is not whole yet."""
 
@@ -103,6 +115,16 @@ class Arriving:
 
 class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
     """gthread, but what arrives and what is being closed waits in the loop, and the oldest gives way."""
+
+    @classmethod
+    def check_config(cls, cfg: typing.Any, log: typing.Any) -> None:
+        """Refuse a gunicorn that this was not written for; raises RuntimeError, which gunicorn prints."""
+        if lacking := ", ".join(_lacking(cls)):
+            raise RuntimeError(
+                f"gunicorn {version('gunicorn')} does not fit bridge/web/arrival.py ({lacking}):"
+                " install the version that requirements.txt names"
+            )
+        super().check_config(cfg, log)
 
     def handle(self, conn: typing.Any) -> typing.Any:
         """Handle a request in a thread once it is whole; until then it goes back to the loop."""
@@ -223,3 +245,18 @@ def _receive(sock: socket) -> bytes:
         raise
     except OSError:
         return b""
+
+
+def _lacking(ours: type) -> typing.Iterator[str]:
+    """Name what gunicorn does not have, and what it calls with other arguments than ours takes."""
+    for owner, names in BUILT_ON.items():
+        there = {*dir(owner), *owner.__init__.__code__.co_names}  # methods, and what is set at first
+        for name in names:
+            if name not in there:
+                yield f"no {owner.__name__}.{name}"
+            elif name in vars(ours) and _arguments(getattr(owner, name)) != _arguments(getattr(ours, name)):
+                yield f"other arguments of {owner.__name__}.{name}"
+
+
+def _arguments(method: typing.Callable[..., typing.Any]) -> list[str]:
+    return list(inspect.signature(method).parameters)

@@ -9,6 +9,8 @@ import hmac
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -680,3 +682,36 @@ def test_without_an_idle_one_the_request_that_has_been_arriving_longest_makes_ro
         for sock in arriving[2:]:
             sock.sendall(b"}")
             assert answer(sock) == 200
+
+
+# --- another gunicorn -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("del worker.murder_pending", "no ThreadWorker.murder_pending"),
+        ("worker.finish_request = lambda self, conn: None", "other arguments of ThreadWorker.finish_request"),
+        ("worker.__init__ = lambda self, *words: None", "no ThreadWorker.pending_conns"),
+    ],
+)
+def test_a_gunicorn_without_what_is_overridden_does_not_start_and_says_why(change: str, said: str) -> None:
+    other = f"""
+from gunicorn.app.wsgiapp import run
+from gunicorn.workers.gthread import ThreadWorker as worker
+{change}
+run()
+"""
+    words = ["--config", "config/gunicorn.py", "--bind", "127.0.0.1:0", "bridge.web.app:create_app()"]
+    ended = subprocess.run(
+        [sys.executable, "-c", other, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "\nError: gunicorn " in ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
