@@ -1,21 +1,24 @@
-"""gunicorn's threads, which here wait for no client: they are given requests that have arrived whole.
+"""gunicorn's worker with threads, whose threads get whole requests only, so that they wait for no client.
 
-gunicorn's own (27.0) let as many stalled clients as there are threads stop the bridge, and close their
-connections one by one, two seconds each, in the loop that serves everybody else.
+In gunicorn's own (27) as many stalled clients as there are threads stop the bridge, and their connections
+are closed one by one, two seconds each, in the loop that serves everybody else. Its limit of connections
+makes new clients wait for those that are there, however idle.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import re
 import time
 import typing
 from functools import partial
+from importlib.metadata import version
 from selectors import EVENT_READ
 from socket import MSG_DONTWAIT, SHUT_WR
 
-from gunicorn.workers.gthread import _DEFER, ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
 from bridge.web.headers import HEADERS
 
@@ -32,6 +35,19 @@ MOST_ARRIVING = 64 * 2**20
 LINGER_SECONDS = 2.0
 """How long a client may take to close a connection that is over, before its answer may be cut off."""
 PIECE = 64 * 1024
+
+BUILT_ON = {
+    gthread.ThreadWorker: (
+        *("handle", "handle_error", "_keepalive_after", "finish_request"),
+        *("on_pending_socket_readable", "murder_pending", "enqueue_req", "poller", "nr_conns"),
+        *("pending_conns", "keepalived_conns", "worker_connections"),
+    ),
+    gthread.TConn: ("init", "close", "initialized", "sock", "parser"),
+    gthread.http.unreader.Unreader: ("take_buffered", "unread"),
+}
+"""What of gunicorn is overridden or used here, though it promises none of it."""
+ARRIVING = object()
+"""What a thread returns of a request that is not whole yet."""
 
 LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n")
 CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
@@ -97,8 +113,18 @@ class Arriving:
         return max(len(self.content), self.end) > (LARGEST if self.end else LARGEST_HEAD)
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread, but what arrives and what is being closed waits in the loop."""
+class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
+    """gthread, but what arrives and what is being closed waits in the loop, and the oldest gives way."""
+
+    @classmethod
+    def check_config(cls, cfg: typing.Any, log: typing.Any) -> None:
+        """Refuse a gunicorn that this was not written for; raises RuntimeError, which gunicorn prints."""
+        if lacking := ", ".join(_lacking(cls)):
+            raise RuntimeError(
+                f"gunicorn {version('gunicorn')} does not fit bridge/web/arrival.py ({lacking}):"
+                " install the version that requirements.txt names"
+            )
+        super().check_config(cfg, log)
 
     def handle(self, conn: typing.Any) -> typing.Any:
         """Handle a request in a thread once it is whole; until then it goes back to the loop."""
@@ -109,7 +135,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             conn.arriving = Arriving(conn.parser.unreader.take_buffered())
         arriving: Arriving = conn.arriving
         if not arriving.read(conn.sock):
-            return _DEFER
+            return ARRIVING
         conn.arriving, conn.cut = None, not arriving.is_whole()
         conn.parser.unreader.unread(bytes(arriving.content))
         return super().handle(conn)
@@ -124,7 +150,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: typing.Any, fs: typing.Any) -> None:
         """Keep a connection in the loop while its request arrives, or until its client has closed it too."""
         result = not fs.cancelled() and (fs.exception() or fs.result())
-        if result and result is not _DEFER:
+        if result and result is not ARRIVING:
             super().finish_request(conn, fs)
             return
         ready: typing.Callable[[typing.Any, typing.Any], None]
@@ -140,7 +166,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._part(conn)
         else:
             self.pending_conns.append(conn)
-            held = (len(one.arriving.content) for one in self.pending_conns if one.arriving)
+            held = (len(other.arriving.content) for other in self.pending_conns if other.arriving)
             if result and sum(held) > MOST_ARRIVING:
                 self._give_up(self.pending_conns[0])
 
@@ -155,12 +181,29 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._give_up(conn)
 
     def murder_pending(self) -> None:
-        """Wait for nobody longer than is allowed, and only briefly where the worker is to end."""
+        """Wait for nobody longer than is allowed, briefly where the worker is to end, or there is no room."""
         now = time.monotonic()
         for conn in list(self.pending_conns):
             patient = conn.arriving and self.alive
             if now - conn.since > (ARRIVAL_SECONDS if patient else LINGER_SECONDS):
                 self._give_up(conn)
+        if self.alive and self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle longest, or else the one that has waited longest.
+
+        A new one may bring a webhook. At the limit gunicorn accepts none.
+        """
+        if self.keepalived_conns:
+            conn = self.keepalived_conns.popleft()
+        elif self.pending_conns:
+            conn = min(self.pending_conns, key=lambda waiting: waiting.since)
+            self.pending_conns.remove(conn)
+        else:
+            return
+        self.poller.unregister(conn.sock)
+        self._part(conn)
 
     def _give_up(self, conn: typing.Any) -> None:
         """Close a connection that waits, or have what has arrived refused.
@@ -202,3 +245,18 @@ def _receive(sock: socket) -> bytes:
         raise
     except OSError:
         return b""
+
+
+def _lacking(ours: type) -> typing.Iterator[str]:
+    """Name what gunicorn does not have, and what it calls with other arguments than ours takes."""
+    for owner, names in BUILT_ON.items():
+        there = {*dir(owner), *owner.__init__.__code__.co_names}  # methods, and what is set at first
+        for name in names:
+            if name not in there:
+                yield f"no {owner.__name__}.{name}"
+            elif name in vars(ours) and _arguments(getattr(owner, name)) != _arguments(getattr(ours, name)):
+                yield f"other arguments of {owner.__name__}.{name}"
+
+
+def _arguments(method: typing.Callable[..., typing.Any]) -> list[str]:
+    return list(inspect.signature(method).parameters)

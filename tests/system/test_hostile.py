@@ -9,12 +9,15 @@ import hmac
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import SimpleNamespace
@@ -36,6 +39,7 @@ from bridge.web.app import ROOT, create_app
 from bridge.web.arrival import Arriving, PatientWorker
 from bridge.web.headers import HEADERS
 from tests.conftest import KINDS, MakeDatabase
+from tests.support.clock import eventually
 from tests.support.examples import examples
 from tests.support.inside import Inside
 from tests.support.processes import SHORT, RunningBridge, running_bridge
@@ -611,3 +615,103 @@ def test_clients_that_stall_hold_up_no_shutdown(stalling: tuple[RunningBridge, l
     assert bridge.web
     bridge.web.signal(signal.SIGTERM)
     assert bridge.web.terminate() < 10
+
+
+# --- more clients than there may be ---------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(make_database: MakeDatabase, tmp_path: Path) -> Iterator[RunningBridge]:
+    """A bridge that has room for four connections, and one thread: what comes first is handled first."""
+    constants = {**SHORT, "ARRIVAL_SECONDS": 60.0}
+    with (
+        make_database("sqlite") as url,
+        running_bridge(tmp_path, url, constants=constants, rate=0) as bridge,
+    ):
+        # nobody looks whether it is ready: who did would be one of the four for a moment more
+        yield bridge.start_web("--worker-connections", "4", "--threads", "1", ready=False)
+
+
+def connected(bridge: RunningBridge, raw: bytes) -> socket.socket:
+    """A connection over which something has been sent, as soon as there is somebody who listens."""
+
+    def connect() -> socket.socket | None:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", bridge.port), timeout=30)
+        return None
+
+    sock = eventually(connect)
+    assert sock
+    sock.sendall(raw)
+    return sock
+
+
+def answer(sock: socket.socket) -> int:
+    """Read one whole answer, and nothing of what comes after it; returns its status."""
+    with HTTPResponse(sock) as response:
+        response.begin()
+        response.read()
+    return response.status
+
+
+ASK = b"GET /healthz HTTP/1.1\r\nHost: bridge\r\n\r\n"
+
+
+def test_at_the_limit_the_connection_that_has_been_idle_longest_makes_room(crowded: RunningBridge) -> None:
+    with contextlib.ExitStack() as stack:
+        idle = []
+        for _ in range(3):
+            idle.append(stack.enter_context(connected(crowded, ASK)))
+            assert answer(idle[-1]) == 200
+        arriving = stack.enter_context(connected(crowded, request(b"{", length="2")))
+        assert exchange(crowded, request(b'{"crowd": "idle"}')) == 200
+        assert [sock.recv(65536) for sock in idle[:2]] == [b"", b""]
+        idle[2].sendall(ASK)
+        arriving.sendall(b"}")
+        assert (answer(idle[2]), answer(arriving)) == (200, 200)
+
+
+def test_without_an_idle_one_the_request_that_has_been_arriving_longest_makes_room(
+    crowded: RunningBridge,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        begun = request(b"{", length="2")
+        arriving = [stack.enter_context(connected(crowded, begun)) for _ in range(4)]
+        assert exchange(crowded, request(b'{"crowd": "arriving"}')) == 200
+        assert [sock.recv(65536) for sock in arriving[:2]] == [b"", b""]
+        for sock in arriving[2:]:
+            sock.sendall(b"}")
+            assert answer(sock) == 200
+
+
+# --- another gunicorn -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("del worker.murder_pending", "no ThreadWorker.murder_pending"),
+        ("worker.finish_request = lambda self, conn: None", "other arguments of ThreadWorker.finish_request"),
+        ("worker.__init__ = lambda self, *words: None", "no ThreadWorker.pending_conns"),
+    ],
+)
+def test_a_gunicorn_without_what_is_overridden_does_not_start_and_says_why(change: str, said: str) -> None:
+    other = f"""
+from gunicorn.app.wsgiapp import run
+from gunicorn.workers.gthread import ThreadWorker as worker
+{change}
+run()
+"""
+    words = ["--config", "config/gunicorn.py", "--bind", "127.0.0.1:0", "bridge.web.app:create_app()"]
+    ended = subprocess.run(
+        [sys.executable, "-c", other, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "\nError: gunicorn " in ended.stderr
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -46,6 +46,23 @@ MUTATIONS = (
         "receive: another_path_or_body_is_another_delivery",
     ),
     one(
+        "no-room-for-new-clients",
+        "At its limit of connections the web process lets new webhooks wait.",
+        "bridge/web/arrival.py",
+        "self.alive and self.nr_conns >= self.worker_connections",
+        "False",
+        "hostile: at_the_limit_the_connection_that_has_been_idle_longest_makes_room",
+        "hostile: without_an_idle_one_the_request_that_has_been_arriving_longest_makes_room",
+    ),
+    one(
+        "newest-makes-room",
+        "At its limit of connections the web process closes the newest ones.",
+        "bridge/web/arrival.py",
+        "            conn = self.keepalived_conns.popleft()\n",
+        "            conn = self.keepalived_conns.pop()\n",
+        "hostile: at_the_limit_the_connection_that_has_been_idle_longest_makes_room",
+    ),
+    one(
         "batch-not-split",
         "Of a batch only the first item is taken.",
         "bridge/providers/batches.py",
