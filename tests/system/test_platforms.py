@@ -246,15 +246,44 @@ def test_every_platform_runs_the_python_that_the_project_says() -> None:
     assert project["requires-python"] == f">={version}"
 
 
-def test_there_is_one_lock_with_a_hash_for_everything_and_without_an_address() -> None:
-    lock = (ROOT / "requirements.txt").read_text("utf-8")
-    wanted = re.findall(r"(?m)^([\w.-]+)(?:\[\w+\])?==", lock)
-    assert wanted
-    for part in re.split(r"(?m)^(?=[\w.-]+(?:\[\w+\])?==)", lock)[1:]:
-        assert "--hash=sha256:" in part, part.partition(" ")[0]
-    assert "://" not in re.sub(r"(?m)^\s*#.*", "", lock)
-    others = ("poetry.lock", "uv.lock", "Pipfile.lock", "environment.yml", "pdm.lock")
-    assert not [name for name in others if (ROOT / name).exists()], "buildpacks take only one"
+def pins(name: str) -> dict[str, set[str]]:
+    """What a requirements file pins, as `name==version`, with the hashes of each."""
+    lines = (ROOT / name).read_text("utf-8").partition("\n")[2]
+    parts = re.split(r"(?m)^(?=[\w.-]+==)", lines)[1:]
+    return {part.split()[0]: set(re.findall(r"--hash=(sha256:\w+)", part)) for part in parts}
+
+
+def locked() -> dict[str, set[str]]:
+    """The same of uv.lock, without the bridge itself."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    return {
+        f"{one['name']}=={one['version']}": {
+            file["hash"] for file in [*one.get("wheels", ()), *filter(None, [one.get("sdist")])]
+        }
+        for one in packages
+        if "registry" in one["source"]
+    }
+
+
+def test_both_requirements_files_are_what_the_lock_says_with_a_hash_for_everything() -> None:
+    assert pins("requirements-dev.txt") == locked(), "run `make lock`"
+    assert pins("requirements.txt").items() < locked().items(), "run `make lock`"
+    assert all(locked().values())
+
+
+def test_no_lock_names_another_index_than_pypi() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        assert "://" not in (ROOT / name).read_text("utf-8")
+    addresses = re.findall(r"\w+://[^/\"]*", (ROOT / "uv.lock").read_text("utf-8"))
+    assert set(addresses) == {"https://pypi.org", "https://files.pythonhosted.org"}
+
+
+def test_herokus_buildpack_finds_one_lock() -> None:
+    """It builds nothing where it finds several, and .slugignore takes files away before it looks."""
+    known = ("requirements.txt", "uv.lock", "poetry.lock", "Pipfile", "Pipfile.lock", "setup.py")
+    taken_away = (ROOT / ".slugignore").read_text("utf-8").splitlines()
+    found = [name for name in known if (ROOT / name).exists() and f"/{name}" not in taken_away]
+    assert found == ["requirements.txt"]
 
 
 def test_the_image_is_built_of_what_it_may_hold_and_runs_as_nobody_special() -> None:
