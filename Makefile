@@ -12,9 +12,9 @@ UV := $(VENV)/uv/bin/uv
 UV_VERSION := 0.13.9
 AUDIT := $(VENV)/audit/bin/pip-audit
 AUDIT_VERSION := 2.10.1
-# One lock for every Python from 3.11 on. It names no index: pip uses its own.
-LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+# Only PyPI's names may stand in the lock, so neither a configuration nor another index counts.
+UV_ALONE := --quiet --no-config --no-python-downloads --python $(BIN)/python --default-index https://pypi.org/simple
+EXPORT := echo "\# Exported from uv.lock: make lock" && $(UV) export $(UV_ALONE) --locked --no-emit-project --no-header
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check bench soak mutants audit lock install
@@ -53,9 +53,10 @@ audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness
 
 install: $(VENV)/dev ## only set up .venv, with all that the other targets need
 
-lock: $(UV) ## write both lock files anew, with the newest versions
-	$(LOCK) --output-file requirements.txt pyproject.toml
-	$(LOCK) --output-file requirements-dev.txt --extra dev --constraint requirements.txt pyproject.toml
+lock: $(UV) ## write uv.lock with the newest versions, and for pip both requirements files
+	$(UV) lock $(UV_ALONE) --upgrade
+	($(EXPORT) --no-dev) >requirements.txt
+	($(EXPORT)) >requirements-dev.txt
 
 $(VENV)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here: install Python 3.11 or later, or name yours with make PYTHON=..." >&2; exit 1; }
