@@ -82,11 +82,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase) -> Ite
 @pytest.fixture
 def bridge(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bridge:  # noqa: ARG001
     def run(*words: str) -> Said:
-        try:
-            status = cli.main(words)
-        except SystemExit as end:  # of argparse
-            status = int(str(end.code or 0))
-        return Said(status, *capsys.readouterr())
+        return Said(cli.main(words), *capsys.readouterr())
 
     return run
 
