@@ -15,11 +15,11 @@ CLEAR_LINE = "\r\033[K"
 
 
 class Progress:
-    """A bar on stderr while its block runs, where that is a terminal; elsewhere nothing."""
+    """A bar on stderr while its block runs, where that is a terminal and there is more than one step."""
 
     def __init__(self, label: str, length: int | None = None) -> None:
         """Take the number of steps, or None where nobody knows it."""
-        self.shown = sys.stderr.isatty()
+        self.shown = (length is None or length > 1) and sys.stderr.isatty()
         self.bar = click.progressbar(
             itertools.count() if length is None else range(length),
             label=label,

@@ -155,7 +155,7 @@ def parsed(arguments: list[str], said: str) -> None:
     if len(arguments) == 1:
         assert arguments[0] in commands(), said
         return
-    context = click.Context(cli.commands, info_name="bridge")
+    context = cli.commands.make_context("bridge", list(arguments))
     command = cli.commands.get_command(context, arguments[0])
     assert command, said
     try:
