@@ -17,6 +17,8 @@ if typing.TYPE_CHECKING:
 
     from bridge.providers.base import Provider
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+"""The checkout: `config/` stands beside the package."""
 SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a pretend store on loopback, and nothing else
 SANDBOX_STORE = "sandbox"
 DEFAULT_PORT, LAST_PORT = 8000, 65535
@@ -70,7 +72,7 @@ def made_up_secret(provider: Provider) -> str:
     raise SettingsError([f"{provider.secret_variable}: no made-up secret fits its proof, so set one"])
 
 
-def run(environ: dict[str, str], *, sandbox: bool) -> int:
+def run(environ: dict[str, str], *, sandbox: bool) -> None:
     """Run web and worker (and the sandbox) until a signal comes; raises BridgeError if one ends before."""
     port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
@@ -85,9 +87,8 @@ def run(environ: dict[str, str], *, sandbox: bool) -> int:
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
-    root = pathlib.Path(__file__).resolve().parents[2]
     children = {
-        name: subprocess.Popen([sys.executable, *words], cwd=root, env=environ)  # noqa: S603  our own
+        name: subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environ)  # noqa: S603  our own
         for name, words in commands.items()
     }
     ended: list[str] = []
@@ -97,7 +98,6 @@ def run(environ: dict[str, str], *, sandbox: bool) -> int:
     _end(children.values())
     if ended and not signals:
         raise BridgeError(f"{' and '.join(ended)} ended by itself, so the rest did too; see above why")
-    return 0
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:

@@ -28,6 +28,7 @@ from bridge.worker.subscriptions import EVENTS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import Clock, eventually
+from tests.support.documents import ROOT
 from tests.support.inside import Storage
 from tests.support.next29 import STORE, TOKEN, StandIn, fault
 
@@ -82,11 +83,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase) -> Ite
 @pytest.fixture
 def bridge(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bridge:  # noqa: ARG001
     def run(*words: str) -> Said:
-        try:
-            status = cli.main(words)
-        except SystemExit as end:  # of argparse
-            status = int(str(end.code or 0))
-        return Said(status, *capsys.readouterr())
+        return Said(cli.main(words), *capsys.readouterr())
 
     return run
 
@@ -267,18 +264,46 @@ def test_a_database_that_is_not_migrated_is_one_line_and_migrate_helps(
 
 
 def test_commands_have_help(bridge: Bridge) -> None:
-    said = bridge("--help")
-    assert said.status == 0
     commands = (
         *("run", "worker", "migrate", "sandbox", "send", "deliveries", "cases", "show", "replay", "explain"),
         *("providers", "stores", "doctor", "match", "backfill", "subscribe", "reconcile", "recover"),
+        "dismiss",
     )
+    said = bridge("--help")
+    assert said.status == 0
+    assert bridge("-h").out == said.out
+    lines = dict(re.findall(r"(?m)^  (\w+) +(.+)$", said.out.partition("Commands:")[2]))
+    assert set(lines) == set(commands)
     for command in commands:
-        assert command in said.out
-        assert bridge(command, "--help").status == 0
+        page = bridge(command, "--help")
+        assert (page.status, page.err) == (0, "")
+        assert bridge(command, "-h").out == page.out
+        assert page.out.startswith(f"Usage: bridge {command}")
+        assert page.out.splitlines()[2].strip() == f"{lines[command]}."
     assert bridge("--version").out.strip() == __version__
     assert bridge().status == 1
     assert bridge("dance").status == 1
+
+
+def test_version_and_help_import_no_library_but_click() -> None:
+    asked = "import sys; from bridge import cli; cli.main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    for words in (["--version"], ["--help"], ["dance"]):
+        done = subprocess.run(
+            [sys.executable, "-c", asked, *words], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        libraries = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+        assert "click" in libraries
+        assert not libraries & {"flask", "sqlalchemy", "requests", "marshmallow", "structlog", "alembic"}
+
+
+def test_whoever_has_read_enough_is_not_complained_to(environ: pytest.MonkeyPatch) -> None:
+    environ.delenv("PYTHONUNBUFFERED", raising=False)
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "bridge", "stores", "--help"]
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=-1, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -434,8 +459,7 @@ def test_a_backfill_without_its_scope_says_which_is_missing(bridge: Bridge, at_w
 def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(at_work: InProcessBridge) -> None:
     at_work.next29.add_faults(fault("hang", path="/transactions/"))
     words = [sys.executable, "-m", "bridge", "backfill", "--store", STORE]
-    root = Path(cli.__file__).parent.parent
-    with subprocess.Popen(words, cwd=root, stdout=-1, stderr=-1, text=True) as process:
+    with subprocess.Popen(words, cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
         eventually(at_work.calls)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -493,6 +517,40 @@ def test_after_a_restored_backup_every_case_is_looked_up_first(
     assert bridge("recover", "--since", f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}").out.endswith(
         ": 0\n"
     )
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def day(days: int) -> str:
+    return f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(
+    ("words", "label", "steps"),
+    [
+        (f"backfill --store {STORE} --days 3", "days", ["0/3", "3/3"]),
+        (f"reconcile --store {STORE} --since {day(2)}", "calls to 29next", ["0", "1"]),
+        ("replay --status forwarded", "replayed", ["0/2", "2/2"]),
+        ("send ethoca --count 3", "sent", ["0/3", "1/3", "2/3", "3/3"]),
+    ],
+)
+def test_long_work_shows_how_far_it_has_come_on_a_terminal_only(
+    bridge: Bridge, at_work: InProcessBridge, environ: pytest.MonkeyPatch, words: str, label: str, steps: Any
+) -> None:
+    environ.setattr("bridge.cli.tries.post", lambda *_: (200, "stored"))
+    in_review(at_work)
+    at_work.post(at_work.senders.prevention())
+    at_work.work()
+    environ.setattr(sys.stderr, "isatty", lambda: True)
+    shown = bridge(*words.split())
+    assert shown.status == 0
+    assert "\r" not in shown.out
+    for step in steps:
+        assert re.search(rf"{label}  \[.{{36}}\]  {step}(?!\d)", shown.err), step
+    environ.setattr(sys.stderr, "isatty", lambda: False)
+    piped = bridge(*words.split())
+    assert (piped.status, piped.err) == (0, "")
 
 
 # --- explain -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bridge import providers
-from bridge.cli import worker_pool
+from bridge.cli.serve import worker_pool
 from bridge.web.app import WEB_POOL
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually

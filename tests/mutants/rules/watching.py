@@ -58,9 +58,9 @@ MUTATIONS = (
     one(
         "worker-s-process-not-heard",
         "The worker's process does not say that it is alive.",
-        "bridge/cli/__init__.py",
-        "worker.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))\n",
-        "worker.Worker(inbox, judge, forwarder, chores))\n",
+        "bridge/cli/serve.py",
+        "loop.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))\n",
+        "loop.Worker(inbox, judge, forwarder, chores))\n",
         "end_to_end: the_process_of_the_worker_is_heard",
     ),
     one(

@@ -1,0 +1,104 @@
+"""The commands by which a person decides: `replay`, `dismiss`, `match`."""
+
+from __future__ import annotations
+
+import typing
+
+import click
+
+from bridge.alert import Status
+from bridge.cli.access import open_database, read_settings
+from bridge.cli.options import filtered
+from bridge.cli.progress import Progress
+from bridge.errors import BridgeError
+from bridge.storage.inbox import open_inbox
+from bridge.storage.search import DELIVERY_FILTERS, Search
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bridge.storage.inbox import Inbox
+
+MOST = 500
+"""Deliveries that one command changes by filter; the log's pages change more."""
+AT_ONCE = 50
+"""Of these in one transaction: webhooks may wait for it."""
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@filtered(DELIVERY_FILTERS, "status", "provider", "store", "reason", "case_number", "since", "until")
+def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
+    """Process deliveries again, or send the outcomes of a case again.
+
+    Name deliveries or cases by id, or filter deliveries.
+    """
+    if not ids and not filters:
+        raise BridgeError("Name deliveries by id, or filter them, such as --status failed.")
+
+    def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
+        cases = [ident for ident in some if ident.startswith("c_") and inbox.outcomes.tell_again(ident)]
+        return inbox.deliveries.replay(some) + cases
+
+    left = _change(ids, filters, change, "replayed")
+    if left:
+        raise BridgeError(f"Not replayed, for they are pending, told or unknown: {', '.join(left)}")
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@filtered(DELIVERY_FILTERS, "provider", "store", "reason", "case_number", "since", "until")
+def dismiss(ids: tuple[str, ...], filters: dict[str, str]) -> None:
+    """Put failed deliveries aside.
+
+    Name deliveries by id, or filter them.
+    """
+    if not ids and not filters:
+        raise BridgeError("Name deliveries by id, or filter them, such as --reason unknown_event.")
+
+    def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
+        return inbox.deliveries.dismiss(some)
+
+    left = _change(ids, {**filters, "status": Status.FAILED}, change, "dismissed")
+    if left:
+        raise BridgeError(f"Not dismissed, for they have not failed or are unknown: {', '.join(left)}")
+
+
+def _change(
+    ids: Sequence[str],
+    filters: dict[str, str],
+    change: Callable[[Inbox, Sequence[str]], list[str]],
+    word: str,
+) -> list[str]:
+    """Change what is named, or else what the filters find, some at a time; returns what was left as it is."""
+    chosen = read_settings()
+    with open_database(chosen) as database:
+        inbox = open_inbox(database, chosen)
+        ids = ids or Search(database).ids(filters, MOST)
+        changed: set[str] = set()
+        with Progress(word, len(ids)) as progress:
+            for start in range(0, len(ids), AT_ONCE):
+                some = ids[start : start + AT_ONCE]
+                for ident in change(inbox, some):
+                    progress.say(f"{ident} {word}")
+                    changed.add(ident)
+                progress.advance(len(some))
+    return [ident for ident in ids if ident not in changed]
+
+
+@click.command()
+@click.argument("case")
+@click.argument("transaction")
+def match(case: str, transaction: str) -> None:
+    """Attach a transaction to a case, or state that there is none.
+
+    TRANSACTION is the transaction's id at 29next, or the word none.
+    """
+    if transaction != "none" and not transaction.isdecimal():
+        raise BridgeError(f"A transaction is a number, or none; not {transaction!r}.")
+    chosen = read_settings()
+    with open_database(chosen) as database:
+        wanted = None if transaction == "none" else int(transaction)
+        if not open_inbox(database, chosen).cases.decide(case, wanted):
+            raise BridgeError(f"{case!r} is no case that still wants a transaction.")
+    click.echo(f"{case} decided; the worker tells 29next.")

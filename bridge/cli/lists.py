@@ -1,0 +1,100 @@
+"""The commands that read: `deliveries`, `cases`, `show`, `providers`, `stores`."""
+
+from __future__ import annotations
+
+import click
+
+from bridge.cli.access import open_database, open_search, read_settings
+from bridge.cli.options import as_json, filtered
+from bridge.cli.printing import print_json, print_list, print_thing
+from bridge.errors import BridgeError
+from bridge.storage.installations import with_installed
+from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING, Search
+
+DELIVERY_COLUMNS = (
+    *("received_at", "id", "provider", "event_type", "status", "reason"),
+    *("store", "dispute_id", "case_number"),
+)
+CASE_COLUMNS = (
+    *("id", "store", "case_number", "type", "state", "dispute_id"),
+    *("transaction_id", "resolution", "amount", "currency"),
+)
+STORE_COLUMNS = ("name", "base_url", "waiting", "paused_at", "paused_why", "token")
+DELIVERIES_BY = (
+    *("status", "provider", "store", "reason", "effect"),
+    *("case_number", "since", "until", "limit"),
+)
+CASES_BY = ("state", "store", "type", "case_number", "arn", "provider", "limit")
+
+
+@click.command()
+@filtered([*DELIVERY_FILTERS, *PAGING], *DELIVERIES_BY)
+@as_json
+def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
+    """List what was received."""
+    with open_search() as search:
+        page = search.deliveries(filters).to_json()
+    print_list(page, DELIVERY_COLUMNS, as_json=as_json)
+
+
+@click.command()
+@filtered([*CASE_FILTERS, *PAGING], *CASES_BY)
+@as_json
+def cases(filters: dict[str, str], *, as_json: bool) -> None:
+    """List cases."""
+    with open_search() as search:
+        page = search.cases(filters).to_json()
+    print_list(page, CASE_COLUMNS, as_json=as_json)
+
+
+@click.command()
+@click.argument("ident", metavar="ID")
+@as_json
+def show(ident: str, *, as_json: bool) -> None:
+    """Show a delivery, a case or a webhook whole."""
+    with open_search() as search:
+        thing = search.thing(ident)
+    if thing is None:
+        raise BridgeError(f"There is nothing with the id {ident!r}.")
+    if as_json:
+        print_json(thing)
+    else:
+        print_thing(thing)
+
+
+@click.command()
+@as_json
+def providers(*, as_json: bool) -> None:
+    """List the providers: URL, proof, secret, last delivery."""
+    chosen = read_settings()
+    with open_database(chosen) as database:
+        last = Search(database).last_deliveries()
+    rows = [
+        {
+            "provider": name,
+            "url": chosen.url_of(name),
+            "proof": provider.proof.kind,
+            "secret": "set" if chosen.secrets.get(name) else "missing (off)",
+            "last_delivery": last.get(name),
+        }
+        for name, provider in chosen.providers.items()
+    ]
+    print_list({"results": rows, "next": None}, tuple(rows[0]), as_json=as_json)
+
+
+@click.command()
+@as_json
+def stores(*, as_json: bool) -> None:
+    """List the stores: address, backlog, pause."""
+    chosen = read_settings()
+    with open_database(chosen) as database:
+        stored = {row["name"]: row for row in Search(database).stores()}
+        working = list(with_installed(chosen, database).stores.values())
+    rows = [
+        {"waiting": 0, "paused_at": None, "paused_why": None}
+        | stored.get(store.name, {})
+        | {"name": store.name, "base_url": store.base_url}
+        | {"token": store.missing or ("installed" if store.installed else "configured")}
+        for store in working
+    ]
+    print_list({"results": rows, "next": None}, STORE_COLUMNS, as_json=as_json)

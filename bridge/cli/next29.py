@@ -1,0 +1,137 @@
+"""The commands that ask 29next: `backfill`, `subscribe`, `reconcile`, `recover`."""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+
+import click
+
+from bridge.cli.access import open_database, read_settings
+from bridge.cli.options import read_day, read_moment
+from bridge.cli.progress import Progress
+from bridge.errors import BridgeError
+from bridge.storage.inbox import open_inbox
+from bridge.storage.installations import with_installed
+from bridge.storage.transactions import DAY
+from bridge.worker.backfill import Backfill
+from bridge.worker.client import client_of
+from bridge.worker.reconcile import reconcile as differences
+from bridge.worker.subscriptions import events_of
+from bridge.worker.subscriptions import subscribe as keep_subscription
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import date, datetime
+
+    from bridge.next29.client import NextApi
+    from bridge.settings import Settings, Store
+    from bridge.storage.inbox import Inbox
+
+MOST_DAYS = 3650
+
+T = typing.TypeVar("T")
+
+
+class StoreAccess(typing.NamedTuple):
+    """One store, its client, and the inbox, for calls outside the queue."""
+
+    settings: Settings
+    inbox: Inbox
+    api: NextApi
+    store: Store
+
+
+@contextlib.contextmanager
+def open_store(name: str) -> Iterator[StoreAccess]:
+    """Open a store that can be called."""
+    chosen = read_settings()
+    with open_database(chosen) as database:
+        store = with_installed(chosen, database).stores.get(name)
+        if store is None:
+            raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+        if store.missing:
+            raise BridgeError(f"{name} cannot be called. {store.missing}")
+        inbox = open_inbox(database, chosen)
+        inbox.stores.register([store])
+        with contextlib.closing(client_of(store, inbox, chosen)) as api:
+            yield StoreAccess(chosen, inbox, api, store)
+
+
+@click.command()
+@click.option("--store", "name", required=True, metavar="STORE")
+@click.option("--days", type=int, default=200, show_default=True, help="How far back the index reaches.")
+def backfill(name: str, days: int) -> None:
+    """Fill the local index of a store's transactions."""
+    if not 1 <= days <= MOST_DAYS:
+        raise BridgeError(f"--days is a number from 1 to {MOST_DAYS}.")
+    with open_store(name) as (_, inbox, api, store), Progress("days", days) as progress:
+
+        def tell(line: str) -> None:
+            progress.say(line)
+            progress.advance(_covered(inbox, store, days) - progress.bar.pos)
+
+        try:
+            fresh = Backfill(inbox, api, store, tell=tell).run(days)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Run it again, and it goes on where it was.") from None
+    click.echo(f"{fresh} transactions new or changed.")
+
+
+def _covered(inbox: Inbox, store: Store, days: int) -> int:
+    """Return how many of the last days the index has whole."""
+    now = inbox.now()
+    begins = now - days * DAY
+    stretches = inbox.transactions.covered(store.name)
+    seconds = sum(max(min(until, now) - max(since, begins), 0) for since, until in stretches)
+    return round(seconds / DAY)
+
+
+@click.command()
+@click.option("--store", "name", required=True, metavar="STORE")
+def subscribe(name: str) -> None:
+    """Create or repair 29next's webhook subscription of a store."""
+    with open_store(name) as (chosen, _, api, store):
+        secret = chosen.signing_secret(store)
+        if secret is None or chosen.public_url is None:
+            raise BridgeError("NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.")
+        target = f"{chosen.url_of('next')}/{store.name}"
+        done = keep_subscription(api, target, secret, chosen.api_version, events=events_of(store))
+    click.echo(f"{target} {done}")
+
+
+@click.command()
+@click.option("--store", "name", required=True, metavar="STORE")
+@click.option("--since", required=True, metavar="YYYY-MM-DD", callback=read_day, help="The first day.")
+def reconcile(name: str, since: date) -> int:
+    """Compare with 29next; no output means that both agree."""
+    with open_store(name) as (_, inbox, api, store), Progress("calls to 29next") as progress:
+        if api.take:
+            api.take = _counted(api.take, progress)
+        lines = list(differences(inbox, api, store, since))
+    for line in lines:
+        click.echo(line)
+    return 1 if lines else 0
+
+
+def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
+    """Let each slot that is taken be a step, for before each call there is one."""
+
+    def counting() -> T:
+        progress.advance()
+        return take()
+
+    return counting
+
+
+@click.command()
+@click.option("--since", required=True, metavar="TIME", callback=read_moment, help="When it was made.")
+@click.option("--store", "name", metavar="STORE", help="Only the cases of this store.")
+def recover(since: datetime, name: str | None) -> None:
+    """After a restored backup: look every case up before going on."""
+    chosen = read_settings()
+    if name and name not in chosen.stores:
+        raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+    with open_database(chosen) as database:
+        count = open_inbox(database, chosen).cases.doubt(since.timestamp(), name)
+    click.echo(f"Cases to be looked up before anything is sent for them: {count}")

@@ -1,0 +1,48 @@
+"""Shows on a terminal how far long work has come, below the lines that it prints."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import typing
+
+import click
+
+if typing.TYPE_CHECKING:
+    from types import TracebackType
+
+CLEAR_LINE = "\r\033[K"
+
+
+class Progress:
+    """A bar on stderr while its block runs, where that is a terminal and there is more than one step."""
+
+    def __init__(self, label: str, length: int | None = None) -> None:
+        """Take the number of steps, or None where nobody knows it."""
+        self.shown = (length is None or length > 1) and sys.stderr.isatty()
+        self.bar = click.progressbar(
+            itertools.count() if length is None else range(length),
+            label=label,
+            show_pos=True,
+            file=sys.stderr,
+            hidden=not self.shown,
+        )
+
+    def __enter__(self) -> typing.Self:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.__exit__(kind, error, trace)
+
+    def say(self, line: str) -> None:
+        """Print a line of the command's output; the bar comes back below it with the next step."""
+        if self.shown:
+            click.echo(CLEAR_LINE, nl=False, err=True)
+        click.echo(line)
+
+    def advance(self, steps: int = 1) -> None:
+        """Note that some steps are done."""
+        self.bar.update(steps)

@@ -1,0 +1,121 @@
+"""What the doctor looks at for each provider: its last delivery, its rejected webhooks, its outcomes."""
+
+from __future__ import annotations
+
+import typing
+from collections import Counter
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+
+from bridge.cli.checks import Check, judged
+from bridge.storage import stats
+from bridge.storage.search import Search
+from bridge.worker.notify import url_called
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.providers.base import Provider
+    from bridge.settings import Settings
+    from bridge.storage.database import Database
+
+REFUSED_LATELY = timedelta(days=1)
+NEW_EVENTS = timedelta(days=7)
+MOST_NAMED = 20
+
+
+def check_providers(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
+    """Say of each provider that is on when it last got in, and whether it was turned away since."""
+    search = Search(database)
+    last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
+    refused: dict[str, dict[str, typing.Any]] = {}
+    for row in search.refusals():
+        refused.setdefault(row["provider"], row)
+    for name, provider in settings.providers.items():
+        if settings.secrets.get(name):
+            yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+    yield from _mistyped(settings, search, last, now)
+    yield from _new_events(search, now)
+    with database.read() as connection:
+        untold = stats.failed_outcomes(connection, database.now())
+    for name in settings.api_keys:
+        count, case_id, why = untold.get(name, (0, "", ""))
+        said = f"{count} could not be told; {why}" if count else "none that could not be told"
+        remedy = f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` has it told again."
+        yield judged(f"{name}: outcomes", not count, said, remedy)
+
+
+def _mistyped(
+    settings: Settings, search: Search, last: dict[str, datetime], now: datetime
+) -> Iterator[Check]:
+    """Name the URLs that were called lately and that no provider has.
+
+    Anybody can call them, so that is bad only where one looks like an enabled provider that sends nothing.
+    """
+    silent = [
+        name
+        for name, secrets in settings.secrets.items()
+        if secrets and (name not in last or now - last[name] > REFUSED_LATELY)
+    ]
+    counts: Counter[str] = Counter()
+    for row in search.refusals():
+        lately = now - datetime.fromisoformat(row["last_at"]) < REFUSED_LATELY
+        if row["provider"] not in settings.providers and lately:
+            counts[row["provider"]] += row["count"]
+    if counts:
+        said = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
+        remedy = "Correct the URL at the provider that calls there: `bridge providers` prints the right ones."
+        meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
+        if meant:
+            said += f"; nothing arrives from {' and '.join(sorted(meant))}"
+        yield Check("mistyped URLs", good=not meant, said=said, remedy=remedy)
+
+
+def _new_events(search: Search, now: datetime) -> Iterator[Check]:
+    """Name the event types that nobody listed, are ignored by rule, and came for the first time lately."""
+    rows = [row for row in search.ignored_events() if not row["listed"]]
+    new = [row for row in rows if now - datetime.fromisoformat(row["first_at"]) < NEW_EVENTS]
+    if new:
+        said = ", ".join(
+            f"{row['provider']} {row['event_type']} ({row['count']})" for row in new[:MOST_NAMED]
+        )
+        remedy = "If one of them is about a dispute, list it under [providers.NAME.effects] in bridge.toml."
+        yield Check("new event types, ignored", good=True, said=said, remedy=remedy)
+
+
+def _provider(
+    provider: Provider,
+    last: datetime | None,
+    refused: dict[str, typing.Any] | None,
+    now: datetime,
+    secrets: tuple[str, ...],
+) -> Check:
+    variable = provider.secret_variable
+    said = f"last delivery {last:%Y-%m-%d %H:%M} UTC" if last else "nothing received yet"
+    if refused:
+        refused_at = datetime.fromisoformat(refused["last_at"])
+        if now - refused_at < REFUSED_LATELY and (last is None or refused_at > last):
+            said += f"; refused since, {refused_at:%H:%M} UTC: {refused['reason']}: {refused['message']}"
+            remedy = _REFUSED.get(refused["reason"], _BAD_PROOF)
+            remedy = next((one for word, one in _IN_WORDS.items() if word in refused["message"]), remedy)
+            return Check(provider.name, good=False, said=said, remedy=remedy.format(variable))
+    rotating = (
+        f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
+    )
+    return Check(provider.name, good=True, said=said, remedy=rotating)
+
+
+_BAD_PROOF = (
+    "Enter in its console what {0} says; while it still sends the former secret, put that into {0}_PREVIOUS."
+)
+_REFUSED = {
+    "too_large": "Have it send fewer alerts in one webhook.",
+    "unsupported_encoding": "Have it send bodies as they are: switch compression off in its console.",
+    "bad_request": "Look at what stands between it and the bridge: the body did not arrive as it was sent.",
+}
+_IN_WORDS = {
+    "five minutes": "Set this machine's clock by NTP; where that is right, its sender's is wrong.",
+    "networks": "Add this address to networks in bridge.toml if it is the provider's; "
+    "if it is your proxy's, set BRIDGE_PROXY_HOPS.",
+}
+"""Remedies by the word of a refusal, and before those by what stands in its sentence."""

@@ -1,0 +1,94 @@
+"""The commands that run processes, or prepare them: `run`, `worker`, `migrate`, `sandbox`."""
+
+from __future__ import annotations
+
+import typing
+
+import click
+
+from bridge import logs, settings
+from bridge.cli.access import open_database, read_environ, read_settings
+from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN
+from bridge.cli.run import run as run_processes
+from bridge.errors import SettingsError
+from bridge.storage import migrate as migrations
+from bridge.storage.inbox import open_inbox
+from bridge.storage.installations import with_installed
+from bridge.worker import loop
+from bridge.worker.forward import Forwarder
+from bridge.worker.jobs import Chores
+from bridge.worker.translate import Judge
+
+if typing.TYPE_CHECKING:
+    from bridge.settings import Settings
+
+WORKER_POOL = 12
+"""Connections of a worker with many stores; 6 are enough for one, and each more takes one more."""
+
+
+@click.command()
+def run() -> None:
+    """Migrate, then run web and worker on this machine.
+
+    Where nothing is configured, the sandbox runs beside them as a pretend store.
+    """
+    environ, sandbox = read_environ()
+    chosen = settings.load(environ, ROOT)
+    if not chosen.stores and not chosen.encryption_keys:
+        raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
+    with open_database(chosen) as database:
+        migrations.upgrade(database)
+    _greet(chosen, sandbox=sandbox)
+    run_processes(environ, sandbox=sandbox)
+
+
+def _greet(chosen: Settings, *, sandbox: bool) -> None:
+    if sandbox:
+        click.echo("*** SANDBOX: no store is configured, so this is a pretend one, with made-up secrets. ***")
+        click.echo("*** Nothing reaches 29next. Set NEXT_STORE and NEXT_ACCESS_TOKEN for the real thing. ***")
+    click.echo("Webhook URLs:")
+    for name, provider in chosen.providers.items():
+        if chosen.secrets.get(name):
+            click.echo(f"  {provider.title:<16} {chosen.url_of(name)}")
+    off = [name for name in chosen.providers if not chosen.secrets.get(name)]
+    if off:
+        click.echo(f"  switched off, for they have no secret: {', '.join(off)}")
+    if sandbox:
+        click.echo("Try, in another terminal:\n  .venv/bin/bridge send ethoca && .venv/bin/bridge deliveries")
+
+
+def worker_pool(stores: int) -> int:
+    """Return how many connections a worker may take."""
+    return min(5 + max(stores, 1), WORKER_POOL)
+
+
+@click.command()
+def worker() -> None:
+    """Translate and forward what the inbox owes."""
+    chosen = read_settings()
+    logs.set_up(chosen.log_level)
+    pool = WORKER_POOL if chosen.encryption_keys else worker_pool(len(chosen.stores))  # more may be installed
+    with open_database(chosen, pool) as database:
+        chosen = with_installed(chosen, database)
+        inbox = open_inbox(database, chosen)
+        judge, forwarder = Judge(inbox, chosen), Forwarder(inbox, chosen)
+        chores = Chores(chosen, database)
+        loop.run(loop.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to this release's schema."""
+    with open_database(read_settings()) as database:
+        migrations.upgrade(database)
+    click.echo("The database is up to date.")
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, LAST_PORT), default=8001, show_default=True)
+@click.option("--token", default=SANDBOX_TOKEN, show_default=True, help="The access token that it takes.")
+def sandbox(port: int, token: str) -> None:
+    """Run a pretend 29next store."""
+    from bridge.sandbox import serve  # noqa: PLC0415  the pretend store is no part of the bridge
+
+    serve("127.0.0.1", port, token)

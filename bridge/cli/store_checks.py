@@ -1,0 +1,138 @@
+"""What the doctor looks at in each store: its token's scopes, its clock, its webhook subscription.
+
+Whether a token may write, or read orders, is asked with dispute, transaction and order 0, which no store
+has: 29next, as its framework does, checks the scope before it looks for the thing, so 403 means that the
+scope is missing and 404 that it is there (inferred, not documented).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+from dataclasses import dataclass
+
+from bridge.cli.checks import Check, check_clock, judged
+from bridge.errors import BridgeError, NotFound, Refused
+from bridge.next29.client import Answer, NextApi
+from bridge.storage import stats
+from bridge.storage.inbox import open_inbox
+from bridge.storage.stores import BY_HAND
+from bridge.worker.client import client_of
+from bridge.worker.subscriptions import events_of, problem
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bridge.settings import Settings, Store
+    from bridge.storage.database import Database
+
+
+def check_stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
+    """Look at each store: whether it is paused, what its token may do, its clock, its webhooks."""
+    inbox = open_inbox(database, settings)
+    inbox.stores.register(settings.stores.values())
+    with database.read() as connection:
+        paused = stats.paused(connection)
+    told = None
+    for store in settings.stores.values():
+        if store.name in paused and paused[store.name] != store.missing:
+            remedy = "Remedy what it says: the bridge tries twice a minute, and goes on by itself."
+            if paused[store.name] == BY_HAND:
+                remedy = "Let it go on, on the page /stores of the log."
+            yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
+        if store.missing:
+            remedy = f"Have its merchant open /install?store={store.name}.29next.store."
+            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
+            continue
+        with contextlib.closing(client_of(store, inbox, settings)) as api:
+            for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
+                answer = Answer()
+                check = probe.make(api, store, answer)
+                yield check
+                if told is None and answer.date is not None:
+                    told = answer.date
+                    yield check_clock("29next's clock", clock() - told)
+                if not check.good and answer.status != 403:
+                    break  # whatever else is asked will end in the same way
+            else:
+                yield _subscription(settings, api, store)
+
+
+def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
+    """Say whether 29next tells the bridge of a store's transactions and disputes."""
+    what = f"{store.name}: webhooks"
+    secret = settings.signing_secret(store)
+    if secret is None or settings.public_url is None:
+        remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
+        return Check(what, good=True, said="off: every transaction is looked up at 29next", remedy=remedy)
+    target = f"{settings.url_of('next')}/{store.name}"
+    remedy = f"Run `bridge subscribe --store {store.name}`."
+    try:
+        wrong = problem(api.rows("webhooks/", {}), target, secret, events_of(store))
+    except BridgeError as error:
+        remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+        return Check(what, good=False, said=str(error), remedy=remedy)
+    return judged(what, wrong is None, wrong or f"29next tells {target}", remedy)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A call that shows whether a token has a scope; what is no list names a thing that is not."""
+
+    scope: str
+    method: str
+    path: str
+    params: typing.Mapping[str, str] | None = None
+    without: str = ""  # what is lost without the scope, where the bridge goes on without it
+
+    def make(self, api: NextApi, store: Store, answer: Answer) -> Check:
+        what = f"{store.name}: {self.scope}"
+        body: dict[str, str] | None = None if self.method == "GET" else {}
+        try:
+            api.call(self.method, self.path, params=self.params, body=body, answer=answer)
+        except NotFound:
+            pass  # the scope is there, and the thing is not meant to be
+        except Refused as error:
+            if self.method == "GET":
+                remedy = "29next may have changed its API: look for a newer release of the bridge."
+                return Check(what, good=False, said=str(error), remedy=remedy)
+        except BridgeError as error:
+            if answer.status == 403 and self.without:
+                remedy = f"Give the token the scope {self.scope}, or {self.without}."
+                return Check(what, good=True, said="missing", remedy=remedy)
+            return Check(what, good=False, said=str(error), remedy=self._remedy(answer.status, store))
+        return Check(what, good=True, said=f"granted ({answer.seconds:.2f} s)")
+
+    def _remedy(self, status: int | None, store: Store) -> str:
+        if status == 401:
+            return "Set this store's access token anew: 29next does not know the one that is set."
+        if status == 403:
+            return f"Give the store's token the scope {self.scope}, in 29next under Settings > API Access."
+        if status == 404 or (status and 300 <= status < 400):
+            return f"Check the store's name: there is no Admin API at {store.base_url}."
+        return "Try again; if it stays, look at 29next's status and at this machine's way to the internet."
+
+
+PROBES = (
+    _Probe("disputes:read", "GET", "disputes/", {"case_number": "bridge-doctor"}),
+    _Probe("disputes:write", "PATCH", "disputes/0/"),
+    _Probe(
+        "transactions:read",
+        "GET",
+        "transactions/",
+        {"external_id": "bridge-doctor"},
+        without="every dispute is created unmatched",
+    ),
+    _Probe(
+        "orders:read",
+        "GET",
+        "orders/0/",
+        without="no transaction is found by its order's number, and alerts that tell one cost a call more",
+    ),
+    _Probe(
+        "transactions:write",
+        "POST",
+        "transactions/0/refund/",
+        without="refunds that the gateway made are not recorded where a match is found later",
+    ),
+)

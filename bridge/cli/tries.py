@@ -1,0 +1,168 @@
+"""The commands for trying things out: `send` and `explain`."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import sys
+import typing
+from datetime import UTC, datetime
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+from bridge import settings
+from bridge.alert import Webhook
+from bridge.cli import samples
+from bridge.cli.access import open_database, read_environ, read_settings
+from bridge.cli.options import as_json
+from bridge.cli.printing import print_json
+from bridge.cli.progress import Progress
+from bridge.cli.run import ROOT, SANDBOX_STORE
+from bridge.cli.send import post
+from bridge.errors import BridgeError
+from bridge.storage.installations import with_installed
+from bridge.storage.search import Search
+from bridge.worker.explain import explain as explain_webhook
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.providers.base import Provider
+    from bridge.settings import Settings
+    from bridge.worker.explain import Explained
+
+
+@click.command()
+@click.argument("provider")
+@click.option("--event", metavar="TYPE", help="The provider's event type; by default the first that opens.")
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to send.")
+@click.option("--url", help="The webhook's URL, where it is not this machine's.")
+def send(provider: str, event: str | None, count: int, url: str | None) -> int:
+    """Post signed samples of a provider to the bridge."""
+    environ, sandbox = read_environ()
+    chosen = settings.load(environ, ROOT)
+    sender = _sender(chosen, provider)
+    event = (event or samples.events(sender)[0]).lower()
+    if event not in sender.events:
+        raise BridgeError(f"{sender.title} has {', '.join(samples.events(sender))}, not {event!r}.")
+    sales = chosen.stores[SANDBOX_STORE].base_url if sandbox else None
+    chance, accepted = random.Random(), 0  # noqa: S311  made-up values
+    with Progress("sent", count) as progress:
+        for _ in range(count):
+            sale = samples.make_sale(chance, datetime.now(UTC))
+            if sales:
+                post(urlsplit(sales)._replace(path="/sandbox/transactions").geturl(), sale.to_transaction())
+            for status, text in _send(chosen, sender, event, sale, chance, url):
+                progress.say(f"{status} {text}")
+            accepted += 200 <= status < 300  # the last one's: it is the event that was asked for
+            progress.advance()
+    return 0 if accepted == count else 1
+
+
+def _sender(chosen: Settings, name: str) -> Provider:
+    """Return a provider whose samples the bridge takes."""
+    provider = chosen.providers.get(name)
+    if provider is None:
+        raise BridgeError(f"There is no provider {name!r}; see `bridge providers`.")
+    if provider.tells:
+        raise BridgeError(f"{provider.title} sends no alerts; it tells of transactions and disputes.")
+    if not chosen.secrets.get(provider.name):
+        raise BridgeError(f"{provider.secret_variable} is not set.")
+    return provider
+
+
+def _send(
+    chosen: Settings,
+    provider: Provider,
+    event: str,
+    sale: samples.Sale,
+    chance: random.Random,
+    url: str | None,
+) -> Iterator[tuple[int, str]]:
+    """Post an event about a sale, and before it the one that opens its case; yields the answers."""
+    secret, base = chosen.secrets[provider.name][0], url or chosen.url_of(provider.name)
+    key = {"key": secret} if provider.proof.kind == "url" else {}
+    for kind in filter(None, (samples.opening(provider, event), event)):
+        now = datetime.now(UTC)
+        sample = samples.make(provider, kind, sale, chance, now)
+        called = base + ("?" + urlencode(query) if (query := sample.query | key) else "")
+        path = called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
+        signed = samples.sign(provider, sample, secret, now, chosen.base_url + path)
+        yield post(called, signed.body, signed.headers)
+
+
+@click.command()
+@click.argument("provider")
+@click.argument("file", required=False)
+@click.option("--header", multiple=True, metavar="NAME:VALUE", help="A header of the webhook.")
+@as_json
+def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json: bool) -> int:
+    """Show what a body would become, field by field; makes no call.
+
+    FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
+    delivery.
+    """
+    chosen = read_settings()
+    webhook = _read(provider, file, header) if file else _stored(chosen, provider)
+    sender = chosen.providers.get(webhook.provider)
+    if sender is None:
+        raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
+    with open_database(chosen) as database:
+        explained = explain_webhook(with_installed(chosen, database), sender, webhook, datetime.now(UTC))
+    if as_json:
+        print_json([item.to_json() for item in explained])
+    else:
+        for item in explained:
+            _print_explained(item)
+    return 1 if any(item.problem for item in explained) else 0
+
+
+def _read(provider: str, file: str, headers: tuple[str, ...]) -> Webhook:
+    """Return a body from a file as a provider's webhook."""
+    body = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    return Webhook(provider, f"/webhooks/{provider}", body, dict(map(_header, headers)))
+
+
+def _stored(chosen: Settings, ident: str) -> Webhook:
+    """Return the webhook of a stored delivery."""
+    with open_database(chosen) as database:
+        search = Search(database)
+        delivery = search.delivery(ident)
+        body = search.body(delivery["webhook_id"]) if delivery else None
+    if delivery is None or body is None:
+        raise BridgeError(f"{ident!r} is no delivery whose body is kept; name a FILE.")
+    kept = delivery["webhook"]
+    query = kept.get("query") or {}
+    return Webhook(kept["provider"], kept["path"], body, kept["headers"], query, kept["store"])
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise BridgeError(f"{text!r} is no header, such as 'X-Event-Type: alert.created'.")
+    return name.strip().lower(), value.strip()
+
+
+def _print_explained(item: Explained) -> None:
+    click.echo(f"event   {item.event_type or '-'}  ({item.event_id or 'no id'})")
+    for row in item.fields:
+        verdict = "REFUSED: " + " ".join(row["refused"]) if row["refused"] else row["became"] or "-"
+        click.echo(f"  {row['path']:<28} {row['value']!s:<34.34} {row['field']:<24} {verdict}")
+    shown = {row["path"] for row in item.fields}
+    for path, messages in item.errors.items():
+        if path not in shown:
+            click.echo(f"  {path:<28} {'':<34} {'':<24} REFUSED: {' '.join(messages)}")
+    if item.problem:
+        click.echo(f"failed  {item.problem}")
+        return
+    click.echo(f"effect  {item.effect}" + (f" ({item.reason})" if item.reason else ""))
+    if item.outcome:
+        click.echo(f"outcome {item.outcome}")
+    if item.case:
+        store = item.store or "- (no route)"
+        click.echo(f"case    {item.case['type']} {item.case['case_number']} in store {store}")
+    for request in item.requests:
+        sent = json.dumps(request["params"] or request["body"])
+        click.echo(f"would   {request['method']} {request['path']} {sent}")
