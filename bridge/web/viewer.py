@@ -125,7 +125,7 @@ def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
     if isinstance(error, HTTPException):
         word = "not_found" if error.code == 404 else "bad_request"
         return refusal(Rejected(word, error.code or 500, error.description or ""))
-    log.error("bug", page=request.endpoint, error=type(error).__name__, exc_info=error)
+    log.error("bug", page=request.endpoint, exc_info=error)
     return refusal(Rejected("bug", 500, "This page could not be made. The log has the reason."))
 
 
