@@ -88,7 +88,7 @@ class MissingScope(BridgeError):
     """The access token lacks a scope that the bridge can do without."""
 
 
-def trace(error: Exception) -> str:
+def trace(error: BaseException) -> str:
     """Return a traceback without any local value, and without the message's own values."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))

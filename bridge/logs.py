@@ -1,5 +1,8 @@
 """One JSON object a line on stdout: what happened, bound to ids, without bodies and secrets.
 
+That holds for whoever writes: the bridge, its libraries, warnings, and errors that nobody has caught.
+Of an error the log says where it came from, never what it says: its words may hold values.
+
 No thread waits for the log: its lines are handed to a thread of its own, which writes those of a
 moment together. Written one by one, they cost a webhook more than cutting and storing it.
 """
@@ -16,8 +19,13 @@ import threading
 import time
 import typing
 from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import structlog
+
+from bridge.cards import cut_text
+from bridge.errors import trace
 
 MOMENT = 0.05
 """Seconds that a line waits for others."""
@@ -84,13 +92,44 @@ class _Lines:
             self._write()
 
 
+class Formatter(logging.Formatter):
+    """Writes what a library logs as the bridge's own log is written, without card numbers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one JSON object."""
+        said = {
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "message": cut_text(_words(record)),
+        }
+        return _json(_traced(None, "", {**said, "exc_info": record.exc_info}))
+
+
+def _words(record: logging.LogRecord) -> str:
+    """Return what a record says, with the name of an error in place of its words."""
+    said, given = (_harmless(one) for one in (record.msg, record.args))
+    if isinstance(given, tuple):
+        given = tuple(map(_harmless, given))
+    elif isinstance(given, Mapping):
+        given = {name: _harmless(value) for name, value in given.items()}
+    try:
+        return str(said) % given if given else str(said)
+    except (TypeError, ValueError, KeyError):  # it does not fit what it was given
+        return str(said)
+
+
+def _harmless(value: typing.Any) -> typing.Any:
+    return type(value).__name__ if isinstance(value, BaseException) else value
+
+
 _LINES = _Lines()
-_ENCODER = json.JSONEncoder(default=repr)
+_ENCODER = json.JSONEncoder(default=lambda value: str(_harmless(value)))
 drain = atexit.register(_LINES.drain)
 
 
 def set_up(level: str = "INFO") -> None:
-    """Send the bridge's log, and the libraries' warnings, to stdout."""
+    """Send the bridge's log to stdout, and whatever else the process has to say."""
     _LINES.stream = sys.stdout
     structlog.configure(
         processors=[
@@ -98,13 +137,49 @@ def set_up(level: str = "INFO") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.EventRenamer("message"),
+            _traced,
             structlog.processors.JSONRenderer(serializer=_json),  # escapes control characters
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
         logger_factory=structlog.WriteLoggerFactory(file=typing.cast("typing.TextIO", _LINES)),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(_LINES)
+    handler.setFormatter(Formatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    server = logging.getLogger("gunicorn.error")  # it has a handler of its own, which writes text
+    server.handlers.clear()
+    server.propagate = True
+    _catch_the_rest()
+
+
+def _traced(_: object, __: str, event: typing.MutableMapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """Say of an error where it came from."""
+    said = dict(event)
+    error = said.pop("exc_info", None)
+    if error is True:
+        error = sys.exception()
+    elif isinstance(error, tuple):
+        error = error[1]
+    return said | {"trace": trace(error)} if isinstance(error, BaseException) else said
+
+
+def _catch_the_rest() -> None:
+    """Log what nobody catches, unless somebody else does already: a test's runner wants to know itself."""
+    log = structlog.get_logger()
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda _, error, __: log.critical("process ended by an error", exc_info=error)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda told: log.error("error that cannot be raised", exc_info=told.exc_value)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda told: _thread_ended(log, told)
+
+
+def _thread_ended(log: typing.Any, told: threading.ExceptHookArgs) -> None:
+    if told.exc_type is not SystemExit:
+        name = told.thread.name if told.thread else ""
+        log.error("thread ended by an error", thread=name, exc_info=told.exc_value)
 
 
 def _json(event: typing.Any, **_: typing.Any) -> str:

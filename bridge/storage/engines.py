@@ -22,11 +22,15 @@ BUSY_SECONDS = 5
 BUSY_STEP = 0.001
 """Between looks at SQLite's lock; who has committed leaves it free for longer."""
 FIXES = {
+    **dict.fromkeys(
+        ("no such table", "no such column", "has no column named", "42P01", "42703"),
+        ". Its tables are not those of this release: run `bridge migrate`",
+    ),
     "unsupported startup parameter": ". A pooler stands in between, and takes no start-up options: point"
     " DATABASE_URL at the database itself, or at the pooler in session mode with"
     " ignore_startup_parameters = options",
 }
-"""What to do about a database's words, where they do not say it."""
+"""What to do about a database's words, or Postgres's code of an error, where they do not say it."""
 
 
 @contextlib.contextmanager
@@ -39,7 +43,8 @@ def told_apart() -> Iterator[None]:
     except (DBAPIError, PoolTimeout) as error:
         # also one that is read-only, not migrated yet, or has taken our rights away
         said = _first_line(error)
-        fix = next((fix for words, fix in FIXES.items() if words in said), "")
+        code = getattr(getattr(error, "orig", None), "sqlstate", None)
+        fix = next((fix for words, fix in FIXES.items() if words in said or words == code), "")
         raise Unavailable(f"The database is not available: {said}{fix}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import typing
 
@@ -10,6 +11,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+
+from bridge.storage.schema import Memo, memos
+from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
     from bridge.storage.database import Database
@@ -37,14 +41,23 @@ def upgrade(database: Database) -> None:
         command.upgrade(config, "head")
 
 
+@functools.cache
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
 def problem(database: Database) -> str | None:
-    """Say what keeps the database from taking webhooks, or None; raises Unavailable."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    """Say what keeps the database from taking webhooks, or None; raises Unavailable.
+
+    It writes a row, which a full disk does not take.
+    """
+    newest = _newest()
     with database.read() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        return "The database has no tables yet: run `bridge migrate`."
     if current != newest:
-        return f"The database's schema is {current or 'missing'}, not {newest}: run `bridge migrate`."
-    database.write(
-        lambda connection: connection.execute(text("UPDATE paces SET next_at = next_at WHERE 1 = 0"))
-    )
+        return f"The database has the schema {current}, this release needs {newest}: run `bridge migrate`."
+    row = {"kind": Memo.READY, "name": "", "value": None, "at": database.now()}
+    database.write(lambda connection: insert_or_update(connection, memos, row))
     return None

@@ -56,6 +56,7 @@ class Memo(StrEnum):
     INSTALL = "install"  # the beginning of an installation, good for one end
     INDEX = "index"  # whose turn it is to read what is new of a store
     RECOVERED = "recovered"  # when a backup was restored: of one store, or of all where it has no name
+    READY = "ready"  # when somebody last asked whether webhooks can be stored
     RETENTION = "retention"  # the last webhook whose body was removed
 
 

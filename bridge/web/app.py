@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import threading
+import time
 import typing
 
 import structlog
@@ -35,6 +37,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 """The checkout: `config/` stands beside the package."""
 WEB_POOL = 3
 """Connections of one web process: commits share one, reads and probes the rest."""
+READY_SECONDS = 1.0
+"""How long it is known whether webhooks can be stored."""
 
 
 def create_app(
@@ -63,7 +67,8 @@ def create_app(
         app.extensions["watch"] = stopping = threading.Event()
         threading.Thread(target=chores.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
-    app.add_url_rule("/readyz", view_func=lambda: readyz(store))
+    app.extensions["readiness"] = readiness = Readiness(store)
+    app.add_url_rule("/readyz", "readyz", readiness.answer)
     app.register_error_handler(Rejected, _rejected)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(HTTPException, _http)
@@ -99,15 +104,36 @@ def healthz() -> Response:
     return jsonify(status="ok")
 
 
-def readyz(database: Database) -> tuple[Response, int]:
-    """Say whether webhooks can be stored: the database is writable and its migrations are current."""
-    try:
-        problem = migrate.problem(database)
-    except Unavailable as error:
-        problem = str(error)
-    if problem:
-        return jsonify(status="unavailable", message=problem), 503
-    return jsonify(status="ready"), 200
+class Readiness:
+    """Whether webhooks can be stored, asked of the database once in READY_SECONDS however many want to know.
+
+    Anybody may ask: what is wrong is for the log.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = time.monotonic
+        self.lock = threading.Lock()
+        self.until = -math.inf
+        self.problem: str | None = None
+
+    def answer(self) -> tuple[Response, int]:
+        """Say whether webhooks can be stored."""
+        with self.lock:
+            if self.clock() >= self.until:
+                self._look()
+                self.until = self.clock() + READY_SECONDS
+            ready = self.problem is None
+        return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
+
+    def _look(self) -> None:
+        before = self.problem
+        try:
+            self.problem = migrate.problem(self.database)
+        except Unavailable as error:
+            self.problem = str(error)
+        if self.problem and self.problem != before:
+            log.error("not ready", why=self.problem)
 
 
 def _rejected(error: Rejected) -> tuple[Response, int]:
@@ -121,7 +147,7 @@ def _rejected(error: Rejected) -> tuple[Response, int]:
 
 
 def _unavailable(error: Unavailable) -> tuple[Response, int]:
-    return _rejected(Rejected("unavailable", 503, str(error)))
+    return _rejected(viewer.away(error))
 
 
 _WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
@@ -138,5 +164,5 @@ def _http(error: HTTPException) -> tuple[Response, int]:
 
 def _bug(error: Exception) -> tuple[Response, int]:
     """Answer a bug without showing it; a webhook that met one is not acknowledged."""
-    log.error("bug", error=type(error).__name__, exc_info=error)
+    log.error("bug", exc_info=error)
     return _rejected(Rejected("unavailable", 503, "Something is wrong here; send it again later."))

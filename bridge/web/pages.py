@@ -115,8 +115,8 @@ def _explained(found: Json) -> Explained | None:
     arrived = Webhook(provider.name, webhook["path"], body, webhook["headers"], query, webhook["store"])
     try:
         (said,) = explain(viewer.settings(), provider, arrived, datetime.now(UTC), int(found["item"]))
-    except Exception as error:  # noqa: BLE001  the page is needed most where the translation has a bug
-        log.error("explain failed", delivery=found["id"], error=type(error).__name__)
+    except Exception as error:  # the page is needed most where the translation has a bug
+        log.error("explain failed", delivery=found["id"], exc_info=error)
         return None
     return said
 

@@ -117,7 +117,13 @@ def _bad_filter(error: BadFilter) -> AnyResponse | tuple[str, int]:
 
 def _unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
     """Say that the database is away."""
-    return refusal(Rejected("unavailable", 503, str(error)))
+    return refusal(away(error))
+
+
+def away(error: Unavailable) -> Rejected:
+    """Return what anybody may know of a database that is away; its address and user are for the log."""
+    log.warning("database unavailable", why=str(error))
+    return Rejected("unavailable", 503, "The database is not available just now. The log has the reason.")
 
 
 def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
@@ -125,7 +131,7 @@ def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
     if isinstance(error, HTTPException):
         word = "not_found" if error.code == 404 else "bad_request"
         return refusal(Rejected(word, error.code or 500, error.description or ""))
-    log.error("bug", page=request.endpoint, error=type(error).__name__, exc_info=error)
+    log.error("bug", page=request.endpoint, exc_info=error)
     return refusal(Rejected("bug", 500, "This page could not be made. The log has the reason."))
 
 

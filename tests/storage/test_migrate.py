@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, make_url, select, text
 
 from bridge.errors import Unavailable
 from bridge.storage import migrate
@@ -172,12 +173,11 @@ def test_processes_that_migrate_at_the_same_time_wait_for_each_other(
 
 def test_what_is_not_up_to_date_is_said_with_its_remedy(empty: Database) -> None:
     newest = revisions()[-1]
-    assert migrate.problem(empty) == (
-        f"The database's schema is missing, not {newest}: run `bridge migrate`."
-    )
+    assert migrate.problem(empty) == "The database has no tables yet: run `bridge migrate`."
     migrate_to(empty, revisions()[0])
     if newest != revisions()[0]:
-        assert f"is {revisions()[0]}, not {newest}" in str(migrate.problem(empty))
+        said = f"has the schema {revisions()[0]}, this release needs {newest}: run `bridge migrate`."
+        assert migrate.problem(empty) == f"The database {said}"
     migrate.upgrade(empty)
     assert migrate.problem(empty) is None
 
@@ -199,3 +199,33 @@ def test_a_database_that_takes_no_writes_is_unavailable(make_database: MakeDatab
         database.engine.dispose()
         with pytest.raises(Unavailable, match="read-only"):
             migrate.problem(database)
+
+
+def test_a_process_whose_tables_are_missing_or_old_is_told_to_migrate(empty: Database) -> None:
+    wanted = select(metadata.tables["cases"].c.goal)  # since 0008
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="run `bridge migrate`"), empty.read() as connection:
+            connection.execute(wanted)
+        migrate_to(empty, "0007")
+
+
+def test_another_name_that_is_not_there_is_no_matter_of_migrating(make_database: MakeDatabase) -> None:
+    with make_database("postgres") as url:
+        away = make_url(url).set(database="nowhere").render_as_string(hide_password=False)
+        with contextlib.closing(Database(away)) as database, pytest.raises(Unavailable) as caught:
+            migrate.problem(database)
+    assert 'database "nowhere" does not exist' in str(caught.value)
+    assert "migrate" not in str(caught.value)
+
+
+def test_a_disk_that_takes_no_more_makes_the_database_unavailable(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, contextlib.closing(Database(url)) as database:
+        assert migrate.problem(database) is None
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # no file may grow
+        try:
+            with pytest.raises(Unavailable, match=r"full|disk"):
+                migrate.problem(database)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert migrate.problem(database) is None

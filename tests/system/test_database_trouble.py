@@ -28,8 +28,14 @@ from tests.support.processes import SHORT, RunningBridge, running_bridge
 from tests.support.statements import away
 from tests.support.webhooks import Senders
 
-HASTY: Mapping[str, Any] = {**SHORT, "PATIENCE": 1.0, "BUSY_SECONDS": 1, "CLOCK_SECONDS": 0.2}
-"""Patience is short, and the database's clock is asked all the time."""
+HASTY: Mapping[str, Any] = {
+    **SHORT,
+    "PATIENCE": 1.0,
+    "BUSY_SECONDS": 1,
+    "CLOCK_SECONDS": 0.2,
+    "READY_SECONDS": 0.0,
+}
+"""Patience is short, and the database and its clock are asked all the time."""
 MOST_SECONDS = 10
 """How long a webhook waits for its 503 at most."""
 SOON = 12.0
@@ -212,6 +218,7 @@ def test_sqlite_on_a_full_disk(sqlite: RunningBridge, senders: Senders) -> None:
     for pid in processes:  # no file may grow: to SQLite that is an error of the disk
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
     assert eventually(lambda: refused_for_now(bridge.post(senders.prevention())))
+    assert eventually(lambda: bridge.get("/readyz").status_code == 503)  # it writes less than a webhook
     for pid in processes:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     goes_on(bridge, senders)

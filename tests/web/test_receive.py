@@ -12,6 +12,7 @@ from structlog.testing import CapturingLogger
 
 from bridge.alert import Webhook
 from bridge.errors import Unavailable
+from bridge.web.app import READY_SECONDS
 from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
 from tests.conftest import MakeDatabase
 from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
@@ -374,13 +375,55 @@ def test_the_process_is_healthy_and_ready(either: Door) -> None:
     assert (answer.status_code, answer.json) == (200, {"status": "ready"})
 
 
-def test_without_its_schema_it_is_healthy_but_not_ready(make_database: MakeDatabase) -> None:
+def stop_its_clock(door: Door) -> list[float]:
+    """What the web process takes for the time: the last of these."""
+    past = [1000.0]
+    door.app.extensions["readiness"].clock = lambda: past[-1]
+    return past
+
+
+def test_without_its_schema_it_is_healthy_but_not_ready(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr("bridge.web.app.log", log)
     with make_database("sqlite", migrated=False) as url, opened(url) as door:
         assert door.client.get("/healthz").status_code == 200
-        answer = door.client.get("/readyz")
-        assert answer.status_code == 503
-        assert "bridge migrate" in answer.text
+        moments = stop_its_clock(door)
+        for _ in range(3):
+            moments.append(moments[-1] + READY_SECONDS)
+            answer = door.client.get("/readyz")
+            assert (answer.status_code, answer.json) == (503, {"status": "unavailable"})
+        [line] = log.calls
+        assert "bridge migrate" in line.kwargs["why"]
         assert door.post(ALERT).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/api/deliveries", "/deliveries"])
+def test_of_a_database_that_is_away_no_answer_says_where_it_is(path: str) -> None:
+    url = "postgresql+psycopg://somebody:something@127.0.0.1:1/somewhere"
+    with opened(url, BRIDGE_BIND="127.0.0.1:8000") as door:
+        answer = door.client.get(path)
+    assert answer.status_code == 503
+    assert not re.search("some|127|port", answer.text)
+
+
+def test_whoever_asks_whether_it_is_ready_makes_it_look_once_a_second(
+    either: Door,
+) -> None:
+    moments = stop_its_clock(either)
+
+    def written() -> list[float]:
+        return [row.at for row in either.rows("memos") if row.kind == "ready"]
+
+    assert {either.client.get("/readyz").status_code for _ in range(5)} == {200}
+    [first] = written()
+    moments.append(moments[-1] + 0.99)
+    either.client.get("/readyz")
+    assert written() == [first]
+    moments.append(moments[-1] + 0.02)
+    either.client.get("/readyz")
+    assert written() > [first]
 
 
 # --- addresses ------------------------------------------------------------------------------------

@@ -183,6 +183,23 @@ MUTATIONS = (
         "migrate: what_is_not_up_to_date_is_said_with_its_remedy",
     ),
     one(
+        "ready-on-a-full-disk",
+        "A process that cannot write says that it is ready.",
+        "bridge/storage/migrate.py",
+        "    database.write(lambda connection: insert_or_update(connection, memos, row))\n",
+        "",
+        "migrate: a_disk_that_takes_no_more_makes_the_database_unavailable",
+        "receive: whoever_asks_whether_it_is_ready_makes_it_look_once_a_second",
+    ),
+    one(
+        "where-the-database-is",
+        "An answer names the database's host and user.",
+        "bridge/web/viewer.py",
+        '"The database is not available just now. The log has the reason."',
+        "str(error)",
+        "receive: of_a_database_that_is_away_no_answer_says_where_it_is",
+    ),
+    one(
         "bug-holds-up-others",
         "An alert that meets a bug of ours holds up all others.",
         "bridge/storage/deliveries.py",
