@@ -204,7 +204,7 @@ def plain(tree: Tree) -> Tree:
     if isinstance(tree, str):
         return printable(tree)
     if isinstance(tree, dict):
-        return {name: plain(child) for name, child in tree.items()}
+        return {printable(name): plain(child) for name, child in tree.items()}
     return [plain(child) for child in tree] if isinstance(tree, list) else tree
 
 
@@ -441,8 +441,8 @@ def local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def printable(text: str) -> str:
-    """Make text safe to store and to show: no NUL, no control characters, no broken unicode."""
-    if text.isprintable():
+def printable(text: str, keep: str = "") -> str:
+    """Make text safe to store and to show: no NUL, no control characters but some, no broken unicode."""
+    if text.translate(dict.fromkeys(map(ord, keep))).isprintable():
         return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return "".join(c if c.isprintable() or c in keep else f"\\u{ord(c):04x}" for c in text)

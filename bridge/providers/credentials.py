@@ -17,6 +17,9 @@ if typing.TYPE_CHECKING:
     from datetime import datetime
 
 
+NAMES_OF_HEADERS = re.compile(r"(?i)x-.+|authorization|.+-(?:key|token|secret)")
+
+
 class Proof(typing.Protocol):
     """A way of proof. `secrets` holds the current secret and, during a rotation, the previous one."""
 
@@ -191,7 +194,10 @@ def refusal(way: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime)
 
 @dataclass(frozen=True)
 class BasicOrHeader(InHeaders):
-    """Basic where the secret is `user:password`, a static header where it is `Name: value`."""
+    """Basic where the secret is `user:password`, a static header where it is `Name: value`.
+
+    The blank may be missing where the name is one that headers have, and no user.
+    """
 
     kind: typing.ClassVar[str] = "basic or header"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
@@ -212,4 +218,5 @@ class BasicOrHeader(InHeaders):
 
     @staticmethod
     def _way(secret: str) -> Basic | Header:
-        return Basic() if Basic().problem(secret) is None else Header()
+        named = NAMES_OF_HEADERS.fullmatch(secret.partition(":")[0])
+        return Header() if named or Basic().problem(secret) else Basic()

@@ -116,8 +116,8 @@ class _Exact(Leaf):
     """Text that has to be exactly right."""
 
     def read(self, value: str) -> Any:
-        """Return the text trimmed."""
-        text = value.strip()
+        """Return the text trimmed, and without what nobody sees."""
+        text = placeholders.visible(value).strip()
         if len(text) > MAX_LENGTH:
             raise ValidationError(f"Longer than {MAX_LENGTH} characters.")
         if not text.isprintable() or "\ufffd" in text:
@@ -139,7 +139,7 @@ class Identifier(_Exact):
         """Return the identifier, refusing a number that has lost its digits already."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
-        if self.CUT.fullmatch(value.strip()):
+        if self.CUT.fullmatch(placeholders.visible(value).strip()):
             raise ValidationError(
                 "This identifier was cut, for it looks like a card number, or is named as a code."
             )

@@ -34,10 +34,19 @@ NO_DATE = re.compile(r"[0-9]{1,3}|0001|0?1([/.-])0?1\1(?:0{0,3}1)(?![0-9]).*")
 ZEROS = re.compile(r"[0\s.:/TZ+-]*0[0\s.:/TZ+-]*")
 
 
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 FIRST_YEAR = 1700
 """Of digits alone: what would be older is no date."""
 MILLENNIUM = 946_684_800
 """The year 2000, in epoch seconds."""
+
+
+def visible(text: str) -> str:
+    """Return a text without the characters that nobody sees: with and without them it is the same one."""
+    return text if text.isascii() else INVISIBLE.sub("", text)
 
 
 def says_nothing(value: Tree) -> bool:
@@ -45,12 +54,12 @@ def says_nothing(value: Tree) -> bool:
     if value is None:
         return True
     is_text = isinstance(value, str) and not isinstance(value, Number)
-    return is_text and PLACEHOLDER.fullmatch(value.strip()) is not None
+    return is_text and PLACEHOLDER.fullmatch(visible(value).strip()) is not None
 
 
 def names_nothing(value: Tree) -> bool:
     """Whether a value is no identifier: zeros alone are none either."""
-    return says_nothing(value) or (isinstance(value, str) and not value.strip().strip("0-"))
+    return says_nothing(value) or (isinstance(value, str) and not visible(value).strip().strip("0-"))
 
 
 def shows_nothing(value: Tree) -> bool:

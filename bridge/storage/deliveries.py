@@ -118,12 +118,18 @@ class Deliveries:
     # what a person asks
 
     def replay(self, ids: Sequence[str]) -> list[str]:
-        """Put deliveries back into the first queue, each with a new deadline; returns which."""
+        """Put deliveries back into the first queue, each with a new deadline; returns which.
+
+        What is pending already is left alone, and so is what can be translated no more: its body is gone.
+        """
         now = self.database.now()
 
         def write(connection: Connection) -> list[str]:
-            chosen = select(deliveries.c.id).where(
-                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING
+            chosen = (
+                select(deliveries.c.id)
+                .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
+                .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)
+                .where(webhooks.c.body.is_not(None))
             )
             found = list(connection.execute(chosen).scalars())
             if not found:

@@ -119,7 +119,7 @@ def guard() -> Response | None:
     if settings.password is None:
         require_this_machine("The viewer", "BRIDGE_PASSWORD")
     elif not signed_in(settings.password):
-        if request.method != "GET":
+        if request.method not in ("GET", "HEAD"):
             raise Rejected("unauthorized", 401, "You are not signed in any more.")
         return redirect(url_for("gate.sign_in", next=request.full_path.rstrip("?")), 303)
     if request.method == "POST":

@@ -163,7 +163,7 @@ class CaseSchema(Thing):
     currency = _maybe()
     arn = _maybe()
     providers = fields.List(fields.String(), required=True)
-    duplicate_of = _maybe("The dispute that stands for the same sale.")
+    duplicate_of = _maybe("The case that has the dispute of the same sale.")
     opened_at = _moment()
     deadline_at = _moment()
     notes = fields.List(fields.String(), required=True)
@@ -227,7 +227,8 @@ def document() -> Json:
 SAYS = {
     "deliveries": "List deliveries, newest first.",
     "delivery": "Return one delivery whole.",
-    "replay": "Put a delivery back into the queue, with a new deadline; a pending one is left as it is.",
+    "replay": "Put a delivery back into the queue, with a new deadline; one that is pending, "
+    "or whose body retention has removed, is left as it is.",
     "dismiss": "Put a failed delivery aside: it needs nobody's attention any more, and can be replayed.",
     "cases": "List cases, newest first.",
     "case": "Return one case whole.",

@@ -7,6 +7,8 @@ import shlex
 import typing
 from datetime import UTC, datetime
 
+from markupsafe import Markup
+
 from bridge import tree as trees
 from bridge.alert import Reason, State, Status
 from bridge.redact import CUT
@@ -109,6 +111,13 @@ UNSENT = frozenset(
 """Headers that curl sets itself, or that proxies have added."""
 
 
+def shown(value: object) -> object:
+    """Return what a page can show in place of a text, whatever halves of characters are in it."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return trees.printable(value, "\n\r\t")
+
+
 def tone(word: str) -> str:
     """Return the colour of a word."""
     return TONES.get(word, QUIET)
@@ -206,4 +215,6 @@ def curl(webhook: Json, base: str) -> str:
             continue
         given = "YOUR SECRET" if value == CUT else value
         words += ["\\\n  -H", shlex.quote(f"{name}: {given}")]
-    return " ".join([*words, "\\\n  --data-binary", shlex.quote(webhook["body"] or "")])
+    body = webhook["body"] or ""
+    option = "--data-raw" if body.startswith("@") else "--data-binary"  # which takes that for a file's name
+    return " ".join([*words, f"\\\n  {option}", shlex.quote(body)])

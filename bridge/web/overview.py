@@ -167,6 +167,7 @@ def providers() -> View:
             "title": known.title,
             "url": settings.url_of(name),
             "proof": known.proof.kind,
+            "variable": known.secret_variable,
             "on": bool(settings.secrets.get(name)),
             "rotating": len(settings.secrets.get(name, ())) > 1,
             "deadline": known.deadline.total_seconds(),

@@ -83,10 +83,12 @@ def _other_notes(case: Json, errors: dict[str, list[str]]) -> list[str]:
 @routes.post("/deliveries/<ident>/replay")
 def replay(ident: str) -> View:
     """Put a delivery back into the queue."""
-    viewer.found(viewer.search().delivery(ident), "delivery")
+    found = viewer.found(viewer.search().delivery(ident), "delivery")
     if viewer.inbox().deliveries.replay([ident]):
         log.info("replayed by hand", delivery=ident)
         flash("Replayed: it is translated and forwarded anew, with a new deadline.")
+    elif found["webhook"]["body"] is None:
+        flash("Its body is gone, so there is nothing to translate: it stays as it is.")
     else:
         flash("It is pending already.")
     return redirect(url_for("pages.delivery", ident=ident), 303)

@@ -19,6 +19,7 @@ from bridge.web import auth, formatting
 from bridge.worker import notify
 
 if typing.TYPE_CHECKING:
+    from flask.sansio.blueprints import BlueprintSetupState
     from werkzeug.wrappers import Response as AnyResponse
 
     from bridge.settings import Settings
@@ -101,6 +102,12 @@ for _said in (
     viewer.add_app_template_filter(_said)
 viewer.add_app_template_filter(notify.span)
 viewer.add_app_template_filter(notify.url_called)
+
+
+@viewer.record_once
+def show_any_text(state: BlueprintSetupState) -> None:
+    """Let nothing that is filled into a template break the page."""
+    state.app.jinja_env.finalize = formatting.shown
 
 
 @functools.cache

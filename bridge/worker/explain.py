@@ -102,7 +102,8 @@ def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> 
         refused = errors.get(used)
         if value is not None or refused:
             became = None if refused or name not in readable else str(readable[name])
-            rows.append({"path": used, "value": value, "field": name, "became": became, "refused": refused})
+            told = trees.printable(value) if isinstance(value, str) else trees.plain(value)
+            rows.append({"path": used, "value": told, "field": name, "became": became, "refused": refused})
     return rows
 
 

@@ -24,6 +24,7 @@ FILES = {
     "fields": "tests/unit/test_fields.py",
     "hostile": "tests/system/test_hostile.py",
     "inbox": "tests/storage/test_inbox.py",
+    "logs": "tests/unit/test_logs.py",
     "match": "tests/unit/test_match.py",
     "matching": "tests/storage/test_matching.py",
     "meanwhile": "tests/system/test_concurrent_changes.py",

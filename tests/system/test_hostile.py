@@ -34,10 +34,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from bridge import providers, settings
+from bridge.alert import Webhook
 from bridge.storage.database import Database
 from bridge.web.app import ROOT, create_app
 from bridge.web.arrival import Arriving, PatientWorker
 from bridge.web.headers import HEADERS
+from bridge.worker.explain import explain
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
 from tests.support.examples import examples
@@ -151,6 +153,38 @@ def test_an_alert_with_any_values_is_kept_and_translated_or_failed(
 @given(body=st.one_of(st.binary(max_size=300), NASTY.map(lambda tree: json.dumps(tree).encode())))
 def test_any_bytes_are_kept(door: Door, body: bytes) -> None:
     door.takes("/webhooks/verifi", body, {"Authorization": basic("verifi"), "Content-Type": "text/odd"})
+
+
+@EXAMPLES
+@given(note=NASTY_TEXT, amount=NASTY, arn=NASTY_TEXT)
+def test_what_is_explained_can_be_written_to_any_terminal(
+    door: Door, note: str, amount: Any, arn: str
+) -> None:
+    told = {
+        "ethoca_id": "E1",
+        "type": "issuer_alert",
+        "merchant_descriptor": note,
+        "amount": amount,
+        "arn": arn,
+    }
+    chosen = door.app.extensions["settings"]
+    provider = chosen.providers["ethoca"]
+    webhook = Webhook("ethoca", "/webhooks/ethoca", json.dumps(told).encode(), {})
+    for said in explain(chosen, provider, webhook, datetime.now(UTC)):
+        for row in said.fields:
+            assert str(row["value"]).isprintable()
+        assert json.dumps(said.to_json(), ensure_ascii=False).isprintable()
+
+
+def test_case_numbers_that_look_the_same_are_one_case(door: Door) -> None:
+    sent = Senders(prefix="SEEN").ethoca()
+    number = json.loads(sent.body)["ethoca_id"]
+    for unseen in ("", "\u200b", "\ufeff\u00ad", "\ufe0f\u3164"):
+        tree = json.loads(sent.body) | {"ethoca_id": f"{unseen}{number[:4]}{unseen}{number[4:]}{unseen}"}
+        door.takes(sent.path, json.dumps(tree).encode(), sent.headers)
+    assert len(door.search.deliveries({"case_number": number}).results) == 4
+    [case] = door.search.cases({"q": number}).results
+    assert case["case_number"] == number
 
 
 SHORT_TEXT = st.text(max_size=20)

@@ -163,6 +163,10 @@ def test_the_same_sale_through_two_networks_is_one_dispute(bridge: InProcessBrid
     assert [one["id"] for one in duplicate["deliveries"]] == [delivery]
     assert duplicate["facts"]["auth_code"] == sale["auth_code"]
     assert any(duplicate["id"] in note for note in holder["notes"])
+    # and its page leads to the case that has the dispute
+    page = bridge.client.get(f"/cases/{duplicate['id']}").text
+    assert f'<a href="/cases/{holder["id"]}">Another case</a>' in page
+    assert "<b>c_" not in page
     assert any(holder["id"] in note for note in duplicate["notes"])
 
 

@@ -102,6 +102,20 @@ def test_an_identifier_is_exact_or_refused(value: str) -> None:
     assert refusal(fields.Identifier(), value)
 
 
+UNSEEN = "\u200b\u200d\u2060\ufeff\u00ad\u200e\u202e\u2066\ufe0f\u034f\u3164\U000e0041\U000e0100"
+
+
+@pytest.mark.parametrize("unseen", [*UNSEEN, UNSEEN])
+@pytest.mark.parametrize("field", [fields.Identifier(), fields.Word()])
+def test_characters_that_nobody_sees_make_no_other_identifier(field: Any, unseen: str) -> None:
+    assert read(field, f"{unseen}ab{unseen}12 {unseen}") == "ab12"
+
+
+@pytest.mark.parametrize("value", [UNSEEN, f"n/{UNSEEN}a", f"0{UNSEEN}0"])
+def test_what_nobody_sees_names_nothing(value: str) -> None:
+    assert fields.Identifier().says_nothing(value)
+
+
 def test_what_was_decoded_to_nothing_known_is_no_identifier() -> None:
     assert "broken unicode" in refusal(fields.Identifier(), "a\N{REPLACEMENT CHARACTER}b")
 

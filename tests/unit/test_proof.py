@@ -546,6 +546,21 @@ def test_only_the_form_of_the_secret_says_which_of_two_ways_counts() -> None:
     assert good(BasicOrHeader(), header, "Aladdin:other", "Aladdin: open sesame")
 
 
+@pytest.mark.parametrize("name", ["X-Api-Key", "x-acme", "Authorization", "Api-Key", "acme-token"])
+def test_a_header_s_name_tells_a_header_where_the_blank_is_missing(name: str) -> None:
+    way, secret = BasicOrHeader(), f"{name}:abc"
+    assert way.problem(secret) is None
+    assert way.sign(b"", secret, NOW) == {name: "abc"}
+    assert good(way, webhook({name.lower(): "abc"}), secret)
+    assert not good(way, webhook({name.lower(): "abd"}), secret)
+    assert not good(way, webhook({k.lower(): v for k, v in Basic().sign(b"", secret, NOW).items()}), secret)
+
+
+@pytest.mark.parametrize("user", ["acme", "my-shop", "token", "key", "x", "authorizations"])
+def test_a_user_s_name_stays_one(user: str) -> None:
+    assert BasicOrHeader().sign(b"", f"{user}:abc", NOW) == Basic().sign(b"", f"{user}:abc", NOW)
+
+
 @pytest.mark.parametrize(
     ("way", "secret"),
     [

@@ -13,7 +13,7 @@ from structlog.testing import CapturingLogger
 from bridge.alert import Webhook
 from bridge.errors import Unavailable
 from bridge.web.app import READY_SECONDS
-from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
+from bridge.web.webhooks import LARGEST, LONGEST_NAME, LONGEST_STORE, RETRY_SECONDS, plainly
 from tests.conftest import MakeDatabase
 from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
 from tests.support.inside import NO_NAME
@@ -187,6 +187,12 @@ def test_the_path_names_a_store_known_or_not(door: Door) -> None:
     for store in ("alpha", "nowhere"):
         assert door.post(ALERT, f"/webhooks/ethoca/{store}").status_code == 200
     assert {one.store for one in door.rows("deliveries")} == {"alpha", "nowhere"}
+
+
+def test_the_name_of_a_store_in_the_path_is_kept_only_so_long(door: Door) -> None:
+    for store in ("a" * LONGEST_STORE, "b" * (LONGEST_STORE + 1), "c" * 3000):
+        assert door.post(ALERT, f"/webhooks/ethoca/{store}").status_code == 200
+    assert {one.store for one in door.rows("deliveries")} == {letter * LONGEST_STORE for letter in "abc"}
 
 
 def test_a_card_number_in_the_path_is_cut_too(door: Door) -> None:

@@ -35,6 +35,7 @@ from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, tr
 from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 from tests.support.statements import statements
+from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
 HTML = {"Accept": "text/html"}
@@ -619,7 +620,13 @@ def test_what_a_command_line_would_send_has_no_secret(bridge: InProcessBridge) -
     said = Reader(html).text
     assert "curl -X POST http://127.0.0.1:8000/webhooks/ethoca" in said
     assert "authorization: YOUR SECRET" in said
+    assert "--data-binary '{" in said, "whose line ends stay"
     assert "sandbox-only" not in html
+
+
+def test_a_body_that_looks_like_the_name_of_a_file_is_sent_as_it_is() -> None:
+    webhook = {"path": "/webhooks/acme", "headers": {}, "body": "@/etc/passwd"}
+    assert formatting.curl(webhook, "http://127.0.0.1").endswith("--data-raw @/etc/passwd")
 
 
 def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None:
@@ -630,6 +637,45 @@ def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None
     said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
     assert "Retention has removed the body" in said
     assert "case number" in said
+
+
+BASE = b'{"type":"issuer_alert","amount":"5","currency":"USD","ethoca_id":"'
+BODIES = {
+    "lone surrogates": BASE
+    + rb'A1\udfff","\ud800":"\udc00","arn":"\ud800","merchant_descriptor":"x\ud83d","order_id":"\ude00"}',
+    "a lone surrogate as its type": rb'{"type":"issuer_alert\ud800","ethoca_id":"A2"}',
+    "a lone surrogate in a good alert": BASE + rb'A3","amount_\ud800":"\ud800","transaction_id":"\udead"}',
+    "surrogates as bytes": BASE + b'A4\xed\xa0\x80","note":"\xed\xb0\x80"}',
+    "a form of surrogates": b"ethoca_id=A5%ED%A0%80&type=issuer_alert%00&x=%FF",
+    "NUL": BASE + rb'A6","note":"\u0000","arn":"\u0000"}',
+    "NUL as it is": BASE + b'A7","note":"\0"}',
+    "NUL alone": b"\0" * 1000,
+    "no UTF-8": BASE + b'A8","note":"\xff\xfe\x80\xc0"}',
+    "every byte": bytes(range(256)),
+    "codes of a terminal": BASE + b'A9","note":"\x1b[2J\x9b31m\x07\xe2\x80\xae"}',
+    "256 kB of text": BASE + b"A10" + b"a" * (256 * 1024 - len(BASE) - 5) + b'"}',
+    "256 kB of numbers": b"[" + b"1," * (128 * 1024 - 2) + b"1]",
+    "256 kB of keys": b"{" + b",".join(b'"k%d":1' % n for n in range(20_000)) + b"}",
+    "256 kB of depth": b'{"a":' * 50_000,
+    "256 kB of backslashes": b"\\" * 256 * 1024,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_every_stored_body_has_a_page_whatever_it_is(bridge: InProcessBridge, body: bytes) -> None:
+    sent = Sent("ethoca", "", body)
+    assert bridge.client.post(sent.path, data=sent.body, headers=sent.headers).status_code == 200
+    delivery = bridge.newest()
+    bridge.work()
+    found = bridge.search.delivery(delivery)
+    assert found
+    paths = [f"/deliveries/{delivery}", f"/api/deliveries/{delivery}", "/deliveries", "/deliveries?text=A"]
+    if case := found["case_id"]:
+        paths += [f"/cases/{case}", f"/cases/{case}/evidence.json", f"/api/cases/{case}"]
+    for path in paths:
+        shown = page(bridge.client, path)
+        assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]", shown), path
 
 
 def test_a_delivery_opens_when_translating_it_has_a_bug(
@@ -697,6 +743,23 @@ def test_a_page_with_a_bug_shows_nothing_of_it(
     said = page(bridge.client, "/", 500)
     assert "This page could not be made" in said
     assert "canary" not in said
+
+
+def test_an_address_can_be_asked_for_its_headers_alone(
+    bridge: InProcessBridge, locked: InProcessBridge
+) -> None:
+    assert bridge.client.head("/").status_code == 200
+    assert locked.client.head("/").status_code == locked.client.get("/").status_code == 303
+    sign_in(locked.client)
+    assert locked.client.head("/").status_code == 200
+
+
+def test_a_provider_that_is_off_names_the_variable_of_its_secret(bridge: InProcessBridge) -> None:
+    bridge.app.extensions["settings"] = replace(bridge.settings, secrets={})
+    said = Reader(page(bridge.client, "/providers")).text
+    for provider in bridge.settings.providers.values():
+        assert f"Set {provider.secret_variable} (" in said
+    assert "NEXT_SECRET" not in said
 
 
 def test_stores_and_providers_say_how_they_are(bridge: InProcessBridge) -> None:
@@ -776,6 +839,28 @@ def test_a_failed_delivery_is_mended_and_replayed(bridge: InProcessBridge) -> No
     bridge.settle()
     assert "Settled: 29next has what it asked for" in page(bridge.client, path)
     assert "It is pending already" not in page(bridge.client, path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_replay_leaves_alone_what_has_no_body_any_more(bridge: InProcessBridge, known: bool) -> None:
+    delivery = bridge.send_sample(change=None if known else lambda tree: tree.update(ethoca_id="N/A"))
+    bridge.work()
+    before = bridge.search.delivery(delivery)
+    assert before
+    assert before["status"] == ("forwarded" if known else "failed")
+    bridge.clock.now += 10
+    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    path = f"/deliveries/{delivery}"
+    assert "/replay" not in page(bridge.client, path)
+    submit(bridge.client, f"{path}/replay")
+    assert "Its body is gone" in page(bridge.client, path)
+    bridge.client.post(f"/api{path}/replay", json={})
+    assert submit(bridge.client, "/replays", status=before["status"]).status_code == 303
+    bridge.inside.jobs().replay()
+    bridge.work()
+    after = bridge.search.delivery(delivery)
+    assert after
+    assert {**after, "webhook": 0} == {**before, "webhook": 0}
 
 
 def test_a_pending_delivery_is_left_as_it_is(bridge: InProcessBridge) -> None:

@@ -34,6 +34,14 @@ MUTATIONS = (
         "rules: a_signature_is_compared_whole",
     ),
     one(
+        "header-taken-for-a-user",
+        "A header's name without a blank behind its colon is taken for a user.",
+        "bridge/providers/credentials.py",
+        "        return Header() if named or Basic()",
+        "        return Header() if Basic()",
+        "proof: a_header_s_name_tells_a_header_where_the_blank_is_missing",
+    ),
+    one(
         "no-proof-asked",
         "A signature that does not fit is taken.",
         "bridge/providers/signatures.py",

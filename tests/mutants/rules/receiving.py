@@ -197,4 +197,13 @@ MUTATIONS = (
         '        if error.word == "too_large":\n',
         "receive: an_unknown_provider_and_one_without_a_secret_are_404_and_counted",
     ),
+    one(
+        "unseen-makes-two-cases",
+        "Case numbers that look the same are two cases.",
+        "bridge/providers/kinds.py",
+        "        text = placeholders.visible(value).strip()\n",
+        "        text = value.strip()\n",
+        "hostile: case_numbers_that_look_the_same_are_one_case",
+        "fields: characters_that_nobody_sees_make_no_other_identifier",
+    ),
 )
