@@ -7,6 +7,8 @@ import typing
 
 import click
 
+from bridge.tree import printable
+
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,14 +30,14 @@ def print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
         return
     rows = [[_cell(row.get(name)) for name in columns] for row in page["results"]]
     if not rows:
-        click.echo("(none)")
+        _say("(none)")
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in [list(columns), *rows]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        _say(line.rstrip())
     if page["next"]:
-        click.echo("(more: raise --limit, or filter)")
+        _say("(more: raise --limit, or filter)")
 
 
 def _cell(value: object) -> str:
@@ -46,24 +48,24 @@ def print_thing(thing: Json) -> None:
     """Print one thing: its plain facts first, then what hangs on it."""
     for name, value in thing.items():
         if name not in PARTS and value not in (None, [], {}, ""):
-            click.echo(f"{name:<15} {_words(value)}")
+            _say(f"{name:<15} {_words(value)}")
     for name in ("alert", "facts"):
         if thing.get(name):
-            click.echo(f"{name}:")
+            _say(f"{name}:")
             for fact, value in thing[name].items():
-                click.echo(f"  {fact:<24} {_words(value)}")
+                _say(f"  {fact:<24} {_words(value)}")
     if webhook := thing.get("webhook"):
-        click.echo(f"webhook         {webhook['path']} ({webhook['id']})")
-        click.echo("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))
+        _say(f"webhook         {webhook['path']} ({webhook['id']})")
+        _say("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))
     for delivery in thing.get("deliveries", []):
         words = (delivery[name] for name in ("id", "provider", "event_type", "status", "reason"))
-        click.echo(" ".join(["delivery       ", *filter(None, words)]))
+        _say(" ".join(["delivery       ", *filter(None, words)]))
     for attempt in thing.get("attempts", []):
-        click.echo(
+        _say(
             f"attempt         {attempt['started_at']} {attempt['method']} {attempt['path']}"
             f" -> {attempt['status']} {attempt['outcome']} ({attempt['seconds']} s)"
         )
-        click.echo(f"  sent     {json.dumps(attempt['request'])}\n  answered {attempt['response']}")
+        _say(f"  sent     {json.dumps(attempt['request'])}\n  answered {attempt['response']}")
 
 
 def _words(value: typing.Any) -> str:
@@ -75,3 +77,8 @@ def _words(value: typing.Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{name}: {_words(part)}" for name, part in value.items())
     return "-" if value is None else str(value)
+
+
+def _say(text: str) -> None:
+    """Print what others have sent without what would steer a terminal."""
+    click.echo(printable(text, "\n\t"))

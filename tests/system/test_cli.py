@@ -169,6 +169,14 @@ def test_anything_is_shown_by_its_id(bridge: Bridge, storage: Storage) -> None:
     assert not re.search(r"\[|\bFalse\b|\bNone\b", bridge("show", shown["case_id"]).out)
 
 
+def test_what_others_have_sent_steers_no_terminal(bridge: Bridge, storage: Storage) -> None:
+    webhook = Webhook("ethoca", "/webhooks/ethoca", b"clear \x1b[2J and \x07 ring\x7f\ttab", {})
+    ident = storage.keep(webhook, "id-\x1b]0;title\x07", "issuer_alert", "steers")
+    for said in (bridge("show", ident).out, bridge("deliveries").out):
+        assert all(one.isprintable() or one in "\n\t" for one in said)
+    assert "clear \\u001b[2J" in bridge("show", ident).out
+
+
 def test_replays_are_by_id_or_by_filter(bridge: Bridge, storage: Storage) -> None:
     ids = [keep(storage, number) for number in ("x-1", "x-2", "C-3")]
     assert bridge("replay", ids[0]).out == f"{ids[0]} replayed\n"

@@ -128,8 +128,8 @@ MUTATIONS = (
         "placeholder-is-a-case",
         "A placeholder is a case number, and all such alerts are one dispute.",
         "bridge/providers/placeholders.py",
-        '    return says_nothing(value) or (isinstance(value, str) and not value.strip().strip("0-"))\n',
-        "    return value is None\n",
+        'isinstance(value, str) and not visible(value).strip().strip("0-")',
+        "False",
         "fields: a_placeholder_is_no_case_number",
     ),
     one(

@@ -24,8 +24,8 @@ MUTATIONS = (
         "pending-replayed",
         "What is still owed is begun anew by a replay.",
         "bridge/storage/deliveries.py",
-        "                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING\n",
-        "                deliveries.c.id.in_(ids)\n",
+        "                .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)\n",
+        "                .where(deliveries.c.id.in_(ids))\n",
         "viewer: a_pending_delivery_is_left_as_it_is",
     ),
     one(
