@@ -37,7 +37,8 @@ from tests.support.processes import free_port
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 OTHERS = {
     *("docker", "heroku", "git", "pg_dump", "pg_restore"),
-    *("cp", "rm", "set", "export", "python3", "curl", "openssl"),
+    *("cp", "rm", "cd", "set", "export", "install", "python3", "curl", "openssl"),
+    *("useradd", "runuser", "systemctl", "journalctl"),
 }
 """Commands that are not ours."""
 STARTS = {"run", "worker", "sandbox"}

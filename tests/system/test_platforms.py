@@ -32,6 +32,7 @@ from bridge.cli import worker_pool
 from bridge.web.app import WEB_POOL
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
+from tests.support.commands import answer, procfile, running
 from tests.support.documents import ROOT
 from tests.support.next29.process import StandInProcess, stand_in_process
 from tests.support.processes import free_port
@@ -143,12 +144,6 @@ RENDER_YAML = closed(
 )
 
 
-def procfile() -> dict[str, str]:
-    """The commands of the Procfile, by process."""
-    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
-    return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
-
-
 def app_json() -> Json:
     return dict(json.loads((ROOT / "app.json").read_text("utf-8")))
 
@@ -169,6 +164,25 @@ def dockerfile() -> dict[str, list[str]]:
 
 
 BLUEPRINTS = ["render.yaml", "docs/render-disk.yaml"]
+SAMPLES = ROOT / "docs/samples"
+PLACE, SETTINGS = "/opt/dispute-bridge", "/etc/dispute-bridge.env"
+"""Where the units of systemd expect the checkout and its variables."""
+
+
+def compose() -> Json:
+    file: Json = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+    return file
+
+
+def unit(name: str) -> Json:
+    """What a unit of systemd says, without its sections."""
+    text = (SAMPLES / f"bridge-{name}.service").read_text("utf-8")
+    return dict(re.findall(r"(?m)^(\w+)=(.*)$", text))
+
+
+def executable(command: str) -> str:
+    """The command of a unit, with the programs that the tests run on."""
+    return command.replace(f"{PLACE}/.venv/bin", str(Path(sys.executable).parent))
 
 
 # --- the files -----------------------------------------------------------------------------------
@@ -236,6 +250,67 @@ def test_render_starts_what_the_procfile_says() -> None:
     assert {kind: one["startCommand"] for kind, one in services.items()} == {
         kind: procfile()[kind] for kind in ("web", "worker")
     }
+
+
+def test_compose_runs_what_the_procfile_says_over_postgres() -> None:
+    services = compose()["services"]
+    assert {name: shlex.join(services[name]["command"]) for name in ("web", "worker")} == {
+        name: shlex.join(shlex.split(procfile()[name])) for name in ("web", "worker")
+    }
+    assert shlex.join(services["migrate"]["command"]) == procfile()["release"]
+    for name in ("migrate", "web", "worker"):
+        service = services[name]
+        assert set(service["environment"]) <= DOCUMENTED
+        assert service["stop_grace_period"] == "30s"
+        assert service["environment"]["DATABASE_URL"] == "postgres://{0}:{1}@db/{0}".format(
+            services["db"]["environment"]["POSTGRES_USER"], services["db"]["environment"]["POSTGRES_PASSWORD"]
+        )
+    for name in ("web", "worker"):
+        assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+
+
+def test_compose_lets_nobody_but_this_machine_reach_it_and_starts_the_trial_only_when_it_is_named() -> None:
+    services = compose()["services"]
+    ports = {name: one["ports"] for name, one in services.items() if "ports" in one}
+    assert ports == {"web": ["127.0.0.1:8000:8000"]}
+    assert [name for name, one in services.items() if "profiles" in one] == ["try"]
+    assert services["try"]["network_mode"] == "host"
+    assert not {"env_file", "environment", "command"} & set(services["try"]), "nothing is configured"
+
+
+def test_docker_understands_the_compose_file() -> None:
+    docker = shutil.which("docker")
+    if (
+        not docker
+        or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("Docker Compose is not installed")
+    command = [docker, "compose", "--file", "compose.yaml", "--profile", "try", "config", "--quiet"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
+
+
+def test_systemd_runs_what_the_procfile_says_and_leaves_it_time_to_end() -> None:
+    units = {name: unit(name) for name in ("migrate", "web", "worker")}
+    for name, said in units.items():
+        assert said["WorkingDirectory"] == PLACE
+        assert said["EnvironmentFile"] == SETTINGS
+        assert said["User"] == "bridge"
+        command = said["ExecStart"].removeprefix(f"{PLACE}/.venv/bin/")
+        assert command == procfile()["release" if name == "migrate" else name]
+    for name in ("web", "worker"):
+        assert units[name]["Wants"] == units[name]["After"] == "bridge-migrate.service"
+        assert int(units[name]["TimeoutStopSec"]) > STOP_SECONDS
+
+
+def test_systemd_understands_its_units(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd is not installed")
+    for path in SAMPLES.glob("*.service"):
+        (tmp_path / path.name).write_text(executable(path.read_text("utf-8")), "utf-8")
+    command = [analyze, "verify", "--man=no", *map(str, tmp_path.glob("*.service"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_platform_runs_the_python_that_the_project_says() -> None:
@@ -356,6 +431,24 @@ def container(_: MakeDatabase) -> Iterator[Started]:
         yield Started(None, [shlex.join(json.loads(said["CMD"][0]))], variables, image)
 
 
+@contextmanager
+def compose_file(make_database: MakeDatabase) -> Iterator[Started]:
+    """The containers without Docker: their commands and variables, over another Postgres."""
+    services = compose()["services"]
+    with make_database("postgres", migrated=False) as url:
+        variables = {"DATABASE_URL": url.replace("postgresql+psycopg://", "postgres://")}
+        commands = [shlex.join(services[name]["command"]) for name in ("web", "worker")]
+        yield Started(shlex.join(services["migrate"]["command"]), commands, variables)
+
+
+@contextmanager
+def systemd(_: MakeDatabase) -> Iterator[Started]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        variables = {"DATABASE_URL": f"sqlite:///{folder}/bridge.db"}
+        commands = [executable(unit(name)["ExecStart"]) for name in ("web", "worker")]
+        yield Started(executable(unit("migrate")["ExecStart"]), commands, variables)
+
+
 @pytest.fixture(scope="module")
 def next_store() -> Iterator[StandInProcess]:
     """29next, for all platforms."""
@@ -363,7 +456,7 @@ def next_store() -> Iterator[StandInProcess]:
         yield next29
 
 
-@pytest.mark.parametrize("platform", [heroku, render, render_disk, container])
+@pytest.mark.parametrize("platform", [heroku, render, render_disk, container, compose_file, systemd])
 def test_what_a_platform_starts_takes_an_alert_and_ends_in_time(
     platform: Callable[[MakeDatabase], Any],
     make_database: MakeDatabase,
@@ -406,30 +499,6 @@ def test_what_a_platform_starts_takes_an_alert_and_ends_in_time(
             subprocess.run(check, env=environ, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode
             != 0
         )
-
-
-@contextmanager
-def running(
-    command: Sequence[str], folder: Path, environ: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, which does not outlive the test."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def answer(port: int, path: str) -> int | None:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
-    except requests.ConnectionError:
-        return None
 
 
 def numbers(store: StandInProcess) -> set[str]:
