@@ -522,7 +522,7 @@ def _replay(options: argparse.Namespace) -> None:
         print(f"{one} replayed")
     left = [one for one in ids if one not in replayed]
     if left:
-        raise BridgeError(f"Not replayed, for they are pending, told or unknown: {', '.join(left)}")
+        raise BridgeError(f"Not replayed (pending, told, unknown or without a body): {', '.join(left)}")
 
 
 def _dismiss(options: argparse.Namespace) -> None:

@@ -118,12 +118,18 @@ class Deliveries:
     # what a person asks
 
     def replay(self, ids: Sequence[str]) -> list[str]:
-        """Put deliveries back into the first queue, each with a new deadline; returns which."""
+        """Put deliveries back into the first queue, each with a new deadline; returns which.
+
+        One whose body retention has removed is left alone: nothing could be read anew.
+        """
         now = self.database.now()
 
         def write(connection: Connection) -> list[str]:
+            readable = select(webhooks.c.id).where(
+                webhooks.c.id == deliveries.c.webhook_id, webhooks.c.body.is_not(None)
+            )
             chosen = select(deliveries.c.id).where(
-                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING
+                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING, readable.exists()
             )
             found = list(connection.execute(chosen).scalars())
             if not found:

@@ -227,7 +227,7 @@ def document() -> Json:
 SAYS = {
     "deliveries": "List deliveries, newest first.",
     "delivery": "Return one delivery whole.",
-    "replay": "Put a delivery back into the queue, with a new deadline; a pending one is left as it is.",
+    "replay": "Put a delivery back into the queue, with a new deadline, unless it is pending or has no body.",
     "dismiss": "Put a failed delivery aside: it needs nobody's attention any more, and can be replayed.",
     "cases": "List cases, newest first.",
     "case": "Return one case whole.",

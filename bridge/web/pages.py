@@ -88,7 +88,7 @@ def replay(ident: str) -> View:
         log.info("replayed by hand", delivery=ident)
         flash("Replayed: it is translated and forwarded anew, with a new deadline.")
     else:
-        flash("It is pending already.")
+        flash("It is pending already, or retention has removed its body.")
     return redirect(url_for("pages.delivery", ident=ident), 303)
 
 

@@ -24,8 +24,8 @@ MUTATIONS = (
         "pending-replayed",
         "What is still owed is begun anew by a replay.",
         "bridge/storage/deliveries.py",
-        "                deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING\n",
-        "                deliveries.c.id.in_(ids)\n",
+        "deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING, readable",
+        "deliveries.c.id.in_(ids), readable",
         "viewer: a_pending_delivery_is_left_as_it_is",
     ),
     one(
@@ -138,6 +138,14 @@ MUTATIONS = (
         "                .where(webhooks.c.id > done, webhooks.c.id < first_id(webhooks, before))\n",
         "                .where(webhooks.c.id > done)\n",
         "notify: old_bodies_are_removed_in_small_steps",
+    ),
+    one(
+        "replay-without-a-body",
+        "A replay makes a forwarded delivery whose body is gone a failed one.",
+        "bridge/storage/deliveries.py",
+        "deliveries.c.status != Status.PENDING, readable.exists()",
+        "deliveries.c.status != Status.PENDING",
+        "notify: a_replay_leaves_alone_what_has_no_body_any_more",
     ),
     one(
         "calls-not-recorded",
