@@ -42,7 +42,7 @@ def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
 
     left = _change(ids, filters, change, "replayed")
     if left:
-        raise BridgeError(f"Not replayed, for they are pending, told or unknown: {', '.join(left)}")
+        raise BridgeError(f"Not replayed (pending, told, unknown or without a body): {', '.join(left)}")
 
 
 @click.command()

@@ -77,7 +77,7 @@ class Settings:
     on_loopback: bool = False  # the server itself is bound to loopback
     proxy_hops: int = 0  # proxies in front, each of which is trusted to name its client
     notify: Notify | None = None
-    keep_bodies: float | None = None  # None keeps them for ever
+    keep_bodies: float | None = None  # seconds; None keeps them forever
     keep_index: float | None = None
     dispute_url: str | None = None  # where a person sees a dispute: a pattern with {store} and {dispute}
     client_id: str | None = None
@@ -211,8 +211,8 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         api_keys={one.name: keys[one.key_variable] for one in told},
         on_loopback=environment.on_loopback(env),
         notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
-        keep_bodies=said["retention"].get("bodies"),
-        keep_index=said["retention"].get("index"),
+        keep_bodies=said["retention"]["bodies"],
+        keep_index=said["retention"]["index"],
         dispute_url=said["dispute_url"],
         metadata=metadata,
         sandbox_url=environment.sandbox_url(env),

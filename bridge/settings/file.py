@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from marshmallow import Schema, post_load
+from marshmallow import Schema, ValidationError, post_load
 from marshmallow.exceptions import SCHEMA
 from marshmallow.fields import List, Nested
 
@@ -115,8 +115,28 @@ NOTIFY = table(
         "queue_old": key(seconds(), default=600.0),
     }
 )
-RETENTION = table({"bodies": key(seconds(days=8)), "index": key(seconds(days=30))})
-"""A delivery that failed stays replayable for a week."""
+
+
+def kept(days: int) -> Reader:
+    """Return the reader of how long something is kept, of so many days at least; None is forever."""
+
+    def read(value: object) -> float | None:
+        try:
+            return None if value == "forever" else seconds(days)(value)
+        except ValidationError as error:
+            raise ValidationError(f'{error.messages[0]}, or "forever"') from None
+
+    return read
+
+
+KEEP_BODIES, KEEP_INDEX = 90 * 86400.0, 200 * 86400.0
+"""Where nothing is said. A dispute comes up to 180 days after its sale: older ones are rarely looked for."""
+RETENTION = table(
+    {
+        "bodies": key(kept(days=8), default=KEEP_BODIES),  # what failed stays replayable for a week
+        "index": key(kept(days=30), default=KEEP_INDEX),
+    }
+)
 
 
 def schema(
@@ -146,7 +166,7 @@ def schema(
             "routes": List(Nested(route), load_default=list, error_messages={"invalid": rows}),
             "providers": key(mapped(partial(custom.read, built_in=built_in)), default=dict),
             "notify": key(NOTIFY, default=dict),
-            "retention": key(RETENTION, default=dict),
+            "retention": key(RETENTION, default=lambda: RETENTION({})),
             "dispute_url": key(text(A_DISPUTE_URL, that(DISPUTE_URL.fullmatch)), default=None),
         }
     )()

@@ -69,7 +69,7 @@ def delivery(ident: str) -> Response:
 
 @routes.post("/deliveries/<ident>/replay")
 def replay(ident: str) -> Response:
-    """Put a delivery back into the queue, with a new deadline; a pending one is left as it is."""
+    """Put a delivery back into the queue, with a new deadline, unless it is pending or its body is gone."""
     _found(_search().delivery(ident), "delivery")
     inbox: Inbox = current_app.extensions["inbox"]
     inbox.deliveries.replay([ident])

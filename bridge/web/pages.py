@@ -90,7 +90,7 @@ def replay(ident: str) -> View:
     elif found["webhook"]["body"] is None:
         flash("Its body is gone, so there is nothing to translate: it stays as it is.")
     else:
-        flash("It is pending already.")
+        flash("It is pending already, or retention has removed its body.")
     return redirect(url_for("pages.delivery", ident=ident), 303)
 
 

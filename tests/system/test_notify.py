@@ -540,6 +540,23 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
 
 
 @pytest.mark.both_databases
+def test_a_replay_leaves_alone_what_has_no_body_any_more(database_url: str) -> None:
+    with bridge_with_outlet(database_url, keep_bodies=10 * DAY) as bridge:
+        old = bridge.send_sample()
+        bridge.work()
+        bridge.clock.now += 11 * DAY
+        young = bridge.send_sample()
+        bridge.work()
+        bridge.inside.chores.drop_bodies()
+        before = bridge.delivery(old)
+        assert before["status"] == "forwarded"
+        assert bridge.inside.inbox.deliveries.replay([old, young]) == [young]
+        bridge.work()
+        assert bridge.delivery(old) == before
+        assert bridge.delivery(young)["status"] == "forwarded"
+
+
+@pytest.mark.both_databases
 def test_old_transactions_are_removed_from_the_index_of_each_store(database_url: str) -> None:
     with bridge_with_outlet(database_url, keep_index=200 * DAY) as bridge:
         for store in (STORE, OUTLET):
@@ -551,7 +568,7 @@ def test_old_transactions_are_removed_from_the_index_of_each_store(database_url:
         assert [bridge.inside.index.drop(store, bridge.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
 
 
-def test_without_a_setting_nothing_is_removed(bridge: InProcessBridge) -> None:
+def test_nothing_is_removed_that_is_kept_forever(bridge: InProcessBridge) -> None:
     assert (bridge.settings.keep_bodies, bridge.settings.keep_index) == (None, None)
     delivery = bridge.send_sample()
     bridge.inside.add_transactions(

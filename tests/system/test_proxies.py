@@ -64,7 +64,7 @@ def is_open(port: int) -> bool:
 
 
 @contextmanager
-def nginx(bridge: int, folder: Path) -> Iterator[tuple[int, Path]]:
+def nginx(bridge: int, folder: Path) -> Iterator[tuple[int, str]]:
     """The sample as nginx runs it, with other ports and files; yields its HTTPS port and its certificate."""
     program = shutil.which("nginx")
     if not program:
@@ -95,7 +95,7 @@ def nginx(bridge: int, folder: Path) -> Iterator[tuple[int, Path]]:
     command = [program, "-e", str(folder / "error.log"), "-c", str(whole), "-p", str(folder)]
     with running(command, folder, {"PATH": os.environ["PATH"]}, folder / "nginx.log"):
         eventually(lambda: is_open(port), 20)
-        yield port, made
+        yield port, str(made)
 
 
 def test_behind_nginx_the_bridge_sees_who_called_by_https_whatever_the_caller_says(tmp_path: Path) -> None:
@@ -103,13 +103,13 @@ def test_behind_nginx_the_bridge_sees_who_called_by_https_whatever_the_caller_sa
     with behind_a_proxy(tmp_path) as bridge, nginx(bridge, tmp_path / "files") as (port, made):
         url, lies = f"https://127.0.0.1:{port}", {"X-Forwarded-For": "203.0.113.9"}
         refused = requests.post(
-            f"{url}/webhooks/ethoca?key=canary", b"{}", headers=lies, verify=str(made), timeout=30
+            f"{url}/webhooks/ethoca?key=canary", b"{}", headers=lies, verify=made, timeout=30
         )
         assert refused.status_code == 401
-        page = requests.get(url, verify=str(made), timeout=30, allow_redirects=False)
+        page = requests.get(url, verify=made, timeout=30, allow_redirects=False)
         assert "max-age" in page.headers["Strict-Transport-Security"]
-        assert "Secure" in requests.get(f"{url}/sign-in", verify=str(made), timeout=30).headers["Set-Cookie"]
-        assert requests.get(f"{url}/api/deliveries", verify=str(made), timeout=30).status_code == 401
+        assert "Secure" in requests.get(f"{url}/sign-in", verify=made, timeout=30).headers["Set-Cookie"]
+        assert requests.get(f"{url}/api/deliveries", verify=made, timeout=30).status_code == 401
         plain = f"http://127.0.0.1:{port + 1}/webhooks/ethoca?key=canary"
         moved = requests.get(plain, timeout=30, allow_redirects=False, headers={"Host": "evil.example"})
         assert moved.headers["Location"] == "https://alerts.example.com/webhooks/ethoca?key=canary"

@@ -689,12 +689,42 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:
     hook = "https://hooks.example.com/services/T0/B0/x?y=1"
     toml = '[notify]\nurl_env = "HOOK"\nform = "json"\nqueue_old = "1h"\n'
-    toml += '[retention]\nbodies = "90d"\nindex = "200d"'
+    toml += '[retention]\nbodies = "30d"\nindex = "100d"'
     read = load(toml, HOOK=hook)
     assert read.notify == settings.Notify(url=hook, form="json", queue_old=3600.0)
-    assert (read.keep_bodies, read.keep_index) == (90 * 86400, 200 * 86400)
+    assert (read.keep_bodies, read.keep_index) == (30 * 86400, 100 * 86400)
     assert load('[notify]\nurl_env = "HOOK"', HOOK=hook).notify == settings.Notify(url=hook)
-    assert (load().notify, load().keep_bodies) == (None, None)
+    assert load().notify is None
+
+
+@pytest.mark.parametrize(
+    ("toml", "days"),
+    [
+        ("", (90, 200)),
+        ("[retention]", (90, 200)),
+        ('[retention]\nbodies = "30d"', (30, 200)),
+        ('[retention]\nindex = "100d"', (90, 100)),
+        ('[retention]\nbodies = "forever"', (None, 200)),
+        ('[retention]\nbodies = "forever"\nindex = "forever"', (None, None)),
+    ],
+)
+def test_bodies_are_kept_for_90_days_and_the_index_for_200_unless_the_file_says_otherwise(
+    toml: str, days: tuple[int | None, int | None]
+) -> None:
+    read = load(toml)
+    assert (read.keep_bodies, read.keep_index) == tuple(one and one * 86400 for one in days)
+
+
+def test_a_mistake_in_how_long_things_are_kept_is_told_with_the_word_for_no_limit() -> None:
+    assert problems('[retention]\nbodies = "for ever"') == [
+        'retention.bodies: expected a time such as "20h", "90m" or "3d", or "forever"'
+    ]
+
+
+def test_the_documents_tell_how_long_things_are_kept_by_default() -> None:
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
+    assert '| `bodies` | `"90d"` |' in page
+    assert '| `index` | `"200d"` |' in page
 
 
 def test_a_dispute_is_linked_to_where_the_file_says() -> None:
