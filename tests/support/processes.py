@@ -374,13 +374,21 @@ class RunningBridge(AnyBridge):
                     yield f"{what} is forwarded as {row['dispute_id']}; 29next has {disputes.get(what)}"
 
     def _too_fast(self, ledger: Json) -> Iterator[str]:
-        """The busiest second of each token that had too many calls, with what was called and when."""
+        """The busiest second of each token that had too many calls, with what was called and when.
+
+        One call may have been noted late, by a stand-in that the machine held up: two make it too fast.
+        """
         for token, count in ledger["summary"]["busiest_second"].items():
             if not self.rate or count <= self.rate:
                 continue
             calls = sorted(
                 (one for one in ledger["calls"] if one["token"] == token), key=lambda one: one["at"]
             )
+            starts = [one["at"] for one in calls]
+            most = int(self.rate)
+            crowded = [n for n in range(len(starts) - most) if starts[n + most] < starts[n] + 1.0]
+            if crowded[-1] - crowded[0] <= most:  # one call stands in all of them
+                continue
             first = next(n for n, one in enumerate(calls) if calls[n + count - 1]["at"] < one["at"] + 1.0)
             began = calls[first]["at"]
             told = (f"{one['at'] - began:.3f} {one['method']} {one['path']}" for one in calls[first:][:count])

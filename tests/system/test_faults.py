@@ -247,6 +247,8 @@ def test_a_refused_token_pauses_its_store_alone_until_it_is_good_again(
         said = {store["name"]: store["paused_why"] for store in bridge.search.stores()}
         assert "401" in said["alpha"]
         assert said["beta"] is None
+        # the one that was claimed before the pause has been refused too
+        eventually(lambda: [call["status"] for call in bridge.next29.ledger()["calls"]].count(401) >= 2)
         before = max(row["deadline_at"] for row in bridge.deliveries(store="alpha"))
         bridge.next29.control("POST", "tokens", {"token": bridge.tokens["alpha"], "store": "alpha"})
         bridge.wait()
