@@ -387,7 +387,7 @@ class RunningBridge(AnyBridge):
             starts = [one["at"] for one in calls]
             most = int(self.rate)
             crowded = [n for n in range(len(starts) - most) if starts[n + most] < starts[n] + 1.0]
-            if crowded[-1] - crowded[0] <= most:  # one call stands in all of them
+            if not crowded or crowded[-1] - crowded[0] <= most:  # one call stands in all of them
                 continue
             first = next(n for n, one in enumerate(calls) if calls[n + count - 1]["at"] < one["at"] + 1.0)
             began = calls[first]["at"]
