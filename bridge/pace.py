@@ -22,7 +22,7 @@ AHEAD = 0.05
 LATE = 0.03
 """Seconds after its opening at which a slot closes. Four gaps of 0.275 s leave 0.1 s by which the first of
 five calls may be late, or the five would meet in one second; the rest is left to the way to 29next."""
-UNPACED_LATE = 5.0
+UNPACED_LATE = 2.0
 """The same where no limit holds: a process that was stopped for as long may not own its case any more."""
 MOST_TURNS = 20
 """How many slots a call may miss: a machine that never gets one out in time is too busy for it now."""
@@ -46,11 +46,16 @@ class Slot:
 
 
 class Moment:
-    """The moment right before a slot is asked for, by both clocks."""
+    """A moment by both clocks, such as the one right before a slot is asked for."""
 
     def __init__(self) -> None:
         self.monotonic = time.monotonic()
         self.wall = time.time()
+
+    @property
+    def age(self) -> float:
+        """Seconds since then, by the clock that says more."""
+        return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
     def slot(self, seconds: float, late: float) -> Slot:
         """Return the slot that was said to open in so many seconds, and to close `late` seconds after."""

@@ -36,10 +36,10 @@ WITHOUT_TOKEN = (NOT_INSTALLED, UNINSTALLED, LOCKED)
 
 def with_installed(settings: Settings, database: Database) -> Settings:
     """Return the settings, with the stores that are installed among theirs where there can be some."""
-    return replace(settings, stores=Stores(settings, database)) if settings.encryption_keys else settings
+    return replace(settings, stores=AllStores(settings, database)) if settings.encryption_keys else settings
 
 
-class Stores(Mapping[str, Store]):
+class AllStores(Mapping[str, Store]):
     """Every store by its name; none is ever taken away, but it may have lost its token."""
 
     def __init__(self, settings: Settings, database: Database) -> None:

@@ -181,14 +181,17 @@ class Queue:
     def take_again(self, claim: Claim, token: str) -> Slot:
         """Take another slot for a call that missed its own; the lease is prolonged with it.
 
-        Raises TooLate where the case is another worker's now, which may make the very same call.
+        Raises TooLate where the case is another worker's now, which may make the very same call, and
+        where the slot opens too far ahead.
         """
         held = {**_held(claim), "until": self.database.now() + self.lease}
 
         def write(connection: Connection) -> Slot:
             if not connection.execute(_LEASE_UNTIL, held).rowcount:
                 raise TooLate("Another worker has the case now.")
-            return self.slots.take_in(connection, token)
+            if (slot := self.slots.take_near(connection, token)) is None:
+                raise TooLate("Its store's next slot lies too far ahead.")
+            return slot
 
         return self.database.write(write)
 

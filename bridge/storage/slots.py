@@ -41,7 +41,12 @@ class Slots:
         """Take the next slot of a token, whenever it opens; raises Unavailable."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
-        return self.database.write(lambda connection: self.take_in(connection, token))
+
+        def write(connection: Connection) -> Slot:
+            before = Moment()
+            return before.slot(float(connection.execute(self._any, self._asked(token)).scalar_one()), LATE)
+
+        return self.database.write(write)
 
     def take_near(self, connection: Connection, token: str) -> Slot | None:
         """Take the next slot of a token within a transaction; None where it opens too far ahead."""
@@ -50,13 +55,6 @@ class Slots:
         before = Moment()
         seconds = connection.execute(self._near, self._asked(token)).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
-
-    def take_in(self, connection: Connection, token: str) -> Slot:
-        """Take the next slot of a token within a transaction, whenever it opens."""
-        if not self.gap:
-            return Moment().slot(0.0, UNPACED_LATE)
-        before = Moment()
-        return before.slot(float(connection.execute(self._any, self._asked(token)).scalar_one()), LATE)
 
     def _asked(self, token: str) -> dict[str, typing.Any]:
         own_clock = {} if self.database.tells_time else {"now": self.database.now()}

@@ -27,7 +27,7 @@ from bridge.worker.subscriptions import events_of, subscribe
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Store
-    from bridge.storage.installations import Stores
+    from bridge.storage.installations import AllStores
 
 log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ def _proof() -> dict[str, str]:
 def _keep(name: str, token: str) -> Store:
     """Keep the token, let what waited for it go on, and have 29next tell of the store."""
     settings, inbox = viewer.settings(), viewer.inbox()
-    stores = typing.cast("Stores", settings.stores)
+    stores = typing.cast("AllStores", settings.stores)
     store = stores.opened(name, token)
     inbox.stores.register([store])  # before its token is there, so that no worker misses it
     stores.install(name, token)

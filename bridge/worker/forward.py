@@ -18,9 +18,9 @@ from bridge import errors
 from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Kind
 from bridge.disputes.plan import mark_sent, next_step
-from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, Unavailable, trace
+from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, TooLate, Unavailable, trace
 from bridge.next29.client import Answer
-from bridge.pace import Turn
+from bridge.pace import Moment, Turn
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
@@ -46,6 +46,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.next29.client import NextApi
+    from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim, Delivery, Ending
@@ -54,9 +55,11 @@ log = structlog.get_logger()
 
 LISTS = frozenset({Kind.FIND, Kind.FIND_HOLDER, Kind.SEARCH, Kind.LIST_REFUNDS, Kind.LIST_NOTES})
 DISPUTES = frozenset({Kind.CREATE, Kind.READ, Kind.FIND, Kind.FIND_HOLDER})
-SLOT_SECONDS = 2.0
-"""How long after its intent a write leaves at the latest, mostly: what is said of an unclear one counts
-from its answer."""
+INTENT_SECONDS = 2.0
+"""How long after its intent a write may still take a slot, which opens and closes within as long again.
+
+The intent says until when 29next may be busy with the write. After a crash nothing else does.
+"""
 
 
 @dataclass(eq=False)
@@ -145,13 +148,20 @@ class Forwarder:
         """Take the slot of a call, and with it commit the intent to write."""
         claim, now, token = errand.claim, self.inbox.now(), token_key(errand.store.token)
         errand.attempt = _attempt(claim, call, now)
+        begun = Moment()
         if call.writes:
-            until = now + SLOT_SECONDS + self.settings.timeout + self.settings.settle_seconds
+            until = now + 2 * INTENT_SECONDS + self.settings.timeout + self.settings.settle_seconds
             mark_sent(claim.case, call, until)
             slot = self.inbox.queue.intend(claim, errand.attempt, token)
         else:
             slot = self.inbox.queue.take_slot(token)
-        errand.turn = Turn(partial(self.inbox.queue.take_again, claim, token), slot=slot, sleep=self.sleep)
+
+        def take() -> Slot:
+            if call.writes and begun.age > INTENT_SECONDS:
+                raise TooLate("Too long ago it was said that this would be sent.")
+            return self.inbox.queue.take_again(claim, token)
+
+        errand.turn = Turn(take, slot=slot, sleep=self.sleep)
         return slot is not None
 
     def send(self, errand: Errand) -> None:

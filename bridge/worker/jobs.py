@@ -18,7 +18,7 @@ import structlog
 from bridge.errors import Unavailable
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
-from bridge.storage.installations import WITHOUT_TOKEN, Stores
+from bridge.storage.installations import WITHOUT_TOKEN, AllStores
 from bridge.storage.memos import Memos
 from bridge.storage.search import Search
 from bridge.storage.stores import BY_HAND
@@ -68,7 +68,7 @@ class Chores:
             teller = Teller(self.inbox, settings)
             for name in settings.api_keys:
                 self.chores.append(Chore(f"outcomes of {name}", 1.0, partial(teller.turn, name), apart=True))
-        if worker and isinstance(settings.stores, Stores):
+        if worker and isinstance(settings.stores, AllStores):
             self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
         if worker and settings.keep_bodies:
             self.chores.append(Chore("retention", 20.0, self.drop_bodies))
@@ -125,7 +125,7 @@ class Chores:
         if count := self.inbox.stores.give_up(self.settings.stores):
             log.error("deliveries failed", reason="no_store", count=count)
 
-    def tend(self, stores: Stores) -> None:
+    def tend(self, stores: AllStores) -> None:
         """Let the alerts of stores without a token wait, and tell why; keep tokens by the newest key."""
         with self.database.read() as connection:
             paused = stats.paused(connection)

@@ -44,7 +44,7 @@ class Answered:
     """29next did what it was asked."""
 
     found: typing.Any
-    word: typing.ClassVar = Word.OK
+    word: typing.ClassVar[Word] = Word.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Refused:
 
     said: str
     fields: dict[str, list[str]] = field(default_factory=dict)
-    word: typing.ClassVar = Word.REFUSED
+    word: typing.ClassVar[Word] = Word.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Dropped:
     """It was not sent: no slot was near, or each had closed before it was ready."""
 
     said: str | None = None
-    word: typing.ClassVar = Word.DROPPED
+    word: typing.ClassVar[Word] = Word.DROPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Throttled:
 
     said: str
     seconds: float
-    word: typing.ClassVar = Word.THROTTLED
+    word: typing.ClassVar[Word] = Word.THROTTLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class NotNow:
 
     said: str
     seconds: float | None = None
-    word: typing.ClassVar = Word.TEMPORARY
+    word: typing.ClassVar[Word] = Word.TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Unclear:
 
     said: str
     until: float
-    word: typing.ClassVar = Word.UNCLEAR
+    word: typing.ClassVar[Word] = Word.UNCLEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class StoreRefused:
     """The store refuses the bridge as such."""
 
     said: str
-    word: typing.ClassVar = Word.STORE_REFUSED
+    word: typing.ClassVar[Word] = Word.STORE_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Bug:
     """An error of ours; its trace holds no value."""
 
     said: str
-    word: typing.ClassVar = Word.BUG
+    word: typing.ClassVar[Word] = Word.BUG
 
 
 Called = Answered | Refused | Dropped | Throttled | NotNow | Unclear | StoreRefused | Bug

@@ -19,6 +19,7 @@ from sqlalchemy import Row, select, update
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.disputes.case import Case, Kind, Unconfirmed
 from bridge.disputes.events import FORWARDED, Settled
+from bridge.errors import TooLate
 from bridge.pace import AHEAD, LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
@@ -741,6 +742,19 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
     assert claim(paced) is None
     clock.now += AHEAD + GAPS_AHEAD * GAP
     assert taken(paced).case_id == claimed.case_id
+
+
+def test_a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s(paced: Inbox, clock: Clock) -> None:
+    receive(paced, "1")
+    first, key = taken(paced), token_key(ALPHA.token)
+    assert paced.queue.take_again(first, key)
+    clock.now += LEASE + 1
+    assert paced.queue.take_again(first, key), "nobody has taken it meanwhile"
+    assert claim(paced) is None, "and it is leased anew"
+    clock.now += LEASE + 1
+    assert taken(paced).fence > first.fence
+    with pytest.raises(TooLate):
+        paced.queue.take_again(first, key)
 
 
 def test_what_becomes_urgent_takes_the_very_next_slot(paced: Inbox, clock: Clock) -> None:

@@ -30,7 +30,7 @@ from bridge.storage.slots import GAPS_AHEAD
 from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
-from bridge.worker.forward import Errand
+from bridge.worker.forward import INTENT_SECONDS, Errand
 from bridge.worker.loop import THREADS, TROUBLED_AFTER, Load, Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
@@ -208,6 +208,25 @@ def test_a_database_that_fails_between_claim_and_call_gives_the_case_back_at_onc
     work(worker)
     assert [row["status"] for row in bridge.deliveries()] == ["forwarded"]
     assert bridge.clock.now - before < 10, "it does not rest for its lease"
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_a_write_whose_intent_is_old_is_not_sent(
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    """What a crash leaves of it says until when 29next may be working on it, counted from the intent."""
+    bridge.inside.inbox.slots.gap = 0.275
+    (claim,) = claims(bridge, 1)
+    errand = bridge.inside.forwarder.begin(claim)
+    assert errand
+    now = getattr(time, clock)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(f"bridge.pace.time.{clock}", lambda: now() + INTENT_SECONDS + 1)
+        bridge.inside.forwarder.send(errand)
+    assert bridge.next29.ledger.calls == []
+    bridge.inside.settle([errand])
+    bridge.settle()
+    assert len(bridge.disputes()) == 1
 
 
 def test_a_store_has_one_case_at_most_that_waits_for_its_slot(

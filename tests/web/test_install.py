@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 from bridge.cli import doctor
 from bridge.settings import NOT_INSTALLED
 from bridge.storage.database import Database
-from bridge.storage.installations import LOCKED, UNINSTALLED, Stores, with_installed
+from bridge.storage.installations import LOCKED, UNINSTALLED, AllStores, with_installed
 from bridge.web import install
 from bridge.web.app import create_app
 from bridge.web.headers import HEADERS
@@ -120,9 +120,9 @@ class Agency(InProcessBridge):
         return self.client.post(path, data=body, headers=signed).status_code
 
     @property
-    def stores(self) -> Stores:
+    def stores(self) -> AllStores:
         """The stores as the worker knows them."""
-        assert isinstance(self.settings.stores, Stores)
+        assert isinstance(self.settings.stores, AllStores)
         return self.settings.stores
 
     @property

@@ -92,7 +92,15 @@ MUTATIONS = (
                 raise TooLate("Another worker has the case now.")
 """,
         "            connection.execute(_LEASE_UNTIL, held)\n",
-        "crash: workers_stopped_at_any_point_past_their_leases_do_nothing_twice_when_they_go_on",
+        "inbox: a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s",
+    ),
+    one(
+        "old-intent-sent",
+        "A write leaves long after its intent said until when 29next may be busy with it.",
+        "bridge/worker/forward.py",
+        "            if call.writes and begun.age > INTENT_SECONDS:\n",
+        "            if call.writes and begun.age < 0:\n",
+        "worker: a_write_whose_intent_is_old_is_not_sent",
     ),
     one(
         "lease-not-heeded",
