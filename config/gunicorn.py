@@ -69,6 +69,11 @@ class QuietLogger(Logger):
 
 
 logger_class = QuietLogger
+logconfig_dict = {  # named only, so that nothing is imported before the application
+    "root": {"level": "WARNING", "handlers": ["console"]},
+    "formatters": {"generic": {"()": "bridge.logs.Formatter"}},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["console"], "propagate": False}},
+}
 loglevel = "info"  # debug prints what it has read of a broken request, headers and all
 accesslog = None  # the bridge logs its requests itself, without their queries
 

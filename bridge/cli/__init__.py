@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         click.echo("\n".join(error.problems), err=True)
         return 2
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left
         return 1
     except KeyboardInterrupt as error:

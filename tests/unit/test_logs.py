@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +139,21 @@ def test_gunicorn_logs_of_a_path_neither_numbers_nor_a_query(
     with caplog.at_level(logging.ERROR, "gunicorn.error"):
         logger.exception("Error handling request %s", f"/webhooks/{path}")  # noqa: LOG004
     assert caplog.messages == [f"Error handling request /webhooks/{name}"]
+
+
+def test_gunicorn_itself_logs_one_object_a_line(tmp_path: Path) -> None:
+    environ = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db", "BRIDGE_BIND": "127.0.0.1:0"}
+    words = ["-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.web.app:create_app()"]
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, env=environ, stdout=-1, stderr=-2, text=True
+    ) as one:
+        assert one.stdout
+        lines = []
+        while "Booting worker" not in (line := one.stdout.readline()):
+            assert line, "it has ended"
+            lines.append(line)
+        one.terminate()
+        lines += one.stdout.readlines()
+    said = [json.loads(line)["message"] for line in lines]
+    assert said[0].startswith("Starting gunicorn")
+    assert said[-1].startswith("Shutting down")
