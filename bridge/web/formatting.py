@@ -94,6 +94,7 @@ CALLS = (
     ("GET", "disputes/*/notes/", "Look for the note"),
     ("GET", "transactions/*/", "Read the sale"),
     ("GET", "transactions/", "Look for the transaction"),
+    ("GET", "orders/*/", "Look for the order"),
 )
 """What each call to 29next is for; `*` is a number."""
 OUTCOMES = {

@@ -22,6 +22,7 @@ from bridge.alert import RESOLUTIONS, Alert, DisputeType, Network
 from bridge.disputes import matching
 from bridge.disputes.case import Call, Case, Goal, Kind, Match, Pending, Rule, Sale, Unconfirmed
 from bridge.disputes.plan import next_step
+from bridge.web.formatting import purpose
 from tests.conftest import MakeDatabase
 from tests.support.next29 import STORE, TOKEN, VERSIONS, StandIn
 from tests.support.openapi import OFFICIAL, Referee, own_document, referee
@@ -125,6 +126,14 @@ def form(method: str, path: str) -> str:
 def test_every_call_of_a_case_is_documented(version: str, *, official: bool) -> None:
     for call in calls():
         judge(referee(version, official=official), call)
+
+
+def test_every_call_of_a_case_has_its_words_on_the_pages() -> None:
+    said = {
+        call.kind: purpose({"method": call.method, "path": call.path, "request": call.body})
+        for call in calls()
+    }
+    assert "Call" not in said.values(), said
 
 
 def test_a_case_has_every_kind_of_call() -> None:
