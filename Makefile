@@ -13,8 +13,9 @@ UV_VERSION := 0.13.9
 AUDIT := $(VENV)/audit/bin/pip-audit
 AUDIT_VERSION := 2.10.1
 # Only PyPI's names may stand in the lock, so neither a configuration nor another index counts.
-UV_ALONE := --quiet --no-config --no-python-downloads --python $(BIN)/python --default-index https://pypi.org/simple
-EXPORT := echo "\# Exported from uv.lock: make lock" && $(UV) export $(UV_ALONE) --locked --no-emit-project --no-header
+UV_PYPI := env -u UV_INDEX -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL $(UV)
+UV_ALONE := --quiet --no-config --no-python-downloads --python $(BIN)/python
+EXPORT := echo "\# Exported from uv.lock: make lock" && $(UV_PYPI) export $(UV_ALONE) --locked --no-emit-project --no-header
 
 .DELETE_ON_ERROR:
 .PHONY: help run test check bench soak mutants audit lock install
@@ -54,7 +55,7 @@ audit: $(AUDIT) ## ask whether what the bridge runs on has a known weakness
 install: $(VENV)/dev ## only set up .venv, with all that the other targets need
 
 lock: $(UV) ## write uv.lock with the newest versions, and for pip both requirements files
-	$(UV) lock $(UV_ALONE) --upgrade
+	$(UV_PYPI) lock $(UV_ALONE) --upgrade
 	($(EXPORT) --no-dev) >requirements.txt
 	($(EXPORT)) >requirements-dev.txt
 
