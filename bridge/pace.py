@@ -89,4 +89,4 @@ class Turn:
                 self.came_at = time.monotonic()
                 return
             self.slot = None
-        raise TooLate("This machine is too busy to make a call within its slot.")
+        raise TooLate("This machine is too busy to keep to its time slots.")

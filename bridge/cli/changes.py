@@ -34,7 +34,7 @@ def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
     Name deliveries or cases by id, or filter deliveries.
     """
     if not ids and not filters:
-        raise BridgeError("Name deliveries by id, or filter them, such as --status failed.")
+        raise BridgeError("Give ids of deliveries, or a filter such as --status failed.")
 
     def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
         cases = [ident for ident in some if ident.startswith("c_") and inbox.outcomes.tell_again(ident)]
@@ -42,26 +42,28 @@ def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
 
     left = _change(ids, filters, change, "replayed")
     if left:
-        raise BridgeError(f"Not replayed (pending, told, unknown or without a body): {', '.join(left)}")
+        raise BridgeError(
+            f"Not replayed (pending, already sent, unknown or without a body): {', '.join(left)}"
+        )
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filtered(DELIVERY_FILTERS, "provider", "store", "reason", "case_number", "since", "until")
 def dismiss(ids: tuple[str, ...], filters: dict[str, str]) -> None:
-    """Put failed deliveries aside.
+    """Dismiss failed deliveries.
 
     Name deliveries by id, or filter them.
     """
     if not ids and not filters:
-        raise BridgeError("Name deliveries by id, or filter them, such as --reason unknown_event.")
+        raise BridgeError("Give ids of deliveries, or a filter such as --reason unknown_event.")
 
     def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
         return inbox.deliveries.dismiss(some)
 
     left = _change(ids, {**filters, "status": Status.FAILED}, change, "dismissed")
     if left:
-        raise BridgeError(f"Not dismissed, for they have not failed or are unknown: {', '.join(left)}")
+        raise BridgeError(f"Not dismissed (unknown, or not failed): {', '.join(left)}")
 
 
 def _change(
@@ -95,10 +97,10 @@ def match(case: str, transaction: str) -> None:
     TRANSACTION is the transaction's id at 29next, or the word none.
     """
     if transaction != "none" and not transaction.isdecimal():
-        raise BridgeError(f"A transaction is a number, or none; not {transaction!r}.")
+        raise BridgeError(f"Expected a transaction number or none, not {transaction!r}.")
     chosen = read_settings()
     with open_database(chosen) as database:
         wanted = None if transaction == "none" else int(transaction)
         if not open_inbox(database, chosen).cases.decide(case, wanted):
-            raise BridgeError(f"{case!r} is no case that still wants a transaction.")
-    click.echo(f"{case} decided; the worker tells 29next.")
+            raise BridgeError(f"{case!r} does not need a transaction, or does not exist.")
+    click.echo(f"{case} saved. The worker updates 29next.")

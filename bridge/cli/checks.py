@@ -49,7 +49,7 @@ def judged(what: str, good: object, said: str, remedy: str) -> Check:
 def check_clock(what: str, ahead: float) -> Check:
     """Judge by how many seconds this machine's clock is ahead of another one."""
     said = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
-    remedy = "Set this machine's clock by NTP: signed webhooks are refused when it is five minutes off."
+    remedy = "Synchronize this machine's clock (NTP). Signed webhooks are rejected if it is five minutes off."
     return judged(what, abs(ahead) <= CLOCK_TOLERANCE, said, remedy)
 
 
@@ -75,12 +75,12 @@ def _guessable(what: str, variable: str, secret: str | None, settings: Settings)
         if settings.is_local:
             said = "open to this machine"
             remedy = (
-                f"Behind a proxy on this machine set {variable}: what comes through it may look like you."
+                f"Behind a proxy on this machine, set {variable}. Requests through the proxy may look local."
             )
         return Check(what, good=True, said=said, remedy=remedy)
     long = len(secret) >= SHORTEST_PASSWORD
-    remedy = f"Set {variable} to {SHORTEST_PASSWORD} characters or more, made by chance."
-    return judged(what, long, "on" if long else f"{variable} is short enough to be guessed", remedy)
+    remedy = f"Set {variable} to {SHORTEST_PASSWORD} or more random characters."
+    return judged(what, long, "on" if long else f"{variable} is short enough to guess", remedy)
 
 
 def _rate(settings: Settings) -> Check:
@@ -88,7 +88,7 @@ def _rate(settings: Settings) -> Check:
     hosts = [urlsplit(store.base_url).hostname or "" for store in settings.stores.values()]
     pretended = all(map(address.is_loopback, hosts))
     said = f"{settings.rate:g} calls a second for each token" if settings.rate else "no limit"
-    remedy = f"Take NEXT_RATE away: 29next allows {ALLOWED_RATE:g} calls a second."
+    remedy = f"Remove NEXT_RATE: 29next allows {ALLOWED_RATE:g} calls a second."
     return judged("rate", limited or pretended, f"{said}, API version {settings.api_version}", remedy)
 
 
@@ -100,9 +100,9 @@ def unreachable(database: Database) -> Check | None:
     try:
         problem = migrate.problem(database)
     except Unavailable as error:
-        remedy = "Check DATABASE_URL, and that the database runs and lets this machine in."
+        remedy = "Check DATABASE_URL, and that the database is running and accepts connections from here."
         return Check("database", good=False, said=str(error), remedy=remedy)
-    remedy = "Run `bridge migrate`; on Heroku and Render the deploy does it."
+    remedy = "Run `bridge migrate`. On Heroku and Render, each deploy does this."
     return Check("database", good=False, said=problem, remedy=remedy) if problem else None
 
 
@@ -123,9 +123,9 @@ def check_commits(settings: Settings, database: Database) -> Check:
     free = shutil.disk_usage(file.resolve().parent).free
     said = f"SQLite, schema current, journal_mode={mode}, synchronous={level}, {free // 1_000_000} MB free"
     if (mode, level) != ("wal", "2"):
-        remedy = "Put the file on a local disk (not a network one), on which SQLite can keep a WAL."
+        remedy = "Put the file on a local disk, not a network one: SQLite needs it for its WAL."
         return Check("database", good=False, said=said, remedy=remedy)
-    return judged("database", free >= LEAST_FREE, said, "Make room on the disk of the database.")
+    return judged("database", free >= LEAST_FREE, said, "Free some space on the disk of the database.")
 
 
 def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[Check]:
@@ -138,7 +138,7 @@ def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[C
         local = bool(connection.exec_driver_sql(f"SELECT {here}").scalar())
         encrypted = bool(connection.exec_driver_sql(tls).scalar())
     said = "encrypted" if encrypted else "on this machine" if local else "in clear text"
-    remedy = "Add ?sslmode=require to DATABASE_URL, if the network between is not your own."
+    remedy = "Add ?sslmode=require to DATABASE_URL, unless the network in between is your own."
     yield judged("database's connection", encrypted or local, said, remedy)
     yield check_clock("database's clock", clock() - database.now())
 
@@ -148,7 +148,7 @@ def check_worker(database: Database) -> Check:
     with database.read() as connection:
         seen_at = stats.worker_seen_at(connection)
     silence = None if seen_at is None else database.now() - seen_at
-    said = "none was ever seen" if silence is None else f"seen {silence:.0f} s ago"
+    said = "no heartbeat received yet" if silence is None else f"last heartbeat {silence:.0f} s ago"
     remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
     return judged("worker", silence is not None and silence <= GONE_AFTER, said, remedy)
 
@@ -167,7 +167,7 @@ def check_way_in(settings: Settings) -> Check:
     """Ask for the bridge at its public address, from this machine and through the internet."""
     what = "public URL"
     if settings.public_url is None:
-        remedy = "Set BRIDGE_PUBLIC_URL, so that the way in is checked and printed URLs can be copied."
+        remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
         return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
     url = f"{settings.public_url.rstrip('/')}/healthz"
     try:
@@ -180,5 +180,5 @@ def check_way_in(settings: Settings) -> Check:
             healthy, said = False, f"answered with {error.code}"
     except (OSError, ValueError) as error:
         healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
-    remedy = "Let this address lead to the web process by HTTPS, with no redirect and no sign-in before it."
+    remedy = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
     return judged(what, healthy, f"{url}: {said}", remedy)

@@ -31,7 +31,7 @@ CASES_BY = ("state", "store", "type", "case_number", "arn", "provider", "limit")
 @filtered([*DELIVERY_FILTERS, *PAGING], *DELIVERIES_BY)
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
-    """List what was received."""
+    """List the alerts received."""
     with open_search() as search:
         page = search.deliveries(filters).to_json()
     print_list(page, DELIVERY_COLUMNS, as_json=as_json)
@@ -51,11 +51,11 @@ def cases(filters: dict[str, str], *, as_json: bool) -> None:
 @click.argument("ident", metavar="ID")
 @as_json
 def show(ident: str, *, as_json: bool) -> None:
-    """Show a delivery, a case or a webhook whole."""
+    """Show everything about a delivery, a case or a webhook."""
     with open_search() as search:
         thing = search.thing(ident)
     if thing is None:
-        raise BridgeError(f"There is nothing with the id {ident!r}.")
+        raise BridgeError(f"Nothing has the id {ident!r}.")
     if as_json:
         print_json(thing)
     else:
@@ -65,7 +65,7 @@ def show(ident: str, *, as_json: bool) -> None:
 @click.command()
 @as_json
 def providers(*, as_json: bool) -> None:
-    """List the providers: URL, proof, secret, last delivery."""
+    """List the providers: URL, authentication, secret, last delivery."""
     chosen = read_settings()
     with open_database(chosen) as database:
         last = Search(database).last_deliveries()

@@ -64,7 +64,7 @@ def open_store(name: str) -> Iterator[StoreAccess]:
 def backfill(name: str, days: int) -> None:
     """Fill the local index of a store's transactions."""
     if not 1 <= days <= MOST_DAYS:
-        raise BridgeError(f"--days is a number from 1 to {MOST_DAYS}.")
+        raise BridgeError(f"--days must be a number from 1 to {MOST_DAYS}.")
     with open_store(name) as (_, inbox, api, store), Progress("days", days) as progress:
 
         def tell(line: str) -> None:
@@ -74,7 +74,7 @@ def backfill(name: str, days: int) -> None:
         try:
             fresh = Backfill(inbox, api, store, tell=tell).run(days)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("Run it again, and it goes on where it was.") from None
+            raise KeyboardInterrupt("Run it again to continue.") from None
     click.echo(f"{fresh} transactions new or changed.")
 
 
@@ -104,7 +104,7 @@ def subscribe(name: str) -> None:
 @click.option("--store", "name", required=True, metavar="STORE")
 @click.option("--since", required=True, metavar="YYYY-MM-DD", callback=read_day, help="The first day.")
 def reconcile(name: str, since: date) -> int:
-    """Compare with 29next; no output means that both agree."""
+    """Compare with 29next; no output means no difference."""
     with open_store(name) as (_, inbox, api, store), Progress("calls to 29next") as progress:
         if api.take:
             api.take = _counted(api.take, progress)
@@ -128,7 +128,7 @@ def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
 @click.option("--since", required=True, metavar="TIME", callback=read_moment, help="When it was made.")
 @click.option("--store", "name", metavar="STORE", help="Only the cases of this store.")
 def recover(since: datetime, name: str | None) -> None:
-    """After a restored backup: look every case up before going on."""
+    """After restoring a backup: look up every case at 29next first."""
     chosen = read_settings()
     if name and name not in chosen.stores:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")

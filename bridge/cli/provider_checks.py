@@ -64,7 +64,7 @@ def _mistyped(
             counts[row["provider"]] += row["count"]
     if counts:
         said = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
-        remedy = "Correct the URL at the provider that calls there: `bridge providers` prints the right ones."
+        remedy = "Correct the URL at the provider. `bridge providers` prints the right ones."
         meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
         if meant:
             said += f"; nothing arrives from {' and '.join(sorted(meant))}"
@@ -106,15 +106,15 @@ def _provider(
 
 
 _BAD_PROOF = (
-    "Enter in its console what {0} says; while it still sends the former secret, put that into {0}_PREVIOUS."
+    "Enter the value of {0} at the provider. While it still sends the old secret, keep that in {0}_PREVIOUS."
 )
 _REFUSED = {
-    "too_large": "Have it send fewer alerts in one webhook.",
-    "unsupported_encoding": "Have it send bodies as they are: switch compression off in its console.",
-    "bad_request": "Look at what stands between it and the bridge: the body did not arrive as it was sent.",
+    "too_large": "Configure the provider to send fewer alerts in one webhook.",
+    "unsupported_encoding": "Turn off compression at the provider.",
+    "bad_request": "Check what is between the provider and the bridge: something changes the body.",
 }
 _IN_WORDS = {
-    "five minutes": "Set this machine's clock by NTP; where that is right, its sender's is wrong.",
+    "five minutes": "Synchronize this machine's clock (NTP). If it is right, the provider's clock is wrong.",
     "networks": "Add this address to networks in bridge.toml if it is the provider's; "
     "if it is your proxy's, set BRIDGE_PROXY_HOPS.",
 }

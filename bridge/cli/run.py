@@ -69,7 +69,9 @@ def made_up_secret(provider: Provider) -> str:
     ):
         if provider.proof.problem(secret) is None:
             return secret
-    raise SettingsError([f"{provider.secret_variable}: no made-up secret fits its proof, so set one"])
+    raise SettingsError(
+        [f"{provider.secret_variable}: no secret can be generated for this authentication; set one"]
+    )
 
 
 def run(environ: dict[str, str], *, sandbox: bool) -> None:
@@ -97,7 +99,9 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
         ended = [name for name, child in children.items() if child.poll() is not None]
     _end(children.values())
     if ended and not signals:
-        raise BridgeError(f"{' and '.join(ended)} ended by itself, so the rest did too; see above why")
+        raise BridgeError(
+            f"{' and '.join(ended)} ended unexpectedly, so the rest was stopped. The reason is above"
+        )
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:

@@ -18,9 +18,7 @@ def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> t
     """
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     if not re.match(r"https?://[^/]", url):
-        raise BridgeError(
-            f"{url!r} is no URL to post to, such as https://alerts.example.com/webhooks/ethoca."
-        )
+        raise BridgeError(f"{url!r} is not a URL such as https://alerts.example.com/webhooks/ethoca.")
     request = urllib.request.Request(  # noqa: S310  the URL is the operator's own
         url, content, {"Content-Type": "application/json"} | (headers or {}), method="POST"
     )

@@ -44,7 +44,7 @@ def run() -> None:
 
 def _greet(chosen: Settings, *, sandbox: bool) -> None:
     if sandbox:
-        click.echo("*** SANDBOX: no store is configured, so this is a pretend one, with made-up secrets. ***")
+        click.echo("*** SANDBOX: no store is configured. This is a simulated one with generated secrets. ***")
         click.echo("*** Nothing reaches 29next. Set NEXT_STORE and NEXT_ACCESS_TOKEN for the real thing. ***")
     click.echo("Webhook URLs:")
     for name, provider in chosen.providers.items():
@@ -52,7 +52,7 @@ def _greet(chosen: Settings, *, sandbox: bool) -> None:
             click.echo(f"  {provider.title:<16} {chosen.url_of(name)}")
     off = [name for name in chosen.providers if not chosen.secrets.get(name)]
     if off:
-        click.echo(f"  switched off, for they have no secret: {', '.join(off)}")
+        click.echo(f"  not enabled (no secret): {', '.join(off)}")
     if sandbox:
         click.echo("Try, in another terminal:\n  .venv/bin/bridge send ethoca && .venv/bin/bridge deliveries")
 
@@ -64,7 +64,7 @@ def worker_pool(stores: int) -> int:
 
 @click.command()
 def worker() -> None:
-    """Translate and forward what the inbox owes."""
+    """Translate the stored alerts and forward them to 29next."""
     chosen = read_settings()
     logs.set_up(chosen.log_level)
     pool = WORKER_POOL if chosen.encryption_keys else worker_pool(len(chosen.stores))  # more may be installed
@@ -88,7 +88,7 @@ def migrate() -> None:
 @click.option("--port", type=click.IntRange(0, LAST_PORT), default=8001, show_default=True)
 @click.option("--token", default=SANDBOX_TOKEN, show_default=True, help="The access token that it takes.")
 def sandbox(port: int, token: str) -> None:
-    """Run a pretend 29next store."""
+    """Run a simulated 29next store."""
     from bridge.sandbox import serve  # noqa: PLC0415  the pretend store is no part of the bridge
 
     serve("127.0.0.1", port, token)

@@ -36,9 +36,9 @@ def check_stores(settings: Settings, database: Database, clock: Callable[[], flo
     told = None
     for store in settings.stores.values():
         if store.name in paused and paused[store.name] != store.missing:
-            remedy = "Remedy what it says: the bridge tries twice a minute, and goes on by itself."
+            remedy = "Fix what it says. The bridge retries twice a minute and then continues by itself."
             if paused[store.name] == BY_HAND:
-                remedy = "Let it go on, on the page /stores of the log."
+                remedy = "Resume it on the page /stores."
             yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
         if store.missing:
             remedy = f"Have its merchant open /install?store={store.name}.29next.store."
@@ -64,7 +64,7 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
         remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
-        return Check(what, good=True, said="off: every transaction is looked up at 29next", remedy=remedy)
+        return Check(what, good=True, said="off: every transaction is searched at 29next", remedy=remedy)
     target = f"{settings.url_of('next')}/{store.name}"
     remedy = f"Run `bridge subscribe --store {store.name}`."
     try:
@@ -94,7 +94,7 @@ class _Probe:
             pass  # the scope is there, and the thing is not meant to be
         except Refused as error:
             if self.method == "GET":
-                remedy = "29next may have changed its API: look for a newer release of the bridge."
+                remedy = "29next may have changed its API. Look for a newer release of the bridge."
                 return Check(what, good=False, said=str(error), remedy=remedy)
         except BridgeError as error:
             if answer.status == 403 and self.without:
@@ -105,12 +105,12 @@ class _Probe:
 
     def _remedy(self, status: int | None, store: Store) -> str:
         if status == 401:
-            return "Set this store's access token anew: 29next does not know the one that is set."
+            return "Set this store's access token again: 29next does not accept the current one."
         if status == 403:
             return f"Give the store's token the scope {self.scope}, in 29next under Settings > API Access."
         if status == 404 or (status and 300 <= status < 400):
             return f"Check the store's name: there is no Admin API at {store.base_url}."
-        return "Try again; if it stays, look at 29next's status and at this machine's way to the internet."
+        return "Try again later. If it stays, check 29next's status and this machine's internet connection."
 
 
 PROBES = (
@@ -121,18 +121,18 @@ PROBES = (
         "GET",
         "transactions/",
         {"external_id": "bridge-doctor"},
-        without="every dispute is created unmatched",
+        without="the bridge creates every dispute without a transaction",
     ),
     _Probe(
         "orders:read",
         "GET",
         "orders/0/",
-        without="no transaction is found by its order's number, and alerts that tell one cost a call more",
+        without="the bridge cannot find a transaction by order number",
     ),
     _Probe(
         "transactions:write",
         "POST",
         "transactions/0/refund/",
-        without="refunds that the gateway made are not recorded where a match is found later",
+        without="the bridge does not record gateway refunds for late matches",
     ),
 )

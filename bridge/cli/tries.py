@@ -36,9 +36,11 @@ if typing.TYPE_CHECKING:
 
 @click.command()
 @click.argument("provider")
-@click.option("--event", metavar="TYPE", help="The provider's event type; by default the first that opens.")
+@click.option(
+    "--event", metavar="TYPE", help="The provider's event type; default: the first that opens a case."
+)
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to send.")
-@click.option("--url", help="The webhook's URL, where it is not this machine's.")
+@click.option("--url", help="The webhook's URL, if not on this machine.")
 def send(provider: str, event: str | None, count: int, url: str | None) -> int:
     """Post signed samples of a provider to the bridge."""
     environ, sandbox = read_environ()
@@ -67,7 +69,7 @@ def _sender(chosen: Settings, name: str) -> Provider:
     if provider is None:
         raise BridgeError(f"There is no provider {name!r}; see `bridge providers`.")
     if provider.tells:
-        raise BridgeError(f"{provider.title} sends no alerts; it tells of transactions and disputes.")
+        raise BridgeError(f"{provider.title} does not send alerts. It reports transactions and disputes.")
     if not chosen.secrets.get(provider.name):
         raise BridgeError(f"{provider.secret_variable} is not set.")
     return provider
@@ -99,7 +101,7 @@ def _send(
 @click.option("--header", multiple=True, metavar="NAME:VALUE", help="A header of the webhook.")
 @as_json
 def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json: bool) -> int:
-    """Show what a body would become, field by field; makes no call.
+    """Show how a body would be translated, field by field, without any call.
 
     FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
     delivery.
@@ -132,7 +134,7 @@ def _stored(chosen: Settings, ident: str) -> Webhook:
         delivery = search.delivery(ident)
         body = search.body(delivery["webhook_id"]) if delivery else None
     if delivery is None or body is None:
-        raise BridgeError(f"{ident!r} is no delivery whose body is kept; name a FILE.")
+        raise BridgeError(f"{ident!r} is not a delivery with a stored body. Give a FILE.")
     kept = delivery["webhook"]
     query = kept.get("query") or {}
     return Webhook(kept["provider"], kept["path"], body, kept["headers"], query, kept["store"])
@@ -141,7 +143,7 @@ def _stored(chosen: Settings, ident: str) -> Webhook:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise BridgeError(f"{text!r} is no header, such as 'X-Event-Type: alert.created'.")
+        raise BridgeError(f"{text!r} is not a header such as 'X-Event-Type: alert.created'.")
     return name.strip().lower(), value.strip()
 
 

@@ -120,7 +120,7 @@ def _read(case: Case, _: Call, row: Json) -> None:
     if case.pending.reread:
         case.pending.reread = False
         if case.resolution and not _resolution(row):
-            case.note(f"29next has it open again; it was resolved as {case.resolution}.")
+            case.note(f"29next has reopened it. It was resolved as {case.resolution}.")
             case.resolution = case.goal.resolution = None
         if case.transaction_id and row.get("transaction") is None:
             case.note(f"29next has it without transaction {case.transaction_id} now.")
@@ -140,7 +140,7 @@ def _let_a_person_decide(case: Case, row: Json) -> None:
         return
     case.trouble.contradicted, case.goal.resolution = case.goal.resolution, None
     case.pending.reread = True  # which takes in too that it is open again
-    case.note(f"29next has {theirs or 'it open'} now, which a person decided: {wanted} does not replace it.")
+    case.note(f"29next has {theirs or 'it open'} now, by a person's decision. {wanted} does not replace it.")
 
 
 def _created(case: Case, call: Call, row: Json) -> None:
@@ -220,7 +220,7 @@ def _resolved_after_all(case: Case, body: Json) -> None:
 def _replaced(case: Case, call: Call, _: object = None) -> None:
     """Take in that another resolution took the place of ours."""
     body = call.body or {}
-    case.note(f"The result {body['resolution']} took the place of {case.resolution}.")
+    case.note(f"The outcome {body['resolution']} has replaced {case.resolution}.")
     case.resolution = case.resolved_by_us = body["resolution"]
     case.trouble.irreplaceable = None
 

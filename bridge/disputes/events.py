@@ -25,7 +25,7 @@ class Settled:
 
 
 FORWARDED = Settled(Status.FORWARDED)
-UNDONE = "29next has the dispute open again, and so it stays."
+UNDONE = "29next has reopened the dispute, so it stays open."
 HOW_TO_LIST = "List it in bridge.toml, under values of the field resolution, and replay this."
 MATCH_FACTS = ("order", *matching.IDS, "arn", "transaction_at", "card_first_six", "card_last_four")
 """What a later alert may add to find the transaction, without changing what the dispute says."""

@@ -68,7 +68,7 @@ def _towards_opening(case: Case, now: float, metadata: Iterable[str]) -> Step:
             return _find(case)
         if looks == 1:
             return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
-        return Fail(Reason.NO_OPENING, "Nothing has opened this case, and 29next has no dispute of it.")
+        return Fail(Reason.NO_OPENING, "No alert opened this case, and 29next has no dispute for it.")
     return question(case) or Call(Kind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
 
 

@@ -41,7 +41,7 @@ def apply_sale(case: Case, row: Json, now: float) -> None:
     case.pending.sale = Sale(case.transaction_id, now, row.get("amount"), row.get("currency"), left)
     ours, room = amount(case), _decimal(left)
     if ours is None:
-        leave_out(case, "The gateway's refund is not recorded at 29next: its amount cannot be told for sure.")
+        leave_out(case, "The gateway's refund is not recorded at 29next, because its amount is not certain.")
     elif room is not None and room < Decimal(ours):
         case.leave_out(Part.REFUND)
         case.note(

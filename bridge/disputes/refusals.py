@@ -17,7 +17,7 @@ DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one
 def continue_without(case: Case, call: Call, fields: Complaint) -> bool:
     """Go on without what 29next refused, where that never costs the alert; False where it would."""
     if _is_outdated(case, call, fields):
-        case.note("29next refused what was under way before a person decided: " + _words(fields))
+        case.note("29next rejected a call that was under way before a person decided: " + _words(fields))
         return True
     without = _WITHOUT.get(call.kind)
     return without is not None and without(case, call, fields)
@@ -34,7 +34,9 @@ def _create(case: Case, call: Call, fields: Complaint) -> bool:
     body = call.body or {}
     if "metadata" in fields and "metadata" in body:
         case.leave_out(Part.METADATA)
-        case.note("29next refused the metadata; the dispute is made without it: " + _words(fields))
+        case.note(
+            "29next rejected the metadata. The bridge creates the dispute without it: " + _words(fields)
+        )
         return True
     if "transaction" not in fields or "transaction" not in body:
         return False

@@ -161,7 +161,7 @@ class NextApi:
         page = self.call("GET", path, params=params, answer=answer, turn=turn)
         rows = page.get("results") if isinstance(page, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise TemporaryError("29next answered a list that is none.")
+            raise TemporaryError("29next returned an invalid list.")
         following = page.get("next")
         return rows, _page_after(path, str(following)) if following else None
 
@@ -181,7 +181,7 @@ class NextApi:
                 return answer
         except (ValueError, RecursionError):
             pass
-        message = "29next said yes, but its answer cannot be read."
+        message = "29next reported success, but its response could not be parsed."
         raise Unclear(message) if writes else TemporaryError(message)
 
     def _error(
@@ -234,7 +234,7 @@ def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
     word = str(told.get("error", ""))
     why = f"{status}: {word}" if OAUTH_WORD.fullmatch(word) else str(status)
     again = status == 429 or status >= 500
-    raise (TemporaryError if again else PermanentError)(f"29next gave no token ({why}).")
+    raise (TemporaryError if again else PermanentError)(f"29next did not issue a token ({why}).")
 
 
 def _page_after(path: str, url: str) -> str:
@@ -242,7 +242,7 @@ def _page_after(path: str, url: str) -> str:
     try:
         query = urlsplit(url).query
     except ValueError:
-        raise TemporaryError("29next answered a list whose next page has no proper address.") from None
+        raise TemporaryError("29next returned a list with an invalid next page.") from None
     return f"{path.partition('?')[0]}?{query}"
 
 

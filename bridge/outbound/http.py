@@ -174,12 +174,12 @@ def _reason(error: BaseException) -> str:
 
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((NameResolutionError, socket.gaierror), "its name is not found"),
-    ((NewConnectionError, ConnectionRefusedError), "the connection is refused"),  # a kind of the next
-    ((ConnectTimeoutError,), "it does not take the connection in time"),
-    ((ssl.SSLError, SSLError), "its certificate or TLS is not accepted"),
-    ((ReadTimeoutError, TimeoutError), "it does not answer in time"),
-    ((ProtocolError, OSError, HTTPException), "the connection was cut"),
+    ((NameResolutionError, socket.gaierror), "host name not found"),
+    ((NewConnectionError, ConnectionRefusedError), "connection refused"),  # a kind of the next
+    ((ConnectTimeoutError,), "connection timed out"),
+    ((ssl.SSLError, SSLError), "TLS or certificate error"),
+    ((ReadTimeoutError, TimeoutError), "response timed out"),
+    ((ProtocolError, OSError, HTTPException), "connection closed"),
 )
 
 

@@ -46,7 +46,7 @@ def variable(
     def load(value: str) -> typing.Any:
         given = value.strip()
         if len(given) > 1 and given[0] == given[-1] and given[0] in QUOTES:
-            raise ValidationError(f"the value stands in quotes ({given[0]}); remove them")
+            raise ValidationError(f"the value is in quotes ({given[0]}); remove them")
         try:
             return read(given) if read else value
         except ValueError as error:
@@ -172,7 +172,7 @@ def _missing(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
         ("client_id", is_set("client_secret"), "missing, though NEXT_CLIENT_SECRET is set"),
         ("client_secret", is_set("client_id"), "missing, though NEXT_CLIENT_ID is set"),
         ("encryption_keys", installs, f"missing; expected a key for the tokens of installed stores: {KEYS}"),
-        ("password", is_open, "missing; set a long one, since BRIDGE_PUBLIC_URL leads others here"),
+        ("password", is_open, "missing; set a long one, since BRIDGE_PUBLIC_URL makes this server public"),
     ]
     yield from ((name, said) for name, needed, said in needs if needed and not is_set(name))
 
@@ -187,7 +187,7 @@ def _at_odds(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
     if url.startswith("sqlite") and read.get("ephemeral") != "1":
         folders = [one for one in address.sqlite_file(url).resolve().parents if one != one.parent]
         if read.get("dyno") or (read.get("render") and not any(map(Path.is_mount, folders))):
-            said = "this platform throws the disk away at every restart, and acknowledged alerts with it"
+            said = "this platform deletes the disk at every restart, with all acknowledged alerts"
             yield "database_url", f"{said}; add Postgres (or set ALLOW_EPHEMERAL_SQLITE=1 for a trial)"
 
 

@@ -52,7 +52,7 @@ class Committer(typing.Generic[Item, T]):
             return one.future.result(patience)
         except Late:
             one.future.cancel()  # unless its transaction runs already
-            raise Unavailable("The database does not answer in time.") from None
+            raise Unavailable("The database did not answer in time.") from None
 
     def close(self, patience: float) -> None:
         """Commit what waits, and end."""

@@ -150,7 +150,7 @@ def _ended_by(until: float, connection: Connection) -> Iterator[None]:
             yield
         except DBAPIError as error:
             if deadline.passed:
-                raise Unavailable("The database does not answer in time.") from error
+                raise Unavailable("The database did not answer in time.") from error
             raise
 
 

@@ -155,7 +155,7 @@ class Deliveries:
         return self.database.write(write)
 
     def dismiss(self, ids: Sequence[str]) -> list[str]:
-        """Put failed deliveries aside: they need nobody's attention any more; returns which.
+        """Dismiss failed deliveries: they need nobody's attention any more; returns which.
 
         A case whose contradictions are all dismissed keeps the outcome that stands.
         """

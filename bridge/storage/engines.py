@@ -26,7 +26,7 @@ FIXES = {
         ("no such table", "no such column", "has no column named", "42P01", "42703"),
         ". Its tables are not those of this release: run `bridge migrate`",
     ),
-    "unsupported startup parameter": ". A pooler stands in between, and takes no start-up options: point"
+    "unsupported startup parameter": ". A pooler in between rejects start-up options: point"
     " DATABASE_URL at the database itself, or at the pooler in session mode with"
     " ignore_startup_parameters = options",
 }

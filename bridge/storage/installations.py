@@ -26,9 +26,9 @@ if typing.TYPE_CHECKING:
 
 FRESH_SECONDS = 2.0
 """How old the picture of what is installed may be."""
-UNINSTALLED = "The merchant has removed the app; alerts wait until it is installed anew."
+UNINSTALLED = "The merchant has removed the app. Alerts wait until it is installed again."
 LOCKED = (
-    "The token of this store cannot be decrypted: put the key that BRIDGE_ENCRYPTION_KEYS has lost"
+    "The token of this store cannot be decrypted: restore the missing key in BRIDGE_ENCRYPTION_KEYS"
     " back, or install the app anew."
 )
 WITHOUT_TOKEN = (NOT_INSTALLED, UNINSTALLED, LOCKED)

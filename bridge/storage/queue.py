@@ -188,9 +188,9 @@ class Queue:
 
         def write(connection: Connection) -> Slot:
             if not connection.execute(_LEASE_UNTIL, held).rowcount:
-                raise TooLate("Another worker has the case now.")
+                raise TooLate("Another worker holds the case.")
             if (slot := self.slots.take_near(connection, token)) is None:
-                raise TooLate("Its store's next slot lies too far ahead.")
+                raise TooLate("The store's next time slot is too far away.")
             return slot
 
         return self.database.write(write)

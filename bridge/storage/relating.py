@@ -58,7 +58,7 @@ def _join(connection: Connection, case: Case, now: float, told: Told) -> None:
     if case.dispute_id in (None, holder.dispute_id):
         case.dispute_id, case.transaction_id = holder.dispute_id, holder.transaction_id
     else:
-        case.note(f"Its own dispute {case.dispute_id} was made before the transaction was known.")
+        case.note(f"Its own dispute {case.dispute_id} was created before the transaction was known.")
     if holder.resolution:
         case.due_at = now
     case.note(f"Dispute {holder.dispute_id} of case {holder.id} is about the same transaction.")

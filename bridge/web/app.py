@@ -165,4 +165,4 @@ def _http(error: HTTPException) -> tuple[Response, int]:
 def _bug(error: Exception) -> tuple[Response, int]:
     """Answer a bug without showing it; a webhook that met one is not acknowledged."""
     log.error("bug", exc_info=error)
-    return _rejected(Rejected("unavailable", 503, "Something is wrong here; send it again later."))
+    return _rejected(Rejected("unavailable", 503, "Internal error. Send it again later."))

@@ -55,7 +55,7 @@ CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,99}\r\n")
 EXPECT = re.compile(rb"(?i)\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
 
 
-_BODY = json.dumps({"error": "bad_request", "message": "This is no request that can be read."})
+_BODY = json.dumps({"error": "bad_request", "message": "The request could not be read."})
 _HEADERS = {
     **HEADERS,
     "Cache-Control": "no-store",

@@ -120,7 +120,7 @@ def guard() -> Response | None:
         require_this_machine("The viewer", "BRIDGE_PASSWORD")
     elif not signed_in(settings.password):
         if request.method not in ("GET", "HEAD"):
-            raise Rejected("unauthorized", 401, "You are not signed in any more.")
+            raise Rejected("unauthorized", 401, "Your session has ended. Sign in again.")
         return redirect(url_for("gate.sign_in", next=request.full_path.rstrip("?")), 303)
     if request.method == "POST":
         check_form()
@@ -187,9 +187,7 @@ def check_form() -> None:
     """Refuse a form that another site has made."""
     given = request.form.get("form_token") or request.headers.get("X-Form-Token", "")
     if is_cross_site() or "form" not in session or not same(given, form_token()):
-        raise Rejected(
-            "bad_request", 400, "This form is too old, or not ours. Reload the page and try again."
-        )
+        raise Rejected("bad_request", 400, "This form has expired. Reload the page and try again.")
 
 
 def local_path(wanted: str | None) -> str:
@@ -207,7 +205,7 @@ def local_path(wanted: str | None) -> str:
 def only_where_it_is_on() -> None:
     """Know no sign-in where there is nothing to sign in to."""
     if current_app.extensions["settings"].password is None:
-        raise Rejected("not_found", 404, "There is nothing to sign in to: BRIDGE_PASSWORD is not set.")
+        raise Rejected("not_found", 404, "Sign-in is off: BRIDGE_PASSWORD is not set.")
 
 
 @gate.get("/sign-in")
@@ -232,7 +230,7 @@ def signing_in() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]
         page = render_template("sign_in.html", onward=onward, problem=problem)
         return page, 429, {"Retry-After": f"{wait + 1:.0f}"}
     if not same(request.form.get("password", ""), settings.password or ""):
-        return render_template("sign_in.html", onward=onward, problem="That is not the password."), 401
+        return render_template("sign_in.html", onward=onward, problem="Wrong password."), 401
     throttle.forget(client)
     session.clear()
     session.permanent = True

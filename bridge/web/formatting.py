@@ -50,36 +50,37 @@ TONES = {
 """The colour of a status, a state or an outcome; its word always stands beside it."""
 
 MEANINGS = {
-    Reason.WAITING_FOR_OPENING: "A result has come before its alert. It waits until the deadline.",
-    Reason.STORE_PAUSED: "The store is paused. Its clock stands still until calls are accepted again.",
-    Reason.INFORM: "By rule: it only informs, and nobody asks for a refund.",
-    Reason.IGNORE: "By rule: there is nothing to do for this event.",
-    Reason.DISMISSED: "It had failed, and somebody has put it aside. You can still replay it.",
-    Reason.TEST: "By rule: test traffic must not block a real customer.",
-    Reason.UNTRANSLATABLE: "The body does not fit what the bridge knows of this provider.",
-    Reason.UNKNOWN_EVENT: "The provider sent an event type that nobody has listed.",
+    Reason.WAITING_FOR_OPENING: "This outcome arrived before its alert. It waits for it until the deadline.",
+    Reason.STORE_PAUSED: "The store is paused, and so is the deadline, until the store accepts calls again.",
+    Reason.INFORM: "Ignored by rule: this event only informs.",
+    Reason.IGNORE: "Ignored by rule: this event needs nothing done.",
+    Reason.DISMISSED: "It failed, and somebody dismissed it. You can still replay it.",
+    Reason.TEST: "Ignored by rule: test traffic must not block a real customer.",
+    Reason.UNTRANSLATABLE: "The body does not match this provider's format.",
+    Reason.UNKNOWN_EVENT: "The provider sent an event type that is not listed.",
     Reason.UNKNOWN_OUTCOME: "The provider sent an outcome that is not listed. The dispute is open.",
-    Reason.CONTRADICTED: "Another outcome stands at 29next.",
-    Reason.NO_STORE: "No route leads to a store.",
-    Reason.REFUSED: "29next refused it, in its own words below.",
-    Reason.EXPIRED: "Seven days after its deadline, 29next still had not taken it.",
-    Reason.NO_OPENING: "A result came, but the alert that opens its case never did.",
-    Reason.BUG: "The bridge made a mistake of its own.",
+    Reason.CONTRADICTED: "29next has a different outcome.",
+    Reason.NO_STORE: "No route matches, so the store is unknown.",
+    Reason.REFUSED: "29next rejected it. Its answer is below.",
+    Reason.EXPIRED: "29next had not accepted it seven days after its deadline.",
+    Reason.NO_OPENING: "An outcome arrived, but never the alert it belongs to.",
+    Reason.BUG: "This is a bug in the bridge.",
 }
 REMEDIES = {
-    Reason.UNTRANSLATABLE: "Compare the refused fields below with the provider's document. Once the "
-    "table or a setting (zone, amount_unit) is mended, replay it.",
-    Reason.UNKNOWN_EVENT: "Ask the provider what this event means. Once it is listed, replay it.",
+    Reason.UNTRANSLATABLE: "Compare the rejected fields below with the provider's documentation. Fix "
+    "the field mapping or the setting (zone, amount_unit), then replay it.",
+    Reason.UNKNOWN_EVENT: "Ask the provider what this event means. List it in bridge.toml, "
+    "restart, then replay it.",
     Reason.UNKNOWN_OUTCOME: "Ask the provider what this word means. List it in bridge.toml, under "
     "[providers.NAME.fields] resolution = { values = { ... } }, restart, then replay it.",
-    Reason.CONTRADICTED: "Find out which outcome is right. If it is this one, change it at 29next by hand; "
+    Reason.CONTRADICTED: "Find out which outcome is right. If it is this one, change it in 29next yourself, "
     "then dismiss this.",
     Reason.NO_STORE: "Add a route or a default store in bridge.toml, restart, then replay it.",
-    Reason.REFUSED: "Read 29next's answer in the last call below, mend the cause there, then replay it.",
-    Reason.EXPIRED: "See why the calls below failed. A replay opens a new deadline.",
-    Reason.NO_OPENING: "If the dispute exists at 29next under another case number, resolve it there; replay "
-    "this once its alert has come.",
-    Reason.BUG: "Report it with the trace below. Replay it after the next release.",
+    Reason.REFUSED: "Read 29next's answer in the last call below, fix the cause there, then replay it.",
+    Reason.EXPIRED: "See why the calls below failed. A replay starts a new deadline.",
+    Reason.NO_OPENING: "If 29next has the dispute under another case number, resolve it there. Replay "
+    "this once its alert has arrived.",
+    Reason.BUG: "Report it with the trace below. Replay it after an update.",
 }
 """What a person does about a failure."""
 
@@ -98,13 +99,13 @@ CALLS = (
 )
 """What each call to 29next is for; `*` is a number."""
 OUTCOMES = {
-    "intended": "sent, its end was never recorded",
-    "throttled": "a pause was asked for",
-    "temporary": "did not happen, tried again",
-    "unclear": "no clear answer, looked up before anything else",
+    "intended": "sent, no answer recorded",
+    "throttled": "rate limited",
+    "temporary": "not sent, retried",
+    "unclear": "no clear answer, looked up before any retry",
     "dropped": "not sent, its time slot had passed",
     "refused": "refused",
-    "store_refused": "the store refused the bridge",
+    "store_refused": "the store rejected the token",
 }
 UNSENT = frozenset(
     {"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "via", "forwarded"}
@@ -175,8 +176,8 @@ def money(amount: object, currency: object = None) -> str:
 def purpose(attempt: Json) -> str:
     """Say what a call was for; those to providers have whole URLs."""
     if "://" in attempt["path"]:
-        told = "Tell the provider how it ended" if attempt["request"] else "Log in at the provider"
-        return "Ask the provider how it ended" if attempt["method"] == "GET" else told
+        told = "Send the outcome" if attempt["request"] else "Log in to the provider"
+        return "Read the outcome" if attempt["method"] == "GET" else told
     path = "/".join("*" if part.isdecimal() else part for part in attempt["path"].split("/"))
     return next(
         (said for method, known, said in CALLS if (method, known) == (attempt["method"], path)), "Call"

@@ -81,7 +81,7 @@ def authorize() -> viewer.View:
     if "error" in request.args:
         word = request.args["error"]
         said = word if WORD.fullmatch(word) else "an error"
-        raise Rejected("not_installed", 403, f"{name}.29next.store said no ({said}). Nothing was changed.")
+        raise Rejected("not_installed", 403, f"{name}.29next.store declined ({said}). Nothing was changed.")
     if not AT_ONCE.acquire(blocking=False):
         raise Rejected("unavailable", 503, "Too many stores are being installed. Start again in a minute.")
     try:
@@ -102,10 +102,10 @@ def _asked() -> str:
     given, age = request.args, viewer.inbox().now() - at
     known = bool(state) and same(given.get("state", ""), state) and age <= ANSWER_SECONDS
     if not known or given.get("store", f"{name}.29next.store").lower() != f"{name}.29next.store":
-        raise Rejected("bad_request", 400, "This answer was not asked for, or came too late. Start again.")
+        raise Rejected("bad_request", 400, "This request is unknown or has expired. Start again.")
     del session["install"]
     if not viewer.memos().use_up(Memo.INSTALL, state, ANSWER_SECONDS):
-        raise Rejected("bad_request", 400, "This answer was given already. Start again from your store.")
+        raise Rejected("bad_request", 400, "This request was used already. Start again from your store.")
     return str(name)
 
 

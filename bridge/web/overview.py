@@ -109,7 +109,7 @@ def stores() -> View:
     wanted = request.args.get("install", "").strip().lower()
     invited = address.store_of(wanted if "." in wanted else f"{wanted}.29next.store")
     if wanted and not invited:
-        flash("That is no store: expected a name such as example or example.29next.store.")
+        flash("That is not a store. Expected a name such as example or example.29next.store.")
     here = (settings.public_url or "").rstrip("/")
     offer = {"installs": settings.installs, "invited": invited, "public_url": here}
     return render_template("stores.html", rows=rows, rate=settings.rate, **offer)
@@ -120,7 +120,7 @@ def pause(name: str) -> View:
     """Stop calling a store until a person resumes it."""
     viewer.inbox().stores.pause(_store(name).name, BY_HAND, None)
     log.info("store paused by hand", store=name)
-    flash(f"{name} is paused. Its alerts wait, and their clocks stand still.")
+    flash(f"{name} is paused. Its alerts wait, and their deadlines are paused.")
     return redirect(url_for("overview.stores"), 303)
 
 
@@ -128,11 +128,11 @@ def pause(name: str) -> View:
 def resume(name: str) -> View:
     """Call a store again."""
     if missing := _store(name).missing:
-        flash(f"{name} cannot go on. {missing}")
+        flash(f"{name} cannot be resumed. {missing}")
         return redirect(url_for("overview.stores"), 303)
     viewer.inbox().stores.resume(name)
     log.info("store resumed by hand", store=name)
-    flash(f"{name} goes on.")
+    flash(f"{name} has resumed.")
     return redirect(url_for("overview.stores"), 303)
 
 

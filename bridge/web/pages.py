@@ -86,9 +86,9 @@ def replay(ident: str) -> View:
     found = viewer.found(viewer.search().delivery(ident), "delivery")
     if viewer.inbox().deliveries.replay([ident]):
         log.info("replayed by hand", delivery=ident)
-        flash("Replayed: it is translated and forwarded anew, with a new deadline.")
+        flash("Replayed. The bridge translates and forwards it again, with a new deadline.")
     elif found["webhook"]["body"] is None:
-        flash("Its body is gone, so there is nothing to translate: it stays as it is.")
+        flash("Retention has removed its body, so it cannot be replayed.")
     else:
         flash("It is pending already, or retention has removed its body.")
     return redirect(url_for("pages.delivery", ident=ident), 303)
@@ -100,9 +100,9 @@ def dismiss(ident: str) -> View:
     viewer.found(viewer.search().delivery(ident), "delivery")
     if viewer.inbox().deliveries.dismiss([ident]):
         log.info("dismissed by hand", delivery=ident)
-        flash("Dismissed: it needs nobody's attention any more. You can still replay it.")
+        flash("Dismissed. You can still replay it.")
     else:
-        flash("Only a failed delivery can be dismissed.")
+        flash("You can only dismiss a failed alert.")
     return redirect(url_for("pages.delivery", ident=ident), 303)
 
 
@@ -183,12 +183,12 @@ def match(ident: str) -> View:
     viewer.found(viewer.search().case(ident), "case")
     chosen = request.form.get("transaction", "")
     if chosen != "none" and not (chosen.isdecimal() and len(chosen) <= 18 and int(chosen)):
-        raise Rejected("bad_request", 400, "A transaction is a number, or none.")
+        raise Rejected("bad_request", 400, "Expected a transaction number or none.")
     if viewer.inbox().cases.decide(ident, None if chosen == "none" else int(chosen)):
         log.info("match decided by hand", case=ident, transaction=chosen)
-        flash("Decided: the worker tells 29next.")
+        flash("Saved. The worker updates 29next.")
     else:
-        flash("There is nothing to decide on this case any more.")
+        flash("This case no longer needs a decision.")
     return redirect(url_for("pages.case", ident=ident), 303)
 
 
@@ -198,7 +198,7 @@ def tell(ident: str) -> View:
     viewer.found(viewer.search().case(ident), "case")
     again = viewer.inbox().outcomes.tell_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
-    flash("Replayed: the worker tells it anew." if again else "There is nothing to tell again.")
+    flash("The worker sends the outcome again." if again else "There is no outcome to send again.")
     return redirect(url_for("pages.case", ident=ident), 303)
 
 

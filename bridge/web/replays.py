@@ -79,7 +79,7 @@ def _replay_filters(given: Mapping[str, str]) -> Json:
     if not wanted:
         raise BadFilter("A bulk replay needs a filter, such as status=failed.")
     if wanted.get("status") == Status.PENDING:
-        raise BadFilter("What is pending is tried anyway.")
+        raise BadFilter("Pending alerts are retried anyway.")
     return wanted
 
 

@@ -12,11 +12,11 @@ Json = dict[str, typing.Any]
 
 ASKS = {
     Effect.OPEN: "open a dispute",
-    Effect.MATCH: "tie the dispute to its transaction",
+    Effect.MATCH: "attach the transaction",
     Effect.RESOLVE: "resolve the dispute",
     Effect.WITHDRAW: "withdraw the dispute",
-    Effect.INFORM: "nothing: it informs",
-    Effect.IGNORE: "nothing",
+    Effect.INFORM: "do nothing: it only informs",
+    Effect.IGNORE: "do nothing",
 }
 
 
@@ -37,8 +37,8 @@ def of_delivery(delivery: Json) -> list[Step]:
     came = f"{delivery['event_type'] or 'no event type'} from {delivery['provider']}"
     steps = [Step(delivery["received_at"], formatting.QUIET, "Received", came)]
     if delivery["effect"]:
-        asks = f"It asks the bridge to {ASKS[Effect(delivery['effect'])]}."
-        where = f" It belongs to store {delivery['store']}." if delivery["store"] else ""
+        asks = f"Asks the bridge to {ASKS[Effect(delivery['effect'])]}."
+        where = f" Store: {delivery['store']}." if delivery["store"] else ""
         steps.append(Step(delivery["received_at"], formatting.GOOD, "Translated", asks + where))
     own = [one for one in delivery["attempts"] if one["started_at"] >= delivery["received_at"]]
     steps += [_of_attempt(one) for one in own]
@@ -50,7 +50,7 @@ def of_case(case: Json) -> list[Step]:
     steps = [_of_attempt(one) for one in case["attempts"]]
     for one in case["deliveries"]:
         came = f"{one['provider']}: {one['event_type'] or 'no event type'}"
-        asks = f"It asks the bridge to {ASKS[Effect(one['effect'])]}." if one["effect"] else ""
+        asks = f"Asks the bridge to {ASKS[Effect(one['effect'])]}." if one["effect"] else ""
         steps.append(Step(one["received_at"], formatting.QUIET, came, asks, delivery=one["id"]))
         if one["settled_at"]:
             steps.append(_ending(one, one["id"]))
@@ -64,14 +64,14 @@ def _of_attempt(attempt: Json) -> Step:
 
 
 ENDINGS = {
-    Status.FORWARDED: "Settled: 29next has what it asked for",
-    Status.IGNORED: "Settled: ignored by rule",
+    Status.FORWARDED: "Forwarded to 29next",
+    Status.IGNORED: "Ignored by rule",
     Status.FAILED: "Failed",
     Status.PENDING: "Next try",
 }
 WAITS = {
-    Reason.STORE_PAUSED: "It waits for its store",
-    Reason.WAITING_FOR_OPENING: "It waits for the alert that opens its case",
+    Reason.STORE_PAUSED: "Waiting for its store",
+    Reason.WAITING_FOR_OPENING: "Waiting for the alert that opens its case",
 }
 
 

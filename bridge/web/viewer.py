@@ -130,7 +130,7 @@ def _unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
 def away(error: Unavailable) -> Rejected:
     """Return what anybody may know of a database that is away; its address and user are for the log."""
     log.warning("database unavailable", why=str(error))
-    return Rejected("unavailable", 503, "The database is not available just now. The log has the reason.")
+    return Rejected("unavailable", 503, "The database is not available. The log says why.")
 
 
 def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
@@ -139,7 +139,7 @@ def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
         word = "not_found" if error.code == 404 else "bad_request"
         return refusal(Rejected(word, error.code or 500, error.description or ""))
     log.error("bug", page=request.endpoint, exc_info=error)
-    return refusal(Rejected("bug", 500, "This page could not be made. The log has the reason."))
+    return refusal(Rejected("bug", 500, "This page failed. The log says why."))
 
 
 def refusal(error: Rejected) -> AnyResponse | tuple[str, int]:

@@ -85,7 +85,7 @@ def _prove(settings: Settings, arrived: Request, name: str, store: str | None) -
     if provider is None:
         raise Rejected("unknown_provider", 404, "There is no such provider.")
     if not settings.secrets.get(name):
-        raise Rejected("unknown_provider", 404, "This provider has no secret here, so it is switched off.")
+        raise Rejected("unknown_provider", 404, "This provider is not enabled: no secret is configured.")
     if not provider.may_call_from(arrived.remote_addr):
         client = client_ip(arrived.remote_addr) or "unknown"
         raise Rejected("bad_proof", 401, f"The address {client} is not among the provider's networks.")
@@ -118,9 +118,9 @@ def _body(arrived: Request) -> bytes:
     except RequestEntityTooLarge:
         raise too_large from None
     except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown
-        raise Rejected("bad_request", 400, "The body did not arrive whole.") from None
+        raise Rejected("bad_request", 400, "The body is incomplete.") from None
     if len(body) < (arrived.content_length or 0):
-        raise Rejected("bad_request", 400, "The body did not arrive whole.")
+        raise Rejected("bad_request", 400, "The body is incomplete.")
     if len(body) > LARGEST:
         raise too_large
     return body
@@ -149,7 +149,7 @@ def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook
         delivery = inbox.deliveries.keep(kept, owed)
     except Unavailable as error:
         log.error("webhook not stored", provider=provider.name, why=str(error))
-        raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None
+        raise Rejected("unavailable", 503, "The alert could not be stored. Send it again.") from None
     log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(owed))
     if own := provider.acknowledgement(items[0]):
         acknowledgement, text = own

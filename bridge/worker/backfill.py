@@ -136,7 +136,7 @@ class Backfill:
                 self._rest(error, missed)
                 continue
             if following is not None and following == path:
-                raise TemporaryError("29next's list of transactions goes round in a circle.")
+                raise TemporaryError("29next's list of transactions repeats itself.")
             fresh += self.inbox.cases.hear_of(self.store.name, rows)
             path, missed, pages = following, 0, pages + 1
             if path is None or (pages == MOST_PAGES and last and first < last):
@@ -153,7 +153,7 @@ class Backfill:
         """Wait until no dispute wants the next slot; where they want all of them, take one now and then."""
         waited = 0.0
         if self.stops():
-            raise TemporaryError("It was stopped, and goes on where it is.")
+            raise TemporaryError("Stopped. Run it again to continue.")
         while (
             self.inbox.slots.gap and waited < LONGEST_YIELD and self.inbox.stores.is_wanted(self.store.name)
         ):

@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
 
     from bridge.settings import Store
 
-IN_VAIN = "Nothing is left to do for its case, which ended otherwise than it asks: see the notes."
+IN_VAIN = "Its case ended differently. The notes on the case say how."
 
 
 def close(
@@ -118,7 +118,7 @@ def _give_up(
     if isinstance(result, StoreRefused):
         return left, False
     is_bug = isinstance(result, Bug) and case.tries >= retry.BUG_TRIES
-    reason, sentence = Reason.EXPIRED, "Seven days past its deadline, 29next still has not taken it."
+    reason, sentence = Reason.EXPIRED, "29next has not accepted it seven days after its deadline."
     if isinstance(result, Bug) and is_bug:
         reason, sentence = Reason.BUG, result.said
     failed = [one for one in left if is_bug or now > retry.expires(one.deadline_at)]
@@ -128,7 +128,7 @@ def _give_up(
     if over and case.resolution is None and case.goal.resolution:
         case.trouble.refusal = Refusal(reason, sentence)
     elif over and not failed:
-        case.note(f"What was left to do is given up ({reason}): {sentence}")
+        case.note(f"The bridge has given up ({reason}): {sentence}")
     return left, over
 
 

@@ -308,8 +308,8 @@ def _tell_ids(call: Call, found: typing.Any) -> None:
     """Take disputes only where 29next says which they are."""
     if not all(isinstance(row.get("id"), int) for row in (found if isinstance(found, list) else [found])):
         if call.writes:
-            raise errors.Unclear("29next said that it created a dispute, but not which.")
-        raise TemporaryError("29next answered a dispute without its id.")
+            raise errors.Unclear("29next reported a new dispute without its id.")
+        raise TemporaryError("29next returned a dispute without an id.")
 
 
 def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:

@@ -117,15 +117,15 @@ def conditions(seen: Picture) -> list[Condition]:
 def _worker(seen: Picture) -> Iterable[Condition]:
     last = seen.worker_seen_at
     if last is None or seen.now - last > GONE_AFTER:
-        heard = f"It was last heard {span(seen.now - last)} ago." if last else "None has been heard yet."
-        text = f"{heard} Alerts are stored, but nothing is forwarded until one runs: `bridge worker`."
-        over = "A worker runs again: what waited is being forwarded."
-        yield Condition(WORKER, "The worker is gone", text, "/", grave=True, over=over)
+        heard = f"Last heartbeat {span(seen.now - last)} ago." if last else "No heartbeat received yet."
+        text = f"{heard} Alerts are stored, but nothing is forwarded. Start one: `bridge worker`."
+        over = "A worker is running again and forwards what was waiting."
+        yield Condition(WORKER, "No worker is running", text, "/", grave=True, over=over)
 
 
 def _paused(seen: Picture) -> Iterable[Condition]:
     for store, why in sorted(seen.paused.items()):
-        title, over = f"Store {store} is paused", f"Store {store} goes on."
+        title, over = f"Store {store} is paused", f"Store {store} has resumed."
         yield Condition(f"paused:{store}", title, why, "/stores", grave=True, over=over)
 
 
@@ -134,35 +134,35 @@ def _expiring(seen: Picture) -> Iterable[Condition]:
         count = sum(used >= share for used in seen.used)
         if count:
             title = f"{_count(count, 'alert')} {_has(count)} used {words} of the deadline"
-            text = "Not forwarded yet: see the calls on each case for why."
+            text = "Not forwarded yet. The calls on each case say why."
             yield Condition(f"expiring:{share}", title, text, "/deliveries?status=pending", count, grave)
 
 
 def _untold(seen: Picture) -> Iterable[Condition]:
     for provider, (count, case_id, why) in sorted(seen.untold.items()):
-        title = f"{_count(count, 'outcome')} could not be told to {provider}"
+        title = f"{_count(count, 'outcome')} could not be sent to {provider}"
         yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count)
 
 
 def _failed(seen: Picture) -> Iterable[Condition]:
     for reason, count in seen.failed.items():
         title = f"{_count(count, 'alert')} failed: {reason.replace('_', ' ')}"
-        text = "Each says why on its page. Replay or dismiss it there."
+        text = "Open each one to see why. Replay or dismiss it there."
         path = f"/deliveries?status=failed&reason={reason}"
         yield Condition(f"failed:{reason}", title, text, path, count, grave=True)
 
 
 def _queue(seen: Picture) -> Iterable[Condition]:
     if seen.oldest_pending is not None and seen.now - seen.oldest_pending > seen.queue_old:
-        title = f"An alert has waited for {span(seen.now - seen.oldest_pending)}"
-        text = "The oldest one that is still owed to 29next."
+        title = f"An alert has been waiting for {span(seen.now - seen.oldest_pending)}"
+        text = "It is the oldest alert that is not forwarded yet."
         yield Condition("queue", title, text, "/deliveries?status=pending", over="The queue is short again.")
 
 
 def _reviews(seen: Picture) -> Iterable[Condition]:
     if seen.reviews:
         title = f"{_count(seen.reviews, 'dispute')} to be reviewed"
-        text = "No transaction fits for certain, or results contradict each other."
+        text = "No transaction is a certain match, or outcomes contradict each other."
         yield Condition("review", title, text, "/cases?state=review", seen.reviews, told=False)
 
 
@@ -171,19 +171,19 @@ def _silent(seen: Picture) -> Iterable[Condition]:
         usual = usual_silence(times)
         if usual is not None and seen.now - times[0] > usual:
             title = f"{provider} has been silent for {span(seen.now - times[0])}"
-            text = "Much longer than its alerts lie apart otherwise. Is its webhook still on?"
-            over = f"{provider} sends alerts again."
+            text = "That is much longer than usual. Check that its webhook is still on."
+            over = f"{provider} is sending alerts again."
             yield Condition(f"silent:{provider}", title, text, "/providers", over=over)
 
 
 def _refused(seen: Picture) -> Iterable[Condition]:
     for (provider, reason), count in sorted(seen.refused.items(), key=lambda pair: -pair[1]):
-        title = f"{_count(count, 'webhook')} of {provider} refused: {reason.replace('_', ' ')}"
-        text = "Since yesterday. The provider's settings and the bridge's do not agree."
+        title = f"{_count(count, 'webhook')} of {provider} rejected: {reason.replace('_', ' ')}"
+        text = "Since yesterday. The settings at the provider and here do not match."
         if reason == UNKNOWN and provider in seen.known:
             text = "Since yesterday. This provider is not enabled: no secret is configured."
         elif reason == UNKNOWN:
-            title = f"{_count(count, 'webhook')} refused: {url_called(provider)}"
+            title = f"{_count(count, 'webhook')} rejected: {url_called(provider)}"
             text = "Since yesterday. Check the URLs at your providers."
             if provider not in (OTHERS, NO_NAME):
                 text = f"No provider is called {named(provider)}: check the URL at your provider."

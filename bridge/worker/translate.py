@@ -114,7 +114,7 @@ class Judge:
         told = plain(pick(item.tree, provider.tells or ""))
         ident = str(told.get("id", "")) if isinstance(told, dict) else ""
         if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
-            raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of no object with an id."]})
+            raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of an object without an id."]})
         told = (kind, {**told, "id": int(ident)})
         return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
 
@@ -141,4 +141,6 @@ def _no_route(named: str | None, alert: typing.Any) -> str:
         return f"There is no store {named!r}, which the URL's path or a route names."
     facts = {n: getattr(alert, n) for n in ("mid", "member_id", "merchant_id", "descriptor")}
     told = ", ".join(f"{name} {value!r}" for name, value in facts.items() if value)
-    return f"No route fits ({told or 'the alert tells nothing to route by'}), and there is no default store."
+    return (
+        f"No route matches ({told or 'the alert has no field to route by'}), and there is no default store."
+    )

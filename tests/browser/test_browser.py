@@ -91,7 +91,7 @@ def test_signing_in_leads_to_the_page_that_was_wanted(opened: Open) -> None:
         expect(page.get_by_label("Password")).to_be_focused()
         page.keyboard.type(PASSWORD)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="Deliveries")).to_be_visible()
+        expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
         assert page.url.endswith("/deliveries?status=failed")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Password")).to_be_visible()
@@ -123,7 +123,7 @@ def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: 
         page.goto("/")
         page.get_by_role("link", name="1 alert failed: refused").click()
         page.locator("a.row.delivery").click()
-        expect(page.get_by_text("29next refused it, in its own words below.")).to_be_visible()
+        expect(page.get_by_text("29next rejected it. Its answer is below.")).to_be_visible()
         page.locator("summary", has_text="POST disputes/").click()
         expect(page.get_by_label("What 29next answered").last).to_contain_text("Unprocessable")
         bridge.next29.faults.clear()
@@ -132,7 +132,7 @@ def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: 
         expect(page.locator("h1 .badge")).to_have_text("pending")
         bridge.settle()
         expect(page.locator("h1 .badge")).to_have_text("forwarded")  # the page asks by itself
-        expect(page.get_by_text("Settled: 29next has what it asked for")).to_be_visible()
+        expect(page.get_by_text("Forwarded to 29next")).to_be_visible()
 
 
 def test_a_match_is_reviewed(opened: Open) -> None:
@@ -142,7 +142,7 @@ def test_a_match_is_reviewed(opened: Open) -> None:
         page.get_by_role("link", name="1 dispute to be reviewed").click()
         page.locator("a.row.case").click()
         page.get_by_role("button", name=re.compile("Attach transaction")).first.click()
-        expect(page.get_by_text("Decided: the worker tells 29next.")).to_be_visible()
+        expect(page.get_by_text("Saved. The worker updates 29next.")).to_be_visible()
         bridge.work()
         page.reload()
         expect(page.locator("h1 .badge")).to_have_text("open")
@@ -155,11 +155,11 @@ def test_many_are_replayed_and_their_progress_is_seen(opened: Open) -> None:
         bridge.work()
         page.goto("/deliveries?status=failed")
         page.get_by_role("link", name="Replay all of these…").click()
-        expect(page.get_by_role("heading", name="Replay 25 deliveries?")).to_be_visible()
+        expect(page.get_by_role("heading", name="Replay 25 alerts?")).to_be_visible()
         page.get_by_role("button", name="Replay").click()
-        expect(page.get_by_text("0 of 25 put back")).to_be_visible()
+        expect(page.get_by_text("0 of 25 replayed")).to_be_visible()
         bridge.inside.chores.replay()
-        expect(page.get_by_text("20 of 25 put back")).to_be_visible()
+        expect(page.get_by_text("20 of 25 replayed")).to_be_visible()
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("h1 .badge")).to_have_text("stopped")
 
@@ -214,7 +214,7 @@ def test_everything_can_be_read_and_replayed_without_a_script(opened: Open) -> N
         page.locator("summary", has_text="Filter").click()
         page.get_by_label("Provider").select_option("verifi")
         page.get_by_role("button", name="Filter").click()
-        expect(page.get_by_text("Nothing fits.")).to_be_visible()
+        expect(page.get_by_text("No results.")).to_be_visible()
         page.goto(f"/deliveries/{sent[0]}")
         page.locator("summary", has_text="As curl").click()
         expect(page.get_by_label("A curl command")).to_contain_text("YOUR SECRET")
@@ -287,7 +287,7 @@ def test_the_first_page_keeps_itself_current(opened: Open) -> None:
     with opened() as (bridge, page):
         bridge.inside.beat("one")
         page.goto("/")
-        expect(page.get_by_role("heading", name="Nothing needs you")).to_be_visible()
+        expect(page.get_by_role("heading", name="Nothing needs attention")).to_be_visible()
         bridge.inside.pause(STORE, "29next answered 401", None)
         page.evaluate(
             "htmx.ajax('GET', '/', {source: '#live', target: '#live', select: '#live', swap: 'outerHTML'})"

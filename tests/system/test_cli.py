@@ -413,7 +413,7 @@ def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, at_work: InProces
     case, twins = in_review(at_work)
     assert bridge("cases", "--state", "review", "--json").json["results"][0]["id"] == case
     said = bridge("match", case, str(twins[1]))
-    assert (said.status, said.out) == (0, f"{case} decided; the worker tells 29next.\n")
+    assert (said.status, said.out) == (0, f"{case} saved. The worker updates 29next.\n")
     with at_work.counted() as calls:
         go_on(at_work)
     assert calls == [f"PATCH /disputes/{at_work.disputes()[0]['id']}/"]
@@ -471,7 +471,7 @@ def test_a_backfill_that_is_interrupted_says_in_one_line_that_it_goes_on(at_work
         eventually(at_work.calls)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert err == "bridge: stopped. Run it again, and it goes on where it was.\n"
+    assert err == "bridge: stopped. Run it again to continue.\n"
     assert process.returncode == 130
 
 

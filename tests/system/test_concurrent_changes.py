@@ -512,7 +512,7 @@ def test_a_refund_of_a_sale_that_may_not_be_read_is_left_to_a_person(bridge: InP
 
 
 def decided(bridge: InProcessBridge, sent: Sent, answered: Any) -> Json:
-    """The case for which a person decided another sale, while an answer was under way; and that sale."""
+    """The case for by a person's decision another sale, while an answer was under way; and that sale."""
     right = sell(bridge, amount="77.00", bankcard_last_four="9999")
     assert bridge.inside.decide(bridge.case(sent)["id"], right["id"])
     bridge.inside.settle(answered)

@@ -217,7 +217,7 @@ def test_commits_that_may_be_lost_are_bad(
 
 def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LEAST_FREE", 10**18)
-    assert patient.bad()["database"].remedy == "Make room on the disk of the database."
+    assert patient.bad()["database"].remedy == "Free some space on the disk of the database."
 
 
 def test_a_clock_that_is_off_is_bad(durable_url: str, next_store: StandIn) -> None:
@@ -353,7 +353,7 @@ def test_a_provider_that_is_refused_since_its_last_delivery_is_bad(patient: Pati
     [
         ("too_large", "A webhook has at most 256 kB.", "fewer alerts"),
         ("unsupported_encoding", "Send the body as it is, without Content-Encoding.", "compression"),
-        ("bad_request", "The body did not arrive whole.", "between"),
+        ("bad_request", "The body is incomplete.", "between"),
         ("bad_proof", "The signed timestamp is more than five minutes off.", "NTP"),
         ("bad_proof", "This address is not among the provider's networks.", "networks"),
         ("bad_proof", "The signature is wrong.", "ETHOCA_SECRET"),

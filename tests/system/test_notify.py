@@ -59,9 +59,9 @@ def test_where_all_is_well_nothing_is_told() -> None:
         ({"paused": {"alpha": "29next answered 401"}}, "Store alpha is paused"),
         ({"reviews": 2}, "2 disputes to be reviewed"),
         ({"oldest_pending": NOW - 601}, "An alert has waited for 10 min"),
-        ({"worker_seen_at": NOW - GONE_AFTER - 1}, "The worker is gone"),
-        ({"worker_seen_at": None}, "The worker is gone"),
-        ({"refused": {("kount", "bad_proof"): 9}}, "9 webhooks of kount refused: bad proof"),
+        ({"worker_seen_at": NOW - GONE_AFTER - 1}, "No worker is running"),
+        ({"worker_seen_at": None}, "No worker is running"),
+        ({"refused": {("kount", "bad_proof"): 9}}, "9 webhooks of kount rejected: bad proof"),
         (
             {"times": {"ethoca": [NOW - 90_000 - n * 3600 for n in range(10)]}},
             "ethoca has been silent for 25 h",
@@ -368,11 +368,11 @@ def test_a_worker_that_is_gone_is_told_by_the_web_process(bridge: InProcessBridg
     assert hook.told == []
     bridge.clock.now += GONE_AFTER + 1
     web.turn(100.0)
-    assert hook.titles == ["The worker is gone"]
+    assert hook.titles == ["No worker is running"]
     assert "forwarded" in hook.told[0]["text"]
     bridge.inside.beat("two")
     web.turn(200.0)
-    assert hook.titles[1:] == ["A worker runs again: what waited is being forwarded."]
+    assert hook.titles[1:] == ["A worker is running again and forwards what was waiting."]
 
 
 def test_a_web_process_watches_only_where_somebody_is_to_be_told(make_database: MakeDatabase) -> None:
@@ -485,7 +485,7 @@ def test_a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on(
         def looks_gone() -> bool:
             page = bridge.client.get("/")
             assert page.status_code == 200
-            return "The worker is gone" in page.text
+            return "No worker is running" in page.text
 
         assert looks_gone()
         with bridge.inside.at_work():
@@ -601,7 +601,7 @@ def test_the_web_process_tells_by_itself(make_database: MakeDatabase, hook: Hook
         make_database("sqlite") as url,
         bridge_with_outlet(url, notify=Notify(hook.url, form="json"), watch=True) as bridge,
     ):
-        eventually(lambda: hook.titles == ["The worker is gone"])
+        eventually(lambda: hook.titles == ["No worker is running"])
         bridge.app.extensions["watch"].set()
 
 

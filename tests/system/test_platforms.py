@@ -512,7 +512,7 @@ def test_heroku_refuses_a_release_that_would_lose_alerts() -> None:
         command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 2
-    assert "DATABASE_URL: this platform throws the disk away" in done.stderr
+    assert "DATABASE_URL: this platform deletes the disk" in done.stderr
 
 
 def test_a_web_process_with_wrong_settings_names_all_of_them_without_a_traceback() -> None:

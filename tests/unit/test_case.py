@@ -1149,7 +1149,7 @@ def stands(worker: PretendWorker, changes: Json) -> None:
     assert ends(worker) == ["ended", "ended" if agrees else Reason.CONTRADICTED]
     assert agrees == (worker.case.trouble.contradicted is None)
     assert agrees or worker.case.state is State.REVIEW
-    assert agrees or any("which a person decided" in note for note in worker.case.notes)
+    assert agrees or any("by a person's decision" in note for note in worker.case.notes)
     assert not worker.owed
 
 

@@ -135,7 +135,7 @@ def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> N
     said = problems(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, NEXT_TIMEOUT="soon")
     assert said == [
         "NEXT_TIMEOUT: expected a number from 0.1 to 300, not 'soon'",
-        "BRIDGE_PASSWORD: missing; set a long one, since BRIDGE_PUBLIC_URL leads others here",
+        "BRIDGE_PASSWORD: missing; set a long one, since BRIDGE_PUBLIC_URL makes this server public",
     ]
     read = load(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, BRIDGE_PASSWORD="p")
     assert not read.is_local
@@ -247,7 +247,7 @@ def test_a_database_that_is_none_is_told_without_its_password(url: str) -> None:
 def test_sqlite_is_refused_where_the_platform_throws_the_disk_away(tmp_path: Path) -> None:
     for platform in ({"DYNO": "web.1"}, {"RENDER": "true"}):
         [problem] = problems(DATABASE_URL=f"sqlite:///{tmp_path}/bridge.db", **platform)
-        assert "throws the disk away" in problem
+        assert "deletes the disk" in problem
         assert load(ALLOW_EPHEMERAL_SQLITE="1", **platform).sqlite
 
 
@@ -255,8 +255,8 @@ def test_sqlite_on_render_is_for_mounted_disks(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
     kept = f"sqlite:///{tmp_path}/data/bridge.db?timeout=3"
     assert load(DATABASE_URL=kept, RENDER="true").database_url == kept
-    assert "throws the disk away" in problems(DATABASE_URL="sqlite:///bridge.db", RENDER="true")[0]
-    assert "throws the disk away" in problems(DATABASE_URL=kept, DYNO="web.1")[0]
+    assert "deletes the disk" in problems(DATABASE_URL="sqlite:///bridge.db", RENDER="true")[0]
+    assert "deletes the disk" in problems(DATABASE_URL=kept, DYNO="web.1")[0]
 
 
 # --- secrets ------------------------------------------------------------------------------------
@@ -1086,7 +1086,7 @@ QUOTED = {
 @pytest.mark.parametrize("name", QUOTED)
 def test_a_value_in_quotes_is_refused_with_a_sentence_that_says_so(name: str) -> None:
     said = [one for one in problems(**{name: QUOTED[name]}) if one.startswith(f"{name}:")]
-    assert any("stands in quotes" in one for one in said), said
+    assert any("is in quotes" in one for one in said), said
     assert not any(
         QUOTED[name].strip("'\"") in one for one in said if name.endswith(("SECRET", "TOKEN", "WORD"))
     )
@@ -1094,7 +1094,7 @@ def test_a_value_in_quotes_is_refused_with_a_sentence_that_says_so(name: str) ->
 
 def test_all_values_in_quotes_are_named_at_once() -> None:
     said = problems(**QUOTED)
-    assert {one.partition(":")[0] for one in said if "stands in quotes" in one} == set(QUOTED)
+    assert {one.partition(":")[0] for one in said if "is in quotes" in one} == set(QUOTED)
 
 
 @pytest.mark.parametrize("value", ['a"b', '"half', "it's", 'say "yes" now'])

@@ -92,9 +92,9 @@ def test_the_command_dismisses_by_id_and_by_filter(
         assert cli.main(["dismiss", "--reason", "untranslatable", "--provider", "ethoca"]) == 0
         assert sorted(dismissed(capsys)) == sorted(others)
         assert cli.main(["dismiss", one]) == 1
-        assert "have not failed or are unknown" in capsys.readouterr().err
+        assert "unknown, or not failed" in capsys.readouterr().err
         assert cli.main(["dismiss"]) == 1
-        assert "Name deliveries by id" in capsys.readouterr().err
+        assert "Give ids of deliveries" in capsys.readouterr().err
 
 
 def test_dismissing_a_contradiction_lets_what_stands_stand(database_url: str) -> None:

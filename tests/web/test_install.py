@@ -401,7 +401,7 @@ def test_an_answer_counts_once_even_with_the_cookie_from_before(agency: Agency) 
     before = len(agency.next29.ledger.calls)
     agency.client.set_cookie("bridge_session", cookie.value)
     answer = agency.browse(back)
-    assert (answer.status_code, "given already" in answer.text) == (400, True)
+    assert (answer.status_code, "used already" in answer.text) == (400, True)
     assert len(agency.next29.ledger.calls) == before
 
 
@@ -744,7 +744,7 @@ def test_the_log_offers_a_link_and_shows_who_has_installed(agency: Agency) -> No
     page = agency.browse("/stores?install=Delta.29next.store").text
     assert ">https://alerts.example.com/install?store=delta.29next.store</a>" in page
     assert f'href="{PUBLIC}/install?store=delta.29next.store"' in agency.browse("/stores?install=delta").text
-    assert "That is no store" in agency.browse("/stores?install=evil.com").text
+    assert "That is not a store" in agency.browse("/stores?install=evil.com").text
     assert "installed" in page
     agency.uninstall()
     agency.tend()
@@ -753,7 +753,7 @@ def test_the_log_offers_a_link_and_shows_who_has_installed(agency: Agency) -> No
     assert UNINSTALLED in page
     token = page.partition('name="form_token" value="')[2].partition('"')[0]
     agency.client.post(f"/stores/{SHOP}/resume", data={"form_token": token})
-    assert "cannot go on" in agency.browse("/stores").text
+    assert "cannot be resumed" in agency.browse("/stores").text
     assert agency.paused() == {SHOP: UNINSTALLED}
 
 
@@ -865,7 +865,7 @@ def test_a_browser_goes_the_whole_way_by_clicks(agency: Agency) -> None:
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_label("Store").fill(DOMAIN)
-        page.get_by_role("button", name="Make the link").click()
+        page.get_by_role("button", name="Create the link").click()
         page.get_by_role("link", name=f"{here}/install?store={DOMAIN}").click()
         page.get_by_role("heading", name="Installed").wait_for()
         page.goto(f"{here}/stores")

@@ -153,7 +153,7 @@ def test_the_right_password_opens_the_page_that_was_wanted(locked: InProcessBrid
     assert "Password" in page(locked.client, wanted.headers["Location"])
     answer = sign_in(locked.client, onward="/deliveries?status=failed")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/deliveries?status=failed")
-    assert "Deliveries" in page(locked.client, "/deliveries?status=failed")
+    assert "Alerts" in page(locked.client, "/deliveries?status=failed")
     assert locked.client.get("/sign-in").headers["Location"] == "/"
 
 
@@ -161,7 +161,7 @@ def test_the_right_password_opens_the_page_that_was_wanted(locked: InProcessBrid
 def test_a_wrong_password_opens_nothing(locked: InProcessBridge, password: str) -> None:
     answer = sign_in(locked.client, password)
     assert answer.status_code == 401
-    assert "That is not the password" in answer.text
+    assert "Wrong password" in answer.text
     assert locked.client.get("/").status_code == 303
 
 
@@ -485,15 +485,15 @@ def test_an_empty_log_opens_on_every_page(bridge: InProcessBridge) -> None:
     for path in every_page(bridge):
         page(bridge.client, path)
     said = Reader(page(bridge.client, "/")).text
-    assert "No alert has come yet" in said
-    assert "The worker is gone. None has been heard yet." in said
+    assert "No alerts yet" in said
+    assert "No worker is running. No heartbeat received yet." in said
 
 
 def test_a_log_with_nothing_to_do_says_so(bridge: InProcessBridge) -> None:
     bridge.send_sample()
     bridge.work()
     said = Reader(page(bridge.client, "/")).text
-    assert "Nothing needs you" in said
+    assert "Nothing needs attention" in said
     assert "Alerts today 1" in said
     assert "Forwarded 100.0 %" in said
 
@@ -507,13 +507,13 @@ def test_the_first_page_says_what_needs_a_person(bridge: InProcessBridge) -> Non
         "1 alert failed: unknown event",
         "1 alert failed: no store",
         "1 dispute to be reviewed",
-        "3 webhooks of midigator refused: bad proof",
+        "3 webhooks of midigator rejected: bad proof",
         "Most urgent",
         "USD",
     ):
         assert sentence in said, sentence
     bridge.clock.now += 600
-    assert "The worker is gone" in Reader(page(bridge.client, "/")).text
+    assert "No worker is running" in Reader(page(bridge.client, "/")).text
 
 
 def test_what_is_at_stake_of_very_many_is_said_to_be_more(
@@ -551,7 +551,7 @@ def test_three_clicks_lead_from_the_first_page_to_why_an_alert_failed(bridge: In
     listed = Reader(page(bridge.client, failed))
     (alert,) = [link for link in listed.links if link.startswith("/deliveries/")]
     said = Reader(page(bridge.client, alert)).text
-    assert "The body does not fit what the bridge knows of this provider" in said
+    assert "The body does not match this provider's format" in said
     assert "amount '12,50' is not an amount of money, such as 12.50." in said
     assert "currency 'EURO' is not an ISO 4217 currency code." in said
     assert "What to do:" in said
@@ -565,7 +565,7 @@ def test_a_delivery_is_told_from_received_to_settled(bridge: InProcessBridge) ->
     bridge.work()
     found = bridge.delivery(delivery)
     said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
-    story = said[said.index("What happened") : said.index("What came")]
+    story = said[said.index("What happened") : said.index("Payload and mapping")]
     steps = (
         "Received",
         "Translated",
@@ -577,7 +577,7 @@ def test_a_delivery_is_told_from_received_to_settled(bridge: InProcessBridge) ->
         "ok",
         "Create the dispute",
         "201",
-        "Settled: 29next has what it asked for",
+        "Forwarded to 29next",
     )
     place = 0
     for step in steps:
@@ -699,14 +699,14 @@ def test_a_pending_delivery_is_asked_for_again_and_a_settled_one_is_not(bridge: 
 def test_a_number_that_is_nowhere_is_looked_for_in_the_bodies(bridge: InProcessBridge) -> None:
     bridge.send_sample(change=lambda tree: tree.update(note="customer 77-B"))
     said = Reader(page(bridge.client, "/deliveries?q=customer+77-B")).text
-    assert "No number is exactly customer 77-B ; these bodies hold it." in said
-    assert "Neither a number nor a body" in Reader(page(bridge.client, "/deliveries?q=customer+78")).text
+    assert "No number equals customer 77-B . These bodies contain it." in said
+    assert "none of the newest bodies" in Reader(page(bridge.client, "/deliveries?q=customer+78")).text
 
 
 def test_a_filter_that_cannot_be_is_explained(bridge: InProcessBridge) -> None:
     assert "status is one of" in page(bridge.client, "/deliveries?status=lost", 400)
     assert "There is no filter" in page(bridge.client, "/cases?colour=red", 400)
-    assert "Deliveries" in page(bridge.client, "/deliveries?status=&q=&since=")  # a form sends empty ones
+    assert "Alerts" in page(bridge.client, "/deliveries?status=&q=&since=")  # a form sends empty ones
 
 
 def test_lists_go_on_where_they_end(bridge: InProcessBridge) -> None:
@@ -741,7 +741,7 @@ def test_a_page_with_a_bug_shows_nothing_of_it(
 
     monkeypatch.setattr(notify, "conditions", broken)
     said = page(bridge.client, "/", 500)
-    assert "This page could not be made" in said
+    assert "This page failed" in said
     assert "canary" not in said
 
 
@@ -766,7 +766,7 @@ def test_stores_and_providers_say_how_they_are(bridge: InProcessBridge) -> None:
     trouble(bridge)
     said = Reader(page(bridge.client, "/stores")).text
     assert f"{OUTLET} paused" in said
-    assert f"{STORE} takes calls" in said
+    assert f"{STORE} active" in said
     assert "29next answered 401" in said
     said = Reader(page(bridge.client, "/providers")).text
     assert "http://127.0.0.1:8000/webhooks/ethoca" in said
@@ -830,14 +830,14 @@ def test_a_failed_delivery_is_mended_and_replayed(bridge: InProcessBridge) -> No
     bridge.work()
     path = f"/deliveries/{delivery}"
     said = Reader(page(bridge.client, path)).text
-    assert "29next refused it" in said
+    assert "29next rejected it" in said
     assert "Unprocessable" in said
     bridge.next29.faults.clear()
     answer = submit(bridge.client, f"{path}/replay", path)
     assert (answer.status_code, answer.headers["Location"]) == (303, path)
     assert "Replayed" in page(bridge.client, path)
     bridge.settle()
-    assert "Settled: 29next has what it asked for" in page(bridge.client, path)
+    assert "Forwarded to 29next" in page(bridge.client, path)
     assert "It is pending already" not in page(bridge.client, path)
 
 
@@ -853,7 +853,7 @@ def test_a_replay_leaves_alone_what_has_no_body_any_more(bridge: InProcessBridge
     path = f"/deliveries/{delivery}"
     assert "/replay" not in page(bridge.client, path)
     submit(bridge.client, f"{path}/replay")
-    assert "Its body is gone" in page(bridge.client, path)
+    assert "Retention has removed its body" in page(bridge.client, path)
     bridge.client.post(f"/api{path}/replay", json={})
     assert submit(bridge.client, "/replays", status=before["status"]).status_code == 303
     bridge.inside.jobs().replay()
@@ -919,7 +919,7 @@ def test_a_match_is_decided_by_a_person(bridge: InProcessBridge, which: str) -> 
     chosen = {"first": candidates[0], "typed": candidates[1], "none": "none"}[which]
     answer = submit(bridge.client, f"{path}/match", path, transaction=chosen)
     assert answer.headers["Location"] == path
-    assert "Decided" in page(bridge.client, path)
+    assert "Saved" in page(bridge.client, path)
     bridge.work()
     case = bridge.case(case["case_number"])
     assert str(case["transaction_id"]).lower() == chosen
@@ -969,17 +969,17 @@ def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
     listed = Reader(page(bridge.client, "/deliveries?reason=refused"))
     (plan,) = [link for link in listed.links if link.startswith("/replays/new")]
     said = Reader(page(bridge.client, plan)).text
-    assert "Replay 25 deliveries?" in said
+    assert "Replay 25 alerts?" in said
     assert "20 a second" in said
     late = bridge.client
     answer = submit(late, "/replays", plan, reason="refused")
     job = answer.headers["Location"]
-    assert "0 of 25 put back" in Reader(page(bridge.client, job)).text
+    assert "0 of 25 replayed" in Reader(page(bridge.client, job)).text
     bridge.inside.chores.replay()
-    assert "20 of 25 put back" in Reader(page(bridge.client, job)).text
+    assert "20 of 25 replayed" in Reader(page(bridge.client, job)).text
     bridge.inside.chores.replay()
     bridge.settle()
-    assert "25 of 25 put back" in Reader(page(bridge.client, job)).text
+    assert "25 of 25 replayed" in Reader(page(bridge.client, job)).text
     assert "done" in Reader(page(bridge.client, "/replays")).text
     assert {bridge.delivery(one)["status"] for one in failed} == {"forwarded"}
     assert bridge.delivery(other)["status"] == "failed"
@@ -1013,7 +1013,7 @@ def test_a_bulk_replay_stops_when_told(bridge: InProcessBridge) -> None:
     bridge.inside.chores.replay()
     said = Reader(page(bridge.client, f"/replays/{ident}")).text
     assert "stopped" in said
-    assert "20 of 30 put back" in said
+    assert "20 of 30 replayed" in said
 
 
 @pytest.mark.parametrize("query", ["", "status=pending", "status=lost", "text=a"])
@@ -1103,11 +1103,11 @@ def test_the_first_page_names_a_mistyped_url_and_how_to_end_a_failure(bridge: In
     fail(bridge)
     said = Reader(page(bridge.client, "/")).text
     for sentence in (
-        "1 webhook refused: /webhooks/etoca",
+        "1 webhook rejected: /webhooks/etoca",
         "No provider is called etoca: check the URL at your provider.",
         '"/webhooks/ethoca "',
         "/webhooks without a name",
-        "Each says why on its page. Replay or dismiss it there.",
+        "Open each one to see why. Replay or dismiss it there.",
     ):
         assert sentence in said, sentence
     assert '"/webhooks/ethoca "' in Reader(page(bridge.client, "/refused")).text

@@ -17,7 +17,7 @@ MUTATIONS = (
         "not-stored-is-200",
         "What cannot be stored is answered with 200.",
         "bridge/web/webhooks.py",
-        'raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None\n',
+        'raise Rejected("unavailable", 503, "The alert could not be stored. Send it again.") from None\n',
         'return Response("{}", content_type="application/json")\n',
         "receive: what_cannot_be_stored_is_503_and_asks_to_come_again",
     ),

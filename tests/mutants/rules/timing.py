@@ -265,7 +265,7 @@ MUTATIONS = (
         "no-opening-waits-for-ever",
         "A result whose opening never comes never ends.",
         "bridge/disputes/plan.py",
-        'return Fail(Reason.NO_OPENING, "Nothing has opened this case, and 29next has no dispute of it.")\n',
+        'return Fail(Reason.NO_OPENING, "No alert opened this case, and 29next has no dispute for it.")\n',
         "return Wait(now + 3600.0, Reason.WAITING_FOR_OPENING)\n",
         "meanwhile: each_result_waits_for_its_opening_until_its_own_deadline",
     ),

@@ -195,7 +195,7 @@ MUTATIONS = (
         "where-the-database-is",
         "An answer names the database's host and user.",
         "bridge/web/viewer.py",
-        '"The database is not available just now. The log has the reason."',
+        '"The database is not available. The log says why."',
         "str(error)",
         "receive: of_a_database_that_is_away_no_answer_says_where_it_is",
     ),

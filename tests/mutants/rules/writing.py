@@ -55,8 +55,8 @@ MUTATIONS = (
         "201-without-id-taken",
         "A creation that is answered without an id counts as one that did not happen.",
         "bridge/worker/forward.py",
-        '            raise errors.Unclear("29next said that it created a dispute, but not which.")\n',
-        '            raise TemporaryError("29next said that it created a dispute, but not which.")\n',
+        '            raise errors.Unclear("29next reported a new dispute without its id.")\n',
+        '            raise TemporaryError("29next reported a new dispute without its id.")\n',
         "rules: a_write_whose_answer_is_lost_is_done_once",
     ),
     one(
@@ -89,7 +89,7 @@ MUTATIONS = (
         "A worker that was stopped past its lease makes the call that another one has made.",
         "bridge/storage/queue.py",
         """            if not connection.execute(_LEASE_UNTIL, held).rowcount:
-                raise TooLate("Another worker has the case now.")
+                raise TooLate("Another worker holds the case.")
 """,
         "            connection.execute(_LEASE_UNTIL, held)\n",
         "inbox: a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s",
