@@ -99,8 +99,8 @@ def facts(provider: Provider) -> str:
     if not provider.tells:
         rows["any other event"] = others(provider)
     if provider.outcome:
-        told = f"`{provider.outcome.url}{provider.outcome.path}`"
-        rows["its outcome"] = f"told to {told} where `outcome = true`, with `{provider.key_variable}`"
+        target = f"`{provider.outcome.url}{provider.outcome.path}`"
+        rows["outcome sent"] = f"to {target}, with `{provider.key_variable}`, if you set `outcome = true`"
     if provider.inform:
         rows["only shown"] = "events of the kind " + ", ".join(f"`{one}`" for one in sorted(provider.inform))
     if provider.test:
