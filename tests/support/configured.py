@@ -88,7 +88,7 @@ def documented(heading: str) -> Example:
     found = dict(blocks(section))
     head, _, body = found["http"].partition("\n\n")
     request, *headers = head.splitlines()
-    answer = re.search(r"is answered with `([^`]*)`", section)
+    answer = re.search(r"the bridge answers `([^`]*)`", section)
     assert answer is not None
     return Example(
         name=request.split()[1].removeprefix("/webhooks/"),

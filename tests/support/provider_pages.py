@@ -1,8 +1,4 @@
-"""The part of docs/providers.md that the providers' own tables say.
-
-`python -m tests.support.provider_pages` writes it again, between the lines that name a
-provider; a test compares.
-"""
+"""What a provider's own table says of it, for its page in docs/providers/."""
 
 from __future__ import annotations
 
@@ -14,19 +10,12 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any
 
-from bridge import providers
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
 from bridge.providers import fields, proof
 from bridge.providers.base import HEADER, QUERY, Provider
 from bridge.providers.fields import AlertSchema, Constant, Resolution
 from bridge.providers.meanings import ANY, DECLINES, Meaning
 from bridge.tree import Tree
-from tests.support.documents import ROOT
-
-FILE = ROOT / "docs" / "providers.md"
-BLOCK = re.compile(
-    r"(?s)<!-- (\w+): written by `python -m tests\.support\.provider_pages` -->\n.*?<!-- end of \1 -->"
-)
 
 
 def keyed(one: proof.Hmac) -> str:
@@ -68,7 +57,7 @@ PROOFS: dict[type, Callable[[Any], tuple[str, str]]] = {
 FACTS = {"amount", "currency"}
 DOES = {
     Effect.OPEN: "opens",
-    Effect.MATCH: "tells the payment",
+    Effect.MATCH: "matches",
     Effect.RESOLVE: "resolves",
     Effect.WITHDRAW: "withdraws",
     Effect.INFORM: "only shown",
@@ -76,22 +65,16 @@ DOES = {
 }
 
 
-def written(text: str) -> str:
-    """The page with every block as the providers' tables have it now."""
-    known = providers.built_in()
-    return BLOCK.sub(lambda found: block(known[found[1]]), text)
-
-
 def block(provider: Provider) -> str:
     """What is generated of one provider."""
-    name = provider.name
     parts = [
-        f"<!-- {name}: written by `python -m tests.support.provider_pages` -->",
-        source(name),
+        "## At a glance",
         facts(provider),
+        "## Events",
         events(provider),
-        *([endings(provider)] if any(map(tells, provider.tables())) else []),
-        f"<!-- end of {name} -->",
+        *(["## What its outcomes become", endings(provider)] if any(map(tells, provider.tables())) else []),
+        "## Sources",
+        source(provider.name),
     ]
     return "\n\n".join(parts)
 
@@ -107,7 +90,7 @@ def facts(provider: Provider) -> str:
     rows = {
         "URL": f"`/webhooks/{provider.name}`",
         "secret": f"`{provider.secret_variable}`: {secret}",
-        "proof": how,
+        "authentication": how,
         "body": " or ".join(one.upper() if one != "form" else "form" for one in provider.formats),
         "event": place(provider.event_type) if provider.event_type else "only one",
         "a repeat has the same": ", ".join(map(place, provider.event_id)),
@@ -116,12 +99,10 @@ def facts(provider: Provider) -> str:
     if not provider.tells:
         rows["any other event"] = others(provider)
     if provider.outcome:
-        told = f"`{provider.outcome.url}{provider.outcome.path}`"
-        rows["its outcome"] = f"told to {told} where `outcome = true`, with `{provider.key_variable}`"
+        target = f"`{provider.outcome.url}{provider.outcome.path}`"
+        rows["outcome sent"] = f"to {target}, with `{provider.key_variable}`, if you set `outcome = true`"
     if provider.inform:
-        rows["only shown"] = "whatever is of the kind " + ", ".join(
-            f"`{one}`" for one in sorted(provider.inform)
-        )
+        rows["only shown"] = "events of the kind " + ", ".join(f"`{one}`" for one in sorted(provider.inform))
     if provider.test:
         rows["test traffic"] = "`{}` is `{}`: kept and ignored".format(*provider.test)
     return table_of(("", ""), list(rows.items()))
@@ -253,8 +234,8 @@ def provided(table: AlertSchema, word: str, ours: Any) -> str:
     return f"; the gateway's refund is recorded once where {' and '.join(others)}" if takes else ""
 
 
-DECLINED = "a word that it was not accepted"
-UNKNOWN = "stays open; the delivery is `failed`, `unknown_outcome`"
+DECLINED = "a word that declines it"
+UNKNOWN = "stays open; the alert is `failed`, `unknown_outcome`"
 OPEN = "stays open: not final"
 
 
@@ -329,7 +310,3 @@ def hours(length: timedelta) -> str:
 def table_of(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-if __name__ == "__main__":
-    FILE.write_text(written(FILE.read_text("utf-8")), "utf-8")

@@ -29,12 +29,12 @@ from bridge.errors import SettingsError
 from bridge.storage.database import Database
 from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
-from tests.support import provider_pages, releases
+from tests.support import provider_docs, releases
 from tests.support.clock import eventually
 from tests.support.documents import BLOCK, ROOT
 from tests.support.processes import free_port
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 OTHERS = {
     *("docker", "heroku", "git", "pg_dump", "pg_restore"),
     *("cp", "rm", "cd", "set", "export", "install", "python3", "curl", "openssl"),
@@ -86,11 +86,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(there), target
 
 
-def test_every_page_is_linked_from_the_first() -> None:
-    first = prose(ROOT / "README.md")
+def test_every_page_is_linked_from_the_first_or_from_the_index_of_its_folder() -> None:
     for page in PAGES:
-        if page.name != "README.md":
-            assert f"({page.relative_to(ROOT)})" in first, page.name
+        inside = page.parent not in (ROOT, ROOT / "docs")
+        index = page.parent.with_suffix(".md") if inside else ROOT / "README.md"
+        if page != index:
+            assert f"({page.relative_to(index.parent)})" in prose(index), page.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -261,10 +262,13 @@ def test_every_address_that_is_named_is_answered(make_database: MakeDatabase) ->
 # --- providers -----------------------------------------------------------------------------------
 
 
-def test_the_tables_of_the_providers_are_what_the_providers_say() -> None:
-    said = provider_pages.FILE.read_text("utf-8")
-    assert said == provider_pages.written(said), "run `python -m tests.support.provider_pages`"
-    assert {found[1] for found in provider_pages.BLOCK.finditer(said)} == set(providers.built_in())
+def test_every_provider_has_a_page_and_it_says_what_its_table_says() -> None:
+    assert {page.stem for page in provider_docs.FOLDER.iterdir()} == set(providers.built_in())
+    for name in [provider_docs.MATRIX, *providers.built_in()]:
+        page = provider_docs.INDEX if name == provider_docs.MATRIX else provider_docs.page(name)
+        said = page.read_text("utf-8")
+        assert said == provider_docs.written(said), f"run `{provider_docs.COMMAND}`"
+        assert [found[1] for found in provider_docs.BLOCK.finditer(said)] == [name], page.name
 
 
 def test_the_first_page_names_every_provider() -> None:
