@@ -22,7 +22,7 @@ COMMANDS = {
     "migrate": ("serve", "Bring the database to this release's schema"),
     "sandbox": ("serve", "Run a simulated 29next store"),
     "send": ("tries", "Post signed samples of a provider to the bridge"),
-    "explain": ("tries", "Show how a body would be translated, field by field, without any call"),
+    "explain": ("tries", "Show how a body would be translated, without any call"),
     "deliveries": ("lists", "List the alerts received"),
     "cases": ("lists", "List cases"),
     "show": ("lists", "Show everything about a delivery, a case or a webhook"),

@@ -101,7 +101,7 @@ def _send(
 @click.option("--header", multiple=True, metavar="NAME:VALUE", help="A header of the webhook.")
 @as_json
 def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json: bool) -> int:
-    """Show how a body would be translated, field by field, without any call.
+    """Show how a body would be translated, without any call.
 
     FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
     delivery.

@@ -128,7 +128,7 @@ def test_a_failed_delivery_is_found_in_three_clicks_mended_and_replayed(opened: 
         expect(page.get_by_label("What 29next answered").last).to_contain_text("Unprocessable")
         bridge.next29.faults.clear()
         page.get_by_role("button", name="Replay").click()
-        expect(page.get_by_text("Replayed: it is translated")).to_be_visible()
+        expect(page.get_by_text("Replayed. The bridge translates")).to_be_visible()
         expect(page.locator("h1 .badge")).to_have_text("pending")
         bridge.settle()
         expect(page.locator("h1 .badge")).to_have_text("forwarded")  # the page asks by itself
@@ -220,7 +220,7 @@ def test_everything_can_be_read_and_replayed_without_a_script(opened: Open) -> N
         expect(page.get_by_label("A curl command")).to_contain_text("YOUR SECRET")
         expect(page.get_by_role("button", name="Copy")).to_have_count(0)
         page.get_by_role("button", name="Replay").click()
-        expect(page.get_by_text("Replayed: it is translated")).to_be_visible()
+        expect(page.get_by_text("Replayed. The bridge translates")).to_be_visible()
 
 
 def test_older_rows_are_laid_under_the_newer_ones(opened: Open) -> None:

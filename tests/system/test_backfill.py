@@ -152,7 +152,7 @@ def test_a_missing_scope_is_named(bridge: InProcessBridge) -> None:
 def test_a_list_that_goes_round_in_a_circle_is_left(bridge: InProcessBridge) -> None:
     circle = '{"results": [], "next": "http://x/api/admin/transactions/?cursor=same"}'
     bridge.next29.add_faults(Fault(Does.ANSWER, status=200, body=circle))
-    with pytest.raises(TemporaryError, match="circle"):
+    with pytest.raises(TemporaryError, match="repeats itself"):
         backfill(bridge)
 
 

@@ -420,7 +420,7 @@ def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, at_work: InProces
     assert at_work.disputes()[0]["transaction"] == twins[1]
     again = bridge("match", case, str(twins[0]))
     assert (again.status, again.out) == (1, "")
-    assert "no case that still wants a transaction" in again.err
+    assert "does not need a transaction" in again.err
 
 
 def test_that_there_is_no_transaction_is_said_by_hand(bridge: Bridge, at_work: InProcessBridge) -> None:
@@ -453,7 +453,7 @@ def test_a_backfill_of_no_days_or_of_ages_is_refused(
     bridge: Bridge, at_work: InProcessBridge, days: str
 ) -> None:
     said = bridge("backfill", "--store", STORE, "--days", days)
-    assert (said.status, said.err) == (1, "bridge: --days is a number from 1 to 3650.\n")
+    assert (said.status, said.err) == (1, "bridge: --days must be a number from 1 to 3650.\n")
     assert at_work.calls() == []
 
 
@@ -624,7 +624,7 @@ def test_a_header_is_given_to_explain_as_it_is_sent(bridge: Bridge, tmp_path: Pa
     assert (said["effect"], said["event_id"]) == ("open", "MSG-1")
     wrong = bridge("explain", "chargeblast", str(file), "--header", "X-Event-Type")
     assert (wrong.status, wrong.out) == (1, "")
-    assert re.fullmatch(r"bridge: 'X-Event-Type' is no header[^\n]+\n", wrong.err)
+    assert re.fullmatch(r"bridge: 'X-Event-Type' is not a header such as[^\n]+\n", wrong.err)
 
 
 def test_what_is_told_of_cases_is_of_our_types() -> None:

@@ -154,7 +154,7 @@ def test_what_is_off_is_said_and_advised(patient: Patient) -> None:
     patient.environ["BRIDGE_BIND"] = "127.0.0.1:8000"
     found = patient.examined()["viewer"]
     assert (found.good, found.said) == (True, "open to this machine")
-    assert "Behind a proxy on this machine set BRIDGE_PASSWORD" in found.remedy
+    assert "Behind a proxy on this machine, set BRIDGE_PASSWORD" in found.remedy
 
 
 @pytest.mark.parametrize(("rate", "good"), [("0", False), ("4", True), ("4.5", False)])

@@ -160,7 +160,7 @@ def test_when_one_process_ends_the_rest_do_and_it_is_said_which(tmp_path: Path) 
     finally:
         running.terminate()
         running.wait(30)
-    assert "bridge: worker ended by itself" in log.read_text("utf-8")
+    assert "bridge: worker ended unexpectedly" in log.read_text("utf-8")
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 

@@ -58,7 +58,7 @@ def test_where_all_is_well_nothing_is_told() -> None:
         ({"used": [0.4, 0.5]}, "1 alert has used half of the deadline"),
         ({"paused": {"alpha": "29next answered 401"}}, "Store alpha is paused"),
         ({"reviews": 2}, "2 disputes to be reviewed"),
-        ({"oldest_pending": NOW - 601}, "An alert has waited for 10 min"),
+        ({"oldest_pending": NOW - 601}, "An alert has been waiting for 10 min"),
         ({"worker_seen_at": NOW - GONE_AFTER - 1}, "No worker is running"),
         ({"worker_seen_at": None}, "No worker is running"),
         ({"refused": {("kount", "bad_proof"): 9}}, "9 webhooks of kount rejected: bad proof"),
@@ -271,7 +271,7 @@ def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, h
     bridge.inside.resume(OUTLET)
     bridge.work()
     assert one.turn() == 1
-    assert (hook.titles[-1], hook.told[-1]["ended"]) == (f"Store {OUTLET} goes on.", True)
+    assert (hook.titles[-1], hook.told[-1]["ended"]) == (f"Store {OUTLET} has resumed.", True)
 
 
 def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(bridge: InProcessBridge) -> None:
@@ -354,7 +354,7 @@ def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, ho
     for status in (500, 500, 200, 200):
         hook.status = status
         notifier(bridge).turn()
-    assert hook.titles.count(f"Store {OUTLET} goes on.") == 1
+    assert hook.titles.count(f"Store {OUTLET} has resumed.") == 1
 
 
 @pytest.mark.both_databases

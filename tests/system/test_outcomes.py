@@ -655,7 +655,7 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(small: Of
     assert one["state"] == "failed"
     assert one["message"] == "Midigator answered 401: message: Unauthorized (is MIDIGATOR_API_KEY right?)"
     path = f"/cases/{small.bridge.case(sent)['id']}"
-    assert small.alarms == [("1 outcome could not be told to midigator", one["message"], path)]
+    assert small.alarms == [("1 outcome could not be sent to midigator", one["message"], path)]
     assert small.checked == ("midigator: outcomes", False, f"1 could not be told; {one['message']}")
     small.api.keys = set(KEYS.values())
     small.later(2 * HOUR)
