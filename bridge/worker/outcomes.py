@@ -27,7 +27,7 @@ from bridge.tree import pick
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.providers.base import Outcome
+    from bridge.providers.outcomes import Outcome
     from bridge.settings import Settings
     from bridge.storage.inbox import Inbox
     from bridge.storage.outcomes import Owing
@@ -66,7 +66,7 @@ class Teller:
         known = self.settings.providers
         self.lines = {
             name: Exchange(known[name].title, timeout=self.settings.timeout)
-            for name in self.settings.api_keys
+            for name in self.settings.reported
         }
         self.tokens: dict[str, str] = {}
 
