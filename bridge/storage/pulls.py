@@ -47,11 +47,14 @@ class Pulls:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def take_turn(self, provider: str, seconds: float) -> Turn | None:
-        """Take the turn for so many seconds, if a pull is due and no other worker has it."""
+    def take_turn(self, provider: str, seconds: float, longest: float) -> Turn | None:
+        """Take the turn for so many seconds, if a pull is due and no other worker has it.
+
+        One that is due later than in the longest time was due before the clock was set back.
+        """
         now = self.database.now()
         until = now + seconds
-        free = or_(memos.c.at <= now, memos.c.at > until + SET_BACK)
+        free = or_(memos.c.at <= now, memos.c.at > now + longest + SET_BACK)
         ours = select(memos.c.at).where(memos.c.kind == Memo.PULL, memos.c.name == provider)
         with self.database.read() as connection:
             if connection.execute(ours.where(~free)).first():

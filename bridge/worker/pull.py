@@ -28,8 +28,6 @@ from bridge.tree import BadBody, parse, pick, render
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from requests.auth import AuthBase
-
     from bridge.providers.base import Provider
     from bridge.providers.pull import Pull
     from bridge.settings import Settings
@@ -61,7 +59,8 @@ class Puller:
 
     def turn(self, name: str) -> bool:
         """Pull all that a provider has, if a pull is due; whether it was."""
-        turn = self.pulls.take_turn(name, self.lease)
+        longest = max(self.lease, retry.CEILING, self.settings.pulled[name].every or 0.0)
+        turn = self.pulls.take_turn(name, self.lease, longest)
         if turn is None:
             return False
         api, done, problems = self.apis[name], set[str](), Counter[str]()
@@ -72,8 +71,8 @@ class Puller:
         except BridgeError as raised:
             error = raised
         if problems:
-            said = "; ".join(f"{count} alerts {what}" for what, count in problems.items())
-            error = error or PermanentError(f"{api.provider.title}: {said}.")
+            said = "; ".join(f"alerts {what} ({count})" for what, count in problems.items())
+            error = error or PermanentError(said)
         if turn:
             self._end(turn, error)
         return True
@@ -88,7 +87,7 @@ class Puller:
             after = replace(before, error=str(error)[:WORDS], failures=before.failures + 1)
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
-        if self.pulls.end(turn, after, due_at) and after.error != before.error:
+        if self.pulls.end(turn, after, due_at) and _gist(after.error) != _gist(before.error):
             if after.error:
                 log.warning("alerts not pulled", provider=turn.provider, why=after.error)
             else:
@@ -99,14 +98,16 @@ class Puller:
 
         Counts what keeps some of them from being acknowledged.
         """
-        stored = list(self._store(api, problems))
-        if done.issuperset(stored):
-            if stored and not problems:
-                problems["come again, though their acknowledgement was taken"] = len(stored)
-            return False
-        problems.update(api.acknowledge(stored))
-        done.update(stored)
-        return True
+        found = Counter[str]()
+        stored = list(self._store(api, found))
+        is_new = not done.issuperset(stored)
+        if is_new:
+            found += api.acknowledge(stored)
+            done.update(stored)
+        elif stored and not problems:
+            found["come again, though their acknowledgement was taken"] = len(stored)
+        problems |= found  # what is on two pages counts once
+        return is_new
 
     def _store(self, api: Api, problems: Counter[str]) -> Iterator[str]:
         """Store the alerts of the next page, each as if it had been pushed; yields the ids of the stored."""
@@ -123,7 +124,7 @@ class Puller:
                 raise
             except Exception:  # one that cannot be stored keeps no other from it
                 log.exception("alert not stored", provider=api.provider.name)
-                problems["could not be stored: the log says why"] += 1
+                problems["could not be stored, see the log"] += 1
                 continue
             ident = pick(alert, api.provider.event_id[0])
             if isinstance(ident, str) and ident.strip():
@@ -140,9 +141,7 @@ class Api:
         self.pull: Pull = settings.pulled[name]
         keys = settings.api_keys[name]
         secret = keys.consumer_key if isinstance(keys, OAuthKeys) else keys
-        self.auth: AuthBase = (
-            oauth(keys) if isinstance(keys, OAuthKeys) else Key("Authorization", "Bearer ", keys)
-        )
+        self.auth = oauth(keys) if isinstance(keys, OAuthKeys) else Key("Authorization", "Bearer ", keys)
         self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=secret)
         self.now = now
 
@@ -187,6 +186,11 @@ class Api:
             return parse(content, ("json",))
         except BadBody:
             raise TemporaryError(f"{self.provider.title} answered {status} without readable JSON.") from None
+
+
+def _gist(error: str | None) -> str | None:
+    """Return what an error says before its details, which may differ each time."""
+    return error and error.partition(":")[0]
 
 
 def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
