@@ -32,15 +32,15 @@ class Pull:
 
 def names_each(acknowledgement: Json) -> bool:
     """Whether a body has a list that names each alert by its id."""
-    return _repeated(acknowledgement, ["1"]) != _repeated(acknowledgement, ["2"])
+    return bool(_repeated(acknowledgement, ["1"]) != _repeated(acknowledgement, ["2"]))
 
 
 def _repeated(tree: Json, idents: Sequence[str]) -> Json:
     if isinstance(tree, list):
         return [_filled(row, ident) for ident in idents for row in tree]
-    return (
-        {name: _repeated(value, idents) for name, value in tree.items()} if isinstance(tree, dict) else tree
-    )
+    if isinstance(tree, dict):
+        return {name: _repeated(value, idents) for name, value in tree.items()}
+    return tree
 
 
 def _filled(tree: Json, ident: str) -> Json:
