@@ -22,7 +22,9 @@ from bridge.providers import batches, placeholders
 from bridge.providers.batches import Piece
 from bridge.providers.fields import AlertSchema, Card
 from bridge.providers.meanings import ANY, Meaning, ignored
+from bridge.providers.outcomes import Outcome
 from bridge.providers.placeholders import plain_word
+from bridge.providers.pull import Pull
 from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
@@ -62,37 +64,6 @@ class Acknowledgement:
             return self.body
         echoed = {path.rpartition(".")[2]: trees.pick(tree, path) for path in self.echo}
         return json.dumps({**echoed, **json.loads(self.body)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a provider is told how its alert ended; `{id}` in a path is the alert's `provider_id`."""
-
-    url: str  # the base of its API, with a slash at its end
-    path: str  # of the POST that tells it
-    words: Mapping[str, str]  # 29next's resolutions -> theirs; what is not here waits for a person
-    word_in: str  # where their word stands in the body
-    message_in: str | None = None  # where the reason of `other` stands
-    header: str = "Authorization"  # what carries the key, or the token that it is exchanged for
-    scheme: str = "Bearer "
-    login: str | None = None  # the path where the key is exchanged: a POST, whose answer has `token`
-    read: tuple[str, str] | None = None  # where the alert is read, and the path of their word in the answer
-    finals: Mapping[str, str] = field(default_factory=dict)  # their words that end an alert -> 29next's
-    on: bool = False  # the operator's policy
-
-    def equals(self, resolution: str | None) -> tuple[str, ...]:
-        """Return the resolutions that are told by a word that comes back as this one."""
-        if not self.on or resolution is None:
-            return ()
-        told = {ours: self.finals.get(theirs, ours) for ours, theirs in self.words.items()}
-        return tuple(ours for ours, back in told.items() if back == resolution and ours != resolution)
-
-    def body(self, resolution: str, message: str | None) -> dict[str, str]:
-        """Write what tells a resolution."""
-        said = {self.word_in: self.words[resolution]}
-        if self.message_in:
-            said[self.message_in] = (message or "No reason was given.") if resolution == "other" else ""
-        return said
 
 
 @dataclass(frozen=True)
@@ -176,6 +147,8 @@ class Provider:
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    oauth: bool = False  # its API takes signed calls, by OAuth 1.0a, and no key in a header
+    pull: Pull | None = None  # how its alerts are fetched, where its document says how
     outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
     keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
@@ -282,7 +255,25 @@ class Provider:
     @property
     def key_variable(self) -> str:
         """The environment variable that holds the key of the provider's own API."""
-        return f"{self.name.upper()}_API_KEY"
+        return f"{self.name.upper()}_{'SIGNING_KEY' if self.oauth else 'API_KEY'}"
+
+    @property
+    def consumer_variable(self) -> str:
+        """The environment variable that holds the consumer key, where calls are signed by OAuth 1.0a."""
+        return f"{self.name.upper()}_CONSUMER_KEY"
+
+    @property
+    def calls_api(self) -> str:
+        """The key of `bridge.toml` that has the provider's API called; empty where nothing does."""
+        if self.pull and self.pull.every is not None:
+            return "pull"
+        return "outcome" if self.outcome and self.outcome.on else ""
+
+    @property
+    def api_url(self) -> str | None:
+        """The base of its API, if the bridge calls one."""
+        called = self.outcome or self.pull
+        return called.url if called else None
 
     @cached_property
     def identifiers(self) -> frozenset[str]:

@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from bridge.alert import Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Outcome, Provider
+from bridge.providers.base import Provider
 from bridge.providers.meanings import (
     ACCEPTS,
     ignored,
@@ -31,6 +31,7 @@ from bridge.providers.meanings import (
     rapid,
     resolves,
 )
+from bridge.providers.outcomes import Outcome
 from bridge.providers.proof import StandardWebhooks
 
 REASONS = {

@@ -23,6 +23,7 @@ from bridge.providers import custom_fields, proof
 from bridge.providers.base import TOP, Acknowledgement, Provider
 from bridge.providers.custom_fields import A_PATH, A_PLACE, HEADER_NAME, is_one_path, is_path, is_place
 from bridge.providers.meanings import ANY, Meaning, ignored
+from bridge.providers.pull import names_each
 from bridge.tree import FORMATS
 from bridge.validation import (
     A_TABLE,
@@ -45,8 +46,11 @@ SLUG = re.compile(r"[a-z][a-z0-9_]{1,39}")
 RESERVED = "next_webhook"  # the variable of 29next's own signing secret
 CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w-]+)*", re.ASCII)
 
-OUTCOME = ("outcome", "outcome_url")
+OUTCOME = ("outcome", "api_url")
 """Keys of a provider that can be told how its alerts ended."""
+PULL = ("pull", "pull_acknowledgement")
+"""Keys of a provider whose alerts can be pulled."""
+A_BODY = 'JSON with a list that has {id} in it, such as {"alerts": [{"alertId": "{id}"}]}'
 DEFINITION = ("title", "format", "type", "items", "embedded")
 """Keys of a provider without code; a built-in one has them in its module."""
 A_MARK = 'the value that marks test traffic, such as true or "test"'
@@ -121,13 +125,22 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
     }
     if provider.outcome:
         keys["outcome"] = key(truth, default=False)
-        keys["outcome_url"] = key(text("the base URL of its API"), default=provider.outcome.url)
+    if provider.pull:
+        keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
+        known = provider.pull.acknowledgement
+        keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=known)
+    if provider.api_url:
+        keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
     changes = _Changes.from_dict({**KEYS, **keys})().load(value)
     effects, found = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
+    url = changes.pop("api_url", "").rstrip("/") + "/"
     if provider.outcome:
-        url = changes.pop("outcome_url").rstrip("/") + "/"
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
+    if provider.pull:
+        every = changes["pull"].total_seconds() if changes["pull"] else None
+        said = changes.pop("pull_acknowledgement")
+        changes["pull"] = replace(provider.pull, every=every, url=url, acknowledgement=said)
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
     events = dict(provider.events)
@@ -148,6 +161,8 @@ class _Changes(Table):
         **dict.fromkeys(
             OUTCOME, "not for this provider: the bridge does not know how to report outcomes to it"
         ),
+        **dict.fromkeys(PULL, "not for this provider: the bridge does not know how to pull its alerts"),
+        "outcome_url": "renamed; expected api_url",
     }
 
 
@@ -289,6 +304,14 @@ def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
     is_json = echo or not body or _json(body) is not None
     found.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
     return (Acknowledgement(**{**found, "body": body or ("{}" if echo else "")}),)
+
+
+def _pull_acknowledgement(given: str) -> typing.Any:
+    """Read the body by which pulled alerts are acknowledged."""
+    body = json.loads(given)
+    if not names_each(body):
+        raise ValueError(given)
+    return body
 
 
 def _status(value: object) -> int:

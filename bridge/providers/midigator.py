@@ -17,8 +17,9 @@ from datetime import timedelta
 
 from bridge.alert import ALERT_RESOLUTIONS, Category, Network
 from bridge.providers import fields
-from bridge.providers.base import Outcome, Provider
+from bridge.providers.base import Provider
 from bridge.providers.meanings import ignored, informs, matches, opens, rapid, resolves
+from bridge.providers.outcomes import Outcome
 from bridge.providers.proof import Basic
 
 

@@ -15,13 +15,26 @@ from bridge import providers
 from bridge.alert import Alert
 from bridge.disputes import payloads
 from bridge.errors import SettingsError
-from bridge.providers.base import Outcome, Provider
+from bridge.providers.base import Provider
+from bridge.providers.outcomes import Outcome
+from bridge.providers.pull import Pull
 from bridge.settings import address, environment, file
 from bridge.settings.environment import HEADER_WORD
 from bridge.settings.file import METADATA_KEYS, Route
+from bridge.settings.oauth import OAuthKeys
 from bridge.validation import checked
 
-__all__ = ["HEADER_WORD", "METADATA_KEYS", "NOT_INSTALLED", "Notify", "Route", "Settings", "Store", "load"]
+__all__ = [
+    "HEADER_WORD",
+    "METADATA_KEYS",
+    "NOT_INSTALLED",
+    "Notify",
+    "OAuthKeys",
+    "Route",
+    "Settings",
+    "Store",
+    "load",
+]
 
 PACE_MARGIN = 1.1
 """A gap of 0.275 s keeps four calls out of any second also where one of them leaves a tenth late."""
@@ -63,7 +76,7 @@ class Settings:
     routes: tuple[Route, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the providers that are told
+    api_keys: Mapping[str, str | OAuthKeys] = field(default_factory=dict, repr=False)  # of called providers
     api_version: str = "2023-02-10"
     rate: float = 4.0
     timeout: float = 20.0
@@ -144,6 +157,21 @@ class Settings:
         return {name: outcome for name, outcome in known.items() if outcome.on}
 
     @property
+    def reported(self) -> list[str]:
+        """Return the providers that are told how their alerts ended."""
+        return [name for name, one in self.providers.items() if one.outcome and one.outcome.on]
+
+    @property
+    def pulled(self) -> Mapping[str, Pull]:
+        """Return the providers whose alerts are pulled, and how."""
+        known = {name: one.pull for name, one in self.providers.items() if one.pull}
+        return {name: pull for name, pull in known.items() if pull.every is not None}
+
+    def is_on(self, provider: str) -> bool:
+        """Whether alerts of a provider come in, pushed or pulled."""
+        return bool(self.secrets.get(provider)) or provider in self.pulled
+
+    @property
     def base_url(self) -> str:
         """Where the bridge is reached, without a slash at the end."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
@@ -185,7 +213,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         for variables in (of_providers, of_stores, of_hooks)
     )
 
-    problems += _of_outcomes(known, name)
+    problems += _of_apis(known, name)
     problems += _of_networks(known, env)
     if problems:
         raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
@@ -200,7 +228,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         stores[default] = replace(stores[default], base_url=env["base_url"])
     own = {one.name: env[one.name] for one in fields(Settings) if one.name in env}
     own |= {"database_url": environment.database_url(env), "proxy_hops": environment.proxy_hops(env)}
-    told = [one for one in known.values() if one.outcome and one.outcome.on]
+    called = [one for one in known.values() if one.calls_api]
     return Settings(
         **own,
         stores=stores,
@@ -208,7 +236,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         routes=tuple(said["routes"]),
         providers=known,
         secrets={slug: _secrets(one, keys) for slug, one in known.items()},
-        api_keys={one.name: keys[one.key_variable] for one in told},
+        api_keys={one.name: _api_key(one, keys) for one in called},
         on_loopback=environment.on_loopback(env),
         notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
         keep_bodies=said["retention"]["bodies"],
@@ -231,12 +259,18 @@ def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str,
     return tuple(filter(None, (values[current], values[f"{current}_PREVIOUS"])))
 
 
-def _of_outcomes(known: Mapping[str, Provider], name: str) -> Iterator[str]:
+def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAuthKeys:
+    """Return what the calls to a provider's API are authorized by."""
+    key = values[provider.key_variable]
+    return OAuthKeys(values[provider.consumer_variable], key) if provider.oauth else key
+
+
+def _of_apis(known: Mapping[str, Provider], name: str) -> Iterator[str]:
     """Name the providers whose API may be somewhere that no key should go."""
     said = "expected https:// and a host's name (http:// only to this machine), without query"
     for slug, one in known.items():
-        if one.outcome and one.outcome.on and not address.is_service(one.outcome.url):
-            yield f"{name}: providers.{slug}.outcome_url: {said}"
+        if one.calls_api and not address.is_service(one.api_url or ""):
+            yield f"{name}: providers.{slug}.api_url: {said}"
 
 
 def _of_networks(known: Mapping[str, Provider], env: Mapping[str, typing.Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.disputes.case import Case
-    from bridge.providers.base import Outcome
+    from bridge.providers.outcomes import Outcome
     from bridge.storage.database import Database
 
 Told = typing.Callable[[str], "Mapping[str, Outcome]"]

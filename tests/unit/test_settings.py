@@ -29,6 +29,7 @@ from bridge.worker.translate import Judge
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
+from tests.support.ethoca import KEYS
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 STORE = {"NEXT_STORE": "example", "NEXT_ACCESS_TOKEN": "a-token"}
@@ -977,6 +978,10 @@ def test_the_keys_about_outcomes_are_documented() -> None:
             assert f"`{one.key_variable}`" in DOCUMENT
 
 
+def test_the_keys_about_the_pull_are_documented() -> None:
+    assert _documented("### Pull") == {*custom.PULL, "api_url"}
+
+
 def _documented(chapter: str) -> set[str]:
     """The keys in the tables of a chapter, up to the next heading."""
     text = DOCUMENT.partition(chapter)[2]
@@ -1057,7 +1062,7 @@ def test_the_file_as_it_is_delivered_sets_nothing_and_works_once_its_examples_ar
         "retention",
         "dispute_url",
     }
-    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", MIDIGATOR_API_KEY="k", **TOKENS)
+    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", MIDIGATOR_API_KEY="k", **KEYS, **TOKENS)
     assert set(read.stores) == {"alpha", "beta"}
 
 
