@@ -96,7 +96,7 @@ _NO_CARDS = (
     (re.compile(r"\*(?<=\d{6}.)(?<!\d{7}.)\*{2,8}\d{4}(?!\d)"), 6),
 )
 # The following read what `_shape` writes.
-_TOO_WIDE = re.compile(rb"[-.]{4,}")
+_TOO_WIDE = re.compile(rb"[-.][-.]{3,}")  # one set in front is found fastest
 _AS_ON_CARDS = re.compile(
     rb"\d{4}[-.](?<!\d.{5})(?:\d{4}(?:[-.]\d{4})+(?:[-.]\d{1,3})?|\d{6}[-.]\d{4,5})(?!\d)"
 )

@@ -13,6 +13,7 @@ import quopri
 import re
 import typing
 from contextlib import suppress
+from itertools import chain
 from json.encoder import encode_basestring
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
@@ -26,6 +27,7 @@ if typing.TYPE_CHECKING:
 Tree = typing.Any
 """Nested dicts and lists with `str`, `Number`, `bool` and None as leaves."""
 
+CONTAINERS = (dict, list)
 MAX_DEPTH = 64
 LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
@@ -63,7 +65,7 @@ class Number(str):
 class _Pairs(dict[str, Tree]):
     """An object that named a key twice; the last value counts, as everywhere."""
 
-    lost: list[Tree]
+    lost: dict[str, list[Tree]]
 
 
 def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
@@ -177,9 +179,9 @@ def is_wide(codec: str) -> bool:
     return codec.startswith(("utf-16", "utf-32"))
 
 
-def lost(tree: Tree) -> list[Tree]:
-    """Return the pairs of an object that the tree lacks, since their key came again; each an object."""
-    return tree.lost if isinstance(tree, _Pairs) else []
+def lost(tree: Tree) -> dict[str, list[Tree]]:
+    """Return, by their keys, the values of an object that the tree lacks, since the key came again."""
+    return tree.lost if isinstance(tree, _Pairs) else {}
 
 
 def only(tree: Tree, paths: Iterable[str]) -> Tree:
@@ -265,7 +267,7 @@ def _parse_json(text: str) -> Tree:
         raise BadBody("the body is nested too deeply") from None
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(tree, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(tree):
         raise BadBody("the body is nested too deeply")
     return tree
 
@@ -275,8 +277,10 @@ def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
     if len(tree) == len(pairs):
         return tree
     twice = _Pairs(tree)
-    last = {name: position for position, (name, _) in enumerate(pairs)}
-    twice.lost = [{name: value} for position, (name, value) in enumerate(pairs) if last[name] != position]
+    twice.lost = {}
+    for name, value in pairs:
+        if value is not tree[name]:
+            twice.lost.setdefault(name, []).append(value)
     return twice
 
 
@@ -286,18 +290,20 @@ _JSON = json.JSONDecoder(
 """Takes control characters inside strings; NaN is a number that no field can read."""
 
 
-def _deeper_than(tree: Tree, depth: int) -> bool:
-    level: list[Tree] = [tree]
-    for _ in range(depth):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in ([*node.values(), *lost(node)] if isinstance(node, dict) else node)
-        ]
+def _is_too_deep(tree: Tree) -> bool:
+    level: list[Tree] = [[tree]]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node) if child and isinstance(child, CONTAINERS)]
         if not level:
             return False
     return True
+
+
+def _children(node: Tree) -> Iterable[Tree]:
+    """Return what stands in an object or a list, and what an object lost."""
+    if isinstance(node, _Pairs):
+        return chain(node.values(), *node.lost.values())
+    return node.values() if isinstance(node, dict) else node
 
 
 def _parse_form(text: str, codec: str = "utf-8") -> Tree:
