@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
-from itertools import count, product, repeat
+from itertools import product
 
 from defusedxml.ElementTree import tostring
 
@@ -24,7 +24,7 @@ from bridge.cards import CUT, LONGEST, SHORTEST, cut_text, cut_texts, masked
 from bridge.tree import BadBody, Number, Tree
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from xml.etree.ElementTree import Element
 
     from bridge.providers.base import Provider
@@ -219,25 +219,20 @@ class _Cutter:
 
     def _walk(self, tree: Tree, place: _Place, document: _Document) -> None:
         """Cut what stands in an object or a list, but for the objects and lists in it."""
-        below, named, put = place, isinstance(tree, dict), tree.__setitem__
-        if named:
-            self.names(tree, document)
-            if lost := trees.lost(tree):
-                self.todo.append((lost, place, document))
-        for key, value in tree.items() if named else enumerate(tree):
+        below, named = place, isinstance(tree, dict)
+        if named and (lost := trees.lost(tree)):
+            self.todo.append((lost, place, document))
+        entries: Iterable[tuple[typing.Any, Tree]] = tree.items() if named else enumerate(tree)
+        for key, value in entries:
             if named:
                 below = _remembered_below(place, key[:_NAME_LENGTH])
+                if len(key) >= SHORTEST:
+                    self.gathered.append((document.rename, (tree, key), key, document))
             if isinstance(value, str):
                 if below.kind or len(value) >= _SHORTEST_JSON:
-                    self.value(put, key, value, below, document)
+                    self.value(tree.__setitem__, key, value, below, document)
             elif value and isinstance(value, trees.CONTAINERS):
                 self.todo.append((value, below, document))
-
-    def names(self, mapping: dict[str, typing.Any], document: _Document) -> None:
-        """Gather the names of an object, or of attributes."""
-        for name in mapping:
-            if len(name) >= SHORTEST:
-                self.gathered.append((document.rename, (mapping, name), name, document))
 
     def value(self, put: Put, key: typing.Any, value: str, place: _Place, document: _Document) -> None:
         """Cut a value by its place, or gather it."""
@@ -304,8 +299,8 @@ def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
     while todo:
         element, place = todo.pop()
         cutter.gathered.append((_rename, element, element.tag, document))
-        cutter.names(element.attrib, document)
         for name, value in element.items():
+            cutter.gathered.append((document.rename, (element.attrib, name), name, document))
             cutter.value(element.set, name, value, _below(place, f"@{trees.local(name)}"), document)
         if element.text and not element.text.isspace():
             here = _below(place, "#text") if element.attrib or len(element) else place

@@ -67,6 +67,10 @@ class _Pairs(dict[str, Tree]):
 
     lost: dict[str, list[Tree]]
 
+    def all_values(self) -> Iterable[Tree]:
+        """Return the values that count, and those that are lost."""
+        return chain(self.values(), *self.lost.values())
+
 
 def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
     """Parse a body in the first of the formats that its first character allows.
@@ -267,7 +271,7 @@ def _parse_json(text: str) -> Tree:
         raise BadBody("the body is nested too deeply") from None
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(tree):
+    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep([tree], _filled):
         raise BadBody("the body is nested too deeply")
     return tree
 
@@ -290,20 +294,21 @@ _JSON = json.JSONDecoder(
 """Takes control characters inside strings; NaN is a number that no field can read."""
 
 
-def _is_too_deep(tree: Tree) -> bool:
-    level: list[Tree] = [[tree]]
+def _too_deep(root: Tree, below: Callable[[list[Tree]], list[Tree]]) -> bool:
+    """Whether something is nested too deeply; a function returns what stands directly in some nodes."""
+    level = [root]
     for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in _children(node) if child and isinstance(child, CONTAINERS)]
-        if not level:
-            return False
-    return True
+        level = below(level)
+    return bool(level)
 
 
-def _children(node: Tree) -> Iterable[Tree]:
-    """Return what stands in an object or a list, and what an object lost."""
-    if isinstance(node, _Pairs):
-        return chain(node.values(), *node.lost.values())
-    return node.values() if isinstance(node, dict) else node
+def _filled(level: list[Tree]) -> list[Tree]:
+    """Return the objects and lists directly in others, but for those that are empty."""
+    parts = (
+        node.all_values() if isinstance(node, _Pairs) else node.values() if isinstance(node, dict) else node
+        for node in level
+    )
+    return [child for children in parts for child in children if child and isinstance(child, CONTAINERS)]
 
 
 def _parse_form(text: str, codec: str = "utf-8") -> Tree:
@@ -407,20 +412,11 @@ def xml(text: str) -> Element:
         raise BadBody("the body is XML with a document type or entities, which are refused") from None
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise BadBody(f"the body is not XML: {error}") from None
-    if _too_deep(root):
+    if _too_deep(root, lambda level: [child for node in level for child in node]):
         raise BadBody("the body is nested too deeply")
     if text.count("<") + text.count("=") > MAX_XML_PARTS:
         raise BadBody("the body has too many elements")
     return root
-
-
-def _too_deep(root: Element) -> bool:
-    level = [root]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in node]
-        if not level:
-            return False
-    return True
 
 
 def _element(element: Element) -> Tree:
