@@ -220,9 +220,7 @@ class _Cutter:
     def _walk(self, tree: Tree, place: _Place, document: _Document) -> None:
         """Cut what stands in an object or a list, but for the objects and lists in it."""
         below, named = place, isinstance(tree, dict)
-        if named and (lost := trees.lost(tree)):
-            self.todo.append((lost, place, document))
-        entries: Iterable[tuple[typing.Any, Tree]] = tree.items() if named else enumerate(tree)
+        entries: Iterable[tuple[typing.Any, Tree]] = trees.sent(tree) if named else enumerate(tree)
         for key, value in entries:
             if named:
                 below = _remembered_below(place, key[:_NAME_LENGTH])
@@ -230,7 +228,8 @@ class _Cutter:
                     self.gathered.append((document.rename, (tree, key), key, document))
             if isinstance(value, str):
                 if below.kind or len(value) >= _SHORTEST_JSON:
-                    self.value(tree.__setitem__, key, value, below, document)
+                    kept = tree if tree[key] is value else {}  # of a key that came again the last value
+                    self.value(kept.__setitem__, key, value, below, document)
             elif value and isinstance(value, trees.CONTAINERS):
                 self.todo.append((value, below, document))
 
@@ -298,9 +297,11 @@ def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
     todo = [(root, place if root.attrib or len(root) else _below(place, trees.local(root.tag)))]
     while todo:
         element, place = todo.pop()
-        cutter.gathered.append((_rename, element, element.tag, document))
+        if len(element.tag) >= SHORTEST:
+            cutter.gathered.append((_rename, element, element.tag, document))
         for name, value in element.items():
-            cutter.gathered.append((document.rename, (element.attrib, name), name, document))
+            if len(name) >= SHORTEST:
+                cutter.gathered.append((document.rename, (element.attrib, name), name, document))
             cutter.value(element.set, name, value, _below(place, f"@{trees.local(name)}"), document)
         if element.text and not element.text.isspace():
             here = _below(place, "#text") if element.attrib or len(element) else place

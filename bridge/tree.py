@@ -13,7 +13,6 @@ import quopri
 import re
 import typing
 from contextlib import suppress
-from itertools import chain
 from json.encoder import encode_basestring
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
@@ -65,11 +64,12 @@ class Number(str):
 class _Pairs(dict[str, Tree]):
     """An object that named a key twice; the last value counts, as everywhere."""
 
-    lost: dict[str, list[Tree]]
+    __slots__ = ("sent",)
+    sent: list[tuple[str, Tree]]
 
-    def all_values(self) -> Iterable[Tree]:
-        """Return the values that count, and those that are lost."""
-        return chain(self.values(), *self.lost.values())
+    def all_values(self) -> list[Tree]:
+        """Return also the values whose key came again."""
+        return [value for _, value in self.sent]
 
 
 def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
@@ -183,9 +183,9 @@ def is_wide(codec: str) -> bool:
     return codec.startswith(("utf-16", "utf-32"))
 
 
-def lost(tree: Tree) -> dict[str, list[Tree]]:
-    """Return, by their keys, the values of an object that the tree lacks, since the key came again."""
-    return tree.lost if isinstance(tree, _Pairs) else {}
+def sent(tree: dict[str, Tree]) -> Iterable[tuple[str, Tree]]:
+    """Return the keys and values of an object as they were sent, also where a key came again."""
+    return tree.sent if isinstance(tree, _Pairs) else tree.items()
 
 
 def only(tree: Tree, paths: Iterable[str]) -> Tree:
@@ -281,10 +281,7 @@ def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
     if len(tree) == len(pairs):
         return tree
     twice = _Pairs(tree)
-    twice.lost = {}
-    for name, value in pairs:
-        if value is not tree[name]:
-            twice.lost.setdefault(name, []).append(value)
+    twice.sent = pairs
     return twice
 
 
