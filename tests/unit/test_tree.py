@@ -148,6 +148,11 @@ def test_of_a_key_that_comes_twice_the_last_value_counts_and_the_others_are_know
 def test_what_a_key_lost_is_measured_for_its_depth_too() -> None:
     with pytest.raises(BadBody, match="nested too deeply"):
         parse(b'{"a":' + b"[" * 80 + b"]" * 80 + b', "a": 1}')
+    deepest = b"[" * (MAX_DEPTH - 2) + b"1" + b"]" * (MAX_DEPTH - 2)
+    for body in (b'{"a": 1, "a": %b, "b": [[]]}', b'{"a": %b, "a": 1, "b": [[]]}'):
+        parse(body % deepest)
+        with pytest.raises(BadBody, match="nested too deeply"):
+            parse(body % b"[%b]" % deepest)
 
 
 # --- forms ---------------------------------------------------------------------------------------
