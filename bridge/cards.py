@@ -320,6 +320,7 @@ def _together(shape: bytes, digits: bytes) -> int:
     so come the check sums of all numbers of a length. That of 19 digits does not overflow its byte.
     """
     zeros = shape.translate(_ZEROS).replace(b"|-", b"|")  # a blank behind something else joins nothing
+    # Of each digit what is before it: `b` for a blank, `a` for all that parts numbers, `0` for a digit.
     begun = zeros.replace(b"-0", b"b").replace(b"|0", b"a").translate(None, b"-|")
     first, apart = _row(begun, b"ab"), _row(begun, b"a")
     last = first << 8 | 1  # a group ends where the next one begins
