@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import cache, lru_cache, reduce
 from html.entities import html5
 from itertools import compress, islice
-from operator import and_, or_
+from operator import and_
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +31,7 @@ if typing.TYPE_CHECKING:
 CUT = "[cut]"
 """What stands where a secret was."""
 SHORTEST, LONGEST = 12, 19
+_STARS = "*" * (LONGEST - 10)
 
 # Surrogates are bytes that are no UTF-8, as Latin-1 and Windows write these characters.
 _INVISIBLE = (
@@ -95,19 +96,41 @@ _NO_CARDS = (
     (re.compile(r"\*(?<=\d{6}.)(?<!\d{7}.)\*{2,8}\d{4}(?!\d)"), 6),
 )
 # The following read what `_shape` writes.
-_TOO_WIDE = re.compile(rb"[-.]{4,}")
+_TOO_WIDE = re.compile(rb"[-.][-.]{3,}")  # one set in front is found fastest
 _AS_ON_CARDS = re.compile(
     rb"\d{4}[-.](?<!\d.{5})(?:\d{4}(?:[-.]\d{4})+(?:[-.]\d{1,3})?|\d{6}[-.]\d{4,5})(?!\d)"
 )
-_ISSUERS = [
-    re.findall(rb"\[\d+\]|\d", prefix)
-    for prefix in b"[456] 220[01234] 22[23456789] 2[3456] 27[01] 2720 30[0123459] 3[456789] 8[12]".split()
+# How issuers' ranges begin: those that one digit tells, and eight others, each a bit of a byte.
+_TELLING = b"456"
+_RANGES = [
+    prefix.split()
+    for prefix in (
+        "2 2 0 01234",
+        "2 2 23456789",
+        "2 3456",
+        "2 7 01",
+        "2 7 2 0",
+        "3 0 0123459",
+        "3 456789",
+        "8 12",
+    )
 ]
+
+
+def _allowed(place: int, digit: str) -> int:
+    """Return the bits of the ranges that may have a digit in a place."""
+    return sum(
+        1 << bit for bit, prefix in enumerate(_RANGES) if place >= len(prefix) or digit in prefix[place]
+    )
+
+
+_ALLOWED = [bytes(_allowed(place, chr(code)) for code in range(256)) for place in range(4)]
 # Twelve digits stand in one piece, or alone as 4-4-4. Banks' references of 2026 begin with 60 to 63.
 _MAESTRO = re.compile(
     rb"[56](?<!\d.)(?:(?<=5)(?=[0678])|(?<=6)(?=304|[4-9]))(?=\d{11}(?!\d)|(?<=\|.)\d{3}-\d{4}-\d{4}\|)"
 )
 _DIGITS = b"0123456789"
+_NOT_ZERO = bytes(range(1, 256))
 _ENOUGH = b"0" * SHORTEST
 _LONG_ENOUGH = re.compile(rb"([^|]{%d,})" % SHORTEST)
 _ZEROS = bytes.maketrans(_DIGITS, b"0" * 10)
@@ -119,7 +142,7 @@ _KEPT = bytes(code > 0 for code in range(256))
 
 def masked(digits: str) -> str:
     """Write a card number the one way: first six, stars, last four."""
-    return digits[:6] + "*" * min(max(len(digits) - 10, 3), 9) + digits[-4:]
+    return f"{digits[:6]}{_STARS[: max(len(digits) - 10, 3)]}{digits[-4:]}"
 
 
 def cut_text(text: str) -> str:
@@ -137,7 +160,10 @@ def cut_texts(texts: list[str]) -> list[str]:
     if cut == joined:
         return texts
     pieces = iter(cut.split(_MARK))
-    return [_MARK.join(islice(pieces, text.count(_MARK) + 1)) for text in texts]
+    return [
+        next(pieces) if _MARK not in text else _MARK.join(islice(pieces, text.count(_MARK) + 1))
+        for text in texts
+    ]
 
 
 def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
@@ -148,15 +174,6 @@ def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
         pieces += [text[done:start], instead]
         done = end
     return "".join(pieces) + text[done:]
-
-
-def _numbers_in(plain: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where a text has card numbers, with the rest of an escape behind them, and what to put there."""
-    for start, end, digits in _card_numbers(plain):
-        rest = end
-        while plain[rest : rest + 1] == _FILLER:
-            rest += 1
-        yield start, rest, masked(digits)
 
 
 def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
@@ -223,8 +240,11 @@ def _misread(text: str) -> str:
     return ""
 
 
-def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where the card numbers of a text begin and end, and their digits; those that overlap as one."""
+def _numbers_in(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where a text has card numbers, with the rest of an escape behind them, and what to put there.
+
+    Those that overlap are one.
+    """
     classes = _classes(text)
     if _ENOUGH not in classes.translate(_ZEROS, b"-.\0"):  # whatever parts them
         return
@@ -238,12 +258,16 @@ def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
         return
     digits = shape.translate(None, b"-|")
     together = _together(shape, digits)
-    if 1 not in together:
+    if not together:
         return
-    positions = list(compress(range(len(kept)), kept.translate(_table(_DIGITS))))
-    for run in re.finditer(rb"\x01+", together):
-        first, last = run.start() - 1, run.end() - 1
-        yield positions[first], positions[last] + 1, digits[first : last + 1].decode()
+    edges = (together ^ together << 8).to_bytes(len(digits), "big")  # the first and the last of each number
+    positions = compress(compress(range(len(kept)), kept.translate(_table(_DIGITS))), edges)
+    for first, last in zip(positions, positions, strict=True):
+        end = last + 1
+        number = kept[first:end].translate(None, b"-.\0")
+        while text.startswith(_FILLER, end):
+            end += 1
+        yield first, end, masked(number.decode())
 
 
 class _Classes(dict[int, str]):
@@ -288,16 +312,17 @@ def _shape(classes: bytes) -> bytes:
     return shape.replace(b".", b"|")
 
 
-def _together(shape: bytes, digits: bytes) -> bytes:
-    """Return a 1 for each digit that belongs to a card number together with the digit before it.
+def _together(shape: bytes, digits: bytes) -> int:
+    """Return a row that has 1 for each digit that belongs to a card number together with the digit before it.
 
     All lengths are tried everywhere at once, so that no text is slow. A row is an integer with a byte
     for each digit. Shifted by some bytes, and added, it adds to each digit one that stands before it:
     so come the check sums of all numbers of a length. That of 19 digits does not overflow its byte.
     """
-    grouped = shape.replace(b"|-", b"|")  # a blank behind something else joins nothing
-    before = bytes(compress(grouped, grouped[1:].translate(_table(_DIGITS))))
-    first, apart = _row(before, b"-|"), _row(before, b"|")
+    zeros = shape.translate(_ZEROS).replace(b"|-", b"|")  # a blank behind something else joins nothing
+    # Of each digit what is before it: `b` for a blank, `a` for all that parts numbers, `0` for a digit.
+    begun = zeros.replace(b"-0", b"b").replace(b"|0", b"a").translate(None, b"-|")
+    first, apart = _row(begun, b"ab"), _row(begun, b"a")
     last = first << 8 | 1  # a group ends where the next one begins
     issuers = first & _issuers(digits)
     maestros = _row(_MAESTRO.sub(b"i", shape).translate(None, b"-|"), b"i")
@@ -309,22 +334,20 @@ def _together(shape: bytes, digits: bytes) -> bytes:
         sums += (single if length % 2 else doubled) >> shift
         torn |= apart >> shift - 8
         if length >= SHORTEST:
-            valid = _row(sums.to_bytes(len(digits), "big"), _TENS)
-            ends[length] = valid & last & ~torn & ((issuers if length > SHORTEST else maestros) >> shift)
+            ends[length] = last & ~torn & ((issuers if length > SHORTEST else maestros) >> shift)
+            if ends[length]:
+                ends[length] &= _row(sums.to_bytes(len(digits), "big"), _TENS)
     together = reaching = 0  # back from the ends: how far each reaches
     for length in range(LONGEST, 1, -1):
         reaching |= ends.get(length, 0)
         together = together << 8 | reaching
-    return together.to_bytes(len(digits), "big")
+    return together
 
 
 def _issuers(digits: bytes) -> int:
     """Return a row that has 1 where an issuer's range begins."""
-    rows = {allowed: _row(digits, allowed) for prefix in _ISSUERS for allowed in prefix}
-    return reduce(
-        or_,
-        (reduce(and_, (rows[allowed] << 8 * at for at, allowed in enumerate(prefix))) for prefix in _ISSUERS),
-    )
+    bits = (int.from_bytes(digits.translate(table), "big") << 8 * at for at, table in enumerate(_ALLOWED))
+    return _row(digits, _TELLING) | _row(reduce(and_, bits).to_bytes(len(digits), "big"), _NOT_ZERO)
 
 
 @cache

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
-from itertools import count, product, repeat
+from itertools import product
 
 from defusedxml.ElementTree import tostring
 
@@ -24,7 +24,7 @@ from bridge.cards import CUT, LONGEST, SHORTEST, cut_text, cut_texts, masked
 from bridge.tree import BadBody, Number, Tree
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from xml.etree.ElementTree import Element
 
     from bridge.providers.base import Provider
@@ -219,32 +219,19 @@ class _Cutter:
 
     def _walk(self, tree: Tree, place: _Place, document: _Document) -> None:
         """Cut what stands in an object or a list, but for the objects and lists in it."""
-        entries: Iterator[tuple[Put, typing.Any, Tree, _Place]] = (
-            zip(repeat(tree.__setitem__), count(), tree, repeat(place))
-            if isinstance(tree, list)
-            else self._named(tree, place, document)
-        )
-        for put, key, value, below in entries:
+        below, named = place, isinstance(tree, dict)
+        entries: Iterable[tuple[typing.Any, Tree]] = trees.sent(tree) if named else enumerate(tree)
+        for key, value in entries:
+            if named:
+                below = _remembered_below(place, key[:_NAME_LENGTH])
+                if len(key) >= SHORTEST:
+                    self.gathered.append((document.rename, (tree, key), key, document))
             if isinstance(value, str):
                 if below.kind or len(value) >= _SHORTEST_JSON:
-                    self.value(put, key, value, below, document)
-            elif value and isinstance(value, dict | list):
+                    kept = tree if tree[key] is value else {}  # of a key that came again the last value
+                    self.value(kept.__setitem__, key, value, below, document)
+            elif value and isinstance(value, trees.CONTAINERS):
                 self.todo.append((value, below, document))
-
-    def _named(
-        self, tree: Tree, place: _Place, document: _Document
-    ) -> Iterator[tuple[Put, typing.Any, Tree, _Place]]:
-        """Yield the values of an object, also those whose name came again, and gather their names."""
-        for part in (tree, *trees.lost(tree)):
-            put = part.__setitem__
-            for name, value in part.items():
-                self.name(document.rename, (part, name), name, document)
-                yield put, name, value, _below(place, name)
-
-    def name(self, put: Put, key: typing.Any, name: str, document: _Document) -> None:
-        """Gather a name."""
-        if len(name) >= SHORTEST:
-            self.gathered.append((put, key, name, document))
 
     def value(self, put: Put, key: typing.Any, value: str, place: _Place, document: _Document) -> None:
         """Cut a value by its place, or gather it."""
@@ -264,7 +251,7 @@ class _Cutter:
         if cut != value:
             put(key, cut)
             document.changed = True
-        if not kind and len(cut) >= SHORTEST and not _is_fraction(value):
+        if not kind and len(cut) >= SHORTEST and not _is_fraction(cut):
             self.gathered.append((put, key, _written_out(cut), document))
 
     def _parsed(self, value: str) -> _Document | None:
@@ -278,8 +265,7 @@ class _Cutter:
 
 def _is_fraction(value: str) -> bool:
     """Whether a value is a JSON number with a point behind a few digits, which no card number has."""
-    whole, point, _ = value.partition(".")
-    return bool(point) and isinstance(value, Number) and len(whole) < SHORTEST and "e" not in value.lower()
+    return isinstance(value, Number) and "." in value[:SHORTEST] and "e" not in value.lower()
 
 
 def _written_out(value: str) -> str:
@@ -311,9 +297,11 @@ def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
     todo = [(root, place if root.attrib or len(root) else _below(place, trees.local(root.tag)))]
     while todo:
         element, place = todo.pop()
-        cutter.name(_rename, element, element.tag, document)
+        if len(element.tag) >= SHORTEST:
+            cutter.gathered.append((_rename, element, element.tag, document))
         for name, value in element.items():
-            cutter.name(document.rename, (element.attrib, name), name, document)
+            if len(name) >= SHORTEST:
+                cutter.gathered.append((document.rename, (element.attrib, name), name, document))
             cutter.value(element.set, name, value, _below(place, f"@{trees.local(name)}"), document)
         if element.text and not element.text.isspace():
             here = _below(place, "#text") if element.attrib or len(element) else place

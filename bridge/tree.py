@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
 Tree = typing.Any
 """Nested dicts and lists with `str`, `Number`, `bool` and None as leaves."""
 
+CONTAINERS = (dict, list)
 MAX_DEPTH = 64
 LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
@@ -63,7 +64,12 @@ class Number(str):
 class _Pairs(dict[str, Tree]):
     """An object that named a key twice; the last value counts, as everywhere."""
 
-    lost: list[Tree]
+    __slots__ = ("sent",)
+    sent: list[tuple[str, Tree]]
+
+    def all_values(self) -> list[Tree]:
+        """Return also the values whose key came again."""
+        return [value for _, value in self.sent]
 
 
 def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
@@ -177,9 +183,9 @@ def is_wide(codec: str) -> bool:
     return codec.startswith(("utf-16", "utf-32"))
 
 
-def lost(tree: Tree) -> list[Tree]:
-    """Return the pairs of an object that the tree lacks, since their key came again; each an object."""
-    return tree.lost if isinstance(tree, _Pairs) else []
+def sent(tree: dict[str, Tree]) -> Iterable[tuple[str, Tree]]:
+    """Return the keys and values of an object as they were sent, also where a key came again."""
+    return tree.sent if isinstance(tree, _Pairs) else tree.items()
 
 
 def only(tree: Tree, paths: Iterable[str]) -> Tree:
@@ -265,7 +271,7 @@ def _parse_json(text: str) -> Tree:
         raise BadBody("the body is nested too deeply") from None
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(tree, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep([tree], _filled):
         raise BadBody("the body is nested too deeply")
     return tree
 
@@ -275,8 +281,7 @@ def _pairs(pairs: list[tuple[str, Tree]]) -> dict[str, Tree]:
     if len(tree) == len(pairs):
         return tree
     twice = _Pairs(tree)
-    last = {name: position for position, (name, _) in enumerate(pairs)}
-    twice.lost = [{name: value} for position, (name, value) in enumerate(pairs) if last[name] != position]
+    twice.sent = pairs
     return twice
 
 
@@ -286,18 +291,21 @@ _JSON = json.JSONDecoder(
 """Takes control characters inside strings; NaN is a number that no field can read."""
 
 
-def _deeper_than(tree: Tree, depth: int) -> bool:
-    level: list[Tree] = [tree]
-    for _ in range(depth):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in ([*node.values(), *lost(node)] if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return False
-    return True
+def _too_deep(root: Tree, below: Callable[[list[Tree]], list[Tree]]) -> bool:
+    """Whether something is nested too deeply; a function returns what stands directly in some nodes."""
+    level = [root]
+    for _ in range(MAX_DEPTH):
+        level = below(level)
+    return bool(level)
+
+
+def _filled(level: list[Tree]) -> list[Tree]:
+    """Return the objects and lists directly in others, but for those that are empty."""
+    parts = (
+        node.all_values() if isinstance(node, _Pairs) else node.values() if isinstance(node, dict) else node
+        for node in level
+    )
+    return [child for children in parts for child in children if child and isinstance(child, CONTAINERS)]
 
 
 def _parse_form(text: str, codec: str = "utf-8") -> Tree:
@@ -401,20 +409,11 @@ def xml(text: str) -> Element:
         raise BadBody("the body is XML with a document type or entities, which are refused") from None
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise BadBody(f"the body is not XML: {error}") from None
-    if _too_deep(root):
+    if _too_deep(root, lambda level: [child for node in level for child in node]):
         raise BadBody("the body is nested too deeply")
     if text.count("<") + text.count("=") > MAX_XML_PARTS:
         raise BadBody("the body has too many elements")
     return root
-
-
-def _too_deep(root: Element) -> bool:
-    level = [root]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in node]
-        if not level:
-            return False
-    return True
 
 
 def _element(element: Element) -> Tree:

@@ -122,6 +122,10 @@ PLACES: dict[str, tuple[Provider, Callable[[str, int], str]]] = {
     ),
     "one name": (JSON, lambda u, n: f'{{"a":"{CARD}"{_times(f",{_json(u)}:1", n)}}}'),
     "objects": (JSON, lambda u, n: f'["{CARD}"{_times(f",{_json({u: u})}", n)}]'),
+    "objects that repeat a name": (
+        JSON,
+        lambda u, n: f'["{CARD}"{_times(f",{{{_json(u)}:1,{_json(u)}:[1]}}", n)}]',
+    ),
     "bare values": (JSON, lambda u, n: f'["{CARD}"{_times(f",{u}", n)}]'),
     "depth": (JSON, lambda u, n: '{"a":[' * 30 + _json(_inside(u, n)) + "]}" * 30),
     "JSON in a value": (JSON, lambda u, n: _json([_json([_inside(u, n, 2), CARD])])),

@@ -1046,6 +1046,14 @@ def test_an_exponent_beyond_all_bounds_stays(number: str) -> None:
     assert cut_body(body, JSON) == body
 
 
+def test_a_value_that_is_lost_to_its_repeated_key_is_cut_and_never_comes_back() -> None:
+    body = b'{"a": "4111111111111111", "a": "kept", "cvv": 123, "cvv": 4, "b": 5}'
+    assert cut_body(body, JSON) == b'{"a": "kept", "cvv": "[cut]", "b": 5}'
+    for lost in (b'"4111111111111111"', b'{"cvv": "1"}', b"[4111111111111111]"):
+        assert cut_body(b'{"a": %b, "a": "kept"}' % lost, JSON) == b'{"a": "kept"}'
+    assert cut_body(b'{"card": "777777777777777", "card": 1}', JSON) == b'{"card": 1}'
+
+
 def test_json_in_json_in_json_grows_by_no_more_than_its_stars() -> None:
     text = "4111111111111111 " + "\u00fc" * 1000
     for _ in range(9):

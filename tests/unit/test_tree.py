@@ -20,12 +20,12 @@ from bridge.tree import (
     format_of,
     is_empty,
     locate,
-    lost,
     parse,
     pick,
     plain,
     render,
     rewritten,
+    sent,
 )
 from tests.support.examples import examples
 
@@ -139,16 +139,20 @@ def test_json_may_be_nested_so_far() -> None:
 def test_of_a_key_that_comes_twice_the_last_value_counts_and_the_others_are_known() -> None:
     tree = parse(b'{"a": 1, "b": 2, "a": {"c": 3}, "a": 4}')
     assert tree == {"a": "4", "b": "2"}
-    assert lost(tree) == [{"a": "1"}, {"a": {"c": "3"}}]
-    assert lost(parse(b'{"a": {"b": 1, "b": 2}}')) == []
-    assert lost(parse(b'{"a": {"b": 1, "b": 2}}')["a"]) == [{"b": "1"}]
-    assert lost(parse(b"a=1&a=2", ("form",))) == [{"a": "1"}]
-    assert lost("x") == lost([]) == lost({}) == []
+    assert [*sent(tree)] == [("a", "1"), ("b", "2"), ("a", {"c": "3"}), ("a", "4")]
+    assert [*sent(parse(b'{"a": {"b": 1, "b": 2}}')["a"])] == [("b", "1"), ("b", "2")]
+    assert [*sent(parse(b"a=1&a=2", ("form",)))] == [("a", "1"), ("a", "2")]
+    assert [*sent({"a": "1"})] == [("a", "1")]
 
 
 def test_what_a_key_lost_is_measured_for_its_depth_too() -> None:
     with pytest.raises(BadBody, match="nested too deeply"):
         parse(b'{"a":' + b"[" * 80 + b"]" * 80 + b', "a": 1}')
+    deepest = b"[" * (MAX_DEPTH - 2) + b"1" + b"]" * (MAX_DEPTH - 2)
+    for body in (b'{"a": 1, "a": %b, "b": [[]]}', b'{"a": %b, "a": 1, "b": [[]]}'):
+        parse(body % deepest)
+        with pytest.raises(BadBody, match="nested too deeply"):
+            parse(body % b"[%b]" % deepest)
 
 
 # --- forms ---------------------------------------------------------------------------------------
@@ -222,7 +226,7 @@ def test_a_form_in_parts_is_a_form() -> None:
 def test_of_a_part_that_comes_twice_the_last_one_counts() -> None:
     twice = in_parts(*(b'Content-Disposition: form-data; name="a"\r\n\r\n%d' % n for n in (1, 2)))
     tree = parse(twice, ("form",), MULTIPART)
-    assert (tree, lost(tree)) == ({"a": "2"}, [{"a": "1"}])
+    assert (tree, [*sent(tree)]) == ({"a": "2"}, [("a", "1"), ("a", "2")])
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ MUTATIONS = (
         "no-cut-in-a-key",
         "A card number in the name of a field is stored.",
         "bridge/redact.py",
-        "        if len(name) >= SHORTEST:\n",
-        "        if len(name) > 10**6:\n",
+        "                if len(key) >= SHORTEST:\n",
+        "                if len(key) > 10**6:\n",
         "redact: no_card_number_survives_in_a_body_that_parses",
     ),
     one(
