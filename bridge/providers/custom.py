@@ -45,7 +45,7 @@ SLUG = re.compile(r"[a-z][a-z0-9_]{1,39}")
 RESERVED = "next_webhook"  # the variable of 29next's own signing secret
 CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w-]+)*", re.ASCII)
 
-OUTCOME = ("outcome", "outcome_url")
+OUTCOME = ("outcome", "api_url")
 """Keys of a provider that can be told how its alerts ended."""
 DEFINITION = ("title", "format", "type", "items", "embedded")
 """Keys of a provider without code; a built-in one has them in its module."""
@@ -121,12 +121,13 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
     }
     if provider.outcome:
         keys["outcome"] = key(truth, default=False)
-        keys["outcome_url"] = key(text("the base URL of its API"), default=provider.outcome.url)
+        keys["api_url"] = key(text("the base URL of its API"), default=provider.outcome.url)
     changes = _Changes.from_dict({**KEYS, **keys})().load(value)
     effects, found = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
     if provider.outcome:
-        url = changes.pop("outcome_url").rstrip("/") + "/"
+        url = changes.pop("api_url")
+        url = url and url.rstrip("/") + "/"
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
@@ -148,6 +149,7 @@ class _Changes(Table):
         **dict.fromkeys(
             OUTCOME, "not for this provider: the bridge does not know how to report outcomes to it"
         ),
+        "outcome_url": "it is called api_url now",
     }
 
 

@@ -15,7 +15,8 @@ from bridge import providers
 from bridge.alert import Alert
 from bridge.disputes import payloads
 from bridge.errors import SettingsError
-from bridge.providers.base import Outcome, Provider
+from bridge.providers.base import Provider
+from bridge.providers.outcomes import Outcome
 from bridge.settings import address, environment, file
 from bridge.settings.environment import HEADER_WORD
 from bridge.settings.file import METADATA_KEYS, Route
@@ -232,11 +233,13 @@ def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str,
 
 
 def _of_outcomes(known: Mapping[str, Provider], name: str) -> Iterator[str]:
-    """Name the providers whose API may be somewhere that no key should go."""
+    """Name the providers whose API is not known, or may be somewhere that no key should go."""
     said = "expected https:// and a host's name (http:// only to this machine), without query"
     for slug, one in known.items():
-        if one.outcome and one.outcome.on and not address.is_service(one.outcome.url):
-            yield f"{name}: providers.{slug}.outcome_url: {said}"
+        if one.outcome and one.outcome.on and one.outcome.url is None:
+            yield f"{name}: providers.{slug}.api_url: missing; {one.title} tells each merchant its own"
+        elif one.outcome and one.outcome.on and not address.is_service(one.outcome.url or ""):
+            yield f"{name}: providers.{slug}.api_url: {said}"
 
 
 def _of_networks(known: Mapping[str, Provider], env: Mapping[str, typing.Any]) -> Iterator[str]:

@@ -175,8 +175,12 @@ class OutcomeSchema(Thing):
     provider = _text()
     state = _word(("owed", "told", "failed"))
     resolution = _maybe("What was sent, or may have been.")
+    word = _maybe("The provider's word that is sent, or that a person chose.")
+    chosen_by = _maybe("Where a person chose the word: by page, api or command.")
     message = _maybe("Why it is not told, or how it is known.")
     owed_at = _moment()
+    deadline_at = _moment("Until when the provider waits.", none=True)
+    late = fields.Boolean(required=True, metadata={"description": "Not told, and the provider waits no longer."})
     due_at = _moment("When it is tried next.", none=True)
     tries = _number(none=False)
 
