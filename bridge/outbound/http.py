@@ -37,6 +37,8 @@ from bridge.errors import TemporaryError, Unclear
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from requests.auth import AuthBase
+
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 2_000_000
 """No service answers more than this; what says that it is more is not read at all."""
@@ -76,7 +78,7 @@ class Exchange:
         params: Mapping[str, str] | None = None,
         body: typing.Any = None,
         form: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
+        auth: AuthBase | None = None,
         before: Callable[[], None] = lambda: None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Make one request; returns status, headers and content, a byte over the bound at most.
@@ -85,8 +87,9 @@ class Exchange:
         time of the request's runs, and what it raises ends the request unsent. Raises TemporaryError where
         it certainly was not sent, Unclear where no answer came.
         """
-        headers = {**self.headers, **(headers or {})}
-        request = requests.Request(method, url, params=params, json=body, data=form, headers=headers)
+        request = requests.Request(
+            method, url, params=params, json=body, data=form, headers=self.headers, auth=auth
+        )
         with self._line(before) as line:
             try:
                 response = line.send(request)

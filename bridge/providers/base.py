@@ -146,6 +146,7 @@ class Provider:
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    oauth: bool = False  # its API takes signed calls, by OAuth 1.0a, and no key in a header
     outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
     keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
@@ -252,7 +253,17 @@ class Provider:
     @property
     def key_variable(self) -> str:
         """The environment variable that holds the key of the provider's own API."""
-        return f"{self.name.upper()}_API_KEY"
+        return f"{self.name.upper()}_{'SIGNING_KEY' if self.oauth else 'API_KEY'}"
+
+    @property
+    def consumer_variable(self) -> str:
+        """The environment variable that holds the consumer key, where calls are signed by OAuth 1.0a."""
+        return f"{self.name.upper()}_CONSUMER_KEY"
+
+    @property
+    def calls_api(self) -> str:
+        """The key of `bridge.toml` that has the provider's API called; empty where nothing does."""
+        return "outcome" if self.outcome and self.outcome.on else ""
 
     @cached_property
     def identifiers(self) -> frozenset[str]:

@@ -54,6 +54,7 @@ class EthocaAlert(fields.AlertSchema):
 PROVIDER = Provider(
     title="Ethoca",
     proof=Basic(),
+    oauth=True,
     event_id=("ethoca_id|alertId",),
     event_type="type|alertType",
     events={

@@ -20,9 +20,20 @@ from bridge.providers.outcomes import Outcome
 from bridge.settings import address, environment, file
 from bridge.settings.environment import HEADER_WORD
 from bridge.settings.file import METADATA_KEYS, Route
+from bridge.settings.oauth import OAuthKeys
 from bridge.validation import checked
 
-__all__ = ["HEADER_WORD", "METADATA_KEYS", "NOT_INSTALLED", "Notify", "Route", "Settings", "Store", "load"]
+__all__ = [
+    "HEADER_WORD",
+    "METADATA_KEYS",
+    "NOT_INSTALLED",
+    "Notify",
+    "OAuthKeys",
+    "Route",
+    "Settings",
+    "Store",
+    "load",
+]
 
 PACE_MARGIN = 1.1
 """A gap of 0.275 s keeps four calls out of any second also where one of them leaves a tenth late."""
@@ -64,7 +75,7 @@ class Settings:
     routes: tuple[Route, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the providers that are told
+    api_keys: Mapping[str, str | OAuthKeys] = field(default_factory=dict, repr=False)  # of called providers
     api_version: str = "2023-02-10"
     rate: float = 4.0
     timeout: float = 20.0
@@ -201,7 +212,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         stores[default] = replace(stores[default], base_url=env["base_url"])
     own = {one.name: env[one.name] for one in fields(Settings) if one.name in env}
     own |= {"database_url": environment.database_url(env), "proxy_hops": environment.proxy_hops(env)}
-    told = [one for one in known.values() if one.outcome and one.outcome.on]
+    called = [one for one in known.values() if one.calls_api]
     return Settings(
         **own,
         stores=stores,
@@ -209,7 +220,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         routes=tuple(said["routes"]),
         providers=known,
         secrets={slug: _secrets(one, keys) for slug, one in known.items()},
-        api_keys={one.name: keys[one.key_variable] for one in told},
+        api_keys={one.name: _api_key(one, keys) for one in called},
         on_loopback=environment.on_loopback(env),
         notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
         keep_bodies=said["retention"]["bodies"],
@@ -230,6 +241,12 @@ def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str,
     """Return a provider's current secret and, during a rotation, the previous one."""
     current = provider.secret_variable
     return tuple(filter(None, (values[current], values[f"{current}_PREVIOUS"])))
+
+
+def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAuthKeys:
+    """Return what the calls to a provider's API are authorized by."""
+    key = values[provider.key_variable]
+    return OAuthKeys(values[provider.consumer_variable], key) if provider.oauth else key
 
 
 def _of_outcomes(known: Mapping[str, Provider], name: str) -> Iterator[str]:

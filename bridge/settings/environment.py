@@ -9,6 +9,7 @@ import base64
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, pre_load, validates_sc
 from marshmallow.fields import Field
 
 from bridge.providers.base import Provider
-from bridge.settings import address
+from bridge.settings import address, oauth
 from bridge.validation import key, that
 
 STORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -197,7 +198,7 @@ def schema(variables: Iterable[Field[typing.Any]]) -> Schema:
 
 
 def of_provider(provider: Provider, environ: Mapping[str, str]) -> list[Field[typing.Any]]:
-    """Return the variables of a provider: its secret, the one before, and the key of its API."""
+    """Return the variables of a provider: its secret, the one before, and the keys of its API."""
 
     def read(given: str) -> str:
         if problem := provider.proof.problem(given):
@@ -208,12 +209,27 @@ def of_provider(provider: Provider, environ: Mapping[str, str]) -> list[Field[ty
     current, previous = variable(name, "", read), variable(f"{name}_PREVIOUS", "", read)
     if environ.get(f"{name}_PREVIOUS", "").strip():
         current = needed(current, f"missing, though {name}_PREVIOUS is set")
-    if provider.outcome is None:
-        return [current, previous]
-    key_of_api = header_word(provider.key_variable, "the key of its API")
-    if provider.outcome.on:
-        key_of_api = needed(key_of_api, f"missing, though providers.{provider.name}.outcome is on")
-    return [current, previous, key_of_api]
+    return [current, previous, *_of_api(provider, environ)]
+
+
+def _of_api(provider: Provider, environ: Mapping[str, str]) -> Iterator[Field[typing.Any]]:
+    """Yield the variables that hold the keys of a provider's API, if the bridge calls one."""
+    if provider.oauth:
+        name, password = provider.key_variable, environ.get(f"{provider.key_variable}_PASSWORD", "").strip()
+        that_key = partial(oauth.signing_key, password=password, variable=name)
+        fits = that(oauth.CONSUMER_KEY.fullmatch)
+        consumer = variable(
+            provider.consumer_variable, "the consumer key, as the developer portal shows it", fits
+        )
+        keys = [consumer, variable(name, "", that_key)]
+    elif provider.outcome:
+        keys = [header_word(provider.key_variable, "the key of its API")]
+    else:
+        return
+    given = [str(one.data_key) for one in keys if environ.get(str(one.data_key), "").strip()]
+    why = f"providers.{provider.name}.{provider.calls_api} is on" if provider.calls_api else ""
+    why = why or (f"{given[0]} is set" if given else "")
+    yield from (needed(one, f"missing, though {why}") if why else one for one in keys)
 
 
 def of_store(name: str) -> Field[typing.Any]:

@@ -17,6 +17,7 @@ import structlog
 from bridge.cards import cut_text
 from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
+from bridge.outbound.authorization import Key
 from bridge.outbound.http import Exchange, beginning, complaint
 from bridge.settings import HEADER_WORD
 from bridge.storage.ids import new_id
@@ -145,7 +146,7 @@ class Teller:
 
     def _key(self, owing: Owing, outcome: Outcome) -> str:
         """Return what a call is authorized by: the key itself, or what a login exchanges it for."""
-        key = self.settings.api_keys[owing.provider]
+        key = typing.cast("str", self.settings.api_keys[owing.provider])
         if outcome.login is None:
             return key
         self.tokens.pop(owing.provider, None)
@@ -166,11 +167,12 @@ class Teller:
         attempt |= {"method": method, "path": url, "request": body}
         self.inbox.outcomes.record(attempt)
         answer: Json = None
-        headers = {outcome.header: f"{outcome.scheme}{key}"}
         try:
             line = self.lines[owing.provider]
             line.secret = key
-            status, answered, content = line.send(method, url, body=body, headers=headers)
+            status, answered, content = line.send(
+                method, url, body=body, auth=Key(outcome.header, outcome.scheme, key)
+            )
             answer, text = _read(content)
             error = self._error(owing.provider, method, status, answered, content)
             if status == CONFLICT and path == outcome.path:

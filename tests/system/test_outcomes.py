@@ -790,7 +790,11 @@ def test_a_provider_is_told_where_the_file_says_so_and_its_key_is_there() -> Non
     [
         ("outcome = true", "CHARGEBLAST_API_KEY: missing, though providers.chargeblast.outcome is on"),
         ('outcome = "yes"', "providers.chargeblast.outcome: expected true or false"),
-        ("outcome_url = 1", "providers.chargeblast.outcome_url: expected the base URL of its API, in quotes"),
+        (
+            'outcome_url = "https://example.com/"',
+            "providers.chargeblast.outcome_url: renamed; expected api_url",
+        ),
+        ("api_url = 1", "providers.chargeblast.api_url: expected the base URL of its API, in quotes"),
     ],
 )
 def test_a_mistake_about_outcomes_is_told(toml: str, problem: str) -> None:
@@ -809,10 +813,8 @@ def test_a_mistake_about_outcomes_is_told(toml: str, problem: str) -> None:
     ],
 )
 def test_a_key_goes_nowhere_odd(url: str) -> None:
-    [said] = problems(
-        f'[providers.chargeblast]\noutcome = true\noutcome_url = "{url}"', CHARGEBLAST_API_KEY="k"
-    )
-    assert said.startswith("providers.chargeblast.outcome_url: expected https:// and a host's name")
+    [said] = problems(f'[providers.chargeblast]\noutcome = true\napi_url = "{url}"', CHARGEBLAST_API_KEY="k")
+    assert said.startswith("providers.chargeblast.api_url: expected https:// and a host's name")
 
 
 def test_a_provider_that_takes_no_outcomes_is_said_to() -> None:
