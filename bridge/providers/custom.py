@@ -149,7 +149,7 @@ class _Changes(Table):
         **dict.fromkeys(
             OUTCOME, "not for this provider: the bridge does not know how to report outcomes to it"
         ),
-        "outcome_url": "it is called api_url now",
+        "outcome_url": "renamed; expected api_url",
     }
 
 

@@ -22,7 +22,6 @@ from bridge.providers.meanings import ignored, informs, matches, opens, rapid, r
 from bridge.providers.outcomes import Login, Outcome, Word, in_every_category
 from bridge.providers.proof import Basic
 
-
 SAYS = {
     "could_not_find_order": "No order fits the alert.",
     "declined_or_canceled_nothing_to_do": "The payment was declined or canceled. There is nothing to refund.",

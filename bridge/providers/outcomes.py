@@ -79,7 +79,7 @@ class Word:
     def values(self, facts: Facts) -> dict[str, typing.Any]:
         """Return the values of the placeholders; those that are not known are left out."""
         values: dict[str, typing.Any] = {"id": facts.id, "word": self.name, "at": facts.at}
-        if facts.duplicate:
+        if facts.duplicate and "duplicate" in self.needs:
             values["duplicate"] = facts.duplicate
         if self.explains:
             reason = REASONS.get(facts.resolution) or facts.message or NO_REASON

@@ -108,9 +108,7 @@ class Outcomes:
 
         return self.database.write(write)
 
-    def _claim(
-        self, connection: Connection, row: Row[typing.Any], now: float
-    ) -> PendingOutcome | None:
+    def _claim(self, connection: Connection, row: Row[typing.Any], now: float) -> PendingOutcome | None:
         this = and_(outcomes.c.case_id == row.case_id, outcomes.c.provider == row.provider)
         mine = connection.execute(select(cases).where(cases.c.id == row.case_id)).one()
         case = case_of(mine)
@@ -155,7 +153,10 @@ class Outcomes:
             for attempt in made:
                 insert_or_update(connection, attempts, attempt)
                 if word := (words or {}).get(attempt["case_id"]):
-                    this = (outcomes.c.case_id == attempt["case_id"], outcomes.c.provider == attempt["provider"])
+                    this = (
+                        outcomes.c.case_id == attempt["case_id"],
+                        outcomes.c.provider == attempt["provider"],
+                    )
                     connection.execute(update(outcomes).where(*this).values(word=word))
 
         self.database.write(write)
@@ -231,7 +232,10 @@ def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
             if tells[report.provider].says(report.category, case.resolution) is not None:
                 row |= {"state": Telling.OWED, "due_at": now}
             else:
-                row |= {"state": Telling.FAILED, "message": waits_for_a_word(report.category, case.resolution)}
+                row |= {
+                    "state": Telling.FAILED,
+                    "message": waits_for_a_word(report.category, case.resolution),
+                }
             insert_missing(connection, outcomes, [row])
     ended = outcomes.c.case_id.in_([case.id, *twins])
     other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)

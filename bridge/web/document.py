@@ -180,7 +180,9 @@ class OutcomeSchema(Thing):
     message = _maybe("Why it is not told, or how it is known.")
     owed_at = _moment()
     deadline_at = _moment("Until when the provider waits.", none=True)
-    late = fields.Boolean(required=True, metadata={"description": "Not told, and the provider waits no longer."})
+    late = fields.Boolean(
+        required=True, metadata={"description": "Not told, and the provider waits no longer."}
+    )
     due_at = _moment("When it is tried next.", none=True)
     tries = _number(none=False)
 

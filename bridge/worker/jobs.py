@@ -23,7 +23,7 @@ from bridge.storage.memos import Memos
 from bridge.storage.search import Search
 from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
-from bridge.worker.outcomes import Teller
+from bridge.worker.outcomes import Reporter
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,9 +65,11 @@ class Chores:
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
             self.chores.append(Chore("stores that are gone", 60.0, self.give_up))
         if worker and settings.api_keys:
-            teller = Teller(self.inbox, settings)
+            reporter = Reporter(self.inbox, settings)
             for name in settings.api_keys:
-                self.chores.append(Chore(f"outcomes of {name}", 1.0, partial(teller.turn, name), apart=True))
+                self.chores.append(
+                    Chore(f"outcomes of {name}", 1.0, partial(reporter.turn, name), apart=True)
+                )
         if worker and isinstance(settings.stores, AllStores):
             self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
         if worker and settings.keep_bodies:
