@@ -29,7 +29,6 @@ from bridge.providers.meanings import informs, matches, opens, rapid, resolves
 from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
 from bridge.providers.proof import TimestampedHmac
 
-
 FINALS = {
     "refunded": "issued_full_refund",
     "previously_refunded": "previously_refunded_nothing_to_do",

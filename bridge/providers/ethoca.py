@@ -34,45 +34,108 @@ from bridge.providers.meanings import opens
 from bridge.providers.outcomes import Batch, ByShipment, Outcome, Signature, Table, Word
 from bridge.providers.proof import Basic
 
-
-REFUNDED = {"refund_status": "REFUNDED"}
-NOT_REFUNDED = {"refund_status": "NOT_REFUNDED"}
-NOT_SETTLED = {"refund_status": "NOT_SETTLED"}
 FRAUD, DISPUTE = frozenset({Category.FRAUD}), frozenset({Category.DISPUTE})
-
-
-def _word(outcome: str, status: dict[str, str], says: str, kinds: frozenset[Category] | None = None) -> Word:
-    """Return an outcome together with its refund status."""
-    return Word(
-        name=f"{outcome}/{status['refund_status']}",
-        says=says,
-        fills={"word": outcome, **status},
-        categories=kinds or FRAUD | DISPUTE,
-        refunds=status == REFUNDED,
-        stops=status == REFUNDED and outcome not in ("MISSED", "PARTIALLY_STOPPED"),
-        explains=outcome == "OTHER",
-    )
-
-
 WORDS = (
-    _word("STOPPED", REFUNDED, "You held the whole order back and refunded it.", FRAUD),
-    _word("STOPPED", NOT_SETTLED, "You held the whole order back before the payment was settled.", FRAUD),
-    _word("PARTIALLY_STOPPED", REFUNDED, "You held a part of the order back and refunded it.", FRAUD),
-    _word("PREVIOUSLY_CANCELLED", REFUNDED, "You had refunded the order before the alert.", FRAUD),
-    _word("PREVIOUSLY_CANCELLED", NOT_SETTLED, "The payment was canceled before it was settled.", FRAUD),
-    _word("MISSED", REFUNDED, "The order was shipped or used, and you refunded it.", FRAUD),
-    _word("MISSED", NOT_REFUNDED, "The order was shipped or used, and you do not refund it.", FRAUD),
-    _word("ACCOUNT_SUSPENDED", REFUNDED, "You suspended the account and refunded the order.", FRAUD),
-    _word("ACCOUNT_SUSPENDED", NOT_REFUNDED, "You suspended the account and do not refund.", FRAUD),
-    _word("RESOLVED", REFUNDED, "You refunded the payment.", DISPUTE),
-    _word("RESOLVED", NOT_REFUNDED, "You settled it with the customer without a refund.", DISPUTE),
-    _word("RESOLVED", NOT_SETTLED, "The payment was never settled. There is nothing to refund.", DISPUTE),
-    _word("RESOLVED_PREVIOUSLY_REFUNDED", REFUNDED, "You had refunded it before the alert.", DISPUTE),
-    _word("UNRESOLVED_DISPUTE", NOT_REFUNDED, "You disagree, and do not refund it.", DISPUTE),
-    _word("NOT_FOUND", NOT_REFUNDED, "You cannot find the payment."),
-    _word("OTHER", REFUNDED, "Something else, with a reason. You refunded it."),
-    _word("OTHER", NOT_REFUNDED, "Something else, with a reason. You do not refund it."),
-    _word("OTHER", NOT_SETTLED, "Something else, with a reason. The payment was never settled."),
+    Word(
+        name="STOPPED/REFUNDED",
+        says="You held the whole order back and refunded it.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="STOPPED/NOT_SETTLED",
+        says="You held the whole order back before the payment was settled.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="PARTIALLY_STOPPED/REFUNDED",
+        says="You held a part of the order back and refunded it.",
+        categories=FRAUD,
+        refunds=True,
+    ),
+    Word(
+        name="PREVIOUSLY_CANCELLED/REFUNDED",
+        says="You had refunded the order before the alert.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="PREVIOUSLY_CANCELLED/NOT_SETTLED",
+        says="The payment was canceled before it was settled.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="MISSED/REFUNDED",
+        says="The order was shipped or used, and you refunded it.",
+        categories=FRAUD,
+        refunds=True,
+    ),
+    Word(
+        name="MISSED/NOT_REFUNDED",
+        says="The order was shipped or used, and you do not refund it.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="ACCOUNT_SUSPENDED/REFUNDED",
+        says="You suspended the account and refunded the order.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="ACCOUNT_SUSPENDED/NOT_REFUNDED",
+        says="You suspended the account and do not refund the order.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="RESOLVED/REFUNDED",
+        says="You refunded the payment.",
+        categories=DISPUTE,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="RESOLVED/NOT_REFUNDED",
+        says="You settled it with the customer without a refund.",
+        categories=DISPUTE,
+    ),
+    Word(
+        name="RESOLVED/NOT_SETTLED",
+        says="The payment was never settled. There is nothing to refund.",
+        categories=DISPUTE,
+    ),
+    Word(
+        name="RESOLVED_PREVIOUSLY_REFUNDED/REFUNDED",
+        says="You had refunded the payment before the alert.",
+        categories=DISPUTE,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="UNRESOLVED_DISPUTE/NOT_REFUNDED",
+        says="You disagree with the dispute, and do not refund it.",
+        categories=DISPUTE,
+    ),
+    Word(name="NOT_FOUND/NOT_REFUNDED", says="You cannot find the payment."),
+    Word(
+        name="OTHER/REFUNDED",
+        says="Something else, with a reason. You refunded the payment.",
+        refunds=True,
+        stops=True,
+        explains=True,
+    ),
+    Word(
+        name="OTHER/NOT_REFUNDED",
+        says="Something else, with a reason. You do not refund the payment.",
+        explains=True,
+    ),
+    Word(
+        name="OTHER/NOT_SETTLED",
+        says="Something else, with a reason. The payment was never settled.",
+        explains=True,
+    ),
 )
 """Mastercard's outcomes (doc), each with what became of the money."""
 STOPPED = ByShipment("STOPPED/REFUNDED", "PARTIALLY_STOPPED/REFUNDED", "MISSED/REFUNDED")
@@ -156,7 +219,7 @@ PROVIDER = Provider(
         body={
             "alertId": "{id}",
             "outcome": "{word}",
-            "refundStatus": "{refund_status}",
+            "refundStatus": "{status}",
             "refund": {
                 "amount": {"value": "{refund_amount}", "currencyCode": "{refund_currency}"},
                 "type": "REFUND",

@@ -1,4 +1,4 @@
-"""What a provider declares about outcomes: where they go, in which words, and how its answer is read. Pure."""
+"""What a provider declares about outcomes: where they go, in which words, how its answer is read. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Template = Mapping[str, typing.Any]
 PLACEHOLDERS = frozenset(
     {
         "id",  # the provider's own id of the alert
-        "word",  # its word for what happened
+        "word",  # its word for what happened: the name's, as far as a slash
+        "status",  # and what stands behind the slash
         "at",  # when that was
         "comment",  # why, in a sentence
         "duplicate",  # its id of the alert that this one repeats
@@ -65,11 +66,11 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """One answer that the provider takes; its name is what a person chooses by."""
+    """One answer that the provider takes; a person chooses it by its name, such as `STOPPED/REFUNDED`."""
 
     name: str
     says: str  # what it means, for the person who chooses
-    fills: Mapping[str, str] = field(default_factory=dict)  # placeholders that it sets; `word` is its name
+    fills: Mapping[str, str] = field(default_factory=dict)  # further placeholders that it sets
     categories: frozenset[Category] = frozenset(Category)
     refunds: bool = False  # it says that money went back
     stops: bool = False  # it says that the loss was stopped, as far as money went back
@@ -78,7 +79,10 @@ class Word:
 
     def values(self, facts: Facts) -> dict[str, typing.Any]:
         """Return the values of the placeholders; those that are not known are left out."""
-        values: dict[str, typing.Any] = {"id": facts.id, "word": self.name, "at": facts.at}
+        word, slash, status = self.name.partition("/")
+        values: dict[str, typing.Any] = {"id": facts.id, "word": word, "at": facts.at}
+        if slash:
+            values["status"] = status
         if facts.duplicate and "duplicate" in self.needs:
             values["duplicate"] = facts.duplicate
         if self.explains:
