@@ -2,32 +2,37 @@
 
 Mastercard's APIs want OAuth 1.0a with RSA-SHA256 and a SHA-256 hash of the body in `oauth_body_hash`
 (doc: developer.mastercard.com/platform/documentation/authentication/using-oauth-1a-to-access-mastercard-apis,
-read November 2026). Their own signer for Python refuses Python 3.13 and later. So oauthlib collects and
-orders what is signed, and cryptography signs it. oauthlib's own body hash is SHA-1, so it does not see
-the body.
+read November 2026). Their own signers do not escape the OAuth parameters as RFC 5849 does, neither in
+the header nor in what is signed, so a library for the RFC signs something else (oauthlib also hashes
+bodies with SHA-1). Their signer for Python, mastercard-oauth1-signer, does not install on Python 3.13.
+What is signed here is, byte for byte, what version 1.9.2 of it signs.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import logging
+import secrets
+import time
 import typing
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from functools import partial
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
-from oauthlib.common import Request
-from oauthlib.oauth1 import SIGNATURE_RSA_SHA256, Client
 from requests.auth import AuthBase
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from requests import PreparedRequest
 
     from bridge.settings.oauth import OAuthKeys
 
-logging.getLogger("oauthlib").setLevel(logging.INFO)  # in detail it would log the consumer key
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+escaped = partial(quote, safe="")
 
 
 @dataclass(frozen=True)
@@ -56,28 +61,32 @@ class _Signed(AuthBase):
     keys: OAuthKeys
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Sign it."""
+        """Set the header that authorizes it."""
         body = request.body or b""
         body_hash = hashlib.sha256(body.encode() if isinstance(body, str) else body).digest()
-        client = Client(
-            self.keys.consumer_key, signature_method=SIGNATURE_RSA_SHA256, rsa_key=self.keys.signing_key
-        )
-        described = Request(request.url, request.method)
-        described.oauth_params = [
-            *client.get_oauth_params(described),
-            ("oauth_body_hash", base64.b64encode(body_hash).decode()),
-        ]
-        signature = quote(client.get_oauth_signature(described), safe="")
-        parameters = [*described.oauth_params, ("oauth_signature", signature)]
-        # only the signature is escaped, as Mastercard's own signers do it
-        request.headers["Authorization"] = "OAuth " + ",".join(
-            f'{name}="{said}"' for name, said in parameters
-        )
+        parameters = {
+            "oauth_body_hash": base64.b64encode(body_hash).decode(),
+            "oauth_consumer_key": self.keys.consumer_key,
+            "oauth_nonce": secrets.token_hex(16),
+            "oauth_signature_method": "RSA-SHA256",
+            "oauth_timestamp": str(int(time.time())),
+            "oauth_version": "1.0",
+        }
+        signed = base_string(request.method or "", request.url or "", parameters)
+        signature = self.keys.signing_key.sign(signed.encode(), PKCS1v15(), SHA256())
+        parameters["oauth_signature"] = escaped(base64.b64encode(signature).decode())
+        said = ",".join(f'{name}="{value}"' for name, value in parameters.items())
+        request.headers["Authorization"] = f"OAuth {said}"
         return request
 
 
-def _sign(base_string: str, client: typing.Any) -> str:
-    return base64.b64encode(client.rsa_key.sign(base_string.encode(), PKCS1v15(), SHA256())).decode()
-
-
-Client.register_signature_method(SIGNATURE_RSA_SHA256, _sign)  # oauthlib's own needs one more library
+def base_string(method: str, url: str, parameters: Mapping[str, str]) -> str:
+    """Return what is signed of a request: its method, its URL, and the parameters of its query and of OAuth."""
+    split = urlsplit(url)
+    is_usual = split.port in (None, DEFAULT_PORTS[split.scheme])
+    host = (split.hostname or "") if is_usual else split.netloc.lower()
+    query = [
+        (escaped(name), escaped(value)) for name, value in parse_qsl(split.query, keep_blank_values=True)
+    ]
+    pairs = sorted(f"{name}={value}" for name, value in [*query, *parameters.items()])
+    return "&".join(map(escaped, (method, f"{split.scheme}://{host}{split.path or '/'}", "&".join(pairs))))
