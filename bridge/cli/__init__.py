@@ -30,6 +30,7 @@ COMMANDS = {
     "stores": ("lists", "List the stores: address, backlog, pause"),
     "replay": ("changes", "Process deliveries again, or send the outcomes of a case again"),
     "dismiss": ("changes", "Put failed deliveries aside"),
+    "outcome": ("changes", "Choose the word in which a provider is told how a case ended"),
     "match": ("changes", "Attach a transaction to a case, or state that there is none"),
     "backfill": ("next29", "Fill the local index of a store's transactions"),
     "subscribe": ("next29", "Create or repair 29next's webhook subscription of a store"),

@@ -1,4 +1,4 @@
-"""The commands by which a person decides: `replay`, `dismiss`, `match`."""
+"""The commands by which a person decides: `replay`, `dismiss`, `match`, `outcome`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.storage.inbox import open_inbox
 from bridge.storage.search import DELIVERY_FILTERS, Search
+from bridge.worker.choice import choices, choose
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,3 +103,31 @@ def match(case: str, transaction: str) -> None:
         if not open_inbox(database, chosen).cases.decide(case, wanted):
             raise BridgeError(f"{case!r} is no case that still wants a transaction.")
     click.echo(f"{case} decided; the worker tells 29next.")
+
+
+@click.command()
+@click.argument("case")
+@click.argument("provider", required=False)
+@click.argument("word", required=False)
+def outcome(case: str, provider: str | None, word: str | None) -> None:
+    """Choose the word in which a provider is told how a case ended.
+
+    Without WORD, list the words that you may choose from. The first outcome stands at the provider.
+    """
+    settings = read_settings()
+    with open_database(settings) as database:
+        inbox = open_inbox(database, settings)
+        found = Search(database).case(case)
+        if found is None:
+            raise BridgeError(f"There is no case {case!r}.")
+        if provider and word:
+            choose(inbox, settings, found, provider, word, "cli")
+            click.echo(f"{case} chosen; the worker tells {provider} {word}.")
+            return
+        offered = choices(inbox, settings, found)
+        names = [name for name in offered if provider in (None, name)]
+        if not names:
+            raise BridgeError(f"No outcome of {case} waits for a word.")
+        for name in names:
+            for one in offered[name]:
+                click.echo(f"{name} {one.name}  {one.says}")

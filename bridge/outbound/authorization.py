@@ -33,6 +33,8 @@ if typing.TYPE_CHECKING:
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 escaped = partial(quote, safe="")
+Authorization = AuthBase
+"""What a request is authorized by."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class _Signed(AuthBase):
 
 
 def base_string(method: str, url: str, parameters: Mapping[str, str]) -> str:
-    """Return what is signed of a request: its method, its URL, and the parameters of its query and of OAuth."""
+    """Return what is signed: the method, the URL, and the parameters of the query and of OAuth."""
     split = urlsplit(url)
     is_usual = split.port in (None, DEFAULT_PORTS[split.scheme])
     host = (split.hostname or "") if is_usual else split.netloc.lower()

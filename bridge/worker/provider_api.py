@@ -18,7 +18,7 @@ from bridge.errors import (
     Throttled,
     Unclear,
 )
-from bridge.outbound.authorization import Key, oauth
+from bridge.outbound.authorization import Authorization, Key, oauth
 from bridge.outbound.http import Exchange, beginning, complaint
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
@@ -27,8 +27,6 @@ from bridge.tree import pick
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from requests.auth import AuthBase
 
     from bridge.providers.base import Provider
     from bridge.providers.outcomes import Outcome
@@ -92,7 +90,7 @@ class ProviderApi:
             self.token = None
             return self._send(outcome, request, self._authorized(outcome, request), judge)
 
-    def _authorized(self, outcome: Outcome, request: Request) -> AuthBase:
+    def _authorized(self, outcome: Outcome, request: Request) -> Authorization:
         """Return what authorizes a call: a key, a token that a login gives for it, or a signature."""
         how, key = outcome.authentication, self.credentials
         if isinstance(key, OAuthKeys):
@@ -109,14 +107,14 @@ class ProviderApi:
         self.exchange.secret = self.token
         return Key("Authorization", "Bearer ", self.token)
 
-    def _log_in(self, outcome: Outcome, how: Login, auth: AuthBase, request: Request) -> str:
+    def _log_in(self, outcome: Outcome, how: Login, auth: Authorization, request: Request) -> str:
         login = Request("POST", how.path, request.cases[:1], kept="")
         token = pick(self._send(outcome, login, auth, None), how.token)
         if not isinstance(token, str) or not HEADER_WORD.fullmatch(token):
             raise PermanentError("Its login was answered without a token.")
         return token
 
-    def _send(self, outcome: Outcome, request: Request, auth: AuthBase, judge: Judge | None) -> Json:
+    def _send(self, outcome: Outcome, request: Request, auth: Authorization, judge: Judge | None) -> Json:
         """Make and record one call."""
         url = (outcome.url or "") + request.path.format(id=quote(request.cases[0].provider_id, safe=""))
         now = self.inbox.now()

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from bridge.settings import OAuthKeys
-from tests.support import signatures
+from tests.support.ethoca import CONSUMER_KEY, SIGNING_KEY, EthocaApi
 
 Json = Any
 
@@ -26,7 +26,7 @@ API_KEYS: dict[str, str | OAuthKeys] = {
     "chargeflow": "canary-api-key-of-chargeflow",
     "midigator": "canary-api-key-of-midigator",
     "chargeblast": "canary-api-key-of-chargeblast",
-    "ethoca": OAuthKeys(signatures.CONSUMER_KEY, signatures.private_key()),
+    "ethoca": OAuthKeys(CONSUMER_KEY, SIGNING_KEY),
 }
 OUTCOMES_OF_FRAUD = (
     *("STOPPED", "PARTIALLY_STOPPED", "PREVIOUSLY_CANCELLED", "MISSED", "NOT_FOUND"),
@@ -91,7 +91,7 @@ class ProviderApis(ThreadingHTTPServer):
         self.errors: dict[str, list[Json]] = {}  # Ethoca's, for the next outcomes of an alert
         self.silent: set[str] = set()  # alerts that Ethoca leaves out of its answer, having taken them
         self.refused: list[str] = []  # why a call was not let in
-        self.nonces: set[str] = set()
+        self.signatures = EthocaApi()
         self.keys = dict(API_KEYS)
         self.lock = threading.Lock()
 
@@ -132,7 +132,7 @@ class _Request(BaseHTTPRequestHandler):
         if provider == "ethoca":
             url = f"http://{self.headers['Host']}{self.path}"
             given = self.headers.get("Authorization", "")
-            return signatures.problem(self.command, url, given, content, self.server.nonces)
+            return self.server.signatures.problem(self.command, url, given, content)
         name = {"payshield": "rcode", "chargeflow": "x-api-key"}[provider]
         return None if self.headers.get(name) == self.server.keys[provider] else "Unauthorized"
 
@@ -201,7 +201,7 @@ def errors(reason: str, said: str = "made up", *, recoverable: bool) -> Json:
 
 
 def invalid(item: Json) -> str | None:
-    """What an outcome has that Mastercard's schema does not allow, beside what the bridge leaves out knowingly."""
+    """What an outcome has that Mastercard's schema does not allow, beside what is left out knowingly."""
     if len(item["alertId"]) != MOST:
         return "alertId"
     if item["outcome"] not in {*OUTCOMES_OF_FRAUD, *OUTCOMES_OF_DISPUTES}:

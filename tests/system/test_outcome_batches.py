@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bridge.errors import Unavailable
 from tests.conftest import MakeDatabase
-from tests.support import signatures
 from tests.support.clock import DAY, HOUR
 from tests.support.inside import KEPT_OUTCOMES
 from tests.support.provider_apis import (
@@ -72,36 +71,20 @@ def states(reports: Reports, cases: list[str]) -> list[str]:
 # --- signatures ---------------------------------------------------------------------------------
 
 
-def test_the_base_string_is_that_of_the_rfc() -> None:
-    """RFC 5849, 3.4.1.1."""
-    parameters = [
-        ("oauth_consumer_key", "9djdj82h48djs9d2"), ("oauth_token", "kkk9d7dh3k39sjv7"),
-        ("oauth_signature_method", "HMAC-SHA1"), ("oauth_timestamp", "137131201"),
-        ("oauth_nonce", "7d8f3e4a"), ("c2", ""), ("a3", "2 q"),
-    ]  # fmt: skip
-    url = "http://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b"
-    assert signatures.base_string("post", url, parameters) == (
-        "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26"
-        "c%2540%3D%26c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26"
-        "oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
-    )
-    assert signatures.body_hash(b"") == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
-
-
 def test_every_call_to_ethoca_is_signed_anew(small: Reports) -> None:
     small.apis.faults = [status(503)]
     case = small.alert("ethoca", "dispute")
     small.resolve(case)
     small.later(60)
     assert small.apis.refused == []
-    assert len(small.apis.nonces) == len(small.apis.ledger.calls) == 2
+    assert len(small.apis.signatures.nonces) == len(small.apis.ledger.calls) == 2
     shown = json.dumps(small.bridge.case(case))
     assert "canary" not in shown
     assert "oauth_signature" not in shown
 
 
 def test_a_signature_that_is_not_taken_is_said_and_tried_again(small: Reports) -> None:
-    small.apis.faults = [lambda request: request.answer(401, errors("INVALID", recoverable=False)) or True]
+    small.apis.faults = [status(401, errors("INVALID", recoverable=False))]
     case = small.alert("ethoca", "dispute")
     small.resolve(case)
     one = small.outcome(case)
@@ -236,18 +219,19 @@ def test_a_worker_that_dies_before_it_records_leaves_its_call_to_the_next(
     assert states(reports, cases) == ["told", "told"]
 
 
-def test_reads_of_29next_keep_to_the_slots_of_the_token(small: Reports) -> None:
-    sale = small.sell([("on_hold", "pending")])
-    case = small.alert("ethoca", "fraud", sale)
-    small.bridge.settings = replace(small.bridge.settings, rate=4.0)
-    small.bridge.inside.set_gap(0.275)
-    small.restart()
-    before = len(small.bridge.next29.ledger.calls)
-    small.resolve(case)
-    assert small.sent(case)
-    times = [call.at for call in small.bridge.next29.ledger.calls[before:] if "orders/" in call.path]
-    assert len(times) == 2
-    assert times[1] - times[0] >= 0.25
+def test_reads_of_29next_keep_to_the_slots_of_the_token(
+    make_database: MakeDatabase, apis: ProviderApis
+) -> None:
+    with make_database("sqlite") as url, reporting(url, apis, "ethoca", rate=4.0) as made:
+        case = made.alert("ethoca", "fraud", made.sell([("on_hold", "pending")]))
+        before = len(made.bridge.next29.ledger.calls)
+        made.resolve(case)
+        assert made.sent(case)
+        paths = ("orders/", "transactions/")
+        calls = made.bridge.next29.ledger.calls[before:]
+        times = [call.at for call in calls if call.method == "GET" and call.path.strip("/").startswith(paths)]
+    assert len(times) >= 3
+    assert all(later - earlier >= 0.25 for earlier, later in itertools.pairwise(times))
 
 
 def test_a_store_that_is_down_delays_an_outcome_and_nothing_else(small: Reports) -> None:

@@ -251,7 +251,7 @@ def test_a_vague_resolution_waits_for_a_person_everywhere(reports: Reports, prov
     assert "could decline" in one["message"]
 
 
-def test_an_alert_of_which_nobody_knows_the_kind_waits_at_ethoca(reports: Reports) -> None:
+def test_an_alert_of_which_nobody_knows_the_kind_waits_at_ethoca() -> None:
     outcome = OUTCOMES["ethoca"]
     assert outcome.says(Category.UNKNOWN, "issued_full_refund") is None
     names = {word.name for word in outcome.choices(Category.UNKNOWN)}

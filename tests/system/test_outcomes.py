@@ -677,7 +677,7 @@ def test_what_is_refused_is_a_person_s_and_can_be_told_again(
         office.work()
         assert office.outcome(sent)["state"] == "told"
         assert cli.main(["replay", ident]) == 1
-        assert "Tell again" not in made.client.get(f"/cases/{ident}").text
+        assert "Send again" not in made.client.get(f"/cases/{ident}").text
 
 
 def test_an_outcome_that_the_provider_has_stands(small: Office) -> None:
