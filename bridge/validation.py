@@ -19,8 +19,8 @@ from marshmallow.fields import Field, Function
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 SECRET_WORDS = re.compile(r"secret|token|password|api_?key", re.IGNORECASE)
-DURATION = re.compile(r"0*([1-9][0-9]{0,3})([mhd])", re.ASCII)
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+DURATION = re.compile(r"0*([1-9][0-9]{0,3})([smhd])", re.ASCII)
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 A_TABLE = "expected a table"
 NO_SECRETS = " (secrets belong in environment variables, not in this file)"
 
@@ -202,14 +202,16 @@ def truth(value: object) -> bool:
     return value
 
 
-def duration(days: int = 0) -> Reader:
-    """Return the reader of a length of time, of so many days at least."""
+def duration(days: int = 0, *, example: str = '"20h", "90m" or "3d"') -> Reader:
+    """Return the reader of a length of time, of so many days at least; in seconds only if an example is."""
 
     def read(given: str) -> timedelta:
         number, unit = that(DURATION.fullmatch)(given)[:-1], UNITS[given[-1]]
+        if unit == "seconds" and 's"' not in example:
+            raise ValueError(given)
         length = timedelta(**{unit: int(number)})
         if length < timedelta(days=days):
             raise ValidationError(f"expected at least {days} days")
         return length
 
-    return text('a time such as "20h", "90m" or "3d"', read)
+    return text(f"a time such as {example}", read)

@@ -10,6 +10,7 @@ from bridge.cli.printing import print_json, print_list, print_thing
 from bridge.errors import BridgeError
 from bridge.storage.installations import with_installed
 from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING, Search
+from bridge.worker.notify import span
 
 DELIVERY_COLUMNS = (
     *("received_at", "id", "provider", "event_type", "status", "reason"),
@@ -65,7 +66,7 @@ def show(ident: str, *, as_json: bool) -> None:
 @click.command()
 @as_json
 def providers(*, as_json: bool) -> None:
-    """List the providers: URL, proof, secret, last delivery."""
+    """List the providers: URL, proof, secret, whether it is pulled, last delivery."""
     chosen = read_settings()
     with open_database(chosen) as database:
         last = Search(database).last_deliveries()
@@ -75,6 +76,7 @@ def providers(*, as_json: bool) -> None:
             "url": chosen.url_of(name),
             "proof": provider.proof.kind,
             "secret": "set" if chosen.secrets.get(name) else "missing (off)",
+            "pulled": f"every {span(chosen.pulled[name].every or 0.0)}" if name in chosen.pulled else None,
             "last_delivery": last.get(name),
         }
         for name, provider in chosen.providers.items()

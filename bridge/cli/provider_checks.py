@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
 from bridge.cli.checks import Check, judged
+from bridge.errors import BridgeError
 from bridge.storage import stats
+from bridge.storage.pulls import pulled
 from bridge.storage.search import Search
-from bridge.worker.notify import url_called
+from bridge.worker.notify import is_overdue, url_called
+from bridge.worker.pull import Api
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +37,37 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+    for name in settings.pulled:
+        yield _pull(settings, database, name)
     yield from _mistyped(settings, search, last, now)
     yield from _new_events(search, now)
     with database.read() as connection:
         untold = stats.failed_outcomes(connection, database.now())
-    for name in settings.api_keys:
+    for name in settings.reported:
         count, case_id, why = untold.get(name, (0, "", ""))
         said = f"{count} could not be told; {why}" if count else "none that could not be told"
         remedy = f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` has it told again."
         yield judged(f"{name}: outcomes", not count, said, remedy)
+
+
+def _pull(settings: Settings, database: Database, name: str) -> Check:
+    """Ask for one alert, which changes nothing, and say when the worker last pulled."""
+    with database.read() as connection:
+        how = pulled(connection).get(name)
+    at = f"{datetime.fromtimestamp(how.at, UTC):%Y-%m-%d %H:%M} UTC" if how and how.at else "never"
+    said, remedy = f"last pull {at}", "Start `bridge worker`: it pulls."
+    overdue = not how or is_overdue(database.now(), settings.pulled[name].every or 0.0, how)
+    if how and how.error:
+        said, remedy = (
+            f"{said}, the next one failed: {how.error}",
+            "See what it says; the worker tries again.",
+        )
+    try:
+        Api(settings, name, database.now).page(1)
+    except BridgeError as error:
+        remedy = "Check the keys and the network; the alerts wait at the provider until then."
+        return Check(f"{name}: pull", good=False, said=f"{error} ({said})", remedy=remedy)
+    return judged(f"{name}: pull", not overdue, f"the key works; {said}", remedy)
 
 
 def _mistyped(

@@ -17,6 +17,7 @@ from bridge.storage.installations import with_installed
 from bridge.worker import loop
 from bridge.worker.forward import Forwarder
 from bridge.worker.jobs import Chores
+from bridge.worker.notify import span
 from bridge.worker.translate import Judge
 
 if typing.TYPE_CHECKING:
@@ -50,7 +51,11 @@ def _greet(chosen: Settings, *, sandbox: bool) -> None:
     for name, provider in chosen.providers.items():
         if chosen.secrets.get(name):
             click.echo(f"  {provider.title:<16} {chosen.url_of(name)}")
-    off = [name for name in chosen.providers if not chosen.secrets.get(name)]
+    for name, pull in chosen.pulled.items():
+        click.echo(
+            f"  {chosen.providers[name].title:<16} pulled every {span(pull.every or 0.0)} by the worker"
+        )
+    off = [name for name in chosen.providers if not chosen.is_on(name)]
     if off:
         click.echo(f"  switched off, for they have no secret: {', '.join(off)}")
     if sandbox:

@@ -24,6 +24,7 @@ from bridge.providers.fields import AlertSchema, Card
 from bridge.providers.meanings import ANY, Meaning, ignored
 from bridge.providers.outcomes import Outcome
 from bridge.providers.placeholders import plain_word
+from bridge.providers.pull import Pull
 from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
@@ -147,6 +148,7 @@ class Provider:
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
     oauth: bool = False  # its API takes signed calls, by OAuth 1.0a, and no key in a header
+    pull: Pull | None = None  # how its alerts are fetched, where its document says how
     outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
     keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
@@ -263,7 +265,15 @@ class Provider:
     @property
     def calls_api(self) -> str:
         """The key of `bridge.toml` that has the provider's API called; empty where nothing does."""
+        if self.pull and self.pull.every is not None:
+            return "pull"
         return "outcome" if self.outcome and self.outcome.on else ""
+
+    @property
+    def api_url(self) -> str | None:
+        """The base of its API, if the bridge calls one."""
+        called = self.outcome or self.pull
+        return called.url if called else None
 
     @cached_property
     def identifiers(self) -> frozenset[str]:

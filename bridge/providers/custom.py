@@ -121,14 +121,20 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
     }
     if provider.outcome:
         keys["outcome"] = key(truth, default=False)
-        keys["api_url"] = key(text("the base URL of its API"), default=provider.outcome.url)
+    if provider.pull:
+        keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
+    if provider.outcome or provider.pull:
+        keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
     changes = _Changes.from_dict({**KEYS, **keys})().load(value)
     effects, found = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
+    url = changes.pop("api_url", None)
+    url = url and url.rstrip("/") + "/"
     if provider.outcome:
-        url = changes.pop("api_url")
-        url = url and url.rstrip("/") + "/"
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
+    if provider.pull:
+        every = changes["pull"].total_seconds() if changes["pull"] else None
+        changes["pull"] = replace(provider.pull, every=every, url=url)
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
     events = dict(provider.events)
@@ -149,6 +155,7 @@ class _Changes(Table):
         **dict.fromkeys(
             OUTCOME, "not for this provider: the bridge does not know how to report outcomes to it"
         ),
+        "pull": "not for this provider: the bridge does not know how to pull its alerts",
         "outcome_url": "renamed; expected api_url",
     }
 

@@ -1,11 +1,20 @@
-"""Ethoca alerts (Mastercard): pushed to the merchant, and told how they ended.
+"""Ethoca alerts (Mastercard), pushed to the merchant or pulled from its API, and told how they ended.
 
 The classic push body, flat JSON in snake_case, is known from implementers (third party); its fields
-equal those of Ethoca's SOAP description one for one. Of Mastercard Developers' push (read November 2026:
-developer.mastercard.com/ethoca-alerts-for-merchants, push-api-ref and data-explanations) the transport is
-known (HTTPS, mutual TLS, answered within 30 s with a `status` of `success`), the types `CONFIRMEDFRAUD`
-and `CUSTOMERDISPUTE`, and the names alertId (25 characters), alertType, transactionAmount (text) and
-dateSubmitted (doc); the other camelCase twins below are inferred.
+equal those of Ethoca's SOAP description one for one. Of Mastercard Developers' API (read November 2026:
+developer.mastercard.com/ethoca-alerts-for-merchants) this is known:
+
+* doc, push-api-ref: HTTPS, mutual TLS, answered within 30 s with a `status` of `success`.
+* doc, data-explanations: the types `CONFIRMEDFRAUD` and `CUSTOMERDISPUTE`, and the names alertId,
+  alertType, transactionAmount (text) and dateSubmitted (a date). The other camelCase twins are inferred,
+  and so are amounts as objects of `value` and `currencyCode`, which is how its outcomes have them.
+* doc, pull-api-tutorial (the API was released in August 2026): `GET alerts`, which may be narrowed by
+  `alert_type` and `size`, returns what is not acknowledged; `POST alerts/acknowledges` acknowledges it.
+  Both are signed by OAuth 1.0a. The page pull-api-ref writes `merchant/alerts` where the tutorial and the
+  specification of outcomes write `merchants/`: the plural is the default, `api_url` changes it.
+* inferred: whether the alerts stand in an array or in an object around it (both are read), and the body of
+  an acknowledgement, `{"acknowledges": [{"alertId", "status": "success"}]}`, and of its answer, after those
+  of outcomes and of the push.
 
 Mutual TLS ends at the platform's proxy; Basic authentication on top is usual. The zone of a
 timestamp that names none is not documented: UTC, unless the setting `zone` says otherwise.
@@ -21,7 +30,7 @@ with a value of 1 at least, but its text shows 0.34, and neither suits an outcom
 `refund` goes with a refund. `amountStopped`, "the fraud stopped", has the same amount where the loss was
 stopped whole, also of a customer's dispute, for the schema wants it; with MISSED nothing was stopped, and
 how much PARTIALLY_STOPPED stopped is not known (inferred). Which word goes with which 29next resolution is
-ours. One page of Mastercard's pull writes the base with `merchant`, not `merchants`: `api_url` changes it.
+ours.
 """
 
 from collections.abc import Mapping
@@ -33,6 +42,9 @@ from bridge.providers.base import Acknowledgement, Provider
 from bridge.providers.meanings import opens
 from bridge.providers.outcomes import Batch, ByShipment, Outcome, Signature, Table, Word
 from bridge.providers.proof import Basic
+from bridge.providers.pull import Pull
+
+API = "https://api.ethocaweb.com/ethoca/alerts/merchants/"
 
 FRAUD, DISPUTE = frozenset({Category.FRAUD}), frozenset({Category.DISPUTE})
 WORDS = (
@@ -177,10 +189,14 @@ class EthocaAlert(fields.AlertSchema):
     )
     network = fields.ETHOCA
     event_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
-    amount = fields.Money(data_key="chargeback_amount|chargebackAmount")
-    currency = fields.Currency(data_key="chargeback_currency|chargebackCurrency")
-    transaction_amount = fields.Money(data_key="amount|transactionAmount")
-    transaction_currency = fields.Currency(data_key="currency|transactionCurrency")
+    amount = fields.Money(data_key="chargeback_amount|chargebackAmount.value|chargebackAmount")
+    currency = fields.Currency(
+        data_key="chargeback_currency|chargebackCurrency|chargebackAmount.currencyCode"
+    )
+    transaction_amount = fields.Money(data_key="amount|transactionAmount.value|transactionAmount")
+    transaction_currency = fields.Currency(
+        data_key="currency|transactionCurrency|transactionAmount.currencyCode"
+    )
     happened_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
     transaction_at = fields.Moment(data_key="transaction_timestamp|transactionTimestamp")
     card = fields.Card(data_key="card_number|cardNumber")
@@ -198,6 +214,14 @@ PROVIDER = Provider(
     title="Ethoca",
     proof=Basic(),
     oauth=True,
+    pull=Pull(
+        url=API,
+        path="alerts",
+        acknowledge="alerts/acknowledges",
+        ident="alertId",
+        listed_in="acknowledges",
+        acknowledged={"status": "success"},
+    ),
     event_id=("ethoca_id|alertId",),
     event_type="type|alertType",
     events={
@@ -213,7 +237,7 @@ PROVIDER = Provider(
         Acknowledgement('{"status": "success"}'),
     ),
     outcome=Outcome(
-        url="https://api.ethocaweb.com/ethoca/alerts/merchants/",
+        url=API,
         authentication=Signature(),
         path="outcomes",
         body={

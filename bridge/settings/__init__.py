@@ -17,6 +17,7 @@ from bridge.disputes import payloads
 from bridge.errors import SettingsError
 from bridge.providers.base import Provider
 from bridge.providers.outcomes import Outcome
+from bridge.providers.pull import Pull
 from bridge.settings import address, environment, file
 from bridge.settings.environment import HEADER_WORD
 from bridge.settings.file import METADATA_KEYS, Route
@@ -156,6 +157,21 @@ class Settings:
         return {name: outcome for name, outcome in known.items() if outcome.on}
 
     @property
+    def reported(self) -> list[str]:
+        """Return the providers that are told how their alerts ended."""
+        return [name for name, one in self.providers.items() if one.outcome and one.outcome.on]
+
+    @property
+    def pulled(self) -> Mapping[str, Pull]:
+        """Return the providers whose alerts are pulled, and how."""
+        known = {name: one.pull for name, one in self.providers.items() if one.pull}
+        return {name: pull for name, pull in known.items() if pull.every is not None}
+
+    def is_on(self, provider: str) -> bool:
+        """Whether alerts of a provider come in, pushed or pulled."""
+        return bool(self.secrets.get(provider)) or provider in self.pulled
+
+    @property
     def base_url(self) -> str:
         """Where the bridge is reached, without a slash at the end."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
@@ -197,7 +213,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         for variables in (of_providers, of_stores, of_hooks)
     )
 
-    problems += _of_outcomes(known, name)
+    problems += _of_apis(known, name)
     problems += _of_networks(known, env)
     if problems:
         raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
@@ -249,13 +265,13 @@ def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAut
     return OAuthKeys(values[provider.consumer_variable], key) if provider.oauth else key
 
 
-def _of_outcomes(known: Mapping[str, Provider], name: str) -> Iterator[str]:
+def _of_apis(known: Mapping[str, Provider], name: str) -> Iterator[str]:
     """Name the providers whose API is not known, or may be somewhere that no key should go."""
     said = "expected https:// and a host's name (http:// only to this machine), without query"
     for slug, one in known.items():
-        if one.outcome and one.outcome.on and one.outcome.url is None:
+        if one.calls_api and one.api_url is None:
             yield f"{name}: providers.{slug}.api_url: missing; {one.title} tells each merchant its own"
-        elif one.outcome and one.outcome.on and not address.is_service(one.outcome.url or ""):
+        elif one.calls_api and not address.is_service(one.api_url or ""):
             yield f"{name}: providers.{slug}.api_url: {said}"
 
 

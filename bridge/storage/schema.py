@@ -57,6 +57,7 @@ class Memo(StrEnum):
     INDEX = "index"  # whose turn it is to read what is new of a store
     RECOVERED = "recovered"  # when a backup was restored: of one store, or of all where it has no name
     READY = "ready"  # when somebody last asked whether webhooks can be stored
+    PULL = "pull"  # how the pulls of a provider go, and when the next one is due
     RETENTION = "retention"  # the last webhook whose body was removed
 
 

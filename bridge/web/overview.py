@@ -13,6 +13,8 @@ from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.settings import address
 from bridge.storage import stats
+from bridge.storage.pulls import pulled
+from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
 from bridge.web import charts, viewer
 from bridge.worker import notify
@@ -152,6 +154,7 @@ def providers() -> View:
         days = _daily_counts(connection, now)
         day = stats.received(connection, names, now - DAY)
         times = stats.newest_times(connection, names)
+        pulls = pulled(connection)
         rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
     last = viewer.search().last_deliveries()
     refused: defaultdict[str, int] = defaultdict(int)
@@ -168,7 +171,11 @@ def providers() -> View:
             "url": settings.url_of(name),
             "proof": known.proof.kind,
             "variable": known.secret_variable,
-            "on": bool(settings.secrets.get(name)),
+            "on": settings.is_on(name),
+            "pushed": bool(settings.secrets.get(name)),
+            "pull": settings.pulled.get(name),
+            "how": pulls.get(name),
+            "pulled_at": iso_of(pulls[name].at) if name in pulls else None,
             "rotating": len(settings.secrets.get(name, ())) > 1,
             "deadline": known.deadline.total_seconds(),
             "last": last.get(name),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import typing
@@ -18,16 +17,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from bridge.alert import Webhook
 from bridge.errors import Rejected, Unavailable
 from bridge.providers.batches import MOST_ITEMS
-from bridge.redact import cut, cut_headers, cut_text
+from bridge.redact import cut_text
 from bridge.settings.address import client_ip
-from bridge.storage.arrivals import Owed
 from bridge.storage.deliveries import NO_NAME
+from bridge.storage.intake import keep, without_secrets
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
     from flask import Request
 
-    from bridge.providers.base import Item, Provider
+    from bridge.providers.base import Provider
     from bridge.settings import Settings
     from bridge.storage.inbox import Inbox
 
@@ -41,7 +40,6 @@ RETRY_SECONDS = 5
 PREFIX = "/webhooks"
 LONGEST_NAME = 40
 """How much is said of a URL that names a wrong provider."""
-LONGEST_STORE = 100
 
 routes = Blueprint("receive", __name__)
 
@@ -128,47 +126,16 @@ def _body(arrived: Request) -> bytes:
 
 def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
     """Store what is owed, cut, and acknowledge it in the provider's own way."""
-    secrets = [part for secret in settings.secrets[provider.name] for part in (secret, *_parts(secret))]
-    body, tree = cut(webhook.body, provider, webhook.headers.get("content-type", ""))
-    kept = Webhook(
-        provider=provider.name,
-        path=plainly(printable(cut_text(webhook.path))),
-        body=body,
-        headers=cut_headers(webhook.headers, provider, secrets),
-        query={name: cut_text(webhook.query[name]) for name in provider.asked & set(webhook.query)},
-        store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
-    )
-    items = provider.read(kept, tree)
+    path = plainly(printable(cut_text(webhook.path)))
+    kept, items = without_secrets(provider, webhook, path, settings.secrets[provider.name])
     if len(items) > MOST_ITEMS:
         raise Rejected("too_large", 413, f"A webhook has at most {MOST_ITEMS:,} alerts.")
-    single = len(items) == 1
-    owed = [
-        _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
-    ]
     try:
-        delivery = inbox.deliveries.keep(kept, owed)
+        delivery = keep(inbox.deliveries, provider, kept, items)
     except Unavailable as error:
         log.error("webhook not stored", provider=provider.name, why=str(error))
         raise Rejected("unavailable", 503, "The alert could not be stored; send it again.") from None
-    log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(owed))
     if own := provider.acknowledgement(items[0]):
         acknowledgement, text = own
         return Response(text, acknowledgement.status, content_type=acknowledgement.content_type)
     return Response(json.dumps({"id": delivery, "status": "received"}), content_type="application/json")
-
-
-def _parts(secret: str) -> list[str]:
-    """Return the pieces of a secret that alone are secret: a password, a header's value."""
-    return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
-
-
-def _owed(provider: Provider, kept: Webhook, item: Item, content: bytes) -> Owed:
-    """Say what one item owes; a repeat is the same provider, path, event id and (cut) content."""
-    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
-    return Owed(
-        item=item.index,
-        event_id=item.event_id,
-        event_type=cut_text(item.event_type) if item.event_type else None,
-        fingerprint=hashlib.sha256("\n".join(marks).encode("utf-8", "surrogatepass")).hexdigest(),
-        deadline=provider.deadline_of(item).total_seconds(),
-    )

@@ -24,6 +24,7 @@ from bridge.storage.search import Search
 from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
 from bridge.worker.outcomes import Reporter
+from bridge.worker.pull import Puller
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,9 +65,13 @@ class Chores:
         if worker:
             self.chores.append(Chore("bulk replay", 1.0, self.replay))
             self.chores.append(Chore("stores that are gone", 60.0, self.give_up))
-        if worker and settings.api_keys:
+        if worker and settings.pulled:
+            puller = Puller(self.inbox, settings)
+            for name in settings.pulled:
+                self.chores.append(Chore(f"pull of {name}", 1.0, partial(puller.turn, name), apart=True))
+        if worker and settings.reported:
             reporter = Reporter(self.inbox, settings)
-            for name in settings.api_keys:
+            for name in settings.reported:
                 self.chores.append(
                     Chore(f"outcomes of {name}", 1.0, partial(reporter.turn, name), apart=True)
                 )

@@ -17,6 +17,7 @@ from bridge.errors import TemporaryError, Unclear
 from bridge.outbound.http import Exchange
 from bridge.storage import stats
 from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
+from bridge.storage.pulls import pulled
 
 if typing.TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Notify, Settings
     from bridge.storage.database import Connection, Database
     from bridge.storage.memos import Memos
+    from bridge.storage.pulls import Pulled
 
 log = structlog.get_logger()
 
@@ -34,6 +36,8 @@ GONE_AFTER = 60.0
 LEAST_SILENCE = 6 * 3600.0
 LONGER_THAN_USUAL = 3.0
 """A provider is silent after so many times its longest pause, and no sooner than LEAST_SILENCE."""
+NOT_PULLED, LEAST_NOT_PULLED = 10, 900.0
+"""A provider counts as not pulled after so many intervals without a pull that worked, and so many seconds."""
 LEAST_RHYTHM = 10
 """Deliveries before a provider has a rhythm."""
 AGAIN_AFTER = 900.0
@@ -79,12 +83,16 @@ class Picture:
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
     urgent: Mapping[str, tuple[int, str, str, float]] = field(default_factory=dict)  # and until when
+    pulls: Mapping[str, tuple[float, Pulled]] = field(
+        default_factory=dict
+    )  # provider -> how often, how it goes
     known: Collection[str] = ()  # names of providers, enabled or not
 
 
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
-    configured = [name for name in settings.providers if settings.secrets.get(name)]
+    configured = [name for name in settings.providers if settings.is_on(name)]
+    how = pulled(connection)
     return Picture(
         now=now,
         failed=stats.failed(connection),
@@ -98,6 +106,7 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
         untold=stats.failed_outcomes(connection, now),
         urgent=stats.urgent_outcomes(connection, now),
+        pulls={name: (one.every or 0.0, how[name]) for name, one in settings.pulled.items() if name in how},
         known=frozenset(settings.providers),
     )
 
@@ -112,7 +121,14 @@ def read_picture(database: Database, settings: Settings) -> Picture:
 def conditions(seen: Picture) -> list[Condition]:
     """Name what needs a person, the gravest first."""
     found = [*_worker(seen), *_paused(seen), *_expiring(seen), *_failed(seen), *_queue(seen)]
-    found += [*_reviews(seen), *_untold(seen), *_urgent(seen), *_silent(seen), *_refused(seen)]
+    found += [
+        *_not_pulled(seen),
+        *_reviews(seen),
+        *_untold(seen),
+        *_urgent(seen),
+        *_silent(seen),
+        *_refused(seen),
+    ]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -156,6 +172,20 @@ def _urgent(seen: Picture) -> Iterable[Condition]:
         yield Condition(
             f"untold:{provider}:urgent", title, f"{text} {why}".strip(), path, count, True, over=over
         )
+
+
+def _not_pulled(seen: Picture) -> Iterable[Condition]:
+    for provider, (every, how) in sorted(seen.pulls.items()):
+        if is_overdue(seen.now, every, how):
+            title = f"{provider} has not been pulled for {span(seen.now - how.last)}"
+            text = how.error or "No worker has tried. Its alerts wait there, and their deadlines run."
+            over = f"{provider} is pulled again."
+            yield Condition(f"pull:{provider}", title, text, "/providers", grave=True, over=over)
+
+
+def is_overdue(now: float, every: float, how: Pulled) -> bool:
+    """Whether no pull has worked for much longer than one is due."""
+    return now - how.last > max(every * NOT_PULLED, LEAST_NOT_PULLED)
 
 
 def _failed(seen: Picture) -> Iterable[Condition]:

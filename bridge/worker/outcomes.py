@@ -76,6 +76,7 @@ class Reporter:
         self.apis = {
             name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
             for name, key in self.settings.api_keys.items()
+            if name in self.settings.reported
         }
         self.stores: dict[str, NextApi] = {}
 

@@ -25,7 +25,7 @@ from bridge.disputes.plan import Step, next_step
 from bridge.next29.client import NextApi
 from bridge.providers.base import Reading
 from bridge.settings import Settings, Store
-from bridge.storage import deliveries, migrate, stats
+from bridge.storage import deliveries, intake, migrate, stats
 from bridge.storage.arrivals import Owed
 from bridge.storage.database import Database
 from bridge.storage.ids import token_key
@@ -55,6 +55,7 @@ ROUNDS = 300
 CLAIMS = (Queue, "claim")
 COMMITS = (Database, "_once")
 KEPT_OUTCOMES = (Outcomes, "settle")
+KEPT_DELIVERIES = (deliveries.Deliveries, "keep")
 """Methods that a crash is set at: cases are leased, a transaction is made, and how telling
 a provider went is stored."""
 HEARTBEAT = "bridge.worker.loop.BEAT_SECONDS"
@@ -63,6 +64,7 @@ LOOKED_THROUGH = "bridge.storage.hints.MOST_SHARED"
 """How many cases of all stores are looked through for those that share a number."""
 PAUSED_BY_HAND = BY_HAND
 TABLES = [table.name for table in metadata.sorted_tables]
+LONGEST_STORE = intake.LONGEST_STORE
 NO_NAME, OTHER_NAMES = deliveries.NO_NAME, deliveries.OTHERS
 REPLAYED_A_SECOND = A_SECOND
 AT_ONCE: Any = type("AtOnce", (), {"submit": staticmethod(lambda function, *given: function(*given))})()

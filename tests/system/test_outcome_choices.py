@@ -175,7 +175,8 @@ def test_nothing_can_be_chosen_where_nothing_waits(small: Reports) -> None:
     assert choose(small, case, "RESOLVED/REFUNDED") == 400
     assert choose(small, case, "RESOLVED/REFUNDED", "trusto") == 400
     ident = ident_of(small, case)
-    for body in ({}, [], {"provider": 1, "word": "x"}, {"provider": "ethoca"}):
+    bodies: list[Any] = [{}, [], {"provider": 1, "word": "x"}, {"provider": "ethoca"}]
+    for body in bodies:
         answer = small.bridge.client.post(f"/api/cases/{ident}/outcomes", json=body, headers=TOKEN)
         assert answer.status_code == 400
     assert small.bridge.client.get("/api/cases/c_nobody/outcomes", headers=TOKEN).status_code == 404

@@ -29,6 +29,7 @@ from bridge.worker.translate import Judge
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
+from tests.support.ethoca import KEYS
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 STORE = {"NEXT_STORE": "example", "NEXT_ACCESS_TOKEN": "a-token"}
@@ -1057,7 +1058,7 @@ def test_the_file_as_it_is_delivered_sets_nothing_and_works_once_its_examples_ar
         "retention",
         "dispute_url",
     }
-    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", MIDIGATOR_API_KEY="k", **TOKENS)
+    read = load(taken, NOTIFY_URL="https://hooks.example.com/x", MIDIGATOR_API_KEY="k", **KEYS, **TOKENS)
     assert set(read.stores) == {"alpha", "beta"}
 
 

@@ -13,10 +13,10 @@ from structlog.testing import CapturingLogger
 from bridge.alert import Webhook
 from bridge.errors import Unavailable
 from bridge.web.app import READY_SECONDS
-from bridge.web.webhooks import LARGEST, LONGEST_NAME, LONGEST_STORE, RETRY_SECONDS, plainly
+from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
 from tests.conftest import MakeDatabase
 from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
-from tests.support.inside import NO_NAME
+from tests.support.inside import LONGEST_STORE, NO_NAME
 
 pytestmark = pytest.mark.both_databases
 

@@ -1,0 +1,68 @@
+"""Stores what a provider says, pushed or pulled alike: cut, told apart from its repeats, and committed."""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+
+import structlog
+
+from bridge.alert import Webhook
+from bridge.redact import cut, cut_headers, cut_text
+from bridge.storage.arrivals import Owed
+from bridge.tree import printable
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.providers.base import Item, Items, Provider
+    from bridge.storage.deliveries import Deliveries
+
+log = structlog.get_logger()
+
+LONGEST_STORE = 100
+
+
+def without_secrets(
+    provider: Provider, webhook: Webhook, path: str, secrets: Sequence[str] = ()
+) -> tuple[Webhook, Items]:
+    """Return a webhook as it may be stored, under a path without card numbers, and its items."""
+    body, tree = cut(webhook.body, provider, webhook.headers.get("content-type", ""))
+    parts = [part for secret in secrets for part in (secret, *_parts(secret))]
+    kept = Webhook(
+        provider=provider.name,
+        path=path,
+        body=body,
+        headers=cut_headers(webhook.headers, provider, parts),
+        query={name: cut_text(webhook.query[name]) for name in provider.asked & set(webhook.query)},
+        store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
+    )
+    return kept, provider.read(kept, tree)
+
+
+def keep(deliveries: Deliveries, provider: Provider, kept: Webhook, items: Items) -> str:
+    """Store a webhook without secrets and what its items owe, durably; returns its first delivery's id."""
+    single = len(items) == 1
+    owed = [
+        _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
+    ]
+    delivery = deliveries.keep(kept, owed)
+    log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(owed))
+    return delivery
+
+
+def _parts(secret: str) -> list[str]:
+    """Return the pieces of a secret that alone are secret: a password, a header's value."""
+    return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
+
+
+def _owed(provider: Provider, kept: Webhook, item: Item, content: bytes) -> Owed:
+    """Say what one item owes; a repeat is the same provider, path, event id and (cut) content."""
+    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
+    return Owed(
+        item=item.index,
+        event_id=item.event_id,
+        event_type=cut_text(item.event_type) if item.event_type else None,
+        fingerprint=hashlib.sha256("\n".join(marks).encode("utf-8", "surrogatepass")).hexdigest(),
+        deadline=provider.deadline_of(item).total_seconds(),
+    )

@@ -1,0 +1,213 @@
+"""Pulls alerts that a provider does not push: stores each, commits it, and only then acknowledges it.
+
+A worker that dies in between gets the same alerts once more, and they are repeats. Pulling twice at once
+does no harm either; a turn only keeps workers from doing it in vain.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import typing
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from bridge.alert import Webhook
+from bridge.cards import cut_text
+from bridge.disputes import retry
+from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
+from bridge.outbound.authorization import Key, oauth
+from bridge.outbound.http import WORDS, Exchange, complaint, storable
+from bridge.settings import OAuthKeys
+from bridge.storage.intake import keep, without_secrets
+from bridge.storage.pulls import Pulled, Pulls, Turn
+from bridge.tree import BadBody, parse, pick, render
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bridge.providers.base import Provider
+    from bridge.providers.pull import Pull
+    from bridge.settings import Settings
+    from bridge.storage.inbox import Inbox
+    from bridge.tree import Tree
+
+log = structlog.get_logger()
+
+CALLS = 2
+"""Calls of a page: the alerts, and their acknowledgement. Each has a lease's time."""
+REFUSED = (401, 403)
+FAILED = "fail"
+"""How the word begins that an acknowledgement was not taken."""
+
+
+@dataclass
+class Puller:
+    """Pulls each provider whose turn it takes."""
+
+    inbox: Inbox
+    settings: Settings
+    chance: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        """Open the way to each provider that is pulled."""
+        self.pulls = Pulls(self.inbox.database)
+        self.lease = CALLS * self.settings.lease
+        self.apis = {name: Api(self.settings, name, self.inbox.now) for name in self.settings.pulled}
+
+    def turn(self, name: str) -> bool:
+        """Pull all that a provider has, if a pull is due; whether it was."""
+        longest = max(self.lease, retry.CEILING, self.settings.pulled[name].every or 0.0)
+        turn = self.pulls.take_turn(name, self.lease, longest)
+        if turn is None:
+            return False
+        api, done, problems = self.apis[name], set[str](), Counter[str]()
+        error: BridgeError | None = None
+        try:
+            while turn and self._take_page(api, done, problems):
+                turn = self.pulls.extend(turn, self.lease)
+        except BridgeError as raised:
+            error = raised
+        if problems:
+            said = "; ".join(f"alerts {what} ({count})" for what, count in problems.items())
+            error = error or PermanentError(said)
+        if turn:
+            self._end(turn, error)
+        return True
+
+    def _end(self, turn: Turn, error: BridgeError | None) -> None:
+        """Record how it went; what goes wrong again and again is logged once."""
+        now, before = self.inbox.now(), turn.pulled
+        if error is None:
+            after = Pulled(before.since, at=now)
+            due_at = now + (self.settings.pulled[turn.provider].every or 0.0)
+        else:
+            after = replace(before, error=str(error)[:WORDS], failures=before.failures + 1)
+            wait = error.retry_after if isinstance(error, TemporaryError) else None
+            due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
+        if self.pulls.end(turn, after, due_at) and _gist(after.error) != _gist(before.error):
+            if after.error:
+                log.warning("alerts not pulled", provider=turn.provider, why=after.error)
+            else:
+                log.info("alerts pulled again", provider=turn.provider)
+
+    def _take_page(self, api: Api, done: set[str], problems: Counter[str]) -> bool:
+        """Store a page of alerts and acknowledge those that are committed; whether any of them was new.
+
+        Counts what keeps some of them from being acknowledged.
+        """
+        found = Counter[str]()
+        stored = list(self._store(api, found))
+        is_new = not done.issuperset(stored)
+        if is_new:
+            found += api.acknowledge(stored)
+            done.update(stored)
+        elif stored and not problems:
+            found["come again, though their acknowledgement was taken"] = len(stored)
+        problems |= found  # what is on two pages counts once
+        return is_new
+
+    def _store(self, api: Api, problems: Counter[str]) -> Iterator[str]:
+        """Store the alerts of the next page, each as if it had been pushed; yields the ids of the stored."""
+        for alert in api.page():
+            pushed = Webhook(
+                api.provider.name,
+                f"/webhooks/{api.provider.name}",
+                render(alert),
+                {"content-type": "application/json"},
+            )
+            try:
+                keep(self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path))
+            except Unavailable:
+                raise
+            except Exception:  # one that cannot be stored keeps no other from it
+                log.exception("alert not stored", provider=api.provider.name)
+                problems["could not be stored, see the log"] += 1
+                continue
+            ident = pick(alert, api.provider.event_id[0])
+            if isinstance(ident, str) and ident.strip():
+                yield ident
+            else:
+                problems[f"have no {api.pull.ident}, so they cannot be acknowledged"] += 1
+
+
+class Api:
+    """A provider's API, from which its alerts are pulled."""
+
+    def __init__(self, settings: Settings, name: str, now: Callable[[], float]) -> None:
+        self.provider: Provider = settings.providers[name]
+        self.pull: Pull = settings.pulled[name]
+        keys = settings.api_keys[name]
+        secret = keys.consumer_key if isinstance(keys, OAuthKeys) else keys
+        self.auth = oauth(keys) if isinstance(keys, OAuthKeys) else Key("Authorization", "Bearer ", keys)
+        self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=secret)
+        self.now = now
+
+    def page(self, most: int | None = None) -> Sequence[Tree]:
+        """Return alerts that are not acknowledged yet, so many at most."""
+        asked = {"size": str(most or self.pull.most)}
+        said = self._call("GET", self.pull.path, params=asked)
+        alerts = _list_of(said) if said is not None else []
+        if alerts is None:
+            raise TemporaryError(f"{self.provider.title} answered without a list of alerts.")
+        return alerts
+
+    def acknowledge(self, idents: Sequence[str]) -> Counter[str]:
+        """Acknowledge alerts that are stored; returns how many acknowledgements were not taken, by why."""
+        refused = Counter[str]()
+        for start in range(0, len(idents), self.pull.most):
+            rows = [
+                {self.pull.ident: ident, **self.pull.acknowledged}
+                for ident in idents[start : start + self.pull.most]
+            ]
+            for one in (
+                _list_of(self._call("POST", self.pull.acknowledge, body={self.pull.listed_in: rows})) or ()
+            ):
+                if str(pick(one, "status")).lower().startswith(FAILED):
+                    why = cut_text(render(pick(one, "errors") or "no reason given").decode())
+                    refused[f"were not let go ({storable(why)[:WORDS]})"] += 1
+        return refused
+
+    def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:
+        """Make one call; returns its answer as JSON, None where there is nothing in it."""
+        status, headers, content = self.exchange.send(method, self.pull.url + path, auth=self.auth, **sent)
+        said = f"{self.provider.title} answered {status}: {_complaint(content)}"
+        if status in REFUSED:
+            names = f"{self.provider.consumer_variable} and {self.provider.key_variable}"
+            raise StoreRefused(f"{said} (are {names} right?)")
+        if not 200 <= status < 300:
+            wait = retry.parse_retry_after(headers.get("Retry-After"), self.now())
+            raise TemporaryError(said, retry_after=wait)
+        if not content.strip():
+            return None
+        try:
+            return parse(content, ("json",))
+        except BadBody:
+            raise TemporaryError(f"{self.provider.title} answered {status} without readable JSON.") from None
+
+
+def _gist(error: str | None) -> str | None:
+    """Return what an error says before its details, which may differ each time."""
+    return error and error.partition(":")[0]
+
+
+def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
+    """Return an array at the top, or the first one in an object (inferred: no document shows which)."""
+    if isinstance(tree, list):
+        return tree
+    values = tree.values() if isinstance(tree, dict) else ()
+    return next((value for value in values if isinstance(value, list)), None)
+
+
+def _complaint(content: bytes) -> str:
+    """Return what an error says, in Mastercard's envelope or in any other."""
+    try:
+        tree = parse(content, ("json",))
+    except BadBody:
+        tree = None
+    errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
+    words = [pick(one, "Description") or pick(one, "ReasonCode") for one in errors or ()]
+    said = "; ".join(str(one) for one in words if one)
+    return storable(said)[:WORDS] if said else complaint(content)[1]
