@@ -116,8 +116,10 @@ def facts(provider: Provider) -> str:
     if not provider.tells:
         rows["any other event"] = others(provider)
     if provider.outcome:
-        told = f"`{provider.outcome.url}{provider.outcome.path}`"
-        rows["its outcome"] = f"told to {told} where `outcome = true`, with `{provider.key_variable}`"
+        base = provider.outcome.url or "<api_url>/"
+        variables = [provider.consumer_variable] if provider.oauth else []
+        keys = " and ".join(f"`{one}`" for one in [*variables, provider.key_variable])
+        rows["its outcome"] = f"told to `{base}{provider.outcome.path}` where `outcome = true`, with {keys}"
     if provider.inform:
         rows["only shown"] = "whatever is of the kind " + ", ".join(
             f"`{one}`" for one in sorted(provider.inform)

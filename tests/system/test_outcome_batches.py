@@ -224,6 +224,7 @@ def test_reads_of_29next_keep_to_the_slots_of_the_token(
 ) -> None:
     with make_database("sqlite") as url, reporting(url, apis, "ethoca", rate=4.0) as made:
         case = made.alert("ethoca", "fraud", made.sell([("on_hold", "pending")]))
+        made.bridge.settle(1.0)
         before = len(made.bridge.next29.ledger.calls)
         made.resolve(case)
         assert made.sent(case)

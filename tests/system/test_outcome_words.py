@@ -194,6 +194,20 @@ def test_what_ethoca_is_told_of_a_refund_is_the_refund_at_29next(reports: Report
     }
 
 
+def test_a_refund_that_failed_or_is_of_another_payment_is_not_told(reports: Reports) -> None:
+    sale = reports.sell()
+    other = reports.sell()
+    more = {"type": "refund", "currency": "USD", "order": sale["order"]}
+    for facts in ({"parent_id": sale["id"], "status": "failed"}, {"parent_id": other["id"]}):
+        reports.bridge.next29.add_transaction("sandbox", amount="11.00", **more, **facts)
+    case = reports.alert("ethoca", "dispute", sale)
+    reports.resolve(case)
+    item = reports.sent(case)
+    assert item
+    assert item["refund"]["amount"]["value"] == 40
+    assert "transactionId" not in item["refund"]
+
+
 def test_where_no_refund_is_known_ethoca_is_told_what_is_disputed_as_of_the_resolution(
     reports: Reports,
 ) -> None:
