@@ -45,6 +45,10 @@ DEADLINE = retry.DAY
 """How long networks wait for an outcome; after it, it is tried hourly for seven days."""
 
 
+class HasAnother(PermanentError):
+    """The provider has another outcome of this alert already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What came of one try, and when it is tried again."""
@@ -149,7 +153,7 @@ class Reporter:
         if has is not None and has == said:
             raise HasOne(f"It has {has} already.")
         if isinstance(has, str) and has in outcome.finals:
-            raise PermanentError(f"It has {has} already, and 29next {pending.resolution}.")
+            raise HasAnother(f"It has {has} already, and 29next {pending.resolution}.")
 
     # sending
 
@@ -173,7 +177,7 @@ class Reporter:
 
         try:
             said = self.apis[provider].call(outcome, request, judge)
-        except PermanentError as error:
+        except (PermanentError, HasOne) as error:
             alone = TemporaryError(f"{error} (sent with others; next alone)") if len(ready) > 1 else error
             for one in ready:
                 self._settle(one.pending, self._if_it_stands(outcome, one, alone))
@@ -201,11 +205,11 @@ class Reporter:
         return TemporaryError(said) if may_work_later else PermanentError(said)
 
     def _if_it_stands(self, outcome: Outcome, one: Ready, error: BridgeError) -> BridgeError:
-        """Look what stands where an outcome was refused: ours may have arrived before."""
+        """Look what stands where an outcome was refused: ours may have arrived before, or another one."""
         try:
             self._look(outcome, one.pending, one.word.name)
-        except HasOne as has_one:
-            return has_one
+        except (HasOne, HasAnother) as stands:
+            return stands
         except BridgeError:
             pass
         return error

@@ -29,6 +29,61 @@ KINDS = {
 FORM = "application/x-www-form-urlencoded"
 
 
+def alert_of(provider: str, ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+    """The body of a provider's alert, and its content type."""
+    return BODIES[provider](ident, KINDS[provider].get(kind, kind), facts, changes)
+
+
+def _ethoca(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+    told = {
+        "alertId": ident,
+        "alertType": kind,
+        "alertTimestamp": "2026-03-01T10:00:00Z",
+        "chargebackAmount": float(facts["amount"]),
+        "chargebackCurrency": facts["currency"],
+        "authCode": facts["auth_code"],
+        "cardBin": facts.get("first"),
+        "cardLast4": facts.get("last"),
+        "transactionTimestamp": facts.get("at"),
+        **changes,
+    }
+    return json.dumps(told).encode(), "application/json"
+
+
+def _payshield(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+    told = {
+        "alert_id": ident,
+        "alert_type": kind,
+        "provider": "ETHOCA",
+        "amount": facts["amount"],
+        "currency": facts["currency"],
+        "auth_code": facts["auth_code"] or "",
+        "card": "424242xxxxxx0042" if "first" in facts else "",
+        "transaction_timestamp": facts.get("at", ""),
+        **changes,
+    }
+    return urlencode(told).encode(), FORM
+
+
+def _chargeflow(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+    payment = {"auth_code": facts["auth_code"], "amount": facts["amount"], "currency": facts["currency"]}
+    told = {
+        "id": ident,
+        "type": "ethoca",
+        "reason": kind,
+        "amount": facts["amount"],
+        "currency": facts["currency"],
+        "created_at": "2026-03-01T10:00:00Z",
+        "network_transaction": payment,
+        **changes,
+    }
+    event = {"event_id": f"evt-{ident}", "type": "alerts.created", "data": told}
+    return json.dumps(event).encode(), "application/json"
+
+
+BODIES = {"ethoca": _ethoca, "payshield": _payshield, "chargeflow": _chargeflow}
+
+
 @dataclass
 class Reports:
     """A bridge that reports outcomes, and the APIs that it reports to."""
@@ -65,56 +120,11 @@ class Reports:
         """Post an alert and open its dispute; returns its case number."""
         ident = changes.pop("ident", None) or f"{provider.upper():X<15}{next(self.numbers):010}"
         facts = {"amount": "40.00", "currency": "USD", "auth_code": (sale or {}).get("auth_code")}
-        word = KINDS[provider].get(kind, kind)
         if sale:
             facts |= {"first": "424242", "last": "0042", "at": "2026-02-28T12:00:00+00:00"}
-        body, content_type = getattr(self, f"_{provider}")(ident, word, facts, changes)
+        body, content_type = alert_of(provider, ident, kind, facts, changes)
         self._post(provider, body, content_type)
         return ident
-
-    def _ethoca(self, ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
-        told = {
-            "alertId": ident,
-            "alertType": kind,
-            "alertTimestamp": "2026-03-01T10:00:00Z",
-            "chargebackAmount": float(facts["amount"]),
-            "chargebackCurrency": facts["currency"],
-            "authCode": facts["auth_code"],
-            "cardBin": facts.get("first"),
-            "cardLast4": facts.get("last"),
-            "transactionTimestamp": facts.get("at"),
-            **changes,
-        }
-        return json.dumps(told).encode(), "application/json"
-
-    def _payshield(self, ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
-        told = {
-            "alert_id": ident,
-            "alert_type": kind,
-            "provider": "ETHOCA",
-            "amount": facts["amount"],
-            "currency": facts["currency"],
-            "auth_code": facts["auth_code"] or "",
-            "card": "424242xxxxxx0042" if "first" in facts else "",
-            "transaction_timestamp": facts.get("at", ""),
-            **changes,
-        }
-        return urlencode(told).encode(), FORM
-
-    def _chargeflow(self, ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
-        payment = {"auth_code": facts["auth_code"], "amount": facts["amount"], "currency": facts["currency"]}
-        told = {
-            "id": ident,
-            "type": "ethoca",
-            "reason": kind,
-            "amount": facts["amount"],
-            "currency": facts["currency"],
-            "created_at": "2026-03-01T10:00:00Z",
-            "network_transaction": payment,
-            **changes,
-        }
-        event = {"event_id": f"evt-{ident}-{next(self.numbers)}", "type": "alerts.created", "data": told}
-        return json.dumps(event).encode(), "application/json"
 
     def _post(self, provider: str, body: bytes, content_type: str) -> None:
         table = self.bridge.settings.providers[provider]

@@ -214,9 +214,9 @@ def test_a_duplicate_names_the_alert_that_it_repeats(small: Reports) -> None:
 
 def test_a_word_chosen_for_one_resolution_is_not_sent_for_another(small: Reports) -> None:
     case = waiting(small)
-    small.apis.faults = [status(503)] * 2
-    choose(small, case, "RESOLVED/NOT_REFUNDED")
-    assert small.outcome(case)["state"] == "owed"
+    path = f"/api/cases/{ident_of(small, case)}/outcomes"
+    chosen = {"provider": "ethoca", "word": "RESOLVED/NOT_REFUNDED"}
+    assert small.bridge.client.post(path, json=chosen, headers=TOKEN).status_code == 200
     dispute = small.bridge.case(case)["dispute_id"]
     small.bridge.next29.stores[STORE].disputes.by_id[dispute] |= {"resolution": "issued_full_refund"}
     small.bridge.tell("dispute.updated", small.bridge.api.retrieve_dispute(dispute))
