@@ -26,7 +26,7 @@ COMMANDS = {
     "deliveries": ("lists", "List what was received"),
     "cases": ("lists", "List cases"),
     "show": ("lists", "Show a delivery, a case or a webhook whole"),
-    "providers": ("lists", "List the providers: URL, proof, secret, last delivery"),
+    "providers": ("lists", "List the providers: URL, proof, secret, pull, last delivery"),
     "stores": ("lists", "List the stores: address, backlog, pause"),
     "replay": ("changes", "Process deliveries again, or send the outcomes of a case again"),
     "dismiss": ("changes", "Put failed deliveries aside"),

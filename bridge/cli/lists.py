@@ -66,7 +66,7 @@ def show(ident: str, *, as_json: bool) -> None:
 @click.command()
 @as_json
 def providers(*, as_json: bool) -> None:
-    """List the providers: URL, proof, secret, whether it is pulled, last delivery."""
+    """List the providers: URL, proof, secret, pull, last delivery."""
     chosen = read_settings()
     with open_database(chosen) as database:
         last = Search(database).last_deliveries()

@@ -18,9 +18,8 @@ from bridge.alert import Webhook
 from bridge.cards import cut_text
 from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
-from bridge.outbound.authorization import Key, oauth
+from bridge.outbound.authorization import oauth
 from bridge.outbound.http import WORDS, Exchange, complaint, storable
-from bridge.settings import OAuthKeys
 from bridge.storage.intake import keep, without_secrets
 from bridge.storage.pulls import Pulled, Pulls, Turn
 from bridge.tree import BadBody, parse, pick, render
@@ -30,7 +29,7 @@ if typing.TYPE_CHECKING:
 
     from bridge.providers.base import Provider
     from bridge.providers.pull import Pull
-    from bridge.settings import Settings
+    from bridge.settings import OAuthKeys, Settings
     from bridge.storage.inbox import Inbox
     from bridge.tree import Tree
 
@@ -139,10 +138,9 @@ class Api:
     def __init__(self, settings: Settings, name: str, now: Callable[[], float]) -> None:
         self.provider: Provider = settings.providers[name]
         self.pull: Pull = settings.pulled[name]
-        keys = settings.api_keys[name]
-        secret = keys.consumer_key if isinstance(keys, OAuthKeys) else keys
-        self.auth = oauth(keys) if isinstance(keys, OAuthKeys) else Key("Authorization", "Bearer ", keys)
-        self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=secret)
+        keys = typing.cast("OAuthKeys", settings.api_keys[name])  # every provider that is pulled has these
+        self.auth = oauth(keys)
+        self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=keys.consumer_key)
         self.now = now
 
     def page(self, most: int | None = None) -> Sequence[Tree]:
@@ -158,13 +156,10 @@ class Api:
         """Acknowledge alerts that are stored; returns how many acknowledgements were not taken, by why."""
         refused = Counter[str]()
         for start in range(0, len(idents), self.pull.most):
-            rows = [
-                {self.pull.ident: ident, **self.pull.acknowledged}
-                for ident in idents[start : start + self.pull.most]
-            ]
-            for one in (
-                _list_of(self._call("POST", self.pull.acknowledge, body={self.pull.listed_in: rows})) or ()
-            ):
+            some = idents[start : start + self.pull.most]
+            rows = [{self.pull.ident: ident, **self.pull.acknowledged} for ident in some]
+            said = self._call("POST", self.pull.acknowledge, body={self.pull.listed_in: rows})
+            for one in _list_of(said) or ():
                 if str(pick(one, "status")).lower().startswith(FAILED):
                     why = cut_text(render(pick(one, "errors") or "no reason given").decode())
                     refused[f"were not let go ({storable(why)[:WORDS]})"] += 1

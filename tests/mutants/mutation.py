@@ -38,6 +38,8 @@ FILES = {
     "outcomes": "tests/providers/test_provider_outcomes.py",
     "pace": "tests/system/test_pace.py",
     "rules": "tests/system/test_rules.py",
+    "oauth": "tests/unit/test_oauth.py",
+    "pull": "tests/system/test_pull.py",
     "proof": "tests/unit/test_proof.py",
     "proofs": "tests/providers/test_provider_proofs.py",
     "provider_fields": "tests/providers/test_provider_fields.py",

@@ -550,6 +550,22 @@ def test_bridge_providers_says_what_is_pulled(
     assert (rows["ethoca"], rows["verifi"]) == ("every 60 s", None)
 
 
+@pytest.mark.parametrize("command", ["worker", "doctor", "providers"])
+def test_keys_that_do_not_work_end_every_command_at_once_and_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("ETHOCA_SIGNING_KEY", KEYS["ETHOCA_SIGNING_KEY"][:900])
+    monkeypatch.setenv("ETHOCA_CONSUMER_KEY", f"{CONSUMER_KEY} ")
+    monkeypatch.setenv("NEXT_RATE", "often")
+    assert cli.main([command]) == 2
+    said = capsys.readouterr()
+    assert [line.partition(":")[0] for line in said.err.splitlines()[-2:]] == [
+        "NEXT_RATE",
+        "ETHOCA_SIGNING_KEY",
+    ]
+    assert not [secret for secret in SECRETS if secret in said.out + said.err]
+
+
 # --- processes ----------------------------------------------------------------------------------
 
 POINTS = ("before the webhook's commit", "after the webhook's commit", "before the POST", "after the POST")

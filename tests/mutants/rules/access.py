@@ -12,7 +12,7 @@ MUTATIONS = (
         (
             ("    if not settings.secrets.get(name):\n", "    if False:\n"),
             ("    provider.proof.verify(", "    _ = settings.secrets.get(name) and provider.proof.verify("),
-            ("in settings.secrets[provider.name]", "in settings.secrets.get(provider.name, ())"),
+            (", settings.secrets[provider.name])", ", settings.secrets.get(provider.name, ()))"),
         ),
         ("receive: an_unknown_provider_and_one_without_a_secret_are_404_and_counted",),
     ),
