@@ -244,6 +244,17 @@ def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
     connection.execute(update(outcomes).where(other).values(**failed))
 
 
+def echoed(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:
+    """Return the resolution for which a person chose what a provider was told, if it was told so.
+
+    The first outcome stands there, so whatever the provider says of its alert now is our own word.
+    """
+    case = (cases.c.store == store, cases.c.case_number == alert.case_number, cases.c.type == alert.type)
+    chosen = select(outcomes.c.resolution).join(cases, cases.c.id == outcomes.c.case_id).where(*case)
+    told = (outcomes.c.state == Telling.TOLD, outcomes.c.chosen_by.is_not(None))
+    return tuple(connection.execute(chosen.where(outcomes.c.provider == provider, *told)).scalars())
+
+
 def waits_for_a_word(category: Category, resolution: str) -> str:
     """Say why a person has to choose the word."""
     return NO_CATEGORY if category is Category.UNKNOWN and resolution != "other" else NO_WORD

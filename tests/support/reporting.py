@@ -77,7 +77,8 @@ def _chargeflow(ident: str, kind: str, facts: Json, changes: Json) -> tuple[byte
         "network_transaction": payment,
         **changes,
     }
-    event = {"event_id": f"evt-{ident}", "type": "alerts.created", "data": told}
+    kind = told.pop("event", "alerts.created")
+    event = {"event_id": f"evt-{ident}-{kind}", "type": kind, "data": told}
     return json.dumps(event).encode(), "application/json"
 
 

@@ -227,6 +227,22 @@ def test_a_word_chosen_for_one_resolution_is_not_sent_for_another(small: Reports
     assert "29next has it as issued_full_refund now" in one["message"]
 
 
+def test_a_chosen_word_that_comes_back_is_no_contradiction(small: Reports) -> None:
+    case = waiting(small, "chargeflow")
+    choose(small, case, "refunded", "chargeflow")
+    assert small.outcome(case)["state"] == "told"
+    small.alert("chargeflow", "fraud", ident=case, event="alerts.updated", outcome="refunded")
+    rows = small.bridge.deliveries(case_number=case)
+    assert {row["status"] for row in rows} == {"forwarded"}
+    assert small.bridge.case(case)["state"] == "resolved"
+
+
+def test_a_word_of_a_provider_s_own_contradicts_what_a_person_resolved(small: Reports) -> None:
+    case = waiting(small, "chargeflow")
+    small.alert("chargeflow", "fraud", ident=case, event="alerts.updated", outcome="refunded")
+    assert "contradicted" in {row["reason"] for row in small.bridge.deliveries(case_number=case)}
+
+
 def test_an_outcome_that_waited_for_its_shipment_can_be_chosen(small: Reports) -> None:
     case = small.alert("ethoca", "fraud")
     small.resolve(case)

@@ -196,4 +196,12 @@ MUTATIONS = (
         "",
         "choices: an_outcome_that_does_not_get_through_is_told_before_the_provider_s_time_is_over",
     ),
+    one(
+        "own-word-contradicts",
+        "A word that a person chose contradicts the case when the provider repeats it.",
+        "bridge/storage/translation.py",
+        "equals=(*one.alert.equals, *echoes)",
+        "equals=one.alert.equals",
+        "choices: a_chosen_word_that_comes_back_is_no_contradiction",
+    ),
 )
