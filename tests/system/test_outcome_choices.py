@@ -232,7 +232,7 @@ def test_a_chosen_word_that_comes_back_is_no_contradiction(small: Reports) -> No
     choose(small, case, "refunded", "chargeflow")
     assert small.outcome(case)["state"] == "told"
     small.alert("chargeflow", "fraud", ident=case, event="alerts.updated", outcome="refunded")
-    rows = small.bridge.deliveries(case_number=case)
+    rows = small.bridge.deliveries(case_number=case, provider="chargeflow")
     assert {row["status"] for row in rows} == {"forwarded"}
     assert small.bridge.case(case)["state"] == "resolved"
 
