@@ -120,7 +120,9 @@ class SaleReader:
         return self.number
 
     def _read(self, path: str, ask: Callable[[Answer], Json], says: Callable[[Json], str]) -> Json:
-        """Ask 29next, and record the call on the case."""
+        """Ask 29next, unless the store is paused, and record the call on the case."""
+        if self.inbox.stores.is_paused(self.pending.store):
+            raise TemporaryError(f"Store {self.pending.store} is paused.")
         answer, now = Answer(), self.inbox.now()
         attempt: Json = {"id": new_id("a", now), "case_id": self.pending.case_id, "outcome": "intended"}
         attempt |= {"store": self.pending.store, "method": "GET", "path": path, "started_at": now}

@@ -251,6 +251,18 @@ def test_a_store_that_is_down_delays_an_outcome_and_nothing_else(small: Reports)
     assert small.outcome(fraud)["state"] == "told"
 
 
+def test_a_paused_store_is_not_read(small: Reports) -> None:
+    case = small.alert("ethoca", "fraud", small.sell([("on_hold", "pending")]))
+    small.bridge.inside.pause("sandbox")
+    small.resolve(case)
+    one = small.outcome(case)
+    assert (one["state"], one["message"]) == ("owed", "Store sandbox is paused.")
+    assert not [path for path in small.reads(case) if path.startswith("orders/")]
+    small.bridge.inside.resume("sandbox")
+    small.later(60)
+    assert small.outcome(case)["state"] == "told"
+
+
 def test_after_seven_days_it_is_given_up(small: Reports) -> None:
     small.apis.faults = [status(503)]
     case = small.alert("ethoca", "dispute")
