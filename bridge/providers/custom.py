@@ -23,6 +23,7 @@ from bridge.providers import custom_fields, proof
 from bridge.providers.base import TOP, Acknowledgement, Provider
 from bridge.providers.custom_fields import A_PATH, A_PLACE, HEADER_NAME, is_one_path, is_path, is_place
 from bridge.providers.meanings import ANY, Meaning, ignored
+from bridge.providers.pull import names_each
 from bridge.tree import FORMATS
 from bridge.validation import (
     A_TABLE,
@@ -47,6 +48,9 @@ CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w-]+)*", re.ASCII)
 
 OUTCOME = ("outcome", "api_url")
 """Keys of a provider that can be told how its alerts ended."""
+PULL = ("pull", "pull_acknowledgement")
+"""Keys of a provider whose alerts can be pulled."""
+A_BODY = 'JSON with a list that has {id} in it, such as {"alerts": [{"alertId": "{id}"}]}'
 DEFINITION = ("title", "format", "type", "items", "embedded")
 """Keys of a provider without code; a built-in one has them in its module."""
 A_MARK = 'the value that marks test traffic, such as true or "test"'
@@ -123,6 +127,8 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
         keys["outcome"] = key(truth, default=False)
     if provider.pull:
         keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
+        known = provider.pull.acknowledgement
+        keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=known)
     if provider.outcome or provider.pull:
         keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
     changes = _Changes.from_dict({**KEYS, **keys})().load(value)
@@ -134,7 +140,8 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
     if provider.pull:
         every = changes["pull"].total_seconds() if changes["pull"] else None
-        changes["pull"] = replace(provider.pull, every=every, url=url)
+        said = changes.pop("pull_acknowledgement")
+        changes["pull"] = replace(provider.pull, every=every, url=url, acknowledgement=said)
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
     events = dict(provider.events)
@@ -155,7 +162,7 @@ class _Changes(Table):
         **dict.fromkeys(
             OUTCOME, "not for this provider: the bridge does not know how to report outcomes to it"
         ),
-        "pull": "not for this provider: the bridge does not know how to pull its alerts",
+        **dict.fromkeys(PULL, "not for this provider: the bridge does not know how to pull its alerts"),
         "outcome_url": "renamed; expected api_url",
     }
 
@@ -298,6 +305,14 @@ def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
     is_json = echo or not body or _json(body) is not None
     found.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
     return (Acknowledgement(**{**found, "body": body or ("{}" if echo else "")}),)
+
+
+def _pull_acknowledgement(given: str) -> typing.Any:
+    """Read the body by which pulled alerts are acknowledged."""
+    body = json.loads(given)
+    if not names_each(body):
+        raise ValueError(given)
+    return body
 
 
 def _status(value: object) -> int:

@@ -14,7 +14,7 @@ developer.mastercard.com/ethoca-alerts-for-merchants) this is known:
   specification of outcomes write `merchants/`: the plural is the default, `api_url` changes it.
 * inferred: whether the alerts stand in an array or in an object around it (both are read), and the body of
   an acknowledgement, `{"acknowledges": [{"alertId", "status": "success"}]}`, and of its answer, after those
-  of outcomes and of the push.
+  of outcomes and of the push. `pull_acknowledgement` changes the body.
 
 Mutual TLS ends at the platform's proxy; Basic authentication on top is usual. The zone of a
 timestamp that names none is not documented: UTC, unless the setting `zone` says otherwise.
@@ -218,9 +218,7 @@ PROVIDER = Provider(
         url=API,
         path="alerts",
         acknowledge="alerts/acknowledges",
-        ident="alertId",
-        listed_in="acknowledges",
-        acknowledged={"status": "success"},
+        acknowledgement={"acknowledges": [{"alertId": "{id}", "status": "success"}]},
     ),
     event_id=("ethoca_id|alertId",),
     event_type="type|alertType",

@@ -215,7 +215,8 @@ def _silent(seen: Picture) -> Iterable[Condition]:
         usual = usual_silence(times)
         if usual is not None and seen.now - times[0] > usual:
             title = f"{provider} has been silent for {span(seen.now - times[0])}"
-            text = "Much longer than its alerts lie apart otherwise. Is its webhook still on?"
+            text = "Much longer than its alerts lie apart otherwise."
+            text += "" if provider in seen.pulls else " Is its webhook still on?"
             over = f"{provider} sends alerts again."
             yield Condition(f"silent:{provider}", title, text, "/providers", over=over)
 

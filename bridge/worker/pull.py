@@ -129,7 +129,7 @@ class Puller:
             if isinstance(ident, str) and ident.strip():
                 yield ident
             else:
-                problems[f"have no {api.pull.ident}, so they cannot be acknowledged"] += 1
+                problems["have no id, so they cannot be acknowledged"] += 1
 
 
 class Api:
@@ -157,8 +157,7 @@ class Api:
         refused = Counter[str]()
         for start in range(0, len(idents), self.pull.most):
             some = idents[start : start + self.pull.most]
-            rows = [{self.pull.ident: ident, **self.pull.acknowledged} for ident in some]
-            said = self._call("POST", self.pull.acknowledge, body={self.pull.listed_in: rows})
+            said = self._call("POST", self.pull.acknowledge, body=self.pull.body(some))
             for one in _list_of(said) or ():
                 if str(pick(one, "status")).lower().startswith(FAILED):
                     why = cut_text(render(pick(one, "errors") or "no reason given").decode())

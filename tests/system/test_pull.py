@@ -407,7 +407,7 @@ def test_an_alert_without_an_id_is_stored_and_keeps_no_other(small: Desk) -> Non
     small.pull()
     small.pull(HOUR)
     assert (len(small.ids()), small.api.alerts) == (4, {})
-    assert "alerts have no alertId, so they cannot be acknowledged (2)" in small.page
+    assert "alerts have no id, so they cannot be acknowledged (2)" in small.page
 
 
 def test_alerts_that_come_again_though_acknowledged_do_not_spin(small: Desk) -> None:
@@ -520,6 +520,28 @@ A_TIME = 'expected a time such as "30s", "1m" or "1h"'
 )
 def test_a_mistake_about_the_pull_is_told(toml: str, said: str) -> None:
     assert problems(f"[providers.ethoca]\n{toml}", **KEYS) == [said]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ('["{id}"]', ["1", "2"]),
+        ('{"ids": ["{id}"], "by": "me"}', {"ids": ["1", "2"], "by": "me"}),
+        ('{"a": {"b": [{"id": "x{id}", "n": 1, "l": ["{id}"]}]}}', None),
+    ],
+)
+def test_the_acknowledgement_can_be_another(given: str, sent: Json | None) -> None:
+    pull = load(f"{PULL}\npull_acknowledgement = '{given}'", **KEYS).pulled["ethoca"]
+    rows = [{"id": f"x{one}", "n": 1, "l": [one]} for one in ("1", "2")]
+    assert pull.body(["1", "2"]) == (sent or {"a": {"b": rows}})
+
+
+@pytest.mark.parametrize("given", ["", "{id}", '{"id": "{id}"}', '{"ids": ["id"]}', "[", "[]", "1"])
+def test_an_acknowledgement_that_names_no_alert_is_refused(given: str) -> None:
+    (said,) = problems(f"{PULL}\npull_acknowledgement = '{given}'", **KEYS)
+    assert said.startswith(
+        "providers.ethoca.pull_acknowledgement: expected JSON with a list that has {id} in it"
+    )
 
 
 def test_a_provider_that_cannot_be_pulled_is_said_to() -> None:

@@ -978,6 +978,10 @@ def test_the_keys_about_outcomes_are_documented() -> None:
             assert f"`{one.key_variable}`" in DOCUMENT
 
 
+def test_the_keys_about_the_pull_are_documented() -> None:
+    assert _documented("### Pull") == {*custom.PULL, "api_url"}
+
+
 def _documented(chapter: str) -> set[str]:
     """The keys in the tables of a chapter, up to the next heading."""
     text = DOCUMENT.partition(chapter)[2]
