@@ -30,6 +30,7 @@ COMMANDS = {
     "stores": ("lists", "List the stores: address, backlog, pause"),
     "replay": ("changes", "Process deliveries again, or send the outcomes of a case again"),
     "dismiss": ("changes", "Dismiss failed deliveries"),
+    "outcome": ("changes", "Choose the word to send to a provider as an outcome"),
     "match": ("changes", "Attach a transaction to a case, or state that there is none"),
     "backfill": ("next29", "Fill the local index of a store's transactions"),
     "subscribe": ("next29", "Create or repair 29next's webhook subscription of a store"),

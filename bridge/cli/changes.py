@@ -1,4 +1,4 @@
-"""The commands by which a person decides: `replay`, `dismiss`, `match`."""
+"""The commands by which a person decides: `replay`, `dismiss`, `match`, `outcome`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.storage.inbox import open_inbox
 from bridge.storage.search import DELIVERY_FILTERS, Search
+from bridge.worker.choice import choices, choose
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,3 +105,31 @@ def match(case: str, transaction: str) -> None:
         if not open_inbox(database, chosen).cases.decide(case, wanted):
             raise BridgeError(f"{case!r} does not need a transaction, or does not exist.")
     click.echo(f"{case} saved. The worker updates 29next.")
+
+
+@click.command()
+@click.argument("case")
+@click.argument("provider", required=False)
+@click.argument("word", required=False)
+def outcome(case: str, provider: str | None, word: str | None) -> None:
+    """Choose the word to send to a provider as an outcome.
+
+    Without WORD, list the words that you may choose from. The first outcome stands at the provider.
+    """
+    settings = read_settings()
+    with open_database(settings) as database:
+        inbox = open_inbox(database, settings)
+        found = Search(database).case(case)
+        if found is None:
+            raise BridgeError(f"There is no case {case!r}.")
+        if provider and word:
+            choose(inbox, settings, found, provider, word, "cli")
+            click.echo(f"{case} saved. The worker sends {word} to {provider}.")
+            return
+        offered = choices(inbox, settings, found)
+        names = [name for name in offered if provider in (None, name)]
+        if not names:
+            raise BridgeError(f"No outcome of {case} waits for a word.")
+        for name in names:
+            for one in offered[name]:
+                click.echo(f"{name} {one.name}  {one.says}")

@@ -46,7 +46,10 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
     for name in settings.reported:
         count, case_id, why = untold.get(name, (0, "", ""))
         said = f"{count} could not be told; {why}" if count else "none that could not be told"
-        remedy = f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` has it told again."
+        remedy = (
+            f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` sends it again, "
+            f"or choose its word: `bridge outcome {case_id}`."
+        )
         yield judged(f"{name}: outcomes", not count, said, remedy)
 
 

@@ -93,6 +93,32 @@ class NextApi:
         have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store is the
         matter, and MissingScope where anything but disputes is forbidden.
         """
+        found = self._json(method, path, params=params, body=body, answer=answer, turn=turn)
+        if not isinstance(found, dict):
+            raise _unreadable(writes=method != "GET")
+        return found
+
+    def several(self, path: str, *, answer: Answer | None = None) -> list[Json]:
+        """Return the objects at a path: 29next has an array there, a page of them, or one alone."""
+        found = self._json("GET", path, answer=answer)
+        if isinstance(found, dict):
+            if found.get("next"):
+                raise Refused("29next's list has more than one page.")
+            found = found.get("results", [found])
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise _unreadable(writes=False)
+        return found
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Json = None,
+        answer: Answer | None = None,
+        turn: Turn | None = None,
+    ) -> Json:
         record = answer if answer is not None else Answer()
         if turn is None and self.take:
             turn = Turn(self.take, sleep=self.sleep)
@@ -176,13 +202,9 @@ class NextApi:
         try:
             if len(content) > MOST_BYTES:
                 raise ValueError("too large")
-            answer = json.loads(content)
-            if isinstance(answer, dict):
-                return answer
+            return json.loads(content)
         except (ValueError, RecursionError):
-            pass
-        message = "29next reported success, but its response could not be parsed."
-        raise Unclear(message) if writes else TemporaryError(message)
+            raise _unreadable(writes=writes) from None
 
     def _error(
         self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
@@ -209,6 +231,12 @@ class NextApi:
             return Refused(said, fields=fields)
         retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
+
+
+def _unreadable(*, writes: bool) -> Exception:
+    """Return the error of an answer that says yes, and nothing that can be read."""
+    said = "29next reported success, but its response could not be parsed."
+    return Unclear(said) if writes else TemporaryError(said)
 
 
 def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:

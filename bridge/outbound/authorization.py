@@ -33,6 +33,8 @@ if typing.TYPE_CHECKING:
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 escaped = partial(quote, safe="")
+Authorization = AuthBase
+"""What a request is authorized by."""
 
 
 @dataclass(frozen=True)

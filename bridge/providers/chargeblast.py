@@ -31,7 +31,7 @@ from bridge.providers.meanings import (
     rapid,
     resolves,
 )
-from bridge.providers.outcomes import Outcome
+from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
 from bridge.providers.proof import StandardWebhooks
 
 REASONS = {
@@ -57,7 +57,7 @@ REASONS = {
 """The final ones."""
 UNDECIDED = dict.fromkeys(("WIP", "Unactioned", "None", "ContactedShipper"))
 
-WORDS = {
+TABLE = {
     "issued_full_refund": "Resolved",
     "issued_refund_for_remaining_amount": "Resolved",  # ResolvedPartial is not said to stop the issuer
     "previously_refunded_nothing_to_do": "AlreadyRefunded",
@@ -68,6 +68,20 @@ WORDS = {
 }
 """29next's resolutions as Chargeblast's reason codes. `other` has none: its vague codes are declines, and
 "declining an alert will result in a chargeback" (doc)."""
+WORDS = (
+    Word(name="Resolved", says="You refunded the payment.", refunds=True),
+    Word(name="AlreadyRefunded", says="You had refunded the payment before the alert."),
+    Word(name="ResolvedCancelled", says="The payment was canceled. There is nothing to refund."),
+    Word(name="AccountCancelled", says="You canceled the customer's account."),
+    Word(name="UnmatchedCannotFindTransaction", says="You cannot find the payment. This declines the alert."),
+    Word(name="TDS", says="3-D Secure authenticated the payment. This declines the alert."),
+    Word(name="MIDLost", says="The merchant account is closed. This declines the alert."),
+    Word(name="Duplicate", says="It repeats another alert. This declines the alert."),
+    Word(name="AlreadyChargeback", says="There is a chargeback already. This declines the alert."),
+    Word(name="NotMyDescriptor", says="The descriptor is not yours. This declines the alert."),
+    Word(name="Ineligible", says="You do not refund it. This declines the alert: expect a chargeback."),
+)
+"""The reason codes that end an alert (doc); what each declines is said where a person chooses (inferred)."""
 
 
 class ChargeblastAlert(fields.AlertSchema):
@@ -154,11 +168,11 @@ PROVIDER = Provider(
     deadline=timedelta(hours=24),
     outcome=Outcome(
         url="https://api.chargeblast.com/",
-        header="X-API-Key",
-        scheme="",
+        authentication=HeaderKey("X-API-Key", ""),
         path="api/v2/alerts/update/{id}",
-        word_in="result",
+        body={"result": "{word}"},
         words=WORDS,
+        table=in_every_category(TABLE),
         read=("api/v2/alert/{id}", "alert.reasonCode"),
         finals=REASONS,
     ),

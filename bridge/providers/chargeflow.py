@@ -11,6 +11,13 @@ party). Words of an older page, such as `prevented` and `chargebacked`, are list
 RDR alerts "are automatically refunded" and tc40 ones need no answer (doc): RDR is accepted by its type,
 unless the outcome says otherwise. `dispute.created` is not read, for its fields are not known: it fails
 visibly.
+
+Outcomes: "Update Alert Outcome" and "Get Alert by Id" of its public API, 2025-04-01 (doc: docs.chargeflow.io,
+read November 2026), for merchants who refund themselves, and there mandatory. Taken of alerts of type `cdrn`
+and `ethoca` alone, final once sent; "any duplicate submission will result in an error". That error's status
+is not documented, nor that `outcome` stands at the top of what is read: so the alert is read before and after
+a refusal, and a refusal that speaks of a duplicate counts as told (inferred). `decline` and `error` say that
+nothing was refunded, so only a person chooses them.
 """
 
 from datetime import timedelta
@@ -19,7 +26,23 @@ from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import informs, matches, opens, rapid, resolves
+from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
 from bridge.providers.proof import TimestampedHmac
+
+FINALS = {
+    "refunded": "issued_full_refund",
+    "previously_refunded": "previously_refunded_nothing_to_do",
+    "transaction_not_found": "could_not_find_order",
+    **dict.fromkeys(("duplicate", "decline", "error"), "other"),
+}
+WORDS = (
+    Word(name="refunded", says="You refunded the payment.", refunds=True),
+    Word(name="previously_refunded", says="You had refunded the payment before the alert."),
+    Word(name="transaction_not_found", says="You cannot find the payment."),
+    Word(name="duplicate", says="It repeats another alert."),
+    Word(name="decline", says="You do not refund it. Expect a chargeback."),
+    Word(name="error", says="A refund is not possible, for another reason."),
+)
 
 
 class ChargeflowAlert(fields.AlertSchema):
@@ -114,4 +137,23 @@ PROVIDER = Provider(
     test=("livemode", "false"),
     deadline=timedelta(hours=24),
     deadlines={"rdr": timedelta(hours=72), "cdrn": timedelta(hours=72)},
+    outcome=Outcome(
+        url="https://api.chargeflow.io/",
+        authentication=HeaderKey("x-api-key", ""),
+        path="public/2025-04-01/alerts/{id}/outcome",
+        body={"outcome": "{word}"},
+        words=WORDS,
+        table=in_every_category(
+            {
+                "issued_full_refund": "refunded",
+                "issued_refund_for_remaining_amount": "refunded",
+                "previously_refunded_nothing_to_do": "previously_refunded",
+                "could_not_find_order": "transaction_not_found",
+            }
+        ),
+        read=("public/2025-04-01/alerts/{id}", "outcome"),
+        finals=FINALS,
+        has_one="duplicate|already",
+        networks=frozenset({Network.CDRN, Network.ETHOCA}),
+    ),
 )

@@ -129,12 +129,13 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
         keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
         known = provider.pull.acknowledgement
         keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=known)
-    if provider.api_url:
+    if provider.outcome or provider.pull:
         keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
     changes = _Changes.from_dict({**KEYS, **keys})().load(value)
     effects, found = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
-    url = changes.pop("api_url", "").rstrip("/") + "/"
+    url = changes.pop("api_url", None)
+    url = url and url.rstrip("/") + "/"
     if provider.outcome:
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
     if provider.pull:

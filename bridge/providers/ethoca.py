@@ -1,4 +1,4 @@
-"""Ethoca alerts (Mastercard), pushed to the merchant or pulled from its API.
+"""Ethoca alerts (Mastercard), pushed to the merchant or pulled from its API, and told how they ended.
 
 The classic push body, flat JSON in snake_case, is known from implementers (third party); its fields
 equal those of Ethoca's SOAP description one for one. Of Mastercard Developers' API (read November 2026:
@@ -18,24 +18,167 @@ developer.mastercard.com/ethoca-alerts-for-merchants) this is known:
 
 Mutual TLS ends at the platform's proxy; Basic authentication on top is usual. The zone of a
 timestamp that names none is not documented: UTC, unless the setting `zone` says otherwise.
+
+Outcomes: the Outcome API (doc: its OpenAPI 1.0.0, outcome-api-ref, code-and-formats, data-explanations and
+outcome-api-tutorial, read November 2026), signed by OAuth 1.0a: the path, the names of the body, up to 25
+in one call, an answer for each, the words by kind of alert, and `Recoverable`, which says whether the same
+may work later. Amounts are JSON numbers; times have 25 characters at most, with a zone. The first outcome
+that is final stands, and is wanted within 24 hours. No documented code says that there is one already, so
+such a refusal is a person's.
+The documents contradict themselves: the schema requires `refund` and `amountStopped` in every outcome,
+with a value of 1 at least, but its text shows 0.34, and neither suits an outcome without a refund. So
+`refund` goes with a refund. `amountStopped`, "the fraud stopped", has the same amount where the loss was
+stopped whole, also of a customer's dispute, for the schema wants it; with MISSED nothing was stopped, and
+how much PARTIALLY_STOPPED stopped is not known (inferred). Which word goes with which 29next resolution is
+ours.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from bridge.alert import Category
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
 from bridge.providers.meanings import opens
+from bridge.providers.outcomes import Batch, ByShipment, Outcome, Signature, Table, Word
 from bridge.providers.proof import Basic
 from bridge.providers.pull import Pull
 
 API = "https://api.ethocaweb.com/ethoca/alerts/merchants/"
+
+FRAUD, DISPUTE = frozenset({Category.FRAUD}), frozenset({Category.DISPUTE})
+WORDS = (
+    Word(
+        name="STOPPED/REFUNDED",
+        says="You held the whole order back and refunded it.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="STOPPED/NOT_SETTLED",
+        says="You held the whole order back before the payment was settled.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="PARTIALLY_STOPPED/REFUNDED",
+        says="You held a part of the order back and refunded it.",
+        categories=FRAUD,
+        refunds=True,
+    ),
+    Word(
+        name="PREVIOUSLY_CANCELLED/REFUNDED",
+        says="You had refunded the order before the alert.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="PREVIOUSLY_CANCELLED/NOT_SETTLED",
+        says="The payment was canceled before it was settled.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="MISSED/REFUNDED",
+        says="The order was shipped or used, and you refunded it.",
+        categories=FRAUD,
+        refunds=True,
+    ),
+    Word(
+        name="MISSED/NOT_REFUNDED",
+        says="The order was shipped or used, and you do not refund it.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="ACCOUNT_SUSPENDED/REFUNDED",
+        says="You suspended the account and refunded the order.",
+        categories=FRAUD,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="ACCOUNT_SUSPENDED/NOT_REFUNDED",
+        says="You suspended the account and do not refund the order.",
+        categories=FRAUD,
+    ),
+    Word(
+        name="RESOLVED/REFUNDED",
+        says="You refunded the payment.",
+        categories=DISPUTE,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="RESOLVED/NOT_REFUNDED",
+        says="You settled it with the customer without a refund.",
+        categories=DISPUTE,
+    ),
+    Word(
+        name="RESOLVED/NOT_SETTLED",
+        says="The payment was never settled. There is nothing to refund.",
+        categories=DISPUTE,
+    ),
+    Word(
+        name="RESOLVED_PREVIOUSLY_REFUNDED/REFUNDED",
+        says="You had refunded the payment before the alert.",
+        categories=DISPUTE,
+        refunds=True,
+        stops=True,
+    ),
+    Word(
+        name="UNRESOLVED_DISPUTE/NOT_REFUNDED",
+        says="You disagree with the dispute, and do not refund it.",
+        categories=DISPUTE,
+    ),
+    Word(name="NOT_FOUND/NOT_REFUNDED", says="You cannot find the payment."),
+    Word(
+        name="OTHER/REFUNDED",
+        says="Something else, with a reason. You refunded the payment.",
+        refunds=True,
+        stops=True,
+        explains=True,
+    ),
+    Word(
+        name="OTHER/NOT_REFUNDED",
+        says="Something else, with a reason. You do not refund the payment.",
+        explains=True,
+    ),
+    Word(
+        name="OTHER/NOT_SETTLED",
+        says="Something else, with a reason. The payment was never settled.",
+        explains=True,
+    ),
+)
+"""Mastercard's outcomes (doc), each with what became of the money."""
+STOPPED = ByShipment("STOPPED/REFUNDED", "PARTIALLY_STOPPED/REFUNDED", "MISSED/REFUNDED")
+TABLE: Mapping[Category, Table] = {
+    Category.FRAUD: {
+        "issued_full_refund": STOPPED,
+        "issued_refund_for_remaining_amount": STOPPED,
+        "previously_refunded_nothing_to_do": "PREVIOUSLY_CANCELLED/REFUNDED",
+        "could_not_find_order": "NOT_FOUND/NOT_REFUNDED",
+        "declined_or_canceled_nothing_to_do": "PREVIOUSLY_CANCELLED/NOT_SETTLED",
+        "3ds_authorized_successfully": "OTHER/NOT_REFUNDED",
+        "unable_to_refund_merchant_account_closed": "OTHER/NOT_REFUNDED",
+    },
+    Category.DISPUTE: {
+        "issued_full_refund": "RESOLVED/REFUNDED",
+        "issued_refund_for_remaining_amount": "RESOLVED/REFUNDED",
+        "previously_refunded_nothing_to_do": "RESOLVED_PREVIOUSLY_REFUNDED/REFUNDED",
+        "could_not_find_order": "NOT_FOUND/NOT_REFUNDED",
+        "declined_or_canceled_nothing_to_do": "RESOLVED/NOT_SETTLED",
+        "3ds_authorized_successfully": "UNRESOLVED_DISPUTE/NOT_REFUNDED",
+        "unable_to_refund_merchant_account_closed": "UNRESOLVED_DISPUTE/NOT_REFUNDED",
+    },
+}
+"""An alert that is not known to be fraud or a dispute has no word: a person chooses."""
 
 
 class EthocaAlert(fields.AlertSchema):
     """An alert of any of Ethoca's types; the chargeback's amount is the disputed one."""
 
     case_number = fields.Identifier(data_key="ethoca_id|alertId")
+    provider_id = fields.Identifier(data_key="ethoca_id|alertId")
     subtype = fields.Word(data_key="type|alertType")
     category = fields.Word(
         data_key="type|alertType",
@@ -90,5 +233,38 @@ PROVIDER = Provider(
     acknowledgements=(
         Acknowledgement('{"status": "received"}', echo=("ethoca_id",), when="ethoca_id"),
         Acknowledgement('{"status": "success"}'),
+    ),
+    outcome=Outcome(
+        url=API,
+        authentication=Signature(),
+        path="outcomes",
+        body={
+            "alertId": "{id}",
+            "outcome": "{word}",
+            "refundStatus": "{status}",
+            "refund": {
+                "amount": {"value": "{refund_amount}", "currencyCode": "{refund_currency}"},
+                "type": "REFUND",
+                "timestamp": "{refund_at}",
+                "transactionId": "{refund_id}",
+            },
+            "amountStopped": {"value": "{stopped_amount}", "currencyCode": "{stopped_currency}"},
+            "comments": "{comment}",
+            "actionTimestamp": "{at}",
+        },
+        words=WORDS,
+        table=TABLE,
+        batch=Batch(
+            items="outcomes",
+            most=25,
+            answers="outcomeResponses",
+            id="alertId",
+            status="status",
+            taken="SUCCESS",
+            errors="errors.Error|errors.Errors.Error|errors",
+            call_errors="Errors.Error",
+            again="Recoverable",
+            says=("ReasonCode", "Description"),
+        ),
     ),
 )

@@ -15,12 +15,27 @@ and chargebacks have no such call.
 
 from datetime import timedelta
 
-from bridge.alert import ALERT_RESOLUTIONS, Category, Network
+from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ignored, informs, matches, opens, rapid, resolves
-from bridge.providers.outcomes import Outcome
+from bridge.providers.outcomes import Login, Outcome, Word, in_every_category
 from bridge.providers.proof import Basic
+
+SAYS = {
+    "could_not_find_order": "No order fits the alert.",
+    "declined_or_canceled_nothing_to_do": "The payment was declined or canceled. There is nothing to refund.",
+    "issued_full_refund": "You refunded the payment.",
+    "issued_refund_for_remaining_amount": "You refunded what was left of the payment.",
+    "3ds_authorized_successfully": "The payment was authenticated by 3-D Secure. You do not refund it.",
+    "previously_refunded_nothing_to_do": "You had refunded the payment before the alert.",
+    "unable_to_refund_merchant_account_closed": "The merchant account is closed. A refund is not possible.",
+}
+WORDS = (
+    *(Word(name=name, says=says, fills={"comment": ""}) for name, says in SAYS.items()),
+    Word(name="other", says="Something else, with your reason at 29next.", explains=True),
+)
+"""29next's own resolutions."""
 
 
 class Prevention(fields.AlertSchema):
@@ -137,10 +152,10 @@ PROVIDER = Provider(
     deadlines={"ethoca": timedelta(hours=24)},
     outcome=Outcome(
         url="https://api.midigator.com/",
-        login="auth/v1/auth",
+        authentication=Login("auth/v1/auth"),
         path="prevention/v1/prevention/{id}/resolution",
-        word_in="resolution_type",
-        message_in="other_description",
-        words={word: word for word in ALERT_RESOLUTIONS},
+        body={"resolution_type": "{word}", "other_description": "{comment}"},
+        words=WORDS,
+        table=in_every_category({word.name: word.name for word in WORDS}),
     ),
 )

@@ -8,6 +8,12 @@ counts. Any body that comes back with a status would count as the merchant's out
 beside it says something else (inferred), and RDR_DELETE revokes it, in whichever event. A status update of an
 RDR case that names no type is read as any other. What a reason code means as a 29next resolution is ours: a
 code of a declined alert that was refunded all the same (`.001`) is `other`, with the code.
+
+Outcomes: "Alert Status Update", version 2 (doc: docs.payshield.ai, api-endpoints, read November 2026): the
+path, the header `rcode`, the names of the body, all of them text, the statuses and the codes. Each merchant
+is told its own host. 101 wants the amount, and 940 the alert that is repeated (doc); the object `tx_details`
+around that id is the example's (doc), its table writes it with brackets. What a good answer or a repeat is
+answered is not documented: any 2xx counts as told, and the same code is sent again where no answer came.
 """
 
 from datetime import timedelta
@@ -16,6 +22,7 @@ from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
 from bridge.providers.meanings import informs, open_unless_refunded, opens, rapid, resolves
+from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
 from bridge.providers.proof import Bearer
 
 REASONS = {
@@ -64,10 +71,47 @@ RDR_WORDS = {
 """What a status or an action says of an RDR case, beside the words of all providers."""
 
 
+RESOLVED, DECLINED = {"status": "RESOLVED"}, {"status": "DECLINED"}
+DUPLICATE = ("duplicate",)
+WORDS = (
+    Word(
+        name="100.001", says="You refunded the payment, and stopped the loss.", fills=RESOLVED, refunds=True
+    ),
+    Word(
+        name="101.001",
+        says="You refunded what was left, or a part, of the payment.",
+        fills=RESOLVED,
+        refunds=True,
+        needs=("refund_amount",),
+    ),
+    Word(name="102.003", says="The payment was declined or canceled, and not settled.", fills=RESOLVED),
+    Word(name="103.001", says="You suspended the account and refunded it.", fills=RESOLVED, refunds=True),
+    Word(name="951.001", says="You had refunded the payment before the alert.", fills=RESOLVED, refunds=True),
+    Word(name="951.003", says="The payment was canceled before the alert.", fills=RESOLVED),
+    Word(name="900.002", says="You do not refund it, with your reason.", fills=DECLINED, explains=True),
+    Word(name="901.002", says="The descriptor is not yours.", fills=DECLINED),
+    Word(name="902.002", says="You cannot find the payment.", fills=DECLINED),
+    Word(name="940.001", says="It repeats an alert that you refunded.", fills=DECLINED, needs=DUPLICATE),
+    Word(
+        name="940.002", says="It repeats an alert that you did not refund.", fills=DECLINED, needs=DUPLICATE
+    ),
+    Word(name="950.002", says="A refund is not possible, as the account is closed.", fills=DECLINED),
+    Word(name="952.002", says="There is a chargeback already. You did not refund it.", fills=DECLINED),
+    Word(name="953.002", says="The payment is older than 120 days.", fills=DECLINED),
+    Word(name="954.002", says="3-D Secure authenticated the payment. You do not refund it.", fills=DECLINED),
+    Word(
+        name="956.001", says="You could not stop the shipment, but refunded it.", fills=DECLINED, refunds=True
+    ),
+    Word(name="956.002", says="You could not stop the shipment, nor refund it.", fills=DECLINED),
+)
+"""The reason codes that end an alert, each with its result: refunded (001), not (002), not settled (003)."""
+
+
 class PayShieldAlert(fields.AlertSchema):
     """A new alert."""
 
     case_number = fields.Identifier(data_key="alert_id")
+    provider_id = fields.Identifier(data_key="alert_id")
     subtype = fields.Word(data_key="alert_type")
     category = fields.Word(
         data_key="alert_type",
@@ -136,4 +180,31 @@ PROVIDER = Provider(
     subtype="alert_type",
     deadline=timedelta(hours=72),
     acknowledgements=(Acknowledgement("", content_type="text/plain"),),
+    outcome=Outcome(
+        url=None,
+        authentication=HeaderKey("rcode", ""),
+        path="secure/alert/update/v2/",
+        body={
+            "alert_id": "{id}",
+            "status": "{status}",
+            "reason_code": "{word}",
+            "alert_outcome_amount": "{refund_amount_text}",
+            "alert_outcome_currency": "{refund_currency}",
+            "alert_outcome_action_date": "{at}",
+            "comments": "{comment}",
+            "tx_details": {"duplicate_alertid": "{duplicate}"},
+        },
+        words=WORDS,
+        table=in_every_category(
+            {
+                "issued_full_refund": "100.001",
+                "issued_refund_for_remaining_amount": "101.001",
+                "previously_refunded_nothing_to_do": "951.001",
+                "declined_or_canceled_nothing_to_do": "102.003",
+                "could_not_find_order": "902.002",
+                "3ds_authorized_successfully": "954.002",
+                "unable_to_refund_merchant_account_closed": "950.002",
+            }
+        ),
+    ),
 )

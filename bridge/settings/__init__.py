@@ -266,10 +266,12 @@ def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAut
 
 
 def _of_apis(known: Mapping[str, Provider], name: str) -> Iterator[str]:
-    """Name the providers whose API may be somewhere that no key should go."""
+    """Name the providers whose API is not known, or may be somewhere that no key should go."""
     said = "expected https:// and a host's name (http:// only to this machine), without query"
     for slug, one in known.items():
-        if one.calls_api and not address.is_service(one.api_url or ""):
+        if one.calls_api and one.api_url is None:
+            yield f"{name}: providers.{slug}.api_url: missing; {one.title} tells each merchant its own"
+        elif one.calls_api and not address.is_service(one.api_url or ""):
             yield f"{name}: providers.{slug}.api_url: {said}"
 
 

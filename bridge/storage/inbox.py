@@ -60,5 +60,5 @@ def make_inbox(database: Database, *, gap: float, lease: float, told: Told = lam
         stores=Stores(database, lease),
         slots=slots,
         queue=Queue(database, slots, lease, told),
-        outcomes=Outcomes(database, lease),
+        outcomes=Outcomes(database, lease, told),
     )

@@ -7,15 +7,18 @@ import typing
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import case as either
 
-from bridge.alert import DisputeType, Effect
+from bridge.alert import Alert, Category, DisputeType, Effect
 from bridge.storage.rows import case_of
 from bridge.storage.schema import attempts, cases, deliveries, outcomes
 from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Row
 
     from bridge.disputes.case import Case
     from bridge.providers.outcomes import Outcome
@@ -23,10 +26,14 @@ if typing.TYPE_CHECKING:
 
 Told = typing.Callable[[str], "Mapping[str, Outcome]"]
 """Whom the outcomes of a store's cases are told, and how; the settings know."""
-NO_WORD = "The provider has no word for this resolution, and a vague one could decline: choose one there."
+NO_WORD = "The provider has no word for this resolution, and a vague one could decline: choose one here."
+NO_CATEGORY = "The alert does not say whether it is fraud or another dispute: choose the word here."
 """Why an outcome waits for a person from the start."""
-MOST_CALLS = 5
-"""Calls that one try may take: two logins, a look, and the telling twice. Each has a lease's time."""
+MOST_CALLS = 9
+"""Calls that one try may take, each with a lease's time: at the provider two logins, a look, and the
+telling twice; at 29next the sale, its order, and what is shipped of it."""
+URGENT_BEFORE = 2 * 3600.0
+"""An outcome that is not told is urgent so long before its deadline, or once half of its time is gone."""
 
 
 class Telling(StrEnum):
@@ -37,85 +44,176 @@ class Telling(StrEnum):
     FAILED = "failed"  # one that is due all the same is tried again by itself
 
 
-@dataclass(frozen=True, slots=True)
-class Owing:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingOutcome:
     """An outcome that a worker has claimed until `due_at`, which is its fence."""
 
     case_id: str
     store: str
     provider: str
     provider_id: str
+    category: Category
     resolution: str
-    message: str | None
+    message: str | None  # a person's reason at 29next
+    word: str | None  # what was sent before, or what a person chose
+    duplicate: str | None  # the provider's id of the alert that holds the dispute
+    # the dispute
+    amount: str | None
+    currency: str | None
+    transaction_id: int | None
+    resolved_at: float
+    # the queue
     owed_at: float
     due_at: float
     tries: int
 
 
-class Outcomes:
-    """Gives outcomes out one by one, and keeps how telling them went."""
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a provider reported of a case, and by which id it takes the outcome."""
 
-    def __init__(self, database: Database, lease: float) -> None:
+    case_id: str
+    provider: str
+    provider_id: str
+    category: Category
+    deadline_at: float
+
+
+class Outcomes:
+    """Gives outcomes out, and keeps how telling them went."""
+
+    def __init__(self, database: Database, lease: float, told: Told = lambda _: {}) -> None:
         self.database = database
         self.lease = lease
+        self.told = told
 
-    def claim(self, provider: str) -> Owing | None:
-        """Take the outcome of a provider that has been due longest, if there is one to tell.
+    def claim(self, provider: str, most: int = 1) -> list[PendingOutcome]:
+        """Take the outcomes of a provider that have been due longest, as many as go in one call.
 
-        What is owed no more is dropped: the case is open again, or the provider has told how it ended.
+        One that was tried before goes alone, so that it cannot spoil the others. What is owed no more is
+        dropped: the case is open again, or the provider has told how it ended.
         """
         now = self.database.now()
         due = select(outcomes).where(outcomes.c.provider == provider, outcomes.c.due_at <= now)
-        due = due.order_by(outcomes.c.due_at).limit(1)
+        due = due.order_by(outcomes.c.due_at).limit(most)
         with self.database.read() as connection:
             if connection.execute(due).first() is None:
-                return None
+                return []
 
-        def write(connection: Connection) -> Owing | None:
-            row = connection.execute(due.with_for_update(skip_locked=True)).first()
-            if row is None:
-                return None
-            this = and_(outcomes.c.case_id == row.case_id, outcomes.c.provider == provider)
-            case = case_of(connection.execute(select(cases).where(cases.c.id == row.case_id)).one())
-            holder = connection.execute(select(cases).where(cases.c.id == case.duplicate_of)).first()
-            ended = case_of(holder) if holder else case
-            reports = _reports(connection, deliveries.c.case_id == row.case_id, [provider])
-            provider_id = next((_taken_by(rows) for _, rows in reports), None)
-            if ended.resolution is None or provider_id is None:
-                connection.execute(delete(outcomes).where(this))
-                return None
-            claimed = {
-                "resolution": ended.resolution,
-                "due_at": now + MOST_CALLS * self.lease,
-                "tries": row.tries + 1,
-            }
-            connection.execute(update(outcomes).where(this).values(**claimed))
-            message = ended.goal.message
-            names = {"case_id": case.id, "store": case.store, "provider": provider, "owed_at": row.owed_at}
-            return Owing(provider_id=provider_id, message=message, **names, **claimed)
+        def write(connection: Connection) -> list[PendingOutcome]:
+            rows = connection.execute(due.with_for_update(skip_locked=True)).all()
+            together = rows[:1] if rows and rows[0].tries else [row for row in rows if not row.tries]
+            claimed = [self._claim(connection, row, now) for row in together]
+            return [one for one in claimed if one is not None]
 
         return self.database.write(write)
 
-    def record(self, attempt: dict[str, typing.Any]) -> None:
-        """Record a call to a provider: that it is about to be made, and again what came of it."""
-        self.database.write(lambda connection: insert_or_update(connection, attempts, attempt))
-
-    def settle(self, owing: Owing, state: Telling, message: str | None, due_at: float | None) -> bool:
-        """Record how far an outcome is; False where another worker has it now."""
-        held = update(outcomes).where(
-            outcomes.c.case_id == owing.case_id,
-            outcomes.c.provider == owing.provider,
-            outcomes.c.due_at == owing.due_at,
+    def _claim(self, connection: Connection, row: Row[typing.Any], now: float) -> PendingOutcome | None:
+        this = and_(outcomes.c.case_id == row.case_id, outcomes.c.provider == row.provider)
+        mine = connection.execute(select(cases).where(cases.c.id == row.case_id)).one()
+        case = case_of(mine)
+        holder = connection.execute(select(cases).where(cases.c.id == case.duplicate_of)).first()
+        ended = case_of(holder) if holder else case
+        told = {row.provider: self.told(case.store).get(row.provider)}
+        report = next(iter(_reports(connection, [case.id], told)), None)
+        if ended.resolution is None or report is None:
+            connection.execute(delete(outcomes).where(this))
+            return None
+        first = next(iter(_reports(connection, [holder.id], told)), None) if holder else None
+        claimed = {
+            "resolution": ended.resolution,
+            "due_at": now + MOST_CALLS * self.lease,
+            "tries": row.tries + 1,
+        }
+        connection.execute(update(outcomes).where(this).values(**claimed))
+        return PendingOutcome(
+            case_id=case.id,
+            store=case.store,
+            provider=row.provider,
+            provider_id=report.provider_id,
+            category=report.category,
+            message=ended.goal.message,
+            word=row.word,
+            duplicate=first.provider_id if first else None,
+            amount=mine.amount,
+            currency=mine.currency,
+            transaction_id=ended.transaction_id,
+            resolved_at=row.owed_at if row.resolved_at is None else row.resolved_at,
+            owed_at=row.owed_at,
+            **claimed,
         )
-        values = {"state": state, "message": message, "due_at": due_at}
+
+    def record(self, made: Sequence[dict[str, typing.Any]], words: Mapping[str, str] | None = None) -> None:
+        """Record calls to a provider: that they are about to be made, and again what came of them.
+
+        `words` are those that are sent, by case: whatever happens, a repeat has the same one.
+        """
+
+        def write(connection: Connection) -> None:
+            for attempt in made:
+                insert_or_update(connection, attempts, attempt)
+                if word := (words or {}).get(attempt["case_id"]):
+                    this = (
+                        outcomes.c.case_id == attempt["case_id"],
+                        outcomes.c.provider == attempt["provider"],
+                    )
+                    connection.execute(update(outcomes).where(*this).values(word=word))
+
+        self.database.write(write)
+
+    def settle(
+        self, pending: PendingOutcome, state: Telling, message: str | None, due_at: float | None
+    ) -> bool:
+        """Record how far an outcome is; False where another worker has it now."""
+        return self._change(pending, {"state": state, "message": message, "due_at": due_at})
+
+    def release(self, pending: PendingOutcome) -> bool:
+        """Give an outcome back that nothing was done for; False where another worker has it now."""
+        return self._change(pending, {"due_at": self.database.now(), "tries": pending.tries - 1})
+
+    def _change(self, pending: PendingOutcome, values: dict[str, typing.Any]) -> bool:
+        held = update(outcomes).where(
+            outcomes.c.case_id == pending.case_id,
+            outcomes.c.provider == pending.provider,
+            outcomes.c.due_at == pending.due_at,
+        )
         return self.database.write(lambda connection: connection.execute(held.values(**values)).rowcount > 0)
 
+    # a person
+
     def tell_again(self, case_id: str) -> int:
-        """Owe anew what a provider could not be told of a case; returns how many outcomes."""
-        now = self.database.now()
+        """Owe again what a provider could not be told of a case; returns how many outcomes."""
         failed = update(outcomes).where(outcomes.c.case_id == case_id, outcomes.c.state == Telling.FAILED)
-        values = {"state": Telling.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
+        word = either((outcomes.c.chosen_by.is_not(None), outcomes.c.word))  # else by the resolution again
+        values = self._owed() | {"word": word}
         return self.database.write(lambda connection: connection.execute(failed.values(**values)).rowcount)
+
+    def choose(self, case_id: str, provider: str, word: str, by: str) -> bool:
+        """Owe an outcome in the word that a person chose; False where none waits for that."""
+        this = (outcomes.c.case_id == case_id, outcomes.c.provider == provider)
+        waits = update(outcomes).where(*this, outcomes.c.state == Telling.FAILED)
+        holder = cases.alias()
+        joined = cases.outerjoin(holder, holder.c.id == cases.c.duplicate_of)
+        resolution = select(func.coalesce(holder.c.resolution, cases.c.resolution)).select_from(joined)
+        resolution = resolution.where(cases.c.id == case_id)
+        values = self._owed() | {"word": word, "chosen_by": by, "message": None}
+
+        def write(connection: Connection) -> bool:
+            # with what it was chosen for: another resolution of later needs another word
+            chosen_for = connection.execute(resolution).scalar()
+            return connection.execute(waits.values(**values | {"resolution": chosen_for})).rowcount > 0
+
+        return self.database.write(write)
+
+    def _owed(self) -> dict[str, typing.Any]:
+        now = self.database.now()
+        return {"state": Telling.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
+
+    def category(self, case_id: str, provider: str) -> Category:
+        """Return what a provider's alerts say a cardholder complains of."""
+        with self.database.read() as connection:
+            rows = _alerts(connection, [case_id], [provider])
+        return next((_category(group) for _, group in rows), Category.UNKNOWN)
 
 
 def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
@@ -126,37 +224,91 @@ def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
     tells = told(case.store)
     if not tells or case.resolution is None or case.goal.withdraw:
         return
-    twins = select(cases.c.id).where(cases.c.duplicate_of == case.id)
-    reported = or_(deliveries.c.case_id == case.id, deliveries.c.case_id.in_(twins))
-    for (case_id, provider), rows in _reports(connection, reported, tells):
-        if _taken_by(rows) and case.type is DisputeType.ALERT:
-            row = {"case_id": case_id, "provider": provider, "owed_at": now, "tries": 0}
-            if case.resolution in tells[provider].words:
+    twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of == case.id)).scalars().all()
+    if case.type is DisputeType.ALERT:
+        for report in _reports(connection, [case.id, *twins], tells):
+            row = {"case_id": report.case_id, "provider": report.provider, "owed_at": now, "tries": 0}
+            row |= {"resolved_at": now, "deadline_at": report.deadline_at}
+            if tells[report.provider].says(report.category, case.resolution) is not None:
                 row |= {"state": Telling.OWED, "due_at": now}
             else:
-                row |= {"state": Telling.FAILED, "message": NO_WORD}
+                row |= {
+                    "state": Telling.FAILED,
+                    "message": waits_for_a_word(report.category, case.resolution),
+                }
             insert_missing(connection, outcomes, [row])
-    ended = or_(outcomes.c.case_id == case.id, outcomes.c.case_id.in_(twins))
+    ended = outcomes.c.case_id.in_([case.id, *twins])
     other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
     said = f"29next has it as {case.resolution} now. What was sent first stands; tell the other by hand."
-    failed = {"state": Telling.FAILED, "message": said, "due_at": None}
+    failed = {"state": Telling.FAILED, "message": said, "due_at": None, "word": None, "chosen_by": None}
     connection.execute(update(outcomes).where(other).values(**failed))
 
 
+def echoed(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:
+    """Return the resolution for which a person chose what a provider was told, if it was told so.
+
+    The first outcome stands there, so whatever the provider says of its alert now is our own word.
+    """
+    case = (cases.c.store == store, cases.c.case_number == alert.case_number, cases.c.type == alert.type)
+    chosen = select(outcomes.c.resolution).join(cases, cases.c.id == outcomes.c.case_id).where(*case)
+    told = (outcomes.c.state == Telling.TOLD, outcomes.c.chosen_by.is_not(None))
+    return tuple(connection.execute(chosen.where(outcomes.c.provider == provider, *told)).scalars())
+
+
+def waits_for_a_word(category: Category, resolution: str) -> str:
+    """Say why a person has to choose the word."""
+    return NO_CATEGORY if category is Category.UNKNOWN and resolution != "other" else NO_WORD
+
+
+def is_urgent(now: float) -> ColumnElement[bool]:
+    """Whether an outcome is still owed though its provider will not wait much longer."""
+    left = outcomes.c.deadline_at - now
+    half = (outcomes.c.deadline_at - outcomes.c.resolved_at) / 2
+    return and_(outcomes.c.state == Telling.OWED, or_(left <= URGENT_BEFORE, left <= half))
+
+
+Alerts = list[tuple[Alert | None, typing.Any]]
+
+
 def _reports(
-    connection: Connection, reported: ColumnElement[bool], providers: Iterable[str]
-) -> list[tuple[tuple[str, str], list[typing.Any]]]:
+    connection: Connection, of_cases: Sequence[str], told: Mapping[str, Outcome | None]
+) -> list[_Report]:
+    """Return who takes the outcomes of some cases, and by which ids."""
+    found = []
+    for (case_id, provider), group in _alerts(connection, of_cases, told):
+        outcome = told[provider]
+        provider_id = _taken_by(group, outcome)
+        if provider_id is not None:
+            deadline_at = min(row.received_at + row.allowed for _, row in group)
+            found.append(_Report(case_id, provider, provider_id, _category(group), deadline_at))
+    return found
+
+
+def _alerts(
+    connection: Connection, of_cases: Sequence[str], providers: Iterable[str]
+) -> list[tuple[tuple[str, str], Alerts]]:
     """Return what some providers reported of cases, by case and provider, the newest last."""
-    columns = (deliveries.c.case_id, deliveries.c.provider, deliveries.c.effect, deliveries.c.alert)
-    chosen = select(*columns).where(reported, deliveries.c.provider.in_(list(providers)))
-    rows = connection.execute(chosen.order_by(deliveries.c.case_id, deliveries.c.provider, deliveries.c.id))
+    known = deliveries.c
+    columns = (known.case_id, known.provider, known.effect, known.alert, known.received_at, known.allowed)
+    chosen = select(*columns).where(known.case_id.in_(list(of_cases)), known.provider.in_(list(providers)))
+    rows = connection.execute(chosen.order_by(known.case_id, known.provider, known.id))
     by_both = itertools.groupby(rows, key=lambda row: (row.case_id, row.provider))
-    return [(key, list(group)) for key, group in by_both]
+    return [
+        (key, [(Alert.from_json(row.alert) if row.alert else None, row) for row in group])
+        for key, group in by_both
+    ]
 
 
-def _taken_by(rows: list[typing.Any]) -> str | None:
-    """Return the id by which a provider takes an outcome; None where it told one itself."""
-    alerts = [row.alert or {} for row in rows]
-    if any(one.get("resolution") for one in alerts) or any(row.effect == Effect.WITHDRAW for row in rows):
+def _taken_by(group: Alerts, outcome: Outcome | None) -> str | None:
+    """Return the id by which a provider takes an outcome; None where it told one itself, or takes none."""
+    if any((alert and alert.resolution) or row.effect == Effect.WITHDRAW for alert, row in group):
         return None
-    return next((one["provider_id"] for one in reversed(alerts) if one.get("provider_id")), None)
+    named = [alert for alert, _ in reversed(group) if alert and alert.provider_id]
+    if not named or (outcome and named[0].network not in outcome.networks):
+        return None
+    return named[0].provider_id
+
+
+def _category(group: Alerts) -> Category:
+    known = (alert.category for alert, _ in reversed(group) if alert)
+    return next((one for one in known if one is not Category.UNKNOWN), Category.UNKNOWN)

@@ -230,6 +230,10 @@ outcomes = Table(
     Column("resolution", Text),  # what was sent, or may have been; None while nothing was
     Column("state", Text, nullable=False),  # owed, told, failed
     Column("message", Text),  # why it is not told yet, or how it is known
+    Column("word", Text),  # the provider's word that is sent, or that a person chose
+    Column("chosen_by", Text),  # who chose the word; None: it goes with the resolution
+    Column("resolved_at", Double),  # when the resolution became known; None in rows of 0.2.0
+    Column("deadline_at", Double),  # until when the provider waits
     Column("owed_at", Double, nullable=False),
     Column("due_at", Double),  # None: nothing to do; a claim pushes it past its lease
     Column("tries", Integer, nullable=False),

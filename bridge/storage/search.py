@@ -236,7 +236,7 @@ class Search:
             "due_at": shapes.iso_of(row.due_at),
             "deliveries": [shapes.delivery_json(one) for one in owed],
             "attempts": [shapes.attempt_json(one) for one in made],
-            "outcomes": [shapes.outcome_json(one) for one in told],
+            "outcomes": [shapes.outcome_json(one, self.database.now()) for one in told],
         }
 
     def thing(self, ident: str) -> Json | None:

@@ -25,7 +25,10 @@ ATTEMPT_KEYS = (
     "id", "case_id", "delivery_id", "method", "path", "request", "status", "response", "outcome",
     "started_at", "seconds",
 )  # fmt: skip
-OUTCOME_KEYS = ("provider", "state", "resolution", "message", "owed_at", "due_at", "tries")
+OUTCOME_KEYS = (
+    "provider", "state", "resolution", "word", "chosen_by", "message", "owed_at", "deadline_at", "due_at",
+    "tries",
+)  # fmt: skip
 
 
 def iso_of(seconds: float | None) -> str | None:
@@ -63,9 +66,10 @@ def attempt_json(row: Row[typing.Any]) -> Json:
     return shaped(row, ATTEMPT_KEYS)
 
 
-def outcome_json(row: Row[typing.Any]) -> Json:
-    """Write what a provider is told as the API answers it."""
-    return shaped(row, OUTCOME_KEYS)
+def outcome_json(row: Row[typing.Any], now: float) -> Json:
+    """Write what a provider is told as the API answers it; late is what it waits for no longer."""
+    late = row.state != "told" and row.deadline_at is not None and row.deadline_at < now
+    return shaped(row, OUTCOME_KEYS) | {"late": late}
 
 
 def webhook_json(row: Row[typing.Any]) -> Json:

@@ -19,7 +19,7 @@ from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
 from bridge.storage.ids import first_id
-from bridge.storage.outcomes import Telling
+from bridge.storage.outcomes import Telling, is_urgent
 from bridge.storage.schema import Memo, attempts, cases, deliveries, memos, outcomes, refusals, stores
 
 if typing.TYPE_CHECKING:
@@ -324,6 +324,21 @@ def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, 
     for row in connection.execute(newest):
         count, case_id, message = found.get(row.provider, (0, row.case_id, row.message or ""))
         found[row.provider] = (count + 1, case_id, message)
+    return found
+
+
+def urgent_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str, float]]:
+    """Count the outcomes that each provider will not wait for much longer.
+
+    With the case, the reason and the deadline of the one whose time ends first.
+    """
+    lately = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
+    soon = select(outcomes).where(is_urgent(now), lately)
+    soon = soon.order_by(outcomes.c.deadline_at).limit(MOST_FAILED_OUTCOMES)
+    found: dict[str, tuple[int, str, str, float]] = {}
+    for row in connection.execute(soon):
+        count, *first = found.get(row.provider, (0, row.case_id, row.message or "", row.deadline_at))
+        found[row.provider] = (count + 1, *first)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
@@ -21,7 +21,7 @@ from bridge.storage.cases import recovered
 from bridge.storage.hearing import hear
 from bridge.storage.hints import hint
 from bridge.storage.ids import new_id
-from bridge.storage.outcomes import owe
+from bridge.storage.outcomes import echoed, owe
 from bridge.storage.relating import tell_holder
 from bridge.storage.rows import case_of, insert_case, mark, numbers_of, write_cases
 from bridge.storage.schema import cases, deliveries, ignored_events, stores
@@ -94,6 +94,9 @@ def take_in(connection: Connection, judged: Sequence[Judged], now: float, told: 
             hear(connection, verdict.store.name, *verdict.told, now, told)
         one, case = _reported(row, verdict), None
         if one:
+            if one.alert.resolution and row.provider in told(one.store.name):
+                echoes = echoed(connection, one.store.name, row.provider, one.alert)
+                one = one._replace(alert=replace(one.alert, equals=(*one.alert.equals, *echoes)))
             case = _attach(connection, one, restored, now)
             if case is None:
                 continue  # its case is being made by another worker: the next batch finds it

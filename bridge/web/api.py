@@ -1,4 +1,4 @@
-"""The JSON API: the log for programs, replay, and the review of matches."""
+"""The JSON API: the log for programs, replay, the review of matches, and the words of outcomes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import typing
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from bridge.errors import Rejected
+from bridge.errors import PermanentError, Rejected
 from bridge.providers.proof import same
 from bridge.storage.search import BadFilter
 from bridge.web import auth
 from bridge.web.document import document
+from bridge.worker.choice import choices, choose
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Settings
@@ -107,17 +108,47 @@ def openapi() -> Response:
 def match(ident: str) -> Response:
     """Take a person's word for a case's transaction, or (null) for there being none."""
     _found(_search().case(ident), "case")
-    try:
-        given = request.get_json(silent=True)
-    except RecursionError:  # nested too deep
-        given = None
-    wanted = given.get("transaction", "") if isinstance(given, dict) else ""
+    wanted = _given().get("transaction", "")
     if wanted is not None and not (type(wanted) is int and 0 < wanted <= LARGEST_ID):
         raise Rejected("bad_request", 400, 'Send {"transaction": 123}, or null where there is none.')
     inbox: Inbox = current_app.extensions["inbox"]
     if not inbox.cases.decide(ident, wanted):
         raise Rejected("bad_request", 400, "This case has its transaction already.")
     return jsonify(_found(_search().case(ident), "case"))
+
+
+@routes.get("/cases/<ident>/outcomes")
+def outcomes(ident: str) -> Response:
+    """List what providers are told of a case, with the words that a person may choose."""
+    found = _found(_search().case(ident), "case")
+    offered = choices(current_app.extensions["inbox"], current_app.extensions["settings"], found)
+    words = {name: [{"word": one.name, "says": one.says} for one in some] for name, some in offered.items()}
+    rows = [one | {"choices": words.get(one["provider"], [])} for one in found["outcomes"]]
+    return jsonify(results=rows, next=None)
+
+
+@routes.post("/cases/<ident>/outcomes")
+def choose_outcome(ident: str) -> Response:
+    """Have a provider told in the word that a person chose."""
+    found = _found(_search().case(ident), "case")
+    provider, word = _given().get("provider"), _given().get("word")
+    if not isinstance(provider, str) or not isinstance(word, str):
+        raise Rejected("bad_request", 400, 'Send {"provider": "ethoca", "word": "RESOLVED/REFUNDED"}.')
+    extensions = current_app.extensions
+    try:
+        choose(extensions["inbox"], extensions["settings"], found, provider, word, "api")
+    except PermanentError as error:
+        raise Rejected("bad_request", 400, str(error)) from None
+    return jsonify(_found(_search().case(ident), "case"))
+
+
+def _given() -> dict[str, typing.Any]:
+    """Return the object that was sent, or an empty one."""
+    try:
+        given = request.get_json(silent=True)
+    except RecursionError:  # nested too deep
+        given = None
+    return given if isinstance(given, dict) else {}
 
 
 def _search() -> Search:

@@ -175,10 +175,27 @@ class OutcomeSchema(Thing):
     provider = _text()
     state = _word(("owed", "told", "failed"))
     resolution = _maybe("What was sent, or may have been.")
+    word = _maybe("The provider's word that is sent, or that a person chose.")
+    chosen_by = _maybe("Where a person chose the word: `viewer`, `api` or `cli`.")
     message = _maybe("Why it is not told, or how it is known.")
     owed_at = _moment()
+    deadline_at = _moment("Until when the provider waits.", none=True)
+    late = fields.Boolean(required=True, metadata={"description": "Not told in the provider's time."})
     due_at = _moment("When it is tried next.", none=True)
     tries = _number(none=False)
+
+
+class ChoiceSchema(Thing):
+    """A word that a person may choose."""
+
+    word = _text()
+    says = _text("What it means.")
+
+
+class OpenOutcomeSchema(OutcomeSchema):
+    """An outcome, with the words that a person may choose while it waits for that."""
+
+    choices = fields.List(fields.Nested(ChoiceSchema), required=True)
 
 
 class WholeCaseSchema(CaseSchema):
@@ -218,6 +235,8 @@ def document() -> Json:
     _list(spec, "/api/cases", "cases", CaseSchema, CASE_FILTERS)
     _one(spec, "/api/cases/{id}", "case", WholeCaseSchema)
     _one(spec, "/api/cases/{id}/match", "match", WholeCaseSchema, method="post", body=DECISION)
+    _one(spec, "/api/cases/{id}/outcomes", "outcomes", _page(OpenOutcomeSchema))
+    _one(spec, "/api/cases/{id}/outcomes", "choose_outcome", WholeCaseSchema, method="post", body=CHOICE)
     spec.path(
         "/api/openapi.json", operations={"get": _operation("document", "This document.", {"type": "object"})}
     )
@@ -233,11 +252,18 @@ SAYS = {
     "cases": "List cases, newest first.",
     "case": "Return one case whole.",
     "match": "Take a person's word for a case's transaction, or (null) for there being none.",
+    "outcomes": "List what providers are told of a case, with the words that a person may choose.",
+    "choose_outcome": "Have a provider told in the word that a person chose, while it waits for one.",
 }
 DECISION: Json = {
     "type": "object",
     "required": ["transaction"],
     "properties": {"transaction": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1}},
+}
+CHOICE: Json = {
+    "type": "object",
+    "required": ["provider", "word"],
+    "properties": {"provider": {"type": "string"}, "word": {"type": "string"}},
 }
 REFUSALS = {
     400: "A filter that the list does not have, a value that it cannot have, or nothing left to decide.",
@@ -252,23 +278,26 @@ def _name(schema: type[Schema]) -> str:
 
 
 def _list(spec: APISpec, path: str, name: str, row: type[Schema], filters: tuple[Filter, ...]) -> None:
+    operation = _operation(name, SAYS[name], _page(row), 400, 401)
+    operation["parameters"] = [_parameter(one) for one in (*filters, *PAGING)]
+    spec.path(path, operations={"get": operation})
+
+
+def _page(row: type[Schema]) -> Json:
     cursor = {"type": ["string", "null"], "description": "Where the next page begins."}
-    page = {
+    return {
         "type": "object",
         "required": ["results", "next"],
         "additionalProperties": False,
         "properties": {"results": {"type": "array", "items": row}, "next": cursor},
     }
-    operation = _operation(name, SAYS[name], page, 400, 401)
-    operation["parameters"] = [_parameter(one) for one in (*filters, *PAGING)]
-    spec.path(path, operations={"get": operation})
 
 
 def _one(
     spec: APISpec,
     path: str,
     name: str,
-    row: type[Schema],
+    row: type[Schema] | Json,
     *,
     method: str = "get",
     body: Json | None = None,

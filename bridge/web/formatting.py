@@ -42,6 +42,7 @@ TONES = {
     # of an outcome
     "owed": WAIT,
     "told": GOOD,
+    "late": BAD,
     # of a bulk replay
     "running": WAIT,
     "done": GOOD,
@@ -95,6 +96,7 @@ CALLS = (
     ("GET", "disputes/*/notes/", "Look for the note"),
     ("GET", "transactions/*/", "Read the sale"),
     ("GET", "transactions/", "Look for the transaction"),
+    ("GET", "orders/*/fulfillment-orders/", "Read what is to be shipped"),
     ("GET", "orders/*/", "Look for the order"),
 )
 """What each call to 29next is for; `*` is a number."""

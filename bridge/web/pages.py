@@ -11,9 +11,10 @@ import structlog
 from flask import Response, flash, redirect, render_template, request, url_for
 
 from bridge.alert import State, Status, Webhook
-from bridge.errors import Rejected
+from bridge.errors import PermanentError, Rejected
 from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Page
 from bridge.web import formatting, replays, timeline, viewer
+from bridge.worker.choice import choices, choose
 from bridge.worker.explain import Explained, explain
 
 if typing.TYPE_CHECKING:
@@ -173,6 +174,7 @@ def case(ident: str) -> View:
         "case.html",
         it=found,
         steps=timeline.of_case(found),
+        choices=choices(viewer.inbox(), viewer.settings(), found),
         at_next=_at_next(found["store"], found["dispute_id"]),
     )
 
@@ -199,6 +201,19 @@ def tell(ident: str) -> View:
     again = viewer.inbox().outcomes.tell_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
     flash("The worker sends the outcome again." if again else "There is no outcome to send again.")
+    return redirect(url_for("pages.case", ident=ident), 303)
+
+
+@routes.post("/cases/<ident>/outcome")
+def outcome(ident: str) -> View:
+    """Have a provider told in the word that a person chose."""
+    found = viewer.found(viewer.search().case(ident), "case")
+    provider, word = request.form.get("provider", ""), request.form.get("word", "")
+    try:
+        choose(viewer.inbox(), viewer.settings(), found, provider, word, "viewer")
+        flash(f"Chosen: the worker sends {word} to {provider}.")
+    except PermanentError as error:
+        flash(str(error))
     return redirect(url_for("pages.case", ident=ident), 303)
 
 

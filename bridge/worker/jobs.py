@@ -23,7 +23,7 @@ from bridge.storage.memos import Memos
 from bridge.storage.search import Search
 from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
-from bridge.worker.outcomes import Teller
+from bridge.worker.outcomes import Reporter
 from bridge.worker.pull import Puller
 
 if typing.TYPE_CHECKING:
@@ -70,9 +70,11 @@ class Chores:
             for name in settings.pulled:
                 self.chores.append(Chore(f"pull of {name}", 1.0, partial(puller.turn, name), apart=True))
         if worker and settings.reported:
-            teller = Teller(self.inbox, settings)
+            reporter = Reporter(self.inbox, settings)
             for name in settings.reported:
-                self.chores.append(Chore(f"outcomes of {name}", 1.0, partial(teller.turn, name), apart=True))
+                self.chores.append(
+                    Chore(f"outcomes of {name}", 1.0, partial(reporter.turn, name), apart=True)
+                )
         if worker and isinstance(settings.stores, AllStores):
             self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
         if worker and settings.keep_bodies:

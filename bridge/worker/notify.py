@@ -82,6 +82,7 @@ class Picture:
     worker_seen_at: float | None = None
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
+    urgent: Mapping[str, tuple[int, str, str, float]] = field(default_factory=dict)  # and until when
     pulls: Mapping[str, tuple[float, Pulled]] = field(
         default_factory=dict
     )  # provider -> how often, how it goes
@@ -104,6 +105,7 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         worker_seen_at=summary.worker_seen_at,
         refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
         untold=stats.failed_outcomes(connection, now),
+        urgent=stats.urgent_outcomes(connection, now),
         pulls={name: (one.every or 0.0, how[name]) for name, one in settings.pulled.items() if name in how},
         known=frozenset(settings.providers),
     )
@@ -119,7 +121,14 @@ def read_picture(database: Database, settings: Settings) -> Picture:
 def conditions(seen: Picture) -> list[Condition]:
     """Name what needs a person, the gravest first."""
     found = [*_worker(seen), *_paused(seen), *_expiring(seen), *_failed(seen), *_queue(seen)]
-    found += [*_not_pulled(seen), *_reviews(seen), *_untold(seen), *_silent(seen), *_refused(seen)]
+    found += [
+        *_not_pulled(seen),
+        *_reviews(seen),
+        *_untold(seen),
+        *_urgent(seen),
+        *_silent(seen),
+        *_refused(seen),
+    ]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -151,6 +160,18 @@ def _untold(seen: Picture) -> Iterable[Condition]:
     for provider, (count, case_id, why) in sorted(seen.untold.items()):
         title = f"{_count(count, 'outcome')} could not be sent to {provider}"
         yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count)
+
+
+def _urgent(seen: Picture) -> Iterable[Condition]:
+    for provider, (count, case_id, why, until) in sorted(seen.urgent.items()):
+        title = f"{_count(count, 'outcome')} for {provider} not sent yet"
+        left = span(abs(until - seen.now))
+        text = f"The provider waits {left} more." if until > seen.now else f"Late: its time ended {left} ago."
+        over = f"No outcome for {provider} is urgent any more."
+        path = f"/cases/{case_id}"
+        yield Condition(
+            f"untold:{provider}:urgent", title, f"{text} {why}".strip(), path, count, True, over=over
+        )
 
 
 def _not_pulled(seen: Picture) -> Iterable[Condition]:

@@ -1,4 +1,4 @@
-"""Tells providers how their alerts ended: one outcome at a time for each, read back where that is possible.
+"""Tells providers how their alerts ended: read back where that is possible, and told in their own words.
 
 What is owed, and to whom, is the inbox's; here it is sent, and told apart by what happens next: told,
 again later, or a person.
@@ -6,31 +6,36 @@ again later, or a person.
 
 from __future__ import annotations
 
-import json
 import random
 import typing
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 import structlog
 
 from bridge.cards import cut_text
 from bridge.disputes import retry
-from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Throttled, Unclear
-from bridge.outbound.authorization import Key
-from bridge.outbound.http import Exchange, beginning, complaint
-from bridge.settings import HEADER_WORD
-from bridge.storage.ids import new_id
-from bridge.storage.outcomes import NO_WORD, Telling
+from bridge.errors import (
+    BridgeError,
+    NotFound,
+    PermanentError,
+    StoreRefused,
+    TemporaryError,
+    Unavailable,
+    Unclear,
+)
+from bridge.providers.outcomes import ByShipment, Facts
+from bridge.storage.outcomes import Telling, waits_for_a_word
 from bridge.tree import pick
+from bridge.worker.client import client_of
+from bridge.worker.provider_api import HasOne, ProviderApi, Request
+from bridge.worker.sale import SaleReader, moment
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.providers.outcomes import Outcome
+    from bridge.next29.client import NextApi
+    from bridge.providers.outcomes import Outcome, Word
     from bridge.settings import Settings
     from bridge.storage.inbox import Inbox
-    from bridge.storage.outcomes import Owing
+    from bridge.storage.outcomes import PendingOutcome
 
 Json = typing.Any
 
@@ -38,10 +43,10 @@ log = structlog.get_logger()
 
 DEADLINE = retry.DAY
 """How long networks wait for an outcome; after it, it is tried hourly for seven days."""
-REFUSED = (401, 403)
-"""What a wrong key is answered: a person looks, and it goes on by itself once the key is taken."""
-CONFLICT, THROTTLED = 409, 429
-AGAIN = (408, CONFLICT, 425, THROTTLED)
+
+
+class HasAnother(PermanentError):
+    """The provider has another outcome of this alert already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,17 @@ class Ending:
     due_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An outcome that only has to be sent."""
+
+    pending: PendingOutcome
+    word: Word
+    item: Json
+
+
 @dataclass
-class Teller:
+class Reporter:
     """Tells the providers for which it is switched on."""
 
     inbox: Inbox
@@ -63,164 +77,172 @@ class Teller:
 
     def __post_init__(self) -> None:
         """Open the connections to each provider that is told."""
-        known = self.settings.providers
-        self.lines = {
-            name: Exchange(known[name].title, timeout=self.settings.timeout)
-            for name in self.settings.reported
+        self.apis = {
+            name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
+            for name, key in self.settings.api_keys.items()
+            if name in self.settings.reported
         }
-        self.tokens: dict[str, str] = {}
+        self.stores: dict[str, NextApi] = {}
 
     def turn(self, provider: str) -> bool:
-        """Tell a provider the outcome that is due longest; whether there was one."""
-        owing = self.inbox.outcomes.claim(provider)
-        if owing is None:
-            return False
-        ending = self._ending(owing)
-        kept = self.inbox.outcomes.settle(owing, ending.state, ending.message, ending.due_at)
+        """Tell a provider the outcomes that are due longest, in one call; whether there were any."""
+        outcome = self.settings.providers[provider].outcome
+        claimed = self.inbox.outcomes.claim(provider, outcome.most) if outcome else []
+        begun, ready = self.inbox.now(), list[Ready]()
+        for pending in claimed:
+            if self.inbox.now() > begun + self.settings.lease:
+                self.inbox.outcomes.release(pending)  # the rest of the time is the call's
+                continue
+            try:
+                ready.append(self._prepare(pending))
+            except BridgeError as error:
+                self._settle(pending, error)
+        if outcome and ready:
+            self._send(outcome, ready)
+        return bool(claimed)
+
+    # before it is sent
+
+    def _prepare(self, pending: PendingOutcome) -> Ready:
+        """Find out what is to be sent; raises what stands in the way."""
+        if self.inbox.now() > retry.expires(pending.owed_at + DEADLINE):
+            raise PermanentError("Seven days past its time, it was still not told.")
+        outcome = self.settings.told(pending.store).get(pending.provider)
+        if outcome is None:
+            raise TemporaryError(f"Nothing is told of store {pending.store} now.")
+        store = self.settings.stores[pending.store]
+        said = self._said(outcome, pending)
+        self._look(outcome, pending, said)
+        if said is None:
+            raise PermanentError(waits_for_a_word(pending.category, pending.resolution))
+        if store.name not in self.stores or self.stores[store.name].store != store:
+            self.stores[store.name] = client_of(store, self.inbox, self.settings)
+        reader = SaleReader(self.inbox, self.stores[store.name], pending)
+        word = outcome.word(reader.word(said) if isinstance(said, ByShipment) else said)
+        if word is None:
+            raise PermanentError(f"The word {said} is not known any more: choose another one.")
+        reads_refund = word.refunds and outcome.tells_refunds
+        facts = Facts(
+            id=pending.provider_id,
+            at=moment(pending.resolved_at),
+            resolution=pending.resolution,
+            message=cut_text(pending.message) if pending.message else None,
+            refund=reader.refund() if reads_refund else None,
+            duplicate=pending.duplicate,
+        )
+        item, lacking = outcome.item(word, facts)
+        if lacking:
+            what = ", ".join(name.replace("_", " ") for name in lacking)
+            raise PermanentError(f"{word.name} needs what is not known: {what}. Choose another word.")
+        return Ready(pending, word, item)
+
+    def _said(self, outcome: Outcome, pending: PendingOutcome) -> str | ByShipment | None:
+        """Return the word that was sent before or chosen, else the one that goes with the resolution."""
+        return pending.word or outcome.says(pending.category, pending.resolution)
+
+    def _look(self, outcome: Outcome, pending: PendingOutcome, said: str | ByShipment | None) -> None:
+        """Raise where the provider has an outcome already: the first one stands there too."""
+        if outcome.read is None:
+            return
+        path, where = outcome.read
+        try:
+            answer = self.apis[pending.provider].call(outcome, Request("GET", path, [pending], kept=where))
+        except NotFound:
+            return
+        has = pick(answer, where)
+        if has is not None and has == said:
+            raise HasOne(f"It has {has} already.")
+        if isinstance(has, str) and has in outcome.finals:
+            raise HasAnother(f"It has {has} already, and 29next {pending.resolution}.")
+
+    # sending
+
+    def _send(self, outcome: Outcome, ready: list[Ready]) -> None:
+        """Send outcomes in one call, and settle each by what is answered for it."""
+        batch = outcome.batch
+        items = [one.item for one in ready]
+        request = Request(
+            "POST",
+            outcome.path,
+            [one.pending for one in ready],
+            body={batch.items: items} if batch else items[0],
+            parts=items,
+            words={one.pending.case_id: one.word.name for one in ready},
+            tells=True,
+        )
+        provider = ready[0].pending.provider
+
+        def judge(answer: Json, pending: PendingOutcome) -> BridgeError | None:
+            return self._judge(outcome, answer, pending)
+
+        try:
+            said = self.apis[provider].call(outcome, request, judge)
+        except (PermanentError, HasOne) as error:
+            alone = TemporaryError(f"{error} (sent with others; next alone)") if len(ready) > 1 else error
+            for one in ready:
+                self._settle(one.pending, self._if_it_stands(outcome, one, alone))
+        except BridgeError as error:
+            for one in ready:
+                self._settle(one.pending, error)
+        else:
+            for one in ready:
+                self._settle(one.pending, said[one.pending.case_id])
+
+    def _judge(self, outcome: Outcome, answer: Json, pending: PendingOutcome) -> BridgeError | None:
+        """Say what the answer to a call means for one outcome: None where it was taken."""
+        batch = outcome.batch
+        if batch is None:
+            return None
+        title = self.settings.providers[pending.provider].title
+        row = batch.answer_for(answer, pending.provider_id)
+        status = row.get(batch.status) if row else None
+        if status == batch.taken:
+            return None
+        words, may_work_later = batch.complaints(row, batch.errors)
+        said = f"{title} answered {status}: {words or 'without a reason'}"
+        if row is None or not isinstance(status, str):
+            return Unclear(f"{title} said nothing of this outcome in its answer.")
+        return TemporaryError(said) if may_work_later else PermanentError(said)
+
+    def _if_it_stands(self, outcome: Outcome, one: Ready, error: BridgeError) -> BridgeError:
+        """Look what stands where an outcome was refused: ours may have arrived before, or another one."""
+        try:
+            self._look(outcome, one.pending, one.word.name)
+        except (HasOne, HasAnother) as stands:
+            return stands
+        except BridgeError:
+            pass
+        return error
+
+    # after it
+
+    def _settle(self, pending: PendingOutcome, error: BridgeError | None) -> None:
+        if isinstance(error, Unavailable):
+            raise error  # nothing can be recorded: once its lease is over it is tried again
+        ending = self._ending(pending, error)
+        kept = self.inbox.outcomes.settle(pending, ending.state, ending.message, ending.due_at)
         level = log.info if ending.state == Telling.TOLD else log.warning
         level(
             "told outcome" if ending.state == Telling.TOLD else "outcome not told",
-            provider=provider,
-            case=owing.case_id,
-            resolution=owing.resolution,
+            provider=pending.provider,
+            case=pending.case_id,
+            resolution=pending.resolution,
             state=ending.state,
             why=ending.message,
             **({} if kept else {"fence": "lost"}),
         )
-        return True
 
-    def _ending(self, owing: Owing) -> Ending:
-        now, deadline = self.inbox.now(), owing.owed_at + DEADLINE
-        outcome = self.settings.told(owing.store).get(owing.provider)
-        if now > retry.expires(deadline):
-            return Ending(Telling.FAILED, "Seven days past its time, it was still not told.")
-        try:
-            if outcome is None:
-                raise TemporaryError(f"Nothing is told of store {owing.store} now.")
-            return self._tell(owing, outcome)
-        except (TemporaryError, Unclear) as error:
+    def _ending(self, pending: PendingOutcome, error: BridgeError | None) -> Ending:
+        """Say what comes of a try: told, again later, or a person."""
+        if error is None:
+            return Ending(Telling.TOLD)
+        if isinstance(error, (TemporaryError, Unclear)):
             wait = error.retry_after if isinstance(error, TemporaryError) else None
-            due_at = retry.next_try(self.inbox.now(), owing.tries, deadline, self.chance, wait)
+            deadline = pending.owed_at + DEADLINE
+            due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, wait)
             return Ending(Telling.OWED, str(error), due_at)
-        except _HasOne as error:
+        if isinstance(error, HasOne):
             return Ending(Telling.TOLD, str(error))
-        except StoreRefused as error:
+        if isinstance(error, StoreRefused):
             return Ending(Telling.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
-        except BridgeError as error:
-            return Ending(Telling.FAILED, str(error))
-
-    def _tell(self, owing: Owing, outcome: Outcome) -> Ending:
-        """Tell it, unless the provider has an outcome already: the first one stands there too."""
-        if outcome.read:
-            path, where = outcome.read
-            has = pick(self._call(owing, outcome, "GET", path, kept=where), where)
-            known = outcome.finals.get(has) if isinstance(has, str) else None
-            if has is not None and has == outcome.words.get(owing.resolution):
-                return Ending(Telling.TOLD, f"It has {has} already.")
-            if known:
-                raise PermanentError(f"It has {has} already, and 29next {owing.resolution}.")
-        if owing.resolution not in outcome.words:
-            raise PermanentError(NO_WORD)
-        message = cut_text(owing.message) if owing.message else None
-        self._call(owing, outcome, "POST", outcome.path, outcome.body(owing.resolution, message))
-        return Ending(Telling.TOLD)
-
-    def _call(
-        self,
-        owing: Owing,
-        outcome: Outcome,
-        method: str,
-        path: str,
-        body: Json = None,
-        kept: str | None = None,
-    ) -> Json:
-        """Make one call; where the token of an earlier login is not taken any more, with a new one."""
-        token = self.tokens.get(owing.provider)
-        try:
-            key = token or self._key(owing, outcome)
-            return self._exchange(owing, outcome, method, path, body, key, kept)
-        except StoreRefused:
-            if token is None:
-                raise
-            return self._exchange(owing, outcome, method, path, body, self._key(owing, outcome), kept)
-
-    def _key(self, owing: Owing, outcome: Outcome) -> str:
-        """Return what a call is authorized by: the key itself, or what a login exchanges it for."""
-        key = typing.cast("str", self.settings.api_keys[owing.provider])
-        if outcome.login is None:
-            return key
-        self.tokens.pop(owing.provider, None)
-        token = pick(self._exchange(owing, outcome, "POST", outcome.login, None, key, kept=""), "token")
-        if not isinstance(token, str) or not HEADER_WORD.fullmatch(token):
-            raise PermanentError("Its login was answered without a token.")
-        self.tokens[owing.provider] = token
-        return token
-
-    def _exchange(
-        self, owing: Owing, outcome: Outcome, method: str, path: str, body: Json, key: str, kept: str | None
-    ) -> Json:
-        """Make and record one request; where `kept` is a path, nothing else of a good answer is recorded."""
-        url = outcome.url + path.format(id=quote(owing.provider_id, safe=""))
-        now = self.inbox.now()
-        attempt: Json = {"id": new_id("a", now), "case_id": owing.case_id, "outcome": "intended"}
-        attempt |= {"store": owing.store, "provider": owing.provider, "started_at": now}
-        attempt |= {"method": method, "path": url, "request": body}
-        self.inbox.outcomes.record(attempt)
-        answer: Json = None
-        try:
-            line = self.lines[owing.provider]
-            line.secret = key
-            status, answered, content = line.send(
-                method, url, body=body, auth=Key(outcome.header, outcome.scheme, key)
-            )
-            answer, text = _read(content)
-            error = self._error(owing.provider, method, status, answered, content)
-            if status == CONFLICT and path == outcome.path:
-                title = self.settings.providers[owing.provider].title
-                error = _HasOne(f"{title} says that it has an outcome already.")
-            if kept is not None and error is None:
-                text = f"{kept}: {pick(answer, kept)}" if kept else ""
-            attempt |= {"status": status, "response": cut_text(text)}
-        except (TemporaryError, Unclear) as raised:
-            error = raised
-            attempt |= {"response": str(error)}
-        attempt |= {"outcome": _word(error), "seconds": round(self.inbox.now() - now, 4)}
-        self.inbox.outcomes.record(attempt)
-        if error:
-            raise error
-        return answer
-
-    def _error(
-        self, provider: str, method: str, status: int, headers: Mapping[str, str], content: bytes
-    ) -> BridgeError | None:
-        """Tell apart what a status means; None where it is well."""
-        known = self.settings.providers[provider]
-        said = f"{known.title} answered {status}: {complaint(content)[1]}"
-        if 200 <= status < 300:
-            return None
-        if status in REFUSED:
-            return StoreRefused(f"{said} (is {known.key_variable} right?)")
-        if 400 <= status < 500 and status not in AGAIN:
-            return PermanentError(said)
-        wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())
-        if status == THROTTLED:
-            return Throttled(said, retry_after=wait or 1.0)
-        return Unclear(said) if method == "POST" else TemporaryError(said, retry_after=wait)
-
-
-class _HasOne(BridgeError):
-    """The provider has an outcome of this alert already."""
-
-
-def _read(content: bytes) -> tuple[Json, str]:
-    """Return an answer as JSON, if it is that, and its beginning as text."""
-    text = beginning(content)
-    try:
-        return json.loads(content), text
-    except (ValueError, RecursionError):
-        return None, text
-
-
-def _word(error: BridgeError | None) -> str:
-    words = {Throttled: "throttled", TemporaryError: "temporary", Unclear: "unclear", type(None): "ok"}
-    return words.get(type(error), "refused")
+        return Ending(Telling.FAILED, str(error))

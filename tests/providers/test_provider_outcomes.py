@@ -869,20 +869,17 @@ def test_a_result_of_adyen_without_its_payment_opens_no_second_dispute() -> None
 def test_no_vague_word_of_29next_becomes_a_decline_of_a_providers() -> None:
     """Only a provider whose words are 29next's own is told `other`."""
     for name, provider in PROVIDERS.items():
-        words = provider.outcome.words if provider.outcome else {}
-        assert words.get("other") in (None, "other"), name
-        if "other" in words:
-            assert words == {word: word for word in ALERT_RESOLUTIONS}, name
+        for table in provider.outcome.table.values() if provider.outcome else ():
+            assert table.get("other") in (None, "other"), name
+            if "other" in table:
+                assert table == {word: word for word in ALERT_RESOLUTIONS}, name
 
 
 def test_the_remaining_amount_is_told_to_chargeblast_by_the_word_that_stops_the_issuer() -> None:
     outcome = PROVIDERS["chargeblast"].outcome
     assert outcome
-    assert (
-        outcome.words["issued_refund_for_remaining_amount"]
-        == outcome.words["issued_full_refund"]
-        == "Resolved"
-    )
+    for table in outcome.table.values():
+        assert table["issued_refund_for_remaining_amount"] == table["issued_full_refund"] == "Resolved"
     told = replace(outcome, on=True).equals("issued_full_refund")
     assert told == ("issued_refund_for_remaining_amount",)
     assert outcome.equals("issued_full_refund") == ()  # it was told nothing

@@ -99,8 +99,11 @@ def facts(provider: Provider) -> str:
     if not provider.tells:
         rows["any other event"] = others(provider)
     if provider.outcome:
-        target = f"`{provider.outcome.url}{provider.outcome.path}`"
-        rows["outcome sent"] = f"to {target}, with `{provider.key_variable}`, if you set `outcome = true`"
+        base = provider.outcome.url or "<api_url>/"
+        variables = [provider.consumer_variable] if provider.oauth else []
+        keys = " and ".join(f"`{one}`" for one in [*variables, provider.key_variable])
+        target = f"`{base}{provider.outcome.path}`"
+        rows["outcome sent"] = f"to {target}, with {keys}, if you set `outcome = true`"
     if provider.inform:
         rows["only shown"] = "events of the kind " + ", ".join(f"`{one}`" for one in sorted(provider.inform))
     if provider.test:

@@ -275,7 +275,7 @@ def test_commands_have_help(bridge: Bridge) -> None:
     commands = (
         *("run", "worker", "migrate", "sandbox", "send", "deliveries", "cases", "show", "replay", "explain"),
         *("providers", "stores", "doctor", "match", "backfill", "subscribe", "reconcile", "recover"),
-        "dismiss",
+        *("dismiss", "outcome"),
     )
     said = bridge("--help")
     assert said.status == 0

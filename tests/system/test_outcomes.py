@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from bridge import cli, providers
-from bridge.alert import ALERT_RESOLUTIONS
 from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
 from bridge.providers.base import Provider
@@ -321,27 +320,6 @@ def test_chargeblast_is_asked_first_and_told_in_its_own_words(small: Office) -> 
     assert small.api.calls[1].headers["x-api-key"] == KEYS["chargeblast"]
     assert small.api.calls[1].body == {"result": "UnmatchedCannotFindTransaction"}
     assert small.outcome(case)["state"] == "told"
-
-
-OUTCOMES = {name: one.outcome for name, one in providers.built_in().items() if one.outcome}
-OWN_WORDS = {"midigator"}
-"""Providers whose words are 29next's own, so that `other` is no decline there."""
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_every_resolution_but_other_has_a_word_and_other_only_where_it_is_29next_s_own(name: str) -> None:
-    outcome = OUTCOMES[name]
-    assert {*outcome.words, "other"} == set(ALERT_RESOLUTIONS)
-    assert ("other" in outcome.words) == (name in OWN_WORDS)
-    assert not outcome.on
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_every_word_means_the_same_coming_back_but_the_rest_refunded_is_a_refund(name: str) -> None:
-    outcome = OUTCOMES[name]
-    back = {ours: outcome.finals.get(theirs, ours) for ours, theirs in outcome.words.items()}
-    differing = {ours: theirs for ours, theirs in back.items() if ours != theirs}
-    assert differing in ({}, {"issued_refund_for_remaining_amount": "issued_full_refund"})
 
 
 def test_a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person(office: Office) -> None:
@@ -818,5 +796,5 @@ def test_a_key_goes_nowhere_odd(url: str) -> None:
 
 
 def test_a_provider_that_takes_no_outcomes_is_said_to() -> None:
-    [said] = problems("[providers.ethoca]\noutcome = true")
-    assert said.startswith("providers.ethoca.outcome: not for this provider")
+    [said] = problems("[providers.trusto]\noutcome = true")
+    assert said.startswith("providers.trusto.outcome: not for this provider")

@@ -400,6 +400,7 @@ def test_a_form_without_its_token_changes_nothing(bridge: InProcessBridge) -> No
         f"/deliveries/{failed}/dismiss",
         f"/cases/{case}/match",
         f"/cases/{case}/tell",
+        f"/cases/{case}/outcome",
         f"/stores/{STORE}/pause",
         f"/stores/{STORE}/resume",
         "/replays?status=failed",

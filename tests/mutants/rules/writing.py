@@ -47,8 +47,8 @@ MUTATIONS = (
         "unreadable-201-is-temporary",
         "A 201 that cannot be read counts as if nothing had been created.",
         "bridge/next29/client.py",
-        "        raise Unclear(message) if writes else TemporaryError(message)\n",
-        "        raise TemporaryError(message)\n",
+        "    return Unclear(said) if writes else TemporaryError(said)\n\n\ndef fetch_token(",
+        "    return TemporaryError(said)\n\n\ndef fetch_token(",
         "rules: a_write_whose_answer_is_lost_is_done_once",
     ),
     one(

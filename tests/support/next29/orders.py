@@ -42,3 +42,16 @@ def order_of(number: str, transactions: list[Json]) -> Json:
         ],
         "user": {"id": 1},
     }
+
+
+def fulfillment_order(number: int, status: str = "open", request_status: str = "pending") -> Json:
+    """A fulfilment order: what one location is to ship of an order."""
+    holds = [{"reason": "high_risk", "reason_message": ""}] if status == "on_hold" else []
+    return {
+        "id": number * 10,
+        "order_number": str(number),
+        "status": status,
+        "request_status": request_status,
+        "fulfillment_holds": holds,
+        "merchant_requests": [],
+    }

@@ -40,7 +40,7 @@ from typing import Any
 from tests.support.next29 import fields, lists
 from tests.support.next29.fields import Errors, check_all
 from tests.support.next29.lists import Rows, page
-from tests.support.next29.orders import order_of
+from tests.support.next29.orders import fulfillment_order, order_of
 from tests.support.next29.replies import Json, Refusal, Reply, Request
 
 # What a transaction is made of, with the values of one of which nothing else is said.
@@ -96,6 +96,7 @@ class Store:
         self.disputes = Rows("case_number", "transaction")
         self.transactions = Rows("auth_code", "network_transaction_id", "external_id", "order", "parent_id")
         self.webhooks = Rows()
+        self.fulfillment: dict[str, Any] = {}  # an order's number -> what its fulfilment orders are answered
         self._notes: dict[int, Rows] = {}  # by dispute
         self._hidden_until: dict[int, float] = {}  # by dispute
         self._committed = committed
@@ -247,6 +248,12 @@ class Store:
         if not rows:
             raise Refusal.of_call(404, "Not found.")
         return Reply(200, order_of(str(number), [self._transaction(row) for row in rows]))
+
+    def list_fulfillment_orders(self, _request: Request, number: int) -> Reply:
+        """GET /orders/{number}/fulfillment-orders/: one that nobody has shipped, unless a test says else."""
+        if not list(self.transactions.newest_first(order=str(number))):
+            raise Refusal.of_call(404, "Not found.")
+        return Reply(200, self.fulfillment.get(str(number), [fulfillment_order(number)]))
 
     # webhooks, and the store itself
 
@@ -440,6 +447,7 @@ ROUTES = (
     _route("GET", "/transactions/{id}/", "transactions:read", Store.retrieve_transaction),
     _route("POST", "/transactions/{id}/refund/", "transactions:write", Store.refund_transaction),
     _route("GET", "/orders/{id}/", "orders:read", Store.retrieve_order),  # whose numbers are digits here
+    _route("GET", "/orders/{id}/fulfillment-orders/", "orders:read", Store.list_fulfillment_orders),
     _route("GET", "/store/", "store:read", Store.show),
     _route("GET", "/webhooks/", "webhooks:read", Store.list_webhooks),
     _route("POST", "/webhooks/", "webhooks:write", Store.create_webhook),

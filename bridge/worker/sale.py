@@ -1,0 +1,178 @@
+"""What an outcome says of the sale, read at 29next right before it is told: the refund, and what was held.
+
+Each read keeps to the slots of the store's token and is recorded on the case. Of an order only what is
+told is recorded, for the rest is the customer's.
+"""
+
+from __future__ import annotations
+
+import typing
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from urllib.parse import quote
+
+from bridge.disputes.retry import LONGEST_RETRY_AFTER
+from bridge.errors import (
+    BridgeError,
+    MissingScope,
+    NotFound,
+    PermanentError,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+)
+from bridge.next29.client import Answer
+from bridge.providers.outcomes import ByShipment, Refund
+from bridge.storage.ids import new_id, token_key
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.next29.client import NextApi
+    from bridge.storage.inbox import Inbox
+    from bridge.storage.outcomes import PendingOutcome
+
+Json = typing.Any
+
+HELD = ("on_hold", "canceled")
+"""Statuses of a fulfilment order that is not shipped."""
+NOTHING_TO_SHIP = "not_required"
+CANCELED = "cancel_accepted"
+LONGEST_ID = 64
+
+
+class SaleReader:
+    """Reads the sale of one outcome; the order's number is asked for once."""
+
+    def __init__(self, inbox: Inbox, api: NextApi, pending: PendingOutcome) -> None:
+        self.inbox = inbox
+        self.api = api
+        self.pending = pending
+        self.number: str | None = None
+
+    def word(self, by: ByShipment) -> str:
+        """Return the word that goes with what was held back.
+
+        Raises PermanentError where that cannot be read: a person knows.
+        """
+        try:
+            number = self._order()
+            path = f"orders/{number}/fulfillment-orders/"
+            rows = self._read(path, lambda answer: self.api.several(path, answer=answer), _statuses)
+        except (MissingScope, NotFound, PermanentError) as error:
+            said = f"What of the order was held back cannot be read: choose the word here. {error}"
+            raise PermanentError(said) from None
+        held = [_is_held(row) for row in rows if row.get("status") != NOTHING_TO_SHIP]
+        if held and all(held):
+            return by.whole
+        return by.part if any(held) else by.nothing
+
+    def refund(self) -> Refund | None:
+        """Return the refund of the sale, else what is disputed, as of the resolution; None where unknown."""
+        try:
+            number = self._order()
+            order = self._read(
+                f"orders/{number}/",
+                lambda answer: self.api.call("GET", f"orders/{number}/", answer=answer),
+                lambda found: f"refunds: {len(self._refunds(found))}",
+            )
+            newest = max(self._refunds(order), key=lambda one: one.at, default=None)
+        except (MissingScope, NotFound, PermanentError):
+            newest = None
+        return newest or self._disputed()
+
+    def _disputed(self) -> Refund | None:
+        amount, currency = _amount(self.pending.amount), self.pending.currency
+        if amount is None or not currency:
+            return None
+        return Refund(amount=amount, currency=currency, at=moment(self.pending.resolved_at))
+
+    def _refunds(self, order: Json) -> list[Refund]:
+        """Return the refunds of the sale that went through."""
+        rows = order.get("transactions")
+        found = []
+        for row in rows if isinstance(rows, list) else []:
+            if not isinstance(row, dict) or row.get("type") != "refund" or row.get("status") != "succeeded":
+                continue
+            amount, at = _amount(row.get("amount")), _moment(row.get("date_created"))
+            currency = row.get("currency") or order.get("currency")
+            if row.get("parent_id") == self.pending.transaction_id and amount and at and currency:
+                ident = str(row.get("id") or "")[:LONGEST_ID] or None
+                found.append(Refund(amount=amount, currency=str(currency), at=at, id=ident))
+        return found
+
+    def _order(self) -> str:
+        """Return the number of the sale's order."""
+        if self.number is None:
+            sale = self.pending.transaction_id
+            if sale is None:
+                raise PermanentError("The payment that the alert is about is not known.")
+            path = f"transactions/{sale}/"
+            row = self._read(
+                path,
+                lambda answer: self.api.call("GET", path, answer=answer),
+                lambda found: f"order: {found.get('order')}",
+            )
+            number = row.get("order")
+            if not isinstance(number, str) or not number.strip():
+                raise PermanentError("29next does not say which order the payment belongs to.")
+            self.number = quote(number, safe="")
+        return self.number
+
+    def _read(self, path: str, ask: Callable[[Answer], Json], says: Callable[[Json], str]) -> Json:
+        """Ask 29next, unless the store is paused, and record the call on the case."""
+        if self.inbox.stores.is_paused(self.pending.store):
+            raise TemporaryError(f"Store {self.pending.store} is paused.")
+        answer, now = Answer(), self.inbox.now()
+        attempt: Json = {"id": new_id("a", now), "case_id": self.pending.case_id, "outcome": "intended"}
+        attempt |= {"store": self.pending.store, "method": "GET", "path": path, "started_at": now}
+        try:
+            found = ask(answer)
+            attempt |= {"outcome": "ok", "response": says(found)}
+            return found
+        except BridgeError as error:
+            attempt |= {"outcome": _word(error), "response": str(error)}
+            if isinstance(error, Throttled):
+                wait = min(error.retry_after or 1.0, LONGEST_RETRY_AFTER)
+                self.inbox.slots.throttle(token_key(self.api.store.token), wait)
+            if isinstance(error, StoreRefused):  # the cases of the store find that out, and pause it
+                raise TemporaryError(str(error)) from None
+            raise
+        finally:
+            attempt |= {"status": answer.status, "seconds": round(answer.seconds, 4)}
+            self.inbox.outcomes.record([attempt])
+
+
+def moment(seconds: float) -> str:
+    """Write a moment in UTC, to the second."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+
+def _moment(text: object) -> str | None:
+    try:
+        read = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment(read.timestamp()) if read.tzinfo else None
+
+
+def _amount(text: object) -> Decimal | None:
+    try:
+        amount = Decimal(str(text))
+    except InvalidOperation:
+        return None
+    return abs(amount) if amount.is_finite() and amount else None
+
+
+def _is_held(row: Json) -> bool:
+    return row.get("status") in HELD or row.get("request_status") == CANCELED
+
+
+def _statuses(rows: list[Json]) -> str:
+    said = (f"{row.get('status')} ({row.get('request_status')})" for row in rows)
+    return ", ".join(said) or "no fulfilment orders"
+
+
+def _word(error: BridgeError) -> str:
+    words = {Throttled: "throttled", TemporaryError: "temporary", StoreRefused: "store_refused"}
+    return words.get(type(error), "refused")
