@@ -8,8 +8,9 @@ from bridge.cli.access import open_database, open_search, read_settings
 from bridge.cli.options import as_json, filtered
 from bridge.cli.printing import print_json, print_list, print_thing
 from bridge.errors import BridgeError
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS
 from bridge.storage.installations import with_installed
-from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING, Search
+from bridge.storage.search import Search
 
 DELIVERY_COLUMNS = (
     *("received_at", "id", "provider", "event_type", "status", "reason"),
@@ -28,7 +29,7 @@ CASES_BY = ("state", "store", "type", "case_number", "arn", "provider", "limit")
 
 
 @click.command()
-@filtered([*DELIVERY_FILTERS, *PAGING], *DELIVERIES_BY)
+@filtered(DELIVERY_FILTERS, *DELIVERIES_BY)
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
     """List what was received."""
@@ -38,7 +39,7 @@ def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
 
 
 @click.command()
-@filtered([*CASE_FILTERS, *PAGING], *CASES_BY)
+@filtered(CASE_FILTERS, *CASES_BY)
 @as_json
 def cases(filters: dict[str, str], *, as_json: bool) -> None:
     """List cases."""

@@ -59,7 +59,8 @@ def create_app(
     app.extensions["search"] = Search(store)
     app.extensions["daily_counts"] = DailyCounts()
     app.extensions["memos"] = Memos(store)
-    rooms = (webhooks, api, metrics, overview, pages, replays, install)
+    api.register(app)
+    rooms = (webhooks, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), auth.gate, viewer.viewer):
         app.register_blueprint(one)
     if watch and chosen.notify:

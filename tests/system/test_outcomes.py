@@ -19,7 +19,7 @@ from bridge.alert import ALERT_RESOLUTIONS
 from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
 from bridge.providers.base import Provider
-from bridge.web.document import WholeCaseSchema
+from bridge.storage.shapes import WholeCase
 from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
@@ -391,7 +391,7 @@ def test_every_call_is_shown_without_its_secrets(small: Office) -> None:
     )
     assert answer.json
     assert answer.json["outcomes"] == case["outcomes"]
-    assert WholeCaseSchema().validate(answer.json) == {}
+    assert WholeCase().validate(answer.json) == {}
 
 
 def test_a_key_that_a_provider_echoes_is_shown_nowhere(small: Office) -> None:
