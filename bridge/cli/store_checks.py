@@ -11,12 +11,11 @@ import contextlib
 import typing
 from dataclasses import dataclass
 
-from bridge.cli.checks import Check, check_clock, judged
 from bridge.errors import BridgeError, NotFound, Refused
 from bridge.next29.client import Answer, NextApi
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
-from bridge.storage.stores import BY_HAND
+from bridge.worker.checks import Check, check_clock, check_pauses, judged
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, problem
 
@@ -35,14 +34,8 @@ def check_stores(settings: Settings, database: Database, clock: Callable[[], flo
         paused = stats.paused(connection)
     told = None
     for store in settings.stores.values():
-        if store.name in paused and paused[store.name] != store.missing:
-            remedy = "Remedy what it says: the bridge tries twice a minute, and goes on by itself."
-            if paused[store.name] == BY_HAND:
-                remedy = "Let it go on, on the page /stores of the log."
-            yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
+        yield from check_pauses([store], paused)
         if store.missing:
-            remedy = f"Have its merchant open /install?store={store.name}.29next.store."
-            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
         with contextlib.closing(client_of(store, inbox, settings)) as api:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +20,7 @@ from bridge.storage import stats
 from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.settings import Notify, Settings
     from bridge.storage.database import Connection, Database
@@ -61,6 +62,7 @@ class Condition:
     grave: bool = False
     told: bool = True  # whether it is told, or only shown
     over: str = ""  # what is told when it has ended
+    check: str = ""  # what the doctor calls it, who knows how to fix it
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,18 @@ class Picture:
     worker_seen_at: float | None = None
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
-    known: Collection[str] = ()  # names of providers, enabled or not
+    refusals: Sequence[stats.Refusal] = ()  # the same with the newest's words, newest first
+    known: Mapping[str, str] = field(default_factory=dict)  # provider, enabled or not -> its variable
 
 
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
     configured = [name for name in settings.providers if settings.secrets.get(name)]
+    since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
+    refusals = stats.refusals_since(connection, since)
+    refused: Counter[tuple[str, str]] = Counter()
+    for one in refusals:
+        refused[one.provider, one.reason] += one.count
     return Picture(
         now=now,
         failed=stats.failed(connection),
@@ -94,9 +102,10 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         oldest_pending=summary.oldest_pending,
         queue_old=settings.notify.queue_old if settings.notify else Picture.queue_old,
         worker_seen_at=summary.worker_seen_at,
-        refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
+        refused=refused,
+        refusals=refusals,
         untold=stats.failed_outcomes(connection, now),
-        known=frozenset(settings.providers),
+        known={name: one.secret_variable for name, one in settings.providers.items()},
     )
 
 
@@ -120,13 +129,14 @@ def _worker(seen: Picture) -> Iterable[Condition]:
         heard = f"It was last heard {span(seen.now - last)} ago." if last else "None has been heard yet."
         text = f"{heard} Alerts are stored, but nothing is forwarded until one runs: `bridge worker`."
         over = "A worker runs again: what waited is being forwarded."
-        yield Condition(WORKER, "The worker is gone", text, "/", grave=True, over=over)
+        yield Condition(WORKER, "The worker is gone", text, "/", grave=True, over=over, check=WORKER)
 
 
 def _paused(seen: Picture) -> Iterable[Condition]:
     for store, why in sorted(seen.paused.items()):
         title, over = f"Store {store} is paused", f"Store {store} goes on."
-        yield Condition(f"paused:{store}", title, why, "/stores", grave=True, over=over)
+        check = f"{store}: paused"
+        yield Condition(f"paused:{store}", title, why, "/stores", grave=True, over=over, check=check)
 
 
 def _expiring(seen: Picture) -> Iterable[Condition]:
@@ -141,7 +151,8 @@ def _expiring(seen: Picture) -> Iterable[Condition]:
 def _untold(seen: Picture) -> Iterable[Condition]:
     for provider, (count, case_id, why) in sorted(seen.untold.items()):
         title = f"{_count(count, 'outcome')} could not be told to {provider}"
-        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count)
+        check = f"{provider}: outcomes"
+        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count, check=check)
 
 
 def _failed(seen: Picture) -> Iterable[Condition]:
@@ -177,17 +188,20 @@ def _silent(seen: Picture) -> Iterable[Condition]:
 
 
 def _refused(seen: Picture) -> Iterable[Condition]:
+    newest = {one.provider: one.reason for one in reversed(seen.refusals)}
     for (provider, reason), count in sorted(seen.refused.items(), key=lambda pair: -pair[1]):
         title = f"{_count(count, 'webhook')} of {provider} refused: {reason.replace('_', ' ')}"
         text = "Since yesterday. The provider's settings and the bridge's do not agree."
         if reason == UNKNOWN and provider in seen.known:
-            text = "Since yesterday. This provider is not enabled: no secret is configured."
+            text = f"Since yesterday. This provider is not enabled: {seen.known[provider]} is not set."
         elif reason == UNKNOWN:
             title = f"{_count(count, 'webhook')} refused: {url_called(provider)}"
             text = "Since yesterday. Check the URLs at your providers."
             if provider not in (OTHERS, NO_NAME):
                 text = f"No provider is called {named(provider)}: check the URL at your provider."
-        yield Condition(f"refused:{provider}:{reason}", title, text, "/refused", count, told=False)
+        key = f"refused:{provider}:{reason}"
+        check = provider if newest.get(provider) == reason else ""  # the doctor judges by the newest
+        yield Condition(key, title, text, "/refused", count, told=False, check=check)
 
 
 def named(name: str) -> str:

@@ -15,10 +15,10 @@ from sqlalchemy import event
 
 from bridge import cli
 from bridge.alert import Webhook
-from bridge.cli import checks
-from bridge.cli.checks import Check
 from bridge.cli.doctor import examine
 from bridge.storage.database import Database
+from bridge.worker import checks
+from bridge.worker.checks import Check
 from bridge.worker.notify import GONE_AFTER
 from bridge.worker.subscriptions import subscribe
 from tests.conftest import MakeDatabase

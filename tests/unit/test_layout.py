@@ -158,7 +158,7 @@ def test_nobody_imports_the_tests() -> None:
 OUTER = (
     *("storage.database", "storage.filters", "storage.installations", "storage.migrate", "storage.search"),
     *("storage.shapes", "storage.stats"),
-    *("worker.explain", "worker.notify", "worker.subscriptions"),
+    *("worker.checks", "worker.explain", "worker.notify", "worker.subscriptions"),
 )
 """What of the inside tests of promises may know: how a database is opened, and what is read for people."""
 INNER = ("storage", "worker", "outbound", "next29")
