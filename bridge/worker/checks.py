@@ -166,5 +166,6 @@ def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator
                 remedy = "Let it go on, on the page /stores of the log."
             yield Check(f"{store.name}: paused", good=False, said=why, remedy=remedy)
         if store.missing:
-            remedy = f"Have its merchant open /install?store={store.name}.29next.store."
+            remedy = f"Have its merchant open /install?store={store.name}.29next.store"
+            remedy += f", or run `bridge stores --forget {store.name}` if it is gone."
             yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
