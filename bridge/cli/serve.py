@@ -11,6 +11,7 @@ from bridge.cli.access import open_database, own_environ, read_environ, read_set
 from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN, become_web
 from bridge.cli.run import run as run_processes
 from bridge.errors import SettingsError
+from bridge.settings import address
 from bridge.storage import migrate as migrations
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
@@ -35,8 +36,8 @@ def run(*, web: bool) -> None:
     """
     if web:
         environ = own_environ()
-        settings.load(environ, ROOT)  # gunicorn's own complaint about WEB_CONCURRENCY is a traceback
-        become_web(environ)
+        chosen = settings.load(environ, ROOT)  # gunicorn's own complaint about WEB_CONCURRENCY is a traceback
+        become_web(environ | {"DATABASE_URL": address.wherever(chosen.database_url)})
     environ, sandbox = read_environ()
     chosen = settings.load(environ, ROOT)
     if not chosen.stores and not chosen.encryption_keys:
@@ -44,6 +45,7 @@ def run(*, web: bool) -> None:
     with open_database(chosen) as database:
         migrations.upgrade(database)
     _greet(chosen, sandbox=sandbox)
+    environ["DATABASE_URL"] = address.wherever(chosen.database_url)  # the processes begin in ROOT
     run_processes(environ, sandbox=sandbox)
 
 

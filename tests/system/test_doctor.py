@@ -320,6 +320,20 @@ def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Pati
     assert "webhooks:read and webhooks:write" in check.remedy
 
 
+def test_a_subscription_list_that_fails_for_another_reason_names_no_scopes(patient: Patient) -> None:
+    patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
+    patient.next29.add_faults(fault("redirect", path="/webhooks/", status=500, body="<html>"))
+    check = patient.bad()["alpha: webhooks"]
+    assert "scopes" not in check.remedy
+    assert "Try again" in check.remedy
+
+
+def test_what_asks_for_a_scope_is_a_body_that_29next_could_take(patient: Patient) -> None:
+    patient.examined()
+    sent = {call.path: call.body for call in patient.next29.ledger.calls if call.method != "GET"}
+    assert sent == {"/disputes/0/": {"amount": "0.00"}, "/transactions/0/refund/": {"amount": "0.00"}}
+
+
 @pytest.mark.parametrize(
     ("why", "remedy"), [("29next answered 401", "by itself"), (PAUSED_BY_HAND, "/stores")]
 )
