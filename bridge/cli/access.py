@@ -17,9 +17,14 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings
 
 
+def own_environ() -> dict[str, str]:
+    """Return the environment as it is."""
+    return dict(os.environ)
+
+
 def read_environ() -> tuple[dict[str, str], bool]:
     """Return the environment, and whether it is the sandbox's because nothing is configured."""
-    environ = dict(os.environ)
+    environ = own_environ()
     sandbox = is_unconfigured(environ, ROOT)
     return (sandbox_surroundings(environ, ROOT) if sandbox else environ), sandbox
 

@@ -11,8 +11,9 @@ from bridge.cli.access import open_database, read_settings
 from bridge.cli.options import filtered
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
+from bridge.storage.filters import DELIVERY_FILTERS
 from bridge.storage.inbox import open_inbox
-from bridge.storage.search import DELIVERY_FILTERS, Search
+from bridge.storage.search import Search
 from bridge.worker.choice import choices, choose
 
 if typing.TYPE_CHECKING:

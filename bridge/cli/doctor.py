@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 import click
 
 from bridge.cli.access import open_database, read_settings
-from bridge.cli.checks import (
+from bridge.cli.options import as_json
+from bridge.cli.printing import print_json
+from bridge.cli.store_checks import check_stores
+from bridge.cli.way_in import check_way_in
+from bridge.storage import stats
+from bridge.storage.installations import with_installed
+from bridge.worker.checks import (
     Check,
     check_commits,
     check_postgres,
     check_settings,
-    check_way_in,
     check_worker,
     unreachable,
 )
-from bridge.cli.options import as_json
-from bridge.cli.printing import print_json
-from bridge.cli.provider_checks import check_providers
-from bridge.cli.store_checks import check_stores
-from bridge.storage.installations import with_installed
+from bridge.worker.provider_checks import check_providers
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,9 @@ def examine(
     else:
         yield check_commits(settings, database)
         yield from check_postgres(database, clock)
-        yield check_worker(database)
+        with database.read() as connection:
+            seen_at = stats.worker_seen_at(connection)
+        yield check_worker(seen_at, database.now())
         yield from check_stores(with_installed(settings, database), database, clock)
         yield from check_providers(settings, database, datetime.fromtimestamp(clock(), UTC))
     yield check_way_in(settings)

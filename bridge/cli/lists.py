@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import typing
+
 import click
 
 from bridge.cli.access import open_database, open_search, read_settings
 from bridge.cli.options import as_json, filtered
 from bridge.cli.printing import print_json, print_list, print_thing
 from bridge.errors import BridgeError
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS
+from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
-from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING, Search
+from bridge.storage.search import Search
 from bridge.worker.notify import span
+
+if typing.TYPE_CHECKING:
+    from bridge.settings import Settings
+    from bridge.storage.database import Database
 
 DELIVERY_COLUMNS = (
     *("received_at", "id", "provider", "event_type", "status", "reason"),
@@ -29,7 +37,7 @@ CASES_BY = ("state", "store", "type", "case_number", "arn", "provider", "limit")
 
 
 @click.command()
-@filtered([*DELIVERY_FILTERS, *PAGING], *DELIVERIES_BY)
+@filtered(DELIVERY_FILTERS, *DELIVERIES_BY)
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
     """List the alerts received."""
@@ -39,7 +47,7 @@ def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
 
 
 @click.command()
-@filtered([*CASE_FILTERS, *PAGING], *CASES_BY)
+@filtered(CASE_FILTERS, *CASES_BY)
 @as_json
 def cases(filters: dict[str, str], *, as_json: bool) -> None:
     """List cases."""
@@ -85,11 +93,15 @@ def providers(*, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--forget", metavar="NAME", help="Forget a store that is gone; put aside what waits.")
 @as_json
-def stores(*, as_json: bool) -> None:
+def stores(*, forget: str | None, as_json: bool) -> None:
     """List the stores: address, backlog, pause."""
     chosen = read_settings()
     with open_database(chosen) as database:
+        if forget is not None:
+            click.echo(_forget(chosen, database, forget))
+            return
         stored = {row["name"]: row for row in Search(database).stores()}
         working = list(with_installed(chosen, database).stores.values())
     rows = [
@@ -100,3 +112,16 @@ def stores(*, as_json: bool) -> None:
         for store in working
     ]
     print_list({"results": rows, "next": None}, STORE_COLUMNS, as_json=as_json)
+
+
+def _forget(chosen: Settings, database: Database, name: str) -> str:
+    """Forget a store that cannot be called any more; returns what was done."""
+    if name in chosen.stores:
+        raise BridgeError(f"{name} is configured: take it out of the settings first.")
+    store = with_installed(chosen, database).stores.get(name)
+    if store is not None and not store.missing:
+        raise BridgeError(f"{name} is installed: have its merchant remove the app first.")
+    count = open_inbox(database, chosen).stores.forget(name)
+    if count is None:
+        raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+    return f"{name} is forgotten. Put aside: {count}, to be replayed if the store comes back."

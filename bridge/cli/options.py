@@ -9,19 +9,19 @@ from datetime import UTC, date, datetime
 import click
 
 from bridge.errors import BridgeError
-from bridge.storage.search import BadFilter
+from bridge.storage.filters import BadFilter, words_of
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from bridge.storage.search import Filter
+    from bridge.storage.filters import Filters
 
 Command = typing.Callable[..., int | None]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def filtered(known: Sequence[Filter], *names: str) -> Callable[[Command], Command]:
+def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
     """Give a command options that narrow a list; it gets those that were used as `filters`."""
 
     def decorate(command: Command) -> Command:
@@ -33,10 +33,10 @@ def filtered(known: Sequence[Filter], *names: str) -> Callable[[Command], Comman
             except BadFilter as error:
                 raise BridgeError(str(error)) from None
 
-        filters = {one.name: one for one in known}
+        words = words_of(filters)
         for name in reversed(names):
-            words = filters[name].words
-            help_ = filters[name].says + (f" One of {', '.join(words)}." if words else "")
+            says: str = filters.fields[name].metadata["description"]
+            help_ = says + (f" One of {', '.join(words[name])}." if words[name] else "")
             narrowed = click.option(f"--{name.replace('_', '-')}", metavar="VALUE", help=help_)(narrowed)
         return narrowed
 

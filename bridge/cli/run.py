@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -23,6 +24,7 @@ SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a pretend store on loopback
 SANDBOX_STORE = "sandbox"
 DEFAULT_PORT, LAST_PORT = 8000, 65535
 STOP_SECONDS = 25.0
+WEB = ("-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.web.app:create_app()")
 
 
 def is_unconfigured(environ: Mapping[str, str], root: pathlib.Path) -> bool:
@@ -78,14 +80,10 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
     """Run web and worker (and the sandbox) until a signal comes; raises BridgeError if one ends before."""
     port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
-    if not environ.get("WEB_CONCURRENCY"):
-        environ.pop("WEB_CONCURRENCY", None)  # gunicorn cannot read an empty one
-    commands = {
-        "web": ["-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.web.app:create_app()"],
-        "worker": ["-m", "bridge", "worker"],
-    }
+    _leave_out_what_is_empty(environ)
+    commands: dict[str, tuple[str, ...]] = {"web": WEB, "worker": ("-m", "bridge", "worker")}
     if sandbox:
-        commands["sandbox"] = ["-m", "bridge", "sandbox", "--port", str(sandbox_port(port))]
+        commands["sandbox"] = ("-m", "bridge", "sandbox", "--port", str(sandbox_port(port)))
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
@@ -102,6 +100,19 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
         raise BridgeError(
             f"{' and '.join(ended)} ended unexpectedly, so the rest was stopped. The reason is above"
         )
+
+
+def become_web(environ: dict[str, str]) -> typing.NoReturn:
+    """Go on as gunicorn, in this very process, so that signals reach it."""
+    _leave_out_what_is_empty(environ)
+    os.chdir(ROOT)
+    os.execve(sys.executable, [sys.executable, *WEB], environ)  # noqa: S606  our own
+
+
+def _leave_out_what_is_empty(environ: dict[str, str]) -> None:
+    """Take an empty WEB_CONCURRENCY away: gunicorn reads it on import, before any of its settings."""
+    if not environ.get("WEB_CONCURRENCY"):
+        environ.pop("WEB_CONCURRENCY", None)
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:

@@ -7,10 +7,11 @@ import typing
 import click
 
 from bridge import logs, settings
-from bridge.cli.access import open_database, read_environ, read_settings
-from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN
+from bridge.cli.access import open_database, own_environ, read_environ, read_settings
+from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN, become_web
 from bridge.cli.run import run as run_processes
 from bridge.errors import SettingsError
+from bridge.settings import address
 from bridge.storage import migrate as migrations
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
@@ -28,11 +29,16 @@ WORKER_POOL = 12
 
 
 @click.command()
-def run() -> None:
+@click.option("--web", is_flag=True, help="Run the web process alone, and do not migrate: for platforms.")
+def run(*, web: bool) -> None:
     """Migrate, then run web and worker on this machine.
 
     Where nothing is configured, the sandbox runs beside them as a pretend store.
     """
+    if web:
+        environ = own_environ()
+        chosen = settings.load(environ, ROOT)  # gunicorn's own complaint about WEB_CONCURRENCY is a traceback
+        become_web(environ | {"DATABASE_URL": address.wherever(chosen.database_url)})
     environ, sandbox = read_environ()
     chosen = settings.load(environ, ROOT)
     if not chosen.stores and not chosen.encryption_keys:
@@ -40,6 +46,7 @@ def run() -> None:
     with open_database(chosen) as database:
         migrations.upgrade(database)
     _greet(chosen, sandbox=sandbox)
+    environ["DATABASE_URL"] = address.wherever(chosen.database_url)  # the processes begin in ROOT
     run_processes(environ, sandbox=sandbox)
 
 

@@ -11,12 +11,11 @@ import contextlib
 import typing
 from dataclasses import dataclass
 
-from bridge.cli.checks import Check, check_clock, judged
 from bridge.errors import BridgeError, NotFound, Refused
 from bridge.next29.client import Answer, NextApi
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
-from bridge.storage.stores import BY_HAND
+from bridge.worker.checks import Check, check_clock, check_pauses, judged
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, problem
 
@@ -35,14 +34,8 @@ def check_stores(settings: Settings, database: Database, clock: Callable[[], flo
         paused = stats.paused(connection)
     told = None
     for store in settings.stores.values():
-        if store.name in paused and paused[store.name] != store.missing:
-            remedy = "Fix what it says. The bridge retries twice a minute and then continues by itself."
-            if paused[store.name] == BY_HAND:
-                remedy = "Resume it on the page /stores."
-            yield Check(f"{store.name}: paused", good=False, said=paused[store.name], remedy=remedy)
+        yield from check_pauses([store], paused)
         if store.missing:
-            remedy = f"Have its merchant open /install?store={store.name}.29next.store."
-            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
             continue
         with contextlib.closing(client_of(store, inbox, settings)) as api:
             for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
@@ -67,12 +60,20 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
         return Check(what, good=True, said="off: every transaction is searched at 29next", remedy=remedy)
     target = f"{settings.url_of('next')}/{store.name}"
     remedy = f"Run `bridge subscribe --store {store.name}`."
+    answer = Answer()
     try:
-        wrong = problem(api.rows("webhooks/", {}), target, secret, events_of(store))
+        wrong = problem(api.rows("webhooks/", {}, answer=answer), target, secret, events_of(store))
     except BridgeError as error:
-        remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+        if answer.status == 403:
+            remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+        else:
+            remedy = _remedy(answer.status, store, "webhooks:read")
         return Check(what, good=False, said=str(error), remedy=remedy)
     return judged(what, wrong is None, wrong or f"29next tells {target}", remedy)
+
+
+NOTHING = {"amount": "0.00"}
+"""A body that 29next could take, were there such a dispute or transaction."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class _Probe:
 
     def make(self, api: NextApi, store: Store, answer: Answer) -> Check:
         what = f"{store.name}: {self.scope}"
-        body: dict[str, str] | None = None if self.method == "GET" else {}
+        body = None if self.method == "GET" else NOTHING
         try:
             api.call(self.method, self.path, params=self.params, body=body, answer=answer)
         except NotFound:
@@ -100,17 +101,19 @@ class _Probe:
             if answer.status == 403 and self.without:
                 remedy = f"Give the token the scope {self.scope}, or {self.without}."
                 return Check(what, good=True, said="missing", remedy=remedy)
-            return Check(what, good=False, said=str(error), remedy=self._remedy(answer.status, store))
+            return Check(what, good=False, said=str(error), remedy=_remedy(answer.status, store, self.scope))
         return Check(what, good=True, said=f"granted ({answer.seconds:.2f} s)")
 
-    def _remedy(self, status: int | None, store: Store) -> str:
-        if status == 401:
-            return "Set this store's access token again: 29next does not accept the current one."
-        if status == 403:
-            return f"Give the store's token the scope {self.scope}, in 29next under Settings > API Access."
-        if status == 404 or (status and 300 <= status < 400):
-            return f"Check the store's name: there is no Admin API at {store.base_url}."
-        return "Try again later. If it stays, check 29next's status and this machine's internet connection."
+
+def _remedy(status: int | None, store: Store, scope: str) -> str:
+    """Say what to do where a call has failed."""
+    if status == 401:
+        return "Set this store's access token again: 29next does not accept the current one."
+    if status == 403:
+        return f"Give the store's token the scope {scope}, in 29next under Settings > API Access."
+    if status == 404 or (status and 300 <= status < 400):
+        return f"Check the store's name: there is no Admin API at {store.base_url}."
+    return "Try again later. If it stays, check 29next's status and this machine's internet connection."
 
 
 PROBES = (

@@ -144,3 +144,11 @@ def _postgres(rest: str) -> tuple[str, str, str]:
 def sqlite_file(url: str) -> Path:
     """Return the file of an SQLite URL."""
     return Path(url.removeprefix("sqlite:///").partition("?")[0])
+
+
+def wherever(url: str) -> str:
+    """Return a database's URL that means the same in every folder."""
+    if not url.startswith("sqlite:"):
+        return url
+    _, mark, query = url.partition("?")
+    return f"sqlite:///{sqlite_file(url).resolve()}{mark}{query}"

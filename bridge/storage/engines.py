@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 import typing
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bridge.errors import Unavailable
+from bridge.settings import address
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +63,12 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
         max_overflow=0,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def make(*_: object) -> None:
+        """Make a new file its owner's alone; those beside it take that from it."""
+        with contextlib.suppress(OSError):  # it is there, or cannot be: SQLite says so better
+            os.close(os.open(address.sqlite_file(url), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     @event.listens_for(engine, "connect")
     def configure(connection: typing.Any, _: object) -> None:

@@ -7,16 +7,16 @@ read enough says where the next one goes on.
 
 from __future__ import annotations
 
-import re
 import typing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
 
-from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status
+from bridge.alert import Status
 from bridge.storage import shapes, words
-from bridge.storage.ids import ALPHABET, DIGITS, first_id
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, ID, MOST, BadFilter
+from bridge.storage.ids import first_id
+from bridge.storage.outcomes import Telling
 from bridge.storage.schema import (
     attempts,
     cases,
@@ -31,71 +31,20 @@ from bridge.storage.schema import (
 )
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from marshmallow import Schema
     from sqlalchemy import ColumnElement, Select
 
     from bridge.storage.database import Database
 
 Json = dict[str, typing.Any]
-Shape = typing.Callable[[Row[typing.Any]], Json]
 
-LIMIT, MOST = 50, 500
-LONGEST = 200
-"""Characters of a filter's value: nothing that the log is searched by is longer."""
 STRETCH, STRETCHES = 5_000, 4
 """Bodies that are read through in one query, and queries that one page may cost."""
-ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{{DIGITS}}}")
-MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
 
-
-@dataclass(frozen=True)
-class Filter:
-    """One thing that a list is narrowed by; `words` are the values that it can have."""
-
-    name: str
-    says: str
-    words: tuple[str, ...] = ()
-    kind: str = "text"  # or number, moment, id
-
-
-RESOLVED = tuple(dict.fromkeys(word for kind in RESOLUTIONS.values() for word in kind))
-_SOUGHT = "A case number, ARN, order, card's last four, amount, dispute id, event id, or an id of ours."
-_TIMES = (
-    Filter("since", "Received at this moment or later; a date is its midnight in UTC.", kind="moment"),
-    Filter("until", "Received before this moment; a date is its midnight in UTC.", kind="moment"),
-)
-PAGING = (
-    Filter("limit", f"Rows of a page: {LIMIT} unless told, {MOST} at most.", kind="number"),
-    Filter("cursor", "Where the page begins: `next` of the page before.", kind="id"),
-)
-DELIVERY_FILTERS = (
-    Filter("status", "How far it has come.", tuple(Status)),
-    Filter("provider", "Who sent it, such as `ethoca`."),
-    Filter("store", "The store that it belongs to."),
-    Filter("reason", "Why it is where it is.", tuple(Reason)),
-    Filter("effect", "What it asks for.", tuple(Effect)),
-    Filter("event_type", "The provider's own word for the kind of event."),
-    Filter("case_id", "The case that it belongs to.", kind="id"),
-    Filter("webhook_id", "The webhook that it came with.", kind="id"),
-    Filter("case_number", "The case number, letter for letter."),
-    *_TIMES,
-    Filter("q", _SOUGHT),
-    Filter("text", "Text in the body as it was received, letter for letter."),
-)
-CASE_FILTERS = (
-    Filter("state", "Where it stands.", tuple(State)),
-    Filter("store", "The store that it belongs to."),
-    Filter("type", "The kind of dispute.", tuple(DisputeType)),
-    Filter("provider", "Who reports it, alone or among others."),
-    Filter("case_number", "The case number, letter for letter."),
-    Filter("arn", "The acquirer's reference number."),
-    Filter("dispute_id", "The dispute at 29next.", kind="number"),
-    Filter("transaction_id", "The transaction at 29next.", kind="number"),
-    Filter("resolution", "How it was resolved.", RESOLVED),
-    *_TIMES,
-    Filter("q", _SOUGHT),
-)  # fmt: skip
+LISTED_DELIVERY, LISTED_CASE = shapes.ListedDelivery(), shapes.Case()
+DELIVERY, CASE, WEBHOOK = shapes.WholeDelivery(), shapes.WholeCase(), shapes.Webhook()
 
 
 @dataclass(frozen=True)
@@ -110,10 +59,6 @@ class Page:
         return {"results": self.results, "next": self.next}
 
 
-class BadFilter(ValueError):
-    """A filter or cursor that the list does not have."""
-
-
 class Search:
     """Reads the inbox; changes nothing."""
 
@@ -124,18 +69,25 @@ class Search:
 
     def deliveries(self, filters: Mapping[str, str], *, newest_first: bool = True) -> Page:
         """List deliveries by DELIVERY_FILTERS; raises BadFilter."""
-        asked = _Asked(deliveries, DELIVERY_FILTERS, filters, newest_first=newest_first)
+        return self.delivery_page(DELIVERY_FILTERS.load(filters), newest_first=newest_first)
+
+    def delivery_page(self, filters: Json, *, newest_first: bool = True) -> Page:
+        """List deliveries by filters as DELIVERY_FILTERS has loaded them."""
+        asked = _Asked(deliveries, filters, newest_first=newest_first)
         statement = select(deliveries, cases.c.dispute_id).outerjoin(
             cases, cases.c.id == deliveries.c.case_id
         )
         if needle := asked.values.get("text"):
             return self._in_bodies(asked, statement, needle)
-        return self._page(asked, statement, shapes.listed_json)
+        return self._page(asked, statement, LISTED_DELIVERY)
 
     def cases(self, filters: Mapping[str, str]) -> Page:
         """List cases by CASE_FILTERS; raises BadFilter."""
-        asked = _Asked(cases, CASE_FILTERS, filters, newest_first=True)
-        return self._page(asked, select(cases), shapes.case_json)
+        return self.case_page(CASE_FILTERS.load(filters))
+
+    def case_page(self, filters: Json) -> Page:
+        """List cases by filters as CASE_FILTERS has loaded them."""
+        return self._page(_Asked(cases, filters, newest_first=True), select(cases), LISTED_CASE)
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
         """Return the ids of the deliveries that fit, oldest first."""
@@ -144,7 +96,7 @@ class Search:
 
     def count(self, filters: Mapping[str, str], most: int) -> int:
         """Count the deliveries that fit, as far as `most`."""
-        asked = _Asked(deliveries, DELIVERY_FILTERS, filters, newest_first=False)
+        asked = _Asked(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
         if "text" in asked.values:
             raise BadFilter("Deliveries are not counted by the text of their bodies.")
         some = self._narrowed(asked, select(literal(1)).select_from(deliveries)).limit(most).subquery()
@@ -154,7 +106,7 @@ class Search:
     def _narrowed(self, asked: _Asked, statement: Select[typing.Any]) -> Select[typing.Any]:
         return asked.narrowed(statement, steer=self.database.sqlite)
 
-    def _page(self, asked: _Asked, statement: Select[typing.Any], shape: Shape) -> Page:
+    def _page(self, asked: _Asked, statement: Select[typing.Any], shape: Schema) -> Page:
         ordered = self._narrowed(asked, statement).order_by(asked.order).limit(asked.limit + 1)
         with self.database.read() as connection:
             rows = connection.execute(ordered).all()
@@ -179,7 +131,7 @@ class Search:
                 if edge is None or len(found) > asked.limit:
                     break
                 asked.cursor = edge
-        page = _page(found, asked.limit, shapes.listed_json)
+        page = _page(found, asked.limit, LISTED_DELIVERY)
         return page if page.next else Page(page.results, edge)
 
     def _holds(self, needle: str) -> ColumnElement[bool]:
@@ -205,13 +157,10 @@ class Search:
                 .where(or_(attempts.c.delivery_id == delivery_id, attempts.c.case_id == row.case_id))
                 .order_by(attempts.c.id)
             ).all()
-        return shapes.delivery_json(row) | {
-            "item": row.item,
-            "alert": row.alert,
-            "dispute_id": case.dispute_id if case else None,
-            "webhook": shapes.webhook_json(webhook) if webhook else None,
-            "attempts": [shapes.attempt_json(one) for one in made],
-        }
+        dispute_id = case.dispute_id if case else None
+        known = {"dispute_id": dispute_id, "webhook": webhook, "attempts": made}
+        whole: Json = DELIVERY.dump(row._asdict() | known)
+        return whole
 
     def case(self, case_id: str) -> Json | None:
         """Return one case with its deliveries, attempts and outcomes."""
@@ -230,14 +179,11 @@ class Search:
             told = connection.execute(
                 select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
             ).all()
-        return shapes.case_json(row) | {
-            "facts": row.facts,
-            "refund": "recorded" if row.refund_recorded else None,
-            "due_at": shapes.iso_of(row.due_at),
-            "deliveries": [shapes.delivery_json(one) for one in owed],
-            "attempts": [shapes.attempt_json(one) for one in made],
-            "outcomes": [shapes.outcome_json(one, self.database.now()) for one in told],
-        }
+        now = self.database.now()
+        reported = [one._asdict() | {"late": _is_late(one, now)} for one in told]
+        things = {"deliveries": owed, "attempts": made, "outcomes": reported}
+        whole: Json = CASE.dump(row._asdict() | things)
+        return whole
 
     def thing(self, ident: str) -> Json | None:
         """Return a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
@@ -254,7 +200,7 @@ class Search:
             return None
         with self.database.read() as connection:
             row = connection.execute(select(webhooks).where(webhooks.c.id == ident)).first()
-        return shapes.webhook_json(row) if row else None
+        return WEBHOOK.dump(row) if row else None
 
     def body(self, webhook_id: str) -> bytes | None:
         """Return the bytes of a webhook's body, or None where retention has removed it."""
@@ -321,15 +267,13 @@ class Search:
 
 
 class _Asked:
-    """What was asked of one list: its filters read, its order, and where the page begins."""
+    """What was asked of one list: its filters, its order, and where the page begins."""
 
-    def __init__(
-        self, table: Table, known: Sequence[Filter], given: Mapping[str, str], *, newest_first: bool
-    ) -> None:
+    def __init__(self, table: Table, filters: Json, *, newest_first: bool) -> None:
         self.table = table
-        self.values = _read(known, given)
+        self.values = dict(filters)
         self.newest_first = newest_first
-        self.limit = _limit(self.values.pop("limit", None))
+        self.limit: int = self.values.pop("limit")
         self.cursor: str | None = self.values.pop("cursor", None)
         self.marks = [marks.alias(f"mark{n}") for n, _ in enumerate(self._sought())]
         self.key: Column[typing.Any] = self.marks[0].c.id if self.marks else table.c.id
@@ -400,47 +344,12 @@ def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
     return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
 
 
-def _read(known: Sequence[Filter], given: Mapping[str, str]) -> Json:
-    """Read the values of a query; raises BadFilter in the words of the list's filters."""
-    by_name = {one.name: one for one in (*known, *PAGING)}
-    values: Json = {}
-    for name, text in given.items():
-        if name not in by_name:
-            raise BadFilter(f"There is no filter {name[:40]!r}; there are {', '.join(by_name)}.")
-        if not text or "\x00" in text or len(text) > LONGEST:
-            raise BadFilter(f"{name} is a text of 1 to {LONGEST} characters.")
-        values[name] = _value(by_name[name], text)
-    return values
-
-
-def _value(one: Filter, text: str) -> typing.Any:
-    if one.words and text not in one.words:
-        raise BadFilter(f"{one.name} is one of {', '.join(one.words)}, not {text[:40]!r}.")
-    if one.kind == "number":
-        if not re.fullmatch(r"[0-9]{1,18}", text):
-            raise BadFilter(f"{one.name} is a number, not {text[:40]!r}.")
-        return int(text)
-    if one.kind == "id" and not ID.fullmatch(text):
-        raise BadFilter(f"{one.name} is an id of the bridge, not {text[:40]!r}.")
-    return _seconds(text) if one.kind == "moment" else text
-
-
-def _seconds(text: str) -> float:
-    try:
-        if not MOMENT.match(text):
-            raise ValueError
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise BadFilter(f"{text[:40]!r} is not a date or a time, such as 2026-01-31.") from None
-
-
-def _limit(number: int | None) -> int:
-    if number is not None and not 1 <= number <= MOST:
-        raise BadFilter(f"limit is a number from 1 to {MOST}, not {number}.")
-    return number or LIMIT
-
-
-def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Callable[[Row[typing.Any]], Json]) -> Page:
+def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Schema) -> Page:
     """Shape the rows of a page; one more than it takes says that there is a next one."""
-    return Page([shape(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+    return Page(shape.dump(rows[:limit], many=True), rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _is_late(outcome: Row[typing.Any], now: float) -> bool:
+    """Whether an outcome was not sent while its provider waited."""
+    waited_until: float | None = outcome.deadline_at
+    return outcome.state != Telling.TOLD and waited_until is not None and waited_until < now

@@ -74,6 +74,17 @@ class Summary:
     worker_seen_at: float | None  # the newest heartbeat
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """The webhooks of one provider that were rejected on one day for one reason, with the newest's words."""
+
+    provider: str
+    reason: str
+    count: int
+    message: str
+    last_at: float
+
+
 @dataclass
 class DailyCounts:
     """How many alerts each provider sent on each day, in UTC; days that are over are counted once."""
@@ -313,6 +324,16 @@ def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
         .group_by(refusals.c.provider, refusals.c.reason)
     )
     return {(row[0], row[1]): int(row[2]) for row in connection.execute(statement)}
+
+
+def refusals_since(connection: Connection, since: date) -> list[Refusal]:
+    """Return the rejected webhooks since a day, by provider, reason and day, the newest first."""
+    lately = select(refusals).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
+    rows = connection.execute(lately).mappings()
+    return [
+        Refusal(row["provider"], row["reason"], row["count"], row["message"] or "", row["last_at"])
+        for row in rows
+    ]
 
 
 def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:

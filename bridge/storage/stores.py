@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, Update, case, func, select, update
+from sqlalchemy import Connection, Update, case, delete, func, or_, select, update
 
 from bridge.alert import Reason, Status
 from bridge.storage.ids import token_key
 from bridge.storage.rows import IS_FREE, moment
-from bridge.storage.schema import cases, deliveries, paces, stores
+from bridge.storage.schema import cases, deliveries, installations, paces, stores
 from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
@@ -114,6 +114,30 @@ class Stores:
         with self.database.read() as connection:
             names = list(connection.execute(gone).scalars())
         return sum(self._give_up(name, now) for name in names)
+
+    def forget(self, store: str) -> int | None:
+        """Put aside what is owed to a store that cannot be called, and forget the store and its installation.
+
+        Its cases and deliveries stay, and can be replayed once it is back. Returns how many deliveries were
+        put aside, or None where there is no such store.
+        """
+        now = self.database.now()
+        aside = {"status": Status.IGNORED, "reason": Reason.DISMISSED, "due_at": None, "settled_at": now}
+        owed = update(deliveries).where(deliveries.c.settled_at.is_(None))
+        of_cases = select(cases.c.id).where(cases.c.store == store)
+
+        def write(connection: Connection) -> int | None:
+            gone = connection.execute(delete(stores).where(stores.c.name == store)).rowcount
+            gone += connection.execute(delete(installations).where(installations.c.store == store)).rowcount
+            if not gone:
+                return None
+            ours = or_(deliveries.c.store == store, deliveries.c.case_id.in_(of_cases))
+            said = f"The store {store!r} was forgotten."
+            ended = connection.execute(owed.where(ours).values(**aside, message=said))
+            connection.execute(update(cases).where(cases.c.store == store).values(due_at=None))
+            return ended.rowcount
+
+        return self.database.write(write)
 
     def _give_up(self, store: str, now: float) -> int:
         over = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)

@@ -59,7 +59,8 @@ def create_app(
     app.extensions["search"] = Search(store)
     app.extensions["daily_counts"] = DailyCounts()
     app.extensions["memos"] = Memos(store)
-    rooms = (webhooks, api, metrics, overview, pages, replays, install)
+    api.register(app)
+    rooms = (webhooks, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), auth.gate, viewer.viewer):
         app.register_blueprint(one)
     if watch and chosen.notify:
@@ -117,13 +118,17 @@ class Readiness:
         self.until = -math.inf
         self.problem: str | None = None
 
-    def answer(self) -> tuple[Response, int]:
-        """Say whether webhooks can be stored."""
+    def why_not(self) -> str | None:
+        """Say what keeps webhooks from being stored; None where nothing does."""
         with self.lock:
             if self.clock() >= self.until:
                 self._look()
                 self.until = self.clock() + READY_SECONDS
-            ready = self.problem is None
+            return self.problem
+
+    def answer(self) -> tuple[Response, int]:
+        """Say whether webhooks can be stored."""
+        ready = self.why_not() is None
         return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
 
     def _look(self) -> None:

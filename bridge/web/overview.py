@@ -17,9 +17,12 @@ from bridge.storage.pulls import pulled
 from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
 from bridge.web import charts, viewer
-from bridge.worker import notify
+from bridge.worker import checks, notify
+from bridge.worker.checks import Check
+from bridge.worker.provider_checks import check_outcomes, check_refusals
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import date
 
     from bridge.settings import Store
@@ -40,6 +43,16 @@ LAST_MINUTE, LAST_TEN = 60.0, 600.0
 routes = viewer.blueprint("overview")
 
 
+class Need(typing.NamedTuple):
+    """One thing that needs a person, and how to fix it where that is known."""
+
+    title: str
+    text: str
+    fix: str = ""
+    path: str = ""
+    grave: bool = True
+
+
 @routes.get("/")
 def today() -> View:
     """Show what needs a person, what is due, and how it goes."""
@@ -57,7 +70,7 @@ def today() -> View:
     settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
     return render_template(
         "today.html",
-        needs=notify.conditions(picture),
+        needs=_needs(picture),
         urgent=urgent,
         alerts=sum(days[-1][1].values()),
         yesterday=sum(days[-2][1].values()),
@@ -73,6 +86,32 @@ def today() -> View:
         took=charts.plain(TOOK_LABELS, charts.spread(ordered, TOOK)),
         latest=viewer.search().deliveries({"limit": LATEST}).results,
     )
+
+
+def _needs(picture: notify.Picture) -> list[Need]:
+    """Return what needs a person: first what has happened, then what else the doctor would call bad."""
+    bad = {check.what: check for check in _checks(picture) if not check.good}
+    needs = []
+    for one in notify.conditions(picture):
+        check = bad.pop(one.check, None)
+        needs.append(Need(one.title, one.text, check.remedy if check else "", one.path, one.grave))
+    needs += [Need(check.what, check.said, check.remedy) for check in bad.values()]
+    return sorted(needs, key=lambda need: not need.grave)
+
+
+def _checks(picture: notify.Picture) -> Iterator[Check]:
+    """Return what the doctor says of what is known here, without a call to anybody."""
+    settings, now = viewer.settings(), picture.now
+    yield from checks.check_settings(settings)
+    if why := current_app.extensions["readiness"].why_not():
+        yield Check("database", good=False, said=why, remedy=checks.UNUSABLE)
+    elif viewer.database().sqlite:
+        yield checks.check_room(settings)
+    yield checks.check_worker(picture.worker_seen_at, now)
+    yield from checks.check_pauses(settings.stores.values(), picture.paused)
+    last = {name: datetime.fromtimestamp(times[0], UTC) for name, times in picture.times.items() if times}
+    yield from check_refusals(settings, last, picture.refusals, datetime.fromtimestamp(now, UTC))
+    yield from check_outcomes(settings, picture.untold)
 
 
 def _daily_counts(connection: Connection, now: float) -> list[tuple[date, dict[str, int]]]:

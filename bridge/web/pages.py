@@ -12,7 +12,8 @@ from flask import Response, flash, redirect, render_template, request, url_for
 
 from bridge.alert import State, Status, Webhook
 from bridge.errors import PermanentError, Rejected
-from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Page
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, words_of
+from bridge.storage.search import Page
 from bridge.web import formatting, replays, timeline, viewer
 from bridge.worker.choice import choices, choose
 from bridge.worker.explain import Explained, explain
@@ -20,7 +21,6 @@ from bridge.worker.explain import Explained, explain
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.storage.search import Filter
     from bridge.web.viewer import Json, View
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ def deliveries() -> View:
         "deliveries.html",
         page=page,
         wanted=wanted,
-        narrowed=set(wanted) - viewer.PAGED,
+        narrowed=set(wanted).difference(PAGING),
         problem=problem,
         in_bodies=in_bodies,
         older=_older(page, wanted, in_bodies=in_bodies),
@@ -157,7 +157,7 @@ def cases() -> View:
         "cases.html",
         page=page,
         wanted=wanted,
-        narrowed=set(wanted) - viewer.PAGED,
+        narrowed=set(wanted).difference(PAGING),
         problem=problem,
         older=_older(page, wanted),
         filters=_choices(CASE_FILTERS),
@@ -252,10 +252,12 @@ def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
     return urlencode(query | {"cursor": page.next})
 
 
-def _choices(filters: tuple[Filter, ...]) -> dict[str, list[str]]:
+def _choices(filters: Filters) -> dict[str, list[str]]:
     """Return the values that each filter of a list offers."""
-    offered = {one.name: list(one.words) for one in filters}
-    return offered | {"provider": list(viewer.settings().providers), "store": list(viewer.settings().stores)}
+    return words_of(filters) | {
+        "provider": list(viewer.settings().providers),
+        "store": list(viewer.settings().stores),
+    }
 
 
 def _tabs(endpoint: str, name: str, words: list[typing.Any], wanted: Json) -> list[Json]:

@@ -10,7 +10,7 @@ from flask import redirect, render_template, request, url_for
 
 from bridge.alert import Status
 from bridge.errors import Rejected
-from bridge.storage.search import DELIVERY_FILTERS, ID, BadFilter
+from bridge.storage.filters import DELIVERY_FILTERS, ID, PAGING, BadFilter
 from bridge.web import viewer
 from bridge.worker.jobs import A_SECOND
 
@@ -74,7 +74,7 @@ def stop_replay(ident: str) -> View:
 
 def _replay_filters(given: Mapping[str, str]) -> Json:
     """Read the filters of a bulk replay; raises BadFilter."""
-    known = {one.name for one in DELIVERY_FILTERS}
+    known = set(DELIVERY_FILTERS.fields).difference(PAGING)
     wanted = {name: value for name, value in given.items() if name in known and value}
     if not wanted:
         raise BadFilter("A bulk replay needs a filter, such as status=failed.")
@@ -85,7 +85,7 @@ def _replay_filters(given: Mapping[str, str]) -> Json:
 
 def query(wanted: Json) -> str | None:
     """Return the query of a bulk replay over the filters of a list, if one makes sense."""
-    filters = {name: value for name, value in wanted.items() if name not in viewer.PAGED}
+    filters = {name: value for name, value in wanted.items() if name not in PAGING}
     if not filters or "text" in filters or filters.get("status") == Status.PENDING:
         return None
     return urlencode(filters)

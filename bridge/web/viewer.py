@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from bridge.errors import Rejected, Unavailable
 from bridge.storage import stats
-from bridge.storage.search import PAGING, BadFilter
+from bridge.storage.filters import BadFilter
 from bridge.web import auth, formatting
 from bridge.worker import notify
 
@@ -33,7 +33,6 @@ log = structlog.get_logger()
 Json = dict[str, typing.Any]
 View = typing.Union[str, "AnyResponse", tuple[str, int]]
 
-PAGED = {one.name for one in PAGING}
 FOLDER = pathlib.Path(__file__).parent / "static"
 
 viewer = Blueprint(

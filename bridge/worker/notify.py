@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,7 @@ from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
 from bridge.storage.pulls import pulled
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.settings import Notify, Settings
     from bridge.storage.database import Connection, Database
@@ -65,6 +66,7 @@ class Condition:
     grave: bool = False
     told: bool = True  # whether it is told, or only shown
     over: str = ""  # what is told when it has ended
+    check: str = ""  # what the doctor calls it, who knows how to fix it
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,19 @@ class Picture:
     pulls: Mapping[str, tuple[float, Pulled]] = field(
         default_factory=dict
     )  # provider -> how often, how it goes
-    known: Collection[str] = ()  # names of providers, enabled or not
+    refusals: Sequence[stats.Refusal] = ()  # the same with the newest's words, newest first
+    known: Mapping[str, str] = field(default_factory=dict)  # provider, enabled or not -> its variable
 
 
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
     configured = [name for name in settings.providers if settings.is_on(name)]
-    how = pulled(connection)
+    how = pulled(connection) if settings.pulled else {}
+    since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
+    refusals = stats.refusals_since(connection, since)
+    refused: Counter[tuple[str, str]] = Counter()
+    for one in refusals:
+        refused[one.provider, one.reason] += one.count
     return Picture(
         now=now,
         failed=stats.failed(connection),
@@ -103,11 +111,12 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         oldest_pending=summary.oldest_pending,
         queue_old=settings.notify.queue_old if settings.notify else Picture.queue_old,
         worker_seen_at=summary.worker_seen_at,
-        refused=stats.refused(connection, (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()),
-        untold=stats.failed_outcomes(connection, now),
-        urgent=stats.urgent_outcomes(connection, now),
+        refused=refused,
+        refusals=refusals,
+        untold=stats.failed_outcomes(connection, now) if settings.reported else {},
+        urgent=stats.urgent_outcomes(connection, now) if settings.reported else {},
         pulls={name: (one.every or 0.0, how[name]) for name, one in settings.pulled.items() if name in how},
-        known=frozenset(settings.providers),
+        known={name: one.secret_variable for name, one in settings.providers.items()},
     )
 
 
@@ -138,13 +147,14 @@ def _worker(seen: Picture) -> Iterable[Condition]:
         heard = f"Last heartbeat {span(seen.now - last)} ago." if last else "No heartbeat received yet."
         text = f"{heard} Alerts are stored, but nothing is forwarded. Start one: `bridge worker`."
         over = "A worker is running again and forwards what was waiting."
-        yield Condition(WORKER, "No worker is running", text, "/", grave=True, over=over)
+        yield Condition(WORKER, "No worker is running", text, "/", grave=True, over=over, check=WORKER)
 
 
 def _paused(seen: Picture) -> Iterable[Condition]:
     for store, why in sorted(seen.paused.items()):
         title, over = f"Store {store} is paused", f"Store {store} has resumed."
-        yield Condition(f"paused:{store}", title, why, "/stores", grave=True, over=over)
+        check = f"{store}: paused"
+        yield Condition(f"paused:{store}", title, why, "/stores", grave=True, over=over, check=check)
 
 
 def _expiring(seen: Picture) -> Iterable[Condition]:
@@ -159,7 +169,8 @@ def _expiring(seen: Picture) -> Iterable[Condition]:
 def _untold(seen: Picture) -> Iterable[Condition]:
     for provider, (count, case_id, why) in sorted(seen.untold.items()):
         title = f"{_count(count, 'outcome')} could not be sent to {provider}"
-        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count)
+        check = f"{provider}: outcomes"
+        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count, check=check)
 
 
 def _urgent(seen: Picture) -> Iterable[Condition]:
@@ -222,17 +233,20 @@ def _silent(seen: Picture) -> Iterable[Condition]:
 
 
 def _refused(seen: Picture) -> Iterable[Condition]:
+    newest = {one.provider: one.reason for one in reversed(seen.refusals)}
     for (provider, reason), count in sorted(seen.refused.items(), key=lambda pair: -pair[1]):
         title = f"{_count(count, 'webhook')} of {provider} rejected: {reason.replace('_', ' ')}"
         text = "Since yesterday. The settings at the provider and here do not match."
         if reason == UNKNOWN and provider in seen.known:
-            text = "Since yesterday. This provider is not enabled: no secret is configured."
+            text = f"Since yesterday. This provider is not enabled: {seen.known[provider]} is not set."
         elif reason == UNKNOWN:
             title = f"{_count(count, 'webhook')} rejected: {url_called(provider)}"
             text = "Since yesterday. Check the URLs at your providers."
             if provider not in (OTHERS, NO_NAME):
                 text = f"No provider is called {named(provider)}: check the URL at your provider."
-        yield Condition(f"refused:{provider}:{reason}", title, text, "/refused", count, told=False)
+        key = f"refused:{provider}:{reason}"
+        check = provider if newest.get(provider) == reason else ""  # the doctor judges by the newest
+        yield Condition(key, title, text, "/refused", count, told=False, check=check)
 
 
 def named(name: str) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -500,3 +501,20 @@ def one_refusal(words: bytes) -> Iterator[int]:
         thread.start()
         yield server.server_address[1]
         server.shutdown()
+
+
+def test_a_new_file_is_its_owner_s_alone(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.db"
+    with closing(Database(f"sqlite:///{file}?timeout=5")) as database:
+        database.write(lambda connection: connection.execute(text("CREATE TABLE t (a)")))
+        beside = list(tmp_path.iterdir())
+        assert len(beside) > 1
+        assert {one.stat().st_mode & 0o777 for one in beside} == {0o600}
+
+
+def test_a_clean_stop_leaves_one_file_that_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.db"
+    with closing(Database(f"sqlite:///{file}")) as database:
+        database.write(lambda connection: connection.execute(text("CREATE TABLE t (a)")))
+        assert len(list(tmp_path.iterdir())) > 1
+    assert list(tmp_path.iterdir()) == [file]

@@ -11,7 +11,8 @@ from sqlalchemy import event, text
 
 from bridge.storage import search as searching
 from bridge.storage import words
-from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Search
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Filters, Text, words_of
+from bridge.storage.search import Search
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY
@@ -240,8 +241,9 @@ def test_dates_bound_a_list(bridge: InProcessBridge) -> None:
     [
         ({"colour": "red"}, "There is no filter 'colour'"),
         ({"status": "lost"}, "status is one of pending"),
-        ({"status": ""}, "status is a text of 1 to 200 characters"),
-        ({"reason": "\x00"}, "reason is a text"),
+        ({"status": ""}, "status is one of pending"),
+        ({"store": ""}, "store is a text of 1 to 200 characters"),
+        ({"store": "\x00"}, "store is a text"),
         ({"store": "x" * 201}, "store is a text"),
         ({"since": "yesterday"}, "not a date or a time"),
         ({"since": "20260301"}, "not a date or a time"),
@@ -251,6 +253,8 @@ def test_dates_bound_a_list(bridge: InProcessBridge) -> None:
         ({"limit": "many"}, "limit is a number"),
         ({"limit": "٣"}, "limit is a number"),  # an Arabic digit
         ({"cursor": "d_1"}, "cursor is an id of the bridge"),
+        ({"cursor": "d_" + "0" * 21 + "\n"}, "cursor is an id of the bridge"),
+        ({"colour": "red", "limit": "0"}, "limit is a number from 1 to 500, not 0. There is no filter"),
         ({"case_id": "1' OR '1'='1"}, "case_id is an id of the bridge"),
     ],
 )
@@ -308,9 +312,16 @@ def test_deliveries_are_counted_as_far_as_asked(lite: InProcessBridge) -> None:
         searched(lite).count({"text": "x"}, 2)
 
 
+def by_text(filters: Filters) -> Iterator[dict[str, str]]:
+    """Each filter alone, where it takes a text or a word."""
+    for name, known in words_of(filters).items():
+        if known or type(filters.fields[name]) is Text:
+            yield {name: known[0] if known else "x"}
+
+
 PLANS: list[tuple[str, dict[str, str]]] = [
-    *(("deliveries", {one.name: (one.words or ("x",))[0]}) for one in DELIVERY_FILTERS if one.kind == "text"),
-    *(("cases", {one.name: (one.words or ("x",))[0]}) for one in CASE_FILTERS if one.kind == "text"),
+    *(("deliveries", given) for given in by_text(DELIVERY_FILTERS)),
+    *(("cases", given) for given in by_text(CASE_FILTERS)),
     ("deliveries", {}),
     ("cases", {}),
     ("deliveries", {"provider": "x", "status": "forwarded"}),

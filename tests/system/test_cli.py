@@ -22,8 +22,8 @@ import pytest
 from bridge import __version__, cli
 from bridge.alert import Alert, DisputeType, Webhook
 from bridge.settings import Store
+from bridge.storage import shapes
 from bridge.storage.database import Database
-from bridge.storage.shapes import CASE_KEYS, DELIVERY_KEYS
 from bridge.worker.subscriptions import EVENTS
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
@@ -126,7 +126,7 @@ def test_deliveries_are_listed_for_a_person_and_as_json(bridge: Bridge, storage:
     assert set(page) == {"results", "next"}
     assert {one["id"] for one in page["results"]} == set(ids)
     assert all(set(DELIVERY) <= set(one) for one in page["results"])
-    assert set(DELIVERY) <= set(DELIVERY_KEYS)
+    assert set(DELIVERY) <= set(shapes.Delivery().fields)
     failed = bridge("deliveries", "--json", "--status", "failed").json["results"]
     assert [(one["reason"], one["errors"]) for one in failed] == [
         ("untranslatable", {"amount": ["Odd."]}),
@@ -139,7 +139,7 @@ def test_cases_are_listed_for_a_person_and_as_json(bridge: Bridge, storage: Stor
     assert "C-1" in bridge("cases").out
     [case] = bridge("cases", "--json", "--type", "alert").json["results"]
     assert set(CASE) <= set(case)
-    assert set(CASE) <= set(CASE_KEYS)
+    assert set(CASE) <= set(shapes.Case().fields)
     assert (case["case_number"], case["state"], case["amount"]) == ("C-1", "new", "19.90")
     assert case["match"] == {"rule": None, "candidates": []}
     assert bridge("cases", "--json", "--type", "chargeback").json["results"] == []

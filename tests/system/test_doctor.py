@@ -15,10 +15,10 @@ from sqlalchemy import event
 
 from bridge import cli
 from bridge.alert import Webhook
-from bridge.cli import checks
-from bridge.cli.checks import Check
 from bridge.cli.doctor import examine
 from bridge.storage.database import Database
+from bridge.worker import checks
+from bridge.worker.checks import Check
 from bridge.worker.notify import GONE_AFTER
 from bridge.worker.subscriptions import subscribe
 from tests.conftest import MakeDatabase
@@ -318,6 +318,20 @@ def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Pati
     patient.scopes("disputes:read", "disputes:write", "transactions:read", "transactions:write")
     check = patient.bad()["alpha: webhooks"]
     assert "webhooks:read and webhooks:write" in check.remedy
+
+
+def test_a_subscription_list_that_fails_for_another_reason_names_no_scopes(patient: Patient) -> None:
+    patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
+    patient.next29.add_faults(fault("redirect", path="/webhooks/", status=500, body="<html>"))
+    check = patient.bad()["alpha: webhooks"]
+    assert "scopes" not in check.remedy
+    assert "Try again" in check.remedy
+
+
+def test_what_asks_for_a_scope_is_a_body_that_29next_could_take(patient: Patient) -> None:
+    patient.examined()
+    sent = {call.path: call.body for call in patient.next29.ledger.calls if call.method != "GET"}
+    assert sent == {"/disputes/0/": {"amount": "0.00"}, "/transactions/0/refund/": {"amount": "0.00"}}
 
 
 @pytest.mark.parametrize(

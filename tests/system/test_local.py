@@ -14,6 +14,7 @@ from bridge import cli, settings
 from bridge.cli import run
 from bridge.providers.proof import KINDS
 from tests.support.clock import eventually
+from tests.support.commands import answer, running
 from tests.support.documents import ROOT
 from tests.support.processes import free_port
 
@@ -162,6 +163,20 @@ def test_when_one_process_ends_the_rest_do_and_it_is_said_which(tmp_path: Path) 
         running.wait(30)
     assert "bridge: worker ended unexpectedly" in log.read_text("utf-8")
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_from_another_folder_all_processes_open_the_file_that_was_migrated(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PORT": str(port),
+        "DATABASE_URL": "sqlite:///here.db",
+    }
+    with running([sys.executable, "-m", "bridge", "run"], tmp_path, environ, tmp_path / "log"):
+        eventually(lambda: answer(port, "/readyz") == 200, 30)
+    assert (tmp_path / "here.db").exists()
+    assert not (ROOT / "here.db").exists()
 
 
 def children_of(pid: int) -> list[str]:

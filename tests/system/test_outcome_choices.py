@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bridge import cli
-from bridge.web.document import OpenOutcomeSchema, WholeCaseSchema
+from bridge.storage.shapes import OpenOutcome, WholeCase
 from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support.clock import DAY, HOUR
@@ -84,7 +84,7 @@ def test_a_word_that_is_chosen_by_the_api_is_sent(reports: Reports) -> None:
     path = f"/api/cases/{ident_of(reports, case)}/outcomes"
     listed = reports.bridge.client.get(path, headers=TOKEN).get_json()
     (one,) = listed["results"]
-    assert OpenOutcomeSchema().validate(one) == {}
+    assert OpenOutcome().validate(one) == {}
     words = [choice["word"] for choice in one["choices"]]
     assert "RESOLVED/REFUNDED" in words
     assert "STOPPED/REFUNDED" not in words  # which is for fraud
@@ -92,7 +92,7 @@ def test_a_word_that_is_chosen_by_the_api_is_sent(reports: Reports) -> None:
     chosen = {"provider": "ethoca", "word": "UNRESOLVED_DISPUTE/NOT_REFUNDED"}
     answer = reports.bridge.client.post(path, json=chosen, headers=TOKEN)
     assert answer.status_code == 200
-    assert WholeCaseSchema().validate(answer.get_json()) == {}
+    assert WholeCase().validate(answer.get_json()) == {}
     reports.work()
 
     item = reports.sent(case)

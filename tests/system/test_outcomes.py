@@ -18,7 +18,7 @@ from bridge import cli, providers
 from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
 from bridge.providers.base import Provider
-from bridge.web.document import WholeCaseSchema
+from bridge.storage.shapes import WholeCase
 from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
@@ -369,7 +369,7 @@ def test_every_call_is_shown_without_its_secrets(small: Office) -> None:
     )
     assert answer.json
     assert answer.json["outcomes"] == case["outcomes"]
-    assert WholeCaseSchema().validate(answer.json) == {}
+    assert WholeCase().validate(answer.json) == {}
 
 
 def test_a_key_that_a_provider_echoes_is_shown_nowhere(small: Office) -> None:
@@ -634,12 +634,12 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(small: Of
     assert one["message"] == "Midigator answered 401: message: Unauthorized (is MIDIGATOR_API_KEY right?)"
     path = f"/cases/{small.bridge.case(sent)['id']}"
     assert small.alarms == [("1 outcome could not be sent to midigator", one["message"], path)]
-    assert small.checked == ("midigator: outcomes", False, f"1 could not be told; {one['message']}")
+    assert small.checked == ("midigator: outcomes", False, f"1 could not be sent; {one['message']}")
     small.api.keys = set(KEYS.values())
     small.later(2 * HOUR)
     assert small.outcome(sent)["state"] == "told"
     assert small.alarms == []
-    assert small.checked == ("midigator: outcomes", True, "none that could not be told")
+    assert small.checked == ("midigator: outcomes", True, "all sent")
 
 
 def test_a_token_that_has_run_out_is_replaced_at_once(small: Office) -> None:

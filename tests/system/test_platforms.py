@@ -517,7 +517,7 @@ def test_heroku_refuses_a_release_that_would_lose_alerts() -> None:
 
 def test_a_web_process_with_wrong_settings_names_all_of_them_without_a_traceback() -> None:
     environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PORT": str(free_port())}
-    wrong = {"NEXT_STORE": "shop", "NEXT_TIMEOUT": "soon", "WEB_CONCURRENCY": "1"}
+    wrong = {"NEXT_STORE": "shop", "NEXT_TIMEOUT": "soon", "WEB_CONCURRENCY": "abc"}
     done = subprocess.run(
         shlex.split(procfile()["web"]),
         cwd=ROOT,
@@ -527,7 +527,20 @@ def test_a_web_process_with_wrong_settings_names_all_of_them_without_a_traceback
         check=False,
         timeout=60,
     )
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert "NEXT_ACCESS_TOKEN: missing" in done.stderr
     assert "NEXT_TIMEOUT: expected a number" in done.stderr
+    assert "WEB_CONCURRENCY: expected a whole number from 1 to 1000, not 'abc'\n" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_web_process_starts_where_the_number_of_processes_is_left_empty(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": str(port),
+        "DATABASE_URL": f"sqlite:///{tmp_path}/bridge.db",
+        "WEB_CONCURRENCY": "",
+    }
+    with running(shlex.split(procfile()["web"]), ROOT, environ, tmp_path / "web.log"):
+        eventually(lambda: answer(port, "/healthz") == 200, 30)

@@ -13,10 +13,10 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from bridge import cli, providers
-from bridge.cli.checks import Check
 from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
 from bridge.settings import OAuthKeys, Route
+from bridge.worker.checks import Check
 from bridge.worker.notify import conditions, read_picture
 from tests.conftest import MakeDatabase
 from tests.support import ethoca

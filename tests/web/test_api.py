@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import schemathesis
+from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from jsonschema import Draft202012Validator, FormatChecker
 
-from bridge.storage.search import CASE_FILTERS, DELIVERY_FILTERS, PAGING
-from bridge.web.document import document
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS
+from bridge.web import api
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.examples import examples
@@ -21,8 +22,13 @@ from tests.support.history import bridge_with_outlet, trouble
 Json = dict[str, Any]
 TOKEN = "a-made-up-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-DOCUMENT = document()
-OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+DOCUMENT: Json = api.register(Flask(__name__)).spec.to_dict()
+OPERATIONS = [
+    (path, method)
+    for path, methods in DOCUMENT["paths"].items()
+    for method in methods
+    if method != "parameters"
+]
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def test_the_document_names_every_key_and_no_other() -> None:
 
 def test_every_route_is_in_the_document(troubled: InProcessBridge) -> None:
     served = {
-        (rule.rule.replace("<ident>", "{id}"), method.lower())
+        (rule.rule.replace("<id>", "{id}"), method.lower())
         for rule in troubled.app.url_map.iter_rules()
         if rule.rule.startswith("/api/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
@@ -94,7 +100,7 @@ def test_every_filter_is_in_the_document_and_nothing_else(
     path: str, filters: Any, troubled: InProcessBridge
 ) -> None:
     named = [one["name"] for one in DOCUMENT["paths"][path]["get"]["parameters"]]
-    assert named == [one.name for one in (*filters, *PAGING)]
+    assert named == list(filters.fields)
     refused = get(troubled.client, f"{path}?colour=red", 400)
     judge(path, "get", 400, refused)
     assert refused == {
@@ -154,6 +160,39 @@ def test_an_unknown_method_is_told_the_known_ones(bridge: InProcessBridge) -> No
     answer = bridge.client.delete("/api/deliveries", headers=BEARER)
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"transaction": ' + b"9" * 5_000 + b"}",
+        *(b'{"transaction": %b}' % value for value in (b'"1"', b"1.5", b"true", b"0", b"-1", b"[]")),
+        *(b'{"transaction": %b}' % value for value in (b"1e300", b"9223372036854775808")),
+    ],
+    ids=range(14),
+)
+def test_what_is_no_decision_is_refused_in_the_shape_of_the_api(
+    troubled: InProcessBridge, body: bytes
+) -> None:
+    (first, *_) = get(troubled.client, "/api/cases?state=review")["results"]
+    path = f"/api/cases/{first['id']}/match"
+    answer = troubled.client.post(path, data=body, content_type="application/json", headers=BEARER)
+    assert answer.status_code == 400, answer.text
+    judge("/api/cases/{id}/match", "post", 400, answer.json)
+    assert answer.json == {
+        "error": "bad_request",
+        "message": 'Send {"transaction": 123}, or null where there is none.',
+    }
+
+
+def test_the_document_is_shown_by_no_page_from_elsewhere(troubled: InProcessBridge) -> None:
+    known = {rule.endpoint for rule in troubled.app.url_map.iter_rules()}
+    assert not [name for name in known if "openapi" in name or "docs" in name]
 
 
 # --- who may ask --------------------------------------------------------------------------------

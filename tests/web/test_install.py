@@ -18,6 +18,7 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from bridge import cli
 from bridge.cli import doctor
 from bridge.settings import NOT_INSTALLED
 from bridge.storage.database import Database
@@ -686,6 +687,37 @@ def test_alerts_of_a_removed_store_wait_and_go_on_when_it_is_installed_anew(
         assert agency.standing(waits) == ("forwarded", None)
         assert agency.delivery(waits)["deadline_at"] > deadline
         assert agency.case(first)["dispute_id"] < agency.case(second)["dispute_id"]
+
+
+def test_a_removed_store_is_forgotten_by_a_command_and_is_no_alarm_any_more(
+    next29: StandIn, light_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bridge(next29, light_url) as agency:
+        for name, value in surroundings(next29, DATABASE_URL=light_url).items():
+            monkeypatch.setenv(name, value)
+        agency.install()
+        assert cli.main(["stores", "--forget", SHOP]) == 1
+        assert "have its merchant remove the app first" in capsys.readouterr().err
+        agency.uninstall()
+        waits = agency.post(agency.senders.ethoca(SHOP))
+        agency.work()
+        agency.tend()
+        agency.work()
+        assert agency.paused() == {SHOP: UNINSTALLED}
+        assert cli.main(["stores", "--forget", SHOP]) == 0
+        assert "forgotten. Put aside: 1" in capsys.readouterr().out
+        agency.inside.chores.tend(agency.stores)  # by what it knew before
+        agency.tend()
+        assert (agency.paused(), kept(agency)) == ({}, {})
+        assert agency.standing(waits) == ("ignored", "dismissed")
+        assert cli.main(["stores", "--forget", SHOP]) == 1
+        assert "There is no store" in capsys.readouterr().err
+        agency.install()
+        assert agency.inside.replay(waits) == [waits]
+        agency.work()
+        agency.clock.sleep(10)  # a case that is replayed is looked for twice
+        agency.work()
+        assert agency.standing(waits) == ("forwarded", None)
 
 
 def test_a_store_that_refused_its_token_goes_on_at_once_with_a_new_one(agency: Agency) -> None:

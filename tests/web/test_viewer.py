@@ -27,14 +27,14 @@ from bridge.storage import stats
 from bridge.web import auth, charts, formatting, pages, viewer
 from bridge.web.app import create_app
 from bridge.web.headers import HEADERS
-from bridge.worker import notify
+from bridge.worker import checks, notify
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY
 from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, trouble
 from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
-from tests.support.statements import statements
+from tests.support.statements import away, statements
 from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
@@ -515,6 +515,53 @@ def test_the_first_page_says_what_needs_a_person(bridge: InProcessBridge) -> Non
         assert sentence in said, sentence
     bridge.clock.now += 600
     assert "No worker is running" in Reader(page(bridge.client, "/")).text
+
+
+def test_the_first_page_says_how_to_fix_what_needs_a_person(bridge: InProcessBridge) -> None:
+    trouble(bridge)
+    refuse(bridge, "midigator", 1)
+    bridge.inside.reject("kount", "unknown_provider", "This provider has no secret here.", known=True)
+    bridge.inside.reject("etoca", "unknown_provider", "There is no such provider.", known=False)
+    bridge.clock.now += 600
+    said = Reader(page(bridge.client, "/")).text
+    for sentence in (
+        "No worker is running",
+        "To fix it: Start `bridge worker` (on Heroku",
+        "29next answered 401: Invalid token. To fix it: Fix what it says. The bridge retries twice a minute",
+        "To fix it: Enter the value of MIDIGATOR_SECRET at the provider",
+        "This provider is not enabled: KOUNT_SECRET is not set.",
+    ):
+        assert sentence in said, sentence
+
+
+def test_the_first_page_says_what_the_doctor_says_of_the_setup(make_database: MakeDatabase) -> None:
+    with opened(make_database, password="short", stores={}, secrets={}) as bridge:
+        sign_in(bridge.client, "short")
+        said = Reader(page(bridge.client, "/")).text
+    for sentence in (
+        "stores none is configured To fix it: Set NEXT_STORE and NEXT_ACCESS_TOKEN",
+        "providers all are switched off To fix it: Set <PROVIDER>_SECRET for each provider",
+        "viewer BRIDGE_PASSWORD is short enough to guess To fix it: Set BRIDGE_PASSWORD to 12",
+    ):
+        assert sentence in said, sentence
+
+
+def test_the_first_page_says_that_no_webhook_can_be_stored(bridge: InProcessBridge) -> None:
+    bridge.work()
+    assert "Nothing needs attention" in Reader(page(bridge.client, "/")).text
+    bridge.app.extensions["readiness"].until = 0.0
+    with away(bridge.database, "INSERT INTO memos", 99):
+        said = Reader(page(bridge.client, "/")).text
+    assert "Nothing needs attention" not in said
+    assert "has space and accepts connections" in said
+
+
+def test_the_first_page_says_that_the_disk_is_full(
+    bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge.work()
+    monkeypatch.setattr(checks, "LEAST_FREE", 10**18)
+    assert "To fix it: Free some space on the disk of the database." in Reader(page(bridge.client, "/")).text
 
 
 def test_what_is_at_stake_of_very_many_is_said_to_be_more(

@@ -1,4 +1,4 @@
-"""What the doctor looks at for each provider: its last delivery, its rejected webhooks, its outcomes."""
+"""What is said of each provider: its last delivery, its rejected webhooks, its outcomes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
-from bridge.cli.checks import Check, judged
 from bridge.errors import BridgeError
 from bridge.storage import stats
 from bridge.storage.pulls import pulled
 from bridge.storage.search import Search
+from bridge.worker.checks import Check, judged
 from bridge.worker.notify import is_overdue, url_called
 from bridge.worker.pull import Api
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bridge.providers.base import Provider
     from bridge.settings import Settings
@@ -25,29 +25,30 @@ if typing.TYPE_CHECKING:
 REFUSED_LATELY = timedelta(days=1)
 NEW_EVENTS = timedelta(days=7)
 MOST_NAMED = 20
+MISTYPED = "mistyped URLs"
 
 
 def check_providers(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
     """Say of each provider that is on when it last got in, and whether it was turned away since."""
     search = Search(database)
     last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
-    refused: dict[str, dict[str, typing.Any]] = {}
-    for row in search.refusals():
-        refused.setdefault(row["provider"], row)
-    for name, provider in settings.providers.items():
-        if settings.secrets.get(name):
-            yield _provider(provider, last.get(name), refused.get(name), now, settings.secrets[name])
+    with database.read() as connection:
+        refusals = stats.refusals_since(connection, (now - REFUSED_LATELY).date())
+        untold = stats.failed_outcomes(connection, database.now())
+    yield from check_refusals(settings, last, refusals, now)
     for name in settings.pulled:
         yield _pull(settings, database, name)
-    yield from _mistyped(settings, search, last, now)
     yield from _new_events(search, now)
-    with database.read() as connection:
-        untold = stats.failed_outcomes(connection, database.now())
+    yield from check_outcomes(settings, untold)
+
+
+def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
+    """Say of each provider that is told how alerts end whether it takes that."""
     for name in settings.reported:
         count, case_id, why = untold.get(name, (0, "", ""))
-        said = f"{count} could not be told; {why}" if count else "none that could not be told"
+        said = f"{count} could not be sent; {why}" if count else "all sent"
         remedy = (
-            f"See `bridge show {case_id}`; once mended, `bridge replay {case_id}` sends it again, "
+            f"See `bridge show {case_id}`; once fixed, `bridge replay {case_id}` sends it again, "
             f"or choose its word: `bridge outcome {case_id}`."
         )
         yield judged(f"{name}: outcomes", not count, said, remedy)
@@ -73,8 +74,26 @@ def _pull(settings: Settings, database: Database, name: str) -> Check:
     return judged(f"{name}: pull", not overdue, f"the key works; {said}", remedy)
 
 
+def check_refusals(
+    settings: Settings, last: Mapping[str, datetime], refusals: Sequence[stats.Refusal], now: datetime
+) -> Iterator[Check]:
+    """Say of each provider that is on whether it gets in, by its last delivery and what was refused."""
+    lately = [one for one in refusals if now - _moment(one) < REFUSED_LATELY]
+    newest: dict[str, stats.Refusal] = {}
+    for one in lately:
+        newest.setdefault(one.provider, one)
+    for name, provider in settings.providers.items():
+        if settings.secrets.get(name):
+            yield _provider(provider, last.get(name), newest.get(name), settings.secrets[name])
+    yield from _mistyped(settings, last, lately, now)
+
+
+def _moment(refusal: stats.Refusal) -> datetime:
+    return datetime.fromtimestamp(refusal.last_at, UTC)
+
+
 def _mistyped(
-    settings: Settings, search: Search, last: dict[str, datetime], now: datetime
+    settings: Settings, last: Mapping[str, datetime], lately: Iterable[stats.Refusal], now: datetime
 ) -> Iterator[Check]:
     """Name the URLs that were called lately and that no provider has.
 
@@ -86,17 +105,16 @@ def _mistyped(
         if secrets and (name not in last or now - last[name] > REFUSED_LATELY)
     ]
     counts: Counter[str] = Counter()
-    for row in search.refusals():
-        lately = now - datetime.fromisoformat(row["last_at"]) < REFUSED_LATELY
-        if row["provider"] not in settings.providers and lately:
-            counts[row["provider"]] += row["count"]
+    for one in lately:
+        if one.provider not in settings.providers:
+            counts[one.provider] += one.count
     if counts:
         said = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
         remedy = "Correct the URL at the provider. `bridge providers` prints the right ones."
         meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
         if meant:
             said += f"; nothing arrives from {' and '.join(sorted(meant))}"
-        yield Check("mistyped URLs", good=not meant, said=said, remedy=remedy)
+        yield Check(MISTYPED, good=not meant, said=said, remedy=remedy)
 
 
 def _new_events(search: Search, now: datetime) -> Iterator[Check]:
@@ -112,21 +130,15 @@ def _new_events(search: Search, now: datetime) -> Iterator[Check]:
 
 
 def _provider(
-    provider: Provider,
-    last: datetime | None,
-    refused: dict[str, typing.Any] | None,
-    now: datetime,
-    secrets: tuple[str, ...],
+    provider: Provider, last: datetime | None, refused: stats.Refusal | None, secrets: tuple[str, ...]
 ) -> Check:
     variable = provider.secret_variable
     said = f"last delivery {last:%Y-%m-%d %H:%M} UTC" if last else "nothing received yet"
-    if refused:
-        refused_at = datetime.fromisoformat(refused["last_at"])
-        if now - refused_at < REFUSED_LATELY and (last is None or refused_at > last):
-            said += f"; refused since, {refused_at:%H:%M} UTC: {refused['reason']}: {refused['message']}"
-            remedy = _REFUSED.get(refused["reason"], _BAD_PROOF)
-            remedy = next((one for word, one in _IN_WORDS.items() if word in refused["message"]), remedy)
-            return Check(provider.name, good=False, said=said, remedy=remedy.format(variable))
+    if refused and (last is None or _moment(refused) > last):
+        said += f"; rejected since, {_moment(refused):%H:%M} UTC: {refused.reason}: {refused.message}"
+        remedy = _REFUSED.get(refused.reason, _BAD_PROOF)
+        remedy = next((one for word, one in _IN_WORDS.items() if word in refused.message), remedy)
+        return Check(provider.name, good=False, said=said, remedy=remedy.format(variable))
     rotating = (
         f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
     )

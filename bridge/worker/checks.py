@@ -1,24 +1,22 @@
-"""What the doctor says of one thing, and what it looks at on this machine: settings, database, way in."""
+"""What the doctor and the first page judge here: the settings, the database, the worker, pauses."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import typing
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bridge.errors import Unavailable
 from bridge.settings import address
-from bridge.storage import migrate, stats
+from bridge.storage import migrate
+from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import GONE_AFTER
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from bridge.settings import Settings
+    from bridge.settings import Settings, Store
     from bridge.storage.database import Database
 
 LEAST_FREE = 500_000_000
@@ -26,9 +24,12 @@ LEAST_FREE = 500_000_000
 CLOCK_TOLERANCE = 30.0
 """Seconds that clocks may differ; signatures are accepted within 300."""
 SHORTEST_PASSWORD = 12
+UNUSABLE = (
+    "Check DATABASE_URL, and that the database is running, has space and accepts connections from here."
+)
+NOT_MIGRATED = "Run `bridge migrate`. On Heroku and Render, each deploy does this."
 ALLOWED_RATE = 4.0
 """Calls a second that 29next allows one token (doc)."""
-REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,8 @@ def unreachable(database: Database) -> Check | None:
     try:
         problem = migrate.problem(database)
     except Unavailable as error:
-        remedy = "Check DATABASE_URL, and that the database is running and accepts connections from here."
-        return Check("database", good=False, said=str(error), remedy=remedy)
-    remedy = "Run `bridge migrate`. On Heroku and Render, each deploy does this."
-    return Check("database", good=False, said=problem, remedy=remedy) if problem else None
+        return Check("database", good=False, said=str(error), remedy=UNUSABLE)
+    return Check("database", good=False, said=problem, remedy=NOT_MIGRATED) if problem else None
 
 
 def check_commits(settings: Settings, database: Database) -> Check:
@@ -119,12 +118,17 @@ def check_commits(settings: Settings, database: Database) -> Check:
             remedy = "Use a database with fsync and synchronous_commit on, without a pooler in between."
             return judged("database", set(found.values()) <= {"on", "remote_apply"}, said, remedy)
         mode, level = ask("PRAGMA journal_mode"), ask("PRAGMA synchronous")
-    file = address.sqlite_file(settings.database_url)
-    free = shutil.disk_usage(file.resolve().parent).free
-    said = f"SQLite, schema current, journal_mode={mode}, synchronous={level}, {free // 1_000_000} MB free"
+    said = f"SQLite, schema current, journal_mode={mode}, synchronous={level}"
     if (mode, level) != ("wal", "2"):
         remedy = "Put the file on a local disk, not a network one: SQLite needs it for its WAL."
         return Check("database", good=False, said=said, remedy=remedy)
+    return check_room(settings, said)
+
+
+def check_room(settings: Settings, said: str = "SQLite") -> Check:
+    """Say how much room the disk of an SQLite inbox has left."""
+    free = shutil.disk_usage(address.sqlite_file(settings.database_url).resolve().parent).free
+    said = f"{said}, {free // 1_000_000} MB free"
     return judged("database", free >= LEAST_FREE, said, "Free some space on the disk of the database.")
 
 
@@ -143,42 +147,27 @@ def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[C
     yield check_clock("database's clock", clock() - database.now())
 
 
-def check_worker(database: Database) -> Check:
+def check_worker(seen_at: float | None, now: float) -> Check:
     """Say when a worker was last heard."""
-    with database.read() as connection:
-        seen_at = stats.worker_seen_at(connection)
-    silence = None if seen_at is None else database.now() - seen_at
+    silence = None if seen_at is None else now - seen_at
     said = "no heartbeat received yet" if silence is None else f"last heartbeat {silence:.0f} s ago"
     remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
     return judged("worker", silence is not None and silence <= GONE_AFTER, said, remedy)
 
 
-# the way in
+# the stores
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an answer: no provider follows one."""
-
-    def redirect_request(self, *_: typing.Any) -> None:
-        return None
-
-
-def check_way_in(settings: Settings) -> Check:
-    """Ask for the bridge at its public address, from this machine and through the internet."""
-    what = "public URL"
-    if settings.public_url is None:
-        remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
-        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
-    url = f"{settings.public_url.rstrip('/')}/healthz"
-    try:
-        opener = urllib.request.build_opener(_NoRedirect)
-        with opener.open(url, timeout=REACH_SECONDS) as answer:
-            healthy = json.loads(answer.read(1000)) == {"status": "ok"}
-            said = "the bridge answers" if healthy else "something else answers"
-    except urllib.error.HTTPError as error:
-        with error:
-            healthy, said = False, f"answered with {error.code}"
-    except (OSError, ValueError) as error:
-        healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
-    remedy = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
-    return judged(what, healthy, f"{url}: {said}", remedy)
+def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator[Check]:
+    """Name the stores that are not called, and those without a token."""
+    for store in stores:
+        why = paused.get(store.name)
+        if why is not None and why != store.missing:
+            remedy = "Fix what it says. The bridge retries twice a minute and then continues by itself."
+            if why == BY_HAND:
+                remedy = "Resume it on the page /stores."
+            yield Check(f"{store.name}: paused", good=False, said=why, remedy=remedy)
+        if store.missing:
+            remedy = f"Ask its merchant to open /install?store={store.name}.29next.store"
+            remedy += f", or run `bridge stores --forget {store.name}` if it is gone."
+            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)

@@ -1,0 +1,43 @@
+"""What the doctor finds at the bridge's public address, asked for through the internet."""
+
+from __future__ import annotations
+
+import json
+import typing
+import urllib.error
+import urllib.request
+
+from bridge.worker.checks import Check, judged
+
+if typing.TYPE_CHECKING:
+    from bridge.settings import Settings
+
+REACH_SECONDS = 10.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for an answer: no provider follows one."""
+
+    def redirect_request(self, *_: typing.Any) -> None:
+        return None
+
+
+def check_way_in(settings: Settings) -> Check:
+    """Ask for the bridge at its public address, from this machine and through the internet."""
+    what = "public URL"
+    if settings.public_url is None:
+        remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
+        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
+    url = f"{settings.public_url.rstrip('/')}/healthz"
+    try:
+        opener = urllib.request.build_opener(_NoRedirect)
+        with opener.open(url, timeout=REACH_SECONDS) as answer:
+            healthy = json.loads(answer.read(1000)) == {"status": "ok"}
+            said = "the bridge answers" if healthy else "something else answers"
+    except urllib.error.HTTPError as error:
+        with error:
+            healthy, said = False, f"answered with {error.code}"
+    except (OSError, ValueError) as error:
+        healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
+    remedy = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
+    return judged(what, healthy, f"{url}: {said}", remedy)
