@@ -84,13 +84,17 @@ class Database:
             return typing.cast("T", self._writer.commit(function, PATIENCE))
         return typing.cast("T", self._transact([function])[0])
 
-    def sharing(self, write: Callable[[Connection, Sequence[Item]], Sequence[T]]) -> Callable[[Item], T]:
+    def sharing(
+        self, write: Callable[[Connection, Sequence[Item]], Sequence[T]], *, by_one_statement: bool = False
+    ) -> Callable[[Item], T]:
         """Return what writes one item, together with all that others ask to be written at the same time.
 
-        The function returns a result for each item, under the rules of `write`; and on Postgres it writes
-        by one statement, which needs no transaction: that would take two more round trips.
+        The function returns a result for each item, under the rules of `write`. What writes by one statement
+        on Postgres needs no transaction there: that would take two more round trips.
         """
-        engine = self._writing if self.sqlite else self._reading
+        if self.sqlite and not by_one_statement:  # all its writes share a transaction
+            return lambda item: self.write(lambda connection: write(connection, [item])[0])
+        engine = self._reading if by_one_statement and not self.sqlite else self._writing
         shared: Committer[Item, T] = Committer(
             lambda items: self._transact([lambda connection: write(connection, items)], engine)[0],
             breath=self._breath,

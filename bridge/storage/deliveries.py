@@ -53,7 +53,7 @@ class Deliveries:
     def __init__(self, database: Database, told: Told) -> None:
         self.database = database
         self.told = told
-        self._store = database.sharing(self._store_all)
+        self._store = database.sharing(self._store_all, by_one_statement=True)
 
     # receiving
 

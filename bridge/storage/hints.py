@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import typing
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, select, tuple_, update
 
 from bridge.storage import words
 from bridge.storage.rows import CASES, case_of
 from bridge.storage.schema import cases, marks
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bridge.disputes.case import Case
 
 MOST_HINTS = 5
@@ -32,9 +34,24 @@ _NEWEST = (
 )
 
 
-def hint(connection: Connection, known: Case) -> None:
-    """Say on a case and on others that they share an id: no proof, for rebills share them."""
-    told = _shared(known)
+_OTHERS = marks.alias()
+_IS_SHARED: Select[typing.Any] = select(marks.c.id).where(
+    tuple_(marks.c.word, marks.c.id).in_(bindparam("own", expanding=True)),
+    exists().where(_OTHERS.c.word == marks.c.word, _OTHERS.c.id.between(*CASES), _OTHERS.c.id != marks.c.id),
+)
+
+
+def hint(connection: Connection, known: Iterable[Case]) -> None:
+    """Say on cases and on others that they share an id: no proof, for rebills share them."""
+    told = {case.id: (case, shared) for case in known if (shared := _shared(case))}
+    own = [(words.word(value), ident) for ident, (_, shared) in told.items() for value in shared.values()]
+    # few are: one question for all spares most of them their own
+    found = set(connection.execute(_IS_SHARED, {"own": own}).scalars()) if own else set()
+    for ident in sorted(found):
+        _hint(connection, *told[ident])
+
+
+def _hint(connection: Connection, known: Case, told: dict[str, str]) -> None:
     others = _sharing(connection, known, told)
     if not others:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
@@ -38,6 +38,7 @@ if typing.TYPE_CHECKING:
     from bridge.pace import Slot
     from bridge.storage.database import Database
     from bridge.storage.outcomes import Told
+    from bridge.storage.rows import Marks
     from bridge.storage.slots import Slots
 
 log = structlog.get_logger()
@@ -45,7 +46,8 @@ log = structlog.get_logger()
 PROBE_SECONDS = 30.0
 """How often a store that refuses the bridge is tried with one call."""
 
-Attempt = dict[str, typing.Any]
+Values = dict[str, typing.Any]
+Attempt = Values
 
 
 _DUE = (
@@ -90,7 +92,8 @@ _MOST_URGENT = (
 _IS_HELD = and_(cases.c.id == bindparam("ident"), cases.c.fence == bindparam("taken"))
 _HELD = update(cases).where(_IS_HELD)
 _LEASE_UNTIL = _HELD.values(lease_until=bindparam("until"))
-_CASE_HELD = select(cases).where(_IS_HELD).with_for_update()
+_ANY = select(cases).where(cases.c.id.in_(bindparam("idents", expanding=True))).order_by(cases.c.id)
+_WAITED_FOR, _AT_ONCE = _ANY.with_for_update(), _ANY.with_for_update(skip_locked=True)
 _INTENDED = attempts.insert()
 _DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _OF_ONE_SALE = (
@@ -98,6 +101,26 @@ _OF_ONE_SALE = (
     .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sale"))
     .limit(2)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that was made for a claimed case: what it changes, and the record of its call."""
+
+    claim: Claim
+    change: Callable[[Case, list[Delivery]], Ending]
+    attempt: Attempt | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What follows from a step beside its case's own row."""
+
+    found: list[Marks]
+    ended: list[Values]  # of the rows of deliveries
+    waiting: list[Values]
+    is_related: bool
+    has_result: bool
 
 
 class Queue:
@@ -108,6 +131,7 @@ class Queue:
         self.slots = slots
         self.lease = lease
         self.told = told
+        self._settle_together = database.sharing(self._settle_all)
 
     def claim(self, names: Sequence[str], most: int) -> list[Claim]:
         """Take the most urgent case of some named stores whose next slot opens within one gap.
@@ -228,37 +252,44 @@ class Queue:
         The case is read again under lock, for alerts may have been merged meanwhile. It is False, with
         the attempt only recorded, where another worker holds the case now.
         """
+        step = _Step(claim, change, attempt)
+        held = self._settle_together(step)
+        if held is None:
+            held = self.database.write(lambda connection: self._settle_all(connection, [step], waits=True)[0])
+        return bool(held)
 
-        def write(connection: Connection) -> bool:
-            if attempt:
-                insert_or_update(connection, attempts, attempt)
-            row = connection.execute(_CASE_HELD, _held(claim)).first()
-            if row is None:
-                return False
-            self._settle(connection, case_of(row), change)
-            return True
+    def _settle_all(
+        self, connection: Connection, steps: Sequence[_Step], *, waits: bool = False
+    ) -> list[bool | None]:
+        """Settle the cases of some steps; says of each whether its case was held, None where it is locked.
 
-        return self.database.write(write)
-
-    def _settle(
-        self, connection: Connection, case: Case, change: Callable[[Case, list[Delivery]], Ending]
-    ) -> None:
+        One locked case holds up no other: unless it `waits`, it is left out.
+        """
         now = self.database.now()
-        owed = pending_of(connection, [case.id])[case.id]
-        numbers, relations, result = numbers_of(case), _relations(case), _result(case)
-        ending = change(case, owed)
-        case.lease_until = NEVER
-        write_cases(connection, [case])
-        if fresh := numbers_of(case) - numbers:
-            mark(connection, [(ident, fresh) for ident in (case.id, *(one.id for one in owed))])
-        for one in owed:
-            row = _ended(ending, one, now) if one.id in ending.settled else _waiting(case, ending, one, now)
-            connection.execute(_DELIVERY, {"ident": one.id, **row})
-        is_related, has_result = _relations(case) != relations, _result(case) != result
-        if is_related and not (case.is_duplicate or _is_shared(connection, case)):
-            is_related = False
-        if is_related or has_result:
-            self._tell_others(connection, case.id, now, is_related=is_related, has_result=has_result)
+        insert_or_update(connection, attempts, *(step.attempt for step in steps if step.attempt))
+        asked = {"idents": [step.claim.case_id for step in steps]}
+        rows = {row.id: row for row in connection.execute(_WAITED_FOR if waits else _AT_ONCE, asked)}
+        held = [_is_held(step.claim, rows.get(step.claim.case_id), waits=waits) for step in steps]
+        ours = [
+            (step, case_of(rows[step.claim.case_id]))
+            for step, is_ours in zip(steps, held, strict=True)
+            if is_ours
+        ]
+        owed = pending_of(connection, [case.id for _, case in ours])
+        settled = [_settled(step, case, owed[case.id], now) for step, case in ours]
+        write_cases(connection, [case for _, case in ours])
+        mark(connection, [found for one in settled for found in one.found])
+        for changed in (
+            [row for one in settled for row in one.ended],
+            [row for one in settled for row in one.waiting],
+        ):
+            if changed:
+                connection.execute(_DELIVERY, changed)
+        for (_, case), one in zip(ours, settled, strict=True):
+            is_related = one.is_related and (case.is_duplicate or _is_shared(connection, case))
+            if is_related or one.has_result:
+                self._tell_others(connection, case.id, now, is_related=is_related, has_result=one.has_result)
+        return held
 
     def _tell_others(
         self, connection: Connection, case_id: str, now: float, *, is_related: bool, has_result: bool
@@ -276,6 +307,28 @@ class Queue:
 def _held(claim: Claim) -> dict[str, typing.Any]:
     """Return what tells the case that a claim still holds."""
     return {"ident": claim.case_id, "taken": claim.fence}
+
+
+def _is_held(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool | None:
+    """Whether the row of a claimed case still says so; None where another transaction has it locked."""
+    if row is None:
+        return False if waits else None
+    return bool(row.fence == claim.fence)
+
+
+def _settled(step: _Step, case: Case, owed: list[Delivery], now: float) -> _Settled:
+    """Let a step change its case, and give the lease back."""
+    numbers, relations, result = numbers_of(case), _relations(case), _result(case)
+    ending = step.change(case, owed)
+    case.lease_until = NEVER
+    fresh = numbers_of(case) - numbers
+    return _Settled(
+        found=[(ident, fresh) for ident in (case.id, *(one.id for one in owed))] if fresh else [],
+        ended=[_ended(ending, one, now) for one in owed if one.id in ending.settled],
+        waiting=[_waiting(case, ending, one, now) for one in owed if one.id not in ending.settled],
+        is_related=_relations(case) != relations,
+        has_result=_result(case) != result,
+    )
 
 
 def _readable(row: Row[typing.Any]) -> Case | None:
@@ -306,7 +359,7 @@ def _result(case: Case) -> tuple[object, ...]:
 def _ended(ending: Ending, one: Delivery, now: float) -> dict[str, typing.Any]:
     """Return what the row of a delivery says that is owed no more."""
     end = ending.settled[one.id]
-    over = {"due_at": None, "settled_at": now}
+    over = {"ident": one.id, "due_at": None, "settled_at": now}
     return over | {"status": end.status, "reason": end.reason, "message": end.message}
 
 
@@ -314,6 +367,7 @@ def _waiting(case: Case, ending: Ending, one: Delivery, now: float) -> dict[str,
     """Return what the row of a delivery says that is still owed."""
     paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
     return {
+        "ident": one.id,
         "reason": Reason.WAITING_FOR_OPENING if ending.waits_for_opening else paused,
         "message": ending.said,
         "due_at": case.due_at,

@@ -17,7 +17,7 @@ from bridge.storage import words
 from bridge.storage.hints import save_notes
 from bridge.storage.ids import new_id
 from bridge.storage.outcomes import owe
-from bridge.storage.rows import case_of, insert_case, mark, numbers_of, open_anew, write_cases
+from bridge.storage.rows import case_of, insert_cases, mark, numbers_of, open_anew, write_cases
 from bridge.storage.schema import cases, deliveries
 
 if typing.TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _adopt(connection: Connection, store: str, dispute: Json, now: float, told: 
         deadline_at=now,
     )
     adopt(case, dispute)
-    if not insert_case(connection, case):
+    if not insert_cases(connection, [case]):
         return None
     found = {words.word(case.case_number), words.reported_by("next"), *numbers_of(case)}
     mark(connection, [(case.id, found)])

@@ -9,7 +9,8 @@ import dataclasses
 import typing
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.disputes.case import Case, Goal, Kind, Match, Pending, Refusal, Rule, Sale, Trouble, Unconfirmed
@@ -189,8 +190,9 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     }
 
 
-PENDING = (
-    select(deliveries)
+_OWED = tuple(deliveries.c[one.name] for one in dataclasses.fields(Delivery))
+PENDING: Select[typing.Any] = (
+    select(*_OWED, deliveries.c.case_id)
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
@@ -204,10 +206,15 @@ def open_anew(case: Case, now: float) -> None:
         case.deadline_at = now + ALLOWED
 
 
-def insert_case(connection: Connection, case: Case) -> bool:
-    """Store a new case; False where somebody else has made it at the same moment."""
-    row = {"id": case.id, "fence": 0, **values_of(case)}
-    return bool(insert_missing(connection, cases, [row], cases.c.id))
+_STORED = select(cases.c.id).where(cases.c.id.in_(bindparam("idents", expanding=True)))
+
+
+def insert_cases(connection: Connection, new: Iterable[Case]) -> set[str]:
+    """Store new cases; returns the ids of those that nobody else has made at the same moment."""
+    rows = [{"id": case.id, "fence": 0, **values_of(case)} for case in new]
+    insert_missing(connection, cases, rows)
+    ours = {"idents": [row["id"] for row in rows]}
+    return set(connection.execute(_STORED, ours).scalars()) if rows else set()
 
 
 _CHANGE = update(cases).where(cases.c.id == bindparam("ident"))
@@ -219,10 +226,25 @@ def write_cases(connection: Connection, changed: Sequence[Case]) -> None:
         connection.execute(_CHANGE, [{"ident": case.id, **values_of(case)} for case in changed])
 
 
+_MARK_ALL = (
+    postgresql.insert(marks)
+    .from_select(
+        ["word", "id"],
+        select(*(func.unnest(bindparam(f"{name}s", type_=ARRAY(Text))) for name in ("word", "id"))),
+    )
+    .on_conflict_do_nothing()
+)
+"""Postgres: one statement, however many rows."""
+
+
 def mark(connection: Connection, found: Iterable[Marks]) -> None:
     """Let deliveries and cases be found by their words."""
     rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
-    insert_missing(connection, marks, rows)
+    if rows and connection.dialect.name == "postgresql":
+        columns = {f"{name}s": [row[name] for row in rows] for name in ("word", "id")}
+        connection.execute(_MARK_ALL, columns)
+    else:
+        insert_missing(connection, marks, rows)
 
 
 def numbers_of(case: Case) -> set[str]:

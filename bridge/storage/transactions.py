@@ -6,19 +6,33 @@ it has every transaction: only inside one does "exactly one fits" mean what it s
 
 from __future__ import annotations
 
+import functools
 import typing
+from collections import ChainMap, Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from bridge.disputes import matching
 from bridge.storage.schema import Memo, coverage, memos, transactions
 from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from bridge.alert import Alert
     from bridge.storage.database import Database
@@ -54,13 +68,23 @@ _OF_STORE = select(transactions).where(transactions.c.store == bindparam("of")).
 _WITHIN = transactions.c.created_at.between(bindparam("since"), bindparam("until"))
 
 
-def _with_facts(names: Sequence[str]) -> Select[typing.Any]:
-    """Ask for transactions with some facts; those of a card only within a time, for it has many."""
-    found = _OF_STORE.where(*(transactions.c[name] == bindparam(name) for name in names))
-    return found.where(_WITHIN) if len(names) > 1 else found
+@functools.cache
+def _of_rungs(rungs: tuple[matching.Rung, ...]) -> Select[typing.Any]:
+    """Ask for transactions with the facts of any of some rungs, each answered by its own index.
+
+    Those of a card are asked for only within a time, for it has many.
+    """
+    asked = []
+    for rung in rungs:
+        found = _OF_STORE.where(*(transactions.c[name] == bindparam(name) for _, name in rung.facts))
+        found = found.where(_WITHIN) if len(rung.facts) > 1 else found
+        ids = found.with_only_columns(transactions.c.id).subquery()
+        asked.append(select(literal(rung.rule).label("rule"), ids))
+    named = union_all(*asked).subquery()  # ids only: psycopg reads longer statements anew each time
+    whole = and_(transactions.c.store == bindparam("of"), transactions.c.id == named.c.id)
+    return select(named.c.rule, transactions).join(named, whole)
 
 
-_OF_RULE = {rung.rule: _with_facts([theirs for _, theirs in rung.facts]) for rung in matching.LADDER}
 _BY_ID, _BY_PARENT = (
     _OF_STORE.where(transactions.c[name].in_(bindparam("idents", expanding=True)))
     for name in ("id", "parent_id")
@@ -88,9 +112,8 @@ class Transactions:
         """
         known = _Known(store)
         with self.database.read() as connection:
-            for rung in matching.LADDER:  # one by one, so that each is answered by its own index
-                if facts := _facts(rung, alert):
-                    known.ask(connection, _OF_RULE[rung.rule], facts)
+            if told := {rung: facts for rung in matching.LADDER if (facts := _facts(rung, alert))}:
+                known.ask(connection, _of_rungs(tuple(told)), dict(ChainMap(*told.values())))
             known.add_family(connection)
             is_covered = connection.execute(_COVERS, _stretch(store, alert, now)).first() is not None
         certain = known.certain()
@@ -251,14 +274,16 @@ class _Known:
     is_whole: bool = True  # nothing was cut off
     opened: set[int] = field(default_factory=set)
 
-    def ask(
-        self, connection: Connection, question: Select[typing.Any], facts: Row, most: int = MOST_FOUND
-    ) -> None:
-        """Add what fits; what is cut off may be the one."""
-        rows = connection.execute(question, {"of": self.store, "most": most, **facts}).mappings().all()
-        self.is_whole = self.is_whole and len(rows) < most
+    def ask(self, connection: Connection, question: Executable, facts: Row, most: int = MOST_FOUND) -> None:
+        """Add what fits; what is cut off, of any of the rules that are asked by, may be the one."""
+        rows = [
+            dict(row)
+            for row in connection.execute(question, {"of": self.store, "most": most, **facts}).mappings()
+        ]
+        by_rule = Counter(row.pop("rule", None) for row in rows)
+        self.is_whole = self.is_whole and all(count < most for count in by_rule.values())
         for row in rows:
-            self.found.setdefault(row["id"], dict(row))
+            self.found.setdefault(row["id"], row)
 
     def add_family(self, connection: Connection) -> None:
         """Add the payments that refunds belong to, their authorizations, and what came of both."""

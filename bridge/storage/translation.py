@@ -10,7 +10,7 @@ import typing
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, tuple_, update
 
 from bridge.alert import Alert, Reason, Status
 from bridge.disputes.case import Case
@@ -23,7 +23,7 @@ from bridge.storage.hints import hint
 from bridge.storage.ids import new_id
 from bridge.storage.outcomes import echoed, owe
 from bridge.storage.relating import tell_holder
-from bridge.storage.rows import case_of, insert_case, mark, numbers_of, write_cases
+from bridge.storage.rows import case_of, insert_cases, mark, numbers_of, write_cases
 from bridge.storage.schema import cases, deliveries, ignored_events, stores
 from bridge.storage.upsert import insert_into
 
@@ -36,6 +36,9 @@ if typing.TYPE_CHECKING:
     from bridge.storage.rows import Marks
 
 _PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
+_NAMES: Select[typing.Any] = select(cases.c.store, cases.c.case_number, cases.c.type).where(
+    tuple_(cases.c.store, cases.c.case_number, cases.c.type).in_(bindparam("keys", expanding=True))
+)
 _KNOWN = (
     select(cases)
     .where(cases.c.store == bindparam("of"), cases.c.case_number == bindparam("number"))
@@ -61,6 +64,7 @@ class Verdict:
 
 
 Judged = tuple[Row[typing.Any], Verdict]
+_Key = tuple[str, str, str]
 
 
 class _Reported(typing.NamedTuple):
@@ -76,7 +80,7 @@ class _Reported(typing.NamedTuple):
         return settled(case, self.row.provider, self.reading.effect, self.alert, self.row.received_at)
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> _Key:
         """What no two cases share."""
         return (self.store.name, self.alert.case_number, self.alert.type.value)
 
@@ -85,30 +89,32 @@ def take_in(connection: Connection, judged: Sequence[Judged], now: float, told: 
     """Take in the verdicts on those deliveries that nobody else has taken in meanwhile."""
     paused = set(connection.execute(_PAUSED).scalars())
     restored = recovered(connection)
-    written: list[dict[str, typing.Any]] = []
-    found: list[Marks] = []
+    taken: list[tuple[dict[str, typing.Any], list[Marks]]] = []
     changed: dict[str, Case] = {}
     mine = _untaken(connection, judged, now)
-    for row, verdict in mine:
+    for _, verdict in mine:
         if verdict.told and verdict.store:
             hear(connection, verdict.store.name, *verdict.told, now, told)
+    new = _new_cases(connection, [one for pair in mine if (one := _reported(*pair))])
+    for row, verdict in mine:
         one, case = _reported(row, verdict), None
         if one:
             if one.alert.resolution and row.provider in told(one.store.name):
                 echoes = echoed(connection, one.store.name, row.provider, one.alert)
                 one = one._replace(alert=replace(one.alert, equals=(*one.alert.equals, *echoes)))
-            case = _attach(connection, one, restored, now)
-            if case is None:
-                continue  # its case is being made by another worker: the next batch finds it
+            case = _attach(connection, one, new.get(one.key), restored, now)
             changed[case.id] = case
-        written.append(_values(row, verdict, one, case, paused, now))
-        found += _marks(row, verdict, one, case)
-    if written:
-        connection.execute(_CHANGE, written)
-    mark(connection, found)
+        taken.append((_values(row, verdict, one, case, paused, now), list(_marks(row, verdict, one, case))))
+    lost = {case.id for case in new.values()} - insert_cases(connection, new.values())
+    for ident in lost:  # another worker makes them just now: the next batch finds them
+        del changed[ident]
+    taken = [one for one in taken if one[0]["case_id"] not in lost]
+    if taken:
+        connection.execute(_CHANGE, [values for values, _ in taken])
+    mark(connection, [found for _, marks in taken for found in marks])
     _count_ignored(connection, mine, now)
+    hint(connection, changed.values())
     for case in changed.values():
-        hint(connection, case)
         owe(connection, case, now, told)  # it may be resolved already
 
 
@@ -133,13 +139,19 @@ def _untaken(connection: Connection, judged: Sequence[Judged], now: float) -> li
     return sorted((pair for pair in judged if pair[0].id in ours), key=order)
 
 
+def _new_cases(connection: Connection, reported: Sequence[_Reported]) -> dict[_Key, Case]:
+    """Return a case for each of the alerts that none is stored for."""
+    first = {one.key: one for one in reversed(reported)}
+    known = {tuple(row) for row in connection.execute(_NAMES, {"keys": list(first)})} if first else set()
+    return {key: _new_case(one) for key, one in sorted(first.items()) if key not in known}
+
+
 def _attach(
-    connection: Connection, one: _Reported, restored: Callable[[str], float], now: float
-) -> Case | None:
-    """Let a case take in an alert, making it if there is none; None where somebody else makes it now."""
+    connection: Connection, one: _Reported, new: Case | None, restored: Callable[[str], float], now: float
+) -> Case:
+    """Let a case take in an alert: a `new` one that is about to be stored, or the one that is."""
     store, number, kind = one.key
-    row = connection.execute(_KNOWN, {"of": store, "number": number, "kind": kind}).first()
-    case = case_of(row) if row else _new_case(one)
+    case = new or case_of(connection.execute(_KNOWN, {"of": store, "number": number, "kind": kind}).one())
     if ended := case.is_ended:
         case.pending.looked_first = False
     unknown = _is_known_since(case, one) < restored(store)
@@ -156,11 +168,10 @@ def _attach(
     if passes_on:
         case.deadline_at = one.row.deadline_at
     _make_due(case, one, now)
-    if row is None:
-        return case if insert_case(connection, case) else None
     if passes_on:
         tell_holder(connection, case, now)
-    write_cases(connection, [case])
+    if not new:
+        write_cases(connection, [case])
     return case
 
 

@@ -36,9 +36,10 @@ def insert_missing(
     return result.all() if found else ()
 
 
-def insert_or_update(connection: Connection, table: Table, row: Mapping[str, typing.Any]) -> None:
-    """Write a row, over an earlier one with the same primary key."""
-    connection.execute(_over(connection.dialect.name, table, tuple(row)), row)
+def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, typing.Any]) -> None:
+    """Write rows of the same columns, each over an earlier one with the same primary key."""
+    if rows:
+        connection.execute(_over(connection.dialect.name, table, tuple(rows[0])), rows)
 
 
 @functools.cache

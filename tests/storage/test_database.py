@@ -171,7 +171,7 @@ def test_what_is_shared_is_written_by_one_call_for_all(database: Database) -> No
         add_all(connection, names)
         return [name.upper() for name in names]
 
-    write = database.sharing(add)
+    write = database.sharing(add, by_one_statement=True)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(write, "first")
         assert held.wait(10)
@@ -191,7 +191,7 @@ def test_where_one_of_the_shared_is_at_fault_the_others_are_written(database: Da
         add_all(connection, names)
         return names
 
-    write = database.sharing(add)
+    write = database.sharing(add, by_one_statement=True)
 
     def run(name: str) -> str:
         try:

@@ -8,13 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, event, select, text, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
 from bridge.disputes.case import Case, Kind, Unconfirmed
@@ -33,8 +33,9 @@ from bridge.storage.schema import attempts, cases, deliveries, paces, refusals, 
 from bridge.storage.slots import GAPS_AHEAD
 from bridge.storage.translation import Verdict
 from tests.conftest import MakeDatabase
-from tests.support.clock import Clock
+from tests.support.clock import Clock, eventually
 from tests.support.inside import translate
+from tests.support.statements import statements
 
 START = 1_772_366_400.0
 HOUR = 3600.0
@@ -81,6 +82,13 @@ def paced(database_url: str, clock: Clock) -> Iterator[Inbox]:
 def both(database_url: str, clock: Clock) -> Iterator[tuple[Inbox, Inbox]]:
     """Two inboxes over one database."""
     with opened(database_url, clock) as one, opened(database_url, clock) as other:
+        yield one, other
+
+
+@pytest.fixture
+def on_postgres(make_database: MakeDatabase, clock: Clock) -> Iterator[tuple[Inbox, Inbox]]:
+    """Two inboxes over a database that locks rows."""
+    with make_database("postgres") as url, opened(url, clock) as one, opened(url, clock) as other:
         yield one, other
 
 
@@ -546,6 +554,28 @@ def test_a_clock_that_was_set_back_holds_up_nothing(inbox: Inbox, clock: Clock) 
     assert again.case_id == first.case_id
 
 
+def test_a_case_that_another_worker_makes_just_now_takes_the_alert_in_next_time(
+    on_postgres: tuple[Inbox, Inbox],
+) -> None:
+    one, other = on_postgres
+    keep(one, "7.a"), keep(one, "7.b"), keep(one, "8")
+    judged = [(row, opening(row)) for row in one.deliveries.untranslated(50)]
+    theirs = [pair for pair in judged if pair[0].event_id == "id-7.b"]
+
+    def overtake(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO cases"):
+            other.deliveries.take_in(theirs)
+
+    ours = [pair for pair in judged if pair not in theirs]
+    event.listen(one.database.engine, "before_cursor_execute", overtake)
+    assert one.deliveries.take_in(ours) == []
+    event.remove(one.database.engine, "before_cursor_execute", overtake)
+    assert sorted(case.case_number for case in rows(one, cases)) == ["7", "8"]
+    assert [row.event_id for row in one.deliveries.untranslated(50)] == ["id-7.a"]
+    translate(one, opening, 50)
+    assert len({row.case_id for row in rows(one, deliveries, case_number="7")}) == 1
+
+
 # --- settling ------------------------------------------------------------------------------------
 
 
@@ -589,6 +619,73 @@ def test_what_stays_pending_shows_when_it_is_tried_again(inbox: Inbox, clock: Cl
     clock.now += 2 * HOUR
     settle(inbox, taken(inbox), later)
     assert row(inbox, deliveries).late is True
+
+
+def settle_together(
+    inbox: Inbox, pool: ThreadPoolExecutor, first: Claim, others: dict[Claim, Change]
+) -> list[Future[bool]]:
+    """Settle one claim, and the others once that has begun and all of them wait."""
+    held, go = threading.Event(), threading.Event()
+
+    def slowly(case: Case, owed: list[Delivery]) -> Ending:
+        held.set()
+        assert go.wait(10)
+        return forward(case, owed)
+
+    ends = [pool.submit(settle, inbox, first, slowly)]
+    assert held.wait(10)
+    ends += [pool.submit(settle, inbox, one, change) for one, change in others.items()]
+    eventually(lambda: inbox.database._shared[-1].waiting.qsize() == len(others))
+    go.set()
+    return ends
+
+
+def test_cases_that_end_at_the_same_moment_share_a_commit(on_postgres: tuple[Inbox, Inbox]) -> None:
+    inbox, _ = on_postgres
+    receive(inbox, "1", "2", "3", "4")
+    first, *others = [taken(inbox) for _ in range(4)]
+    with statements(inbox.database) as said, ThreadPoolExecutor(4) as pool:
+        ends = settle_together(inbox, pool, first, dict.fromkeys(others, forward))
+        assert [one.result(10) for one in ends] == [True] * 4
+    assert len([one for one in said if one.startswith("UPDATE cases")]) == 2
+    assert {one.status for one in rows(inbox, deliveries)} == {Status.FORWARDED}
+
+
+def test_a_case_at_fault_leaves_those_that_end_with_it_alone(on_postgres: tuple[Inbox, Inbox]) -> None:
+    inbox, _ = on_postgres
+    receive(inbox, "1", "2", "3")
+    first, wrong, right = [taken(inbox) for _ in range(3)]
+
+    def fail(case: Case, _: list[Delivery]) -> Ending:
+        raise ZeroDivisionError(case.id)
+
+    with ThreadPoolExecutor(3) as pool:
+        _, bad, good = settle_together(inbox, pool, first, {wrong: fail, right: forward})
+        assert good.result(10)
+        with pytest.raises(ZeroDivisionError):
+            bad.result(10)
+    assert [one.dispute_id for one in rows(inbox, cases)] == [7, None, 7]
+
+
+def test_a_case_that_somebody_has_locked_holds_up_no_other(on_postgres: tuple[Inbox, Inbox]) -> None:
+    inbox, other = on_postgres
+    receive(inbox, "1", "2")
+    locked, free = taken(inbox), taken(inbox)
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def waits() -> bool:
+        with inbox.database.read() as connection:
+            return bool(connection.execute(waiting).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with other.database.begin() as connection:
+            connection.execute(select(cases).where(cases.c.id == locked.case_id).with_for_update())
+            end = pool.submit(settle, inbox, locked, forward)
+            eventually(waits)
+            assert settle(inbox, free, forward)
+            assert not end.done()
+        assert end.result(10)
+    assert [one.dispute_id for one in rows(inbox, cases)] == [7, 7]
 
 
 def test_who_comes_too_late_changes_nothing_but_says_what_it_did(

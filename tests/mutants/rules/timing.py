@@ -246,6 +246,14 @@ MUTATIONS = (
         "database_trouble: a_short_failure_between_claim_and_intent_parks_no_case",
     ),
     one(
+        "a-locked-case-holds-up-all",
+        "While somebody has one case locked, the calls of all others are not taken in.",
+        "bridge/storage/queue.py",
+        "_ANY.with_for_update(skip_locked=True)",
+        "_ANY.with_for_update()",
+        "inbox: a_case_that_somebody_has_locked_holds_up_no_other",
+    ),
+    one(
         "all-others-looked-through",
         "An alert costs the more, the more others share its ARN or network id.",
         "bridge/storage/hints.py",

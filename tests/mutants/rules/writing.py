@@ -72,8 +72,8 @@ MUTATIONS = (
         "no-fence-on-settle",
         "A worker that lost its case to another one settles it all the same.",
         "bridge/storage/queue.py",
-        "_CASE_HELD = select(cases).where(_IS_HELD).with_for_update()\n",
-        '_CASE_HELD = select(cases).where(cases.c.id == bindparam("ident")).with_for_update()\n',
+        "    return bool(row.fence == claim.fence)\n",
+        "    return True\n",
         "rules: a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_found_out",
     ),
     one(
