@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import pathlib
@@ -53,6 +54,8 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug refuses what is just as long, too
     store = database or Database(chosen.database_url, pool_size=WEB_POOL)
+    if store is not database:  # what the process opens, it closes: only then is SQLite's file whole alone
+        atexit.register(store.close)
     auth.set_up(app, chosen)
     app.extensions["settings"] = chosen = with_installed(chosen, store)
     app.extensions["inbox"] = open_inbox(store, chosen)

@@ -165,7 +165,7 @@ def test_when_one_process_ends_the_rest_do_and_it_is_said_which(tmp_path: Path) 
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_from_another_folder_all_processes_open_the_file_that_was_migrated(tmp_path: Path) -> None:
+def test_from_another_folder_all_processes_open_one_file_and_leave_it_whole(tmp_path: Path) -> None:
     port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
@@ -173,9 +173,12 @@ def test_from_another_folder_all_processes_open_the_file_that_was_migrated(tmp_p
         "PORT": str(port),
         "DATABASE_URL": "sqlite:///here.db",
     }
-    with running([sys.executable, "-m", "bridge", "run"], tmp_path, environ, tmp_path / "log"):
+    with running([sys.executable, "-m", "bridge", "run"], tmp_path, environ, tmp_path / "log") as process:
         eventually(lambda: answer(port, "/readyz") == 200, 30)
-    assert (tmp_path / "here.db").exists()
+        assert (tmp_path / "here.db-wal").exists()
+        process.terminate()
+        assert process.wait(30) == 0
+    assert [one.name for one in tmp_path.glob("here.db*")] == ["here.db"]  # which is whole by itself
     assert not (ROOT / "here.db").exists()
 
 
