@@ -100,7 +100,7 @@ _TOO_WIDE = re.compile(rb"[-.][-.]{3,}")  # one set in front is found fastest
 _AS_ON_CARDS = re.compile(
     rb"\d{4}[-.](?<!\d.{5})(?:\d{4}(?:[-.]\d{4})+(?:[-.]\d{1,3})?|\d{6}[-.]\d{4,5})(?!\d)"
 )
-# How issuers' ranges begin: those that one digit tells, and eight others, each a bit of a byte.
+# How issuers' ranges begin: by one digit, or by one of eight longer prefixes, each a bit of a byte.
 _TELLING = b"456"
 _RANGES = [
     prefix.split()

@@ -93,7 +93,7 @@ def providers(*, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--forget", metavar="NAME", help="Forget a store that is gone; put aside what waits.")
+@click.option("--forget", metavar="NAME", help="Forget a store that is gone, and dismiss what waits for it.")
 @as_json
 def stores(*, forget: str | None, as_json: bool) -> None:
     """List the stores: address, backlog, pause."""
@@ -117,10 +117,10 @@ def stores(*, forget: str | None, as_json: bool) -> None:
 def _forget(chosen: Settings, database: Database, name: str) -> str:
     """Forget a store that cannot be called any more; returns what was done."""
     if name in chosen.stores:
-        raise BridgeError(f"{name} is configured: take it out of the settings first.")
+        raise BridgeError(f"{name} is configured. Remove it from the settings first.")
     store = with_installed(chosen, database).stores.get(name)
     if store is not None and not store.missing:
-        raise BridgeError(f"{name} is installed: have its merchant remove the app first.")
+        raise BridgeError(f"{name} is installed. Its merchant must remove the app first.")
     count = open_inbox(database, chosen).stores.forget(name)
     if count is None:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")

@@ -57,7 +57,9 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
         remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
-        return Check(what, good=True, said="off: every transaction is searched at 29next", remedy=remedy)
+        return Check(
+            what, good=True, said="off: the bridge searches 29next for every transaction", remedy=remedy
+        )
     target = f"{settings.url_of('next')}/{store.name}"
     remedy = f"Run `bridge subscribe --store {store.name}`."
     answer = Answer()

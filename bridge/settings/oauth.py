@@ -38,7 +38,7 @@ def signing_key(given: str, password: str, variable: str) -> RSAPrivateKey:
     text = given.replace("\\n", "\n").replace("\\r", "")
     key = _of_pem(text, password, variable) if PEM in text else _of_pkcs12(text, password, variable)
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError("expected an RSA key; this is of another kind")  # noqa: TRY004  a setting, not a bug
+        raise ValueError("expected an RSA key; this is another kind")  # noqa: TRY004  a setting, not a bug
     if key.key_size < FEWEST_BITS:
         raise ValueError(f"expected an RSA key of {FEWEST_BITS} bits or more; this has {key.key_size}")
     return key
@@ -55,11 +55,13 @@ def _of_pem(text: str, password: str, variable: str) -> typing.Any:
     try:
         return load_pem_private_key(text.encode(), password.encode() if is_encrypted else None)
     except UnsupportedAlgorithm:
-        raise ValueError("expected an RSA key; this is of a kind that is not known") from None
+        raise ValueError("expected an RSA key; this is another kind") from None
     except (ValueError, TypeError) as error:
         if "password" in str(error).lower():
             raise ValueError(f"{variable}_PASSWORD does not open the key") from None
-        raise ValueError("the PEM cannot be read: is it whole, with its line breaks (or \\n)?") from None
+        raise ValueError(
+            "the PEM cannot be read; check that it is complete, with line breaks (or \\n)"
+        ) from None
 
 
 def _of_pkcs12(text: str, password: str, variable: str) -> typing.Any:
@@ -71,7 +73,7 @@ def _of_pkcs12(text: str, password: str, variable: str) -> typing.Any:
         key = load_pkcs12(content, password.encode() or None).key
     except (ValueError, UnsupportedAlgorithm) as error:
         if "password" not in str(error).lower():
-            said = "this is base64 of something else, or cut off"
+            said = "this is base64, but not of a PKCS#12 file, or it is cut off"
             raise ValueError(f"expected {EXPECTED}; {said}") from None
         does_not = "does not open the PKCS#12 file" if password else "is missing; a PKCS#12 file needs it"
         raise ValueError(f"{variable}_PASSWORD {does_not}") from None

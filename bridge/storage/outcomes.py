@@ -239,7 +239,7 @@ def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
             insert_missing(connection, outcomes, [row])
     ended = outcomes.c.case_id.in_([case.id, *twins])
     other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
-    said = f"29next has it as {case.resolution} now. What was sent first stands; tell the other by hand."
+    said = f"29next has it as {case.resolution} now. The first outcome stands. Report the new one yourself."
     failed = {"state": Telling.FAILED, "message": said, "due_at": None, "word": None, "chosen_by": None}
     connection.execute(update(outcomes).where(other).values(**failed))
 

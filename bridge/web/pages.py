@@ -211,7 +211,7 @@ def outcome(ident: str) -> View:
     provider, word = request.form.get("provider", ""), request.form.get("word", "")
     try:
         choose(viewer.inbox(), viewer.settings(), found, provider, word, "viewer")
-        flash(f"Chosen: the worker sends {word} to {provider}.")
+        flash(f"Saved. The worker sends {word} to {provider}.")
     except PermanentError as error:
         flash(str(error))
     return redirect(url_for("pages.case", ident=ident), 303)

@@ -163,7 +163,9 @@ def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator
     for store in stores:
         why = paused.get(store.name)
         if why is not None and why != store.missing:
-            remedy = "Fix what it says. The bridge retries twice a minute and then continues by itself."
+            remedy = (
+                "Correct what 29next reports. The bridge retries twice a minute and then continues by itself."
+            )
             if why == BY_HAND:
                 remedy = "Resume it on the page /stores."
             yield Check(f"{store.name}: paused", good=False, said=why, remedy=remedy)

@@ -45,5 +45,5 @@ def choose(inbox: Inbox, settings: Settings, case: Json, provider: str, word: st
             f"{provider} has no word {word} for this alert; choose one of {', '.join(names)}."
         )
     if not inbox.outcomes.choose(case["id"], provider, word, by):
-        raise PermanentError(f"The outcome for {provider} does not wait any more.")
+        raise PermanentError(f"The outcome for {provider} is no longer waiting.")
     log.info("outcome chosen by hand", case=case["id"], provider=provider, word=word, by=by)

@@ -106,10 +106,10 @@ class Reporter:
     def _prepare(self, pending: PendingOutcome) -> Ready:
         """Find out what is to be sent; raises what stands in the way."""
         if self.inbox.now() > retry.expires(pending.owed_at + DEADLINE):
-            raise PermanentError("Seven days past its time, it was still not told.")
+            raise PermanentError("It could not be sent within seven days after its time.")
         outcome = self.settings.told(pending.store).get(pending.provider)
         if outcome is None:
-            raise TemporaryError(f"Nothing is told of store {pending.store} now.")
+            raise TemporaryError(f"Outcomes of store {pending.store} are switched off.")
         store = self.settings.stores[pending.store]
         said = self._said(outcome, pending)
         self._look(outcome, pending, said)
@@ -120,7 +120,7 @@ class Reporter:
         reader = SaleReader(self.inbox, self.stores[store.name], pending)
         word = outcome.word(reader.word(said) if isinstance(said, ByShipment) else said)
         if word is None:
-            raise PermanentError(f"The word {said} is not known any more: choose another one.")
+            raise PermanentError(f"The word {said} is no longer known. Choose another one.")
         reads_refund = word.refunds and outcome.tells_refunds
         facts = Facts(
             id=pending.provider_id,
@@ -133,7 +133,7 @@ class Reporter:
         item, lacking = outcome.item(word, facts)
         if lacking:
             what = ", ".join(name.replace("_", " ") for name in lacking)
-            raise PermanentError(f"{word.name} needs what is not known: {what}. Choose another word.")
+            raise PermanentError(f"{word.name} needs {what}, which is not known. Choose another word.")
         return Ready(pending, word, item)
 
     def _said(self, outcome: Outcome, pending: PendingOutcome) -> str | ByShipment | None:
@@ -201,7 +201,7 @@ class Reporter:
         words, may_work_later = batch.complaints(row, batch.errors)
         said = f"{title} answered {status}: {words or 'without a reason'}"
         if row is None or not isinstance(status, str):
-            return Unclear(f"{title} said nothing of this outcome in its answer.")
+            return Unclear(f"{title} did not mention this outcome in its answer.")
         return TemporaryError(said) if may_work_later else PermanentError(said)
 
     def _if_it_stands(self, outcome: Outcome, one: Ready, error: BridgeError) -> BridgeError:
@@ -223,7 +223,7 @@ class Reporter:
         kept = self.inbox.outcomes.settle(pending, ending.state, ending.message, ending.due_at)
         level = log.info if ending.state == Telling.TOLD else log.warning
         level(
-            "told outcome" if ending.state == Telling.TOLD else "outcome not told",
+            "outcome sent" if ending.state == Telling.TOLD else "outcome not sent",
             provider=pending.provider,
             case=pending.case_id,
             resolution=pending.resolution,

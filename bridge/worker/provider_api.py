@@ -97,7 +97,7 @@ class ProviderApi:
             self.exchange.secret = key.consumer_key
             return oauth(key)
         if isinstance(how, Signature):
-            raise PermanentError("Its calls have to be signed, and no signing key is set.")
+            raise PermanentError("Its calls need a signature, but no signing key is set.")
         if isinstance(how, HeaderKey):
             self.exchange.secret = key
             return Key(how.header, how.scheme, key)
@@ -111,7 +111,7 @@ class ProviderApi:
         login = Request("POST", how.path, request.cases[:1], kept="")
         token = pick(self._send(outcome, login, auth, None), how.token)
         if not isinstance(token, str) or not HEADER_WORD.fullmatch(token):
-            raise PermanentError("Its login was answered without a token.")
+            raise PermanentError("Its login returned no token.")
         return token
 
     def _send(self, outcome: Outcome, request: Request, auth: Authorization, judge: Judge | None) -> Json:

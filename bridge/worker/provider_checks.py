@@ -64,7 +64,7 @@ def _pull(settings: Settings, database: Database, name: str) -> Check:
     if how and how.error:
         said, remedy = (
             f"{said}, the next one failed: {how.error}",
-            "See what it says; the worker tries again.",
+            "Fix what it says. The worker retries by itself.",
         )
     try:
         Api(settings, name, database.now).page(1)

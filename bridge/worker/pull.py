@@ -104,7 +104,7 @@ class Puller:
             found += api.acknowledge(stored)
             done.update(stored)
         elif stored and not problems:
-            found["come again, though their acknowledgement was taken"] = len(stored)
+            found["came again although they were acknowledged"] = len(stored)
         problems |= found  # what is on two pages counts once
         return is_new
 
@@ -161,7 +161,7 @@ class Api:
             for one in _list_of(said) or ():
                 if str(pick(one, "status")).lower().startswith(FAILED):
                     why = cut_text(render(pick(one, "errors") or "no reason given").decode())
-                    refused[f"were not let go ({storable(why)[:WORDS]})"] += 1
+                    refused[f"were not accepted as acknowledged ({storable(why)[:WORDS]})"] += 1
         return refused
 
     def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:

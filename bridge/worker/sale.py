@@ -60,7 +60,7 @@ class SaleReader:
             path = f"orders/{number}/fulfillment-orders/"
             rows = self._read(path, lambda answer: self.api.several(path, answer=answer), _statuses)
         except (MissingScope, NotFound, PermanentError) as error:
-            said = f"What of the order was held back cannot be read: choose the word here. {error}"
+            said = f"The bridge cannot read what was shipped of the order. Choose the word here. {error}"
             raise PermanentError(said) from None
         held = [_is_held(row) for row in rows if row.get("status") != NOTHING_TO_SHIP]
         if held and all(held):
@@ -106,7 +106,7 @@ class SaleReader:
         if self.number is None:
             sale = self.pending.transaction_id
             if sale is None:
-                raise PermanentError("The payment that the alert is about is not known.")
+                raise PermanentError("The payment of this alert is not known.")
             path = f"transactions/{sale}/"
             row = self._read(
                 path,

@@ -123,7 +123,7 @@ def test_each_outcome_of_a_call_ends_as_it_is_answered(reports: Reports) -> None
     assert reports.outcome(later)["message"] == "Ethoca answered FAILURE: BUSY: try later"
     assert reports.outcome(never)["message"] == "Ethoca answered FAILURE: NOT_YOURS: no such alert"
     assert reports.outcome(never)["due_at"] is None
-    assert "nothing of this outcome" in reports.outcome(silent)["message"]
+    assert "did not mention this outcome" in reports.outcome(silent)["message"]
     ends = [reports.bridge.case(case)["attempts"][-1]["outcome"] for case in (taken, later, never, silent)]
     assert ends == ["ok", "temporary", "refused", "unclear"]
     reports.later(60)

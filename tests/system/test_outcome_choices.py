@@ -197,7 +197,7 @@ def test_a_word_that_needs_another_alert_is_refused_without_one(small: Reports) 
     choose(small, case, "940.001", "payshield")
     assert small.sent(case) is None
     assert small.outcome(case)["message"] == (
-        "940.001 needs what is not known: duplicate. Choose another word."
+        "940.001 needs duplicate, which is not known. Choose another word."
     )
 
 

@@ -241,7 +241,7 @@ def test_a_scope_that_is_missing_makes_a_refunded_fraud_a_person_s(reports: Repo
     assert reports.sent(case) is None
     one = reports.outcome(case)
     assert one["state"] == "failed"
-    assert "choose the word here" in one["message"]
+    assert "Choose the word here" in one["message"]
     # where nothing has to be known of the shipment, the dispute's amount does
     other = reports.alert("ethoca", "dispute", reports.sell())
     reports.resolve(other)

@@ -415,7 +415,7 @@ def test_alerts_that_come_again_though_acknowledged_do_not_spin(small: Desk) -> 
     small.api.faults = [ethoca.usual, ethoca.forgets]
     small.pull()
     assert small.api.made == [FETCH, CONFIRM, FETCH]
-    assert "alerts come again, though their acknowledgement was taken (1)" in small.page
+    assert "alerts came again although they were acknowledged (1)" in small.page
     small.pull(HOUR)
     assert small.api.alerts == {}
 
@@ -425,7 +425,7 @@ def test_an_acknowledgement_that_is_not_taken_is_said(small: Desk) -> None:
     small.api.add(alert(1))
     small.api.faults = [ethoca.usual, ethoca.says(json.dumps({"acknowledgeResponses": [failed]}).encode())]
     small.pull()
-    assert "alerts were not let go" in small.page
+    assert "alerts were not accepted as acknowledged" in small.page
     assert "TOO_EARLY" in small.page
     assert len(small.api.calls) == 3
 

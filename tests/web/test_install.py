@@ -697,7 +697,7 @@ def test_a_removed_store_is_forgotten_by_a_command_and_is_no_alarm_any_more(
             monkeypatch.setenv(name, value)
         agency.install()
         assert cli.main(["stores", "--forget", SHOP]) == 1
-        assert "have its merchant remove the app first" in capsys.readouterr().err
+        assert "Its merchant must remove the app first" in capsys.readouterr().err
         agency.uninstall()
         waits = agency.post(agency.senders.ethoca(SHOP))
         agency.work()

@@ -527,7 +527,7 @@ def test_the_first_page_says_how_to_fix_what_needs_a_person(bridge: InProcessBri
     for sentence in (
         "No worker is running",
         "To fix it: Start `bridge worker` (on Heroku",
-        "29next answered 401: Invalid token. To fix it: Fix what it says. The bridge retries twice a minute",
+        "29next answered 401: Invalid token. To fix it: Correct what 29next reports. The bridge retries",
         "To fix it: Enter the value of MIDIGATOR_SECRET at the provider",
         "This provider is not enabled: KOUNT_SECRET is not set.",
     ):
