@@ -215,7 +215,6 @@ def test_a_write_whose_intent_is_old_is_not_sent(
     bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch, clock: str
 ) -> None:
     """What a crash leaves of it says until when 29next may be working on it, counted from the intent."""
-    bridge.inside.inbox.slots.gap = 0.275
     (claim,) = claims(bridge, 1)
     errand = bridge.inside.forwarder.begin(claim)
     assert errand
