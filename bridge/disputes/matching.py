@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from bridge.disputes.case import Call, Kind, Rule
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bridge.alert import Alert
 
@@ -125,20 +125,24 @@ def choose(
     missing among them, so that only an id counts.
     """
     payments = _payments(rows)
-    reasons = {one.row["id"]: contradiction(alert, one) for one in payments}
+    against = {one.row["id"]: contradictions(alert, one) for one in payments}
+    reasons = {ident: next(iter(found.values()), None) for ident, found in against.items()}
     named = _named(alert, payments)
     if _ids_disagree(named, earlier):
         return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
     left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
-    several = False
+    several, rivals = False, dict[int, Payment]()
     for rung in LADDER:
         fitting = _fitting(rung, alert, named[rung.rule], left, complete=complete)
-        if len(fitting) == 1:
+        possible = (one for one in named[rung.rule] if one.row["id"] in left or reasons[one.row["id"]])
+        same = _rivals(rung, alert, fitting, possible, against)
+        if len(fitting) == 1 and not same:
             return Choice(next(iter(fitting)), rung.rule)
         if fitting:
-            left, several = fitting, True
+            left, several, rivals = fitting, True, rivals | same
     if several:
-        return Choice(candidates=_candidates(alert, left.values(), reasons, other=SEVERAL))
+        considered = [*left.values(), *rivals.values()]
+        return Choice(candidates=_candidates(alert, considered, reasons, other=SEVERAL))
     return Choice(candidates=_candidates(alert, payments, reasons))
 
 
@@ -174,6 +178,35 @@ def _fitting(
     return {one.row["id"]: one for one in possible if sure or _enough(rung, alert, one.row)}
 
 
+def _rivals(
+    rung: Rung,
+    alert: Alert,
+    fitting: Mapping[int, Payment],
+    named: Iterable[Payment],
+    against: Mapping[int, Mapping[str, str]],
+) -> dict[int, Payment]:
+    """Return what a rung names too, and what only facts keep from fitting that are not held against the rest.
+
+    The card of a wallet and an amount in another currency cannot be compared. So they do not decide for
+    such a payment, either, where another one would fit but for them: the alert's own fact may be wrong.
+    """
+    spared = {fact for one in fitting.values() for fact in _spared(alert, one.row)}
+    others = {one.row["id"]: one for one in named if spared and one.row["id"] not in fitting}
+    return {
+        ident: one
+        for ident, one in others.items()
+        if set(against[ident]) <= spared and ("amount" in spared or _enough(rung, alert, one.row))
+    }
+
+
+def _spared(alert: Alert, row: Row) -> Iterator[str]:
+    """Yield the facts in which a payment differs, and that are no contradiction."""
+    if _has_another_card(alert, row):
+        yield "card"
+    if _has_another_currency(alert, row):
+        yield "amount"
+
+
 def _may_tell(rung: Rung, alert: Alert) -> bool:
     """Whether a rung counts: what could not be read of an alert might contradict all but the surest ids."""
     return not alert.unreadable or rung.rule in SUREST
@@ -192,19 +225,20 @@ def is_kin(alert: Alert, row: Row) -> bool:
     return any(rung.holds(alert, row) for rung in LADDER)
 
 
-def contradiction(alert: Alert, payment: Payment) -> str | None:
-    """Name the fact of the alert that a payment contradicts, or None."""
+def contradictions(alert: Alert, payment: Payment) -> dict[str, str]:
+    """Return what speaks against a payment, by the fact that it contradicts."""
     row = payment.row
     if row.get("status") != "succeeded":
-        return FAILED
+        return {"status": FAILED}
     if row.get("is_test") is True:
-        return "a test"
-    return (
-        _another_amount(alert, row)
-        or _another_card(alert, row)
-        or _another_id(alert, payment)
-        or _another_date(alert, payment)
-    )
+        return {"test": "a test"}
+    found = {
+        "amount": _another_amount(alert, row),
+        "card": _another_card(alert, row),
+        "id": _another_id(alert, payment),
+        "date": _another_date(alert, payment),
+    }
+    return {fact: said for fact, said in found.items() if said}
 
 
 def _another_amount(alert: Alert, row: Row) -> str | None:
@@ -213,19 +247,26 @@ def _another_amount(alert: Alert, row: Row) -> str | None:
     Across currencies an amount says nothing.
     """
     amount, currency = _money(alert)
-    theirs, their_currency = _decimal(row.get("amount")), _of(row, "currency").upper()
-    told = alert.transaction_amount is not None
-    if currency and their_currency and currency != their_currency:
-        return f"its currency is {their_currency}, not {currency}" if told else None
+    theirs, told = _decimal(row.get("amount")), alert.transaction_amount is not None
+    if _has_another_currency(alert, row):
+        return f"its currency is {_of(row, 'currency').upper()}, not {currency}" if told else None
     if amount is None or theirs is None or amount == theirs or (amount < theirs and not told):
         return None
     return f"its amount is {theirs}, not {amount}"
 
 
+def _has_another_currency(alert: Alert, row: Row) -> bool:
+    ours, theirs = _money(alert)[1], _of(row, "currency").upper()
+    return bool(ours and theirs and ours != theirs)
+
+
 def _another_card(alert: Alert, row: Row) -> str | None:
+    return "another card" if _has_another_card(alert, row) and not _is_virtual(alert, row) else None
+
+
+def _has_another_card(alert: Alert, row: Row) -> bool:
     pairs = [(_told(alert, ours), _of(row, theirs)) for ours, theirs in CARD]
-    differs = any(ours and theirs and ours != theirs for ours, theirs in pairs)
-    return "another card" if differs and not _is_virtual(alert, row) else None
+    return any(ours and theirs and ours != theirs for ours, theirs in pairs)
 
 
 def _is_virtual(alert: Alert, row: Row) -> bool:

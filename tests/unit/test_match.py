@@ -304,6 +304,31 @@ def test_a_code_that_was_used_again_on_another_card_is_no_match() -> None:
     assert why(found) == {1: "another card"}
 
 
+@pytest.mark.parametrize("rung", [("order",), ("auth_code",), ("order", "auth_code")])
+def test_a_wallet_is_no_match_where_the_card_alone_speaks_against_another_payment(
+    rung: tuple[str, ...],
+) -> None:
+    """Nobody knows the wallet's real card, and the alert's may be wrong: two may be meant."""
+    told = alert(*rung, *CARD, card_last_four="1234")
+    rows = [sale(payment_method="bankcard"), sale(id=2, external_id="pi_2", payment_method="apple_pay")]
+    assert why(choose(told, rows)) == {1: "another card", 2: "several fit"}
+    assert choose(told, rows[1:]).transaction_id == 2
+    elsewhere = sale(payment_method="bankcard", order="2002", auth_code="B00002")
+    assert choose(told, [elsewhere, rows[1]]).transaction_id == 2
+
+
+@pytest.mark.parametrize("theirs", ["40.00", "55.00"])
+def test_an_amount_in_another_currency_is_no_match_where_one_in_the_alert_s_may_be_meant(theirs: str) -> None:
+    """41.41 USD may be 40.00 EUR, a part of 55.00 USD, or a mistake for 40.00 USD."""
+    told = alert("auth_code", *CARD, amount=Decimal("41.41"), currency="USD")
+    rows = [
+        sale(amount=theirs, currency="USD"),
+        sale(id=2, external_id="pi_2", amount="40.00", currency="EUR"),
+    ]
+    assert choose(told, rows).transaction_id is None
+    assert choose(told, rows[1:]).transaction_id == 2
+
+
 def test_the_date_of_a_wallet_counts_all_the_same() -> None:
     row = sale(payment_method="apple_pay", date_created=(SOLD - timedelta(days=30)).isoformat(), **VIRTUAL)
     assert why(choose(alert("auth_code", *CARD), [row])) == {1: "another date"}
