@@ -54,21 +54,24 @@ _LATIN_9 = {ord(bytes((code,)).decode("iso-8859-15")): code for code in range(0x
 _BEHIND = r"\x80-\xbf" + "".join(map(chr, sorted({*_WINDOWS, *_LATIN_9} - {*range(0xC0)})))
 _PART = re.compile(rf"[\d{_PARTING}]")
 _FOREIGN = re.compile(rf"[^\0-\x7f\d{_PARTING}]")
-# The percent sign may be escaped itself, and so may an ampersand. One set in front is found fastest.
-_NEXT_BYTE = "%(?:25){0,3}[89ab][0-9a-f]"
+# The percent sign may be escaped itself, and so may an ampersand. One set in front is found fastest, and then
+# what may stand there most often.
+_NEXT_BYTE = "%(?:25){0,3}[89abAB][HEX]"
 _ESCAPE = re.compile(
-    r"([\\%&\xc2-\xf4](?![%&])(?:(?i:"
-    r"(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrtfb/])"
-    r"|(?<=%)(?=[0-9a-f]{2})(?:25){0,3}(?:[0-7][0-9a-f]|c[0-9a-f]NEXT|d[0-9a-f]NEXT|e[0-9a-f]NEXTNEXT|f[0-7]NEXTNEXTNEXT|[0-9a-f]{2})"
-    r"|(?<=&)(?=[#a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?)"
+    r"([\\%&\xc2-\xf4](?![%&])(?:"
+    r"(?<=%)(?:25(?=[HEX]{2})){0,3}+(?:[0-7][HEX]|[cdCD][HEX]NEXT|[eE][HEX]NEXTNEXT|[fF][0-7]NEXTNEXTNEXT|[HEX]{2})"
+    r"|(?i:(?<=&)(?=#[\dx]|[a-z])(?:amp;){0,3}(?:#x0{0,64}[0-9a-f]{1,6}|#0{0,64}[0-9]{1,7}|[a-z]{2,20}(?=;));?"
+    r"|(?<=\\)(?<!\\\\)\\{0,63}(?:u(?:d[89ab][0-9a-f]{2}\\{1,64}ud[c-f][0-9a-f]{2}|[0-9a-f]{4})|[nrtfb/]))"
     r"|(?<=[\xc2-\xdf])[BEHIND]|(?<=[\xe0-\xef])[BEHIND]{2}|(?<=[\xf0-\xf4])[BEHIND]{3}))".replace(
         "NEXT", _NEXT_BYTE
-    ).replace("BEHIND", _BEHIND)
+    )
+    .replace("HEX", "0-9a-fA-F")
+    .replace("BEHIND", _BEHIND)
 )
 # What may be an escape that was escaped itself, once that is undone.
 _NESTED = re.compile(
-    rf"[\\%&\xc2-\xf4](?![%&])(?:(?<=%)\0*[\da-fA-F]\0*[\da-fA-F]|(?<=&)\0*(?:#\0*[\dxX]|[a-zA-Z]\0*[a-zA-Z])"
-    rf"|(?<=\\)\0*[unrtfbUNRTFB/]|(?<![\\%&])\0*[{_BEHIND}])"
+    rf"[\\%&\xc2-\xf4](?![%&])(?:(?<=%)[\da-fA-F]{{2}}|(?<=&)(?:#[\dxX]|[a-zA-Z]{{2}})"
+    rf"|(?<=\\)[unrtfbUNRTFB/]|(?<![\\%&])[{_BEHIND}])"
 )
 # What may hold a number that is escaped so, and what each digit of it takes at least.
 _STRETCH = re.compile(rf"[^|]{{{SHORTEST},}}")
@@ -188,7 +191,7 @@ def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
         plain = "".join(pieces)
         found = list(_numbers_in(plain))
         yield from ((places[start], places[end], cut) for start, end, cut in found)
-        if not _NESTED.search(plain):
+        if not _NESTED.search(plain.replace(_FILLER, "")):
             return
         plain = _with_cuts(plain, ((start, end, _MARK * (end - start)) for start, end, _ in found))
         kept = plain.encode("ascii", "replace").translate(_KEPT)

@@ -22,7 +22,7 @@ _WORDS = r"""
 2221.0000.0000.0009 4111.1111. 5018-0000- 2720 3782.822463.10005 411111111111x 41111111111.
 0. 0.1 0.411111111111 a1b2c3d4e5f6 deadbeefdeadbeefdeadbeefdeadbee
 abcdef01-abcd-abcd-abcd- abcdef01-abcd-abcd-abcd-abcdef012345 12345678-1234-1234-1234-
-cvv cvv= cvv:123 card card_cvv [ { [1 {} ["4"] {"cvv":1} {"a":
+cvv cvv= cvv:123 card card_cvv null [ { [1 {} ["4"] {"cvv":1} {"a":
 """
 _MARKS = "\n\t\x01\u00a0\u00b7\u200b\u2013\u0664\u00e9\U0001f4b3\u00c2"
 PARTS = (
