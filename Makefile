@@ -74,8 +74,9 @@ $(VENV)/runtime: $(VENV)/python requirements.txt requirements-dev.txt pyproject.
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Tools are compiled when they are imported first: most of their modules never are.
 $(VENV)/dev: $(VENV)/runtime
-	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	$(PIP) install --no-compile --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
 $(UV): $(VENV)/python
