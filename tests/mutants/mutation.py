@@ -52,6 +52,7 @@ FILES = {
     "tell": "tests/system/test_outcomes.py",
     "batches": "tests/system/test_outcome_batches.py",
     "choices": "tests/system/test_outcome_choices.py",
+    "contract": "tests/system/test_outcome_contract.py",
     "words": "tests/system/test_outcome_words.py",
     "this_machine": "tests/web/test_this_machine.py",
     "values": "tests/providers/test_provider_values.py",

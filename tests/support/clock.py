@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import pytest
 
 T = TypeVar("T")
 
@@ -45,6 +48,11 @@ class WallClock(Clock):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+def wait_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every wait as long as chance allows, so that nothing is tried again while a test still looks."""
+    monkeypatch.setattr("random.Random.uniform", lambda _, __, longest: longest)
 
 
 def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.02) -> T:

@@ -1,20 +1,12 @@
-"""A pretend API of Ethoca's on this machine: alerts to be pulled, and signatures that are really verified.
-
-It keeps an alert until it is acknowledged, and takes faults. Another endpoint is one more entry of `answers`.
-"""
+"""What is Ethoca's own in tests: its keys, signatures that are really verified, and alerts to be pulled."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -26,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 Json = Any
 
-BASE = "/ethoca/alerts/merchants/"
 CONSUMER_KEY = "canary-consumer-key!0123456789abcdef"
 TOLERANCE = 300.0
 """Seconds that the timestamp of a signature may be off."""
@@ -63,27 +54,6 @@ SECRETS = (CONSUMER_KEY, *PEM.split("\n")[1:-2])
 """What must be found nowhere: the consumer key, and each line of the signing key."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request that the API got; `problem` says why it was refused as unsigned."""
-
-    method: str
-    path: str  # behind the base
-    query: dict[str, str]
-    body: Json
-    authorization: str
-    problem: str | None
-
-    @property
-    def said(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-Answer = tuple[int, Json]
-Fault = Callable[["Request"], bool]
-"""What becomes of a request instead; False leaves it to be answered as usual."""
-
-
 def alert(number: int = 1, **changes: Json) -> Json:
     """An alert as the Pull API may give it."""
     return {
@@ -98,46 +68,30 @@ def alert(number: int = 1, **changes: Json) -> Json:
 
 
 @dataclass
-class EthocaApi:
-    """The API, while it is served."""
+class Waiting:
+    """The alerts that wait to be pulled, each until it is acknowledged."""
 
-    alerts: dict[str, Json] = field(default_factory=dict)  # by id, until acknowledged, the oldest first
-    calls: list[Call] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)  # of the next requests, one each
-    nonces: set[str] = field(default_factory=set)
+    alerts: dict[str, Json] = field(default_factory=dict)  # by id, the oldest first
     unsaid: list[Json] = field(default_factory=list)  # entries of every page that have no id
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    port: int = 0
 
-    def __post_init__(self) -> None:
-        self.answers: dict[str, Callable[[Call], Answer]] = {
-            "GET alerts": self.page,
-            "POST alerts/acknowledges": self.acknowledge,
-        }
+    def page(self, query: Mapping[str, str]) -> Json:
+        """The oldest of them, as many as are asked for and go on a page."""
+        most = min(int(query.get("size", MOST)), MOST)
+        return {"alerts": [*self.unsaid, *self.alerts.values()][:most]}
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{BASE}"
+    def acknowledge(self, acknowledges: Sequence[Json]) -> Json:
+        """Let those go that are acknowledged."""
+        known = [self.alerts.pop(one["alertId"], None) is not None for one in acknowledges]
+        said = zip(acknowledges, known, strict=True)
+        rows = [{"alertId": one["alertId"], "status": "SUCCESS" if ok else "FAILURE"} for one, ok in said]
+        return {"acknowledgeResponses": rows}
 
-    @property
-    def made(self) -> list[str]:
-        return [call.said for call in self.calls]
 
-    def add(self, *alerts: Json) -> None:
-        """Let alerts wait to be pulled."""
-        with self.lock:
-            self.alerts |= {one["alertId"]: one for one in alerts}
+@dataclass
+class Signatures:
+    """Verifies OAuth 1.0a signatures; each nonce counts once."""
 
-    def page(self, call: Call) -> Answer:
-        most = min(int(call.query.get("size", MOST)), MOST)
-        return 200, {"alerts": [*self.unsaid, *self.alerts.values()][:most]}
-
-    def acknowledge(self, call: Call) -> Answer:
-        said = []
-        for one in call.body["acknowledges"]:
-            known = self.alerts.pop(one["alertId"], None) is not None
-            said.append({"alertId": one["alertId"], "status": "SUCCESS" if known else "FAILURE"})
-        return 200, {"acknowledgeResponses": said}
+    nonces: set[str] = field(default_factory=set)
 
     def problem(self, method: str, url: str, authorization: str, body: bytes) -> str | None:
         """Say what is wrong with the OAuth 1.0a signature of a request."""
@@ -170,135 +124,7 @@ class EthocaApi:
         return None
 
 
-class Request(BaseHTTPRequestHandler):
-    """One request, as a fault gets it."""
-
-    api: EthocaApi
-    call: Call
-
-    def do_GET(self) -> None:
-        self._serve(b"")
-
-    def do_POST(self) -> None:
-        self._serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-
-    def _serve(self, body: bytes) -> None:
-        api, authorization = self.api, self.headers.get("Authorization", "")
-        problem = api.problem(self.command, f"http://{self.headers['Host']}{self.path}", authorization, body)
-        path, _, query = self.path.partition("?")
-        self.call = Call(
-            self.command,
-            path.removeprefix(BASE),
-            dict(parse_qsl(query)),
-            json.loads(body) if body else None,
-            authorization,
-            problem,
-        )
-        with api.lock:
-            api.calls.append(self.call)
-            fault = api.faults.pop(0) if api.faults else None
-        if fault and fault(self):
-            return
-        self.answer(*self.usual())
-
-    def usual(self) -> Answer:
-        """Do what is asked."""
-        if self.call.problem:
-            return 401, error("AUTHENTICATION_ERROR", self.call.problem)
-        handle = self.api.answers.get(self.call.said)
-        if handle is None:
-            return 404, error("RESOURCE_UNKNOWN", "There is no such resource.")
-        with self.api.lock:
-            return handle(self.call)
-
-    def answer(self, status: int, said: Json, **headers: str) -> None:
-        self.write(status, json.dumps(said).encode(), headers=headers)
-
-    def write(
-        self, status: int, content: bytes, length: int | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(content) if length is None else length))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def hang_up(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def error(reason: str, description: str, *, recoverable: bool = False) -> Json:
-    """An error in Mastercard's envelope."""
-    one = {"Source": "alerts", "ReasonCode": reason, "Description": description, "Recoverable": recoverable}
-    return {"Errors": {"Error": [one]}}
-
-
-# --- faults -------------------------------------------------------------------------------------
-
-
-def usual(_: Request) -> bool:
-    """No fault, where one of several requests in a row has none."""
-    return False
-
-
-def status(number: int, **headers: str) -> Fault:
-    """Answer with an error, which repeats what was sent."""
-
-    def fault(request: Request) -> bool:
-        request.answer(number, error("MADE_UP", f"You sent {request.call.authorization}"), **headers)
-        return True
-
-    return fault
-
-
-def says(content: bytes, number: int = 200, length: int | None = None) -> Fault:
-    """Answer with these bytes, or with fewer than are announced."""
-
-    def fault(request: Request) -> bool:
-        request.write(number, content, length)
-        request.close_connection = True
-        return True
-
-    return fault
-
-
-def hangs_up(request: Request) -> bool:
-    """Take the request, do nothing, and hang up."""
-    request.hang_up()
-    return True
-
-
-def does_and_hangs_up(request: Request) -> bool:
-    """Do what is asked, and lose the answer."""
-    request.usual()
-    request.hang_up()
-    return True
-
-
-def forgets(request: Request) -> bool:
-    """Confirm what is acknowledged, and forget it."""
-    said = [{"alertId": one["alertId"], "status": "SUCCESS"} for one in request.call.body["acknowledges"]]
-    request.answer(200, {"acknowledgeResponses": said})
-    return True
-
-
-@contextmanager
-def ethoca_api() -> Iterator[EthocaApi]:
-    """Serve the API on a free port of this machine."""
-    api = EthocaApi()
-    handler = type("Handler", (Request,), {"api": api})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        api.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+def errors(reason: str, said: str = "made up", *, recoverable: bool) -> Json:
+    """Mastercard's envelope of an error."""
+    error = {"Source": "Service", "ReasonCode": reason, "Description": said, "Recoverable": recoverable}
+    return {"Errors": {"Error": [error]}}

@@ -1,6 +1,6 @@
-"""Stand-ins for the APIs by which Ethoca, PayShield and Chargeflow are told outcomes, with a ledger.
+"""Stand-ins for the APIs by which providers are told outcomes, and for Ethoca's pull, with a ledger.
 
-As documented: the first final outcome of an alert stands. Each is below its own path, and wants its own
+As documented: the first final outcome of an alert stands. Each API is below its own path, and wants its own
 authentication; what they answer beyond their documents is a guess, and says so in the tests.
 """
 
@@ -10,14 +10,16 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from bridge.settings import OAuthKeys
-from tests.support.ethoca import CONSUMER_KEY, SIGNING_KEY, EthocaApi
+from tests.support.ethoca import CONSUMER_KEY, SIGNING_KEY, Signatures, Waiting, errors
+from tests.support.webhooks import FULL_CARD
 
 Json = Any
 
@@ -28,6 +30,37 @@ API_KEYS: dict[str, str | OAuthKeys] = {
     "chargeblast": "canary-api-key-of-chargeblast",
     "ethoca": OAuthKeys(CONSUMER_KEY, SIGNING_KEY),
 }
+PROVIDERS = ("ethoca", "payshield", "chargeflow", "midigator", "chargeblast")
+
+# what tells the APIs apart, for the tests as well
+
+KEY_HEADERS = {"payshield": "rcode", "chargeflow": "x-api-key", "chargeblast": "X-API-Key"}
+"""Where the key stands; else it is in Authorization."""
+CAN_BE_ASKED = {"chargeflow": "outcome", "chargeblast": "alert.reasonCode"}
+"""Which say what they hold, and where in their answer."""
+LOGS_IN = "midigator"
+"""Which gives a token for the key."""
+REFUSES_REPEATS = {
+    "chargeflow": "The outcome was already submitted.",
+    "chargeblast": "The alert was actioned already",
+    "ethoca": "ALREADY_FINAL",
+}
+"""Which refuse a second outcome, and how; the others take it, and the first one stands."""
+BATCHES = "ethoca"
+"""Which takes several outcomes in one call."""
+WORDS = {"chargeflow": "outcome", "chargeblast": "result"}
+"""Of those that can be asked: where the word stands in what they are told."""
+OWN_WORDS = {"midigator"}
+"""Whose words are 29next's own, so that `other` is no decline there."""
+FINALS = {"chargeflow": ("refunded", "decline"), "chargeblast": ("Resolved", "Ineligible")}
+"""And their words for a refund and for none."""
+
+
+def state_after_a_repeat(provider: str) -> str:
+    """How an outcome ends that arrived unheard: one that can neither be read nor repeated is a person's."""
+    return "failed" if provider in REFUSES_REPEATS and provider not in CAN_BE_ASKED else "told"
+
+
 OUTCOMES_OF_FRAUD = (
     *("STOPPED", "PARTIALLY_STOPPED", "PREVIOUSLY_CANCELLED", "MISSED", "NOT_FOUND"),
     *("ACCOUNT_SUSPENDED", "OTHER"),
@@ -52,9 +85,15 @@ class Entry:
 class Call:
     """One request."""
 
+    provider: str
     method: str
-    path: str
+    path: str  # behind the provider's base
+    query: dict[str, str]
     body: Json
+
+    @property
+    def said(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 @dataclass
@@ -63,6 +102,11 @@ class Ledger:
 
     calls: list[Call] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def made(self) -> list[str]:
+        """The calls, in words."""
+        return [call.said for call in self.calls]
 
     def take(self, provider: str, alert: str, said: Json) -> bool:
         """Write an outcome down; whether it is the first of its alert."""
@@ -75,8 +119,11 @@ class Ledger:
         return next((one.said for one in self.entries if one.alert == alert and one.stands), None)
 
 
-Fault = Callable[["_Request"], bool]
-"""Does something else to a call; True: and nothing more."""
+Answer = tuple[int, Json]
+Handler = Callable[[Call, str], Answer]
+"""Does what a call asks for, about the alert that its path names."""
+Fault = Callable[["Request"], bool]
+"""Does something else with a request; True: and nothing more."""
 
 
 class ProviderApis(ThreadingHTTPServer):
@@ -85,66 +132,102 @@ class ProviderApis(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Request)
+        super().__init__(("127.0.0.1", 0), Request)
         self.ledger = Ledger()
-        self.faults: list[Fault] = []  # for the next outcomes that are sent
+        self.faults: list[Fault] = []  # of the next requests, one each, but for those of `aside`
+        self.faults_aside: list[Fault] = []  # of the next logins, and looks at an alert
         self.errors: dict[str, list[Json]] = {}  # Ethoca's, for the next outcomes of an alert
         self.silent: set[str] = set()  # alerts that Ethoca leaves out of its answer, having taken them
+        self.locked: set[str] = set()  # providers whose key counts no more
         self.refused: list[str] = []  # why a call was not let in
-        self.signatures = EthocaApi()
-        self.keys = dict(API_KEYS)
+        self.tokens: list[str] = []  # that Midigator has given; the last one counts
+        self.signatures = Signatures()
+        self.waiting = Waiting()
         self.lock = threading.Lock()
+        self.aside: dict[str, Handler] = {
+            "POST midigator/auth/v1/auth": self._log_in,
+            "GET chargeflow/public/2025-04-01/alerts/{}": self._show,
+            "GET chargeblast/api/v2/alert/{}": self._show,
+        }
+        self.routes: dict[str, Handler] = {
+            "GET ethoca/alerts": lambda call, _: (200, self.waiting.page(call.query)),
+            "POST ethoca/alerts/acknowledges": self._acknowledge,
+            "POST ethoca/outcomes": self._take_several,
+            "POST payshield/secure/alert/update/v2/": self._take,
+            "POST chargeflow/public/2025-04-01/alerts/{}/outcome": self._take,
+            "POST midigator/prevention/v1/prevention/{}/resolution": self._take,
+            "POST chargeblast/api/v2/alerts/update/{}": self._take,
+        }
 
     def url(self, provider: str) -> str:
         """The base URL of one of them."""
         return f"http://127.0.0.1:{self.server_port}/{provider}/"
 
+    def add(self, *alerts: Json) -> None:
+        """Let alerts of Ethoca's wait to be pulled."""
+        with self.lock:
+            self.waiting.alerts |= {one["alertId"]: one for one in alerts}
+
     def sent(self, provider: str) -> list[Json]:
         """What one of them was told, in the order in which it arrived."""
         return [one.said for one in self.ledger.entries if one.provider == provider]
 
+    def tries(self, provider: str) -> int:
+        """How often one of them was called to be told something."""
+        return len([one for one in self.ledger.calls if one.provider == provider and self.is_main(one)])
 
-class _Request(BaseHTTPRequestHandler):
-    server: ProviderApis
+    def is_main(self, call: Call) -> bool:
+        """Whether a call is neither a login nor a look."""
+        return self._route(self.aside, call) is None
 
-    def do_GET(self) -> None:
-        self._serve(b"")
+    def answer_to(self, call: Call) -> Answer:
+        """Do what is asked."""
+        found = self._route({**self.routes, **self.aside}, call)
+        if found is None:
+            said = (
+                errors("NOT_FOUND", recoverable=False)
+                if call.provider == "ethoca"
+                else {"message": "Not found"}
+            )
+            return 404, said
+        handle, ident = found
+        with self.lock:
+            return handle(call, ident)
 
-    def do_POST(self) -> None:
-        self._serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-
-    def _serve(self, content: bytes) -> None:
-        api = self.server
-        with api.lock:
-            body = json.loads(content) if content else None
-            api.ledger.calls.append(Call(self.command, self.path, body))
-            _, provider, path = self.path.split("/", 2)
-            if problem := self._problem(provider, content):
-                api.refused.append(problem)
-                return self.answer(401, {"message": problem})
-            if self.command == "POST" and api.faults and api.faults.pop(0)(self):
-                return None
-            getattr(self, f"_{provider}")(path, body)
+    @staticmethod
+    def _route(routes: dict[str, Handler], call: Call) -> tuple[Handler, str] | None:
+        said = f"{call.method} {call.provider}/{call.path}"
+        for route, handle in routes.items():
+            if found := re.fullmatch(route.replace("{}", "([^/]+)"), said):
+                return handle, "".join(found.groups())
         return None
-
-    def _problem(self, provider: str, content: bytes) -> str | None:
-        """Say why a call is not let in."""
-        if provider == "ethoca":
-            url = f"http://{self.headers['Host']}{self.path}"
-            given = self.headers.get("Authorization", "")
-            return self.server.signatures.problem(self.command, url, given, content)
-        name = {"payshield": "rcode", "chargeflow": "x-api-key"}[provider]
-        return None if self.headers.get(name) == self.server.keys[provider] else "Unauthorized"
 
     # the APIs
 
-    def _ethoca(self, path: str, body: Json) -> None:
-        if path != "outcomes" or not isinstance(body, dict) or set(body) != {"outcomes"}:
-            return self.answer(404, errors("NOT_FOUND", recoverable=False))
-        items = body["outcomes"]
-        if not 1 <= len(items) <= MOST:
-            return self.answer(400, errors("TOO_MANY", recoverable=False))
-        return self.answer(200, {"outcomeResponses": list(self._responses(items))})
+    def _log_in(self, _: Call, __: str) -> Answer:
+        self.tokens.append(f"canary-token-{len(self.tokens) + 1}")
+        return 200, {"token": self.tokens[-1]}
+
+    def _show(self, call: Call, ident: str) -> Answer:
+        standing = self.ledger.standing(ident)
+        word = standing and standing[WORDS[call.provider]]
+        if call.provider == "chargeflow":
+            return 200, {"id": ident, "outcome": word, "card": FULL_CARD}
+        return 200, {"alert": {"id": ident, "reasonCode": word or "None", "card": FULL_CARD}}
+
+    def _take(self, call: Call, ident: str) -> Answer:
+        stands = self.ledger.take(call.provider, ident or call.body["alert_id"], call.body)
+        refusal = REFUSES_REPEATS.get(call.provider)
+        return (200, {"status": "success"}) if stands or not refusal else (400, {"message": refusal})
+
+    def _acknowledge(self, call: Call, _: str) -> Answer:
+        return 200, self.waiting.acknowledge(call.body["acknowledges"])
+
+    def _take_several(self, call: Call, _: str) -> Answer:
+        items = call.body["outcomes"]
+        if not 1 <= len(items) <= MOST or set(call.body) != {"outcomes"}:
+            return 400, errors("TOO_MANY", recoverable=False)
+        return 200, {"outcomeResponses": list(self._responses(items))}
 
     def _responses(self, items: list[Json]) -> Iterator[Json]:
         for item in items:
@@ -152,37 +235,85 @@ class _Request(BaseHTTPRequestHandler):
             failed = {"alertId": ident, "status": "FAILURE"}
             if wrong := invalid(item):
                 yield failed | {"errors": errors("VALIDATION_FAILURE", wrong, recoverable=False)["Errors"]}
-            elif waiting := self.server.errors.get(ident):
+            elif waiting := self.errors.get(ident):
                 yield failed | {"errors": waiting.pop(0)["Errors"]}
-            elif not self.server.ledger.take("ethoca", ident, item):
-                yield failed | {"errors": errors("ALREADY_FINAL", recoverable=False)["Errors"]}
-            elif ident not in self.server.silent:
+            elif not self.ledger.take("ethoca", ident, item):
+                yield failed | {"errors": errors(REFUSES_REPEATS["ethoca"], recoverable=False)["Errors"]}
+            elif ident not in self.silent:
                 yield {"alertId": ident, "status": "SUCCESS"}
 
-    def _payshield(self, path: str, body: Json) -> None:
-        if path != "secure/alert/update/v2/":
-            return self.answer(404, {"message": "Not found"})
-        self.server.ledger.take("payshield", body["alert_id"], body)
-        return self.answer(200, {"status": "success"})
 
-    def _chargeflow(self, path: str, body: Json) -> None:
-        found = re.fullmatch(r"public/2025-04-01/alerts/([^/]+)(/outcome)?", path)
-        if not found or (self.command == "POST") != bool(found[2]):
-            return self.answer(404, {"message": "Not found"})
-        ident = found[1]
-        standing = self.server.ledger.standing(ident)
-        if self.command == "GET":
-            return self.answer(200, {"id": ident, "outcome": standing and standing["outcome"]})
-        if not self.server.ledger.take("chargeflow", ident, body):
-            return self.answer(400, {"message": "The outcome was already submitted."})
-        return self.answer(200, None)
+class Request(BaseHTTPRequestHandler):
+    """One request, as a fault gets it."""
 
-    # answers
+    server: ProviderApis
+    call: Call
 
-    def answer(self, status: int, said: Json) -> None:
-        content = json.dumps(said).encode()
+    def do_GET(self) -> None:
+        self._serve(b"")
+
+    def do_POST(self) -> None:
+        self._serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    @property
+    def authorization(self) -> str:
+        """The header by which the call is let in."""
+        return str(self.headers.get(KEY_HEADERS.get(self.call.provider, "Authorization"), ""))
+
+    def _serve(self, content: bytes) -> None:
+        api = self.server
+        path, _, query = self.path.partition("?")
+        _, provider, path = path.split("/", 2)
+        body = json.loads(content) if content else None
+        self.call = Call(provider, self.command, path, dict(parse_qsl(query)), body)
+        with api.lock:
+            api.ledger.calls.append(self.call)
+            problem = self._problem(content)
+            if problem:
+                api.refused.append(problem)
+                return self.answer(401, self.error(problem))
+            faults = api.faults if api.is_main(self.call) else api.faults_aside
+            fault = faults.pop(0) if faults else None
+        if not (fault and fault(self)):
+            self.answer(*self.usual())
+        return None
+
+    def _problem(self, content: bytes) -> str | None:
+        """Say why a call is not let in."""
+        api, provider = self.server, self.call.provider
+        if provider in api.locked:
+            return "Unauthorized"
+        if provider == "ethoca":
+            url = f"http://{self.headers['Host']}{self.path}"
+            return api.signatures.problem(self.command, url, self.authorization, content)
+        wanted = [API_KEYS[provider]]
+        if provider == LOGS_IN:
+            token = api.tokens[-1:] if api.is_main(self.call) else wanted
+            wanted = [f"Bearer {one}" for one in token]
+        return None if self.authorization in wanted else "Unauthorized"
+
+    def usual(self) -> Answer:
+        """Do what is asked."""
+        return self.server.answer_to(self.call)
+
+    def error(self, said: str) -> Json:
+        """An error as this provider writes it."""
+        return (
+            errors("MADE_UP", said, recoverable=False)
+            if self.call.provider == "ethoca"
+            else {"message": said}
+        )
+
+    def answer(self, status: int, said: Json, **headers: str) -> None:
+        self.write(status, json.dumps(said).encode(), headers)
+
+    def write(
+        self, status: int, content: bytes, headers: Mapping[str, str] | None = None, length: int | None = None
+    ) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()
         self.wfile.write(content)
 
@@ -192,12 +323,6 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def errors(reason: str, said: str = "made up", *, recoverable: bool) -> Json:
-    """Mastercard's envelope of an error."""
-    error = {"Source": "Service", "ReasonCode": reason, "Description": said, "Recoverable": recoverable}
-    return {"Errors": {"Error": [error]}}
 
 
 def invalid(item: Json) -> str | None:
@@ -217,26 +342,61 @@ def invalid(item: Json) -> str | None:
     return None
 
 
-def status(number: int, said: Json = None) -> Fault:
-    """Answer with an error, and take nothing."""
+# --- faults -------------------------------------------------------------------------------------
 
-    def fault(request: _Request) -> bool:
-        request.answer(number, said or {"message": f"made-up {number}"})
+
+def usual(_: Request) -> bool:
+    """No fault, where one of several requests in a row has none."""
+    return False
+
+
+def status(number: int, said: Json = None, **headers: str) -> Fault:
+    """Answer with an error, and take nothing; without other words it repeats what authorized the call."""
+
+    def fault(request: Request) -> bool:
+        made_up = request.error(f"made-up {number} (you sent {request.authorization})")
+        request.answer(number, said or made_up, **headers)
         return True
 
     return fault
 
 
-def cut_off(request: _Request) -> bool:
+def says(content: bytes, number: int = 200, length: int | None = None) -> Fault:
+    """Answer with these bytes, or with fewer than are announced, and take nothing."""
+
+    def fault(request: Request) -> bool:
+        request.write(number, content, length=length)
+        request.close_connection = True
+        return True
+
+    return fault
+
+
+def cut_off(request: Request) -> bool:
     """Hang up, and take nothing."""
     request.hang_up()
     return True
 
 
-def lose(request: _Request) -> bool:
+def lose(request: Request) -> bool:
     """Take what is sent, and lose the answer."""
-    request.answer = lambda *_: request.hang_up()  # type: ignore[method-assign]
-    return False
+    request.usual()
+    request.hang_up()
+    return True
+
+
+def conflict(request: Request) -> bool:
+    """Take what is sent, and answer as if it had been there before."""
+    request.usual()
+    request.answer(409, request.error("There is one."))
+    return True
+
+
+def forget(request: Request) -> bool:
+    """Confirm what is acknowledged, and forget it."""
+    said = [{"alertId": one["alertId"], "status": "SUCCESS"} for one in request.call.body["acknowledges"]]
+    request.answer(200, {"acknowledgeResponses": said})
+    return True
 
 
 @contextmanager

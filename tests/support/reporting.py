@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bridge import providers
-from bridge.cli import run
-from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge, bridge_in_process
+from bridge.worker.notify import conditions, read_picture
+from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.next29 import STORE
 from tests.support.next29.orders import fulfillment_order
 from tests.support.provider_apis import API_KEYS, ProviderApis
+from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
 
@@ -24,17 +25,31 @@ KINDS = {
     "ethoca": {"fraud": "CONFIRMEDFRAUD", "dispute": "CUSTOMERDISPUTE"},
     "payshield": {"fraud": "Confirmed Fraud", "dispute": "Customer Dispute", "unknown": "DISPUTE"},
     "chargeflow": {"fraud": "fraud", "dispute": "service", "unknown": "something"},
+    "midigator": {"fraud": "ethoca", "dispute": "ethoca"},
+    "chargeblast": {"fraud": "FRAUD", "dispute": "DISPUTE"},
 }
-"""Each provider's words for the kind of an alert."""
-FORM = "application/x-www-form-urlencoded"
+"""Each provider's words for the kind of an alert; Midigator has none."""
+ENDS: dict[str, Json] = {
+    "payshield": {"action": "statusupdate", "status": "RESOLVED", "reason_code": "100.001"},
+    "chargeflow": {"event": "alerts.updated", "outcome": "refunded"},
+    "chargeblast": {"event": "alert.updated", "reasonCode": "Resolved"},
+}
+"""What makes an alert into word of how it ended; Ethoca and Midigator do not say so of what they are told."""
+Alert = tuple[Json, dict[str, str]]
+"""What an alert says, and the headers that say more of it."""
 
 
-def alert_of(provider: str, ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
-    """The body of a provider's alert, and its content type."""
-    return BODIES[provider](ident, KINDS[provider].get(kind, kind), facts, changes)
+def alert_of(
+    provider: str, ident: str, kind: str, facts: Json, changes: Json
+) -> tuple[bytes, dict[str, str]]:
+    """The body of a provider's alert, and its headers but for the authentication."""
+    tree, headers = BODIES[provider](ident, KINDS[provider].get(kind, kind), facts, dict(changes))
+    if provider == "payshield":
+        return urlencode(tree).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    return json.dumps(tree).encode(), {"Content-Type": "application/json", **headers}
 
 
-def _ethoca(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+def _ethoca(ident: str, kind: str, facts: Json, changes: Json) -> Alert:
     told = {
         "alertId": ident,
         "alertType": kind,
@@ -47,10 +62,10 @@ def _ethoca(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, s
         "transactionTimestamp": facts.get("at"),
         **changes,
     }
-    return json.dumps(told).encode(), "application/json"
+    return told, {}
 
 
-def _payshield(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+def _payshield(ident: str, kind: str, facts: Json, changes: Json) -> Alert:
     told = {
         "alert_id": ident,
         "alert_type": kind,
@@ -62,10 +77,11 @@ def _payshield(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes
         "transaction_timestamp": facts.get("at", ""),
         **changes,
     }
-    return urlencode(told).encode(), FORM
+    return told, {}
 
 
-def _chargeflow(ident: str, kind: str, facts: Json, changes: Json) -> tuple[bytes, str]:
+def _chargeflow(ident: str, kind: str, facts: Json, changes: Json) -> Alert:
+    event = changes.pop("event", "alerts.created")
     payment = {"auth_code": facts["auth_code"], "amount": facts["amount"], "currency": facts["currency"]}
     told = {
         "id": ident,
@@ -77,12 +93,53 @@ def _chargeflow(ident: str, kind: str, facts: Json, changes: Json) -> tuple[byte
         "network_transaction": payment,
         **changes,
     }
-    kind = told.pop("event", "alerts.created")
-    event = {"event_id": f"evt-{ident}-{kind}", "type": kind, "data": told}
-    return json.dumps(event).encode(), "application/json"
+    return {"event_id": f"evt-{ident}-{event}", "type": event, "data": told}, {}
 
 
-BODIES = {"ethoca": _ethoca, "payshield": _payshield, "chargeflow": _chargeflow}
+def _midigator(ident: str, kind: str, facts: Json, changes: Json) -> Alert:
+    told = {
+        "event_type": "prevention.new",
+        "event_guid": f"evt-{ident}",
+        "event_timestamp": "2026-03-01T10:00:00Z",
+        "prevention_case_number": ident,
+        "prevention_guid": ident,
+        "prevention_type": kind,
+        "prevention_timestamp": "2026-03-01T10:00:00Z",
+        "amount": float(facts["amount"]),
+        "currency": facts["currency"],
+        "card_first_6": facts.get("first"),
+        "card_last_4": facts.get("last"),
+        "transaction_timestamp": facts.get("at"),
+        **changes,
+    }
+    return told, {}
+
+
+def _chargeblast(ident: str, kind: str, facts: Json, changes: Json) -> Alert:
+    event = changes.pop("event", "alert.created")
+    told = {
+        "id": ident,
+        "alertId": ident,
+        "alertType": kind,
+        "subprovider": "Ethoca",
+        "amount": float(facts["amount"]),
+        "currency": facts["currency"].lower(),
+        "createdAt": "2026-03-01 10:00:00.000000Z",
+        "authCode": facts["auth_code"],
+        "card": "424242******0042" if "first" in facts else None,
+        "transactionDate": facts.get("at"),
+        **changes,
+    }
+    return told, {"X-Event-Type": event}
+
+
+BODIES: dict[str, Callable[[str, str, Json, Json], Alert]] = {
+    "ethoca": _ethoca,
+    "payshield": _payshield,
+    "chargeflow": _chargeflow,
+    "midigator": _midigator,
+    "chargeblast": _chargeblast,
+}
 
 
 @dataclass
@@ -91,7 +148,6 @@ class Reports:
 
     bridge: InProcessBridge
     apis: ProviderApis
-    secrets: dict[str, str]
     turns: float = 0.0
     numbers: Any = field(default_factory=lambda: itertools.count(1))
     jobs: Any = field(init=False)
@@ -123,18 +179,16 @@ class Reports:
         facts = {"amount": "40.00", "currency": "USD", "auth_code": (sale or {}).get("auth_code")}
         if sale:
             facts |= {"first": "424242", "last": "0042", "at": "2026-02-28T12:00:00+00:00"}
-        body, content_type = alert_of(provider, ident, kind, facts, changes)
-        self._post(provider, body, content_type)
-        return ident
-
-    def _post(self, provider: str, body: bytes, content_type: str) -> None:
-        table = self.bridge.settings.providers[provider]
-        headers = table.proof.sign(body, self.secrets[provider], datetime.now(UTC), "")
-        answer = self.bridge.client.post(
-            f"/webhooks/{provider}", data=body, headers={**headers, "Content-Type": content_type}
+        body, headers = alert_of(provider, ident, kind, facts, changes)
+        proof, secret = (
+            self.bridge.settings.providers[provider].proof,
+            self.bridge.settings.secrets[provider][0],
         )
+        headers |= proof.sign(body, secret, datetime.now(UTC), "")
+        answer = self.bridge.client.post(f"/webhooks/{provider}", data=body, headers=headers)
         assert answer.status_code == 200, answer.text
         self.work()
+        return str(ident)
 
     def sell(self, fulfilled: list[tuple[str, str]] | None = None, **facts: Any) -> Json:
         """Add a sale with an order, and what is shipped of it: status and request status of each parcel."""
@@ -152,18 +206,37 @@ class Reports:
         """Choose what 29next answers for the fulfilment orders of a sale."""
         self.bridge.next29.stores[STORE].fulfillment[sale["order"]] = answer
 
-    def resolve(self, case: str, resolution: str = "issued_full_refund", **more: Any) -> Json:
+    def end(self, provider: str, case: str) -> None:
+        """Have a provider say itself how its alert ended."""
+        self.alert(provider, ident=case, **ENDS[provider])
+
+    def resolve(self, case: Sent | str, resolution: str = "issued_full_refund", **more: Any) -> Json:
         """Resolve the dispute of a case at 29next, which says so by its webhook."""
+        row = self.resolved(case, resolution, **more)
+        self.work()
+        return row
+
+    def resolved(self, case: Sent | str, resolution: str = "issued_full_refund", **more: Any) -> Json:
+        """The same, before the bridge has done anything about it."""
         ident = self.bridge.case(case)["dispute_id"]
         self.bridge.api.resolve_dispute(ident, {"resolution": resolution, **more})
-        row: Json = self.bridge.api.retrieve_dispute(ident)
-        self.bridge.tell("dispute.updated", row)
-        self.work()
+        return self.say_again(ident)
+
+    def change(self, case: Sent | str, **changes: Any) -> None:
+        """Have the dispute of a case changed at 29next, which says so."""
+        ident = self.bridge.case(case)["dispute_id"]
+        self.bridge.next29.stores[STORE].disputes.by_id[ident] |= changes
+        self.say_again(ident)
+
+    def say_again(self, dispute: int) -> Json:
+        """Have 29next say how a dispute is."""
+        row: Json = self.bridge.api.retrieve_dispute(dispute)
+        assert self.bridge.tell("dispute.updated", row) == 200
         return row
 
     # what came of it
 
-    def outcome(self, case: str) -> Json:
+    def outcome(self, case: Sent | str) -> Json:
         """The only outcome of a case."""
         (one,) = self.bridge.case(case)["outcomes"]
         return dict(one)
@@ -171,6 +244,16 @@ class Reports:
     def sent(self, case: str) -> Json | None:
         """The outcome of an alert that counts at its provider."""
         return self.apis.ledger.standing(case)
+
+    def calls(self, case: Sent | str) -> list[Json]:
+        """The calls to providers that a case shows."""
+        return [one for one in self.bridge.case(case)["attempts"] if "://" in one["path"]]
+
+    @property
+    def alarms(self) -> list[tuple[str, str, str]]:
+        """What a person is told about outcomes: title, text and where to look."""
+        found = conditions(read_picture(self.bridge.database, self.bridge.settings))
+        return [(one.title, one.text, one.path) for one in found if one.key.startswith("untold:")]
 
     def reads(self, case: str) -> list[str]:
         """The paths that were read at 29next for an outcome."""
@@ -189,11 +272,6 @@ def reporting(
         outcome = known[name].outcome
         assert outcome
         known[name] = replace(known[name], outcome=replace(outcome, on=True, url=apis.url(name)))
-    secrets = {name: run.made_up_secret(known[name]) for name in names}
-    given: Json = {
-        "providers": known,
-        "secrets": {**{name: (secret,) for name, secret in secrets.items()}, "next": (NEXT_SECRET,)},
-        "api_keys": {name: API_KEYS[name] for name in names},
-    }
-    with bridge_in_process(url, store=changes, **given, **settings) as made:
-        yield Reports(made, apis, secrets)
+    keys = {name: API_KEYS[name] for name in names}
+    with bridge_in_process(url, store=changes, providers=known, api_keys=keys, **settings) as made:
+        yield Reports(made, apis)

@@ -4,63 +4,26 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from bridge.errors import Unavailable
 from tests.conftest import MakeDatabase
-from tests.support.clock import DAY, HOUR
+from tests.support.clock import HOUR
+from tests.support.ethoca import errors
 from tests.support.inside import KEPT_OUTCOMES
-from tests.support.provider_apis import (
-    Fault,
-    ProviderApis,
-    cut_off,
-    errors,
-    lose,
-    provider_apis,
-    status,
-)
+from tests.support.provider_apis import Fault, ProviderApis, Request, cut_off, status
 from tests.support.reporting import Reports, reporting
 
-pytestmark = pytest.mark.both_databases
-
 BATCH = 25
-
-
-@pytest.fixture(autouse=True)
-def longest_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every wait is as long as chance allows, so that nothing is tried again while a test still looks."""
-    monkeypatch.setattr("random.Random.uniform", lambda _, __, longest: longest)
-
-
-@pytest.fixture
-def apis() -> Iterator[ProviderApis]:
-    with provider_apis() as made:
-        yield made
-
-
-@pytest.fixture
-def reports(database_url: str, apis: ProviderApis) -> Iterator[Reports]:
-    with reporting(database_url, apis, "ethoca") as made:
-        yield made
-
-
-@pytest.fixture
-def small(make_database: MakeDatabase, apis: ProviderApis) -> Iterator[Reports]:
-    """The same on SQLite only, for what does not depend on the database."""
-    with make_database("sqlite") as url, reporting(url, apis, "ethoca", timeout=2.0) as made:
-        yield made
 
 
 def resolved_together(reports: Reports, count: int, kind: str = "dispute") -> list[str]:
     """Some cases whose outcomes become due at once."""
     cases = [reports.alert("ethoca", kind) for _ in range(count)]
     for case in cases:
-        ident = reports.bridge.case(case)["dispute_id"]
-        reports.bridge.api.resolve_dispute(ident, {"resolution": "issued_full_refund"})
-        reports.bridge.tell("dispute.updated", reports.bridge.api.retrieve_dispute(ident))
+        reports.resolved(case)
     return cases
 
 
@@ -71,33 +34,22 @@ def states(reports: Reports, cases: list[str]) -> list[str]:
 # --- signatures ---------------------------------------------------------------------------------
 
 
-def test_every_call_to_ethoca_is_signed_anew(small: Reports) -> None:
-    small.apis.faults = [status(503)]
-    case = small.alert("ethoca", "dispute")
-    small.resolve(case)
-    small.later(60)
-    assert small.apis.refused == []
-    assert len(small.apis.signatures.nonces) == len(small.apis.ledger.calls) == 2
-    shown = json.dumps(small.bridge.case(case))
+def test_every_call_to_ethoca_is_signed_anew(reports: Reports) -> None:
+    reports.apis.faults = [status(503, errors("DOWN", recoverable=True))]
+    case = reports.alert("ethoca", "dispute")
+    reports.resolve(case)
+    reports.later(60)
+    assert reports.apis.refused == []
+    assert len(reports.apis.signatures.nonces) == len(reports.apis.ledger.calls) == 2
+    shown = json.dumps(reports.bridge.case(case))
     assert "canary" not in shown
     assert "oauth_signature" not in shown
-
-
-def test_a_signature_that_is_not_taken_is_said_and_tried_again(small: Reports) -> None:
-    small.apis.faults = [status(401, errors("INVALID", recoverable=False))]
-    case = small.alert("ethoca", "dispute")
-    small.resolve(case)
-    one = small.outcome(case)
-    assert one["state"] == "failed"
-    assert "is ETHOCA_SIGNING_KEY right?" in one["message"]
-    assert one["due_at"]
-    small.later(2 * HOUR)
-    assert small.outcome(case)["state"] == "told"
 
 
 # --- batches ------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_outcomes_that_are_due_together_go_in_one_call_of_25_at_most(reports: Reports) -> None:
     cases = resolved_together(reports, BATCH + 3)
     reports.work()
@@ -106,10 +58,11 @@ def test_outcomes_that_are_due_together_go_in_one_call_of_25_at_most(reports: Re
     assert set(states(reports, cases)) == {"told"}
     assert all(one.stands for one in reports.apis.ledger.entries)
     for case in cases:  # one attempt each, which shows its own outcome and no other's
-        made = [one for one in reports.bridge.case(case)["attempts"] if "://" in one["path"]]
+        made = reports.calls(case)
         assert [(one["request"]["alertId"], one["outcome"]) for one in made] == [(case, "ok")]
 
 
+@pytest.mark.both_databases
 def test_each_outcome_of_a_call_ends_as_it_is_answered(reports: Reports) -> None:
     taken, later, never, silent = resolved_together(reports, 4)
     reports.apis.errors = {
@@ -135,70 +88,59 @@ def test_each_outcome_of_a_call_ends_as_it_is_answered(reports: Reports) -> None
 
 
 @pytest.mark.parametrize("fault", [status(503), status(429), cut_off])
-def test_a_call_that_does_not_get_through_is_made_again(small: Reports, fault: Fault) -> None:
-    cases = resolved_together(small, 3)
-    small.apis.faults = [fault]
-    small.work(1)
-    assert set(states(small, cases)) == {"owed"}
-    small.restart()
+def test_a_call_that_does_not_get_through_is_made_again(reports: Reports, fault: Fault) -> None:
+    cases = resolved_together(reports, 3)
+    reports.apis.faults = [fault]
+    reports.work(1)
+    assert set(states(reports, cases)) == {"owed"}
+    reports.restart()
     for _ in range(3):
-        small.later(60)
-    assert set(states(small, cases)) == {"told"}
-    assert len(small.apis.ledger.entries) == 3
+        reports.later(60)
+    assert set(states(reports, cases)) == {"told"}
+    assert len(reports.apis.ledger.entries) == 3
 
 
-def test_one_that_spoils_a_call_holds_up_no_other(small: Reports) -> None:
-    spoiling, *others = resolved_together(small, 3)
+def test_one_that_spoils_a_call_holds_up_no_other(reports: Reports) -> None:
+    spoiling, *others = resolved_together(reports, 3)
 
-    def refuse_with(request: Any) -> bool:
-        body = small.apis.ledger.calls[-1].body
-        if spoiling not in {one["alertId"] for one in body["outcomes"]}:
+    def refuse_with(request: Request) -> bool:
+        if spoiling not in {one["alertId"] for one in request.call.body["outcomes"]}:
             return False
         request.answer(400, errors("VALIDATION_FAILURE", "bad id", recoverable=False))
         return True
 
-    small.apis.faults = [refuse_with] * 10
-    small.work(1)
+    reports.apis.faults = [refuse_with] * 10
+    reports.work(1)
     for _ in range(3):
-        small.later(60)
-    assert states(small, others) == ["told", "told"]
-    one = small.outcome(spoiling)
+        reports.later(60)
+    assert states(reports, others) == ["told", "told"]
+    one = reports.outcome(spoiling)
     assert one["state"] == "failed"
     assert one["message"] == "Ethoca answered 400: VALIDATION_FAILURE: bad id"
 
 
-def test_a_whole_call_that_may_work_later_is_made_again(small: Reports) -> None:
-    small.apis.faults = [status(400, errors("BUSY", recoverable=True))]
-    case = small.alert("ethoca", "dispute")
-    small.resolve(case)
-    assert small.outcome(case)["state"] == "owed"
-    small.later(60)
-    assert small.outcome(case)["state"] == "told"
+def test_a_whole_call_that_may_work_later_is_made_again(reports: Reports) -> None:
+    reports.apis.faults = [status(400, errors("BUSY", recoverable=True))]
+    case = reports.alert("ethoca", "dispute")
+    reports.resolve(case)
+    assert reports.outcome(case)["state"] == "owed"
+    reports.later(60)
+    assert reports.outcome(case)["state"] == "told"
 
 
-def test_an_answer_that_is_lost_is_sent_again_in_the_same_word(small: Reports) -> None:
-    sale = small.sell([("on_hold", "pending")])
-    case = small.alert("ethoca", "fraud", sale)
-    small.apis.faults = [cut_off]
-    small.resolve(case)
-    assert small.outcome(case)["word"] == "STOPPED/REFUNDED"
-    small.ships(sale, [])  # what is true now was not when it may have arrived
-    small.later(60)
-    assert [one["outcome"] for one in small.apis.sent("ethoca")] == ["STOPPED"]
-    assert small.outcome(case)["state"] == "told"
+def test_an_answer_that_is_lost_is_sent_again_in_the_same_word(reports: Reports) -> None:
+    sale = reports.sell([("on_hold", "pending")])
+    case = reports.alert("ethoca", "fraud", sale)
+    reports.apis.faults = [cut_off]
+    reports.resolve(case)
+    assert reports.outcome(case)["word"] == "STOPPED/REFUNDED"
+    reports.ships(sale, [])  # what is true now was not when it may have arrived
+    reports.later(60)
+    assert [one["outcome"] for one in reports.apis.sent("ethoca")] == ["STOPPED"]
+    assert reports.outcome(case)["state"] == "told"
 
 
-def test_an_outcome_that_was_taken_unheard_is_a_person_s_once_ethoca_says_no(small: Reports) -> None:
-    small.apis.faults = [lose]
-    case = small.alert("ethoca", "dispute")
-    small.resolve(case)
-    assert small.sent(case)
-    small.later(60)
-    one = small.outcome(case)
-    assert (one["state"], one["due_at"]) == ("failed", None)
-    assert [entry.stands for entry in small.apis.ledger.entries] == [True, False]
-
-
+@pytest.mark.both_databases
 def test_a_worker_that_dies_before_it_records_leaves_its_call_to_the_next(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,38 +177,27 @@ def test_reads_of_29next_keep_to_the_slots_of_the_token(
     assert all(later - earlier >= 0.25 for earlier, later in itertools.pairwise(times))
 
 
-def test_a_store_that_is_down_delays_an_outcome_and_nothing_else(small: Reports) -> None:
-    fraud = small.alert("ethoca", "fraud", small.sell([("on_hold", "pending")]))
-    other = small.alert("ethoca", "dispute")
-    for case in (fraud, other):
-        ident = small.bridge.case(case)["dispute_id"]
-        small.bridge.api.resolve_dispute(ident, {"resolution": "issued_full_refund"})
-        small.bridge.tell("dispute.updated", small.bridge.api.retrieve_dispute(ident))
-    small.bridge.work()
-    small.bridge.fail("503", method="GET")
-    small.work(1)
-    assert states(small, [other, fraud]) == ["told", "owed"]
-    small.bridge.next29.faults.clear()
-    small.later(60)
-    assert small.outcome(fraud)["state"] == "told"
+def test_a_store_that_is_down_delays_an_outcome_and_nothing_else(reports: Reports) -> None:
+    fraud = reports.alert("ethoca", "fraud", reports.sell([("on_hold", "pending")]))
+    other = reports.alert("ethoca", "dispute")
+    reports.resolved(fraud)
+    reports.resolved(other)
+    reports.bridge.work()
+    reports.bridge.fail("503", method="GET")
+    reports.work(1)
+    assert states(reports, [other, fraud]) == ["told", "owed"]
+    reports.bridge.next29.faults.clear()
+    reports.later(60)
+    assert reports.outcome(fraud)["state"] == "told"
 
 
-def test_a_paused_store_is_not_read(small: Reports) -> None:
-    case = small.alert("ethoca", "fraud", small.sell([("on_hold", "pending")]))
-    small.bridge.inside.pause("sandbox")
-    small.resolve(case)
-    one = small.outcome(case)
+def test_a_paused_store_is_not_read(reports: Reports) -> None:
+    case = reports.alert("ethoca", "fraud", reports.sell([("on_hold", "pending")]))
+    reports.bridge.inside.pause("sandbox")
+    reports.resolve(case)
+    one = reports.outcome(case)
     assert (one["state"], one["message"]) == ("owed", "Store sandbox is paused.")
-    assert not [path for path in small.reads(case) if path.startswith("orders/")]
-    small.bridge.inside.resume("sandbox")
-    small.later(60)
-    assert small.outcome(case)["state"] == "told"
-
-
-def test_after_seven_days_it_is_given_up(small: Reports) -> None:
-    small.apis.faults = [status(503)]
-    case = small.alert("ethoca", "dispute")
-    small.resolve(case)
-    small.later(9 * DAY)
-    assert small.outcome(case)["state"] == "failed"
-    assert small.apis.sent("ethoca") == []
+    assert not [path for path in reports.reads(case) if path.startswith("orders/")]
+    reports.bridge.inside.resume("sandbox")
+    reports.later(60)
+    assert reports.outcome(case)["state"] == "told"

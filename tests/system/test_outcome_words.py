@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +10,12 @@ import pytest
 from bridge import providers
 from bridge.alert import ALERT_RESOLUTIONS, Category
 from bridge.providers.outcomes import PLACEHOLDERS, ByShipment, Outcome, names_in
-from tests.conftest import MakeDatabase
-from tests.support.provider_apis import ProviderApis, provider_apis
-from tests.support.reporting import Reports, reporting
+from tests.support.provider_apis import OWN_WORDS
+from tests.support.reporting import Reports
 
 OUTCOMES: dict[str, Outcome] = {
     name: one.outcome for name, one in providers.built_in().items() if one.outcome
 }
-OWN_WORDS = {"midigator"}
-"""Providers whose words are 29next's own, so that `other` is no decline there."""
 WAITING = {"chargeflow": {"declined_or_canceled_nothing_to_do", "3ds_authorized_successfully",
                           "unable_to_refund_merchant_account_closed"}}  # fmt: skip
 """Resolutions beside `other` for which a provider has only a word that declines."""
@@ -56,20 +52,16 @@ CHARGEFLOW = {
     "previously_refunded_nothing_to_do": "previously_refunded",
     "could_not_find_order": "transaction_not_found",
 }
+CHARGEBLAST = {
+    "issued_full_refund": "Resolved",
+    "issued_refund_for_remaining_amount": "Resolved",  # for ResolvedPartial is not said to stop the issuer
+    "previously_refunded_nothing_to_do": "AlreadyRefunded",
+    "declined_or_canceled_nothing_to_do": "ResolvedCancelled",
+    "could_not_find_order": "UnmatchedCannotFindTransaction",
+    "3ds_authorized_successfully": "TDS",
+    "unable_to_refund_merchant_account_closed": "MIDLost",
+}
 HELD, GONE, CANCELED = ("on_hold", "pending"), ("closed", "closed"), ("processing", "cancel_accepted")
-
-
-@pytest.fixture
-def apis() -> Iterator[ProviderApis]:
-    with provider_apis() as made:
-        yield made
-
-
-@pytest.fixture
-def reports(make_database: MakeDatabase, apis: ProviderApis) -> Iterator[Reports]:
-    names = ("ethoca", "payshield", "chargeflow")
-    with make_database("sqlite") as url, reporting(url, apis, *names) as made:
-        yield made
 
 
 # --- the declarations ---------------------------------------------------------------------------
@@ -255,16 +247,6 @@ def test_a_refunded_fraud_whose_payment_is_not_known_is_a_person_s(reports: Repo
     assert "is not known" in reports.outcome(case)["message"]
 
 
-@pytest.mark.parametrize("provider", ["ethoca", "payshield", "chargeflow"])
-def test_a_vague_resolution_waits_for_a_person_everywhere(reports: Reports, provider: str) -> None:
-    case = reports.alert(provider, "dispute")
-    reports.resolve(case, "other", resolution_other_message="Called the customer.")
-    assert reports.sent(case) is None
-    one = reports.outcome(case)
-    assert (one["state"], one["due_at"]) == ("failed", None)
-    assert "could decline" in one["message"]
-
-
 def test_an_alert_of_which_nobody_knows_the_kind_waits_at_ethoca() -> None:
     outcome = OUTCOMES["ethoca"]
     assert outcome.says(Category.UNKNOWN, "issued_full_refund") is None
@@ -275,7 +257,7 @@ def test_an_alert_of_which_nobody_knows_the_kind_waits_at_ethoca() -> None:
     assert "STOPPED" in fraud
 
 
-# --- PayShield and Chargeflow -------------------------------------------------------------------
+# --- the others -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resolution", PAYSHIELD)
@@ -300,9 +282,8 @@ def test_chargeflow_is_read_and_told_in_its_own_words(reports: Reports, resoluti
     case = reports.alert("chargeflow")
     reports.resolve(case, resolution)
     assert reports.sent(case) == {"outcome": CHARGEFLOW[resolution]}
-    made = [f"{one.method} {one.path}" for one in reports.apis.ledger.calls]
-    base = f"/chargeflow/public/2025-04-01/alerts/{case}"
-    assert made == [f"GET {base}", f"POST {base}/outcome"]
+    base = f"public/2025-04-01/alerts/{case}"
+    assert reports.apis.ledger.made == [f"GET {base}", f"POST {base}/outcome"]
 
 
 @pytest.mark.parametrize("resolution", sorted(WAITING["chargeflow"]))
@@ -321,3 +302,29 @@ def test_chargeflow_is_told_only_of_alerts_of_ethoca_and_cdrn(reports: Reports) 
         reports.resolve(case)
     assert {kind for kind, case in known.items() if reports.sent(case)} == {"ethoca", "cdrn"}
     assert reports.bridge.case(known["other"])["outcomes"] == []
+
+
+@pytest.mark.parametrize("resolution", CHARGEBLAST)
+def test_chargeblast_is_read_and_told_in_its_own_words(reports: Reports, resolution: str) -> None:
+    case = reports.alert("chargeblast")
+    reports.resolve(case, resolution)
+    assert reports.sent(case) == {"result": CHARGEBLAST[resolution]}
+    assert reports.apis.ledger.made == [f"GET api/v2/alert/{case}", f"POST api/v2/alerts/update/{case}"]
+
+
+def test_the_rest_refunded_is_told_already_where_chargeblast_has_a_refund(reports: Reports) -> None:
+    case = reports.alert("chargeblast")
+    reports.apis.ledger.take("chargeblast", case, {"result": "Resolved"})
+    reports.resolve(case, "issued_refund_for_remaining_amount")
+    assert reports.apis.tries("chargeblast") == 0
+    assert reports.outcome(case)["state"] == "told"
+
+
+@pytest.mark.parametrize("resolution", ALERT_RESOLUTIONS)
+def test_midigator_is_told_29next_s_own_word_and_a_person_s_reason(reports: Reports, resolution: str) -> None:
+    case = reports.alert("midigator", prevention_guid="pre_0001")
+    reason = "The customer has written to us." if resolution == "other" else ""
+    reports.resolve(case, resolution, **({"resolution_other_message": reason} if reason else {}))
+    assert reports.sent("pre_0001") == {"resolution_type": resolution, "other_description": reason}
+    resolved = "POST prevention/v1/prevention/pre_0001/resolution"
+    assert reports.apis.ledger.made == ["POST auth/v1/auth", resolved]

@@ -30,7 +30,8 @@ from bridge.outbound.http import Exchange
 from bridge.settings import OAuthKeys
 from bridge.settings.oauth import signing_key
 from tests.support.configuring import load, problems
-from tests.support.ethoca import CONSUMER_KEY, KEYS, PEM, SECRETS, SIGNING_KEY, EthocaApi, alert, ethoca_api
+from tests.support.ethoca import CONSUMER_KEY, KEYS, PEM, SECRETS, SIGNING_KEY, alert
+from tests.support.provider_apis import ProviderApis, provider_apis
 
 PASSWORD = "canary-password"
 VARIABLE = "ETHOCA_SIGNING_KEY"
@@ -61,9 +62,9 @@ def p12(password: str = PASSWORD, key: rsa.RSAPrivateKey | None = SIGNING_KEY) -
 
 
 @pytest.fixture
-def api() -> Iterator[EthocaApi]:
-    with ethoca_api() as api:
-        yield api
+def apis() -> Iterator[ProviderApis]:
+    with provider_apis() as made:
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -115,24 +116,26 @@ def test_a_request_is_signed_to_the_letter_as_mastercards_own_signer_does_it(
     }
 
 
-def test_the_api_takes_signed_requests_with_a_query_and_with_a_body(api: EthocaApi) -> None:
+def test_the_api_takes_signed_requests_with_a_query_and_with_a_body(apis: ProviderApis) -> None:
     exchange = Exchange("Ethoca", timeout=5.0)
     auth = oauth(OAuthKeys(CONSUMER_KEY, SIGNING_KEY))
-    api.add(alert(1))
-    status, _, content = exchange.send("GET", f"{api.url}alerts", params={"size": "10"}, auth=auth)
+    apis.add(alert(1))
+    status, _, content = exchange.send("GET", f"{apis.url('ethoca')}alerts", params={"size": "10"}, auth=auth)
     assert (status, b"PULLED" in content) == (200, True)
     body = {"acknowledges": [{"alertId": alert(1)["alertId"], "note": "é+ &=%"}]}
-    status, _, content = exchange.send("POST", f"{api.url}alerts/acknowledges", body=body, auth=auth)
-    assert (status, b"SUCCESS" in content, api.alerts) == (200, True, {})
+    status, _, content = exchange.send(
+        "POST", f"{apis.url('ethoca')}alerts/acknowledges", body=body, auth=auth
+    )
+    assert (status, b"SUCCESS" in content, apis.waiting.alerts) == (200, True, {})
     exchange.close()
 
 
-def test_another_key_is_refused(api: EthocaApi) -> None:
+def test_another_key_is_refused(apis: ProviderApis) -> None:
     exchange = Exchange("Ethoca", timeout=5.0)
     other = rsa.generate_private_key(65537, 2048)
     for keys in (OAuthKeys(CONSUMER_KEY, other), OAuthKeys("another", SIGNING_KEY)):
-        assert exchange.send("GET", f"{api.url}alerts", auth=oauth(keys))[0] == 401
-    assert [call.problem for call in api.calls] == ["another signature", "not the consumer key"]
+        assert exchange.send("GET", f"{apis.url('ethoca')}alerts", auth=oauth(keys))[0] == 401
+    assert apis.refused == ["another signature", "not the consumer key"]
     exchange.close()
 
 

@@ -82,7 +82,7 @@ MUTATIONS = (
         "bridge/providers/chargeblast.py",
         '    "unable_to_refund_merchant_account_closed": "MIDLost",\n}\n',
         '    "unable_to_refund_merchant_account_closed": "MIDLost",\n    "other": "Ineligible",\n}\n',
-        "tell: a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person",
+        "contract: a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person",
     ),
     one(
         "rest-refunded-declines",
@@ -90,7 +90,7 @@ MUTATIONS = (
         "bridge/providers/chargeblast.py",
         '    "issued_refund_for_remaining_amount": "Resolved",  #',
         '    "issued_refund_for_remaining_amount": "ResolvedPartial",  #',
-        "tell: the_rest_refunded_is_told_as_a_refund_which_alone_stops_the_issuer",
+        "words: chargeblast_is_read_and_told_in_its_own_words",
     ),
     one(
         "told-by-default",
@@ -98,7 +98,7 @@ MUTATIONS = (
         "bridge/settings/__init__.py",
         "        return {name: outcome for name, outcome in known.items() if outcome.on}\n",
         "        return known\n",
-        "tell: nobody_is_told_by_default_or_of_an_observed_store",
+        "contract: nobody_is_told_by_default_or_of_an_observed_store",
     ),
     one(
         "told-twice",
@@ -114,7 +114,7 @@ MUTATIONS = (
         "bridge/storage/outcomes.py",
         "    if any((alert and alert.resolution) or row.effect",
         "    if any(row.effect",
-        "tell: a_provider_is_not_told_what_it_told_itself",
+        "contract: a_provider_is_not_told_what_it_told_itself",
     ),
     one(
         "told-without-looking",
@@ -122,7 +122,7 @@ MUTATIONS = (
         "bridge/worker/outcomes.py",
         "        if isinstance(has, str) and has in outcome.finals:\n",
         "        if isinstance(has, str) and pending.tries > 99:\n",
-        "tell: an_outcome_that_the_provider_has_stands",
+        "contract: an_outcome_that_the_provider_has_stands",
     ),
     one(
         "silence-counts-as-told",
