@@ -161,6 +161,7 @@ class Alert:
     resolution: str | None = None
     message: str | None = None
     refunded_by_gateway: bool = False  # RDR: the money went back before anyone was told
+    not_final: str | None = None  # the word by which it is not, whatever another place says: RDR was declined
     withdrawn: bool = False
     reason_code: str | None = None
     equals: tuple[str, ...] = ()  # resolutions that the provider was told by the same word

@@ -26,6 +26,8 @@ class Settled:
 
 FORWARDED = Settled(Status.FORWARDED)
 UNDONE = "29next has reopened the dispute, so it stays open."
+RECORDED = "The case was withdrawn, but the gateway's refund is on record at 29next: check it."
+NOT_RECORDED = "The gateway's refund is not recorded at 29next, because the case was withdrawn."
 HOW_TO_LIST = "List it in bridge.toml, under values of the field resolution, and replay this."
 MATCH_FACTS = ("order", *matching.IDS, "arn", "transaction_at", "card_first_six", "card_last_four")
 """What a later alert may add to find the transaction, without changing what the dispute says."""
@@ -55,13 +57,18 @@ def merge(
     if case.facts and case.pending.early:
         _take_ids(case, case.pending.early)
         case.pending.early = None
-    if alert.resolution:
+    if alert.resolution and not (case.goal.withdraw and alert.refunded_by_gateway):
         _take_resolution(case, provider, alert, received_at)
+    if _takes_acceptance_back(case, alert, received_at):
+        case.trouble.contradicted = alert.not_final
+        case.note(_contradicts(provider, alert, case.standing))
     if alert.resolution or case.dispute_id is None:
         case.trouble.refusal = None  # try it again
     if effect is Effect.WITHDRAW:
         case.goal.withdraw = True
     _try_again(case, effect, alert)
+    if case.goal.withdraw and case.goal.refunded_by_gateway:
+        _doubt_refund(case)
     if case.facts is None:
         case.pending.looks = 0
     if look_first:
@@ -85,6 +92,15 @@ def _try_again(case: Case, effect: Effect, alert: Alert) -> None:
     if alert.refunded_by_gateway and trouble.unrecorded:
         trouble.unrecorded = None
         case.without.remove(Part.REFUND)
+
+
+def _doubt_refund(case: Case) -> None:
+    """Record no refund of a case that was revoked, and tell a person of one that is recorded."""
+    if case.refund_recorded:
+        case.note(RECORDED)
+    elif Part.REFUND not in case.without:
+        case.leave_out(Part.REFUND)
+        case.note(NOT_RECORDED)
 
 
 def _take_notes(case: Case, provider: str, alert: Alert, errors: Mapping[str, list[str]]) -> None:
@@ -180,7 +196,15 @@ def _may_follow(case: Case, provider: str, alert: Alert) -> bool:
 
 
 def _contradicts(provider: str, alert: Alert, stands: str | None) -> str:
-    return f"{provider} says {alert.resolution}, but {stands} stands."
+    return f"{provider} says {alert.resolution or alert.not_final}, but {stands} stands."
+
+
+def _takes_acceptance_back(case: Case, alert: Alert, received_at: float) -> bool:
+    """Whether an RDR case is declined after it was accepted: its refund is on record, and stays there."""
+    order = case.goal.order
+    is_later = order is not None and _order(alert, received_at) > order
+    declines = alert.not_final and not alert.withdrawn
+    return bool(declines and case.goal.refunded_by_gateway and is_later)
 
 
 def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at: float) -> Settled | None:
@@ -196,6 +220,8 @@ def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at
         return None
     if alert.unknown_outcome:
         return Settled(Status.FAILED, Reason.UNKNOWN_OUTCOME, f"{alert.unknown_outcome} {HOW_TO_LIST}")
+    if _takes_acceptance_back(case, alert, received_at):
+        return Settled(Status.FAILED, Reason.CONTRADICTED, _contradicts(provider, alert, case.standing))
     if alert.resolution and (end := _ended(case, provider, alert, received_at)) is not FORWARDED:
         return end
     refused = {Effect.WITHDRAW: case.trouble.unnoted, Effect.MATCH: case.trouble.unattached}

@@ -106,7 +106,8 @@ def _resolve(case: Case, resolution: str, now: float) -> Call:
         return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolving(resolution, message))
     if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
         return _read_sale(case)
-    body = payloads.resolving(resolution, message, external_refund=refunds.is_wanted(case))
+    with_refund = refunds.is_wanted(case) and refunds.is_the_disputed_amount(case)
+    body = payloads.resolving(resolution, message, external_refund=with_refund)
     return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
 
 

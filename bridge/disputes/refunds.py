@@ -27,6 +27,12 @@ def is_due(case: Case) -> bool:
     return case.resolution is not None and is_wanted(case)
 
 
+def is_the_disputed_amount(case: Case) -> bool:
+    """Whether 29next can take the amount from the dispute: in another currency it would be a wrong number."""
+    facts, currency = case.facts, _money(case).currency
+    return bool(facts and currency and facts.currency == currency.upper())
+
+
 def is_sale_read(case: Case, now: float) -> bool:
     """Whether the case's sale was read just now."""
     sale = case.pending.sale

@@ -13,6 +13,7 @@ from bridge.errors import Untranslatable
 from bridge.providers.amounts import Money
 from bridge.providers.currencies import code_in
 from bridge.providers.kinds import (
+    NOT_FINAL,
     NOTE,
     REVIEW,
     CardNumber,
@@ -180,6 +181,8 @@ def _ending(said: Said, kind: DisputeType) -> dict[str, str]:
         return {"review": f"{said.word} is not final: a person has to look."}
     if ours == NOTE:
         return {"note": f"{said.word} is an end that 29next has no resolution for."}
+    if ours == NOT_FINAL:
+        return {"not_final": said.word}
     if ours and not resolvable(kind, ours):
         means = "" if ours in (kind, said.word) else f" ({ours})"
         return {

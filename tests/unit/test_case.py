@@ -1046,6 +1046,65 @@ def test_without_a_readable_amount_no_refund_of_the_whole_sale_is_recorded(unsur
     assert not any((call.body or {}).get("create_external_refund") for call in worker.calls)
 
 
+@pytest.mark.parametrize(("amount", "currency"), [("20.00", "EUR"), ("90.00", "EUR"), ("5000", "JPY")])
+def test_a_refund_told_in_another_currency_is_recorded_in_the_sale_s(amount: str, currency: str) -> None:
+    told = dataclasses.replace(RDR_MATCHED[1], amount=Decimal(amount), currency=currency)
+    worker = deal((Effect.OPEN, told))
+    (refund,) = worker.pretend_store.rows["refunds"]
+    assert refund["amount"] == SALE["amount"]
+    assert not any((call.body or {}).get("create_external_refund") for call in worker.calls)
+    assert worker.case.refund_recorded
+
+
+def test_no_refund_is_recorded_of_a_case_that_was_withdrawn_before() -> None:
+    worker = deal(OPEN_MATCHED, WITHDRAW)
+    worker.receive(RDR_MATCHED)
+    worker.finish()
+    assert worker.pretend_store.rows["refunds"] == []
+    assert worker.case.resolution == "other"
+    assert [reason for _, reason in worker.failed] == [Reason.CONTRADICTED]
+
+
+def test_no_refund_is_recorded_once_its_case_is_withdrawn() -> None:
+    worker = deal(RDR, WITHDRAW)
+    worker.receive(MATCH)
+    worker.finish()
+    assert worker.pretend_store.rows["refunds"] == []
+    assert any("not recorded" in note for note in worker.case.notes)
+    assert not worker.failed
+
+
+def test_a_refund_on_record_of_a_withdrawn_case_is_shown_to_a_person() -> None:
+    worker = deal(RDR_MATCHED)
+    worker.receive(WITHDRAW)
+    worker.finish()
+    assert any("is on record at 29next: check it" in note for note in worker.case.notes)
+    assert not worker.failed
+
+
+DECLINED: Delivery = (Effect.OPEN, alert(**facts(not_final="DECLINED")))
+
+
+def test_an_rdr_case_that_is_declined_after_it_was_accepted_contradicts() -> None:
+    worker = deal(RDR_MATCHED)
+    worker.now += 1
+    worker.receive(DECLINED)
+    worker.finish()
+    assert [reason for _, reason in worker.failed] == [Reason.CONTRADICTED]
+    assert worker.case.state is State.REVIEW
+    assert len(worker.pretend_store.rows["refunds"]) == 1
+
+
+def test_an_rdr_case_may_be_accepted_after_it_was_declined() -> None:
+    worker = PretendWorker(PretendStore())
+    worker.receive(DECLINED)
+    worker.now += 1
+    worker.receive(RDR_MATCHED)
+    worker.finish()
+    assert worker.case.resolution == "issued_full_refund"
+    assert not worker.failed
+
+
 # --- later results -------------------------------------------------------------------------------
 
 

@@ -530,7 +530,14 @@ def test_an_identifier_that_looks_like_a_card_is_spared_and_a_card_is_cut(open_b
 
 
 def test_every_field_of_an_alert_can_be_configured() -> None:
-    ours = {"equals", "unknown_outcome", "review", "note", "unreadable"}  # what the bridge says of it
+    ours = {
+        "equals",
+        "unknown_outcome",
+        "review",
+        "note",
+        "not_final",
+        "unreadable",
+    }  # what the bridge says of it
     known = {*Alert.__dataclass_fields__, "card"} - ours
     assert set(FIELDS) == known
     paths = "\n".join(f'{name} = "at.{name}"' for name in sorted(known))
