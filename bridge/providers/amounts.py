@@ -46,6 +46,8 @@ class Money(Leaf):
         rf"(?:\.[0-9]{{0,40}})?)\s*(?P<behind>[{MINUS}]?)\s*(?P<after>{MARK})?(?P<last>[{MINUS}]?)"
     )
     BRACKETS = re.compile(rf"^((?:{MARK})?\s*)\(([^()]*)\)(\s*(?:{MARK})?)$")  # as accountants write a minus
+    ZERO = re.compile(rf"(?:{MARK})?\s*[+{MINUS}]?\s*(?:{MARK})?\s*0[0.,{BLANKS}]*(?:{MARK})?")
+    """Nothing in every country, wherever the decimals begin."""
     TURNED = str.maketrans(".,", ",.")
     ARTEFACT = Decimal("1e-6")
     """What binary arithmetic leaves behind is smaller than this."""
@@ -65,7 +67,7 @@ class Money(Leaf):
 
     def says_nothing(self, value: Tree) -> bool:
         """Whether it is a placeholder, or zero."""
-        if super().says_nothing(value):
+        if super().says_nothing(value) or (isinstance(value, str) and self.ZERO.fullmatch(value.strip())):
             return True
         try:
             return isinstance(value, str) and self.read(value).value < self.ARTEFACT

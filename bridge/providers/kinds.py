@@ -130,6 +130,8 @@ class Identifier(_Exact):
 
     spared = True
     CUT = re.compile(r"[0-9]{6}\*{3,9}[0-9]{4}|\[cut\]")  # as `redact` writes a card number, and a code
+    LOST = re.compile(r"\[object \w+\]|[0-9](?:\.[0-9]+)?[eE]\+[0-9]+")
+    """What a script writes for an object, and a spreadsheet for a long number: the same for many cases."""
 
     def says_nothing(self, value: Tree) -> bool:
         """Whether it is a placeholder: zeros alone name nothing either."""
@@ -139,7 +141,10 @@ class Identifier(_Exact):
         """Return the identifier, refusing a number that has lost its digits already."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
-        if self.CUT.fullmatch(placeholders.visible(value).strip()):
+        text = placeholders.visible(value).strip()
+        if self.LOST.fullmatch(text):
+            raise ValidationError(f"{shown(text)} is no identifier: the sender has lost what it was.")
+        if self.CUT.fullmatch(text):
             raise ValidationError(
                 "This identifier was cut, for it looks like a card number, or is named as a code."
             )

@@ -132,6 +132,18 @@ def test_an_identifier_that_lost_its_digits_is_refused(number: str) -> None:
     assert read(fields.Identifier(), number) == number  # as text it is what the sender calls it
 
 
+@pytest.mark.parametrize(
+    "value", ["[object Object]", "[object Array]", "7.42349E+22", "1.23457e+19", "1E+5", " 7.4E+22 "]
+)
+def test_what_a_sender_has_lost_is_no_identifier(value: str) -> None:
+    assert "the sender has lost what it was" in refusal(fields.Identifier(), value)
+
+
+@pytest.mark.parametrize("value", ["1E5", "12E10", "object Object", "[object]", "7.4E22", "A1E+5"])
+def test_what_only_looks_alike_is_an_identifier(value: str) -> None:
+    assert read(fields.Identifier(), value) == value
+
+
 @pytest.mark.parametrize("value", ["411111******1111", " 411111***1111 ", "411111*********1111"])
 def test_an_identifier_that_was_cut_fails_visibly(value: str) -> None:
     assert "looks like a card number" in refusal(fields.Identifier(), value)
@@ -230,6 +242,7 @@ def test_behind_a_placeholder_the_next_alternative_counts(field: Any) -> None:
         ),
         (fields.Code(), ["0", "000"]),
         (fields.Money(), ["0", "0.00", "$0.00", "-0", Number("0.0"), Number("0e5"), "0.0000000"]),
+        (fields.Money(), ["0,00", "0,000", "0.000,00", "$0,00", "-0,00", "0,00 EUR", "USD 0"]),
         (fields.Money(unit="minor"), ["0", Number("0")]),
         (
             fields.Card(),
