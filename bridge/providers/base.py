@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -44,8 +45,12 @@ INQUIRIES = (
     "*order*validation*",
     "*request*for*information*",
     "*information*supplied*",
+    "*retrieval*",
 )
 """Words of all providers for an issuer's question, which is no dispute: nobody asks for a refund."""
+REPORTS = ("*tc40*", "*tc_40*", "*tc15*", "*tc_15*", "safe", "*_safe")
+"""Those for a network's report of fraud: no money has moved."""
+ONLY_INFORM = INQUIRIES + REPORTS
 
 
 @dataclass(frozen=True)
@@ -320,10 +325,20 @@ class Provider:
         if isinstance(tree, list) and any(isinstance(one, dict) for one in tree):
             return [piece for one in tree for piece in self._split(one)]
         items = None if self.items == TOP else self.items
+        if items and trees.pick(tree, items) == [] and self._tells_a_case(tree):
+            items = None  # the list is empty, for the case stands beside it
         pieces = batches.split(self._embed(tree), items, self._named_by)
         for piece in pieces:
             self._embed(piece.own)
         return pieces
+
+    def _tells_a_case(self, tree: Tree) -> bool:
+        """Whether a body opens a case by itself, without any list of events."""
+        for table in self.tables():
+            with suppress(Untranslatable):
+                if table.translate(tree).alert.carries_facts:
+                    return True
+        return False
 
     @cached_property
     def _named_by(self) -> frozenset[str]:
@@ -381,7 +396,7 @@ class Provider:
             return meaning
         if not word:
             raise Untranslatable(fields={self.event_type or "": ["Missing: the type of the event."]})
-        if _is_like(word, INQUIRIES):
+        if _is_like(word, ONLY_INFORM):
             return Meaning(Effect.INFORM)
         if not _is_like(word, self.about) or _is_like(word, self.unrelated):
             return ignored
@@ -391,7 +406,7 @@ class Provider:
         """Say what an event asks for, given its subtype and the operator's policy for it."""
         if meaning.effect is Effect.IGNORE:
             return Effect.IGNORE
-        only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, INQUIRIES))
+        only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, ONLY_INFORM))
         told = Effect.INFORM if only_informs else meaning.effect
         effect = next((self._policy[word] for word in item.words if word in self._policy), told)
         opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM

@@ -8,7 +8,8 @@ whole alert. `alertId` may be null, and equals `id` (doc).
 
 An RDR alert says in `acquirerAction` (Resolved or Declined) and `responseAction` (Accepted) whether it was
 accepted (doc); only an accepted one was refunded before anyone was told. That `alert.refunded` of an RDR
-alert is an acceptance too follows from the event's description (inferred). What ContactedShipper,
+alert is an acceptance too follows from the event's description (inferred), and so does that a reason code
+which says otherwise contradicts it: a person looks then, or the RDR alert stays open. What ContactedShipper,
 CannotCancel, MatchedWillShip, CancellationProcessed and Error mean is not explained (inferred).
 
 Outcomes: "Update Alert" and "Fetch an Alert" of its API, version 2 (doc, docs.chargeblast.com/api-reference):
@@ -135,16 +136,28 @@ class RapidResolution(ChargeblastAlert):
 
 
 class Refunded(ChargeblastAlert):
-    """An alert that was answered with a refund."""
+    """An alert that was answered with a refund; where its reason code says otherwise, a person looks."""
 
-    resolution = fields.Constant("issued_full_refund")
+    resolution = fields.Resolution(
+        data_key="reasonCode",
+        values=open_unless_refunded(REASONS, fields.REVIEW) | dict.fromkeys(UNDECIDED, "issued_full_refund"),
+        load_default="issued_full_refund",
+    )
 
 
 class RapidlyRefunded(RapidResolution):
     """An RDR alert that counts as refunded, unless a word says something else."""
 
-    resolution = rapid("acquirerAction|responseAction", UNDECIDED, by_type=True)
-    refunded_by_gateway = fields.Constant(True)
+    resolution = rapid(
+        "acquirerAction|responseAction|reasonCode",
+        open_unless_refunded(REASONS, fields.NOT_FINAL) | dict.fromkeys(UNDECIDED, "issued_full_refund"),
+        by_type=True,
+    )
+    refunded_by_gateway = fields.Word(  # a part of it: how much is not known
+        data_key="acquirerAction|responseAction|reasonCode",
+        values={"ResolvedPartial": False, "*": True},
+        load_default=True,
+    )
 
 
 KINDS = {"*rdr*": RapidResolution}

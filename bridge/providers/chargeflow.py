@@ -4,9 +4,10 @@ The events, the outcomes and the v3 envelope are Chargeflow's own document (doc:
 api/v3/ webhook-events, merchants/webhook-events and the public API 2025-04-01; no dates, read November
 2026): `t=..., v1=...` is an HMAC-SHA256 with the whole secret. The name of its header is not in the text
 that could be read: `X-Chargeflow-Signature` is inferred, and a setting. Another page shows alert events
-flat, without an envelope, where `type` is the alert's kind (doc): both are taken. The alert's names are
-those of the API's example (doc); `descriptor` and `transaction_id` stand for older versions (third
-party). Words of an older page, such as `prevented` and `chargebacked`, are listed too.
+flat, without an envelope, where `type` is the alert's kind (doc): both are taken. An envelope's own `id`
+names the attempt, and every retry has another (doc). The alert's names are those of the API's example (doc);
+`descriptor` and `transaction_id` stand for older versions (third party). Words of an older page, such as
+`prevented` and `chargebacked`, are listed too.
 
 RDR alerts "are automatically refunded" and tc40 ones need no answer (doc): RDR is accepted by its type,
 unless the outcome says otherwise. `dispute.created` is not read, for its fields are not known: it fails
@@ -48,8 +49,8 @@ WORDS = (
 class ChargeflowAlert(fields.AlertSchema):
     """An alert, in its envelope or flat, with its outcome once there is one."""
 
-    case_number = fields.Identifier(data_key="data.id|id")
-    provider_id = fields.Identifier(data_key="data.id|id")
+    case_number = fields.Identifier(data_key="data.id")  # never the envelope's, which names the attempt
+    provider_id = fields.Identifier(data_key="data.id")
     subtype = fields.Word(data_key="data.type|type")
     category = fields.Word(
         data_key="data.reason|reason",
@@ -112,6 +113,20 @@ class RapidResolution(ChargeflowAlert):
     refunded_by_gateway = fields.Constant(True)
 
 
+class FlatAlert(ChargeflowAlert):
+    """An alert without an envelope."""
+
+    case_number = fields.Identifier(data_key="id")
+    provider_id = fields.Identifier(data_key="id")
+
+
+class FlatRapidResolution(RapidResolution):
+    """An RDR alert without an envelope."""
+
+    case_number = fields.Identifier(data_key="id")
+    provider_id = fields.Identifier(data_key="id")
+
+
 KINDS = {"*rdr*": RapidResolution}
 
 PROVIDER = Provider(
@@ -125,12 +140,12 @@ PROVIDER = Provider(
         "alerts.outcome.updated": resolves(ChargeflowAlert, KINDS),
         "alerts.transaction.linked": matches(ChargeflowAlert, KINDS),
         # the flat form
-        "ethoca": opens(ChargeflowAlert),
-        "cdrn": opens(ChargeflowAlert),
-        "other": opens(ChargeflowAlert),
-        "rdr": opens(RapidResolution),
-        "tc40": informs(ChargeflowAlert),
-        "fraud_warning": informs(ChargeflowAlert),
+        "ethoca": opens(FlatAlert),
+        "cdrn": opens(FlatAlert),
+        "other": opens(FlatAlert),
+        "rdr": opens(FlatRapidResolution),
+        "tc40": informs(FlatAlert),
+        "fraud_warning": informs(FlatAlert),
     },
     subtype="data.type|type",
     inform=frozenset({"tc40", "fraud_warning"}),

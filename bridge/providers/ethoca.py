@@ -191,11 +191,11 @@ class EthocaAlert(fields.AlertSchema):
     event_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
     amount = fields.Money(data_key="chargeback_amount|chargebackAmount.value|chargebackAmount")
     currency = fields.Currency(
-        data_key="chargeback_currency|chargebackCurrency|chargebackAmount.currencyCode"
+        data_key="chargebackAmount.currencyCode|chargeback_currency|chargebackCurrency"
     )
     transaction_amount = fields.Money(data_key="amount|transactionAmount.value|transactionAmount")
     transaction_currency = fields.Currency(
-        data_key="currency|transactionCurrency|transactionAmount.currencyCode"
+        data_key="transactionAmount.currencyCode|currency|transactionCurrency"
     )
     happened_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
     transaction_at = fields.Moment(data_key="transaction_timestamp|transactionTimestamp")

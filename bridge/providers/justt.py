@@ -120,7 +120,7 @@ PROVIDER = Provider(
     event_type="type|event",
     events={
         "pre_chargeback_alert.received": opens(JusttAlert, {"*rdr*": RapidResolution}),
-        "pre_chargeback_alert.transaction_matched": matches(JusttAlert),
+        "pre_chargeback_alert.transaction_matched": matches(JusttAlert, {"*rdr*": RapidResolution}),
         "pre_chargeback_alert.refund.succeeded": resolves(Refunded),
         "pre_chargeback_alert.refund.failed": resolves(RefundFailed),
         "chargeback.created": opens(Chargeback),

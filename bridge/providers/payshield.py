@@ -42,21 +42,22 @@ REASONS = {
     "954.001": "other",  # authenticated by 3-D Secure, and refunded all the same
     "950.001": "other",
     "902.001": "other",
-    "902*": "could_not_find_order",
-    "954*": "3ds_authorized_successfully",
-    "950*": "unable_to_refund_merchant_account_closed",
-    **dict.fromkeys(("100*", "101*", "102*", "103*"), "other"),  # whose suffix is none of the above
-    "951*": "other",
-    "900*": "other",
-    "901*": "other",  # not our descriptor
-    "910*": "other",  # the 72 hours went by
-    "940*": "other",  # a duplicate
-    "952*": "other",  # a chargeback already
-    "953*": "other",  # too old
-    "956*": "other",  # could not stop the fulfilment
-    "957*": "other",  # the merchant disagrees
-    "998*": fields.NOT_FINAL,  # the shipper was asked
-    "999*": fields.NOT_FINAL,  # in work
+    **dict.fromkeys(("902", "902.*"), "could_not_find_order"),
+    **dict.fromkeys(("954", "954.*"), "3ds_authorized_successfully"),
+    **dict.fromkeys(("950", "950.*"), "unable_to_refund_merchant_account_closed"),
+    **dict.fromkeys(
+        ("100.*", "101.*", "102.*", "103", "103.*", "951.*"), "other"
+    ),  # with no result of the above
+    **dict.fromkeys(("900", "900.*"), "other"),
+    **dict.fromkeys(("901", "901.*"), "other"),  # not our descriptor
+    **dict.fromkeys(("910", "910.*"), "other"),  # the 72 hours went by
+    **dict.fromkeys(("940", "940.*"), "other"),  # a duplicate
+    **dict.fromkeys(("952", "952.*"), "other"),  # a chargeback already
+    **dict.fromkeys(("953", "953.*"), "other"),  # too old
+    **dict.fromkeys(("956", "956.*"), "other"),  # could not stop the fulfilment
+    **dict.fromkeys(("957", "957.*"), "other"),  # the merchant disagrees
+    **dict.fromkeys(("998", "998.*"), fields.NOT_FINAL),  # the shipper was asked
+    **dict.fromkeys(("999", "999.*"), fields.NOT_FINAL),  # in work
 }
 STATUSES = {
     **dict.fromkeys(("WIP", "RDR_DELETE"), None),

@@ -125,7 +125,8 @@ PROVIDER = Provider(
         "card_gate.order.updated": ignored,
     },
     about=("*chargeback*", "*dispute*", "*prevention*", "*alert*"),
-    subtype=f"{TYPE}|{SOURCE}",
+    subtype=f"{TYPE}|{SOURCE}|chargeback.type",
     inform=frozenset({"prevented"}),
     deadline=timedelta(hours=24),
+    deadlines={"*chargeback*": timedelta(hours=72)},
 )

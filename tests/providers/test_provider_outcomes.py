@@ -221,6 +221,13 @@ ACROSS: dict[str, dict[Any, str | None]] = {
         **dict.fromkeys(("WIP", "Unactioned", "None", "ContactedShipper", "", None)),
         "SomethingNew": UNKNOWN,
     },
+    "chargeblast/alert_refunded_before_it_was_created reasonCode": {
+        **dict.fromkeys(("Resolved", "WIP", "Unactioned", "None", None), "issued_full_refund"),
+        "ResolvedPartial": "issued_refund_for_remaining_amount",
+        "AlreadyRefunded": "previously_refunded_nothing_to_do",
+        **dict.fromkeys(("Ineligible", "CannotCancel", "UnmatchedGeneral", "MIDLost"), REVIEWED),
+        "SomethingNew": UNKNOWN,
+    },
     "payshield/statusupdate_declined reason_code": {
         **dict.fromkeys(("100.001", "100", "103.001"), "issued_full_refund"),
         "101.001": "issued_refund_for_remaining_amount",
@@ -247,7 +254,9 @@ ACROSS: dict[str, dict[Any, str | None]] = {
             "other",
         ),
         **dict.fromkeys(("998.001", "999", "999.002")),
-        "777": UNKNOWN,
+        **dict.fromkeys(
+            ("777", "1000", "100,001", "9020", "9991"), UNKNOWN
+        ),  # no code, though it begins as one
     },
     "payshield/statusupdate_declined status reason_code": {
         "WIP": None,
@@ -470,12 +479,18 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         ("RDR", "N/A", "Resolved", "None"): ACCEPTED,
         ("Verifi", "DISPUTE", "Resolved", None): OPEN,  # no RDR case
     },
-    "chargeblast/alert_refunded_rdr acquirerAction,responseAction": {
-        (None, None): ACCEPTED,
-        ("Resolved", "Accepted"): ACCEPTED,
-        ("Declined", None): OPEN,
-        (None, "Declined"): OPEN,
-        ("something_new", None): UNLISTED,
+    "chargeblast/alert_refunded_rdr acquirerAction,responseAction,reasonCode": {
+        (None, None, None): ACCEPTED,
+        (None, None, "WIP"): ACCEPTED,
+        (None, None, "Resolved"): ACCEPTED,
+        ("Resolved", "Accepted", "WIP"): ACCEPTED,
+        ("Declined", None, "Resolved"): OPEN,
+        (None, "Declined", None): OPEN,
+        (None, None, "Ineligible"): OPEN,
+        ("Resolved", None, "AlreadyChargeback"): OPEN,
+        (None, None, "AlreadyRefunded"): ("previously_refunded_nothing_to_do", False),
+        (None, None, "ResolvedPartial"): ("issued_refund_for_remaining_amount", False),
+        ("something_new", None, None): UNLISTED,
     },
     "midigator/rdr_new_accepted rdr_resolution": {
         ("Accepted",): ACCEPTED,
@@ -538,6 +553,11 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
         ("StatusUpdate", "WIP", None): OPEN,
         ("StatusUpdate", None, "951.001"): ("previously_refunded_nothing_to_do", False),
         ("new_alert", None, None): ACCEPTED,
+    },
+    "justt/alert_transaction_matched data.provider,data.status": {
+        ("VERIFI_RDR", None): ACCEPTED,
+        ("VERIFI_RDR", "declined"): OPEN,
+        ("Ethoca", None): OPEN,
     },
     "justt/alert_received_rdr data.provider,data.alertType,data.status": {
         ("RDR", "dispute_rdr", None): ACCEPTED,
@@ -764,6 +784,7 @@ QUESTIONS = (
         "Order Validation",
     ),
     *("order_validation", "INQUIRY", "request for information", "Verifi Order Insight"),
+    *("Retrieval", "retrieval_request"),
 )
 REPORTS = ("TC40", "tc40", "SAFE", "TC15")
 KIND_IN = {
@@ -778,6 +799,7 @@ KIND_IN = {
     "midigator/prevention_new": ("prevention_type",),
     "payshield/dispute": ("alert_type",),
     "solidgate/v1_received": ("alert.alert_type", "alert.type"),
+    "solidgate/v1_chargeback": ("chargeback.type",),
     "solidgate/v2_received_and_reversed": ("data.prevention_alert.alert_type",),
     "trusto/alert_created": ("payload.type",),
     "verifi/dispute_as_flat_json": ("eventType", "caseType", "type"),
@@ -799,6 +821,22 @@ def test_an_issuer_s_question_informs_however_it_is_spelled_and_wherever_it_stan
         (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
         reading = case.provider.translate(again)
         assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
+
+
+@pytest.mark.parametrize(
+    "word", [*REPORTS, "tc-40", "TC 40", "Visa TC40", "TC40_REPORT", "tc_15", "Safe", "Mastercard SAFE"]
+)
+@pytest.mark.parametrize(
+    ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], ids=str
+)
+def test_a_report_informs_however_it_is_spelled_and_whoever_relays_it(
+    name: str, path: str, word: str
+) -> None:
+    case = case_of(name)
+    for item in case.items():
+        (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
+        reading = case.provider.translate(again)
+        assert reading.effect in (Effect.INFORM, Effect.IGNORE)  # some ignore what is not about disputes
 
 
 @pytest.mark.parametrize("network", ["Verifi", "CDRN", "Ethoca", "Visa", "N/A", None])

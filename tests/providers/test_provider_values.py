@@ -257,6 +257,21 @@ def test_a_sign_that_contradicts_the_currency_costs_the_amount() -> None:
         assert reading.errors[where] == ["'$' beside the amount is not EUR."], case
 
 
+@pytest.mark.parametrize("name", ["chargeback", "transaction"])
+def test_the_currency_inside_an_amount_goes_before_the_one_beside_it(name: str) -> None:
+    case = case_of("ethoca/confirmedfraud_in_camel_case")
+    (item,) = case.items()
+    told = {f"{name}Amount": {"value": "34.50", "currencyCode": "EUR"}, f"{name}Currency": "USD"}
+    (again,) = case.provider.read(case.webhook(), tree=item.tree | told)
+    alert = case.provider.translate(again).alert
+    assert alert
+    prefix = "transaction_" if name == "transaction" else ""
+    assert (getattr(alert, f"{prefix}amount"), getattr(alert, f"{prefix}currency")) == (
+        Decimal("34.50"),
+        "EUR",
+    )
+
+
 def test_currencies_that_a_processor_counts_in_its_own_way_come_out_right() -> None:
     case = case_of("stripe/dispute_created")
     (item,) = case.items()

@@ -21,7 +21,7 @@ from bridge import tree as trees
 from bridge.alert import Alert, Effect, Reason, Webhook
 from bridge.cli import samples
 from bridge.disputes import payloads
-from bridge.errors import UnknownEvent
+from bridge.errors import UnknownEvent, Untranslatable
 from bridge.providers.base import HEADER, Item, Provider, Reading
 from bridge.providers.fields import AlertSchema
 from bridge.providers.meanings import ANY
@@ -135,6 +135,39 @@ def test_an_array_at_the_top_is_a_batch_also_one_of_batches(case: Case) -> None:
 def test_a_batch_of_nothing_is_one_empty_item() -> None:
     (item,) = PROVIDERS["kount"].read(Webhook("kount", "/", b"[]"))
     assert item.tree == {}
+
+
+FLAT = {"requestID": "K-1", "eventType": "DISPUTE", "transactionAmount": 25.5, "transactionCurrency": "USD"}
+
+
+@pytest.mark.parametrize("events", [[], None, [{}]], ids=str)
+def test_a_case_that_stands_beside_an_empty_list_is_opened(events: Any) -> None:
+    kount = PROVIDERS["kount"]
+    (item,) = kount.read(Webhook("kount", "/", json.dumps({**FLAT, "events": events}).encode()))
+    reading = kount.translate(item)
+    assert (reading.effect, reading.alert and reading.alert.case_number) == (Effect.OPEN, "K-1")
+
+
+@pytest.mark.parametrize(
+    "envelope", [{}, {"requestID": "K-1"}, {"id": "evt_1", "eventType": "DISPUTE"}], ids=str
+)
+def test_an_empty_list_in_an_envelope_is_a_test(envelope: Any) -> None:
+    kount = PROVIDERS["kount"]
+    (item,) = kount.read(Webhook("kount", "/", json.dumps({**envelope, "events": []}).encode()))
+    assert kount.translate(item).reason is Reason.TEST
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {}, "{}", {"id": "N/A"}, [{"id": "al_1"}], '{"id": "al_1"}'], ids=str
+)
+@pytest.mark.parametrize("event", ["alerts.created", "alerts.updated", "alerts.transaction.linked"])
+def test_the_id_of_an_attempt_is_no_case_number(event: str, data: Any) -> None:
+    body = {"id": "att-1", "event_id": "ev-1", "type": event, "livemode": True, "data": data}
+    chargeflow = PROVIDERS["chargeflow"]
+    (item,) = chargeflow.read(Webhook("chargeflow", "/", json.dumps(body).encode()))
+    with pytest.raises(Untranslatable) as caught:
+        chargeflow.translate(item)
+    assert list(caught.value.fields) == ["data.id"]
 
 
 # --- event types ----------------------------------------------------------------------------------
@@ -367,7 +400,7 @@ DEADLINES = {
     "trusto": {"": 24},
     "payshield": {"": 72},
     "chargebackstop": {"": 24},
-    "solidgate": {"": 24},
+    "solidgate": {"": 24, "card_gate.chargeback.received": 72},
     "stripe": {"": 72},
     "adyen": {"": 72},
     "justt": {"": 24, "chargeback.created": 72, "chargeback.status.updated": 72},
