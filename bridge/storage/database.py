@@ -75,22 +75,23 @@ class Database:
         with told_apart(), self._lend(self._reading, until) as connection:
             yield connection
 
-    def write(self, function: Callable[[Connection], T]) -> T:
+    def write(self, function: Callable[[Connection], T], *, by_one_statement: bool = False) -> T:
         """Run a function in a transaction and return once it is durable; raises Unavailable.
 
-        The function may be run again, so it must do nothing but talk to the database.
+        The function may be run again, so it must do nothing but talk to the database. What writes by one
+        statement needs no transaction on Postgres: that would take two more round trips.
         """
         if self.sqlite:
             return typing.cast("T", self._writer.commit(function, PATIENCE))
-        return typing.cast("T", self._transact([function])[0])
+        engine = self._reading if by_one_statement else self._writing
+        return typing.cast("T", self._transact([function], engine)[0])
 
     def sharing(
         self, write: Callable[[Connection, Sequence[Item]], Sequence[T]], *, by_one_statement: bool = False
     ) -> Callable[[Item], T]:
         """Return what writes one item, together with all that others ask to be written at the same time.
 
-        The function returns a result for each item, under the rules of `write`. What writes by one statement
-        on Postgres needs no transaction there: that would take two more round trips.
+        The function returns a result for each item, under the rules of `write`.
         """
         if self.sqlite and not by_one_statement:  # all its writes share a transaction
             return lambda item: self.write(lambda connection: write(connection, [item])[0])

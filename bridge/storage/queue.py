@@ -6,11 +6,12 @@ import typing
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, or_, select, true, update
 
 from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
+from bridge.pace import LATE, Moment
 from bridge.storage.outcomes import owe
 from bridge.storage.relating import pass_back, relate
 from bridge.storage.rows import (
@@ -95,11 +96,17 @@ _LEASE_UNTIL = _HELD.values(lease_until=bindparam("until"))
 _ANY = select(cases).where(cases.c.id.in_(bindparam("idents", expanding=True))).order_by(cases.c.id)
 _WAITED_FOR, _AT_ONCE = _ANY.with_for_update(), _ANY.with_for_update(skip_locked=True)
 _INTENDED = attempts.insert()
+_TOLD = ("id", "case_id", "delivery_id", "store", "method", "path", "request", "outcome", "started_at")
+"""What is known of an attempt before it is made."""
 _DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
-_OF_ONE_SALE = (
-    select(cases.c.id)
-    .where(cases.c.store == bindparam("of"), cases.c.transaction_id == bindparam("sale"))
-    .limit(2)
+_OTHER = cases.alias("other")
+_SHARED = select(cases.c.id).where(
+    cases.c.id.in_(bindparam("idents", expanding=True)),
+    exists().where(
+        _OTHER.c.store == cases.c.store,
+        _OTHER.c.transaction_id == cases.c.transaction_id,
+        _OTHER.c.id != cases.c.id,
+    ),
 )
 
 
@@ -131,6 +138,8 @@ class Queue:
         self.slots = slots
         self.lease = lease
         self.told = told
+        self._at_once = bool(slots.gap) and not database.sqlite
+        self._intending = _by_one_statement(slots.near)
         self._settle_together = database.sharing(self._settle_all)
 
     def claim(self, names: Sequence[str], most: int) -> list[Claim]:
@@ -224,13 +233,9 @@ class Queue:
 
         It is None where the slot opens too far ahead, or where the case is another worker's now.
         """
-        case = claim.case
-        doubt = {
-            **_held(claim),
-            "unconfirmed": json_of(case.unconfirmed),
-            "state": case.state,
-            "match": json_of(case.match),
-        }
+        if self._at_once:
+            return self._intend_at_once(claim, attempt, token)
+        doubt = _held(claim) | _doubt(claim.case)
 
         def write(connection: Connection) -> Slot | None:
             slot = self.slots.take_near(connection, token)
@@ -240,6 +245,22 @@ class Queue:
             return slot
 
         return self.database.write(write)
+
+    def _intend_at_once(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
+        """Do the same by one statement: a transaction of three takes five round trips."""
+        asked = {
+            **self.slots.asked(token),
+            **_held(claim),
+            **{f"case_{name}": value for name, value in _doubt(claim.case).items()},
+            **{f"call_{name}": attempt[name] for name in _TOLD},
+        }
+
+        def write(connection: Connection) -> Slot | None:
+            before = Moment()
+            seconds = connection.execute(self._intending, asked).scalar_one_or_none()
+            return None if seconds is None else before.slot(float(seconds), LATE)
+
+        return self.database.write(write, by_one_statement=True)
 
     def settle(
         self,
@@ -285,8 +306,10 @@ class Queue:
         ):
             if changed:
                 connection.execute(_DELIVERY, changed)
+        related = [case.id for (_, case), one in zip(ours, settled, strict=True) if one.is_related]
+        shared = _shared(connection, related)
         for (_, case), one in zip(ours, settled, strict=True):
-            is_related = one.is_related and (case.is_duplicate or _is_shared(connection, case))
+            is_related = one.is_related and (case.is_duplicate or case.id in shared)
             if is_related or one.has_result:
                 self._tell_others(connection, case.id, now, is_related=is_related, has_result=one.has_result)
         return held
@@ -302,6 +325,25 @@ class Queue:
             pass_back(connection, case, now)
             owe(connection, case, now, self.told)
         write_cases(connection, [case])
+
+
+def _doubt(case: Case) -> Values:
+    """Return what the row of a case says while a write of it may have happened."""
+    return {"unconfirmed": json_of(case.unconfirmed), "state": case.state, "match": json_of(case.match)}
+
+
+def _by_one_statement(near: typing.Any) -> Select[typing.Any]:
+    """Make one statement of an intent (Postgres); it answers the slot where all of it was done."""
+    slot = near.cte("slot")
+    doubt = {
+        name: bindparam(f"case_{name}", type_=cases.c[name].type)
+        for name in ("unconfirmed", "state", "match")
+    }
+    held = _HELD.where(select(slot).exists()).values(doubt).returning(cases.c.id).cte("held")
+    told = (bindparam(f"call_{name}", type_=attempts.c[name].type) for name in _TOLD)
+    row = select(*told).select_from(held)
+    noted = _INTENDED.from_select(_TOLD, row).returning(attempts.c.id).cte("noted")
+    return select(slot.c.seconds).join(noted, true())
 
 
 def _held(claim: Claim) -> dict[str, typing.Any]:
@@ -340,12 +382,9 @@ def _readable(row: Row[typing.Any]) -> Case | None:
         return None
 
 
-def _is_shared(connection: Connection, case: Case) -> bool:
-    """Whether another case is about the same sale."""
-    if case.transaction_id is None:
-        return False
-    same = {"of": case.store, "sale": case.transaction_id}
-    return len(connection.execute(_OF_ONE_SALE, same).all()) > 1
+def _shared(connection: Connection, idents: list[str]) -> set[str]:
+    """Return those of some cases whose sale another case is about, too."""
+    return set(connection.execute(_SHARED, {"idents": idents}).scalars()) if idents else set()
 
 
 def _relations(case: Case) -> tuple[object, ...]:

@@ -32,7 +32,7 @@ class Slots:
         self.gap = gap
         now = MOMENT if database.tells_time else bindparam("now", type_=Double)
         self._any = _next(now, gap)
-        self._near = self._any.where(or_(paces.c.next_at <= now + GAPS_AHEAD * gap, _was_set_back(now)))
+        self.near = self._any.where(or_(paces.c.next_at <= now + GAPS_AHEAD * gap, _was_set_back(now)))
         self.lock = threading.Lock()
         self.offset = time.time() - time.monotonic()
         self.still_until = 0.0  # monotonic
@@ -44,7 +44,7 @@ class Slots:
 
         def write(connection: Connection) -> Slot:
             before = Moment()
-            return before.slot(float(connection.execute(self._any, self._asked(token)).scalar_one()), LATE)
+            return before.slot(float(connection.execute(self._any, self.asked(token)).scalar_one()), LATE)
 
         return self.database.write(write)
 
@@ -53,10 +53,11 @@ class Slots:
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
         before = Moment()
-        seconds = connection.execute(self._near, self._asked(token)).scalar_one_or_none()
+        seconds = connection.execute(self.near, self.asked(token)).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
-    def _asked(self, token: str) -> dict[str, typing.Any]:
+    def asked(self, token: str) -> dict[str, typing.Any]:
+        """Return what `near` is told of a token."""
         own_clock = {} if self.database.tells_time else {"now": self.database.now()}
         return {"of": token, "ahead": max(self._rest(), AHEAD), **own_clock}
 
@@ -80,7 +81,7 @@ def _next(now: ColumnElement[float], gap: float) -> typing.Any:
     soonest = now + bindparam("ahead", type_=Double)
     opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
     taken = update(paces).where(paces.c.token == bindparam("of")).values(next_at=opens + gap)
-    return taken.returning(paces.c.next_at - gap - now)
+    return taken.returning((paces.c.next_at - gap - now).label("seconds"))
 
 
 def _was_set_back(now: ColumnElement[float]) -> ColumnElement[bool]:

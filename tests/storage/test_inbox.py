@@ -667,21 +667,22 @@ def test_a_case_at_fault_leaves_those_that_end_with_it_alone(on_postgres: tuple[
     assert [one.dispute_id for one in rows(inbox, cases)] == [7, None, 7]
 
 
+def waits(inbox: Inbox) -> bool:
+    """Whether somebody waits for a lock (Postgres)."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with inbox.database.read() as connection:
+        return bool(connection.execute(waiting).scalar_one())
+
+
 def test_a_case_that_somebody_has_locked_holds_up_no_other(on_postgres: tuple[Inbox, Inbox]) -> None:
     inbox, other = on_postgres
     receive(inbox, "1", "2")
     locked, free = taken(inbox), taken(inbox)
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-
-    def waits() -> bool:
-        with inbox.database.read() as connection:
-            return bool(connection.execute(waiting).scalar_one())
-
     with ThreadPoolExecutor(1) as pool:
         with other.database.begin() as connection:
             connection.execute(select(cases).where(cases.c.id == locked.case_id).with_for_update())
             end = pool.submit(settle, inbox, locked, forward)
-            eventually(waits)
+            eventually(lambda: waits(inbox))
             assert settle(inbox, free, forward)
             assert not end.done()
         assert end.result(10)
@@ -717,6 +718,48 @@ def test_an_intent_is_there_before_anything_is_sent(inbox: Inbox, clock: Clock) 
     assert row(inbox, attempts).outcome == "intended"
     settle(inbox, claimed, forward, attempt("a_1", claimed, outcome="ok", seconds=0.5))
     assert row(inbox, attempts).outcome == "ok"
+
+
+def test_a_paced_intent_is_there_too_but_for_who_comes_too_late(paced: Inbox, clock: Clock) -> None:
+    receive(paced, "1")
+    late = taken(paced)
+    clock.now += LEASE + 1
+    claimed = taken(paced)
+    for one in (late, claimed):
+        one.case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80, body={"a": one.fence})
+    assert not intend(paced, late, attempt("a_1", late))
+    assert rows(paced, attempts) == []
+    assert case_of(row(paced, cases)).unconfirmed is None
+    clock.now += AHEAD + GAP
+    made = attempt("a_2", claimed)
+    assert intend(paced, claimed, made)
+    assert {name: getattr(row(paced, attempts), name) for name in made} == made
+    assert case_of(row(paced, cases)).unconfirmed == claimed.case.unconfirmed
+    assert row(paced, cases).state == State.UNCLEAR
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_intent_waits_for_who_is_changing_its_case(
+    make_database: MakeDatabase, clock: Clock, is_lost: bool
+) -> None:
+    with (
+        make_database("postgres") as url,
+        opened(url, clock, GAP) as inbox,
+        opened(url, clock) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        receive(inbox, "1")
+        claimed = taken(inbox)
+        claimed.case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80)
+        with other.database.begin() as connection:
+            fence = claimed.fence + is_lost
+            connection.execute(update(cases).values(fence=fence, notes=["an alert came"]))
+            end = pool.submit(intend, inbox, claimed, attempt("a_1", claimed))
+            eventually(lambda: waits(other))
+        assert end.result(10) is not is_lost
+        assert len(rows(inbox, attempts)) == (0 if is_lost else 1)
+        assert row(inbox, cases).notes == ["an alert came"]
+        assert row(inbox, cases).state == (State.NEW if is_lost else State.UNCLEAR)
 
 
 def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
@@ -791,13 +834,13 @@ def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
 ) -> None:
     """Whenever the database read its clock while the statement ran, which `took` so long."""
     key = token_key(ALPHA.token)
-    asked = paced.slots._asked
+    asked = paced.slots.asked
 
     def slowly(token: str) -> dict[str, Any]:
         time.sleep(took)
         return asked(token)
 
-    monkeypatch.setattr(paced.slots, "_asked", slowly)
+    monkeypatch.setattr(paced.slots, "asked", slowly)
     for wait in (AHEAD, AHEAD + GAP, AHEAD + 2 * GAP):
         before = time.monotonic()
         slot = paced.slots.take(key)

@@ -61,8 +61,8 @@ MUTATIONS = (
         "far-slot-taken",
         "A case waits for a slot that lies far ahead, and what is more urgent waits behind it.",
         "bridge/storage/slots.py",
-        "connection.execute(self._near, self._asked(token))",
-        "connection.execute(self._any, self._asked(token))",
+        "connection.execute(self.near, self.asked(token))",
+        "connection.execute(self._any, self.asked(token))",
         "inbox: a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then",
     ),
     one(

@@ -85,6 +85,14 @@ MUTATIONS = (
         "rules: a_worker_whose_lease_was_over_sends_nothing",
     ),
     one(
+        "no-fence-on-paced-intent",
+        "The same on Postgres, where one statement takes the slot and commits the intent.",
+        "bridge/storage/queue.py",
+        "    held = _HELD.where(",
+        '    held = update(cases).where(cases.c.id == bindparam("ident")).where(',
+        "inbox: a_paced_intent_is_there_too_but_for_who_comes_too_late",
+    ),
+    one(
         "late-call-keeps-its-case",
         "A worker that was stopped past its lease makes the call that another one has made.",
         "bridge/storage/queue.py",
