@@ -72,11 +72,11 @@ class Route:
         """Whether an alert takes this route."""
         if self.provider not in (None, provider):
             return False
-        facts = {name: getattr(alert, name) or "" for name in self.wanted}
-        return all(
-            _like(value, facts[name]) if name == "descriptor" else facts[name] == value
-            for name, value in self.wanted.items()
-        )
+        for name, value in self.wanted.items():
+            fact = getattr(alert, name) or ""
+            if not (_like(value, fact) if name == "descriptor" else fact == value):
+                return False
+        return True
 
 
 def _like(pattern: str, text: str) -> bool:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
     union_all,
     update,
 )
@@ -68,11 +69,20 @@ _OF_STORE = select(transactions).where(transactions.c.store == bindparam("of")).
 _WITHIN = transactions.c.created_at.between(bindparam("since"), bindparam("until"))
 
 
+_COVERS = (
+    select(coverage.c.since)
+    .where(coverage.c.store == bindparam("of"))
+    .where(coverage.c.since <= bindparam("begin"), coverage.c.until >= bindparam("end"))
+)
+_IS_COVERED = select(_COVERS.exists().label("is_covered"))
+
+
 @functools.cache
 def _of_rungs(rungs: tuple[matching.Rung, ...]) -> Select[typing.Any]:
     """Ask for transactions with the facts of any of some rungs, each answered by its own index.
 
-    Those of a card are asked for only within a time, for it has many.
+    Those of a card are asked for only within a time, for it has many. Each row says too whether the
+    index has everything; where nothing fits, one without a transaction does.
     """
     asked = []
     for rung in rungs:
@@ -82,18 +92,14 @@ def _of_rungs(rungs: tuple[matching.Rung, ...]) -> Select[typing.Any]:
         asked.append(select(literal(rung.rule).label("rule"), ids))
     named = union_all(*asked).subquery()  # ids only: psycopg reads longer statements anew each time
     whole = and_(transactions.c.store == bindparam("of"), transactions.c.id == named.c.id)
-    return select(named.c.rule, transactions).join(named, whole)
+    covered = _IS_COVERED.subquery()
+    fitting = covered.outerjoin(named.join(transactions, whole), true())
+    return select(covered.c.is_covered, named.c.rule, transactions).select_from(fitting)
 
 
 _BY_ID, _BY_PARENT = (
     _OF_STORE.where(transactions.c[name].in_(bindparam("idents", expanding=True)))
     for name in ("id", "parent_id")
-)
-
-_COVERS = select(coverage.c.since).where(
-    coverage.c.store == bindparam("of"),
-    coverage.c.since <= bindparam("begin"),
-    coverage.c.until >= bindparam("end"),
 )
 
 
@@ -111,13 +117,13 @@ class Transactions:
         Those of which contradictory things were told are left out until they are read again.
         """
         known = _Known(store)
+        told = {rung: facts for rung in matching.LADDER if (facts := _facts(rung, alert))}
+        question = _of_rungs(tuple(told)) if told else _IS_COVERED
         with self.database.read() as connection:
-            if told := {rung: facts for rung in matching.LADDER if (facts := _facts(rung, alert))}:
-                known.ask(connection, _of_rungs(tuple(told)), dict(ChainMap(*told.values())))
+            known.ask(connection, question, {**ChainMap(*told.values()), **_stretch(alert, now)})
             known.add_family(connection)
-            is_covered = connection.execute(_COVERS, _stretch(store, alert, now)).first() is not None
         certain = known.certain()
-        return certain, is_covered and known.is_whole and len(certain) == len(known.found)
+        return certain, known.is_covered and known.is_whole and len(certain) == len(known.found)
 
     def with_family(self, store: str, rows: list[Row]) -> list[Row]:
         """Return transactions that were read, and what is known of the same payments."""
@@ -272,6 +278,7 @@ class _Known:
     store: str
     found: dict[int, Row] = field(default_factory=dict)
     is_whole: bool = True  # nothing was cut off
+    is_covered: bool = False  # the index has everything of the time that was asked about
     opened: set[int] = field(default_factory=set)
 
     def ask(self, connection: Connection, question: Executable, facts: Row, most: int = MOST_FOUND) -> None:
@@ -280,10 +287,13 @@ class _Known:
             dict(row)
             for row in connection.execute(question, {"of": self.store, "most": most, **facts}).mappings()
         ]
+        sure = [row.pop("is_covered", False) for row in rows]
+        self.is_covered = self.is_covered or any(sure)
         by_rule = Counter(row.pop("rule", None) for row in rows)
         self.is_whole = self.is_whole and all(count < most for count in by_rule.values())
         for row in rows:
-            self.found.setdefault(row["id"], row)
+            if row.get("id") is not None:
+                self.found.setdefault(row["id"], row)
 
     def add_family(self, connection: Connection) -> None:
         """Add the payments that refunds belong to, their authorizations, and what came of both."""
@@ -317,11 +327,11 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
     return facts
 
 
-def _stretch(store: str, alert: Alert, now: float) -> Row:
+def _stretch(alert: Alert, now: float) -> Row:
     """Return the stretch of time of which the index must have everything; none has what is not dated."""
     since, until = matching.window(alert)
     end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
-    return {"of": store, "begin": min(since.timestamp(), end) if since else 0.0, "end": end}
+    return {"begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 
 
 def _contradicts(known: Row, told: Row) -> bool:
