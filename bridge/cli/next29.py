@@ -133,5 +133,5 @@ def recover(since: datetime, name: str | None) -> None:
     if name and name not in chosen.stores:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
     with open_database(chosen) as database:
-        count = open_inbox(database, chosen).cases.doubt(since.timestamp(), name)
+        count = open_inbox(database, chosen).cases.recover(since.timestamp(), name)
     click.echo(f"Cases to be looked up before anything is sent for them: {count}")

@@ -19,7 +19,7 @@ from bridge.worker import loop
 from bridge.worker.forward import Forwarder
 from bridge.worker.jobs import Chores
 from bridge.worker.notify import span
-from bridge.worker.translate import Judge
+from bridge.worker.translate import Translator
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Settings
@@ -83,9 +83,9 @@ def worker() -> None:
     with open_database(chosen, pool) as database:
         chosen = with_installed(chosen, database)
         inbox = open_inbox(database, chosen)
-        judge, forwarder = Judge(inbox, chosen), Forwarder(inbox, chosen)
+        judge, forwarder = Translator(inbox, chosen), Forwarder(inbox, chosen)
         chores = Chores(chosen, database)
-        loop.run(loop.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))
+        loop.run(loop.Worker(inbox, judge, forwarder, chores, beat=chores.shared_state.record_heartbeat))
 
 
 @click.command()

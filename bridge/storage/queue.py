@@ -12,19 +12,19 @@ from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
 from bridge.pace import LATE, Moment
-from bridge.storage.outcomes import owe
-from bridge.storage.relating import pass_back, relate
+from bridge.storage.duplicates import link_cases, pass_to_duplicates
+from bridge.storage.outcomes import add_outcomes
 from bridge.storage.rows import (
     IS_FREE,
-    NEVER,
+    NOT_LEASED,
     SET_BACK,
     Claim,
     Delivery,
-    Ending,
+    Settlement,
+    add_search_terms,
     case_of,
     json_of,
-    mark,
-    moment,
+    lease_parameters,
     numbers_of,
     pending_of,
     write_cases,
@@ -38,8 +38,8 @@ if typing.TYPE_CHECKING:
     from bridge.disputes.case import Case
     from bridge.pace import Slot
     from bridge.storage.database import Database
-    from bridge.storage.outcomes import Told
-    from bridge.storage.rows import Marks
+    from bridge.storage.outcomes import OutcomesOf
+    from bridge.storage.rows import Terms
     from bridge.storage.slots import Slots
 
 log = structlog.get_logger()
@@ -115,7 +115,7 @@ class _Step:
     """A step that was made for a claimed case: what it changes, and the record of its call."""
 
     claim: Claim
-    change: Callable[[Case, list[Delivery]], Ending]
+    change: Callable[[Case, list[Delivery]], Settlement]
     attempt: Attempt | None
 
 
@@ -123,7 +123,7 @@ class _Step:
 class _Settled:
     """What follows from a step beside its case's own row."""
 
-    found: list[Marks]
+    found: list[Terms]
     ended: list[Values]  # of the rows of deliveries
     waiting: list[Values]
     is_related: bool
@@ -133,7 +133,7 @@ class _Settled:
 class Queue:
     """Gives out cases one call at a time, and records what came of it."""
 
-    def __init__(self, database: Database, slots: Slots, lease: float, told: Told) -> None:
+    def __init__(self, database: Database, slots: Slots, lease: float, told: OutcomesOf) -> None:
         self.database = database
         self.slots = slots
         self.lease = lease
@@ -150,7 +150,7 @@ class Queue:
         """
         now = self.database.now()
         asked = {
-            **moment(now, self.lease),
+            **lease_parameters(now, self.lease),
             "names": names,
             "opens": now + self.slots.gap,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
@@ -172,7 +172,7 @@ class Queue:
                     "ident": row.id,
                     "until": until,
                     "taken": row.fence + 1,
-                    "lapsed": row.lapses + (row.lease_until > NEVER),
+                    "lapsed": row.lapses + (row.lease_until > NOT_LEASED),
                 }
                 for row in rows
             ]
@@ -197,7 +197,7 @@ class Queue:
 
     def give_back(self, claim: Claim) -> None:
         """Let a case be claimed again at once, where nothing came of its claim."""
-        self._lease_until(claim, NEVER)
+        self._lease_until(claim, NOT_LEASED)
 
     def hold(self, claim: Claim) -> None:
         """Prolong a lease, for a step of several calls."""
@@ -265,7 +265,7 @@ class Queue:
     def settle(
         self,
         claim: Claim,
-        change: Callable[[Case, list[Delivery]], Ending],
+        change: Callable[[Case, list[Delivery]], Settlement],
         attempt: Attempt | None = None,
     ) -> bool:
         """Record an attempt, let `change` bring its case up to date, and give the lease back.
@@ -299,7 +299,7 @@ class Queue:
         owed = pending_of(connection, [case.id for _, case in ours])
         settled = [_settled(step, case, owed[case.id], now) for step, case in ours]
         write_cases(connection, [case for _, case in ours])
-        mark(connection, [found for one in settled for found in one.found])
+        add_search_terms(connection, [found for one in settled for found in one.found])
         for changed in (
             [row for one in settled for row in one.ended],
             [row for one in settled for row in one.waiting],
@@ -320,10 +320,10 @@ class Queue:
         """Let the other cases of the same sale know, and owe the outcome to the providers."""
         case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         if is_related:
-            relate(connection, case, now, self.told)
+            link_cases(connection, case, now, self.told)
         if has_result:
-            pass_back(connection, case, now)
-            owe(connection, case, now, self.told)
+            pass_to_duplicates(connection, case, now)
+            add_outcomes(connection, case, now, self.told)
         write_cases(connection, [case])
 
 
@@ -362,7 +362,7 @@ def _settled(step: _Step, case: Case, owed: list[Delivery], now: float) -> _Sett
     """Let a step change its case, and give the lease back."""
     numbers, relations, result = numbers_of(case), _relations(case), _result(case)
     ending = step.change(case, owed)
-    case.lease_until = NEVER
+    case.lease_until = NOT_LEASED
     fresh = numbers_of(case) - numbers
     return _Settled(
         found=[(ident, fresh) for ident in (case.id, *(one.id for one in owed))] if fresh else [],
@@ -395,20 +395,20 @@ def _result(case: Case) -> tuple[object, ...]:
     return (case.resolution, case.trouble.refusal)
 
 
-def _ended(ending: Ending, one: Delivery, now: float) -> dict[str, typing.Any]:
+def _ended(ending: Settlement, one: Delivery, now: float) -> dict[str, typing.Any]:
     """Return what the row of a delivery says that is owed no more."""
     end = ending.settled[one.id]
     over = {"ident": one.id, "due_at": None, "settled_at": now}
     return over | {"status": end.status, "reason": end.reason, "message": end.message}
 
 
-def _waiting(case: Case, ending: Ending, one: Delivery, now: float) -> dict[str, typing.Any]:
+def _waiting(case: Case, ending: Settlement, one: Delivery, now: float) -> dict[str, typing.Any]:
     """Return what the row of a delivery says that is still owed."""
     paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
     return {
         "ident": one.id,
         "reason": Reason.WAITING_FOR_OPENING if ending.waits_for_opening else paused,
-        "message": ending.said,
+        "message": ending.message,
         "due_at": case.due_at,
         "tries": case.tries,
         "late": one.deadline_at < now,

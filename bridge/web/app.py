@@ -21,8 +21,8 @@ from bridge.storage import migrate
 from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
-from bridge.storage.memos import Memos
 from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 from bridge.storage.stats import DailyCounts
 from bridge.web import api, auth, install, metrics, overview, pages, replays, viewer, webhooks
 from bridge.web.headers import HEADERS
@@ -61,7 +61,7 @@ def create_app(
     app.extensions["inbox"] = open_inbox(store, chosen)
     app.extensions["search"] = Search(store)
     app.extensions["daily_counts"] = DailyCounts()
-    app.extensions["memos"] = Memos(store)
+    app.extensions["shared_state"] = SharedState(store)
     api.register(app)
     rooms = (webhooks, metrics, overview, pages, replays, install)
     for one in (*(room.routes for room in rooms), auth.gate, viewer.viewer):

@@ -23,7 +23,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from bridge.errors import Rejected
 from bridge.providers.proof import same
 from bridge.settings import address
-from bridge.storage.schema import Memo
+from bridge.storage.schema import StateKind
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if typing.TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from bridge.settings import Settings
-    from bridge.storage.memos import Memos
+    from bridge.storage.shared_state import SharedState
 
 log = structlog.get_logger()
 
@@ -166,9 +166,11 @@ def signed_in(password: str) -> bool:
     """Whether the session was opened with the password that holds now, not too long ago, and goes on."""
     if not same(str(session.get("opened", "")), _mark(password)):
         return False
-    memos: Memos = current_app.extensions["memos"]
-    age = memos.now() - session.get("opened_at", 0.0)
-    return age < SIGNED_IN_FOR.total_seconds() and not memos.is_used_up(Memo.SESSION, session["id"])
+    shared_state: SharedState = current_app.extensions["shared_state"]
+    age = shared_state.now() - session.get("opened_at", 0.0)
+    return age < SIGNED_IN_FOR.total_seconds() and not shared_state.is_redeemed(
+        StateKind.SESSION, session["id"]
+    )
 
 
 def _mark(password: str) -> str:
@@ -235,7 +237,7 @@ def signing_in() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]
     session.clear()
     session.permanent = True
     session["opened"] = _mark(settings.password or "")
-    session["opened_at"] = current_app.extensions["memos"].now()
+    session["opened_at"] = current_app.extensions["shared_state"].now()
     session["id"] = secrets.token_urlsafe(16)
     return redirect(onward, 303)
 
@@ -245,8 +247,8 @@ def sign_out() -> Response:
     """End the session, also for whoever has copied its cookie."""
     check_form()
     if "id" in session:
-        memos: Memos = current_app.extensions["memos"]
-        memos.use_up(Memo.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
+        shared_state: SharedState = current_app.extensions["shared_state"]
+        shared_state.redeem_once(StateKind.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
     session.clear()
     return redirect(url_for("gate.sign_in"), 303)
 

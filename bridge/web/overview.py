@@ -13,7 +13,7 @@ from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.settings import address
 from bridge.storage import stats
-from bridge.storage.pulls import pulled
+from bridge.storage.pulls import pull_states
 from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
 from bridge.web import charts, viewer
@@ -193,7 +193,7 @@ def providers() -> View:
         days = _daily_counts(connection, now)
         day = stats.received(connection, names, now - DAY)
         times = stats.newest_times(connection, names)
-        pulls = pulled(connection)
+        pulls = pull_states(connection)
         rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
     last = viewer.search().last_deliveries()
     refused: defaultdict[str, int] = defaultdict(int)

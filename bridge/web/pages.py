@@ -12,7 +12,7 @@ from flask import Response, flash, redirect, render_template, request, url_for
 
 from bridge.alert import State, Status, Webhook
 from bridge.errors import PermanentError, Rejected
-from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, words_of
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, choices_of
 from bridge.storage.search import Page
 from bridge.web import formatting, replays, timeline, viewer
 from bridge.worker.choice import choices, choose
@@ -198,7 +198,7 @@ def match(ident: str) -> View:
 def tell(ident: str) -> View:
     """Owe anew what a provider could not be told of a case."""
     viewer.found(viewer.search().case(ident), "case")
-    again = viewer.inbox().outcomes.tell_again(ident)
+    again = viewer.inbox().outcomes.send_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
     flash("The worker sends the outcome again." if again else "There is no outcome to send again.")
     return redirect(url_for("pages.case", ident=ident), 303)
@@ -254,7 +254,7 @@ def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
 
 def _choices(filters: Filters) -> dict[str, list[str]]:
     """Return the values that each filter of a list offers."""
-    return words_of(filters) | {
+    return choices_of(filters) | {
         "provider": list(viewer.settings().providers),
         "store": list(viewer.settings().stores),
     }

@@ -31,7 +31,7 @@ routes = viewer.blueprint("replays")
 @routes.get("/replays")
 def replays() -> View:
     """List the newest bulk replays."""
-    return render_template("replays.html", rows=viewer.memos().replays())
+    return render_template("replays.html", rows=viewer.shared_state().replays())
 
 
 @routes.get("/replays/new")
@@ -50,7 +50,7 @@ def start_replay() -> View:
     """Ask the worker for a bulk replay."""
     wanted = _replay_filters(request.form)
     total = viewer.search().count(wanted, MOST_COUNTED)
-    ident = viewer.memos().start_replay(wanted, total)
+    ident = viewer.shared_state().start_replay(wanted, total)
     log.info("bulk replay asked for", replay=ident, filters=wanted, total=total)
     return redirect(url_for("replays.replaying", ident=ident), 303)
 
@@ -58,7 +58,7 @@ def start_replay() -> View:
 @routes.get("/replays/<ident>")
 def replaying(ident: str) -> View:
     """Show how far a bulk replay is."""
-    found = viewer.memos().replay(ident) if ID.fullmatch(ident) else None
+    found = viewer.shared_state().replay(ident) if ID.fullmatch(ident) else None
     if found is None:
         raise Rejected("not_found", 404, "There is no such replay.")
     return render_template("replay.html", it=found, query=urlencode(found.filters))
@@ -67,7 +67,7 @@ def replaying(ident: str) -> View:
 @routes.post("/replays/<ident>/stop")
 def stop_replay(ident: str) -> View:
     """Stop a bulk replay."""
-    viewer.memos().stop_replay(ident)
+    viewer.shared_state().stop_replay(ident)
     log.info("bulk replay stopped", replay=ident)
     return redirect(url_for("replays.replaying", ident=ident), 303)
 

@@ -25,8 +25,8 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings
     from bridge.storage.database import Database
     from bridge.storage.inbox import Inbox
-    from bridge.storage.memos import Memos
     from bridge.storage.search import Search
+    from bridge.storage.shared_state import SharedState
 
 log = structlog.get_logger()
 
@@ -177,9 +177,9 @@ def database() -> Database:
     return inbox().database
 
 
-def memos() -> Memos:
+def shared_state() -> SharedState:
     """Return what the processes remember for one another."""
-    return typing.cast("Memos", current_app.extensions["memos"])
+    return typing.cast("SharedState", current_app.extensions["shared_state"])
 
 
 def inbox() -> Inbox:

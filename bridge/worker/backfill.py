@@ -137,7 +137,7 @@ class Backfill:
                 continue
             if following is not None and following == path:
                 raise TemporaryError("29next's list of transactions repeats itself.")
-            fresh += self.inbox.cases.hear_of(self.store.name, rows)
+            fresh += self.inbox.cases.add_transactions(self.store.name, rows)
             path, missed, pages = following, 0, pages + 1
             if path is None or (pages == MOST_PAGES and last and first < last):
                 return fresh, pages, path is None
@@ -155,7 +155,9 @@ class Backfill:
         if self.stops():
             raise TemporaryError("Stopped. Run it again to continue.")
         while (
-            self.inbox.slots.gap and waited < LONGEST_YIELD and self.inbox.stores.is_wanted(self.store.name)
+            self.inbox.slots.gap
+            and waited < LONGEST_YIELD
+            and self.inbox.stores.has_due_cases(self.store.name)
         ):
             self.sleep(YIELD_SECONDS)
             waited += YIELD_SECONDS

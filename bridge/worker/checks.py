@@ -48,7 +48,7 @@ def judged(what: str, good: object, said: str, remedy: str) -> Check:
 
 
 def check_clock(what: str, ahead: float) -> Check:
-    """Judge by how many seconds this machine's clock is ahead of another one."""
+    """Translator by how many seconds this machine's clock is ahead of another one."""
     said = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
     remedy = "Synchronize this machine's clock (NTP). Signed webhooks are rejected if it is five minutes off."
     return judged(what, abs(ahead) <= CLOCK_TOLERANCE, said, remedy)

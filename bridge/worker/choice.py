@@ -7,7 +7,7 @@ import typing
 import structlog
 
 from bridge.errors import PermanentError
-from bridge.storage.outcomes import Telling
+from bridge.storage.outcomes import OutcomeState
 
 if typing.TYPE_CHECKING:
     from bridge.providers.outcomes import Word
@@ -25,7 +25,7 @@ def choices(inbox: Inbox, settings: Settings, case: Json) -> dict[str, tuple[Wor
     They are those of the alert's kind; where that is not known, those of all kinds.
     """
     told = settings.told(case["store"])
-    waiting = [one["provider"] for one in case["outcomes"] if one["state"] == Telling.FAILED]
+    waiting = [one["provider"] for one in case["outcomes"] if one["state"] == OutcomeState.FAILED]
     return {
         name: told[name].choices(inbox.outcomes.category(case["id"], name))
         for name in waiting
@@ -44,6 +44,6 @@ def choose(inbox: Inbox, settings: Settings, case: Json, provider: str, word: st
         raise PermanentError(
             f"{provider} has no word {word} for this alert; choose one of {', '.join(names)}."
         )
-    if not inbox.outcomes.choose(case["id"], provider, word, by):
+    if not inbox.outcomes.choose_word(case["id"], provider, word, by):
         raise PermanentError(f"The outcome for {provider} is no longer waiting.")
     log.info("outcome chosen by hand", case=case["id"], provider=provider, word=word, by=by)

@@ -9,7 +9,7 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Refusal
 from bridge.disputes.events import Settled
 from bridge.disputes.plan import Done, Fail, Wait, look_again, next_step, wait_longer
-from bridge.storage.rows import Delivery, Ending
+from bridge.storage.rows import Delivery, Settlement
 from bridge.worker import results
 from bridge.worker.results import Answered, Bug, Observed, Result, StoreRefused
 
@@ -30,13 +30,13 @@ def close(
     store: Store,
     now: float,
     chance: Random,
-) -> Ending:
+) -> Settlement:
     """Bring a case up to date after a step, end what is met, and say when it is worked on next."""
     if isinstance(result, Observed):
         return _observed(case, owed, result.said)
     was_unconfirmed = case.unconfirmed is not None
     results.apply(result, case, call, now)
-    ending = Ending(said=results.said(result))
+    ending = Settlement(message=results.said(result))
     refused, case.pending.refused = case.pending.refused, None
     if refused:
         case.trouble.refusal = refused
@@ -64,7 +64,7 @@ def _schedule(
     case: Case,
     left: list[Delivery],
     result: Result,
-    ending: Ending,
+    ending: Settlement,
     *,
     store: Store,
     now: float,
@@ -108,7 +108,7 @@ def _schedule(
 
 
 def _give_up(
-    case: Case, left: list[Delivery], result: Result, ending: Ending, now: float
+    case: Case, left: list[Delivery], result: Result, ending: Settlement, now: float
 ) -> tuple[list[Delivery], bool]:
     """Fail what was tried for long enough; returns what is left, and whether the case is given up.
 
@@ -132,7 +132,7 @@ def _give_up(
     return left, over
 
 
-def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
+def _observed(case: Case, owed: list[Delivery], would: str) -> Settlement:
     case.note(would)
     case.due_at = None
-    return Ending({one.id: Settled(Status.IGNORED, Reason.IGNORE) for one in owed})
+    return Settlement({one.id: Settled(Status.IGNORED, Reason.IGNORE) for one in owed})

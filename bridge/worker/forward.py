@@ -49,7 +49,7 @@ if typing.TYPE_CHECKING:
     from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
-    from bridge.storage.rows import Claim, Delivery, Ending
+    from bridge.storage.rows import Claim, Delivery, Settlement
 
 log = structlog.get_logger()
 
@@ -233,7 +233,7 @@ class Forwarder:
         except Unavailable as error:  # the next call finds out the same
             log.warning("database unavailable", store=errand.store.name, why=str(error))
 
-    def _change(self, errand: Errand, case: Case, owed: list[Delivery]) -> Ending:
+    def _change(self, errand: Errand, case: Case, owed: list[Delivery]) -> Settlement:
         known, result = errand.claim.case, errand.result or Idle()
         if not isinstance(result, Observed):
             stale = lookup.asks_index(case) and lookup.is_stale(case, known)
@@ -265,7 +265,7 @@ class Forwarder:
 
     def _with_family(self, claim: Claim, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
         """Keep transactions that were read, and add what the index knows of the same payments."""
-        self.inbox.cases.hear_of(claim.store, rows, asked_by=claim.case_id)
+        self.inbox.cases.add_transactions(claim.store, rows, asked_by=claim.case_id)
         return self.inbox.transactions.with_family(claim.store, rows)
 
     # the index's own calls, while no dispute wants the slots
@@ -276,7 +276,7 @@ class Forwarder:
         Returns whether 29next answered; None where it was not asked.
         """
         now = self.inbox.now()
-        if not self.inbox.transactions.put_off(store, ident, now, now + retry.CEILING):
+        if not self.inbox.transactions.postpone(store, ident, now, now + retry.CEILING):
             return None
         try:
             row = self.api(self.settings.stores[store]).call("GET", f"transactions/{ident}/")
@@ -287,7 +287,7 @@ class Forwarder:
             return False
         except (errors.StoreRefused, MissingScope, PermanentError):
             return True
-        self.inbox.cases.hear_of(store, [row], certain=True)
+        self.inbox.cases.add_transactions(store, [row], certain=True)
         return True
 
     def keep_up(self, store: str, stops: Callable[[], bool]) -> bool | None:

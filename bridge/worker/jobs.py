@@ -19,8 +19,8 @@ from bridge.errors import Unavailable
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import WITHOUT_TOKEN, AllStores
-from bridge.storage.memos import Memos
 from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
 from bridge.worker.outcomes import Reporter
@@ -57,7 +57,7 @@ class Chores:
 
     def __init__(self, settings: Settings, database: Database, *, worker: bool = True) -> None:
         self.settings = settings
-        self.memos = Memos(database)
+        self.shared_state = SharedState(database)
         self.search = Search(database)
         self.inbox = open_inbox(database, settings)
         self.database = database
@@ -82,7 +82,7 @@ class Chores:
         if worker and settings.keep_index:
             self.chores.append(Chore("retention of the index", 20.0, self.drop_index))
         if settings.notify:
-            notifier = Notifier(database, self.memos, settings, settings.notify)
+            notifier = Notifier(database, self.shared_state, settings, settings.notify)
             only = None if worker else WORKER
             self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only), apart=True))
 
@@ -116,15 +116,15 @@ class Chores:
         Its deliveries are put back before it is written down, so that a crash between the two only
         puts them back twice, which changes nothing.
         """
-        for one in self.memos.replays(running=True):
+        for one in self.shared_state.replays(running=True):
             wanted = one.filters | ({"cursor": one.cursor} if one.cursor else {})
             found = self.search.ids(wanted, A_SECOND)
             ids = [ident for ident in found if ident < one.upto]
             if ids:
                 self.inbox.deliveries.replay(ids)
-                self.memos.advance_replay(one, ids)
+                self.shared_state.advance_replay(one, ids)
             if len(ids) < A_SECOND:
-                self.memos.end_replay(one.id)
+                self.shared_state.end_replay(one.id)
                 log.info("bulk replay done", replay=one.id)
 
     def give_up(self) -> None:
@@ -148,14 +148,16 @@ class Chores:
     def drop_bodies(self) -> None:
         """Remove the bodies that are older than they are kept for, one step of them."""
         if self.settings.keep_bodies:
-            dropped = self.memos.drop_bodies(self.memos.now() - self.settings.keep_bodies, BODIES)
+            dropped = self.shared_state.drop_bodies(
+                self.shared_state.now() - self.settings.keep_bodies, BODIES
+            )
             if dropped:
                 log.info("bodies removed", count=dropped)
 
     def drop_index(self) -> None:
         """Remove the transactions that are older than the index keeps them for, one step of them."""
         if self.settings.keep_index:
-            before = self.memos.now() - self.settings.keep_index
+            before = self.shared_state.now() - self.settings.keep_index
             for store in self.settings.stores:
                 if dropped := self.inbox.transactions.drop(store, before, BODIES):
                     log.info("transactions removed", store=store, count=dropped)

@@ -28,7 +28,7 @@ if typing.TYPE_CHECKING:
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim
     from bridge.worker.forward import Errand, Forwarder
-    from bridge.worker.translate import Judge
+    from bridge.worker.translate import Translator
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class Worker:
     def __init__(
         self,
         inbox: Inbox,
-        judge: Judge,
+        judge: Translator,
         forwarder: Forwarder,
         chores: Chores | None = None,
         *,
@@ -238,11 +238,11 @@ class Worker:
         index, now = self.inbox.transactions, self.inbox.now()
         calls: list[tuple[str, Callable[[], bool | None]]] = [
             (store, partial(self.forwarder.reread, store, ident))
-            for store, ident in index.doubted(now).items()
+            for store, ident in index.contradictory(now).items()
         ]
         calls += [
             (store, partial(self.forwarder.keep_up, store, self.stopping.is_set))
-            for store in index.behind(now)
+            for store in index.stores_behind(now)
         ]
         for store, call in calls:
             if store in free and not self.load.under_way[store] and self.inbox.stores.is_idle(store):

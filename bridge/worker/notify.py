@@ -18,15 +18,15 @@ from bridge.errors import TemporaryError, Unclear
 from bridge.outbound.http import Exchange
 from bridge.storage import stats
 from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
-from bridge.storage.pulls import pulled
+from bridge.storage.pulls import pull_states
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.settings import Notify, Settings
     from bridge.storage.database import Connection, Database
-    from bridge.storage.memos import Memos
-    from bridge.storage.pulls import Pulled
+    from bridge.storage.pulls import PullState
+    from bridge.storage.shared_state import SharedState
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ class Picture:
     refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     untold: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # provider -> count, case, why
     urgent: Mapping[str, tuple[int, str, str, float]] = field(default_factory=dict)  # and until when
-    pulls: Mapping[str, tuple[float, Pulled]] = field(
+    pulls: Mapping[str, tuple[float, PullState]] = field(
         default_factory=dict
     )  # provider -> how often, how it goes
     refusals: Sequence[stats.Refusal] = ()  # the same with the newest's words, newest first
@@ -95,7 +95,7 @@ class Picture:
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
     configured = [name for name in settings.providers if settings.is_on(name)]
-    how = pulled(connection) if settings.pulled else {}
+    how = pull_states(connection) if settings.pulled else {}
     since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
     refusals = stats.refusals_since(connection, since)
     refused: Counter[tuple[str, str]] = Counter()
@@ -194,7 +194,7 @@ def _not_pulled(seen: Picture) -> Iterable[Condition]:
             yield Condition(f"pull:{provider}", title, text, "/providers", grave=True, over=over)
 
 
-def is_overdue(now: float, every: float, how: Pulled) -> bool:
+def is_overdue(now: float, every: float, how: PullState) -> bool:
     """Whether no pull has worked for much longer than one is due."""
     return now - how.last > max(every * NOT_PULLED, LEAST_NOT_PULLED)
 
@@ -307,9 +307,11 @@ def news(now: float, found: Iterable[Condition], told: Mapping[str, tuple[float,
 class Notifier:
     """Tells what is new; safe to run in several processes at once."""
 
-    def __init__(self, database: Database, memos: Memos, settings: Settings, notify: Notify) -> None:
+    def __init__(
+        self, database: Database, shared_state: SharedState, settings: Settings, notify: Notify
+    ) -> None:
         self.database = database
-        self.memos = memos
+        self.shared_state = shared_state
         self.settings = settings
         self.notify = notify
         self.exchange = Exchange("The notification target", timeout=TARGET_SECONDS)
@@ -317,7 +319,7 @@ class Notifier:
     def turn(self, *, only: str | None = None) -> int:
         """Tell what is new, or only what one key is about; returns how many pieces of news were told."""
         seen = read_picture(self.database, self.settings)
-        found, told = conditions(seen), self.memos.told()
+        found, told = conditions(seen), self.shared_state.notifications()
         if only is not None:
             found = [one for one in found if one.key == only]
             told = {key: value for key, value in told.items() if key == only}
@@ -333,15 +335,17 @@ class Notifier:
 
     def _take(self, one: News) -> bool:
         if one.ended:
-            return self.memos.forget(one.key)
-        return self.memos.tell(one.key, {"count": one.count, "over": one.over}, one.before)
+            return self.shared_state.forget_notification(one.key)
+        return self.shared_state.claim_notification(
+            one.key, {"count": one.count, "over": one.over}, one.before
+        )
 
     def _put_back(self, one: News) -> None:
         """Let it be told the next time."""
         if one.ended:
-            self.memos.tell(one.key, {"count": one.count, "over": one.title}, None)
+            self.shared_state.claim_notification(one.key, {"count": one.count, "over": one.title}, None)
         else:
-            self.memos.forget(one.key)
+            self.shared_state.forget_notification(one.key)
 
     def _post(self, one: News, now: float) -> bool:
         try:

@@ -24,7 +24,7 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.providers.outcomes import ByShipment, Facts
-from bridge.storage.outcomes import Telling, waits_for_a_word
+from bridge.storage.outcomes import OutcomeState, why_to_choose
 from bridge.tree import pick
 from bridge.worker.client import client_of
 from bridge.worker.provider_api import HasOne, ProviderApi, Request
@@ -53,7 +53,7 @@ class HasAnother(PermanentError):
 class Ending:
     """What came of one try, and when it is tried again."""
 
-    state: Telling
+    state: OutcomeState
     message: str | None = None
     due_at: float | None = None
 
@@ -114,7 +114,7 @@ class Reporter:
         said = self._said(outcome, pending)
         self._look(outcome, pending, said)
         if said is None:
-            raise PermanentError(waits_for_a_word(pending.category, pending.resolution))
+            raise PermanentError(why_to_choose(pending.category, pending.resolution))
         if store.name not in self.stores or self.stores[store.name].store != store:
             self.stores[store.name] = client_of(store, self.inbox, self.settings)
         reader = SaleReader(self.inbox, self.stores[store.name], pending)
@@ -221,9 +221,9 @@ class Reporter:
             raise error  # nothing can be recorded: once its lease is over it is tried again
         ending = self._ending(pending, error)
         kept = self.inbox.outcomes.settle(pending, ending.state, ending.message, ending.due_at)
-        level = log.info if ending.state == Telling.TOLD else log.warning
+        level = log.info if ending.state == OutcomeState.SENT else log.warning
         level(
-            "outcome sent" if ending.state == Telling.TOLD else "outcome not sent",
+            "outcome sent" if ending.state == OutcomeState.SENT else "outcome not sent",
             provider=pending.provider,
             case=pending.case_id,
             resolution=pending.resolution,
@@ -235,14 +235,14 @@ class Reporter:
     def _ending(self, pending: PendingOutcome, error: BridgeError | None) -> Ending:
         """Say what comes of a try: told, again later, or a person."""
         if error is None:
-            return Ending(Telling.TOLD)
+            return Ending(OutcomeState.SENT)
         if isinstance(error, (TemporaryError, Unclear)):
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             deadline = pending.owed_at + DEADLINE
             due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, wait)
-            return Ending(Telling.OWED, str(error), due_at)
+            return Ending(OutcomeState.OWED, str(error), due_at)
         if isinstance(error, HasOne):
-            return Ending(Telling.TOLD, str(error))
+            return Ending(OutcomeState.SENT, str(error))
         if isinstance(error, StoreRefused):
-            return Ending(Telling.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
-        return Ending(Telling.FAILED, str(error))
+            return Ending(OutcomeState.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
+        return Ending(OutcomeState.FAILED, str(error))

@@ -59,7 +59,7 @@ class Request:
     tells: bool = False  # it tells the outcome
 
 
-Judge = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
+ReadResult = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
 """What a good answer says of one case: None where its outcome was taken."""
 
 
@@ -75,7 +75,7 @@ class ProviderApi:
         self.exchange = Exchange(provider.title, timeout=timeout)
         self.token: str | None = None
 
-    def call(self, outcome: Outcome, request: Request, judge: Judge | None = None) -> Json:
+    def call(self, outcome: Outcome, request: Request, judge: ReadResult | None = None) -> Json:
         """Make one call, and return its answer; a token that is not taken any more is replaced.
 
         With a judge the answer is what it says of each case, by its id. Raises what went wrong with the
@@ -114,7 +114,9 @@ class ProviderApi:
             raise PermanentError("Its login returned no token.")
         return token
 
-    def _send(self, outcome: Outcome, request: Request, auth: Authorization, judge: Judge | None) -> Json:
+    def _send(
+        self, outcome: Outcome, request: Request, auth: Authorization, judge: ReadResult | None
+    ) -> Json:
         """Make and record one call."""
         url = (outcome.url or "") + request.path.format(id=quote(request.cases[0].provider_id, safe=""))
         now = self.inbox.now()

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from bridge.errors import BridgeError
 from bridge.storage import stats
-from bridge.storage.pulls import pulled
+from bridge.storage.pulls import pull_states
 from bridge.storage.search import Search
 from bridge.worker.checks import Check, judged
 from bridge.worker.notify import is_overdue, url_called
@@ -57,7 +57,7 @@ def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]
 def _pull(settings: Settings, database: Database, name: str) -> Check:
     """Ask for one alert, which changes nothing, and say when the worker last pulled."""
     with database.read() as connection:
-        how = pulled(connection).get(name)
+        how = pull_states(connection).get(name)
     at = f"{datetime.fromtimestamp(how.at, UTC):%Y-%m-%d %H:%M} UTC" if how and how.at else "never"
     said, remedy = f"last pull {at}", "Start `bridge worker`: it pulls."
     overdue = not how or is_overdue(database.now(), settings.pulled[name].every or 0.0, how)

@@ -20,8 +20,8 @@ from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
 from bridge.outbound.authorization import oauth
 from bridge.outbound.http import WORDS, Exchange, complaint, storable
-from bridge.storage.intake import keep, without_secrets
-from bridge.storage.pulls import Pulled, Pulls, Turn
+from bridge.storage.intake import store_webhook, without_secrets
+from bridge.storage.pulls import Pulls, PullState, Turn
 from bridge.tree import BadBody, parse, pick, render
 
 if typing.TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Puller:
         """Record how it went; what goes wrong again and again is logged once."""
         now, before = self.inbox.now(), turn.pulled
         if error is None:
-            after = Pulled(before.since, at=now)
+            after = PullState(before.since, at=now)
             due_at = now + (self.settings.pulled[turn.provider].every or 0.0)
         else:
             after = replace(before, error=str(error)[:WORDS], failures=before.failures + 1)
@@ -118,7 +118,9 @@ class Puller:
                 {"content-type": "application/json"},
             )
             try:
-                keep(self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path))
+                store_webhook(
+                    self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path)
+                )
             except Unavailable:
                 raise
             except Exception:  # one that cannot be stored keeps no other from it

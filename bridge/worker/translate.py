@@ -13,7 +13,7 @@ from bridge.alert import Effect, Reason, Status, Webhook
 from bridge.disputes import retry
 from bridge.disputes.events import HOW_TO_LIST, opens
 from bridge.errors import Unavailable, UnknownEvent, Untranslatable, trace
-from bridge.storage.translation import Verdict
+from bridge.storage.translation import Translation
 from bridge.tree import LONGEST_INT, pick, plain
 
 if typing.TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_BATCHES = 8
 
 
 @dataclass
-class Judge:
+class Translator:
     """Translates deliveries one by one; a mistake of ours costs none of them."""
 
     inbox: Inbox
@@ -42,30 +42,30 @@ class Judge:
         if not rows:
             return 0
         judged = [(row, self.verdict(row)) for row in rows]
-        for row, error in self.inbox.deliveries.take_in(judged):
-            self.inbox.deliveries.take_in([(row, self.bug(row, error))])
+        for row, error in self.inbox.deliveries.apply_translations(judged):
+            self.inbox.deliveries.apply_translations([(row, self.bug(row, error))])
         return len(rows)
 
-    def verdict(self, row: typing.Any) -> Verdict:
+    def verdict(self, row: typing.Any) -> Translation:
         """Say what a stored delivery means and where it belongs."""
         try:
             return self._verdict(row)
         except Untranslatable as error:
             message = str(error)
-            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
+            return Translation(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
         except UnknownEvent as error:
-            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
+            return Translation(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  a bug in one table must not stop the others
             return self.bug(row, error)
 
-    def _verdict(self, row: typing.Any) -> Verdict:
+    def _verdict(self, row: typing.Any) -> Translation:
         provider = self.settings.providers.get(row.provider)
         if provider is None:
-            return Verdict(Status.FAILED, Reason.UNKNOWN_EVENT, f"{row.provider} is not configured.")
+            return Translation(Status.FAILED, Reason.UNKNOWN_EVENT, f"{row.provider} is not configured.")
         if row.body is None:
-            return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
+            return Translation(Status.FAILED, Reason.UNTRANSLATABLE, "The body was removed by retention.")
         webhook = Webhook(row.provider, row.path, row.body, row.headers, row.query or {}, row.named)
         items = self._items(row.webhook_id, provider, webhook)
         item = items[min(row.item, len(items) - 1)]
@@ -73,20 +73,20 @@ class Judge:
         if provider.tells:
             return self._tell(provider, item, row, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
-            return Verdict(Status.IGNORED, reading.reason, reading=reading, listed=provider.listed(item))
+            return Translation(Status.IGNORED, reading.reason, reading=reading, listed=provider.listed(item))
         alert = reading.alert
         if alert is None:
             raise Untranslatable
         if alert.unknown_outcome and not opens(reading.effect, alert):
             message = f"{alert.unknown_outcome} {HOW_TO_LIST}"
-            return Verdict(
+            return Translation(
                 Status.FAILED, Reason.UNKNOWN_OUTCOME, message, errors=reading.errors, reading=reading
             )
         store = self.settings.route(row.provider, alert, row.named)
         if store is None:
             message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
-            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
-        return Verdict(Status.PENDING, reading=reading, store=store)
+            return Translation(Status.FAILED, Reason.NO_STORE, message, reading=reading)
+        return Translation(Status.PENDING, reading=reading, store=store)
 
     def _items(self, webhook_id: str, provider: Provider, webhook: Webhook) -> Items:
         """Return the items of a webhook; a batch is kept split for those of its items that come next."""
@@ -100,23 +100,23 @@ class Judge:
             self.batches[key] = items
         return items
 
-    def _tell(self, provider: Provider, item: Item, row: typing.Any, reading: Reading) -> Verdict:
+    def _tell(self, provider: Provider, item: Item, row: typing.Any, reading: Reading) -> Translation:
         """Take in what 29next itself tells of a store's transactions and disputes, and of its removal."""
         domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
         store = self._teller(row.named, domain)
         if store is None:
             message = f"There is no store {row.named or domain!r}."
-            return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
+            return Translation(Status.FAILED, Reason.NO_STORE, message, reading=reading)
         kind = (item.event_type or "").partition(".")[0].lower()
         if kind == "app":
             told = (kind, {"received_at": row.received_at})
-            return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
+            return Translation(Status.IGNORED, Reason.INFORM, reading=reading, store=store, next_event=told)
         told = plain(pick(item.tree, provider.tells or ""))
         ident = str(told.get("id", "")) if isinstance(told, dict) else ""
         if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
             raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of an object without an id."]})
         told = (kind, {**told, "id": int(ident)})
-        return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
+        return Translation(Status.IGNORED, Reason.INFORM, reading=reading, store=store, next_event=told)
 
     def _teller(self, named: str | None, domain: str) -> Store | None:
         """Return the store that a webhook of 29next is of: the path's, the one it names, or the only one."""
@@ -127,13 +127,13 @@ class Judge:
         only = next((one for one in stores.values() if len(stores) == 1 and not one.installed), None)
         return stores.get(domain) or next(hosts, only)
 
-    def bug(self, row: typing.Any, error: Exception) -> Verdict:
+    def bug(self, row: typing.Any, error: Exception) -> Translation:
         """Have a delivery translated again that a bug of ours has met; in the end a person looks."""
         log.error("translation failed", delivery=row.id, provider=row.provider, trace=trace(error))
         if row.tries + 1 >= retry.BUG_TRIES:
-            return Verdict(Status.FAILED, Reason.BUG, trace(error))
+            return Translation(Status.FAILED, Reason.BUG, trace(error))
         again_at = retry.next_try(self.inbox.now(), row.tries + 1, row.deadline_at, self.chance)
-        return Verdict(Status.PENDING, message=trace(error), again_at=again_at)
+        return Translation(Status.PENDING, message=trace(error), again_at=again_at)
 
 
 def _no_route(named: str | None, alert: typing.Any) -> str:

@@ -185,12 +185,12 @@ def test_where_disputes_want_every_slot_a_page_takes_one_now_and_then(bridge: In
 def test_what_is_new_is_read_every_hour_so_that_a_lost_webhook_leaves_no_gap(bridge: InProcessBridge) -> None:
     backfill(bridge)
     bridge.clock.sleep(2 * HOUR)
-    assert bridge.inside.index.behind(bridge.clock.now) == [STORE]
+    assert bridge.inside.index.stores_behind(bridge.clock.now) == [STORE]
     bridge.next29.add_transaction(STORE, auth_code="NEW001", date_created=bridge.clock.iso)
     assert bridge.inside.keep_up(STORE) is True
     assert bridge.inside.keep_up(STORE) is None  # another worker's turn
     assert count(bridge) == SALES + 1
-    assert bridge.inside.index.behind(bridge.clock.now) == []
+    assert bridge.inside.index.stores_behind(bridge.clock.now) == []
 
 
 def test_after_a_gap_both_stretches_are_known_until_it_is_read(bridge: InProcessBridge) -> None:

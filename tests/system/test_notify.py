@@ -248,7 +248,7 @@ def bridge(database_url: str, hook: Hook) -> Iterator[InProcessBridge]:
 def notifier(bridge: InProcessBridge, url: str | None = None) -> Notifier:
     assert bridge.settings.notify
     given = Notify(url, form="json") if url else bridge.settings.notify
-    return Notifier(bridge.database, bridge.inside.memos, bridge.settings, given)
+    return Notifier(bridge.database, bridge.inside.shared_state, bridge.settings, given)
 
 
 def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, hook: Hook) -> None:
@@ -425,10 +425,10 @@ def send_what_fails(bridge: InProcessBridge) -> None:
 
 def replay(bridge: InProcessBridge) -> Callable[[], bool]:
     """Ask for a bulk replay of what has failed; returns what says whether a job has done it."""
-    ident = bridge.inside.memos.start_replay({"status": "failed"}, 1)
+    ident = bridge.inside.shared_state.start_replay({"status": "failed"}, 1)
 
     def is_done() -> bool:
-        found = bridge.inside.memos.replay(ident)
+        found = bridge.inside.shared_state.replay(ident)
         return found is not None and found.ended_at is not None
 
     return is_done
@@ -504,12 +504,12 @@ def test_a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on(
 
 
 def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(bridge: InProcessBridge) -> None:
-    memos = bridge.inside.memos
-    memos.beat("old")
+    shared_state = bridge.inside.shared_state
+    shared_state.record_heartbeat("old")
     first = bridge.inside.worker_seen_at()
     bridge.clock.now += 2 * DAY
     assert bridge.inside.worker_seen_at() == first
-    memos.beat("new")
+    shared_state.record_heartbeat("new")
     with bridge.database.read() as connection:
         names = connection.exec_driver_sql("SELECT name FROM memos WHERE kind = 'worker'").scalars().all()
     assert names == ["new"]
@@ -522,13 +522,13 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
         bridge.work()
         bridge.clock.now += 11 * DAY
         young = bridge.send_sample()
-        memos = bridge.inside.memos
+        shared_state = bridge.inside.shared_state
         before = bridge.clock.now - 10 * DAY
-        assert memos.drop_bodies(before, 3) == 3
+        assert shared_state.drop_bodies(before, 3) == 3
         bodies = [bridge.delivery(one)["webhook"]["body"] is None for one in old]
         assert bodies == [True, True, True, False, False]
         bridge.inside.chores.drop_bodies()
-        assert memos.drop_bodies(before, 3) == 0
+        assert shared_state.drop_bodies(before, 3) == 0
         for one in old:
             whole = bridge.delivery(one)
             assert whole["webhook"]["body"] is None
@@ -585,13 +585,15 @@ def test_two_workers_put_back_no_more_than_one(bridge: InProcessBridge) -> None:
     for _ in range(REPLAYED_A_SECOND + 10):
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    memos = bridge.inside.memos
-    ident = memos.start_replay({"status": "failed"}, REPLAYED_A_SECOND + 10)
-    found = memos.replay(ident)
+    shared_state = bridge.inside.shared_state
+    ident = shared_state.start_replay({"status": "failed"}, REPLAYED_A_SECOND + 10)
+    found = shared_state.replay(ident)
     assert found is not None
     bridge.inside.chores.replay()
-    assert memos.advance_replay(found, ["d_" + "z" * 21]) is False  # it was read before the other's step
-    again = memos.replay(ident)
+    assert (
+        shared_state.advance_replay(found, ["d_" + "z" * 21]) is False
+    )  # it was read before the other's step
+    again = shared_state.replay(ident)
     assert again is not None
     assert again.done == REPLAYED_A_SECOND
 

@@ -25,7 +25,7 @@ from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.storage.search import Search
 from bridge.web.app import create_app
-from bridge.worker.translate import Judge
+from bridge.worker.translate import Translator
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
@@ -604,7 +604,7 @@ class Receiver:
         self.client = create_app(read, database).test_client()
         self.inbox = open_inbox(database, read)
         self.inbox.stores.register(read.stores.values())
-        self.judge = Judge(self.inbox, read)
+        self.judge = Translator(self.inbox, read)
 
     def post(self, path: str, mid: str) -> str:
         body = {

@@ -328,7 +328,7 @@ def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: InProces
     assert copy.post(f"/stores/{STORE}/pause").status_code == 401
     assert stays.get("/").status_code == 200, "that of another browser goes on"
     locked.clock.now += 700  # as long as an answer to an installation is good for
-    locked.inside.memos.use_up("install", "x", 600)
+    locked.inside.shared_state.redeem_once("install", "x", 600)
     assert copy.get("/").status_code == 303
     sign_in(locked.client)
     assert locked.client.get("/").status_code == 200
@@ -681,7 +681,7 @@ def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None
     delivery = bridge.send_sample()
     bridge.work()
     bridge.clock.now += 10
-    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    bridge.inside.shared_state.drop_bodies(bridge.clock.now, 10)
     said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
     assert "Retention has removed the body" in said
     assert "case number" in said
@@ -897,7 +897,7 @@ def test_a_replay_leaves_alone_what_has_no_body_any_more(bridge: InProcessBridge
     assert before
     assert before["status"] == ("forwarded" if known else "failed")
     bridge.clock.now += 10
-    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    bridge.inside.shared_state.drop_bodies(bridge.clock.now, 10)
     path = f"/deliveries/{delivery}"
     assert "/replay" not in page(bridge.client, path)
     submit(bridge.client, f"{path}/replay")
@@ -1039,13 +1039,13 @@ def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(bridge: InProce
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(45)
     ]
     bridge.work()
-    bridge.inside.memos.start_replay({"status": "failed"}, 45)
+    bridge.inside.shared_state.start_replay({"status": "failed"}, 45)
     came_later = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
     for _ in range(5):
         bridge.inside.chores.replay()
         bridge.work()
-    (job,) = bridge.inside.memos.replays()
+    (job,) = bridge.inside.shared_state.replays()
     assert (job.done, job.state) == (45, "done")
     assert len(failed) == job.done
     assert came_later >= job.upto
@@ -1055,7 +1055,7 @@ def test_a_bulk_replay_stops_when_told(bridge: InProcessBridge) -> None:
     for _ in range(30):
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    ident = bridge.inside.memos.start_replay({"status": "failed"}, 30)
+    ident = bridge.inside.shared_state.start_replay({"status": "failed"}, 30)
     bridge.inside.chores.replay()
     submit(bridge.client, f"/replays/{ident}/stop")
     bridge.inside.chores.replay()
@@ -1069,7 +1069,7 @@ def test_a_bulk_replay_without_a_sensible_filter_is_refused(bridge: InProcessBri
     assert bridge.client.get(f"/replays/new?{query}").status_code == 400
     values = dict([query.split("=")]) if query else {}
     assert submit(bridge.client, "/replays", **values).status_code == 400
-    assert bridge.inside.memos.replays() == []
+    assert bridge.inside.shared_state.replays() == []
 
 
 # --- how it looks -------------------------------------------------------------------------------

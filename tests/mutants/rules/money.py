@@ -200,8 +200,8 @@ MUTATIONS = (
         "own-word-contradicts",
         "A word that a person chose contradicts the case when the provider repeats it.",
         "bridge/storage/translation.py",
-        "equals=(*one.alert.equals, *echoes)",
-        "equals=one.alert.equals",
+        "equals=(*reported.alert.equals, *echoes)",
+        "equals=reported.alert.equals",
         "choices: a_chosen_word_that_comes_back_is_no_contradiction",
     ),
 )
