@@ -7,7 +7,7 @@ import typing
 from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from bridge.alert import Alert, Reason, Status
-from bridge.disputes.lookup import decide
+from bridge.disputes.lookup import decide_match
 from bridge.disputes.plan import recover
 from bridge.storage.next_events import add_transactions
 from bridge.storage.rows import Delivery, case_of, delivery_of, reopen, write_cases
@@ -54,7 +54,7 @@ class Cases:
             case = case_of(row)
             if case.is_ended or (case.dispute_id and case.opened_at < restore_times(connection)(case.store)):
                 recover(case)
-            decide(case, transaction_id)
+            decide_match(case, transaction_id)
             reopen(case, now)
             write_cases(connection, [case])
             return True
@@ -111,7 +111,7 @@ class Cases:
 
         A case of the other type does not count: it has its own dispute.
         """
-        sale = {"of": case.store, "sold": case.found, "kind": case.type, "itself": case.id}
+        sale = {"of": case.store, "sold": case.matched_id, "kind": case.type, "itself": case.id}
         with self.database.read() as connection:
             return connection.execute(_HOLDER, sale).scalar()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, select
 
 from bridge.alert import DisputeType, Effect
-from bridge.disputes.answers import adopt, reconsider
+from bridge.disputes.answers import adopt, apply_webhook
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.providers.fields import MAX_LENGTH
@@ -152,7 +152,7 @@ def apply_dispute(
             return None  # else another worker has made it at the same moment
     case = case_of(row)
     before, resolution = case.transaction_id, case.resolution
-    if reconsider(case, dispute):
+    if apply_webhook(case, dispute):
         reopen(case, now)
     if case.transaction_id != before:
         link_cases(connection, case, now, outcomes_of)

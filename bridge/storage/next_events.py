@@ -56,7 +56,7 @@ def add_transactions(
     fresh = upsert_transactions(connection, store, rows, now, certain=certain)
     for case in _unmatched(connection, store, fresh, now):
         facts = case.facts
-        if case.id != asked_by and facts and any(matching.is_kin(facts, row) for row in fresh):
+        if case.id != asked_by and facts and any(matching.shares_fact(facts, row) for row in fresh):
             woken = replace(case.match or Match(), woken_at=now)
             again = {"match": json_of(woken), "due_at": min(case.due_at or now, now)}
             connection.execute(update(cases).where(cases.c.id == case.id).values(**again))
@@ -78,7 +78,7 @@ def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: f
         or_(cases.c.dispute_id.is_not(None), cases.c.due_at.is_not(None)),  # else it has been ended
     )
     rows = connection.execute(waiting.order_by(cases.c.id).limit(MOST_WOKEN).with_for_update())
-    return [case for case in map(case_of, rows) if not case.found]
+    return [case for case in map(case_of, rows) if not case.matched_id]
 
 
 def _forget_token(connection: Connection, store: str, received_at: float, now: float) -> None:

@@ -18,7 +18,7 @@ from bridge.disputes.case import (
     Goal,
     Kind,
     Match,
-    Part,
+    OptionalPart,
     Pending,
     Refusal,
     Rule,
@@ -133,7 +133,7 @@ def case_of(row: Row[typing.Any]) -> Case:
         unconfirmed=_unconfirmed(row.unconfirmed),
         pending=_pending(row.pending),
         trouble=_trouble(row.trouble),
-        without=[Part(name) for name in row.without],
+        without=[OptionalPart(name) for name in row.without],
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, tuple_, updat
 from bridge.alert import Alert, Reason, Status
 from bridge.disputes.case import Case
 from bridge.disputes.events import Settled, merge, settled
-from bridge.disputes.lookup import asks_index
+from bridge.disputes.lookup import needs_index
 from bridge.storage import search_terms
 from bridge.storage.cases import restore_times
 from bridge.storage.duplicates import pass_to_holder
@@ -229,7 +229,7 @@ def _known_since(case: Case, reported: _Reported) -> float:
 
 def _make_due(case: Case, reported: _Reported, now: float) -> None:
     """Make a case due if the alert needs something of it, by the more urgent of the deadlines."""
-    unmatched = case.transaction_id is None and asks_index(case)
+    unmatched = case.transaction_id is None and needs_index(case)
     if unmatched or case.due_at is not None or reported.settled(case) is None:
         idle = case.due_at is None
         case.tries = 0 if idle else case.tries

@@ -86,7 +86,7 @@ def _schedule(
         left = [one for one in left if one.id not in ending.settled]
         step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
     elif isinstance(step, Done) and left:
-        if lookup.asks_index(case):
+        if lookup.needs_index(case):
             step = None  # it asks once more
         elif not case.is_duplicate:
             end = Settled(Status.FAILED, Reason.REFUSED, IN_VAIN)
@@ -121,10 +121,10 @@ def _give_up(
     reason, sentence = Reason.EXPIRED, "29next has not accepted it seven days after its deadline."
     if isinstance(result, Bug) and is_bug:
         reason, sentence = Reason.BUG, result.said
-    failed = [one for one in left if is_bug or now > retry.expires(one.deadline_at)]
+    failed = [one for one in left if is_bug or now > retry.expires_at(one.deadline_at)]
     ending.settled |= {one.id: Settled(Status.FAILED, reason, sentence) for one in failed}
     left = [one for one in left if one not in failed]
-    over = not left and bool(is_bug or failed or now > retry.expires(case.deadline_at))
+    over = not left and bool(is_bug or failed or now > retry.expires_at(case.deadline_at))
     if over and case.resolution is None and case.goal.resolution:
         case.trouble.refusal = Refusal(reason, sentence)
     elif over and not failed:

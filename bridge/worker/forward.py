@@ -131,7 +131,7 @@ class Forwarder:
     def _plan(self, errand: Errand) -> None:
         """Say what is to be done for a case now; first ask the local index, and who else has the sale."""
         case, store, now = errand.claim.case, errand.store, self.inbox.now()
-        if lookup.asks_index(case):
+        if lookup.needs_index(case):
             rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)
             lookup.apply_index(case, rows, complete=complete)
         if lookup.claims_transaction(case):
@@ -236,10 +236,10 @@ class Forwarder:
     def _change(self, errand: Errand, case: Case, owed: list[Delivery]) -> Settlement:
         known, result = errand.claim.case, errand.result or Idle()
         if not isinstance(result, Observed):
-            stale = lookup.asks_index(case) and lookup.is_stale(case, known)
-            if lookup.asks_index(case) and not stale:
+            stale = lookup.needs_index(case) and lookup.is_stale(case, known)
+            if lookup.needs_index(case) and not stale:
                 case.match = known.match
-            same = not stale and case.found == known.found
+            same = not stale and case.matched_id == known.matched_id
             case.duplicate_of = case.duplicate_of or (known.duplicate_of if same else None)
         return close(
             case,

@@ -105,7 +105,7 @@ class Reporter:
 
     def _prepare(self, pending: PendingOutcome) -> Ready:
         """Find out what is to be sent; raises what stands in the way."""
-        if self.inbox.now() > retry.expires(pending.owed_at + DEADLINE):
+        if self.inbox.now() > retry.expires_at(pending.owed_at + DEADLINE):
             raise PermanentError("It could not be sent within seven days after its time.")
         outcome = self.settings.told(pending.store).get(pending.provider)
         if outcome is None:

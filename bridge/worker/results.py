@@ -9,7 +9,7 @@ from enum import StrEnum
 from bridge.alert import Reason
 from bridge.disputes.answers import apply_response
 from bridge.disputes.case import Call, Case, Refusal
-from bridge.disputes.plan import take_back
+from bridge.disputes.plan import mark_not_sent
 from bridge.disputes.refusals import continue_without
 
 
@@ -132,11 +132,11 @@ def apply(result: Result, case: Case, call: Call | None, now: float) -> None:
             apply_response(case, call, found, now)
         case Refused(message, fields):
             if call.writes:
-                take_back(case)
+                mark_not_sent(case)
             if not continue_without(case, call, fields):
                 case.pending.refused = Refusal(Reason.REFUSED, message)
         case Dropped() | Throttled() | NotNow() | StoreRefused() if call.writes:
-            take_back(case)
+            mark_not_sent(case)
         case Unclear(until=until) if case.unconfirmed:
             case.unconfirmed.until = until
         case _:

@@ -58,7 +58,7 @@ class SaleReader:
         try:
             number = self._order()
             path = f"orders/{number}/fulfillment-orders/"
-            rows = self._read(path, lambda answer: self.api.several(path, answer=answer), _statuses)
+            rows = self._read(path, lambda answer: self.api.get_objects(path, answer=answer), _statuses)
         except (MissingScope, NotFound, PermanentError) as error:
             said = f"The bridge cannot read what was shipped of the order. Choose the word here. {error}"
             raise PermanentError(said) from None

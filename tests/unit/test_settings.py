@@ -684,7 +684,7 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
             "card_last_four": "0009",
         }
     )
-    assert set(payloads.decoration(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
+    assert set(payloads.metadata_of(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
 
 
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:

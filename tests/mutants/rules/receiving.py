@@ -9,7 +9,7 @@ MUTATIONS = (
         "bridge/web/webhooks.py",
         "        delivery = store_webhook(inbox.deliveries, provider, kept, items)\n",
         "        given = (inbox.deliveries, provider, kept, items)\n"
-        '        __import__("threading").Thread(target=keep, args=given, daemon=True).start()\n'
+        '        __import__("threading").Thread(target=store_webhook, args=given, daemon=True).start()\n'
         '        delivery = "d_0"\n',
         "crash: a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stored",
     ),

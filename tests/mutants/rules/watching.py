@@ -219,8 +219,8 @@ MUTATIONS = (
         "errors-with-their-words",
         "The log has the words of an error, and what they hold.",
         "bridge/logs.py",
-        '    return said | {"trace": trace(error)} if',
-        '    return said | {"trace": repr(error)} if',
+        '    return fields | {"trace": trace(error)} if',
+        '    return fields | {"trace": repr(error)} if',
         "logs: whatever_goes_wrong_and_whoever_says_so_it_is_one_object_a_line_without_values",
     ),
     one(
