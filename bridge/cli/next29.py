@@ -72,7 +72,7 @@ def backfill(name: str, days: int) -> None:
             progress.advance(_covered(inbox, store, days) - progress.bar.pos)
 
         try:
-            fresh = Backfill(inbox, api, store, tell=tell).run(days)
+            fresh = Backfill(inbox, api, store, report=tell).run(days)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Run it again to continue.") from None
     click.echo(f"{fresh} transactions new or changed.")

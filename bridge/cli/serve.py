@@ -17,7 +17,7 @@ from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.worker import loop
 from bridge.worker.forward import Forwarder
-from bridge.worker.jobs import Chores
+from bridge.worker.jobs import Jobs
 from bridge.worker.notify import span
 from bridge.worker.translate import Translator
 
@@ -83,9 +83,9 @@ def worker() -> None:
     with open_database(chosen, pool) as database:
         chosen = with_installed(chosen, database)
         inbox = open_inbox(database, chosen)
-        judge, forwarder = Translator(inbox, chosen), Forwarder(inbox, chosen)
-        chores = Chores(chosen, database)
-        loop.run(loop.Worker(inbox, judge, forwarder, chores, beat=chores.shared_state.record_heartbeat))
+        translator, forwarder = Translator(inbox, chosen), Forwarder(inbox, chosen)
+        jobs = Jobs(chosen, database)
+        loop.run(loop.Worker(inbox, translator, forwarder, jobs, beat=jobs.shared_state.record_heartbeat))
 
 
 @click.command()

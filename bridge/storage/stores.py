@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Store
     from bridge.storage.database import Database
 
-MOST_GIVEN_UP = 500
+MOST_FAILED_AT_ONCE = 500
 """How many cases of a removed store are ended at once."""
 BY_HAND = "Paused by hand."
 """Why a store is paused that a person has paused."""
@@ -105,7 +105,7 @@ class Stores:
 
     # removed stores
 
-    def give_up(self, configured: Collection[str]) -> int:
+    def fail_removed(self, configured: Collection[str]) -> int:
         """Fail the pending deliveries of stores that are no longer configured, once their deadline is over.
 
         Until then a store may come back, as when two deploys overlap. Returns how many failed.
@@ -114,7 +114,7 @@ class Stores:
         gone = select(stores.c.name).where(stores.c.name.not_in(list(configured)))
         with self.database.read() as connection:
             names = list(connection.execute(gone).scalars())
-        return sum(self._give_up(name, now) for name in names)
+        return sum(self._fail_removed(name, now) for name in names)
 
     def forget(self, store: str) -> int | None:
         """Dismiss the pending deliveries of a store that cannot be called; forget it and its installation.
@@ -142,9 +142,9 @@ class Stores:
 
         return self.database.write(write)
 
-    def _give_up(self, store: str, now: float) -> int:
+    def _fail_removed(self, store: str, now: float) -> int:
         overdue = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
-        overdue = overdue.where(cases.c.deadline_at < now).limit(MOST_GIVEN_UP).with_for_update()
+        overdue = overdue.where(cases.c.deadline_at < now).limit(MOST_FAILED_AT_ONCE).with_for_update()
         message = f"There is no store {store!r} any more."
         ended = {"status": Status.FAILED, "reason": Reason.NO_STORE, "message": message, "settled_at": now}
 

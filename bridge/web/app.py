@@ -26,7 +26,7 @@ from bridge.storage.shared_state import SharedState
 from bridge.storage.stats import DailyCounts
 from bridge.web import api, auth, install, metrics, overview, pages, replays, viewer, webhooks
 from bridge.web.headers import HEADERS
-from bridge.worker.jobs import Chores
+from bridge.worker.jobs import Jobs
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,9 +67,9 @@ def create_app(
     for one in (*(room.routes for room in rooms), auth.gate, viewer.viewer):
         app.register_blueprint(one)
     if watch and chosen.notify:
-        chores = Chores(chosen, store, worker=False)
+        jobs = Jobs(chosen, store, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
-        threading.Thread(target=chores.run, args=(stopping,), name="watch", daemon=True).start()
+        threading.Thread(target=jobs.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
     app.extensions["readiness"] = readiness = Readiness(store)
     app.add_url_rule("/readyz", "readyz", readiness.answer)

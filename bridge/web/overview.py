@@ -59,7 +59,7 @@ def today() -> View:
     settings, now = viewer.settings(), viewer.database().now()
     with viewer.database().read() as connection:
         summary = stats.summary(connection, now - WEEK)
-        picture = notify.picture(connection, settings, now, summary)
+        picture = notify.take_snapshot(connection, settings, now, summary)
         days = _daily_counts(connection, now)
         ordered = stats.seconds_to_dispute(connection, now - WEEK)
         deadlines = stats.deadlines(connection, now, SIX_HOURS, STRETCHES)
@@ -88,30 +88,30 @@ def today() -> View:
     )
 
 
-def _needs(picture: notify.Picture) -> list[Need]:
+def _needs(picture: notify.Snapshot) -> list[Need]:
     """Return what needs a person: first what has happened, then what else the doctor would call bad."""
-    bad = {check.what: check for check in _checks(picture) if not check.good}
+    bad = {check.name: check for check in _checks(picture) if not check.good}
     needs = []
     for one in notify.conditions(picture):
         check = bad.pop(one.check, None)
-        needs.append(Need(one.title, one.text, check.remedy if check else "", one.path, one.grave))
-    needs += [Need(check.what, check.said, check.remedy) for check in bad.values()]
+        needs.append(Need(one.title, one.text, check.fix if check else "", one.path, one.grave))
+    needs += [Need(check.name, check.message, check.fix) for check in bad.values()]
     return sorted(needs, key=lambda need: not need.grave)
 
 
-def _checks(picture: notify.Picture) -> Iterator[Check]:
+def _checks(picture: notify.Snapshot) -> Iterator[Check]:
     """Return what the doctor says of what is known here, without a call to anybody."""
     settings, now = viewer.settings(), picture.now
     yield from checks.check_settings(settings)
     if why := current_app.extensions["readiness"].why_not():
-        yield Check("database", good=False, said=why, remedy=checks.UNUSABLE)
+        yield Check("database", good=False, message=why, fix=checks.UNUSABLE)
     elif viewer.database().sqlite:
-        yield checks.check_room(settings)
+        yield checks.check_disk_space(settings)
     yield checks.check_worker(picture.worker_seen_at, now)
     yield from checks.check_pauses(settings.stores.values(), picture.paused)
     last = {name: datetime.fromtimestamp(times[0], UTC) for name, times in picture.times.items() if times}
     yield from check_refusals(settings, last, picture.refusals, datetime.fromtimestamp(now, UTC))
-    yield from check_outcomes(settings, picture.untold)
+    yield from check_outcomes(settings, picture.failed_outcomes)
 
 
 def _daily_counts(connection: Connection, now: float) -> list[tuple[date, dict[str, int]]]:

@@ -26,10 +26,11 @@ from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
-from bridge.worker.closing import close
+from bridge.worker.closing import finish_step
 from bridge.worker.results import (
     Answered,
     Bug,
+    CallOutcome,
     Dropped,
     Idle,
     NotNow,
@@ -39,7 +40,6 @@ from bridge.worker.results import (
     StoreRefused,
     Throttled,
     Unclear,
-    Word,
 )
 
 if typing.TYPE_CHECKING:
@@ -63,7 +63,7 @@ The intent says until when 29next may be busy with the write. After a crash noth
 
 
 @dataclass(eq=False)
-class Errand:
+class Task:
     """One step of a claimed case: the call to be made, and then how it went."""
 
     claim: Claim
@@ -77,7 +77,7 @@ class Errand:
     @property
     def made(self) -> dict[str, typing.Any] | None:
         """The record of the call, once it was tried."""
-        return self.attempt if self.attempt and self.attempt["outcome"] != Word.INTENDED else None
+        return self.attempt if self.attempt and self.attempt["outcome"] != CallOutcome.INTENDED else None
 
 
 class Forwarder:
@@ -107,30 +107,30 @@ class Forwarder:
                 self.apis[store.name] = known
             return known
 
-    def begin(self, claim: Claim) -> Errand | None:
+    def begin(self, claim: Claim) -> Task | None:
         """Find out what is due for a claimed case, take its slot, and commit what is about to be written.
 
         None where nothing follows now: the case is another worker's, or its store's slots lie far ahead.
-        An errand without a result waits for `send`. Raises Unavailable.
+        An task without a result waits for `send`. Raises Unavailable.
         """
         store = self.settings.stores.get(claim.store)
         if store is None:  # one that was just removed gets its lease's time to come back
             return None
-        errand = Errand(claim, store)
+        task = Task(claim, store)
         try:
-            self._plan(errand)
-            if errand.call and errand.result is None and not self._take_slot(errand, errand.call):
+            self._plan(task)
+            if task.call and task.result is None and not self._take_slot(task, task.call):
                 self.inbox.queue.give_back(claim)
                 return None
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
-            errand.result = _bug(claim, error)
-        return errand
+            task.result = _bug(claim, error)
+        return task
 
-    def _plan(self, errand: Errand) -> None:
+    def _plan(self, task: Task) -> None:
         """Say what is to be done for a case now; first ask the local index, and who else has the sale."""
-        case, store, now = errand.claim.case, errand.store, self.inbox.now()
+        case, store, now = task.claim.case, task.store, self.inbox.now()
         if lookup.needs_index(case):
             rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)
             lookup.apply_index(case, rows, complete=complete)
@@ -138,21 +138,21 @@ class Forwarder:
             case.duplicate_of = self.inbox.cases.find_holder(case)
         step = next_step(case, now, metadata=store.metadata)
         if not isinstance(step, Call):
-            errand.result = Idle()
+            task.result = Idle()
         elif step.writes and store.observe:
-            errand.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
+            task.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
         else:
-            errand.call = step
+            task.call = step
 
-    def _take_slot(self, errand: Errand, call: Call) -> bool:
+    def _take_slot(self, task: Task, call: Call) -> bool:
         """Take the slot of a call, and with it commit the intent to write."""
-        claim, now, token = errand.claim, self.inbox.now(), token_key(errand.store.token)
-        errand.attempt = _attempt(claim, call, now)
+        claim, now, token = task.claim, self.inbox.now(), token_key(task.store.token)
+        task.attempt = _attempt(claim, call, now)
         begun = Moment()
         if call.writes:
             until = now + 2 * INTENT_SECONDS + self.settings.timeout + self.settings.settle_seconds
             mark_sent(claim.case, call, until)
-            slot = self.inbox.queue.intend(claim, errand.attempt, token)
+            slot = self.inbox.queue.intend(claim, task.attempt, token)
         else:
             slot = self.inbox.queue.take_slot(token)
 
@@ -161,42 +161,42 @@ class Forwarder:
                 raise TooLate("Too long ago it was said that this would be sent.")
             return self.inbox.queue.take_again(claim, token)
 
-        errand.turn = Turn(take, slot=slot, sleep=self.sleep)
+        task.turn = Turn(take, slot=slot, sleep=self.sleep)
         return slot is not None
 
-    def send(self, errand: Errand) -> None:
-        """Make the call of an errand in its slot, and tell apart what came of it."""
-        if errand.call is None or errand.attempt is None or errand.result:
+    def send(self, task: Task) -> None:
+        """Make the call of an task in its slot, and tell apart what came of it."""
+        if task.call is None or task.attempt is None or task.result:
             return
-        answer = errand.answer
+        answer = task.answer
         try:
-            result = self._send(errand, errand.call)
+            result = self._send(task, task.call)
         except Unavailable as error:  # while a later slot was taken, or the pages of a list were read
             result = Dropped(str(error))
         except Exception as error:  # noqa: BLE001  as above
-            result = _bug(errand.claim, error)
-        errand.result = result
-        errand.attempt |= {
+            result = _bug(task.claim, error)
+        task.result = result
+        task.attempt |= {
             "status": answer.status,
-            "response": answer.text or results.said(result),
-            "outcome": result.word,
+            "response": answer.text or results.message_of(result),
+            "outcome": result.outcome,
             "started_at": self.inbox.now() - answer.seconds,
             "seconds": round(answer.seconds, 4),
         }
 
-    def _send(self, errand: Errand, call: Call) -> results.Called:
-        claim, api, answer = errand.claim, self.api(errand.store), errand.answer
+    def _send(self, task: Task, call: Call) -> results.Called:
+        claim, api, answer = task.claim, self.api(task.store), task.answer
         found: typing.Any
         try:
             if call.kind in LISTS:
                 hold = partial(self.inbox.queue.hold, claim)
                 found = api.rows(
-                    call.path, call.params or {}, answer=answer, turn=errand.turn, before_more=hold
+                    call.path, call.params or {}, answer=answer, turn=task.turn, before_more=hold
                 )
             elif call.kind is Kind.ORDER:
-                found = api.find(call.path, answer=answer, turn=errand.turn)
+                found = api.find(call.path, answer=answer, turn=task.turn)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer, turn=errand.turn)
+                found = api.call(call.method, call.path, body=call.body, answer=answer, turn=task.turn)
             if call.kind in DISPUTES:
                 _tell_ids(call, found)
             elif call.kind in lookup.OF_TRANSACTIONS:
@@ -215,51 +215,51 @@ class Forwarder:
         except PermanentError as error:
             return Refused(str(error), error.fields)
 
-    def settle(self, errand: Errand) -> None:
-        """Settle the case of an errand as it is now in the inbox, with what was found out meanwhile.
+    def settle(self, task: Task) -> None:
+        """Settle the case of an task as it is now in the inbox, with what was found out meanwhile.
 
         Raises Unavailable, and may be called again then.
         """
         try:
-            held = self.inbox.queue.settle(errand.claim, partial(self._change, errand), errand.made)
+            held = self.inbox.queue.settle(task.claim, partial(self._change, task), task.made)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  as above
-            errand.result = _bug(errand.claim, error)
-            held = self.inbox.queue.settle(errand.claim, partial(self._change, errand), errand.made)
-        _say(errand, held=held)
+            task.result = _bug(task.claim, error)
+            held = self.inbox.queue.settle(task.claim, partial(self._change, task), task.made)
+        _say(task, held=held)
         try:
-            self._of_the_store(errand)
+            self._of_the_store(task)
         except Unavailable as error:  # the next call finds out the same
-            log.warning("database unavailable", store=errand.store.name, why=str(error))
+            log.warning("database unavailable", store=task.store.name, why=str(error))
 
-    def _change(self, errand: Errand, case: Case, owed: list[Delivery]) -> Settlement:
-        known, result = errand.claim.case, errand.result or Idle()
+    def _change(self, task: Task, case: Case, owed: list[Delivery]) -> Settlement:
+        known, result = task.claim.case, task.result or Idle()
         if not isinstance(result, Observed):
             stale = lookup.needs_index(case) and lookup.is_stale(case, known)
             if lookup.needs_index(case) and not stale:
                 case.match = known.match
             same = not stale and case.matched_id == known.matched_id
             case.duplicate_of = case.duplicate_of or (known.duplicate_of if same else None)
-        return close(
+        return finish_step(
             case,
             owed,
             result,
-            errand.call,
-            store=errand.store,
+            task.call,
+            store=task.store,
             now=self.inbox.now(),
             chance=self.chance,
         )
 
-    def _of_the_store(self, errand: Errand) -> None:
+    def _of_the_store(self, task: Task) -> None:
         """Let a refusal or a throttle hold for the whole store, and an answer end a pause."""
-        result, store = errand.result, errand.store
+        result, store = task.result, task.store
         if isinstance(result, StoreRefused):
-            log.error("store paused", store=store.name, why=result.said)
-            self.inbox.stores.pause(store.name, result.said, PROBE_SECONDS)
+            log.error("store paused", store=store.name, why=result.message)
+            self.inbox.stores.pause(store.name, result.message, PROBE_SECONDS)
         elif isinstance(result, Throttled):
             self.inbox.slots.throttle(token_key(store.token), result.seconds)
-        elif errand.claim.probes and isinstance(result, Answered | Refused) and errand.answer.status != 403:
+        elif task.claim.probes and isinstance(result, Answered | Refused) and task.answer.status != 403:
             log.info("store goes on", store=store.name)
             self.inbox.stores.resume(store.name, by_hand=False)
 
@@ -290,13 +290,13 @@ class Forwarder:
         self.inbox.cases.add_transactions(store, [row], certain=True)
         return True
 
-    def keep_up(self, store: str, stops: Callable[[], bool]) -> bool | None:
+    def read_new(self, store: str, stops: Callable[[], bool]) -> bool | None:
         """Read what 29next has created since the index was last sure to have everything; returns the same."""
         if not self.inbox.transactions.take_turn(store, self.inbox.now()):
             return None
         shop = self.settings.stores[store]
         try:
-            Backfill(self.inbox, self.api(shop), shop, sleep=self.sleep, stops=stops).keep_up()
+            Backfill(self.inbox, self.api(shop), shop, sleep=self.sleep, is_stopped=stops).read_new()
         except TemporaryError:
             return False
         except (errors.StoreRefused, MissingScope, PermanentError):
@@ -324,23 +324,23 @@ def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
         "request": call.body if call.writes else call.params,
         "status": None,
         "response": None,
-        "outcome": Word.INTENDED,
+        "outcome": CallOutcome.INTENDED,
         "started_at": now,
         "seconds": None,
     }
 
 
-def _say(errand: Errand, *, held: bool) -> None:
+def _say(task: Task, *, held: bool) -> None:
     """Write the log's line of a call."""
-    if errand.call is None or (attempt := errand.made) is None:
+    if task.call is None or (attempt := task.made) is None:
         return
     log.info(
         "called 29next",
-        store=errand.store.name,
-        case=errand.claim.case_id,
+        store=task.store.name,
+        case=task.claim.case_id,
         delivery=attempt["delivery_id"],
         attempt=attempt["id"],
-        call=errand.call.kind,
+        call=task.call.kind,
         outcome=attempt["outcome"],
         status=attempt["status"],
         seconds=attempt["seconds"],

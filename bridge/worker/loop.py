@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:
 
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim
-    from bridge.worker.forward import Errand, Forwarder
+    from bridge.worker.forward import Forwarder, Task
     from bridge.worker.translate import Translator
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ LAST_SECONDS = 19
 """After as many whole seconds the process ends, whatever still hangs."""
 
 
-class Chores(typing.Protocol):
+class Jobs(typing.Protocol):
     """What a worker does beside forwarding, in a thread of its own."""
 
     def run(self, stopping: threading.Event) -> None:
@@ -108,16 +108,16 @@ class Worker:
     def __init__(
         self,
         inbox: Inbox,
-        judge: Translator,
+        translator: Translator,
         forwarder: Forwarder,
-        chores: Chores | None = None,
+        jobs: Jobs | None = None,
         *,
         beat: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.inbox = inbox
-        self.judge = judge
+        self.translator = translator
         self.forwarder = forwarder
-        self.chores = chores
+        self.jobs = jobs
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = beat
         self.beaten_at = -BEAT_SECONDS
@@ -131,10 +131,8 @@ class Worker:
     def run(self) -> bool:
         """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="case")
-        if self.chores:
-            threading.Thread(
-                target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
-            ).start()
+        if self.jobs:
+            threading.Thread(target=self.jobs.run, args=(self.stopping,), name="jobs", daemon=True).start()
         registered = False
         while self.stopped_at is None:
             try:
@@ -166,7 +164,7 @@ class Worker:
         self.changed.clear()
         self._beat()
         self.newest = not self.newest
-        translated = self.judge.turn(BATCH, newest=self.newest)
+        translated = self.translator.translate_batch(BATCH, newest=self.newest)
         free = self.load.free(
             [store.name for store in self.forwarder.settings.stores.values() if store.token]
         )
@@ -186,23 +184,23 @@ class Worker:
 
     def _work(self, claim: Claim) -> None:
         """Do the next step of a case, from its plan to its settlement."""
-        errand = None
+        task = None
         try:
             try:
-                errand = self._begin(claim)
+                task = self._begin(claim)
             finally:
                 self.load.has_slot(claim.store)
                 self.changed.set()
-            if errand:
-                self.forwarder.send(errand)
-                self._settle(errand)
+            if task:
+                self.forwarder.send(task)
+                self._settle(task)
         except Exception:  # its lease runs out, and it is looked up as after a crash
             log.exception("working on a case failed", case=claim.case_id)
         finally:
-            self.load.end(claim.store, answered=_has_answered(errand.result if errand else None))
+            self.load.end(claim.store, answered=_has_answered(task.result if task else None))
             self.changed.set()
 
-    def _begin(self, claim: Claim) -> Errand | None:
+    def _begin(self, claim: Claim) -> Task | None:
         """Begin a step; where the database fails, give the case back: it would rest for its whole lease."""
         try:
             return self.forwarder.begin(claim)
@@ -211,8 +209,8 @@ class Worker:
         self._keep_trying(partial(self.inbox.queue.give_back, claim), claim)
         return None
 
-    def _settle(self, errand: Errand) -> None:
-        self._keep_trying(partial(self.forwarder.settle, errand), errand.claim)
+    def _settle(self, task: Task) -> None:
+        self._keep_trying(partial(self.forwarder.settle, task), task.claim)
 
     def _keep_trying(self, write: Callable[[], object], claim: Claim) -> None:
         """Write what the database does not take now as soon as it does, for as long as the lease holds.
@@ -241,7 +239,7 @@ class Worker:
             for store, ident in index.contradictory(now).items()
         ]
         calls += [
-            (store, partial(self.forwarder.keep_up, store, self.stopping.is_set))
+            (store, partial(self.forwarder.read_new, store, self.stopping.is_set))
             for store in index.stores_behind(now)
         ]
         for store, call in calls:

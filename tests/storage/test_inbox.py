@@ -116,7 +116,7 @@ def alert(case_number: str, **changes: Any) -> Alert:
 
 
 def opening(row: Row[Any]) -> Translation:
-    """Translator a delivery to open the case that its event id names: `id-<case number>[.<which>]`."""
+    """Translate a delivery to open the case that its event id names: `id-<case number>[.<which>]`."""
     number = row.event_id.removeprefix("id-").partition(".")[0]
     return Translation(Status.PENDING, reading=Reading(Effect.OPEN, alert(number)), store=store_of(number))
 

@@ -61,7 +61,7 @@ class Referee:
         )
 
     def request(self, method: str, path: str, body: object = None) -> None:
-        """Translator a call's path, query and body."""
+        """Judge a call's path, query and body."""
         template, query = self._operation(method, path)
         operation = self.paths[template][method.lower()]
         known = {
@@ -84,7 +84,7 @@ class Referee:
         assert not problems, f"{method} {path}\n" + "\n".join(sorted(problems))
 
     def response(self, method: str, path: str, status: int, body: object = None) -> None:
-        """Translator a successful answer."""
+        """Judge a successful answer."""
         template, _ = self._operation(method, path)
         answers = self.paths[template][method.lower()]["responses"]
         assert str(status) in answers, f"{method} {path}: {status} is not documented"

@@ -329,7 +329,7 @@ class RunningBridge(AnyBridge):
         may_fail: Callable[[Json], bool] = never,
         may_trace: bool = False,
     ) -> None:
-        """Translator all that happened so far; raises an AssertionError with everything that is wrong."""
+        """Judge all that happened so far; raises an AssertionError with everything that is wrong."""
         ledger = self.next29.ledger()
         rows = self.deliveries()
         problems = [

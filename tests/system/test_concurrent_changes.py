@@ -757,11 +757,11 @@ def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_repl
     back: Json = {"name": STORE, "base_url": bridge.store.base_url}
     store = bridge.store
     bridge.restart()
-    chores = bridge.inside.jobs()
-    chores.give_up()
+    jobs = bridge.inside.make_jobs()
+    jobs.fail_removed_stores()
     assert bridge.delivery(delivery)["status"] == "pending"  # it may come back
     bridge.clock.sleep(25 * HOUR)
-    chores.give_up()
+    jobs.fail_removed_stores()
     assert bridge.delivery(delivery)["reason"] == "no_store"
     assert STORE in bridge.delivery(delivery)["message"]
     bridge.settings = replace(bridge.settings, stores={STORE: store})
@@ -787,6 +787,6 @@ def test_a_duplicate_that_waits_for_a_store_that_is_gone_fails_with_its_holder(
     settings = bridge.settings
     bridge.restart()
     bridge.clock.sleep(4 * DAY)
-    bridge.inside.jobs().give_up()
+    bridge.inside.make_jobs().fail_removed_stores()
     bridge.settings = settings
     assert bridge.delivery(delivery)["reason"] == "no_store"

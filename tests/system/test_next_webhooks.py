@@ -254,7 +254,7 @@ def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: 
             bridge.store, name="beta", base_url="https://shop-b.29next.store/api/admin/"
         )
         stores = {**bridge.settings.stores, "beta": beta}
-        bridge.inside.judge.settings = dataclasses.replace(bridge.settings, stores=stores)
+        bridge.inside.translator.settings = dataclasses.replace(bridge.settings, stores=stores)
         told = [
             ("/webhooks/next/beta", "anything", "beta"),
             ("/webhooks/next", "shop-b", "beta"),

@@ -328,5 +328,5 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(
 def checked(reports: Reports, provider: str) -> tuple[bool, str]:
     """What `bridge doctor` says of a provider's outcomes."""
     rows = examine(reports.bridge.settings, reports.bridge.database)
-    (one,) = [row for row in rows if row.what == f"{provider}: outcomes"]
-    return one.good, one.said
+    (one,) = [row for row in rows if row.name == f"{provider}: outcomes"]
+    return one.good, one.message

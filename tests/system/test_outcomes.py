@@ -171,8 +171,8 @@ def test_two_workers_tell_it_once(reports: Reports) -> None:
     first = threading.Thread(target=reports.work)
     first.start()
     assert started.wait(10)
-    other = reports.bridge.inside.jobs()
-    other.turn(0.0)
+    other = reports.bridge.inside.make_jobs()
+    other.run_due(0.0)
     release.set()
     first.join()
     assert reports.apis.tries("midigator") == 1

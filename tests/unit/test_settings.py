@@ -604,7 +604,7 @@ class Receiver:
         self.client = create_app(read, database).test_client()
         self.inbox = open_inbox(database, read)
         self.inbox.stores.register(read.stores.values())
-        self.judge = Translator(self.inbox, read)
+        self.translator = Translator(self.inbox, read)
 
     def post(self, path: str, mid: str) -> str:
         body = {
@@ -622,7 +622,7 @@ class Receiver:
 
     def judged(self, ident: str) -> dict[str, Any]:
         """A delivery after it was translated."""
-        self.judge.turn(50)
+        self.translator.translate_batch(50)
         found = Search(self.database).delivery(ident)
         assert found is not None
         return found

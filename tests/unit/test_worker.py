@@ -30,7 +30,7 @@ from bridge.storage.slots import GAPS_AHEAD
 from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
-from bridge.worker.forward import INTENT_SECONDS, Errand
+from bridge.worker.forward import INTENT_SECONDS, Task
 from bridge.worker.loop import THREADS, TROUBLED_AFTER, Load, Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
@@ -63,7 +63,7 @@ def work(worker: Worker) -> None:
         worker.turn(AT_ONCE)
 
 
-def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[Errand], None]) -> None:
+def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[Task], None]) -> None:
     """Post an alert, and work until its call has come back; then it is settled so."""
     bridge.post(bridge.senders.prevention())
     worker.forwarder.settle = settles  # type: ignore[method-assign,assignment]
@@ -139,12 +139,12 @@ def test_a_case_that_cannot_be_read_holds_up_no_other(bridge: InProcessBridge, w
 
 def test_a_value_that_the_database_does_not_take_holds_up_no_other(bridge: InProcessBridge) -> None:
     taken = claims(bridge, 3)
-    errands = call(bridge.inside.forwarder, taken)
-    assert errands[1].attempt
-    errands[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
-    for errand in errands:
+    tasks = call(bridge.inside.forwarder, taken)
+    assert tasks[1].attempt
+    tasks[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
+    for task in tasks:
         with contextlib.suppress(StatementError, DataError):  # its lease runs out
-            bridge.inside.settle([errand])
+            bridge.inside.settle([task])
     assert sorted(row["status"] for row in bridge.deliveries()) == ["forwarded", "forwarded", "pending"]
     bridge.settle()
     assert {row["status"] for row in bridge.deliveries()} == {"forwarded"}
@@ -170,10 +170,10 @@ def test_what_came_back_is_settled_once_the_database_is_there_again(
 ) -> None:
     settle, failures = worker.forwarder.settle, iter([Unavailable()] * 3)
 
-    def settles(errand: Errand) -> None:
+    def settles(task: Task) -> None:
         for error in failures:
             raise error
-        settle(errand)
+        settle(task)
 
     work_unsettled(bridge, worker, settles)
     assert next(failures, None) is None
@@ -216,14 +216,14 @@ def test_a_write_whose_intent_is_old_is_not_sent(
 ) -> None:
     """What a crash leaves of it says until when 29next may be working on it, counted from the intent."""
     (claim,) = claims(bridge, 1)
-    errand = bridge.inside.forwarder.begin(claim)
-    assert errand
+    task = bridge.inside.forwarder.begin(claim)
+    assert task
     now = getattr(time, clock)
     with monkeypatch.context() as stopped:
         stopped.setattr(f"bridge.pace.time.{clock}", lambda: now() + INTENT_SECONDS + 1)
-        bridge.inside.forwarder.send(errand)
+        bridge.inside.forwarder.send(task)
     assert bridge.next29.ledger.calls == []
-    bridge.inside.settle([errand])
+    bridge.inside.settle([task])
     bridge.settle()
     assert len(bridge.disputes()) == 1
 

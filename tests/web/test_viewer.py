@@ -904,7 +904,7 @@ def test_a_replay_leaves_alone_what_has_no_body_any_more(bridge: InProcessBridge
     assert "Retention has removed its body" in page(bridge.client, path)
     bridge.client.post(f"/api{path}/replay", json={})
     assert submit(bridge.client, "/replays", status=before["status"]).status_code == 303
-    bridge.inside.jobs().replay()
+    bridge.inside.make_jobs().replay()
     bridge.work()
     after = bridge.search.delivery(delivery)
     assert after
@@ -1023,9 +1023,9 @@ def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
     answer = submit(late, "/replays", plan, reason="refused")
     job = answer.headers["Location"]
     assert "0 of 25 replayed" in Reader(page(bridge.client, job)).text
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     assert "20 of 25 replayed" in Reader(page(bridge.client, job)).text
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     bridge.settle()
     assert "25 of 25 replayed" in Reader(page(bridge.client, job)).text
     assert "done" in Reader(page(bridge.client, "/replays")).text
@@ -1043,7 +1043,7 @@ def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(bridge: InProce
     came_later = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
     for _ in range(5):
-        bridge.inside.chores.replay()
+        bridge.inside.jobs.replay()
         bridge.work()
     (job,) = bridge.inside.shared_state.replays()
     assert (job.done, job.state) == (45, "done")
@@ -1056,9 +1056,9 @@ def test_a_bulk_replay_stops_when_told(bridge: InProcessBridge) -> None:
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
     ident = bridge.inside.shared_state.start_replay({"status": "failed"}, 30)
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     submit(bridge.client, f"/replays/{ident}/stop")
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     said = Reader(page(bridge.client, f"/replays/{ident}")).text
     assert "stopped" in said
     assert "20 of 30 replayed" in said

@@ -41,9 +41,9 @@ MUTATIONS = (
         "heartbeat-beside-the-loop",
         "A worker whose loop hangs is heard all the same, since its jobs speak for it.",
         "bridge/worker/jobs.py",
-        '            self.chores.append(Chore("bulk replay", 1.0, self.replay))\n',
-        '            self.chores.append(Chore("heartbeat", 0.1, lambda: self.shared_state.record_heartbeat("j")))\n'
-        '            self.chores.append(Chore("bulk replay", 1.0, self.replay))\n',
+        '            self.jobs.append(Job("bulk replay", 1.0, self.replay))\n',
+        '            self.jobs.append(Job("beat", 0.1, lambda: self.shared_state.record_heartbeat("")))\n'
+        '            self.jobs.append(Job("bulk replay", 1.0, self.replay))\n',
         "notify: a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on",
     ),
     one(
@@ -59,16 +59,16 @@ MUTATIONS = (
         "worker-s-process-not-heard",
         "The worker's process does not say that it is alive.",
         "bridge/cli/serve.py",
-        "loop.Worker(inbox, judge, forwarder, chores, beat=chores.shared_state.record_heartbeat))\n",
-        "loop.Worker(inbox, judge, forwarder, chores))\n",
+        "loop.Worker(inbox, translator, forwarder, jobs, beat=jobs.shared_state.record_heartbeat))\n",
+        "loop.Worker(inbox, translator, forwarder, jobs))\n",
         "end_to_end: the_process_of_the_worker_is_heard",
     ),
     one(
         "notification-holds-up-jobs",
         "A target that drips holds up bulk replays and retention.",
         "bridge/worker/jobs.py",
-        "lambda: notifier.turn(only=only), apart=True))\n",
-        "lambda: notifier.turn(only=only)))\n",
+        "lambda: notifier.send_new(only=only), apart=True))\n",
+        "lambda: notifier.send_new(only=only)))\n",
         "notify: a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention",
     ),
     one(
@@ -127,7 +127,7 @@ MUTATIONS = (
         "untold-news-forgotten",
         "News that could not be told is not told later.",
         "bridge/worker/notify.py",
-        "                self._put_back(one)\n                break\n",
+        "                self._release(notification)\n                break\n",
         "                break\n",
         "notify: what_could_not_be_told_is_told_later",
     ),

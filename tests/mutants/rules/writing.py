@@ -7,7 +7,7 @@ MUTATIONS = (
         "intent-not-committed",
         "A write is sent before it is committed that it will be.",
         "bridge/worker/forward.py",
-        "self.inbox.queue.intend(claim, errand.attempt, token)\n",
+        "self.inbox.queue.intend(claim, task.attempt, token)\n",
         "self.inbox.queue.take_slot(token)\n",
         "crash: a_worker_killed_in_its_call_leaves_one_dispute",
     ),

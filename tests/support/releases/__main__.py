@@ -67,7 +67,7 @@ def live(bridge: InProcessBridge) -> None:
         assert bridge.client.get(page).status_code == 200, page
     day = datetime.fromtimestamp(bridge.clock.now - DAY, UTC).date()
     assert bridge.inside.reconcile(bridge.api, bridge.store, day) is not None
-    bridge.inside.chores.turn(bridge.clock.now)
+    bridge.inside.jobs.run_due(bridge.clock.now)
     told = shared_state.claim_notification("failed:one", 1, None)
     assert told and shared_state.forget_notification("failed:one")  # noqa: PT018
     shared_state.drop_bodies(bridge.clock.now - DAY, 500)
