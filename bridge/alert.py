@@ -193,7 +193,13 @@ class Alert:
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:
         """Return an alert from what `to_json` returned."""
-        return cls(**{k: _READ.get(_TYPES[k], _same)(v) for k, v in values.items() if k in _TYPES})
+        known = {name: value for name, value in values.items() if name in _TYPES}
+        return cls(
+            **{
+                name: read(value) if (read := _READ.get(_TYPES[name])) else value
+                for name, value in known.items()
+            }
+        )
 
 
 def _plain(value: typing.Any) -> typing.Any:
@@ -202,10 +208,6 @@ def _plain(value: typing.Any) -> typing.Any:
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, bool) else str(value)
-
-
-def _same(value: typing.Any) -> typing.Any:
-    return value
 
 
 def _network(value: str) -> Network:

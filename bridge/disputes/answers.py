@@ -197,10 +197,6 @@ def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
 # --- resolutions --------------------------------------------------------------------------------
 
 
-def _resolved(case: Case, call: Call, _: object = None) -> None:
-    _apply_resolution(case, call.body or {})
-
-
 def _apply_resolution(case: Case, body: Json) -> None:
     case.resolution = body.get("resolution") or case.resolution
     case.resolved_by_us = case.resolution
@@ -253,7 +249,7 @@ def _listed_notes(case: Case, _: Call, rows: list[Json]) -> None:
 _APPLY: dict[Kind, Callable[[Case, Call, typing.Any], None]] = {
     Kind.CREATE: _created,
     Kind.ATTACH: _attached,
-    Kind.RESOLVE: _resolved,
+    Kind.RESOLVE: lambda case, call, _: _apply_resolution(case, call.body or {}),
     Kind.REPLACE: _replaced,
     Kind.REFUND: _refunded,
     Kind.NOTE: _noted,

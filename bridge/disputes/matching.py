@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bridge.disputes.case import Call, Kind, Rule
-from bridge.disputes.payloads import read_amount
+from bridge.disputes.payloads import read_amount, read_moment
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,6 +57,11 @@ class Payment:
 
     row: Row
     related: tuple[Row, ...] = ()
+
+    @property
+    def id(self) -> int:
+        """The id of the transaction."""
+        return int(self.row["id"])
 
     def is_named_by(self, rung: Rung, alert: Alert) -> bool:
         """Whether the payment, or a transaction that leads to it, has exactly the facts of the alert."""
@@ -125,20 +130,16 @@ def choose(
     `rows` may be incomplete, the right one may be missing, so only an id counts.
     """
     payments = _payments(rows)
-    against = {payment.row["id"]: contradictions(alert, payment) for payment in payments}
+    against = {payment.id: contradictions(alert, payment) for payment in payments}
     reasons = {ident: next(iter(reasons_of.values()), None) for ident, reasons_of in against.items()}
     named = _named(alert, payments)
     if _ids_disagree(named, earlier):
         return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
-    remaining = {payment.row["id"]: payment for payment in payments if reasons[payment.row["id"]] is None}
+    remaining = {payment.id: payment for payment in payments if reasons[payment.id] is None}
     several, rivals = False, dict[int, Payment]()
     for rung in LADDER:
         fitting = _fitting(rung, alert, named[rung.rule], remaining, complete=complete)
-        possible = (
-            payment
-            for payment in named[rung.rule]
-            if payment.row["id"] in remaining or reasons[payment.row["id"]]
-        )
+        possible = (payment for payment in named[rung.rule] if payment.id in remaining or reasons[payment.id])
         same = _rivals(rung, alert, fitting, possible, against)
         if len(fitting) == 1 and not same:
             return Choice(next(iter(fitting)), rung.rule)
@@ -163,8 +164,7 @@ def _ids_disagree(named: Mapping[Rule, list[Payment]], earlier: Sequence[Row]) -
     """Whether two ids of the alert name different payments, even in different look-ups."""
     tried = [(candidate["by"], candidate["id"]) for candidate in earlier if candidate["why"] != FAILED]
     by_id = [
-        {payment.row["id"] for payment in named[rung.rule]}
-        | {ident for by, ident in tried if by == rung.rule}
+        {payment.id for payment in named[rung.rule]} | {ident for by, ident in tried if by == rung.rule}
         for rung in LADDER
         if rung.unique
     ]
@@ -179,10 +179,8 @@ def _fitting(
     sure = rung.unique and len(named) == 1 and (complete or rung.rule is OWN)
     if not (sure or complete or (rung.unique and alert.transaction_at)):
         return {}
-    possible = [payment for payment in named if payment.row["id"] in remaining]
-    return {
-        payment.row["id"]: payment for payment in possible if sure or _has_evidence(rung, alert, payment.row)
-    }
+    possible = [payment for payment in named if payment.id in remaining]
+    return {payment.id: payment for payment in possible if sure or _has_evidence(rung, alert, payment.row)}
 
 
 def _rivals(
@@ -198,9 +196,7 @@ def _rivals(
     a payment that differs in them and another one: the alert's own fact may be wrong.
     """
     tolerated = {fact for payment in fitting.values() for fact in _tolerated(alert, payment.row)}
-    others = {
-        payment.row["id"]: payment for payment in named if tolerated and payment.row["id"] not in fitting
-    }
+    others = {payment.id: payment for payment in named if tolerated and payment.id not in fitting}
     return {
         ident: payment
         for ident, payment in others.items()
@@ -314,7 +310,7 @@ def _another_date(alert: Alert, payment: Payment) -> str | None:
         payment.row,
         *(relative for relative in payment.related if relative.get("type") == "authorize"),
     ]
-    moments = [moment for row in compared if (moment := _moment(row.get("date_created")))]
+    moments = [moment for row in compared if (moment := read_moment(row.get("date_created")))]
     since, until = window(alert)
     if moments and ((since and max(moments) < since) or (until and min(moments) > until)):
         return "another date"
@@ -335,7 +331,7 @@ def _has_evidence(rung: Rung, alert: Alert, row: Row) -> bool:
 
     Codes, cards and shared ids repeat: so the dates must be known, and the whole amount must agree.
     """
-    if _moment(row.get("date_created")) is None or window(alert) == (None, None):
+    if read_moment(row.get("date_created")) is None or window(alert) == (None, None):
         return False
     if rung.rule is Rule.AUTH_CODE:
         across = _field(row, "currency").upper() != _money(alert)[1]
@@ -394,7 +390,7 @@ def _candidates(
 
     return tuple(
         {name: payment.row.get(name) for name in shown}
-        | {"by": rules[place(payment)], "why": reasons[payment.row["id"]] or other}
+        | {"by": rules[place(payment)], "why": reasons[payment.id] or other}
         for payment in sorted(payments, key=place)[:MOST_CANDIDATES]
     )
 
@@ -440,11 +436,3 @@ def spelling(name: str, value: object) -> str:
     if name != "auth_code":
         return text
     return text.upper().rjust(6, "0") if text.strip("0") else ""
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The bodies of every write to 29next. Pure.
+"""The bodies of every write to 29next, and how its amounts and moments are read. Pure.
 
 The shapes are those of 29next's OpenAPI document (doc): amount as text with at most six integer
 digits and two decimals; `type` and `happened_at` cannot be changed after creation; id, status, order
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from marshmallow import Schema, fields
@@ -17,7 +18,6 @@ from bridge.alert import Alert, Network, iso
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
 TOO_LARGE = 1_000_000
 """29next's amounts have six integer digits, and two decimals."""
@@ -109,6 +109,15 @@ def read_amount(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
+
+
+def read_moment(value: object) -> datetime | None:
+    """Read a moment of 29next, in UTC if it names no zone; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def card_text(alert: Alert) -> str | None:

@@ -132,15 +132,8 @@ class SharedState:
         self.database.write(lambda connection: connection.execute(replays.insert().values(**row)))
         return str(row["id"])
 
-    def stop_replay(self, ident: str) -> None:
-        """Stop a bulk replay; the deliveries replayed so far stay replayed."""
-        self._end_replay(ident, "stopped")
-
-    def end_replay(self, ident: str) -> None:
-        """End a bulk replay that has replayed everything."""
-        self._end_replay(ident, "done")
-
-    def _end_replay(self, ident: str, state: str) -> None:
+    def end_replay(self, ident: str, state: str) -> None:
+        """End a bulk replay that is `done` or `stopped`; what was replayed so far stays replayed."""
         ended = update(replays).where(replays.c.id == ident, replays.c.state == "running")
         values = {"state": state, "ended_at": self.now()}
         self.database.write(lambda connection: connection.execute(ended.values(**values)))

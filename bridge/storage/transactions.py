@@ -10,8 +10,6 @@ import functools
 import typing
 from collections import ChainMap, Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 
 from sqlalchemy import (
     Connection,
@@ -29,6 +27,7 @@ from sqlalchemy import (
 )
 
 from bridge.disputes import matching
+from bridge.disputes.payloads import read_amount, read_moment
 from bridge.storage.schema import StateKind, coverage, shared_state, transactions
 from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
 
@@ -351,15 +350,10 @@ def _value(name: str, row: Row) -> object:
         return row["created_at"]
     if name != "amount":
         return row[name]
-    try:
-        return Decimal(row[name])
-    except InvalidOperation:
-        return row[name]
+    amount = read_amount(row[name])
+    return row[name] if amount is None else amount
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    moment = read_moment(text)
+    return moment.timestamp() if moment else None

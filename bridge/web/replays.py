@@ -67,7 +67,7 @@ def replaying(ident: str) -> View:
 @routes.post("/replays/<ident>/stop")
 def stop_replay(ident: str) -> View:
     """Stop a bulk replay."""
-    viewer.shared_state().stop_replay(ident)
+    viewer.shared_state().end_replay(ident, "stopped")
     log.info("bulk replay stopped", replay=ident)
     return redirect(url_for("replays.replaying", ident=ident), 303)
 

@@ -122,7 +122,7 @@ class Jobs:
                 self.inbox.deliveries.replay(ids)
                 self.shared_state.advance_replay(replay, ids)
             if len(ids) < A_SECOND:
-                self.shared_state.end_replay(replay.id)
+                self.shared_state.end_replay(replay.id, "done")
                 log.info("bulk replay done", replay=replay.id)
 
     def fail_removed_stores(self) -> None:

@@ -115,12 +115,8 @@ def take_snapshot(connection: Connection, settings: Settings, now: float, summar
         refusals=refusals,
         failed_outcomes=stats.failed_outcomes(connection, now) if settings.reported else {},
         urgent_outcomes=stats.urgent_outcomes(connection, now) if settings.reported else {},
-        pulls={
-            name: (refusal.every or 0.0, pulls[name])
-            for name, refusal in settings.pulled.items()
-            if name in pulls
-        },
-        secret_variables={name: refusal.secret_variable for name, refusal in settings.providers.items()},
+        pulls={n: (pull.every or 0.0, pulls[n]) for n, pull in settings.pulled.items() if n in pulls},
+        secret_variables={name: provider.secret_variable for name, provider in settings.providers.items()},
     )
 
 
@@ -303,17 +299,8 @@ def new_notifications(
         before, value = sent.get(condition.key, (None, {"count": 0}))
         grown, shrunk = condition.count > value["count"], condition.count < value["count"]
         if before is None or now - before >= (AGAIN_AFTER if grown else REMIND_AFTER):
-            chosen.append(
-                Notification(
-                    condition.key,
-                    condition.count,
-                    condition.title,
-                    condition.text,
-                    condition.path,
-                    condition.over,
-                    before,
-                )
-            )
+            content = (condition.title, condition.text, condition.path, condition.over, before)
+            chosen.append(Notification(condition.key, condition.count, *content))
         elif shrunk:
             chosen.append(Notification(condition.key, condition.count, over=condition.over, before=before))
     ended = [(key, value) for key, (_, value) in sent.items() if key not in standing]
@@ -338,61 +325,58 @@ class Notifier:
         seen = read_snapshot(self.database, self.settings)
         found, sent_before = conditions(seen), self.shared_state.notifications()
         if only is not None:
-            found = [notification for notification in found if notification.key == only]
+            found = [condition for condition in found if condition.key == only]
             sent_before = {key: value for key, value in sent_before.items() if key == only}
         sent = 0
-        for notification in new_notifications(seen.now, found, sent_before):
-            if not self._claim(notification):
+        for new in new_notifications(seen.now, found, sent_before):
+            if not self._claim(new):
                 continue
-            if notification.title and not self._post(notification, seen.now):
-                self._release(notification)
+            if new.title and not self._post(new, seen.now):
+                self._release(new)
                 break
-            sent += bool(notification.title)
+            sent += bool(new.title)
         return sent
 
-    def _claim(self, notification: Notification) -> bool:
-        if notification.ended:
-            return self.shared_state.forget_notification(notification.key)
+    def _claim(self, new: Notification) -> bool:
+        if new.ended:
+            return self.shared_state.forget_notification(new.key)
         return self.shared_state.claim_notification(
-            notification.key, {"count": notification.count, "over": notification.over}, notification.before
+            new.key, {"count": new.count, "over": new.over}, new.before
         )
 
-    def _release(self, notification: Notification) -> None:
+    def _release(self, new: Notification) -> None:
         """Release the claim, so that the next run sends it."""
-        if notification.ended:
-            self.shared_state.claim_notification(
-                notification.key, {"count": notification.count, "over": notification.title}, None
-            )
+        if new.ended:
+            self.shared_state.claim_notification(new.key, {"count": new.count, "over": new.title}, None)
         else:
-            self.shared_state.forget_notification(notification.key)
+            self.shared_state.forget_notification(new.key)
 
-    def _post(self, notification: Notification, now: float) -> bool:
+    def _post(self, new: Notification, now: float) -> bool:
         try:
-            status, _, _ = self.exchange.send("POST", self.notify.url, body=self._payload(notification, now))
+            status, _, _ = self.exchange.send("POST", self.notify.url, body=self._payload(new, now))
         except (TemporaryError, Unclear) as error:
-            log.warning("notification not sent", key=notification.key, why=str(error))
+            log.warning("notification not sent", key=new.key, why=str(error))
             return False
         if not 200 <= status < 300:
-            log.warning("notification not sent", key=notification.key, status=status)
+            log.warning("notification not sent", key=new.key, status=status)
             return False
-        log.info("notified", key=notification.key)
+        log.info("notified", key=new.key)
         return True
 
-    def _payload(self, notification: Notification, now: float) -> dict[str, typing.Any]:
-        url = (self.settings.public_url or f"http://127.0.0.1:{self.settings.port}").rstrip(
-            "/"
-        ) + notification.path
+    def _payload(self, new: Notification, now: float) -> dict[str, typing.Any]:
+        base_url = self.settings.public_url or f"http://127.0.0.1:{self.settings.port}"
+        url = base_url.rstrip("/") + new.path
         if self.notify.form == "slack":
-            lines = [f"*{notification.title}*", notification.text, url]
+            lines = [f"*{new.title}*", new.text, url]
             return {"text": "\n".join(_slack(line) for line in lines if line)}
         at = datetime.fromtimestamp(round(now), UTC).isoformat().replace("+00:00", "Z")
         content = {
-            "key": notification.key,
-            "title": notification.title,
-            "text": notification.text,
+            "key": new.key,
+            "title": new.title,
+            "text": new.text,
             "url": url,
         }
-        return content | {"count": notification.count, "ended": notification.ended, "at": at}
+        return content | {"count": new.count, "ended": new.ended, "at": at}
 
 
 def _slack(line: str) -> str:

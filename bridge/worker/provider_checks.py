@@ -105,13 +105,14 @@ def _mistyped(
         if secrets and (name not in last or now - last[name] > REFUSED_LATELY)
     ]
     counts: Counter[str] = Counter()
-    for one in recent:
-        if one.provider not in settings.providers:
-            counts[one.provider] += one.count
+    for refusal in recent:
+        if refusal.provider not in settings.providers:
+            counts[refusal.provider] += refusal.count
     if counts:
         message = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
         fix = "Correct the URL at the provider. `bridge providers` prints the right ones."
-        meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
+        firsts = [name.partition("/")[0].strip() for name in counts]
+        meant = {close for first in firsts for close in get_close_matches(first, silent)}
         if meant:
             message += f"; nothing arrives from {' and '.join(sorted(meant))}"
         yield Check(MISTYPED, good=not meant, message=message, fix=fix)

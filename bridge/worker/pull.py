@@ -207,5 +207,5 @@ def _complaint(content: bytes) -> str:
         tree = None
     errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
     texts = [pick(error, "Description") or pick(error, "ReasonCode") for error in errors or ()]
-    text = "; ".join(str(error) for error in texts if error)
+    text = "; ".join(str(part) for part in texts if part)
     return storable(text)[:WORDS] if text else complaint(content)[1]

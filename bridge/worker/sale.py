@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typing
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
+from bridge.disputes.payloads import read_amount
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import (
     BridgeError,
@@ -27,6 +27,7 @@ from bridge.storage.ids import new_id, token_key
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from bridge.next29.client import NextApi
     from bridge.storage.inbox import Inbox
@@ -157,11 +158,8 @@ def _moment(text: object) -> str | None:
 
 
 def _amount(text: object) -> Decimal | None:
-    try:
-        amount = Decimal(str(text))
-    except InvalidOperation:
-        return None
-    return abs(amount) if amount.is_finite() and amount else None
+    amount = read_amount(text)
+    return abs(amount) if amount else None
 
 
 def _is_held(row: Json) -> bool:

@@ -26,7 +26,7 @@ MUTATIONS = (
         "contradicted-match",
         "A transaction is attached that a fact of the alert contradicts.",
         MATCH,
-        ' for payment in payments if reasons[payment.row["id"]] is None}\n',
+        " for payment in payments if reasons[payment.id] is None}\n",
         " for payment in payments}\n",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
     ),

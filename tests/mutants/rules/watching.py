@@ -127,7 +127,7 @@ MUTATIONS = (
         "untold-news-forgotten",
         "News that could not be told is not told later.",
         "bridge/worker/notify.py",
-        "                self._release(notification)\n                break\n",
+        "                self._release(new)\n                break\n",
         "                break\n",
         "notify: what_could_not_be_told_is_told_later",
     ),
