@@ -132,10 +132,10 @@ PAGING = ("limit", "cursor")
 class DeliveryFilters(Filters):
     """The filters of deliveries."""
 
-    status = Choice("How far it has come.", Status)
+    status = Choice("Its status.", Status)
     provider = Text("Who sent it, such as `ethoca`.")
     store = Text("The store that it belongs to.")
-    reason = Choice("Why it is where it is.", Reason)
+    reason = Choice("Why it has its status.", Reason)
     effect = Choice("What it asks for.", Effect)
     event_type = Text("The provider's own word for the kind of event.")
     case_id = Ident("The case that it belongs to.")
@@ -152,7 +152,7 @@ class DeliveryFilters(Filters):
 class CaseFilters(Filters):
     """The filters of cases."""
 
-    state = Choice("Where it stands.", State)
+    state = Choice("Its state.", State)
     store = Text("The store that it belongs to.")
     type = Choice("The kind of dispute.", DisputeType)
     provider = Text("Who reports it, alone or among others.")

@@ -31,5 +31,5 @@ def _encode(letter: str, number: int) -> str:
 
 
 def token_key(token: str) -> str:
-    """Name an access token without holding it."""
+    """Return a digest that stands for an access token."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
