@@ -36,7 +36,7 @@ FIXES = {
 
 
 @contextlib.contextmanager
-def told_apart() -> Iterator[None]:
+def unavailable_on_failure() -> Iterator[None]:
     """Raise Unavailable for what a database cannot do now; a wrong value is a bug."""
     try:
         yield

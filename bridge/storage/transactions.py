@@ -279,7 +279,7 @@ class _Found:
     store: str
     rows: dict[int, Row] = field(default_factory=dict)
     is_whole: bool = True  # nothing was cut off
-    is_covered: bool = False  # the index has everything of the time that was asked about
+    is_covered: bool = False  # the index has every transaction of the wanted time
     opened: set[int] = field(default_factory=set)
 
     def add(self, connection: Connection, query: Executable, facts: Row, most: int = MOST_FOUND) -> None:

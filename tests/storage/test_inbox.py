@@ -175,7 +175,7 @@ def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any]
 
 def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
     """Commit one intent; whether it was."""
-    return inbox.queue.intend(claimed, attempt, token_key(ALPHA.token)) is not None
+    return inbox.queue.commit_intent(claimed, attempt, token_key(ALPHA.token)) is not None
 
 
 def take(inbox: Inbox, store: Store = ALPHA) -> float | None:
@@ -489,12 +489,12 @@ def test_a_lease_can_be_prolonged_by_its_holder_only(both: tuple[Inbox, Inbox], 
     receive(one, "1")
     first = taken(one)
     clock.now += LEASE - 1
-    one.queue.hold(first)
+    one.queue.extend_lease(first)
     clock.now += 2
     assert claim(other) is None
     clock.now += LEASE
     second = taken(other)
-    one.queue.hold(first)  # it is not its own any more
+    one.queue.extend_lease(first)  # it is not its own any more
     clock.now += LEASE + 1
     assert taken(one).fence > second.fence
 
@@ -633,7 +633,7 @@ def settle_together(
     ends = [pool.submit(settle, inbox, first, slowly)]
     assert held.wait(10)
     ends += [pool.submit(settle, inbox, one, change) for one, change in others.items()]
-    eventually(lambda: inbox.database._shared[-1].waiting.qsize() == len(others))
+    eventually(lambda: inbox.database._committers[-1].waiting.qsize() == len(others))
     go.set()
     return ends
 
@@ -832,13 +832,13 @@ def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
 ) -> None:
     """Whenever the database read its clock while the statement ran, which `took` so long."""
     key = token_key(ALPHA.token)
-    asked = paced.slots.asked
+    asked = paced.slots.parameters
 
     def slowly(token: str) -> dict[str, Any]:
         time.sleep(took)
         return asked(token)
 
-    monkeypatch.setattr(paced.slots, "asked", slowly)
+    monkeypatch.setattr(paced.slots, "parameters", slowly)
     for wait in (AHEAD, AHEAD + GAP, AHEAD + 2 * GAP):
         before = time.monotonic()
         slot = paced.slots.take(key)
@@ -876,7 +876,7 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
     assert take(paced) is None
     assert not intend(paced, claimed, attempt("a_1", claimed))
     assert rows(paced, attempts) == []
-    paced.queue.give_back(claimed)
+    paced.queue.release(claimed)
     assert claim(paced) is None
     clock.now += AHEAD + GAPS_AHEAD * GAP
     assert taken(paced).case_id == claimed.case_id
@@ -885,14 +885,14 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
 def test_a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1")
     first, key = taken(paced), token_key(ALPHA.token)
-    assert paced.queue.take_again(first, key)
+    assert paced.queue.take_another_slot(first, key)
     clock.now += LEASE + 1
-    assert paced.queue.take_again(first, key), "nobody has taken it meanwhile"
+    assert paced.queue.take_another_slot(first, key), "nobody has taken it meanwhile"
     assert claim(paced) is None, "and it is leased anew"
     clock.now += LEASE + 1
     assert taken(paced).fence > first.fence
     with pytest.raises(TooLate):
-        paced.queue.take_again(first, key)
+        paced.queue.take_another_slot(first, key)
 
 
 def test_what_becomes_urgent_takes_the_very_next_slot(paced: Inbox, clock: Clock) -> None:
@@ -938,7 +938,7 @@ def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox
     take(paced)
     clock.now -= HOUR
     receive(paced, "1")
-    paced.queue.give_back(taken(paced))
+    paced.queue.release(taken(paced))
     assert taken(paced)
     assert take(paced) == about(START - HOUR + AHEAD)
 
@@ -967,10 +967,10 @@ def test_without_a_limit_nobody_waits(inbox: Inbox) -> None:
 def test_what_follows_a_failure_of_the_database_is_given_back_at_once(inbox: Inbox) -> None:
     receive(inbox, "1")
     first = taken(inbox)
-    inbox.queue.give_back(first)
+    inbox.queue.release(first)
     again = taken(inbox)
     assert again.fence > first.fence
-    inbox.queue.give_back(first)  # it is not its own any more
+    inbox.queue.release(first)  # it is not its own any more
     assert claim(inbox) is None
 
 

@@ -31,7 +31,7 @@ from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
 from bridge.worker.forward import INTENT_SECONDS, Task
-from bridge.worker.loop import THREADS, TROUBLED_AFTER, Load, Worker
+from bridge.worker.loop import THREADS, UNANSWERED_LIMIT, Load, Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, call, work_off
@@ -60,7 +60,7 @@ def claims(bridge: InProcessBridge, count: int) -> list[Claim]:
 def work(worker: Worker) -> None:
     """Take many turns."""
     for _ in range(20):
-        worker.turn(AT_ONCE)
+        worker.run_once(AT_ONCE)
 
 
 def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[Task], None]) -> None:
@@ -68,7 +68,7 @@ def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[T
     bridge.post(bridge.senders.prevention())
     worker.forwarder.settle = settles  # type: ignore[method-assign,assignment]
     while not bridge.next29.ledger.disputes:
-        worker.turn(AT_ONCE)
+        worker.run_once(AT_ONCE)
 
 
 def away(*_: object) -> None:
@@ -194,7 +194,7 @@ def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     assert len(bridge.disputes()) == 1
 
 
-@pytest.mark.parametrize("name", ["intend", "take_slot"])
+@pytest.mark.parametrize("name", ["commit_intent", "take_slot"])
 def test_a_database_that_fails_between_claim_and_call_gives_the_case_back_at_once(
     bridge: InProcessBridge, worker: Worker, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_database_that_fails_between_claim_and_call_gives_the_case_back_at_onc
     with monkeypatch.context() as gone:
         gone.setattr(Queue, name, away)
         for _ in range(3):
-            worker.turn(AT_ONCE)
+            worker.run_once(AT_ONCE)
     assert worker.load.total == 0
     before = bridge.clock.now
     work(worker)
@@ -236,11 +236,11 @@ def test_a_store_has_one_case_at_most_that_waits_for_its_slot(
     later: list[Callable[[], object]] = []
     submit = staticmethod(lambda function, *given: later.append(partial(function, *given)))
     waiting: Any = type("Pool", (), {"submit": submit})
-    worker.turn(waiting)
-    worker.turn(waiting)
+    worker.run_once(waiting)
+    worker.run_once(waiting)
     assert len(later) == 1
     later.pop()()
-    worker.turn(waiting)
+    worker.run_once(waiting)
     assert len(later) == 1
 
 
@@ -281,7 +281,7 @@ def test_a_store_has_a_share_of_the_threads_that_are_left() -> None:
 
 def test_a_store_that_does_not_answer_has_one_thread_until_it_does() -> None:
     load = Load()
-    for _ in range(TROUBLED_AFTER):
+    for _ in range(UNANSWERED_LIMIT):
         assert load.free(["silent"])
         load.begin("silent", waits=False)
         load.end("silent", answered=False)
@@ -310,7 +310,7 @@ def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_the
 def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above all when a wait for something to do is just over."""
     monkeypatch.setattr(working, "IDLE_SECONDS", 0.002)
-    monkeypatch.setattr(worker, "turn", lambda _: False)
+    monkeypatch.setattr(worker, "run_once", lambda _: False)
     main, chance = threading.get_ident(), random.Random(1)  # noqa: S311 - not secret
 
     def end() -> None:

@@ -85,7 +85,7 @@ class Agency(InProcessBridge):
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
         for _ in range(300):
-            if not self.worker.turn(AT_ONCE):
+            if not self.worker.run_once(AT_ONCE):
                 return
         raise AssertionError("the worker does not come to an end")
 
