@@ -191,11 +191,11 @@ class EthocaAlert(fields.AlertSchema):
     event_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
     amount = fields.Money(data_key="chargeback_amount|chargebackAmount.value|chargebackAmount")
     currency = fields.Currency(
-        data_key="chargebackAmount.currencyCode|chargeback_currency|chargebackCurrency"
+        data_key="chargeback_currency|chargebackAmount.currencyCode|chargebackCurrency"
     )
     transaction_amount = fields.Money(data_key="amount|transactionAmount.value|transactionAmount")
     transaction_currency = fields.Currency(
-        data_key="transactionAmount.currencyCode|currency|transactionCurrency"
+        data_key="currency|transactionAmount.currencyCode|transactionCurrency"
     )
     happened_at = fields.Moment(data_key="alert_timestamp|alertTimestamp|dateSubmitted")
     transaction_at = fields.Moment(data_key="transaction_timestamp|transactionTimestamp")
