@@ -182,8 +182,8 @@ MUTATIONS = (
         "no-cut-in-the-path",
         "A card number in the path of a webhook is stored.",
         "bridge/web/webhooks.py",
-        "    path = plainly(printable(cut_text(webhook.path)))\n",
-        "    path = plainly(printable(webhook.path))\n",
+        "    path = normalized_path(printable(cut_text(webhook.path)))\n",
+        "    path = normalized_path(printable(webhook.path))\n",
         "receive: a_card_number_in_the_path_is_cut_too",
     ),
     one(
