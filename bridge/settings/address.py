@@ -146,8 +146,8 @@ def sqlite_file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///").partition("?")[0])
 
 
-def wherever(url: str) -> str:
-    """Return a database's URL that means the same in every folder."""
+def absolute(url: str) -> str:
+    """Return a database's URL that is valid from every folder: the path of SQLite's file made absolute."""
     if not url.startswith("sqlite:"):
         return url
     _, mark, query = url.partition("?")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bridge.errors import TemporaryError, Unclear
-from bridge.outbound.http import Exchange
+from bridge.outbound.http import HttpClient
 from bridge.storage import stats
 from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
 from bridge.storage.pulls import pulled
@@ -312,7 +312,7 @@ class Notifier:
         self.memos = memos
         self.settings = settings
         self.notify = notify
-        self.exchange = Exchange("The notification target", timeout=TARGET_SECONDS)
+        self.exchange = HttpClient("The notification target", timeout=TARGET_SECONDS)
 
     def turn(self, *, only: str | None = None) -> int:
         """Tell what is new, or only what one key is about; returns how many pieces of news were told."""

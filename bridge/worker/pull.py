@@ -18,8 +18,8 @@ from bridge.alert import Webhook
 from bridge.cards import cut_text
 from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
-from bridge.outbound.authorization import oauth
-from bridge.outbound.http import WORDS, Exchange, complaint, storable
+from bridge.outbound.authorization import OAuth
+from bridge.outbound.http import MOST_SHOWN, HttpClient, error_messages, storable
 from bridge.storage.intake import keep, without_secrets
 from bridge.storage.pulls import Pulled, Pulls, Turn
 from bridge.tree import BadBody, parse, pick, render
@@ -83,7 +83,7 @@ class Puller:
             after = Pulled(before.since, at=now)
             due_at = now + (self.settings.pulled[turn.provider].every or 0.0)
         else:
-            after = replace(before, error=str(error)[:WORDS], failures=before.failures + 1)
+            after = replace(before, error=str(error)[:MOST_SHOWN], failures=before.failures + 1)
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
         if self.pulls.end(turn, after, due_at) and _gist(after.error) != _gist(before.error):
@@ -139,8 +139,8 @@ class Api:
         self.provider: Provider = settings.providers[name]
         self.pull: Pull = settings.pulled[name]
         keys = typing.cast("OAuthKeys", settings.api_keys[name])  # every provider that is pulled has these
-        self.auth = oauth(keys)
-        self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=keys.consumer_key)
+        self.auth = OAuth(keys)
+        self.exchange = HttpClient(self.provider.title, timeout=settings.timeout, secret=keys.consumer_key)
         self.now = now
 
     def page(self, most: int | None = None) -> Sequence[Tree]:
@@ -161,7 +161,7 @@ class Api:
             for one in _list_of(said) or ():
                 if str(pick(one, "status")).lower().startswith(FAILED):
                     why = cut_text(render(pick(one, "errors") or "no reason given").decode())
-                    refused[f"were not accepted as acknowledged ({storable(why)[:WORDS]})"] += 1
+                    refused[f"were not accepted as acknowledged ({storable(why)[:MOST_SHOWN]})"] += 1
         return refused
 
     def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:
@@ -204,4 +204,4 @@ def _complaint(content: bytes) -> str:
     errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
     words = [pick(one, "Description") or pick(one, "ReasonCode") for one in errors or ()]
     said = "; ".join(str(one) for one in words if one)
-    return storable(said)[:WORDS] if said else complaint(content)[1]
+    return storable(said)[:MOST_SHOWN] if said else error_messages(content)[1]

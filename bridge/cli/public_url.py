@@ -1,4 +1,4 @@
-"""What the doctor finds at the bridge's public address, asked for through the internet."""
+"""The doctor's check that the bridge's public URL reaches it, through the internet."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if typing.TYPE_CHECKING:
 REACH_SECONDS = 10.0
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an answer: no provider follows one."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, as providers follow none."""
 
     def redirect_request(self, *_: typing.Any) -> None:
-        return None
+        """Return None, so that the redirect is an error."""
 
 
-def check_way_in(settings: Settings) -> Check:
-    """Ask for the bridge at its public address, from this machine and through the internet."""
+def check_public_url(settings: Settings) -> Check:
+    """Request the bridge's `/healthz` at its public URL, from this machine and through the internet."""
     what = "public URL"
     if settings.public_url is None:
         remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
         return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
     url = f"{settings.public_url.rstrip('/')}/healthz"
     try:
-        opener = urllib.request.build_opener(_NoRedirect)
+        opener = urllib.request.build_opener(NoRedirect)
         with opener.open(url, timeout=REACH_SECONDS) as answer:
             healthy = json.loads(answer.read(1000)) == {"status": "ok"}
             said = "the bridge answers" if healthy else "something else answers"
