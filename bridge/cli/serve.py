@@ -63,7 +63,7 @@ def _print_urls(settings: Settings, *, sandbox: bool) -> None:
         click.echo(
             f"  {settings.providers[name].title:<16} pulled every {span(pull.every or 0.0)} by the worker"
         )
-    off = [name for name in settings.providers if not settings.is_on(name)]
+    off = [name for name in settings.providers if not settings.is_enabled(name)]
     if off:
         click.echo(f"  not enabled (no secret): {', '.join(off)}")
     if sandbox:

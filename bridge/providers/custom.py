@@ -29,17 +29,17 @@ from bridge.validation import (
     A_TABLE,
     Reader,
     Table,
-    beside,
+    boolean,
     duration,
+    fitting,
     key,
-    mapped,
+    mapping,
     nearest,
     one_of,
+    read_with,
     table,
     text,
     texts,
-    that,
-    truth,
 )
 
 SLUG = re.compile(r"[a-z][a-z0-9_]{1,39}")
@@ -61,7 +61,7 @@ COMMON = ("zone", "unit", "decimals", "decimal_comma")
 EFFECTS = {str(effect): effect for effect in Effect}
 POLICY = one_of({str(effect): effect for effect in (Effect.OPEN, Effect.INFORM, Effect.IGNORE)})
 KINDS = {str(kind): kind for kind in DisputeType}
-PLACE = text(A_PLACE, that(is_place))
+PLACE = text(A_PLACE, fitting(is_place))
 
 
 def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider:
@@ -78,7 +78,7 @@ def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider
         wrong = {SCHEMA: ["a provider's name gives its URL and its variable: 2-40 of a-z, 0-9 and _"]}
     elif name == RESERVED:
         wrong = {SCHEMA: ["this name's variable holds the secret of 29next's own webhooks"]}
-    made: Provider = beside(wrong, partial(_made, name), value)
+    made: Provider = read_with(wrong, partial(_made, name), value)
     return made
 
 
@@ -96,7 +96,7 @@ def _made(name: str, value: Mapping[str, typing.Any]) -> Provider:
         "title": key(text("text"), default=name.replace("_", " ").title()),
         "formats": key(one_of({one: (one,) for one in FORMATS}), "format", default=("json",)),
         "type": key(one_of(KINDS)),
-        "items": key(text('a path such as "data.cases", or "." for the whole', that(_is_batch))),
+        "items": key(text('a path such as "data.cases", or "." for the whole', fitting(_is_batch))),
         "embedded": key(texts("a list of names of text fields that hold JSON")),
     }
     made = table({**KEYS, **keys})({"fields": {}, **value})
@@ -121,10 +121,10 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
     known = [name for name, meaning in provider.events.items() if meaning.table]
     keys = {
         "effects": key(_effects_like(known), default=dict),
-        "fields": key(mapped(custom_fields.sources(None)), default=dict),
+        "fields": key(mapping(custom_fields.sources(None)), default=dict),
     }
     if provider.outcome:
-        keys["outcome"] = key(truth, default=False)
+        keys["outcome"] = key(boolean, default=False)
     if provider.pull:
         keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
         known = provider.pull.acknowledgement
@@ -179,7 +179,7 @@ def _effects(*, typed: bool) -> Reader:
             raise ValidationError(said)
         return _effect(word, value)
 
-    return mapped(read, 'their event types and what they mean, such as { new = "open" }')
+    return mapping(read, 'their event types and what they mean, such as { new = "open" }')
 
 
 def _effect(word: str, value: object) -> Effect:
@@ -201,7 +201,7 @@ def _effects_like(known: list[str]) -> Reader:
         said = both(value)
         return _effect(word, said["effect"]), said.get("like")
 
-    return mapped(read)
+    return mapping(read)
 
 
 def _like(events: Mapping[str, Meaning], names: list[str], effect: Effect) -> Meaning:
@@ -225,7 +225,7 @@ def _fields(provider: Mapping[str, typing.Any], kind: DisputeType | None, value:
     wrong = {
         name: [f"missing, and {why}; expected {A_PATH}"] for name, why in wanted.items() if name not in given
     }
-    return beside(wrong, mapped(custom_fields.sources(kind, new=True)), value)
+    return read_with(wrong, mapping(custom_fields.sources(kind, new=True)), value)
 
 
 def _words(given: object) -> list[object]:
@@ -255,7 +255,7 @@ def _proof(value: object) -> proof.Proof:
 def _event_id(value: object) -> tuple[str, ...]:
     """Read where the event's id stands: one place, or several that are joined to one id."""
     if isinstance(value, list) and value:
-        places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", that(is_place))(value)
+        places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", fitting(is_place))(value)
         return places
     return (PLACE(value),)
 
@@ -280,7 +280,7 @@ def _json(given: str) -> typing.Any:
 
 def _test(value: object) -> tuple[str, str]:
     """Read what marks test traffic."""
-    path = key(text(A_PATH, that(is_path)), absent=f"missing; expected {A_PATH}")
+    path = key(text(A_PATH, fitting(is_path)), absent=f"missing; expected {A_PATH}")
     found = table({"path": path, "value": key(_mark, absent=f"missing; expected {A_MARK}")})(value)
     return found["path"], found["value"]
 
@@ -290,10 +290,10 @@ def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
     found = table(
         {
             "body": String(load_default="", error_messages={"invalid": "expected text, in quotes"}),
-            "content_type": key(text('such as "text/plain"', that(CONTENT_TYPE.fullmatch))),
+            "content_type": key(text('such as "text/plain"', fitting(CONTENT_TYPE.fullmatch))),
             "status": key(_status, default=200),
             "echo": key(
-                texts("a list of paths whose values the answer repeats", that(is_one_path)), default=()
+                texts("a list of paths whose values the answer repeats", fitting(is_one_path)), default=()
             ),
         }
     )(value)
@@ -327,14 +327,14 @@ KEYS = {
     "event_type": key(PLACE),
     "subtype": key(PLACE),
     "test": key(_test),
-    "policy": key(mapped(lambda _, word: POLICY(word)), "inform"),
+    "policy": key(mapping(lambda _, word: POLICY(word)), "inform"),
     "deadline": key(duration()),
-    "deadlines": key(mapped(lambda _, time: duration()(time))),
+    "deadlines": key(mapping(lambda _, time: duration()(time))),
     "acknowledgements": key(_acknowledgement, "acknowledgement"),
     "networks": key(texts('a list of networks, such as ["203.0.113.0/24"]', ip_network)),
     "zone": key(custom_fields.ZONE),
     "unit": key(custom_fields.UNIT, "amount_unit"),
     "decimals": key(custom_fields.COUNTS),
-    "decimal_comma": key(truth),
+    "decimal_comma": key(boolean),
 }
 """The keys of every provider, by what a Provider calls them."""

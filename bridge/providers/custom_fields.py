@@ -22,7 +22,7 @@ from bridge.providers.currencies import DECIMALS
 from bridge.providers.fields import REVIEW, AlertSchema
 from bridge.providers.meanings import ANY
 from bridge.providers.placeholders import plain_word
-from bridge.validation import Reader, key, mapped, nearest, one_of, table, text, that, truth
+from bridge.validation import Reader, boolean, fitting, key, mapping, nearest, one_of, table, text
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 LONGEST_PATH = 200
@@ -120,7 +120,7 @@ def _decimals(code: str, count: object) -> int:
 
 ZONE = text('a zone such as "US/Eastern"', zone)
 UNIT = one_of(("decimal", "minor"))
-COUNTS = mapped(_decimals)
+COUNTS = mapping(_decimals)
 """The currencies whose minor units a provider counts in its own way."""
 
 
@@ -148,10 +148,10 @@ def _values(name: str, kind: DisputeType | None) -> Reader:
     known = _our_words(name, kind)
     ours = text("our word for it", lambda word: word or None, empty=True)
     if FIELDS[name] is fields.Flag:
-        ours = truth
+        ours = boolean
     elif known:
         ours = one_of(known | ({REVIEW: REVIEW} if name == "resolution" else {}), empty=True)
-    return mapped(
+    return mapping(
         lambda _, word: ours(word), 'their words and ours, such as { REFUNDED = "issued_full_refund" }'
     )
 
@@ -162,7 +162,7 @@ def _outcomes(kind: DisputeType | None) -> Reader:
 
     def load(value: object) -> dict[str, typing.Any]:
         if isinstance(value, Mapping) and value and set(value) <= set(by_type):
-            return fields.by_word(mapped(lambda one, words: by_type[one](words) if words else {})(value))
+            return fields.by_word(mapping(lambda one, words: by_type[one](words) if words else {})(value))
         return dict(_values("resolution", kind)(value))
 
     return load
@@ -172,17 +172,20 @@ def _options(name: str, kind: DisputeType | None) -> dict[str, Field[typing.Any]
     """Return what a field's table may say beside its path; `value` stands in the path's place."""
     of, words = FIELDS[name], _our_words(name, kind)
     if of is fields.Money:
-        return {"unit": key(UNIT), "decimals": key(COUNTS), "decimal_comma": key(truth)}
+        return {"unit": key(UNIT), "decimals": key(COUNTS), "decimal_comma": key(boolean)}
     if of is fields.Moment:
-        return {"zone": key(ZONE), "format": key(text('a format such as "%d/%m/%Y %H:%M"', that(_is_format)))}
+        return {
+            "zone": key(ZONE),
+            "format": key(text('a format such as "%d/%m/%Y %H:%M"', fitting(_is_format))),
+        }
     if of is fields.Flag:
-        return {"true": key(_values(name, kind), "values"), "value": key(truth)}
+        return {"true": key(_values(name, kind), "values"), "value": key(boolean)}
     if of is fields.Resolution:
         return {"values": key(_outcomes(kind)), "value": key(one_of(words or ()))}
     if of is fields.Word:
         return {"values": key(_values(name, kind)), "value": key(one_of(words) if words else text("text"))}
     if of is fields.Currency:
-        return {"value": key(text("an ISO 4217 currency code such as USD", that(DECIMALS.__contains__)))}
+        return {"value": key(text("an ISO 4217 currency code such as USD", fitting(DECIMALS.__contains__)))}
     return {"value": key(text("text"))} if of is fields.Text else {}
 
 
@@ -196,9 +199,9 @@ def sources(kind: DisputeType | None, *, new: bool = False) -> Callable[[str, ob
         if name not in FIELDS:
             raise ValidationError(f"unknown; expected one of {', '.join(FIELDS)}{nearest(name, FIELDS)}")
         if not isinstance(value, Mapping):
-            return {"data_key": text(f"{A_PATH}, or a table", that(is_path))(value)}
+            return {"data_key": text(f"{A_PATH}, or a table", fitting(is_path))(value)}
         absent = f"missing; expected {A_PATH}" if new and "value" not in value else ""
-        path = key(text(A_PATH, that(is_path)), "path", absent=absent)
+        path = key(text(A_PATH, fitting(is_path)), "path", absent=absent)
         found: Source = table({"data_key": path, **_options(name, kind)})(value)
         if "value" in found and len(found) > 1:
             raise ValidationError({"value": ["stands alone, for it is the same in every body"]})

@@ -43,7 +43,7 @@ class Inbox:
 
 def open_inbox(database: Database, settings: Settings) -> Inbox:
     """Return the inbox as the settings want it."""
-    return make_inbox(database, gap=settings.gap, lease=settings.lease, told=settings.told)
+    return make_inbox(database, gap=settings.gap, lease=settings.lease, told=settings.outcomes_of)
 
 
 def make_inbox(database: Database, *, gap: float, lease: float, told: Told = lambda _: {}) -> Inbox:

@@ -218,7 +218,7 @@ def providers() -> View:
             "url": settings.url_of(name),
             "proof": provider.proof.kind,
             "variable": provider.secret_variable,
-            "on": settings.is_on(name),
+            "on": settings.is_enabled(name),
             "pushed": bool(settings.secrets.get(name)),
             "pull": settings.pulled.get(name),
             "pull_state": pulls.get(name),

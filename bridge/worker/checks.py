@@ -62,7 +62,7 @@ def check_settings(settings: Settings) -> Iterator[Check]:
     remedy = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
     names = ", ".join(settings.stores)
     yield judged("stores", settings.stores or settings.installs, names or "none is configured", remedy)
-    on = [name for name in settings.providers if settings.is_on(name)]
+    on = [name for name in settings.providers if settings.is_enabled(name)]
     remedy = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
     yield judged("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", remedy)
     yield _guessable("viewer", "BRIDGE_PASSWORD", settings.password, settings)

@@ -24,7 +24,7 @@ def choices(inbox: Inbox, settings: Settings, case: Json) -> dict[str, tuple[Wor
 
     They are those of the alert's kind; where that is not known, those of all kinds.
     """
-    told = settings.told(case["store"])
+    told = settings.outcomes_of(case["store"])
     waiting = [one["provider"] for one in case["outcomes"] if one["state"] == Telling.FAILED]
     return {
         name: told[name].choices(inbox.outcomes.category(case["id"], name))

@@ -79,7 +79,7 @@ def _explain(
         said.outcome = reading.alert.unknown_outcome or reading.alert.review
     if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
         return said
-    store = settings.route(provider.name, reading.alert, webhook.store)
+    store = settings.store_of(provider.name, reading.alert, webhook.store)
     said.store = store.name if store else None
     said.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
     if store:

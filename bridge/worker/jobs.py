@@ -69,9 +69,9 @@ class Chores:
             puller = Puller(self.inbox, settings)
             for name in settings.pulled:
                 self.chores.append(Chore(f"pull of {name}", 1.0, partial(puller.turn, name), apart=True))
-        if worker and settings.reported:
+        if worker and settings.reporting:
             reporter = Reporter(self.inbox, settings)
-            for name in settings.reported:
+            for name in settings.reporting:
                 self.chores.append(
                     Chore(f"outcomes of {name}", 1.0, partial(reporter.turn, name), apart=True)
                 )

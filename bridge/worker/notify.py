@@ -94,7 +94,7 @@ class Picture:
 
 def picture(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Picture:
     """Ask the database for everything that may need a person."""
-    configured = [name for name in settings.providers if settings.is_on(name)]
+    configured = [name for name in settings.providers if settings.is_enabled(name)]
     how = pulled(connection) if settings.pulled else {}
     since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
     refusals = stats.refusals_since(connection, since)
@@ -113,8 +113,8 @@ def picture(connection: Connection, settings: Settings, now: float, summary: sta
         worker_seen_at=summary.worker_seen_at,
         refused=refused,
         refusals=refusals,
-        untold=stats.failed_outcomes(connection, now) if settings.reported else {},
-        urgent=stats.urgent_outcomes(connection, now) if settings.reported else {},
+        untold=stats.failed_outcomes(connection, now) if settings.reporting else {},
+        urgent=stats.urgent_outcomes(connection, now) if settings.reporting else {},
         pulls={name: (one.every or 0.0, how[name]) for name, one in settings.pulled.items() if name in how},
         known={name: one.secret_variable for name, one in settings.providers.items()},
     )

@@ -80,7 +80,7 @@ class Reporter:
         self.apis = {
             name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
             for name, key in self.settings.api_keys.items()
-            if name in self.settings.reported
+            if name in self.settings.reporting
         }
         self.stores: dict[str, NextApi] = {}
 
@@ -107,7 +107,7 @@ class Reporter:
         """Find out what is to be sent; raises what stands in the way."""
         if self.inbox.now() > retry.expires(pending.owed_at + DEADLINE):
             raise PermanentError("It could not be sent within seven days after its time.")
-        outcome = self.settings.told(pending.store).get(pending.provider)
+        outcome = self.settings.outcomes_of(pending.store).get(pending.provider)
         if outcome is None:
             raise TemporaryError(f"Outcomes of store {pending.store} are switched off.")
         store = self.settings.stores[pending.store]

@@ -44,7 +44,7 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
 
 def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
     """Say of each provider that is told how alerts end whether it takes that."""
-    for name in settings.reported:
+    for name in settings.reporting:
         count, case_id, why = untold.get(name, (0, "", ""))
         said = f"{count} could not be sent; {why}" if count else "all sent"
         remedy = (

@@ -82,9 +82,9 @@ class Judge:
             return Verdict(
                 Status.FAILED, Reason.UNKNOWN_OUTCOME, message, errors=reading.errors, reading=reading
             )
-        store = self.settings.route(row.provider, alert, row.named)
+        store = self.settings.store_of(row.provider, alert, row.named)
         if store is None:
-            message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
+            message = _no_route(self.settings.store_name_of(row.provider, alert, row.named), alert)
             return Verdict(Status.FAILED, Reason.NO_STORE, message, reading=reading)
         return Verdict(Status.PENDING, reading=reading, store=store)
 

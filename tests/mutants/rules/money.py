@@ -96,8 +96,8 @@ MUTATIONS = (
         "told-by-default",
         "Providers are told outcomes though nobody asked for it.",
         "bridge/settings/__init__.py",
-        "        return {name: outcome for name, outcome in known.items() if outcome.on}\n",
-        "        return known\n",
+        "for name, outcome in outcomes.items() if outcome and outcome.on}\n",
+        "for name, outcome in outcomes.items() if outcome}\n",
         "contract: nobody_is_told_by_default_or_of_an_observed_store",
     ),
     one(
