@@ -69,7 +69,7 @@ def _sender(settings: Settings, name: str) -> Provider:
     provider = settings.providers.get(name)
     if provider is None:
         raise BridgeError(f"There is no provider {name!r}; see `bridge providers`.")
-    if provider.tells:
+    if provider.object_path:
         raise BridgeError(f"{provider.title} does not send alerts. It reports transactions and disputes.")
     if not settings.secrets.get(provider.name):
         raise BridgeError(f"{provider.secret_variable} is not set.")

@@ -247,7 +247,7 @@ def _with_star(values: Mapping[str, typing.Any], effect: Effect) -> Source:
     """Have `*` take every other word, and none; but where a case is only opened, no other word is final."""
     if effect is not Effect.RESOLVE:
         return {"values": {**values, ANY: None}}
-    return {"load_default": fields.Said(NO_WORD, True, values[ANY])}
+    return {"load_default": fields.ProviderOutcome(NO_WORD, True, values[ANY])}
 
 
 def _declared(base: type[AlertSchema], made: Mapping[str, AnyField]) -> AlertSchema:

@@ -130,7 +130,7 @@ class Settings:
         return self.sandbox_url or _store_url(store)
 
     def store_name_of(self, provider: str, alert: Alert, named: str | None) -> str | None:
-        """Return the name of an alert's store: its URL's, else the first fitting route's, else the default."""
+        """Return the name of an alert's store: by its URL, its first fitting route, or the default."""
         routed = (route.store for route in self.routes if route.fits(provider, alert))
         return named if named is not None else next(routed, self.default_store)
 

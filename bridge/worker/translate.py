@@ -70,10 +70,10 @@ class Judge:
         items = self._items(row.webhook_id, provider, webhook)
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
-        if provider.tells:
+        if provider.object_path:
             return self._tell(provider, item, row, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
-            return Verdict(Status.IGNORED, reading.reason, reading=reading, listed=provider.listed(item))
+            return Verdict(Status.IGNORED, reading.reason, reading=reading, listed=provider.is_listed(item))
         alert = reading.alert
         if alert is None:
             raise Untranslatable
@@ -111,10 +111,12 @@ class Judge:
         if kind == "app":
             told = (kind, {"received_at": row.received_at})
             return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
-        told = plain(pick(item.tree, provider.tells or ""))
+        told = plain(pick(item.tree, provider.object_path or ""))
         ident = str(told.get("id", "")) if isinstance(told, dict) else ""
         if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
-            raise Untranslatable(fields={f"{provider.tells}.id": ["It tells of an object without an id."]})
+            raise Untranslatable(
+                fields={f"{provider.object_path}.id": ["It tells of an object without an id."]}
+            )
         told = (kind, {**told, "id": int(ident)})
         return Verdict(Status.IGNORED, Reason.INFORM, reading=reading, store=store, told=told)
 

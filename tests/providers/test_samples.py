@@ -16,7 +16,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import Clock
 
-ALERTING = {name: one for name, one in providers.built_in().items() if not one.tells}
+ALERTING = {name: one for name, one in providers.built_in().items() if not one.object_path}
 DAYS_AFTER = 12
 
 
