@@ -229,7 +229,7 @@ def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
         for report in _reports(connection, [case.id, *twins], tells):
             row = {"case_id": report.case_id, "provider": report.provider, "owed_at": now, "tries": 0}
             row |= {"resolved_at": now, "deadline_at": report.deadline_at}
-            if tells[report.provider].says(report.category, case.resolution) is not None:
+            if tells[report.provider].word_name(report.category, case.resolution) is not None:
                 row |= {"state": Telling.OWED, "due_at": now}
             else:
                 row |= {

@@ -121,7 +121,7 @@ class Reporter:
         word = outcome.word(reader.word(said) if isinstance(said, ByShipment) else said)
         if word is None:
             raise PermanentError(f"The word {said} is no longer known. Choose another one.")
-        reads_refund = word.refunds and outcome.tells_refunds
+        reads_refund = word.refunds and outcome.reports_refunds
         facts = Facts(
             id=pending.provider_id,
             at=moment(pending.resolved_at),
@@ -138,7 +138,7 @@ class Reporter:
 
     def _said(self, outcome: Outcome, pending: PendingOutcome) -> str | ByShipment | None:
         """Return the word that was sent before or chosen, else the one that goes with the resolution."""
-        return pending.word or outcome.says(pending.category, pending.resolution)
+        return pending.word or outcome.word_name(pending.category, pending.resolution)
 
     def _look(self, outcome: Outcome, pending: PendingOutcome, said: str | ByShipment | None) -> None:
         """Raise where the provider has an outcome already: the first one stands there too."""
@@ -198,7 +198,7 @@ class Reporter:
         status = row.get(batch.status) if row else None
         if status == batch.taken:
             return None
-        words, may_work_later = batch.complaints(row, batch.errors)
+        words, may_work_later = batch.error_messages(row, batch.errors)
         said = f"{title} answered {status}: {words or 'without a reason'}"
         if row is None or not isinstance(status, str):
             return Unclear(f"{title} did not mention this outcome in its answer.")

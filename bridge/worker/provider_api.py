@@ -158,11 +158,13 @@ class ProviderApi:
             return None
         words, may_work_later = error_messages(content)[1], False
         if outcome.batch:
-            listed, may_work_later = outcome.batch.complaints(_read(content)[0], outcome.batch.call_errors)
+            listed, may_work_later = outcome.batch.error_messages(
+                _read(content)[0], outcome.batch.call_errors
+            )
             words = listed or words
         said = f"{self.provider.title} answered {status}: {words}"
         tells_one = request.tells and outcome.batch is None and 400 <= status < 500
-        if tells_one and (status == CONFLICT or outcome.has_one_already(words)):
+        if tells_one and (status == CONFLICT or outcome.is_duplicate_error(words)):
             return HasOne(f"{self.provider.title} says that it has an outcome already.")
         wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())
         if status in REFUSED:

@@ -144,8 +144,8 @@ MUTATIONS = (
         "another-word-the-second-time",
         "An outcome that may have arrived is sent again in another word.",
         "bridge/worker/outcomes.py",
-        "        return pending.word or outcome.says(",
-        "        return outcome.says(",
+        "        return pending.word or outcome.word_name(",
+        "        return outcome.word_name(",
         "batches: an_answer_that_is_lost_is_sent_again_in_the_same_word",
     ),
     one(
@@ -176,8 +176,8 @@ MUTATIONS = (
         "word-of-another-kind",
         "A person may answer a dispute in a word for fraud.",
         "bridge/providers/outcomes.py",
-        "        is_known = category is not Category.UNKNOWN\n",
-        "        is_known = False\n",
+        "        if category is Category.UNKNOWN:\n            return self.words\n",
+        "        if True:\n            return self.words\n",
         "choices: only_the_words_of_the_alert_s_kind_may_be_chosen",
     ),
     one(
