@@ -77,7 +77,7 @@ class Hmac(Keyed):
         if self.encoding == "hex":
             given = [signature.lower() for signature in given]
         expected = [self._signature(webhook, stamp, secret) for secret in secrets]
-        if not any_of(same(one, right) for one in given for right in expected):
+        if not any_of(same(signature, right) for signature in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
     def check_timestamp(self, stamp: str, now: datetime) -> None:
@@ -195,7 +195,7 @@ class StandardWebhooks(InHeaders):
         check_age(stamp, now)
         given = [part[3:] for part in signatures.split(" ") if part.startswith("v1,")]
         expected = [self._signature(ident, stamp, webhook.body, secret) for secret in secrets]
-        if not any_of(same(one, right) for one in given for right in expected):
+        if not any_of(same(signature, right) for signature in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:

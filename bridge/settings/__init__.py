@@ -164,7 +164,7 @@ class Settings:
     @property
     def reporting(self) -> list[str]:
         """The names of the providers to which the bridge reports outcomes."""
-        return [name for name, one in self.providers.items() if one.outcome and one.outcome.on]
+        return [name for name, each in self.providers.items() if each.outcome and each.outcome.on]
 
     @property
     def pulled(self) -> Mapping[str, Pull]:
@@ -203,8 +203,9 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     built_in = providers.built_in()
     schema = file.schema(content, default, built_in, has_token=bool(token), installs=installs)
     config = checked(schema, content, problems, name)
-    changed = {slug: one for slug, one in config.get("providers", {}).items() if isinstance(one, Provider)}
-    all_providers, notify = built_in | changed, config.get("notify", {})
+    in_file = config.get("providers", {})  # what is invalid in it is no Provider
+    valid = {slug: table for slug, table in in_file.items() if isinstance(table, Provider)}
+    all_providers, notify = built_in | valid, config.get("notify", {})
 
     tables: dict[str, typing.Any] = config.get("stores", {})
     token_variables = {store: table.pop("token_env", None) for store, table in tables.items()}
