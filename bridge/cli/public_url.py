@@ -26,8 +26,8 @@ def check_public_url(settings: Settings) -> Check:
     """Request the bridge's `/healthz` at its public URL, from this machine and through the internet."""
     what = "public URL"
     if settings.public_url is None:
-        remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
-        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=remedy)
+        fix = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
+        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=fix)
     url = f"{settings.public_url.rstrip('/')}/healthz"
     try:
         opener = urllib.request.build_opener(NoRedirect)
@@ -39,5 +39,5 @@ def check_public_url(settings: Settings) -> Check:
             healthy, said = False, f"answered with {error.code}"
     except (OSError, ValueError) as error:
         healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
-    remedy = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
-    return judged(what, healthy, f"{url}: {said}", remedy)
+    fix = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
+    return judged(what, healthy, f"{url}: {said}", fix)

@@ -58,22 +58,22 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
     what = f"{store.name}: webhooks"
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
-        remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
+        fix = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
         return Check(
-            what, good=True, said="off: the bridge searches 29next for every transaction", remedy=remedy
+            what, good=True, said="off: the bridge searches 29next for every transaction", remedy=fix
         )
     target = f"{settings.url_of('next')}/{store.name}"
-    remedy = f"Run `bridge subscribe --store {store.name}`."
+    fix = f"Run `bridge subscribe --store {store.name}`."
     answer = Answer()
     try:
         wrong = problem(api.rows("webhooks/", {}, answer=answer), target, secret, events_of(store))
     except BridgeError as error:
         if answer.status == 403:
-            remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+            fix = f"Give the token the scopes webhooks:read and webhooks:write. {fix}"
         else:
-            remedy = _remedy(answer.status, store, "webhooks:read")
-        return Check(what, good=False, said=str(error), remedy=remedy)
-    return judged(what, wrong is None, wrong or f"29next sends webhooks to {target}", remedy)
+            fix = _fix_for(answer.status, store, "webhooks:read")
+        return Check(what, good=False, said=str(error), remedy=fix)
+    return judged(what, wrong is None, wrong or f"29next sends webhooks to {target}", fix)
 
 
 PROBE_BODY = {"amount": "0.00"}
@@ -100,17 +100,17 @@ class Probe:
             pass  # the scope is granted; the object does not exist, as expected
         except Refused as error:
             if self.method == "GET":
-                remedy = "29next may have changed its API. Look for a newer release of the bridge."
-                return Check(what, good=False, said=str(error), remedy=remedy)
+                fix = "29next may have changed its API. Look for a newer release of the bridge."
+                return Check(what, good=False, said=str(error), remedy=fix)
         except BridgeError as error:
             if answer.status == 403 and self.without:
-                remedy = f"Give the token the scope {self.scope}, or {self.without}."
-                return Check(what, good=True, said="missing", remedy=remedy)
-            return Check(what, good=False, said=str(error), remedy=_remedy(answer.status, store, self.scope))
+                fix = f"Give the token the scope {self.scope}, or {self.without}."
+                return Check(what, good=True, said="missing", remedy=fix)
+            return Check(what, good=False, said=str(error), remedy=_fix_for(answer.status, store, self.scope))
         return Check(what, good=True, said=f"granted ({answer.seconds:.2f} s)")
 
 
-def _remedy(status: int | None, store: Store, scope: str) -> str:
+def _fix_for(status: int | None, store: Store, scope: str) -> str:
     """Return how to fix a call that failed."""
     if status == 401:
         return "Set this store's access token again: 29next does not accept the current one."
