@@ -1,4 +1,4 @@
-"""The vocabulary of the bridge: what a provider's webhook says, in our words. No I/O, no libraries."""
+"""The vocabulary of the bridge: alerts, their effects, and the states of deliveries and cases. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Effect(StrEnum):
     """What an alert asks the bridge to do at 29next."""
 
     OPEN = "open"  # create the dispute
-    MATCH = "match"  # the provider has told which order or transaction it is
+    MATCH = "match"  # the provider has sent which order or transaction it is
     RESOLVE = "resolve"  # the case has an outcome
     WITHDRAW = "withdraw"  # the case was revoked
     INFORM = "inform"  # nobody asks for a refund; a dispute would block a customer for nothing
@@ -23,14 +23,14 @@ class Effect(StrEnum):
 
 
 class DisputeType(StrEnum):
-    """29next's two kinds of dispute; neither ever turns into the other."""
+    """29next's two types of dispute; neither becomes the other."""
 
     ALERT = "alert"
     CHARGEBACK = "chargeback"
 
 
 class Category(StrEnum):
-    """What a cardholder complains of."""
+    """The cardholder's complaint."""
 
     FRAUD = "fraud"  # the cardholder did not buy
     DISPUTE = "dispute"  # the cardholder bought, and wants the money back
@@ -38,7 +38,7 @@ class Category(StrEnum):
 
 
 class Network(StrEnum):
-    """The programme that an alert comes from, whoever relays it."""
+    """The programme that an alert comes from, even if another service relays it."""
 
     ETHOCA = "ethoca"
     CDRN = "cdrn"  # Verifi's alerts
@@ -47,36 +47,36 @@ class Network(StrEnum):
 
 
 class Status(StrEnum):
-    """How far a delivery has come; every delivery ends in one of the last three."""
+    """The status of a delivery; every delivery ends with one of the last three."""
 
-    PENDING = "pending"  # owed: it is tried until its deadline and after
+    PENDING = "pending"  # it is tried until its deadline, and after
     FORWARDED = "forwarded"  # 29next has what the delivery asked for
     IGNORED = "ignored"  # by rule; the reason says which
-    FAILED = "failed"  # a person has to look; can be replayed
+    FAILED = "failed"  # a person has to look; it can be replayed
 
 
 class Reason(StrEnum):
-    """Why a delivery is where it is, in one word."""
+    """Why a delivery has its status."""
 
-    WAITING_FOR_OPENING = "waiting_for_opening"  # pending: nothing has opened its case yet
+    WAITING_FOR_OPENING = "waiting_for_opening"  # pending: no alert has opened its case yet
     STORE_PAUSED = "store_paused"  # pending: the store refuses us, or an operator paused it
     INFORM = "inform"  # ignored: only informs
     IGNORE = "ignore"  # ignored: nothing to do for this event
     TEST = "test"  # ignored: test traffic must not block a real customer
-    DISMISSED = "dismissed"  # ignored: it had failed, and a person has put it aside
+    DISMISSED = "dismissed"  # ignored: it had failed, and a person dismissed it
     UNTRANSLATABLE = "untranslatable"  # failed: the body does not fit the provider's table
-    UNKNOWN_EVENT = "unknown_event"  # failed: an event type that nobody listed
-    UNKNOWN_OUTCOME = "unknown_outcome"  # failed: an outcome that nobody listed; its case was opened
-    CONTRADICTED = "contradicted"  # failed: another outcome stands at 29next
+    UNKNOWN_EVENT = "unknown_event"  # failed: an event type that no table lists
+    UNKNOWN_OUTCOME = "unknown_outcome"  # failed: an outcome that no table lists; its case was opened
+    CONTRADICTED = "contradicted"  # failed: 29next has another outcome
     NO_STORE = "no_store"  # failed: no route leads to a store
-    REFUSED = "refused"  # failed: 29next said no, in its own words
+    REFUSED = "refused"  # failed: 29next refused it
     EXPIRED = "expired"  # failed: seven days past the deadline
-    NO_OPENING = "no_opening"  # failed: a result came, its opening never did
-    BUG = "bug"  # failed: an error of ours; the traceback is kept
+    NO_OPENING = "no_opening"  # failed: an outcome arrived, but never the alert it belongs to
+    BUG = "bug"  # failed: a bug of ours; the traceback is kept
 
 
 class State(StrEnum):
-    """Where a case stands."""
+    """The state of a case."""
 
     NEW = "new"  # nothing at 29next yet
     UNCLEAR = "unclear"  # a write may or may not have happened: look before anything else
@@ -100,7 +100,7 @@ ALERT_RESOLUTIONS = (
 """29next's resolutions of an alert, word for word (its OpenAPI document)."""
 
 REFUNDS = ("issued_full_refund", "issued_refund_for_remaining_amount")
-"""Those by which money went back."""
+"""The resolutions of an alert that refund money."""
 
 CHARGEBACK_RESOLUTIONS = ("won", "lost", "accepted")
 """29next's resolutions of a chargeback (its OpenAPI document)."""
@@ -109,7 +109,7 @@ RESOLUTIONS = {
     DisputeType.ALERT: ALERT_RESOLUTIONS,
     DisputeType.CHARGEBACK: CHARGEBACK_RESOLUTIONS,
 }
-"""What a dispute of each type may be resolved as."""
+"""29next's resolutions, by type of dispute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +128,19 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What a delivery says. Money is Decimal in major units, time has a zone, identifiers are text."""
+    """What a delivery says. Amounts are Decimal in major units, times have a zone, identifiers are text."""
 
     case_number: str
     type: DisputeType = DisputeType.ALERT
     subtype: str | None = None  # the provider's own word for the kind of case
     category: Category = Category.UNKNOWN
     network: Network = Network.OTHER
-    event_at: datetime | None = None  # when the event happened, by which later results replace earlier ones
+    event_at: datetime | None = None  # when the event happened: later outcomes replace earlier ones
     # what is disputed, and when
     amount: Decimal | None = None
     currency: str | None = None
     happened_at: datetime | None = None
-    # the payment that it is about
+    # the disputed payment
     transaction_amount: Decimal | None = None
     transaction_currency: str | None = None
     transaction_at: datetime | None = None
@@ -151,8 +151,8 @@ class Alert:
     network_transaction_id: str | None = None
     external_id: str | None = None  # the payment gateway's id, `external_id` at 29next
     order: str | None = None
-    provider_id: str | None = None  # the provider's own id of the alert, by which it takes the outcome
-    # whose it is
+    provider_id: str | None = None  # the provider's own id of the alert, under which it takes the outcome
+    # which merchant and store it belongs to
     descriptor: str | None = None
     mid: str | None = None
     member_id: str | None = None
@@ -160,30 +160,30 @@ class Alert:
     # how it ended
     resolution: str | None = None
     message: str | None = None
-    refunded_by_gateway: bool = False  # RDR: the money went back before anyone was told
+    refunded_by_gateway: bool = False  # RDR: the money was refunded before anyone was informed
     not_final: str | None = None  # the word by which it is not, whatever another place says: RDR was declined
     withdrawn: bool = False
     reason_code: str | None = None
-    equals: tuple[str, ...] = ()  # resolutions that the provider was told by the same word
-    unknown_outcome: str | None = None  # why the outcome that came is not understood
-    review: str | None = None  # why a person has to look, though nothing is final
-    note: str | None = None  # what a person should know of it
-    unreadable: tuple[str, ...] = ()  # facts of ours that could not be read, and might contradict a match
+    equals: tuple[str, ...] = ()  # resolutions that were reported to the provider by the same word
+    unknown_outcome: str | None = None  # why the outcome is not understood
+    review: str | None = None  # why a person has to look, though the outcome is not final
+    note: str | None = None  # what a person should know
+    unreadable: tuple[str, ...] = ()  # our fields that could not be read, and might contradict a match
 
     @property
     def carries_facts(self) -> bool:
-        """Whether the alert tells of its case what opens it: what is disputed, readable or not."""
+        """Whether the alert has what opens its case: the disputed amount and currency, readable or not."""
         return all(
             getattr(self, name) is not None or not {name, f"transaction_{name}"}.isdisjoint(self.unreadable)
             for name in ("amount", "currency")
         )
 
     def agrees(self, resolution: str | None) -> bool:
-        """Whether the alert's outcome is this resolution, or the echo of it."""
+        """Whether the alert's outcome is this resolution, or was reported by the same word."""
         return resolution is not None and resolution in (self.resolution, *self.equals)
 
     def to_json(self) -> dict[str, typing.Any]:
-        """Write the alert as plain JSON values, leaving out what is not known."""
+        """Return the alert as JSON values, without what is not known."""
         return {
             name: _plain(value)
             for name in _TYPES
@@ -192,8 +192,14 @@ class Alert:
 
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:
-        """Read an alert back from what `to_json` wrote."""
-        return cls(**{k: _READ.get(_TYPES[k], _same)(v) for k, v in values.items() if k in _TYPES})
+        """Return an alert from what `to_json` returned."""
+        known = {name: value for name, value in values.items() if name in _TYPES}
+        return cls(
+            **{
+                name: read(value) if (read := _READ.get(_TYPES[name])) else value
+                for name, value in known.items()
+            }
+        )
 
 
 def _plain(value: typing.Any) -> typing.Any:
@@ -204,12 +210,8 @@ def _plain(value: typing.Any) -> typing.Any:
     return value if isinstance(value, bool) else str(value)
 
 
-def _same(value: typing.Any) -> typing.Any:
-    return value
-
-
 def _network(value: str) -> Network:
-    """Return the network; an earlier release wrote `verifi`, or a card's brand, where it knew no more."""
+    """Return the network; an earlier release wrote `verifi` or a card's brand if it knew no more."""
     return Network(value) if value in set(Network) else Network.OTHER
 
 
@@ -225,7 +227,7 @@ _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment in UTC as RFC 3339, with `Z`, and with no more digits than it has."""
+    """Return a moment in UTC as RFC 3339, with `Z` and only the digits it needs."""
     micros = moment.microsecond
     precision = "microseconds" if micros % 1000 else "milliseconds" if micros else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

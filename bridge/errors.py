@@ -1,4 +1,4 @@
-"""Errors, told apart by what happens next: refuse, again, look first, a person. Stdlib only."""
+"""Errors by what happens next: refuse, try again, look first, or a person decides. Stdlib only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BridgeError(Exception):
 
 
 class Rejected(BridgeError):
-    """The request is refused, and nothing is owed."""
+    """The request is refused, and nothing is stored."""
 
     def __init__(self, word: str, status: int, message: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class Rejected(BridgeError):
 
 
 class SettingsError(BridgeError):
-    """The settings do not work; every problem is listed."""
+    """The settings are invalid; every problem is listed."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -31,11 +31,11 @@ class SettingsError(BridgeError):
 
 
 class Unavailable(BridgeError):
-    """The database cannot store or read just now."""
+    """The database is not available now."""
 
 
 class TemporaryError(BridgeError):
-    """It certainly did not happen; it is tried again later."""
+    """It certainly did not happen, and is tried again later."""
 
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class Unclear(BridgeError):
 
 
 class PermanentError(BridgeError):
-    """It will not work as it is; a person looks."""
+    """It will not work as it is, so a person has to decide."""
 
     def __init__(
         self, message: str | None = None, *, fields: Mapping[str, Sequence[str]] | None = None
@@ -69,11 +69,11 @@ class Untranslatable(PermanentError):
 
 
 class UnknownEvent(PermanentError):
-    """The provider sent an event type that nobody listed."""
+    """The provider sent an event type that its table does not list."""
 
 
 class Refused(PermanentError):
-    """29next refused the call; its own words are kept."""
+    """29next refused the call; its message is kept."""
 
 
 class NotFound(Refused):
@@ -89,7 +89,7 @@ class MissingScope(BridgeError):
 
 
 def trace(error: BaseException) -> str:
-    """Return a traceback without any local value, and without the message's own values."""
+    """Return a traceback without local values, and without the error's message."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
     return f"{type(error).__name__} at {places}"

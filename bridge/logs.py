@@ -1,10 +1,10 @@
-"""One JSON object a line on stdout: what happened, bound to ids, without bodies and secrets.
+"""Logs one JSON object a line to stdout: what happened, with ids, without bodies and secrets.
 
-That holds for whoever writes: the bridge, its libraries, warnings, and errors that nobody has caught.
-Of an error the log says where it came from, never what it says: its words may hold values.
+The log of libraries, warnings and uncaught errors looks the same. Of an error the log has the place, never
+the message: that may hold values.
 
-No thread waits for the log: its lines are handed to a thread of its own, which writes those of a
-moment together. Written one by one, they cost a webhook more than cutting and storing it.
+No thread waits for the log: a thread of its own writes the lines of each moment together. Written one by
+one, they would cost a webhook more than cutting and storing it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ import structlog
 from bridge.cards import cut_text
 from bridge.errors import trace
 
-MOMENT = 0.05
-"""Seconds that a line waits for others."""
+BATCH_SECONDS = 0.05
+"""Seconds that a line waits for others, to be written together."""
 LAST_SECONDS = 1.0
-"""How long a process that ends waits for its last lines to be read."""
-MOST = 10_000
-"""Lines that wait where nobody reads stdout; the oldest go first."""
+"""Seconds that a process waits at its end for its last lines to be written."""
+MOST_LINES = 10_000
+"""How many lines wait if nobody reads stdout; beyond that the oldest are dropped."""
 
 
-class _Lines:
-    """What structlog takes for a file."""
+class _LineWriter:
+    """Collects lines and writes them in a thread of its own; structlog uses it as a file."""
 
     def __init__(self) -> None:
-        self.waiting: deque[str] = deque(maxlen=MOST)
+        self.waiting: deque[str] = deque(maxlen=MOST_LINES)
         self.stream = sys.stdout
         self.some = threading.Event()
-        self.lock = threading.Lock()  # of the thread below; never held while something is written
+        self.lock = threading.Lock()  # guards `thread`; never held during a write
         self.writing = threading.Lock()
         self.thread: threading.Thread | None = None
 
@@ -52,10 +52,10 @@ class _Lines:
             self._wake()
 
     def flush(self) -> None:
-        """Do nothing: `drain` does it, for many lines at once."""
+        """Do nothing: `drain` flushes."""
 
     def drain(self) -> None:
-        """Have what waits written, without waiting longer than a moment for whoever reads it."""
+        """Write the waiting lines, for LAST_SECONDS at most."""
         if self.waiting or self.writing.locked():
             last = threading.Thread(target=self._write, daemon=True)
             with contextlib.suppress(RuntimeError):  # it is too late for another thread
@@ -63,7 +63,7 @@ class _Lines:
                 last.join(LAST_SECONDS)
 
     def _write(self) -> None:
-        with self.writing, contextlib.suppress(OSError, ValueError):  # stdout is gone: nobody listens
+        with self.writing, contextlib.suppress(OSError, ValueError):  # stdout is closed
             lines = []
             with contextlib.suppress(IndexError):
                 while True:
@@ -75,7 +75,7 @@ class _Lines:
                 self.stream.write(written)
                 return
             left = written.encode("utf-8", "backslashreplace")
-            while left:  # past the stream, whose lock a process that ends would wait for
+            while left:  # not through the stream: a process that ends would wait for its lock
                 left = left[os.write(file, left) :]
 
     def _wake(self) -> None:
@@ -87,99 +87,99 @@ class _Lines:
 
     def _run(self) -> None:
         while self.some.wait():
-            time.sleep(MOMENT)
+            time.sleep(BATCH_SECONDS)
             self.some.clear()
             self._write()
 
 
 class Formatter(logging.Formatter):
-    """Writes what a library logs as the bridge's own log is written, without card numbers."""
+    """Formats the log of libraries like the bridge's own, without card numbers."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one JSON object."""
-        said = {
+        fields = {
             "logger": record.name,
             "level": record.levelname.lower(),
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
-            "message": cut_text(_words(record)),
+            "message": cut_text(_message(record)),
         }
-        return _json(_traced(None, "", {**said, "exc_info": record.exc_info}))
+        return _json(_with_trace(None, "", {**fields, "exc_info": record.exc_info}))
 
 
-def _words(record: logging.LogRecord) -> str:
-    """Return what a record says, with the name of an error in place of its words."""
-    said, given = (_harmless(one) for one in (record.msg, record.args))
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of a record, with the names of errors in place of their messages."""
+    template, given = (_without_errors(part) for part in (record.msg, record.args))
     if isinstance(given, tuple):
-        given = tuple(map(_harmless, given))
+        given = tuple(map(_without_errors, given))
     elif isinstance(given, Mapping):
-        given = {name: _harmless(value) for name, value in given.items()}
+        given = {name: _without_errors(value) for name, value in given.items()}
     try:
-        return str(said) % given if given else str(said)
-    except (TypeError, ValueError, KeyError):  # it does not fit what it was given
-        return str(said)
+        return str(template) % given if given else str(template)
+    except (TypeError, ValueError, KeyError):  # the arguments do not fit
+        return str(template)
 
 
-def _harmless(value: typing.Any) -> typing.Any:
+def _without_errors(value: typing.Any) -> typing.Any:
     return type(value).__name__ if isinstance(value, BaseException) else value
 
 
-_LINES = _Lines()
-_ENCODER = json.JSONEncoder(default=lambda value: str(_harmless(value)))
-drain = atexit.register(_LINES.drain)
+_WRITER = _LineWriter()
+_ENCODER = json.JSONEncoder(default=lambda value: str(_without_errors(value)))
+drain = atexit.register(_WRITER.drain)
 
 
 def set_up(level: str = "INFO") -> None:
-    """Send the bridge's log to stdout, and whatever else the process has to say."""
-    _LINES.stream = sys.stdout
+    """Send the bridge's log and that of its libraries to stdout."""
+    _WRITER.stream = sys.stdout
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.EventRenamer("message"),
-            _traced,
+            _with_trace,
             structlog.processors.JSONRenderer(serializer=_json),  # escapes control characters
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.WriteLoggerFactory(file=typing.cast("typing.TextIO", _LINES)),
+        logger_factory=structlog.WriteLoggerFactory(file=typing.cast("typing.TextIO", _WRITER)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_LINES)
+    handler = logging.StreamHandler(_WRITER)
     handler.setFormatter(Formatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     server = logging.getLogger("gunicorn.error")  # it has a handler of its own, which writes text
     server.handlers.clear()
     server.propagate = True
-    _catch_the_rest()
+    _log_uncaught_errors()
 
 
-def _traced(_: object, __: str, event: typing.MutableMapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """Say of an error where it came from."""
-    said = dict(event)
-    error = said.pop("exc_info", None)
+def _with_trace(_: object, __: str, event: typing.MutableMapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """Replace an error by where it was raised."""
+    fields = dict(event)
+    error = fields.pop("exc_info", None)
     if error is True:
         error = sys.exception()
     elif isinstance(error, tuple):
         error = error[1]
-    return said | {"trace": trace(error)} if isinstance(error, BaseException) else said
+    return fields | {"trace": trace(error)} if isinstance(error, BaseException) else fields
 
 
-def _catch_the_rest() -> None:
-    """Log what nobody catches, unless somebody else does already: a test's runner wants to know itself."""
+def _log_uncaught_errors() -> None:
+    """Log uncaught errors, unless another hook is set, such as that of a test runner."""
     log = structlog.get_logger()
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = lambda _, error, __: log.critical("process ended by an error", exc_info=error)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = lambda told: log.error("error that cannot be raised", exc_info=told.exc_value)
+        sys.unraisablehook = lambda args: log.error("error that cannot be raised", exc_info=args.exc_value)
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = lambda told: _thread_ended(log, told)
+        threading.excepthook = lambda args: _thread_ended(log, args)
 
 
-def _thread_ended(log: typing.Any, told: threading.ExceptHookArgs) -> None:
-    if told.exc_type is not SystemExit:
-        name = told.thread.name if told.thread else ""
-        log.error("thread ended by an error", thread=name, exc_info=told.exc_value)
+def _thread_ended(log: typing.Any, args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else ""
+        log.error("thread ended by an error", thread=name, exc_info=args.exc_value)
 
 
 def _json(event: typing.Any, **_: typing.Any) -> str:

@@ -39,7 +39,7 @@ def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
         raise BridgeError("Give ids of deliveries, or a filter such as --status failed.")
 
     def change(inbox: Inbox, chunk: Sequence[str]) -> list[str]:
-        cases = [ident for ident in chunk if ident.startswith("c_") and inbox.outcomes.tell_again(ident)]
+        cases = [ident for ident in chunk if ident.startswith("c_") and inbox.outcomes.send_again(ident)]
         return inbox.deliveries.replay(chunk) + cases
 
     unchanged = _change(ids, filters, change, "replayed")

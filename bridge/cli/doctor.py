@@ -18,10 +18,10 @@ from bridge.storage.installations import with_installed
 from bridge.worker.checks import (
     Check,
     check_commits,
+    check_database,
     check_postgres,
     check_settings,
     check_worker,
-    unreachable,
 )
 from bridge.worker.provider_checks import check_providers
 
@@ -40,7 +40,7 @@ def examine(
     It calls each store a few times, at the store's pace. `clock` is this machine's.
     """
     yield from check_settings(settings)
-    problem = unreachable(database)
+    problem = check_database(database)
     if problem:
         yield problem
     else:
@@ -66,11 +66,11 @@ def doctor(*, as_json: bool) -> int:
             if not as_json:
                 _print_check(check)
     if as_json:
-        print_json([vars(check) for check in checks])
+        print_json([check.to_json() for check in checks])
     return 0 if all(check.good for check in checks) else 1
 
 
 def _print_check(check: Check) -> None:
-    click.echo(f"{'ok ' if check.good else 'BAD'}  {check.what}: {check.said}")
-    if check.remedy:
-        click.echo(f"       {check.remedy}")
+    click.echo(f"{'ok ' if check.good else 'BAD'}  {check.name}: {check.message}")
+    if check.fix:
+        click.echo(f"       {check.fix}")

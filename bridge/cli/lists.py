@@ -62,7 +62,7 @@ def cases(filters: dict[str, str], *, as_json: bool) -> None:
 def show(ident: str, *, as_json: bool) -> None:
     """Show everything about a delivery, a case or a webhook."""
     with open_search() as search:
-        stored = search.thing(ident)
+        stored = search.find(ident)
     if stored is None:
         raise BridgeError(f"Nothing has the id {ident!r}.")
     if as_json:

@@ -72,7 +72,7 @@ def backfill(name: str, days: int) -> None:
             progress.advance(_covered_days(inbox, store, days) - progress.bar.pos)
 
         try:
-            count = Backfill(inbox, api, store, tell=show).run(days)
+            count = Backfill(inbox, api, store, report=show).run(days)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Run it again to continue.") from None
     click.echo(f"{count} transactions new or changed.")
@@ -133,5 +133,5 @@ def recover(since: datetime, name: str | None) -> None:
     if name and name not in settings.stores:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
     with open_database(settings) as database:
-        count = open_inbox(database, settings).cases.doubt(since.timestamp(), name)
+        count = open_inbox(database, settings).cases.recover(since.timestamp(), name)
     click.echo(f"Cases to be looked up before anything is sent for them: {count}")

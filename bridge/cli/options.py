@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import click
 
 from bridge.errors import BridgeError
-from bridge.storage.filters import BadFilter, words_of
+from bridge.storage.filters import BadFilter, choices_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
             except BadFilter as error:
                 raise BridgeError(str(error)) from None
 
-        words = words_of(filters)
+        words = choices_of(filters)
         for name in reversed(names):
             description: str = filters.fields[name].metadata["description"]
             values = f" One of {', '.join(words[name])}." if words[name] else ""

@@ -7,7 +7,7 @@ import typing
 import urllib.error
 import urllib.request
 
-from bridge.worker.checks import Check, judged
+from bridge.worker.checks import Check, make_check
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Settings
@@ -27,7 +27,7 @@ def check_public_url(settings: Settings) -> Check:
     what = "public URL"
     if settings.public_url is None:
         fix = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
-        return Check(what, good=True, said="unknown: BRIDGE_PUBLIC_URL is not set", remedy=fix)
+        return Check(what, good=True, message="unknown: BRIDGE_PUBLIC_URL is not set", fix=fix)
     url = f"{settings.public_url.rstrip('/')}/healthz"
     try:
         opener = urllib.request.build_opener(NoRedirect)
@@ -40,4 +40,4 @@ def check_public_url(settings: Settings) -> Check:
     except (OSError, ValueError) as error:
         healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
     fix = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
-    return judged(what, healthy, f"{url}: {said}", fix)
+    return make_check(what, healthy, f"{url}: {said}", fix)

@@ -17,9 +17,9 @@ from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.worker import loop
 from bridge.worker.forward import Forwarder
-from bridge.worker.jobs import Chores
+from bridge.worker.jobs import Jobs
 from bridge.worker.notify import span
-from bridge.worker.translate import Judge
+from bridge.worker.translate import Translator
 
 if typing.TYPE_CHECKING:
     from bridge.settings import Settings
@@ -86,9 +86,9 @@ def worker() -> None:
     with open_database(settings, pool) as database:
         settings = with_installed(settings, database)
         inbox = open_inbox(database, settings)
-        judge, forwarder = Judge(inbox, settings), Forwarder(inbox, settings)
-        chores = Chores(settings, database)
-        loop.run(loop.Worker(inbox, judge, forwarder, chores, beat=chores.memos.beat))
+        translator, forwarder = Translator(inbox, settings), Forwarder(inbox, settings)
+        jobs = Jobs(settings, database)
+        loop.run(loop.Worker(inbox, translator, forwarder, jobs, beat=jobs.shared_state.record_heartbeat))
 
 
 @click.command()

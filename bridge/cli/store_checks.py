@@ -15,7 +15,7 @@ from bridge.errors import BridgeError, NotFound, Refused
 from bridge.next29.client import Answer, NextApi
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
-from bridge.worker.checks import Check, check_clock, check_pauses, judged
+from bridge.worker.checks import Check, check_clock, check_pauses, make_check
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, problem
 
@@ -60,7 +60,7 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
     if secret is None or settings.public_url is None:
         fix = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
         return Check(
-            what, good=True, said="off: the bridge searches 29next for every transaction", remedy=fix
+            what, good=True, message="off: the bridge searches 29next for every transaction", fix=fix
         )
     target = f"{settings.url_of('next')}/{store.name}"
     fix = f"Run `bridge subscribe --store {store.name}`."
@@ -72,8 +72,8 @@ def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
             fix = f"Give the token the scopes webhooks:read and webhooks:write. {fix}"
         else:
             fix = _fix_for(answer.status, store, "webhooks:read")
-        return Check(what, good=False, said=str(error), remedy=fix)
-    return judged(what, wrong is None, wrong or f"29next sends webhooks to {target}", fix)
+        return Check(what, good=False, message=str(error), fix=fix)
+    return make_check(what, wrong is None, wrong or f"29next sends webhooks to {target}", fix)
 
 
 PROBE_BODY = {"amount": "0.00"}
@@ -101,13 +101,13 @@ class Probe:
         except Refused as error:
             if self.method == "GET":
                 fix = "29next may have changed its API. Look for a newer release of the bridge."
-                return Check(what, good=False, said=str(error), remedy=fix)
+                return Check(what, good=False, message=str(error), fix=fix)
         except BridgeError as error:
             if answer.status == 403 and self.without:
                 fix = f"Give the token the scope {self.scope}, or {self.without}."
-                return Check(what, good=True, said="missing", remedy=fix)
-            return Check(what, good=False, said=str(error), remedy=_fix_for(answer.status, store, self.scope))
-        return Check(what, good=True, said=f"granted ({answer.seconds:.2f} s)")
+                return Check(what, good=True, message="missing", fix=fix)
+            return Check(what, good=False, message=str(error), fix=_fix_for(answer.status, store, self.scope))
+        return Check(what, good=True, message=f"granted ({answer.seconds:.2f} s)")
 
 
 def _fix_for(status: int | None, store: Store, scope: str) -> str:

@@ -1,4 +1,4 @@
-"""What 29next answered, taken into a case. Pure."""
+"""Applies 29next's answers to a case. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 from bridge.cards import cut_text
 from bridge.disputes import lookup, payloads, refunds
-from bridge.disputes.case import Call, Case, Json, Kind, Match, Part, Rule, Unconfirmed
+from bridge.disputes.case import Call, Case, Json, Kind, Match, OptionalPart, Rule, Unconfirmed
 from bridge.disputes.plan import WITHDRAWN_MESSAGE
 
 LOOKS = 2
 """A write counts as not done after two empty look-ups."""
 LOOK_GAP = 5.0
-"""Seconds between them, since 29next's lists may lag behind its writes."""
+"""Seconds between the two, since 29next's lists may lag behind its writes."""
 HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
-"""What is kept of a dispute that holds the transaction of another."""
+"""The fields kept of a dispute that holds the transaction of another."""
 SHOWS = {
     Kind.READ: {Kind.ATTACH, Kind.RESOLVE, Kind.REPLACE},
     Kind.LIST_REFUNDS: {Kind.REFUND},
     Kind.LIST_NOTES: {Kind.NOTE},
 }
-"""What each reading shows whether it was done already."""
+"""The writes that each read shows as done or not."""
 
 
 def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> None:
-    """Take in what 29next answered: one object, or the rows of a list."""
+    """Apply 29next's answer to a call: an object, or the rows of a list."""
     if call.kind is Kind.SALE:
         refunds.apply_sale(case, answer, now)
     else:
@@ -42,7 +42,7 @@ def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> No
 
 
 def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
-    """Take in a look-up of a write: it was done, it was not after enough empty ones, or look once more."""
+    """Apply the look-up of an unconfirmed write: done, not done after LOOKS empty ones, or look again."""
     body = unconfirmed.body or {}
     is_done = {
         Kind.CREATE: case.dispute_id is not None,
@@ -57,7 +57,7 @@ def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
         unconfirmed.looks, unconfirmed.until = looks, now + LOOK_GAP
         return
     if is_done and unconfirmed.kind is Kind.RESOLVE:
-        _resolved_after_all(case, body)
+        _confirm_resolution(case, body)
     elif is_done and unconfirmed.kind is Kind.REPLACE:
         case.resolved_by_us = case.resolution
     case.unconfirmed = None
@@ -67,7 +67,7 @@ def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
 
 
 def adopt(case: Case, row: Json) -> None:
-    """Take over a dispute as 29next shows it; of two disputes of one case, the first known stays."""
+    """Adopt a dispute as 29next shows it; of two disputes of one case, the first known stays."""
     if case.dispute_id not in (None, int(row["id"])):
         case.note(f"29next has more than one dispute of this case: also {row['id']}.")
         return
@@ -75,7 +75,7 @@ def adopt(case: Case, row: Json) -> None:
     if isinstance(row.get("transaction"), int):
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
-        if case.resolution is None:  # the one who resolved it may have recorded the refund too
+        if case.resolution is None:  # whoever resolved it may have recorded the refund too
             case.pending.verify.add(Kind.REFUND)
         case.resolution = resolution
         message = row.get("resolution_other_message")
@@ -85,10 +85,10 @@ def adopt(case: Case, row: Json) -> None:
             case.withdrawn = True
 
 
-def reconsider(case: Case, row: Json) -> bool:
-    """Take in a dispute as 29next's webhook tells it; returns whether the case has to be worked on.
+def apply_webhook(case: Case, row: Json) -> bool:
+    """Apply a dispute from a webhook of 29next; returns whether the case has work to do.
 
-    What only adds to the case is taken. What contradicts it may be old, and is read again.
+    What only adds to the case is adopted. What contradicts it may be old, so the dispute is read again.
     """
     if case.dispute_id is None:
         if case.unconfirmed is None or case.unconfirmed.kind is Kind.CREATE:
@@ -96,11 +96,13 @@ def reconsider(case: Case, row: Json) -> bool:
             case.unconfirmed = None
         return True
     if int(row["id"]) != case.dispute_id:
-        adopt(case, row)  # which only says so
+        adopt(case, row)  # which only adds a note
         return False
     theirs = (_resolution(row), row.get("transaction"))
     ours = (case.resolution, case.transaction_id)
-    sent = (case.unconfirmed.body if case.unconfirmed else None) or {}  # its echo is no news either
+    sent = (
+        case.unconfirmed.body if case.unconfirmed else None
+    ) or {}  # the echo of our own write is nothing new
     if theirs in (ours, (sent.get("resolution") or ours[0], sent.get("transaction") or ours[1])):
         return False
     if not case.unconfirmed and all(known in (None, new) for known, new in zip(ours, theirs, strict=True)):
@@ -115,8 +117,8 @@ def _resolution(row: Json) -> str | None:
 
 
 def _read(case: Case, _: Call, row: Json) -> None:
-    """Take in a dispute as it is; what was undone at 29next is not done again."""
-    _let_a_person_decide(case, row)
+    """Adopt a dispute as it is now; the bridge does not repeat what 29next has undone."""
+    _yield_to_person(case, row)
     if case.pending.reread:
         case.pending.reread = False
         if case.resolution and not _resolution(row):
@@ -129,8 +131,8 @@ def _read(case: Case, _: Call, row: Json) -> None:
     adopt(case, row)
 
 
-def _let_a_person_decide(case: Case, row: Json) -> None:
-    """Give up the outcome that was to replace ours, where a person has replaced that at 29next."""
+def _yield_to_person(case: Case, row: Json) -> None:
+    """Give up the outcome that should replace ours if a person has replaced ours at 29next."""
     ours, wanted, theirs = case.resolution, case.standing, _resolution(row)
     sent = (case.unconfirmed.body if case.unconfirmed else None) or {"resolution": ours}
     if ours is None or wanted == ours or theirs in (ours, sent.get("resolution", ours)):
@@ -139,7 +141,7 @@ def _let_a_person_decide(case: Case, row: Json) -> None:
     if theirs == wanted:
         return
     case.trouble.contradicted, case.goal.resolution = case.goal.resolution, None
-    case.pending.reread = True  # which takes in too that it is open again
+    case.pending.reread = True  # so that `_read` sees that it is open again
     case.note(f"29next has {theirs or 'it open'} now, by a person's decision. {wanted} does not replace it.")
 
 
@@ -154,8 +156,10 @@ def _attached(case: Case, call: Call, _: Json) -> None:
 
 
 def _note_overtaken(case: Case, sent: int | None) -> None:
-    if sent is not None and sent != case.found:
-        case.note(f"29next has transaction {sent} now: it was under way before {case.found} was decided.")
+    if sent is not None and sent != case.matched_id:
+        case.note(
+            f"29next has transaction {sent} now: it was under way before {case.matched_id} was decided."
+        )
 
 
 def _found(case: Case, _: Call, rows: list[Json]) -> None:
@@ -177,11 +181,11 @@ def _found(case: Case, _: Call, rows: list[Json]) -> None:
 
 
 def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
-    """Link the case to the dispute that holds its transaction, or go on without the transaction."""
+    """Link the case with the dispute that holds its transaction, or leave the transaction out."""
     holder, case.pending.holder = case.pending.holder, None
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if not held:
-        case.leave_out(Part.TRANSACTION)
+        case.leave_out(OptionalPart.TRANSACTION)
     elif (
         held[0]["id"] == case.dispute_id or str(held[0].get("case_number") or "").strip() == case.case_number
     ):
@@ -191,10 +195,6 @@ def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
 
 
 # --- resolutions --------------------------------------------------------------------------------
-
-
-def _resolved(case: Case, call: Call, _: object = None) -> None:
-    _apply_resolution(case, call.body or {})
 
 
 def _apply_resolution(case: Case, body: Json) -> None:
@@ -208,8 +208,8 @@ def _apply_resolution(case: Case, body: Json) -> None:
         case.note("Withdrawn by the provider: the customer's block-list entry stays at 29next.")
 
 
-def _resolved_after_all(case: Case, body: Json) -> None:
-    """Take in that an unconfirmed dispute is resolved: by our call, unless it says something else."""
+def _confirm_resolution(case: Case, body: Json) -> None:
+    """Apply that an unconfirmed dispute is resolved: by our call, unless the resolution differs."""
     if case.resolution == body.get("resolution"):
         _apply_resolution(case, body)
     else:
@@ -218,14 +218,14 @@ def _resolved_after_all(case: Case, body: Json) -> None:
 
 
 def _replaced(case: Case, call: Call, _: object = None) -> None:
-    """Take in that another resolution took the place of ours."""
+    """Apply that another resolution has replaced ours."""
     body = call.body or {}
     case.note(f"The outcome {body['resolution']} has replaced {case.resolution}.")
     case.resolution = case.resolved_by_us = body["resolution"]
     case.trouble.irreplaceable = None
 
 
-# --- what else is written -----------------------------------------------------------------------
+# --- refunds and notes --------------------------------------------------------------------------
 
 
 def _refunded(case: Case, _: Call, __: Json) -> None:
@@ -249,7 +249,7 @@ def _listed_notes(case: Case, _: Call, rows: list[Json]) -> None:
 _APPLY: dict[Kind, Callable[[Case, Call, typing.Any], None]] = {
     Kind.CREATE: _created,
     Kind.ATTACH: _attached,
-    Kind.RESOLVE: _resolved,
+    Kind.RESOLVE: lambda case, call, _: _apply_resolution(case, call.body or {}),
     Kind.REPLACE: _replaced,
     Kind.REFUND: _refunded,
     Kind.NOTE: _noted,

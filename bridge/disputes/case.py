@@ -1,4 +1,4 @@
-"""A case: everything the bridge knows of one dispute, what it wants of it, and what is still open. Pure."""
+"""A case: everything the bridge knows of one dispute, what it should come to, and what is pending. Pure."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Kind(StrEnum):
     FIND_HOLDER = "find_holder"  # the dispute that already holds the transaction
     SEARCH = "search"  # transactions that may be the disputed one
     ORDER = "order"  # the order that the alert names, with its transactions
-    PAYMENT = "payment"  # the payment that a refund of the alert's leads to
+    PAYMENT = "payment"  # the payment of a refund that the alert names
     SALE = "sale"  # the matched transaction, right before its refund is recorded
     LIST_REFUNDS = "list_refunds"
     LIST_NOTES = "list_notes"
 
     @property
     def writes(self) -> bool:
-        """Whether the call changes something at 29next, so that an unclear answer has to be looked into."""
+        """Whether the call changes something at 29next, so that an unclear answer has to be looked up."""
         return self in WRITES
 
 
@@ -46,20 +46,20 @@ LOOKED_UP_BEFORE = WRITES - {Kind.CREATE}
 
 
 class Rule(StrEnum):
-    """How a case came to its transaction."""
+    """How a case was matched with its transaction."""
 
     ORDER = "order"
     EXTERNAL_ID = "external_id"
     NETWORK_TRANSACTION_ID = "network_transaction_id"
     AUTH_CODE = "auth_code"
     CARD_AND_AMOUNT = "card_and_amount"
-    PAYMENT = "payment"  # read because a refund of the alert's leads to it; never a match by itself
+    PAYMENT = "payment"  # read because a refund that the alert names belongs to it; never a match by itself
     MANUAL = "manual"  # a person chose the transaction
     NONE = "none"  # a person said that there is none
 
 
-class Part(StrEnum):
-    """What a dispute can do without where 29next refuses it."""
+class OptionalPart(StrEnum):
+    """What the bridge leaves out of a dispute if 29next refuses it."""
 
     METADATA = "metadata"
     TRANSACTION = "transaction"
@@ -76,7 +76,7 @@ class Call:
     path: str
     params: Json | None = None
     body: Json | None = None
-    rule: Rule | None = None  # of a look-up of transactions
+    rule: Rule | None = None  # for a look-up of transactions
 
     @property
     def writes(self) -> bool:
@@ -90,7 +90,7 @@ class Goal:
 
     resolution: str | None = None
     message: str | None = None
-    by: str | None = None  # the provider that told the resolution
+    by: str | None = None  # the provider that sent the resolution
     event_at: float | None = None  # when it happened, by the event's own time
     received_at: float | None = None  # when its delivery was received first
     refunded_by_gateway: bool = False  # a refund that 29next should have on record
@@ -98,7 +98,7 @@ class Goal:
 
     @property
     def order(self) -> tuple[float, float] | None:
-        """What tells which of two resolutions is later: the event's own time, then the first receipt."""
+        """What decides which of two resolutions is later: the event's own time, then the first receipt."""
         if self.event_at is None or self.received_at is None:
             return None
         return self.event_at, self.received_at
@@ -106,7 +106,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Match:
-    """Which transaction the case is about, and by which rule; else the candidates, and why none was taken."""
+    """The transaction of the case and the rule that found it; else the candidates, and why none was taken."""
 
     rule: Rule | None = None
     transaction_id: int | None = None
@@ -114,10 +114,10 @@ class Match:
     currency: str | None = None
     candidates: list[Json] = field(default_factory=list)
     asked: list[Rule] = field(default_factory=list)  # the look-ups that 29next has answered
-    behind: int | None = None  # the payment that a refund of the alert's leads to, not read yet
-    closed: bool = False  # nothing is left to ask
-    woken_at: float | None = None  # the local index has learned more since
-    heeded_at: float | None = None  # the waking that this match has taken into account
+    behind: int | None = None  # the payment of a refund that the alert names, not read yet
+    closed: bool = False  # no look-up is left
+    woken_at: float | None = None  # when the local index last got a transaction that may fit
+    heeded_at: float | None = None  # the `woken_at` that this match has taken into account
 
     @property
     def is_decided(self) -> bool:
@@ -127,17 +127,17 @@ class Match:
 
 @dataclass(slots=True)
 class Unconfirmed:
-    """A write that may have happened: 29next is asked whether it did before anything else is done."""
+    """A write that may have happened: the bridge looks it up at 29next before it does anything else."""
 
     kind: Kind
     until: float = 0.0  # 29next may still be working on it
     looks: int = 0  # look-ups that did not find it
-    body: Json | None = None  # what was sent; None where only others may have written it
+    body: Json | None = None  # what was sent; None if only others may have written it
 
 
 @dataclass(slots=True)
 class Sale:
-    """The matched transaction's money, as it was read right before a refund of it is recorded."""
+    """The money of the matched transaction, read right before its refund is recorded."""
 
     transaction_id: int
     at: float
@@ -148,7 +148,7 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why what the case wants was given up, in a word and a sentence."""
+    """Why the bridge gave up the goal of the case, in a word and a sentence."""
 
     reason: Reason
     message: str
@@ -156,26 +156,26 @@ class Refusal:
 
 @dataclass(slots=True)
 class Pending:
-    """What has to be read or settled before the case goes on."""
+    """What has to be read or settled before the case continues."""
 
     verify: set[Kind] = field(default_factory=set)  # writes to look up before they are made
-    reread: bool = False  # 29next told something that contradicts the case
-    holder: int | None = None  # the transaction that another dispute holds, which is to be found
-    held: Json | None = None  # the dispute that was found to hold it, as 29next lists it
-    early: Alert | None = None  # ids that came before the opening
+    reread: bool = False  # read the dispute again: a webhook contradicts the case
+    holder: int | None = None  # a transaction that another dispute holds: find that dispute
+    held: Json | None = None  # the dispute that holds it, as 29next lists it
+    early: Alert | None = None  # an alert with ids, received before the opening
     looks: int = 0  # look-ups for a dispute while nothing has opened the case
     looked_first: bool = False  # the creation was looked up before it was made
     sale: Sale | None = None
-    read_at: float | None = None  # when the dispute was read, so that no person's word is written over
+    read_at: float | None = None  # when the dispute was read, so that no person's decision is overwritten
     refused: Refusal | None = None  # a refusal that the next settlement passes on
 
 
 @dataclass(slots=True)
 class Trouble:
-    """What a person should look at."""
+    """What needs a person's attention."""
 
-    contradicted: str | None = None  # an outcome that differs from the one that stands
-    irreplaceable: str | None = None  # why a later outcome could not take the place of an earlier one
+    contradicted: str | None = None  # an outcome that differs from the standing one
+    irreplaceable: str | None = None  # why a later outcome could not replace an earlier one
     review: str | None = None  # what a provider said that is not final and needs a person
     refusal: Refusal | None = None  # the resolution was given up
     unattached: str | None = None  # 29next refused the transaction
@@ -191,11 +191,11 @@ class Case:
     store: str
     case_number: str
     type: DisputeType
-    provider: str  # whose alert opened it
+    provider: str  # that sent the alert that opened it
     opened_at: float
     deadline_at: float
     providers: list[str] = field(default_factory=list)
-    facts: Alert | None = None  # the alert that opens it; none while only others have come
+    facts: Alert | None = None  # the alert that opens it; None while only others were received
     # at 29next
     dispute_id: int | None = None
     transaction_id: int | None = None
@@ -204,13 +204,13 @@ class Case:
     refund_recorded: bool = False
     withdrawn: bool = False
     duplicate_of: str | None = None  # the id of the case that holds the dispute
-    # what is wanted, and what stands in the way
+    # what it should come to, and what prevents it
     goal: Goal = field(default_factory=Goal)
-    match: Match | None = None  # None while nobody has looked
+    match: Match | None = None  # None before the first look-up
     unconfirmed: Unconfirmed | None = None
     pending: Pending = field(default_factory=Pending)
     trouble: Trouble = field(default_factory=Trouble)
-    without: list[Part] = field(default_factory=list)  # what 29next would not take
+    without: list[OptionalPart] = field(default_factory=list)  # what 29next refused
     notes: list[str] = field(default_factory=list)
     # the queue
     due_at: float | None = None  # None: nothing to do
@@ -220,7 +220,7 @@ class Case:
 
     @property
     def state(self) -> State:
-        """Where the case stands: the first that holds."""
+        """The state of the case: the first that applies."""
         if self.is_duplicate:
             return State.DUPLICATE
         if self.unconfirmed:
@@ -245,24 +245,24 @@ class Case:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the case was ended without a dispute, which a person may have made meanwhile."""
+        """Whether the case ended without a dispute; a person may have made one meanwhile."""
         return self.facts is not None and self.dispute_id is None and self.due_at is None
 
     @property
     def standing(self) -> str | None:
-        """The outcome that stands: what a person resolved at 29next, else the last that replaced another."""
+        """The standing outcome: what a person resolved at 29next, else the last one that the bridge wants."""
         if self.resolution is not None and self.resolution != self.resolved_by_us:
             return self.resolution
         return self.goal.resolution or self.resolution
 
     @property
-    def found(self) -> int | None:
-        """The transaction that matching found, whether 29next knows of it yet or not."""
+    def matched_id(self) -> int | None:
+        """The id of the transaction that was matched, whether 29next knows of it yet or not."""
         return self.match.transaction_id if self.match else None
 
     @property
     def dated_facts(self) -> Alert:
-        """The opening alert for matching: one that does not say when it happened, happened at receipt."""
+        """The opening alert for matching; without a date of its own it has that of its receipt."""
         facts = typing.cast("Alert", self.facts)
         received = datetime.fromtimestamp(self.opened_at, UTC)
         return facts if facts.happened_at else dataclasses.replace(facts, happened_at=received)
@@ -277,11 +277,11 @@ class Case:
         return bool(self.trouble.contradicted or unreadable or unfinished or unmatched)
 
     def note(self, text: str) -> None:
-        """Say something that a person should know, once."""
+        """Add a note for people, once."""
         if text not in self.notes:
             self.notes.append(text)
 
-    def leave_out(self, part: Part) -> None:
-        """Go on without something that 29next would not take."""
+    def leave_out(self, part: OptionalPart) -> None:
+        """Leave out something that 29next refused."""
         if part not in self.without:
             self.without.append(part)

@@ -1,4 +1,4 @@
-"""A case's search for its transaction: what the index and 29next know, and what a person decides. Pure."""
+"""Finds a case's transaction: in the index, at 29next, or by a person's decision. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import dataclasses
 import typing
 
 from bridge.disputes import matching
-from bridge.disputes.case import Call, Case, Json, Kind, Match, Part, Rule
+from bridge.disputes.case import Call, Case, Json, Kind, Match, OptionalPart, Rule
 
 OF_TRANSACTIONS = frozenset({Kind.SEARCH, Kind.ORDER, Kind.PAYMENT})
-"""The look-ups that show transactions: see `rows_of`."""
+"""The look-ups that return transactions: see `rows_of`."""
 
 
-def question(case: Case) -> Call | None:
-    """Return the look-up for the transaction that is due at 29next; None once one was found."""
-    if Part.TRANSACTION in case.without or case.facts is None:
+def next_lookup(case: Case) -> Call | None:
+    """Return the next look-up for the transaction at 29next; None once it was found, or none is left."""
+    if OptionalPart.TRANSACTION in case.without or case.facts is None:
         return None
     match = case.match or Match()
     if match.transaction_id or match.closed or len(match.asked) >= matching.LOOK_UPS:
@@ -25,45 +25,49 @@ def question(case: Case) -> Call | None:
     return next((call for rule, call in queries.items() if rule not in match.asked), None)
 
 
-def is_sought(case: Case) -> bool:
-    """Whether the transaction is still to be looked for, or to be attached."""
+def lacks_transaction(case: Case) -> bool:
+    """Whether the transaction has still to be found, or to be attached."""
     if case.transaction_id is not None:
         return False
-    return asks_index(case) or question(case) is not None or is_unattached(case)
+    return needs_index(case) or next_lookup(case) is not None or is_unattached(case)
 
 
 def is_unattached(case: Case) -> bool:
-    """Whether a transaction was found that the dispute does not have yet."""
-    return case.found is not None and case.transaction_id is None and Part.TRANSACTION not in case.without
+    """Whether a transaction was matched that the dispute does not have yet."""
+    return (
+        case.matched_id is not None
+        and case.transaction_id is None
+        and OptionalPart.TRANSACTION not in case.without
+    )
 
 
-def asks_index(case: Case) -> bool:
-    """Whether the local index should be asked: at first, and again once it has learned more."""
+def needs_index(case: Case) -> bool:
+    """Whether to query the local index: at first, and again once it has new transactions that may fit."""
     return case.facts is not None and (case.match is None or case.match.woken_at is not None)
 
 
 def apply_index(case: Case, rows: list[Json], *, complete: bool) -> None:
-    """Take in what the local index knows; where several fit there already, 29next is not asked.
+    """Match the case with transactions of the local index; if several fit there, 29next is not asked.
 
-    A case that looks again asks 29next again too, unless the index is known to have everything.
+    A case that is matched again asks 29next again too, unless the index is complete.
     """
     known = case.match or Match()
-    if case.is_decided or Part.TRANSACTION in case.without:
+    if case.is_decided or OptionalPart.TRANSACTION in case.without:
         case.match = dataclasses.replace(known, woken_at=None, heeded_at=known.woken_at)
         return
     choice = matching.choose(case.dated_facts, rows, complete=complete)
     case.match = dataclasses.replace(
-        chosen(choice, rows),
+        match_of(choice, rows),
         asked=list(known.asked) if complete else [],
-        closed=any(one["why"] == matching.SEVERAL for one in choice.candidates),
+        closed=any(candidate["why"] == matching.SEVERAL for candidate in choice.candidates),
         heeded_at=known.woken_at,
     )
 
 
 def rows_of(call: Call, answer: typing.Any) -> list[Json]:
-    """Return the transactions that a look-up answered: those of a list, one alone, or all of an order.
+    """Return the transactions of an answer: a list, a single one, or all of an order.
 
-    An order that is not there, that is another one, or that cannot be read has none.
+    An order that does not exist, has another number or cannot be read has none.
     """
     if call.kind is not Kind.ORDER:
         return answer if isinstance(answer, list) else [answer]
@@ -77,15 +81,19 @@ def rows_of(call: Call, answer: typing.Any) -> list[Json]:
 
 
 def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
-    """Take in transactions that 29next answered; candidates of earlier look-ups stay."""
+    """Match the case with transactions that 29next returned; candidates of earlier look-ups stay."""
     if case.is_decided:
         return
     before = case.match or Match()
     choice = matching.choose(case.dated_facts, rows, earlier=before.candidates)
-    seen = {one["id"] for one in choice.candidates}
-    kept = [one for one in before.candidates if one["id"] not in seen and not choice.transaction_id]
+    seen = {candidate["id"] for candidate in choice.candidates}
+    kept = [
+        candidate
+        for candidate in before.candidates
+        if candidate["id"] not in seen and not choice.transaction_id
+    ]
     case.match = dataclasses.replace(
-        chosen(choice, rows),
+        match_of(choice, rows),
         asked=[*before.asked, typing.cast("Rule", call.rule)],
         behind=matching.payment_behind(case.dated_facts, rows),
         closed=before.closed,
@@ -95,8 +103,8 @@ def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
     )
 
 
-def chosen(choice: matching.Choice, rows: list[Json]) -> Match:
-    """Return a choice as a match, with the money of the transaction: a refund is recorded in its currency."""
+def match_of(choice: matching.Choice, rows: list[Json]) -> Match:
+    """Return a choice as a match, with the transaction's amount: a refund is recorded in its currency."""
     row = next((row for row in rows if row["id"] == choice.transaction_id), {})
     return Match(
         rule=choice.rule,
@@ -107,10 +115,10 @@ def chosen(choice: matching.Choice, rows: list[Json]) -> Match:
     )
 
 
-def decide(case: Case, transaction_id: int | None) -> None:
-    """Take a person's word for the transaction, or for there being none."""
+def decide_match(case: Case, transaction_id: int | None) -> None:
+    """Apply a person's decision: a transaction, or None if there is none."""
     before = case.match or Match()
-    row: Json = next((one for one in before.candidates if one["id"] == transaction_id), {})
+    row: Json = next((candidate for candidate in before.candidates if candidate["id"] == transaction_id), {})
     case.match = dataclasses.replace(
         before,
         transaction_id=transaction_id,
@@ -120,17 +128,19 @@ def decide(case: Case, transaction_id: int | None) -> None:
         closed=True,
     )
     case.pending.holder = None
-    if Part.TRANSACTION in case.without:
-        case.without.remove(Part.TRANSACTION)
+    if OptionalPart.TRANSACTION in case.without:
+        case.without.remove(OptionalPart.TRANSACTION)
 
 
 def claims_transaction(case: Case) -> bool:
-    """Whether a case is about to be the one that holds the dispute of its transaction."""
-    return bool(case.found) and case.transaction_id is None and not (case.unconfirmed or case.is_duplicate)
+    """Whether a case is about to open or attach the dispute of its transaction."""
+    return (
+        bool(case.matched_id) and case.transaction_id is None and not (case.unconfirmed or case.is_duplicate)
+    )
 
 
 def is_stale(case: Case, known: Case) -> bool:
-    """Whether a case learned more since its match, as `known` has it, was looked for."""
+    """Whether a case has changed since it was read as `known`, so that the match of that is out of date."""
     woken_at = case.match.woken_at if case.match else None
     heeded_at = known.match.heeded_at if known.match else None
     return case.facts != known.facts or woken_at != heeded_at

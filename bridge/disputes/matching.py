@@ -1,7 +1,7 @@
-"""Which transaction an alert is about: the ladder of rules. Pure.
+"""Chooses the transaction of an alert, by a ladder of rules. Pure.
 
-A wrong match blocks a real customer, so a transaction counts only when exactly one fits and none of
-the alert's facts contradicts it. Transactions are plain rows as 29next lists them.
+A wrong match blocks a real customer, so a transaction is chosen only if exactly one fits and none of the
+alert's facts contradicts it. Transactions are rows as 29next lists them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import re
 import typing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from bridge.disputes.case import Call, Kind, Rule
+from bridge.disputes.payloads import read_amount, read_moment
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,48 +24,53 @@ if typing.TYPE_CHECKING:
 Row = dict[str, typing.Any]
 
 BEFORE, AFTER = timedelta(days=4), timedelta(days=4)
-"""How far a transaction may lie from the time that the alert gives: clearing takes days."""
+"""How far a transaction may be from the time that the alert gives: clearing takes days."""
 LATEST = timedelta(days=2)
-"""How far a transaction may lie after its dispute: a date is its midnight, in some zone; no more."""
+"""How long after its dispute a transaction may be: the dispute's date is a midnight in an unknown zone."""
 OLDEST = timedelta(days=180)
-"""How far a transaction may lie before its dispute, where the alert gives no transaction time."""
+"""How long before its dispute a transaction may be, if the alert gives no transaction time."""
 LOOK_UPS = 2
-"""At most so many look-ups at 29next for one alert."""
+"""How many look-ups at 29next one alert gets."""
 MOST_CANDIDATES = 20
 SEVERAL = "several fit"
 WALLETS = frozenset({"apple_pay", "google_pay"})
-"""29next's payment methods whose card numbers are virtual ones, unknown to the issuer's alert."""
+"""29next's payment methods with virtual card numbers, which the issuer's alert does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One rung: the alert's facts that it needs, and 29next's fields that must equal them."""
+    """One rule of the ladder: the alert's facts that it needs, and 29next's fields that must equal them."""
 
     rule: Rule
     facts: tuple[tuple[str, str], ...]  # (the alert's, the transaction's)
     unique: bool  # an id of the payment: a part of its amount may be disputed
 
-    def holds(self, alert: Alert, row: Row) -> bool:
+    def matches(self, alert: Alert, row: Row) -> bool:
         """Whether the transaction has exactly the facts of the alert."""
-        pairs = [(_told(alert, ours), _of(row, theirs)) for ours, theirs in self.facts]
+        pairs = [(_fact(alert, ours), _field(row, theirs)) for ours, theirs in self.facts]
         return all(ours and ours == theirs for ours, theirs in pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A transaction that a dispute can be about, and those that lead to it: see `_payments`."""
+    """A transaction that can be disputed, and those that lead to it: see `_payments`."""
 
     row: Row
-    kin: tuple[Row, ...] = ()
+    related: tuple[Row, ...] = ()
+
+    @property
+    def id(self) -> int:
+        """The id of the transaction."""
+        return int(self.row["id"])
 
     def is_named_by(self, rung: Rung, alert: Alert) -> bool:
-        """Whether the payment, or one of its kin, has exactly the facts of the alert."""
-        return any(rung.holds(alert, row) for row in (self.row, *self.kin))
+        """Whether the payment, or a transaction that leads to it, has exactly the facts of the alert."""
+        return any(rung.matches(alert, row) for row in (self.row, *self.related))
 
 
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
 OWN = Rule.EXTERNAL_ID
-"""The one id that no other payment has: an order has several, and rebills share the network's id."""
+"""The only id that no other payment has: an order has several, and rebills share the network's id."""
 IDS = ("auth_code", "network_transaction_id", "external_id")
 LADDER = (
     Rung(Rule.ORDER, (("order", "order"),), unique=True),
@@ -75,18 +81,18 @@ LADDER = (
 )
 """The rungs, strongest evidence first."""
 SUREST = (Rule.ORDER, Rule.EXTERNAL_ID)
-"""The rungs that count where a fact of the alert cannot be read."""
+"""The rungs that count if a fact of the alert cannot be read."""
 ASKED = (Rule.ORDER, Rule.EXTERNAL_ID, Rule.AUTH_CODE, Rule.NETWORK_TRANSACTION_ID, Rule.CARD_AND_AMOUNT)
-"""What 29next is asked first: ids, then authorization codes, which are what most alerts carry."""
+"""The order of look-ups at 29next: ids, then authorization codes, which most alerts carry."""
 ORDER_NUMBER = re.compile(r"[1-9][0-9]{0,11}")
-"""What can be a number of 29next's orders; what is longer is an id of somebody else's."""
+"""The form of 29next's order numbers; anything longer is another system's id."""
 FAILED = "it did not succeed"
 _RUNGS = {rung.rule: rung for rung in LADDER}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The transaction chosen and the rule that found it, or the candidates and why none was taken."""
+    """The chosen transaction and the rule that found it, or the candidates and why none was taken."""
 
     transaction_id: int | None = None
     rule: Rule | None = None
@@ -94,15 +100,15 @@ class Choice:
 
 
 def queries(alert: Alert) -> dict[Rule, Call]:
-    """Return the look-ups worth making at 29next, the best first, two at most."""
-    rungs = [_RUNGS[rule] for rule in ASKED if _may_tell(_RUNGS[rule], alert)]
+    """Return the look-ups to make at 29next, the best first, two at most."""
+    rungs = [_RUNGS[rule] for rule in ASKED if _counts(_RUNGS[rule], alert)]
     calls = [(rung.rule, call) for rung in rungs if (call := _query(rung, alert))]
     return dict(calls[:LOOK_UPS])
 
 
 def _query(rung: Rung, alert: Alert) -> Call | None:
-    """Return the look-up for a rung at 29next, or None where the alert does not tell enough for it."""
-    filters = {theirs: _told(alert, ours) for ours, theirs in rung.facts}
+    """Return the look-up for a rung at 29next, or None if the alert lacks the facts."""
+    filters = {theirs: _fact(alert, ours) for ours, theirs in rung.facts}
     if not all(filters.values()):
         return None
     if rung.rule is Rule.ORDER:
@@ -118,64 +124,63 @@ def choose(
 ) -> Choice:
     """Choose the one transaction that fits, or none; candidates say why each was not taken.
 
-    Three phases: drop the payments that a fact contradicts, let the ids speak first, then the weaker
-    rules with the evidence they need. Where several fit a rung, only these are looked at on the rungs
-    below. Where two of the alert's ids name different payments, a person decides; `earlier` are the
-    candidates of look-ups before this one. Where `rows` may not be complete, the one that fits may be
-    missing among them, so that only an id counts.
+    Three phases: drop the payments that a fact contradicts, then try the ids, then the weaker rules with the
+    evidence they need. If several fit a rung, only these are tried on the rungs below. If two of the alert's
+    ids name different payments, a person decides; `earlier` are the candidates of earlier look-ups. If
+    `rows` may be incomplete, the right one may be missing, so only an id counts.
     """
     payments = _payments(rows)
-    against = {one.row["id"]: contradictions(alert, one) for one in payments}
-    reasons = {ident: next(iter(found.values()), None) for ident, found in against.items()}
+    against = {payment.id: contradictions(alert, payment) for payment in payments}
+    reasons = {ident: next(iter(reasons_of.values()), None) for ident, reasons_of in against.items()}
     named = _named(alert, payments)
     if _ids_disagree(named, earlier):
         return Choice(candidates=_candidates(alert, payments, reasons, other=SEVERAL))
-    left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}
+    remaining = {payment.id: payment for payment in payments if reasons[payment.id] is None}
     several, rivals = False, dict[int, Payment]()
     for rung in LADDER:
-        fitting = _fitting(rung, alert, named[rung.rule], left, complete=complete)
-        possible = (one for one in named[rung.rule] if one.row["id"] in left or reasons[one.row["id"]])
+        fitting = _fitting(rung, alert, named[rung.rule], remaining, complete=complete)
+        possible = (payment for payment in named[rung.rule] if payment.id in remaining or reasons[payment.id])
         same = _rivals(rung, alert, fitting, possible, against)
         if len(fitting) == 1 and not same:
             return Choice(next(iter(fitting)), rung.rule)
         if fitting:
-            left, several, rivals = fitting, True, rivals | same
+            remaining, several, rivals = fitting, True, rivals | same
     if several:
-        considered = [*left.values(), *rivals.values()]
+        considered = [*remaining.values(), *rivals.values()]
         return Choice(candidates=_candidates(alert, considered, reasons, other=SEVERAL))
     return Choice(candidates=_candidates(alert, payments, reasons))
 
 
 def _named(alert: Alert, payments: list[Payment]) -> dict[Rule, list[Payment]]:
-    """Return the payments that each rung names, those that contradict another fact among them."""
-    tried = [one for one in payments if one.row.get("status") != "failed"]
+    """Return the payments that each rung names, including those that another fact contradicts."""
+    tried = [payment for payment in payments if payment.row.get("status") != "failed"]
     return {
-        rung.rule: [one for one in tried if _may_tell(rung, alert) and one.is_named_by(rung, alert)]
+        rung.rule: [payment for payment in tried if _counts(rung, alert) and payment.is_named_by(rung, alert)]
         for rung in LADDER
     }
 
 
 def _ids_disagree(named: Mapping[Rule, list[Payment]], earlier: Sequence[Row]) -> bool:
-    """Whether two ids of the alert name different payments, be it in different look-ups."""
-    tried = [(one["by"], one["id"]) for one in earlier if one["why"] != FAILED]
+    """Whether two ids of the alert name different payments, even in different look-ups."""
+    tried = [(candidate["by"], candidate["id"]) for candidate in earlier if candidate["why"] != FAILED]
     by_id = [
-        {one.row["id"] for one in named[rung.rule]} | {ident for by, ident in tried if by == rung.rule}
+        {payment.id for payment in named[rung.rule]} | {ident for by, ident in tried if by == rung.rule}
         for rung in LADDER
         if rung.unique
     ]
-    return any(one and other and not one & other for one, other in itertools.combinations(by_id, 2))
+    return any(ids and others and not ids & others for ids, others in itertools.combinations(by_id, 2))
 
 
 def _fitting(
-    rung: Rung, alert: Alert, named: list[Payment], left: Mapping[int, Payment], *, complete: bool
+    rung: Rung, alert: Alert, named: list[Payment], remaining: Mapping[int, Payment], *, complete: bool
 ) -> dict[int, Payment]:
-    """Return the payments of those left that a rung names, with the evidence that it needs."""
-    # an id that several have, or may have, is one fact among others
+    """Return the remaining payments that a rung names with the evidence that it needs."""
+    # an id that several payments have, or may have, is not enough by itself
     sure = rung.unique and len(named) == 1 and (complete or rung.rule is OWN)
     if not (sure or complete or (rung.unique and alert.transaction_at)):
         return {}
-    possible = [one for one in named if one.row["id"] in left]
-    return {one.row["id"]: one for one in possible if sure or _enough(rung, alert, one.row)}
+    possible = [payment for payment in named if payment.id in remaining]
+    return {payment.id: payment for payment in possible if sure or _has_evidence(rung, alert, payment.row)}
 
 
 def _rivals(
@@ -185,78 +190,82 @@ def _rivals(
     named: Iterable[Payment],
     against: Mapping[int, Mapping[str, str]],
 ) -> dict[int, Payment]:
-    """Return what a rung names too, and what only facts keep from fitting that are not held against the rest.
+    """Return the payments that would fit too, but for facts that are tolerated in the fitting ones.
 
-    The card of a wallet and an amount in another currency cannot be compared. So they do not decide for
-    such a payment, either, where another one would fit but for them: the alert's own fact may be wrong.
+    The card of a wallet and an amount in another currency cannot be compared. So they cannot decide between
+    a payment that differs in them and another one: the alert's own fact may be wrong.
     """
-    spared = {fact for one in fitting.values() for fact in _spared(alert, one.row)}
-    others = {one.row["id"]: one for one in named if spared and one.row["id"] not in fitting}
+    tolerated = {fact for payment in fitting.values() for fact in _tolerated(alert, payment.row)}
+    others = {payment.id: payment for payment in named if tolerated and payment.id not in fitting}
     return {
-        ident: one
-        for ident, one in others.items()
-        if set(against[ident]) <= spared and ("amount" in spared or _enough(rung, alert, one.row))
+        ident: payment
+        for ident, payment in others.items()
+        if set(against[ident]) <= tolerated
+        and ("amount" in tolerated or _has_evidence(rung, alert, payment.row))
     }
 
 
-def _spared(alert: Alert, row: Row) -> Iterator[str]:
-    """Yield the facts in which a payment differs, and that are no contradiction."""
+def _tolerated(alert: Alert, row: Row) -> Iterator[str]:
+    """Yield the facts in which a payment differs without a contradiction."""
     if _has_another_card(alert, row):
         yield "card"
     if _has_another_currency(alert, row):
         yield "amount"
 
 
-def _may_tell(rung: Rung, alert: Alert) -> bool:
-    """Whether a rung counts: what could not be read of an alert might contradict all but the surest ids."""
+def _counts(rung: Rung, alert: Alert) -> bool:
+    """Whether a rung counts: an unreadable fact of the alert might contradict all but the surest ids."""
     return not alert.unreadable or rung.rule in SUREST
 
 
 def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:
-    """Return the id of the payment that a refund of the alert's leads to, where the rows lack it."""
+    """Return the id of the payment of a refund that the alert names, if the rows lack it."""
     rows = list(rows)
     known = {row.get("id") for row in rows}
-    led = [row.get("parent_id") for row in rows if row.get("type") == "refund" and is_kin(alert, row)]
-    return next((ident for ident in led if isinstance(ident, int) and ident not in known), None)
+    parents = [
+        row.get("parent_id") for row in rows if row.get("type") == "refund" and shares_fact(alert, row)
+    ]
+    return next((ident for ident in parents if isinstance(ident, int) and ident not in known), None)
 
 
-def is_kin(alert: Alert, row: Row) -> bool:
+def shares_fact(alert: Alert, row: Row) -> bool:
     """Whether a transaction shares an id, a code or the card with an alert."""
-    return any(rung.holds(alert, row) for rung in LADDER)
+    return any(rung.matches(alert, row) for rung in LADDER)
 
 
 def contradictions(alert: Alert, payment: Payment) -> dict[str, str]:
-    """Return what speaks against a payment, by the fact that it contradicts."""
+    """Return the reasons against a payment, by the fact that it contradicts."""
     row = payment.row
     if row.get("status") != "succeeded":
         return {"status": FAILED}
     if row.get("is_test") is True:
         return {"test": "a test"}
-    found = {
+    reasons = {
         "amount": _another_amount(alert, row),
         "card": _another_card(alert, row),
         "id": _another_id(alert, payment),
         "date": _another_date(alert, payment),
     }
-    return {fact: said for fact, said in found.items() if said}
+    return {fact: reason for fact, reason in reasons.items() if reason}
 
 
 def _another_amount(alert: Alert, row: Row) -> str | None:
-    """Compare the transaction's amount where the alert tells it; else a part of it may be disputed.
+    """Return how the amount contradicts the alert, or None.
 
-    Across currencies an amount says nothing.
+    Without the transaction's amount in the alert, a part of it may be disputed. Amounts in different
+    currencies are not compared.
     """
     amount, currency = _money(alert)
-    theirs, told = _decimal(row.get("amount")), alert.transaction_amount is not None
+    theirs, is_exact = read_amount(row.get("amount")), alert.transaction_amount is not None
     if _has_another_currency(alert, row):
-        return f"its currency is {_of(row, 'currency').upper()}, not {currency}" if told else None
-    if amount is None or theirs is None or amount == theirs or (amount < theirs and not told):
+        return f"its currency is {_field(row, 'currency').upper()}, not {currency}" if is_exact else None
+    if amount is None or theirs is None or amount == theirs or (amount < theirs and not is_exact):
         return None
     return f"its amount is {theirs}, not {amount}"
 
 
 def _has_another_currency(alert: Alert, row: Row) -> bool:
-    ours, theirs = _money(alert)[1], _of(row, "currency").upper()
+    ours, theirs = _money(alert)[1], _field(row, "currency").upper()
     return bool(ours and theirs and ours != theirs)
 
 
@@ -265,40 +274,43 @@ def _another_card(alert: Alert, row: Row) -> str | None:
 
 
 def _has_another_card(alert: Alert, row: Row) -> bool:
-    pairs = [(_told(alert, ours), _of(row, theirs)) for ours, theirs in CARD]
+    pairs = [(_fact(alert, ours), _field(row, theirs)) for ours, theirs in CARD]
     return any(ours and theirs and ours != theirs for ours, theirs in pairs)
 
 
 def _is_virtual(alert: Alert, row: Row) -> bool:
-    """Whether another card number is no contradiction, for wallets pay with a virtual one.
+    """Whether another card number is no contradiction, since wallets pay with a virtual one.
 
-    Where nobody says that it was a wallet, the network's id or the code and the amount have to.
+    If 29next does not say that it was a wallet, the network's id or the code and the amount must agree.
     """
-    method = _of(row, "payment_method")
-    by_code = _RUNGS[Rule.AUTH_CODE].holds(alert, row) and _same_amount(alert, row)
-    by_network = _RUNGS[Rule.NETWORK_TRANSACTION_ID].holds(alert, row)
+    method = _field(row, "payment_method")
+    by_code = _RUNGS[Rule.AUTH_CODE].matches(alert, row) and _same_amount(alert, row)
+    by_network = _RUNGS[Rule.NETWORK_TRANSACTION_ID].matches(alert, row)
     return method in WALLETS or by_network or (by_code and not method)
 
 
 def _another_id(alert: Alert, payment: Payment) -> str | None:
-    """Find an id of the alert's that the payment has another one of: ids of other kinds say nothing."""
+    """Return how an id contradicts the alert, or None; only ids of the same form are compared."""
     for name in IDS:
-        ours = _told(alert, name)
-        theirs = {_of(row, name) for row in (payment.row, *payment.kin)}
-        if ours and ours not in theirs and any(_kind(one) == _kind(ours) for one in theirs):
+        ours = _fact(alert, name)
+        theirs = {_field(row, name) for row in (payment.row, *payment.related)}
+        if ours and ours not in theirs and any(_kind(ident) == _kind(ours) for ident in theirs):
             return f"another {name.replace('_', ' ')}"
     return None
 
 
 def _kind(ident: str) -> tuple[str, int]:
-    """Tell ids apart by their form: pi_... and ch_... are a payment's and a charge's."""
+    """Return the form of an id: pi_... and ch_... are a payment's and a charge's."""
     return ident.rpartition("_")[0], len(ident)
 
 
 def _another_date(alert: Alert, payment: Payment) -> str | None:
-    """Compare the days from the authorization, which may be captured much later, to the debit."""
-    lasted = [payment.row, *(one for one in payment.kin if one.get("type") == "authorize")]
-    moments = [moment for row in lasted if (moment := _moment(row.get("date_created")))]
+    """Return how the date contradicts the alert, or None; an authorization may be captured much later."""
+    compared = [
+        payment.row,
+        *(relative for relative in payment.related if relative.get("type") == "authorize"),
+    ]
+    moments = [moment for row in compared if (moment := read_moment(row.get("date_created")))]
     since, until = window(alert)
     if moments and ((since and max(moments) < since) or (until and min(moments) > until)):
         return "another date"
@@ -306,57 +318,53 @@ def _another_date(alert: Alert, payment: Payment) -> str | None:
 
 
 def window(alert: Alert) -> tuple[datetime | None, datetime | None]:
-    """Return the moments between which the alert's transaction lies."""
-    told, happened = alert.transaction_at, alert.happened_at
-    since = told - BEFORE if told else happened - OLDEST if happened else None
-    ends = [told + AFTER] if told else []
+    """Return the moments between which the alert's transaction was made."""
+    transaction_at, happened = alert.transaction_at, alert.happened_at
+    since = transaction_at - BEFORE if transaction_at else happened - OLDEST if happened else None
+    ends = [transaction_at + AFTER] if transaction_at else []
     ends += [happened + LATEST] if happened else []
     return since, min(ends, default=None)
 
 
-def _enough(rung: Rung, alert: Alert, row: Row) -> bool:
-    """Whether a fact that several payments may have comes with the further evidence that it needs.
+def _has_evidence(rung: Rung, alert: Alert, row: Row) -> bool:
+    """Whether a fact that several payments may share has the further evidence that it needs.
 
-    Codes, cards and shared ids come again: dates must be known, and no part of the amount will do.
+    Codes, cards and shared ids repeat: so the dates must be known, and the whole amount must agree.
     """
-    if _moment(row.get("date_created")) is None or window(alert) == (None, None):
+    if read_moment(row.get("date_created")) is None or window(alert) == (None, None):
         return False
     if rung.rule is Rule.AUTH_CODE:
-        across = _of(row, "currency").upper() != _money(alert)[1]
-        return _same_amount(alert, row) or (across and _RUNGS[Rule.CARD_AND_AMOUNT].holds(alert, row))
+        across = _field(row, "currency").upper() != _money(alert)[1]
+        return _same_amount(alert, row) or (across and _RUNGS[Rule.CARD_AND_AMOUNT].matches(alert, row))
     return _same_amount(alert, row)
 
 
 def _same_amount(alert: Alert, row: Row) -> bool:
     amount, currency = _money(alert)
-    return (
-        amount is not None
-        and _decimal(row.get("amount")) == amount
-        and _of(row, "currency").upper() == currency
-    )
+    theirs = (read_amount(row.get("amount")), _field(row, "currency").upper())
+    return amount is not None and theirs == (amount, currency)
 
 
 def _payments(rows: Iterable[Row]) -> list[Payment]:
     """Return the payments among transactions, each once: debits, and authorizations without one.
 
-    What was voided is none. A refund leads to its parent, an authorization to the debits that it was
-    captured by.
+    A voided transaction is not a payment. A refund leads to its parent, an authorization to its debits.
     """
     by_id = {row["id"]: row for row in rows if isinstance(row.get("id"), int)}
     children: dict[object, list[Row]] = {}
     for row in by_id.values():
         children.setdefault(row.get("parent_id"), []).append(row)
-    found = []
+    payments = []
     for ident, row in by_id.items():
-        born = children.get(ident, [])
-        refunds = [one for one in born if one.get("type") == "refund"]
+        own = children.get(ident, [])
+        refunds = [child for child in own if child.get("type") == "refund"]
         parent = by_id.get(typing.cast("int", row.get("parent_id")), {})
-        if row.get("type") == "debit" and not any(_is_void(one) for one in born):
+        if row.get("type") == "debit" and not any(_is_void(child) for child in own):
             authorized = [parent] if parent.get("type") == "authorize" else []
-            found.append(Payment(row, (*refunds, *authorized)))
-        elif row.get("type") == "authorize" and not any(_ends_authorization(one) for one in born):
-            found.append(Payment(row))
-    return found
+            payments.append(Payment(row, (*refunds, *authorized)))
+        elif row.get("type") == "authorize" and not any(_ends_authorization(child) for child in own):
+            payments.append(Payment(row))
+    return payments
 
 
 def _ends_authorization(row: Row) -> bool:
@@ -373,17 +381,17 @@ def _candidates(
     reasons: Mapping[int, str | None],
     other: str = "too little evidence",
 ) -> tuple[Row, ...]:
-    """Write what was considered, by which rung, and why it was not taken; the strongest evidence first."""
+    """Return what was considered, by which rung, and why it was not taken; the strongest evidence first."""
     shown = ("id", "order", "amount", "currency", "date_created")
     rules = [*(rung.rule for rung in LADDER), None]
 
-    def place(one: Payment) -> int:
-        return next((n for n, rung in enumerate(LADDER) if one.is_named_by(rung, alert)), len(LADDER))
+    def place(payment: Payment) -> int:
+        return next((n for n, rung in enumerate(LADDER) if payment.is_named_by(rung, alert)), len(LADDER))
 
     return tuple(
-        {name: one.row.get(name) for name in shown}
-        | {"by": rules[place(one)], "why": reasons[one.row["id"]] or other}
-        for one in sorted(payments, key=place)[:MOST_CANDIDATES]
+        {name: payment.row.get(name) for name in shown}
+        | {"by": rules[place(payment)], "why": reasons[payment.id] or other}
+        for payment in sorted(payments, key=place)[:MOST_CANDIDATES]
     )
 
 
@@ -405,11 +413,11 @@ def _money(alert: Alert) -> tuple[Decimal | None, str | None]:
     return alert.amount, alert.currency
 
 
-def _told(alert: Alert, name: str) -> str:
+def _fact(alert: Alert, name: str) -> str:
     return spelling(name, getattr(alert, name))
 
 
-def _of(row: Row, name: str) -> str:
+def _field(row: Row, name: str) -> str:
     details = row.get("payment_details")
     value = row.get(name)
     if value is None and isinstance(details, dict):
@@ -418,9 +426,9 @@ def _of(row: Row, name: str) -> str:
 
 
 def spelling(name: str, value: object) -> str:
-    """Write a fact so that it compares, "" where it says nothing.
+    """Return a fact in the form in which facts are compared; "" if it says nothing.
 
-    A code that was a number has lost its zeros in front; an order may be written with `#`.
+    A code that was a number has lost its leading zeros; an order may be written with `#`.
     """
     text = "" if value is None else str(value).strip()
     if name == "order":
@@ -428,19 +436,3 @@ def spelling(name: str, value: object) -> str:
     if name != "auth_code":
         return text
     return text.upper().rjust(6, "0") if text.strip("0") else ""
-
-
-def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""From an Alert to what 29next is sent: the bodies of every write. Pure.
+"""The bodies of every write to 29next, and how its amounts and moments are read. Pure.
 
 The shapes are those of 29next's OpenAPI document (doc): amount as text with at most six integer
 digits and two decimals; `type` and `happened_at` cannot be changed after creation; id, status, order
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from decimal import Decimal
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 
 from marshmallow import Schema, fields
 
@@ -17,18 +18,17 @@ from bridge.alert import Alert, Network, iso
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
 TOO_LARGE = 1_000_000
 """29next's amounts have six integer digits, and two decimals."""
 CENT = Decimal("0.01")
 
 METADATA = ("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_amount")
-"""The metadata keys that are sent unless the settings say otherwise."""
+"""The metadata keys that are sent by default."""
 
 
 class DisputeSchema(Schema):
-    """The dump table: an Alert and what the bridge knows beside it become `POST /disputes/`."""
+    """Dumps an Alert as the body of `POST /disputes/`."""
 
     type = fields.String()
     case_number = fields.String()
@@ -41,7 +41,7 @@ class DisputeSchema(Schema):
 _DUMP = DisputeSchema()
 
 
-def opening(
+def dispute_body(
     alert: Alert,
     *,
     provider: str,
@@ -49,20 +49,20 @@ def opening(
     transaction_id: int | None = None,
     metadata: Iterable[str] = METADATA,
 ) -> dict[str, typing.Any]:
-    """Return the body that creates the dispute; what is not known is left out, never null."""
+    """Return the body that creates the dispute; unknown fields are left out, never null."""
     known = alert
-    if alert.happened_at is None and "happened_at" not in alert.unreadable:  # which 29next never lets change
+    if alert.happened_at is None and "happened_at" not in alert.unreadable:  # it cannot be changed later
         known = dataclasses.replace(alert, happened_at=received_at)
     body = {name: value for name, value in _DUMP.dump(known).items() if value is not None}
     if transaction_id is not None:
         body["transaction"] = transaction_id
-    if extra := decoration(alert, provider, metadata):
+    if extra := metadata_of(alert, provider, metadata):
         body["metadata"] = extra
     return body
 
 
-def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, str]:
-    """Return the metadata, on the wanted keys only; `bridge_amount` is there where `amount` cannot be."""
+def metadata_of(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return the metadata with the wanted keys; `bridge_amount` is set if `amount` cannot be sent."""
     values = {
         "bridge_provider": provider,
         "bridge_network": None if alert.network is Network.OTHER else alert.network.value,
@@ -78,7 +78,7 @@ def decoration(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, st
     return {key: value for key in keys if (value := values.get(key))}
 
 
-def resolving(
+def resolution_body(
     resolution: str, message: str | None = None, *, external_refund: bool = False
 ) -> dict[str, typing.Any]:
     """Return the body of `POST /disputes/{id}/resolve/`."""
@@ -90,20 +90,38 @@ def resolving(
     return body
 
 
-def refunding(amount: str) -> dict[str, typing.Any]:
-    """Return the body that records a refund which the gateway has made: no money, and no mail."""
+def refund_body(amount: str) -> dict[str, typing.Any]:
+    """Return the body that records a refund of the gateway: it moves no money and sends no mail."""
     return {"amount": amount, "is_external": True, "send_refund_notification": False}
 
 
 def amount_text(amount: Decimal | None) -> str | None:
-    """Write an amount as 29next takes it, or None where it would not be the true one."""
+    """Return an amount as 29next takes it, or None if that would change it."""
     if amount is None or not 0 <= amount < TOO_LARGE or amount != amount.quantize(CENT):
         return None
     return f"{amount:.2f}"
 
 
+def read_amount(value: object) -> Decimal | None:
+    """Read an amount of 29next; None if it is not a finite number."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def read_moment(value: object) -> datetime | None:
+    """Read a moment of 29next, in UTC if it names no zone; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def card_text(alert: Alert) -> str | None:
-    """Write what is known of the card, as everywhere: first six and last four."""
+    """Return what is known of the card: first six and last four."""
     if not alert.card_last_four:
         return None
     return f"{alert.card_first_six or ''}******{alert.card_last_four}"

@@ -1,8 +1,8 @@
-"""The one next step of a case: the call to 29next that is due, a wait, or the end. Pure.
+"""Decides the one next step of a case: the call to 29next that is due, a wait, or the end. Pure.
 
-`events.merge` takes in what an alert says, `next_step` names the call that is due, and
-`answers.apply_response` and `refusals.continue_without` take in how it went. A crash between any two of
-them loses nothing, since everything they know is in the case.
+`events.merge` applies an alert, `next_step` returns the call that is due, and `answers.apply_response` or
+`refusals.continue_without` applies how it went. A crash between any two of them loses nothing, since
+everything they know is in the case.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from bridge.alert import Alert, DisputeType, Reason
 from bridge.disputes import payloads, refunds
-from bridge.disputes.case import LOOKED_UP_BEFORE, Call, Case, Json, Kind, Part, Unconfirmed
-from bridge.disputes.lookup import is_unattached, question
+from bridge.disputes.case import LOOKED_UP_BEFORE, Call, Case, Json, Kind, OptionalPart, Unconfirmed
+from bridge.disputes.lookup import is_unattached, next_lookup
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ WITHDRAWN_MESSAGE = "The alert was withdrawn by its provider."
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can be done before a moment."""
+    """There is nothing to do before a moment."""
 
     until: float
     reason: Reason | None = None
@@ -32,7 +32,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """What waits for this case has waited in vain."""
+    """The case will never get what its deliveries wait for."""
 
     reason: Reason
     message: str
@@ -40,14 +40,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """29next has everything that the case wants."""
+    """29next has everything that the case should come to."""
 
 
 Step = Call | Wait | Fail | Done
 
 
 def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.METADATA) -> Step:
-    """Return the one thing that is to be done for a case now."""
+    """Return the one thing to do for a case now."""
     if case.is_duplicate:
         return Done()
     if case.unconfirmed:
@@ -69,11 +69,11 @@ def _towards_opening(case: Case, now: float, metadata: Iterable[str]) -> Step:
         if looks == 1:
             return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
         return Fail(Reason.NO_OPENING, "No alert opened this case, and 29next has no dispute for it.")
-    return question(case) or Call(Kind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
+    return next_lookup(case) or Call(Kind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
 
 
 def wait_longer(case: Case, until: float) -> Wait:
-    """Let a case wait for its opening beyond the deadline of what waited first."""
+    """Make a case wait for its opening beyond the deadline of its first delivery."""
     case.deadline_at, case.pending.looks = until, 1
     return Wait(until, Reason.WAITING_FOR_OPENING)
 
@@ -82,17 +82,17 @@ def _for_dispute(case: Case, now: float) -> Step:
     here = f"disputes/{case.dispute_id}/"
     if case.pending.reread:
         return Call(Kind.READ, "GET", here)
-    if case.facts and case.transaction_id is None and (search := question(case)):
+    if case.facts and case.transaction_id is None and (search := next_lookup(case)):
         return search
     if is_unattached(case):
-        return Call(Kind.ATTACH, "PATCH", here, body={"transaction": case.found})
+        return Call(Kind.ATTACH, "PATCH", here, body={"transaction": case.matched_id})
     if case.standing and case.standing != case.resolution and case.trouble.refusal is None:
         return _resolve(case, case.standing, now)
     if refunds.is_due(case):
         return _record_refund(case, now)
     if case.goal.withdraw and not case.withdrawn:
         if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
-            body = payloads.resolving("other", WITHDRAWN_MESSAGE)
+            body = payloads.resolution_body("other", WITHDRAWN_MESSAGE)
             return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
         return Call(Kind.NOTE, "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
     return Done()
@@ -103,40 +103,40 @@ def _resolve(case: Case, resolution: str, now: float) -> Call:
     if case.resolution is not None:
         if not _is_read(case, now):
             return _look_up(case, Kind.REPLACE)
-        return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolving(resolution, message))
+        return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolution_body(resolution, message))
     if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
         return _read_sale(case)
     with_refund = refunds.is_wanted(case) and refunds.is_the_disputed_amount(case)
-    body = payloads.resolving(resolution, message, external_refund=with_refund)
+    body = payloads.resolution_body(resolution, message, external_refund=with_refund)
     return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
 
 
 def _is_read(case: Case, now: float) -> bool:
-    """Whether the dispute was read just now, so that no person's word at 29next is written over."""
+    """Whether the dispute was read just now, so that no person's decision at 29next is overwritten."""
     return case.pending.read_at is not None and now - case.pending.read_at <= refunds.FRESH
 
 
 def _record_refund(case: Case, now: float) -> Call:
     if not refunds.is_sale_read(case, now):
         return _read_sale(case)
-    body = payloads.refunding(typing.cast("str", refunds.amount(case)))
+    body = payloads.refund_body(typing.cast("str", refunds.amount(case)))
     return Call(Kind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
 
 
 def _read_sale(case: Case) -> Call:
-    """Read the sale right before its refund is recorded; where others may have recorded it, look that up."""
+    """Return the read of the sale, or a look-up if others may have recorded the refund."""
     if Kind.REFUND in case.pending.verify:
         return _look_up(case, Kind.REFUND)
     return Call(Kind.SALE, "GET", f"transactions/{case.transaction_id}/")
 
 
 def _opening(case: Case, metadata: Iterable[str]) -> Json:
-    return payloads.opening(
+    return payloads.dispute_body(
         typing.cast("Alert", case.facts),
         provider=case.provider,
         received_at=datetime.fromtimestamp(case.opened_at, UTC),
-        transaction_id=None if Part.TRANSACTION in case.without else case.found,
-        metadata=() if Part.METADATA in case.without else metadata,
+        transaction_id=None if OptionalPart.TRANSACTION in case.without else case.matched_id,
+        metadata=() if OptionalPart.METADATA in case.without else metadata,
     )
 
 
@@ -148,12 +148,12 @@ def _find(case: Case) -> Call:
 
 
 def mark_sent(case: Case, call: Call, until: float) -> None:
-    """Note that a write is about to be sent: from now on it may have happened."""
+    """Mark a write as about to be sent: from now on it may have happened."""
     case.unconfirmed = Unconfirmed(call.kind, until, body=call.body)
 
 
-def take_back(case: Case) -> None:
-    """Note that a write certainly did not happen; before another try the dispute is read again."""
+def mark_not_sent(case: Case) -> None:
+    """Mark a write as certainly not done; before another try the dispute is read again."""
     case.unconfirmed = None
     case.pending.read_at = None
 
@@ -165,7 +165,7 @@ def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
 
 
 def _look_up(case: Case, kind: Kind) -> Call:
-    """Return the call that shows whether a write of some kind has been done."""
+    """Return the call that shows whether a write has been done."""
     here = f"disputes/{case.dispute_id}/"
     match kind:
         case Kind.CREATE:
@@ -179,7 +179,7 @@ def _look_up(case: Case, kind: Kind) -> Call:
 
 
 def recover(case: Case) -> None:
-    """After a restored backup: look up what 29next has of a case before anything is sent for it."""
+    """Make a case look up what 29next has of it before it writes, as after a restored backup."""
     case.pending.verify = set(LOOKED_UP_BEFORE)
     if case.dispute_id is not None:
         case.pending.reread = True
@@ -190,7 +190,7 @@ def recover(case: Case) -> None:
 
 
 def look_again(case: Case) -> None:
-    """Look a case up before anything more is written for it, since others may write for it too."""
+    """Make a case look up its next write, since others may write for it too."""
     case.pending.verify = set(LOOKED_UP_BEFORE)
     is_open = case.due_at is not None and case.unconfirmed is None
     if case.facts and case.dispute_id is None and is_open:

@@ -1,29 +1,29 @@
-"""The refund that a gateway has made by itself, and that 29next should have on record. Pure.
+"""Decides how a refund that a gateway has made is recorded at 29next. Pure.
 
 It is recorded once, with the resolution or after it, in the currency of the sale, and only while the
-sale still has the amount: 29next is asked right before. Where that is not sure, a person is told.
+sale has that amount left: 29next is asked right before. If that is not certain, a person decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from bridge.disputes import payloads
-from bridge.disputes.case import Case, Json, Part, Sale
+from bridge.disputes.case import Case, Json, OptionalPart, Sale
 
 FRESH = 120.0
-"""Seconds that a reading of the sale holds."""
+"""Seconds for which a read of the sale counts."""
 
 
 def is_wanted(case: Case) -> bool:
-    """Whether a refund of the case's sale is still to be recorded."""
-    is_open = not case.refund_recorded and Part.REFUND not in case.without
+    """Whether a refund of the case's sale has still to be recorded."""
+    is_open = not case.refund_recorded and OptionalPart.REFUND not in case.without
     return bool(case.goal.refunded_by_gateway and case.transaction_id and is_open)
 
 
 def is_due(case: Case) -> bool:
-    """Whether it is to be recorded by a call of its own, after the resolution."""
+    """Whether it has to be recorded by a call of its own, after the resolution."""
     return case.resolution is not None and is_wanted(case)
 
 
@@ -40,43 +40,43 @@ def is_sale_read(case: Case, now: float) -> bool:
 
 
 def apply_sale(case: Case, row: Json, now: float) -> None:
-    """Take in the case's sale; a refund that it has no room for, or of an unsure amount, is not recorded."""
+    """Apply a read of the sale; leave out a refund larger than what is left, or of an uncertain amount."""
     if case.transaction_id is None:
         return
     left = row.get("amount_available_for_refund")
     case.pending.sale = Sale(case.transaction_id, now, row.get("amount"), row.get("currency"), left)
-    ours, room = amount(case), _decimal(left)
+    ours, room = amount(case), payloads.read_amount(left)
     if ours is None:
         leave_out(case, "The gateway's refund is not recorded at 29next, because its amount is not certain.")
     elif room is not None and room < Decimal(ours):
-        case.leave_out(Part.REFUND)
+        case.leave_out(OptionalPart.REFUND)
         case.note(
             f"29next has {left} of the sale left to refund, so it was told of the gateway's {ours} already."
         )
 
 
 def leave_out(case: Case, why: str) -> None:
-    """Go on without recording the refund, and let a person know."""
-    case.leave_out(Part.REFUND)
+    """Leave the refund out, and note why."""
+    case.leave_out(OptionalPart.REFUND)
     case.trouble.unrecorded = why
     case.note(why)
 
 
 def amount(case: Case) -> str | None:
-    """Return what the gateway gave back, in the currency of the sale; None where that is not sure.
+    """Return what the gateway refunded, in the currency of the sale; None if that is not certain.
 
-    An alert in another currency than the sale's was of all of it. One without a readable amount may be of
-    a part.
+    An alert in another currency than the sale's is about all of it. An alert without a readable amount may
+    be about a part.
     """
     money, facts = _money(case), case.facts
     if not money.currency or facts is None or facts.amount is None or facts.currency is None:
         return None
     is_same = facts.currency == money.currency.upper()
-    return payloads.amount_text(facts.amount if is_same else _decimal(money.amount))
+    return payloads.amount_text(facts.amount if is_same else payloads.read_amount(money.amount))
 
 
 def filters(case: Case) -> Json:
-    """Return what finds it at 29next: its amount, or the whole sale's where somebody else recorded it."""
+    """Return the filters that find it at 29next: by its amount, or that of the whole sale."""
     found: Json = {"type": "refund", "is_external": "true"}
     if (ours := amount(case)) is None:
         return found
@@ -91,16 +91,8 @@ class _Money:
 
 
 def _money(case: Case) -> _Money:
-    """Return the money of the case's sale, as it was read or as the match knows it."""
+    """Return the amount and currency of the sale, as it was read, else from the match."""
     for known in (case.pending.sale, case.match):
         if known is not None and known.transaction_id == case.transaction_id:
             return _Money(known.amount, known.currency)
     return _Money()
-
-
-def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None

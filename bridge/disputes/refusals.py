@@ -1,4 +1,4 @@
-"""What a case goes on without where 29next refuses a call, so that it never costs the alert. Pure."""
+"""Decides what to leave out when 29next refuses a call, so that a refusal never costs the alert. Pure."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from bridge.disputes import refunds
-from bridge.disputes.case import Call, Case, Kind, Match, Part
+from bridge.disputes.case import Call, Case, Kind, Match, OptionalPart
 
 Complaint = Mapping[str, list[str]]
-"""29next's words, by field."""
+"""29next's messages, by field."""
 
 DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one chargeback")
 
 
 def continue_without(case: Case, call: Call, fields: Complaint) -> bool:
-    """Go on without what 29next refused, where that never costs the alert; False where it would."""
+    """Continue without what 29next refused; returns False if the case cannot do without it."""
     if _is_outdated(case, call, fields):
         case.note("29next rejected a call that was under way before a person decided: " + _words(fields))
         return True
-    without = _WITHOUT.get(call.kind)
-    return without is not None and without(case, call, fields)
+    handler = _HANDLERS.get(call.kind)
+    return handler is not None and handler(case, call, fields)
 
 
 def _is_outdated(case: Case, call: Call, fields: Complaint) -> bool:
-    """Whether it was about another transaction than a person has decided meanwhile."""
+    """Whether the call was about another transaction than a person has chosen meanwhile."""
     sent = (call.body or {}).get("transaction")
-    other = sent is not None and sent != case.found and "transaction" in fields
+    other = sent is not None and sent != case.matched_id and "transaction" in fields
     return case.is_decided and (other or call.kind is Kind.SEARCH)
 
 
 def _create(case: Case, call: Call, fields: Complaint) -> bool:
     body = call.body or {}
     if "metadata" in fields and "metadata" in body:
-        case.leave_out(Part.METADATA)
+        case.leave_out(OptionalPart.METADATA)
         case.note(
             "29next rejected the metadata. The bridge creates the dispute without it: " + _words(fields)
         )
@@ -44,7 +44,7 @@ def _create(case: Case, call: Call, fields: Complaint) -> bool:
     if _says_duplicate(fields):
         case.pending.holder = body["transaction"]
     else:
-        case.leave_out(Part.TRANSACTION)
+        case.leave_out(OptionalPart.TRANSACTION)
     return True
 
 
@@ -52,7 +52,7 @@ def _attach(case: Case, call: Call, fields: Complaint) -> bool:
     if _says_duplicate(fields):
         case.pending.holder = (call.body or {})["transaction"]
         return True
-    case.leave_out(Part.TRANSACTION)
+    case.leave_out(OptionalPart.TRANSACTION)
     case.match = dataclasses.replace(case.match or Match(), transaction_id=None)
     case.trouble.unattached = "29next refused the transaction: " + _words(fields)
     case.note(case.trouble.unattached)
@@ -67,7 +67,7 @@ def _resolve(case: Case, _: Call, fields: Complaint) -> bool:
 
 
 def _replace(case: Case, call: Call, fields: Complaint) -> bool:
-    """Let the former result stand, and a person look."""
+    """Keep the former resolution, for a person to look at."""
     wanted = (call.body or {}).get("resolution")
     why = f"29next keeps {case.resolution}, and refused {wanted}: {_words(fields)}"
     case.trouble.contradicted, case.trouble.irreplaceable = wanted, why
@@ -89,7 +89,7 @@ def _refund(case: Case, _: Call, fields: Complaint) -> bool:
 
 
 def _note(case: Case, _: Call, fields: Complaint) -> bool:
-    case.leave_out(Part.NOTE)
+    case.leave_out(OptionalPart.NOTE)
     case.withdrawn = True
     case.trouble.unnoted = "29next refused the note: " + _words(fields)
     case.note(case.trouble.unnoted)
@@ -97,7 +97,7 @@ def _note(case: Case, _: Call, fields: Complaint) -> bool:
 
 
 def _order(case: Case, call: Call, fields: Complaint) -> bool:
-    """Look for the transaction by what else the alert tells."""
+    """Look for the transaction by the alert's other facts."""
     case.note(f"29next refused to show the order{_scope(fields, 'orders:read')}: {_words(fields)}")
     return _payment(case, call, fields)
 
@@ -110,8 +110,8 @@ def _payment(case: Case, call: Call, _: Complaint) -> bool:
 
 
 def _search(case: Case, _: Call, fields: Complaint) -> bool:
-    """Look no further: the token lacks the scope, or there is more than can be looked through."""
-    case.leave_out(Part.TRANSACTION)
+    """Stop looking: the token lacks the scope, or there are too many transactions."""
+    case.leave_out(OptionalPart.TRANSACTION)
     case.match = Match()
     scope = "The access token may not read transactions (scope transactions:read)."
     other = "29next refuses the look-up of its transaction, or shows too many to look through."
@@ -119,7 +119,7 @@ def _search(case: Case, _: Call, fields: Complaint) -> bool:
     return True
 
 
-_WITHOUT: Mapping[Kind, Callable[[Case, Call, Complaint], bool]] = {
+_HANDLERS: Mapping[Kind, Callable[[Case, Call, Complaint], bool]] = {
     Kind.CREATE: _create,
     Kind.ATTACH: _attach,
     Kind.RESOLVE: _resolve,
@@ -139,7 +139,7 @@ def _says_duplicate(fields: Complaint) -> bool:
 
 
 def _scope(fields: Complaint, scope: str) -> str:
-    """Name the scope that may be missing: 29next says so in `detail`."""
+    """Return the scope that may be missing: 29next then sends `detail`."""
     return f" (scope {scope})" if "detail" in fields else ""
 
 

@@ -1,4 +1,4 @@
-"""When to try again. Pure: the moment and the chance are arguments.
+"""Decides when to try again. Pure: time and randomness are arguments.
 
 Times are seconds since the epoch, in the inbox's clock.
 """
@@ -22,9 +22,9 @@ LATE_INTERVAL = HOUR
 GIVE_UP_AFTER = 7 * DAY
 """How long after its deadline a delivery is still tried."""
 LONGEST_RETRY_AFTER = 5 * MINUTE
-"""29next is heeded up to here; a larger Retry-After is a slip, and a deadline runs."""
+"""The longest Retry-After that is obeyed; a longer one is a mistake, and a deadline runs."""
 BUG_TRIES = 5
-"""How often an error of ours is tried again before a person looks."""
+"""How often a bug of ours is tried again before it fails."""
 
 
 def next_try(
@@ -46,13 +46,13 @@ def _later(tries: int) -> float:
     return min(EARLY_CEILING * 2.0 ** min(tries - EARLY_TRIES, 10), CEILING)
 
 
-def expires(deadline: float) -> float:
-    """Return when a delivery that still does not succeed is given up."""
+def expires_at(deadline: float) -> float:
+    """Return when a delivery that still does not succeed expires."""
     return deadline + GIVE_UP_AFTER
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header, seconds or a date, into seconds; None where it says nothing.
+    """Return the seconds of a Retry-After header, which has seconds or a date; None if it is unreadable.
 
     Negative values and past dates are no wait; absurd ones are cut to five minutes.
     """

@@ -1,7 +1,7 @@
 """The client of 29next's Admin API: one call in, an answer or one of the errors out.
 
-It retries nothing: retries are durable and belong to the inbox. Every call carries the API version,
-follows no redirect, and ends after `timeout` seconds of wall time, however slowly an answer drips.
+It retries nothing: retries are durable and belong to the inbox. Every call sends the API version, follows
+no redirect, and ends after `timeout` seconds of wall time, however slowly the answer arrives.
 Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 calls a second.
 """
 
@@ -42,12 +42,12 @@ Json = typing.Any
 MOST_PAGES = 50
 TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 OAUTH_WORD = re.compile(r"[a-z_]{1,40}")
-"""What OAuth 2 calls an error; whatever else stands there is not shown."""
+"""The form of OAuth 2's error codes; nothing else is shown."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back from one call, for the record; `status` is None where nothing did."""
+    """The answer to one call, for the record; `status` is None if there was none."""
 
     status: int | None = None
     text: str = ""
@@ -56,7 +56,7 @@ class Answer:
 
 
 class NextApi:
-    """One store's Admin API; where its slots are taken from is passed in, and every call keeps to them."""
+    """One store's Admin API; every call waits for a slot, which `take` takes."""
 
     def __init__(
         self,
@@ -85,29 +85,29 @@ class NextApi:
         answer: Answer | None = None,
         turn: Turn | None = None,
     ) -> Json:
-        """Make one call and return its JSON; `answer` is filled in whatever happens.
+        """Make one call and return its JSON; `answer` is filled in in any case.
 
-        It leaves when it has its turn: the one that is given, or one of its own.
+        It waits for its turn: the given one, or one of its own.
 
-        Raises Throttled or TemporaryError where it certainly did not happen, Unclear where a write may
-        have, Refused (NotFound) with 29next's words, StoreRefused where the token or the store is the
-        matter, and MissingScope where anything but disputes is forbidden.
+        Raises Throttled or TemporaryError if it certainly did not happen, Unclear if a write may have
+        happened, Refused (NotFound) with 29next's message, StoreRefused if 29next rejects the token or the
+        store, and MissingScope if the token lacks a scope that disputes do not need.
         """
-        found = self._json(method, path, params=params, body=body, answer=answer, turn=turn)
-        if not isinstance(found, dict):
+        answered = self._json(method, path, params=params, body=body, answer=answer, turn=turn)
+        if not isinstance(answered, dict):
             raise _unreadable(writes=method != "GET")
-        return found
+        return answered
 
-    def several(self, path: str, *, answer: Answer | None = None) -> list[Json]:
-        """Return the objects at a path: 29next has an array there, a page of them, or one alone."""
-        found = self._json("GET", path, answer=answer)
-        if isinstance(found, dict):
-            if found.get("next"):
+    def get_objects(self, path: str, *, answer: Answer | None = None) -> list[Json]:
+        """Return the objects at a path: 29next answers an array, a page of them, or a single one."""
+        answered = self._json("GET", path, answer=answer)
+        if isinstance(answered, dict):
+            if answered.get("next"):
                 raise Refused("29next's list has more than one page.")
-            found = found.get("results", [found])
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            answered = answered.get("results", [answered])
+        if not isinstance(answered, list) or not all(isinstance(row, dict) for row in answered):
             raise _unreadable(writes=False)
-        return found
+        return answered
 
     def _json(
         self,
@@ -145,7 +145,7 @@ class NextApi:
         raise self._error(method, path, status, headers, content)
 
     def find(self, path: str, *, answer: Answer | None = None, turn: Turn | None = None) -> Json:
-        """Return what stands at a path; None where 29next knows nothing of it."""
+        """Return the object at a path, or None if 29next does not know it."""
         with contextlib.suppress(NotFound):
             return self.call("GET", path, answer=answer, turn=turn)
         return None
@@ -160,17 +160,17 @@ class NextApi:
         before_more: Callable[[], None] = lambda: None,
         most: int = MOST_PAGES,
     ) -> list[Json]:
-        """Return the rows of a list, all its pages; raises Refused where there are too many to look through.
+        """Return the rows of all pages of a list; raises Refused if there are more than `most`.
 
         `turn` is the first page's; `before_more` is called before each further one.
         """
-        found: list[Json] = []
+        collected: list[Json] = []
         wanted: Mapping[str, str] | None = params
         for _ in range(most):
             rows, following = self.page(path, wanted, answer=answer, turn=turn)
-            found += rows
+            collected += rows
             if following is None:
-                return found
+                return collected
             path, wanted, turn = following, None, None
             before_more()
         raise Refused(f"29next's list has more than {most} pages.")
@@ -183,7 +183,7 @@ class NextApi:
         answer: Answer | None = None,
         turn: Turn | None = None,
     ) -> tuple[list[Json], str | None]:
-        """Return the rows of one page of a list, and the path of the next one, if there is one."""
+        """Return the rows of one page of a list, and the path of the next page, if any."""
         page = self.call("GET", path, params=params, answer=answer, turn=turn)
         rows = page.get("results") if isinstance(page, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -211,38 +211,38 @@ class NextApi:
     ) -> Exception:
         writes = method != "GET"
         collection = path in ("disputes/", "transactions/")
-        fields, words = error_messages(content)
-        said = f"29next answered {status}: {words}"
+        fields, complaint_text = error_messages(content)
+        message = f"29next answered {status}: {complaint_text}"
         if status == 429:
             return Throttled(
-                said, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
+                message, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
             )
         if status == 401 or (status == 403 and path.startswith("disputes/")):
-            return StoreRefused(said)
+            return StoreRefused(message)
         if status == 403:
-            return MissingScope(said)
+            return MissingScope(message)
         if 300 <= status < 400:
-            return StoreRefused(said) if collection else _unclear_or_later(said, writes=writes)
+            return StoreRefused(message) if collection else _unclear_or_later(message, writes=writes)
         if status == 404 and "?" in path:
-            return TemporaryError(said)  # the cursor of a further page: the list is read anew
+            return TemporaryError(message)  # the cursor of a further page: the list is read again
         if status == 404:
-            return StoreRefused(said) if collection else NotFound(said, fields=fields)
+            return StoreRefused(message) if collection else NotFound(message, fields=fields)
         if 400 <= status < 500 and status != 408:
-            return Refused(said, fields=fields)
+            return Refused(message, fields=fields)
         retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
-        return Unclear(said) if writes else TemporaryError(said, retry_after=retry_after)
+        return Unclear(message) if writes else TemporaryError(message, retry_after=retry_after)
 
 
 def _unreadable(*, writes: bool) -> Exception:
-    """Return the error of an answer that says yes, and nothing that can be read."""
-    said = "29next reported success, but its response could not be parsed."
-    return Unclear(said) if writes else TemporaryError(said)
+    """Return the error of a successful answer that cannot be parsed."""
+    message = "29next reported success, but its response could not be parsed."
+    return _unclear_or_later(message, writes=writes)
 
 
 def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
-    """Trade the code that a merchant brought for the store's access token, by OAuth 2.
+    """HttpClient the code of an installation for the store's access token, by OAuth 2.
 
-    Raises TemporaryError where 29next does not answer, PermanentError where it gives no token.
+    Raises TemporaryError if 29next does not answer, PermanentError if it issues no token.
     """
     exchange = HttpClient("29next", timeout=timeout)
     try:
@@ -252,21 +252,21 @@ def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
     finally:
         exchange.close()
     try:
-        told = json.loads(content) if len(content) <= MOST_BYTES else None
+        response = json.loads(content) if len(content) <= MOST_BYTES else None
     except (ValueError, RecursionError):
-        told = None
-    told = told if isinstance(told, dict) else {}
-    token, kind = str(told.get("access_token", "")), str(told.get("token_type", ""))
+        response = None
+    response = response if isinstance(response, dict) else {}
+    token, kind = str(response.get("access_token", "")), str(response.get("token_type", ""))
     if status == 200 and TOKEN.fullmatch(token) and kind.lower() == "bearer":
         return token
-    word = str(told.get("error", ""))
-    why = f"{status}: {word}" if OAUTH_WORD.fullmatch(word) else str(status)
+    code = str(response.get("error", ""))
+    why = f"{status}: {code}" if OAUTH_WORD.fullmatch(code) else str(status)
     again = status == 429 or status >= 500
     raise (TemporaryError if again else PermanentError)(f"29next did not issue a token ({why}).")
 
 
 def _page_after(path: str, url: str) -> str:
-    """Return the path of a further page: of its address only the query counts, the rest is ours."""
+    """Return the path of a further page; only the query of 29next's URL is used."""
     try:
         query = urlsplit(url).query
     except ValueError:

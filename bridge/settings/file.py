@@ -52,7 +52,7 @@ METADATA_KEYS = (
     "bridge_auth_code",
     "bridge_card",
 )
-"""What `payloads.decoration` can say."""
+"""What `payloads.metadata_of` can say."""
 
 
 METADATA = texts(f"a list of some of {', '.join(METADATA_KEYS)}", fitting(METADATA_KEYS.__contains__))

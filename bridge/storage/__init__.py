@@ -1,1 +1,1 @@
-"""The inbox in SQLAlchemy Core: what was received, what is owed, and what became of it."""
+"""The inbox in SQLAlchemy Core: everything received, its queues and its history."""

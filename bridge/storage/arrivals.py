@@ -1,7 +1,7 @@
-"""Webhooks and what they owe, as rows: those that came at the same time by a few statements for all.
+"""Inserts webhooks and their deliveries: a few statements for all that arrive at the same time.
 
-This is what a provider waits for, so it is written by hand: SQLAlchemy takes longer to build a statement
-for each row than the database to store it.
+A provider waits for this, so the SQL is written by hand: SQLAlchemy takes longer to build a statement
+for each row than the database takes to store it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
     from bridge.alert import Webhook
 
 Values = dict[str, typing.Any]
-Arrival = tuple["Webhook", "Sequence[Owed]"]
+Arrival = tuple["Webhook", "Sequence[NewDelivery]"]
 
 WEBHOOK = "id, provider, path, store, headers, query, body, received_at"
 DELIVERY = (
@@ -58,8 +58,8 @@ _KNOWN: Select[typing.Any] = select(deliveries.c.fingerprint, deliveries.c.id, d
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """A delivery about to be stored."""
+class NewDelivery:
+    """A delivery that is about to be stored."""
 
     item: int
     event_id: str
@@ -68,30 +68,32 @@ class Owed:
     deadline: float  # seconds from receipt
 
 
-def store(connection: Connection, arrived: Sequence[Arrival], now: float) -> list[str]:
-    """Store webhooks and the deliveries that are not there yet; returns each one's first delivery.
+def insert_webhooks(connection: Connection, arrived: Sequence[Arrival], now: float) -> list[str]:
+    """Store webhooks and the deliveries that are not stored yet; returns the first delivery of each.
 
-    A webhook that adds none is not stored, and its first delivery is the earlier one.
+    A webhook that adds none is a repeat: it is not stored, and its first delivery is the earlier one.
     """
-    kept = [(new_id("w", now), webhook, owed) for webhook, owed in arrived]
-    webhook_rows = [_webhook(webhook, ident, now) for ident, webhook, _ in kept]
-    owed_rows = [_delivery(webhook, ident, one, now) for ident, webhook, owed in kept for one in owed]
-    # in one order for all processes: two that store the same ones would wait for each other for ever
-    owed_rows.sort(key=itemgetter("fingerprint"))
+    with_ids = [(new_id("w", now), webhook, new) for webhook, new in arrived]
+    webhook_rows = [_webhook(webhook, ident, now) for ident, webhook, _ in with_ids]
+    delivery_rows = [
+        _delivery(webhook, ident, delivery, now) for ident, webhook, new in with_ids for delivery in new
+    ]
+    # in one order for all processes: two that store the same deliveries would deadlock
+    delivery_rows.sort(key=itemgetter("fingerprint"))
     insert = _in_sqlite if connection.dialect.name == "sqlite" else _in_postgres
-    known = {row.fingerprint: str(row.id) for row in insert(connection, webhook_rows, owed_rows)}
-    firsts = [owed[0].fingerprint for _, owed in arrived]
-    if repeated := [one for one in firsts if one not in known]:
+    known = {row.fingerprint: str(row.id) for row in insert(connection, webhook_rows, delivery_rows)}
+    firsts = [new[0].fingerprint for _, new in arrived]
+    if repeated := [fingerprint for fingerprint in firsts if fingerprint not in known]:
         known |= {row.fingerprint: str(row.id) for row in _known(connection, repeated)}
-    return [known[one] for one in firsts]
+    return [known[fingerprint] for fingerprint in firsts]
 
 
 def _in_sqlite(
-    connection: Connection, webhook_rows: list[Values], owed_rows: list[Values]
+    connection: Connection, webhook_rows: list[Values], delivery_rows: list[Values]
 ) -> Iterable[Row[typing.Any]]:
-    """Insert what is new; returns the earlier deliveries too."""
-    connection.exec_driver_sql(ADD_DELIVERY, owed_rows)
-    known = _known(connection, [row["fingerprint"] for row in owed_rows])
+    """Insert what is new; returns new and earlier deliveries."""
+    connection.exec_driver_sql(ADD_DELIVERY, delivery_rows)
+    known = _known(connection, [row["fingerprint"] for row in delivery_rows])
     new = {row.webhook_id for row in known}
     if written := [row for row in webhook_rows if row["id"] in new]:
         connection.exec_driver_sql(ADD_WEBHOOK, written)
@@ -99,11 +101,11 @@ def _in_sqlite(
 
 
 def _in_postgres(
-    connection: Connection, webhook_rows: list[Values], owed_rows: list[Values]
+    connection: Connection, webhook_rows: list[Values], delivery_rows: list[Values]
 ) -> Iterable[Row[typing.Any]]:
-    """Insert what is new, and return it."""
+    """Insert what is new; returns the new deliveries."""
     written = [{**row, "body": f"\\x{row['body'].hex()}"} for row in webhook_rows]
-    return connection.exec_driver_sql(ADD_BOTH, (json.dumps(owed_rows), json.dumps(written))).all()
+    return connection.exec_driver_sql(ADD_BOTH, (json.dumps(delivery_rows), json.dumps(written))).all()
 
 
 def _known(connection: Connection, fingerprints: Sequence[str]) -> Sequence[Row[typing.Any]]:
@@ -123,20 +125,20 @@ def _webhook(webhook: Webhook, ident: str, now: float) -> dict[str, typing.Any]:
     }
 
 
-def _delivery(webhook: Webhook, webhook_id: str, one: Owed, now: float) -> dict[str, typing.Any]:
+def _delivery(webhook: Webhook, webhook_id: str, delivery: NewDelivery, now: float) -> dict[str, typing.Any]:
     return {
         "id": new_id("d", now),
         "webhook_id": webhook_id,
-        "item": one.item,
-        "fingerprint": one.fingerprint,
+        "item": delivery.item,
+        "fingerprint": delivery.fingerprint,
         "provider": webhook.provider,
         "store": webhook.store,
-        "event_id": one.event_id,
-        "event_type": one.event_type,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
         "status": Status.PENDING,
         "received_at": now,
-        "allowed": one.deadline,
-        "deadline_at": now + one.deadline,
+        "allowed": delivery.deadline,
+        "deadline_at": now + delivery.deadline,
         "due_at": now,
         "late": False,
         "tries": 0,

@@ -1,4 +1,4 @@
-"""The cases: what a person decides of them, what was read for them at 29next, and what is asked of them."""
+"""Cases: a person's decisions, recovery after a restored backup, and the queries about cases."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import typing
 from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from bridge.alert import Alert, Reason, Status
-from bridge.disputes.lookup import decide
+from bridge.disputes.lookup import decide_match
 from bridge.disputes.plan import recover
-from bridge.storage.hearing import hear_of_transactions
-from bridge.storage.rows import Delivery, case_of, delivery_of, open_anew, write_cases
-from bridge.storage.schema import Memo, cases, deliveries, memos
+from bridge.storage.next_events import add_transactions
+from bridge.storage.rows import Delivery, case_of, delivery_of, reopen, write_cases
+from bridge.storage.schema import StateKind, cases, deliveries, shared_state
 from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
@@ -33,7 +33,7 @@ _HOLDER = (
 
 
 class Cases:
-    """Decides, doubts and finds cases."""
+    """Reads and changes cases outside the queue."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -41,9 +41,9 @@ class Cases:
     # a person
 
     def decide(self, case_id: str, transaction_id: int | None) -> bool:
-        """Take a person's word for a case's transaction; None says that there is none.
+        """Match a case with the transaction that a person chose; None says that there is none.
 
-        Returns False where there is no such case, or its transaction is known to 29next already.
+        Returns False if there is no such case, or if 29next knows its transaction already.
         """
         now = self.database.now()
 
@@ -52,21 +52,20 @@ class Cases:
             if row is None or row.transaction_id or row.duplicate_of:
                 return False
             case = case_of(row)
-            if case.is_ended or (case.dispute_id and case.opened_at < recovered(connection)(case.store)):
+            if case.is_ended or (case.dispute_id and case.opened_at < restore_times(connection)(case.store)):
                 recover(case)
-            decide(case, transaction_id)
-            open_anew(case, now)
+            decide_match(case, transaction_id)
+            reopen(case, now)
             write_cases(connection, [case])
             return True
 
         return self.database.write(write)
 
-    def doubt(self, since: float, store: str | None = None) -> int:
-        """Put every case that is unfinished, or was opened since, in doubt; returns how many.
+    def recover(self, since: float, store: str | None = None) -> int:
+        """After a restored backup: look up each case before anything is sent for it; returns how many.
 
-        The recipe after a restored backup: each is looked up before anything is sent for it, and so is
-        each that an alert opens which is older than this moment, for the backup may not know it, and
-        each that was settled in the backup, for more may have been done for it since.
+        These are the cases that are unfinished or were opened since a moment: 29next may have more of them
+        than the backup. The same holds for a case that an older alert opens from now on.
         """
         now = self.database.now()
         unmatched = and_(cases.c.transaction_id.is_(None), cases.c.deadline_at >= since)
@@ -78,47 +77,46 @@ class Cases:
 
         def write(connection: Connection) -> int:
             rows = connection.execute(chosen.order_by(cases.c.id).with_for_update())
-            doubted = [case_of(row) for row in rows]
-            for case in doubted:
+            unsure = [case_of(row) for row in rows]
+            for case in unsure:
                 recover(case)
-                open_anew(case, now)
-            write_cases(connection, doubted)
-            memo = {"kind": Memo.RECOVERED, "name": store or "", "value": None, "at": now}
-            insert_or_update(connection, memos, memo)
-            return len(doubted)
+                reopen(case, now)
+            write_cases(connection, unsure)
+            restored = {"kind": StateKind.RECOVERED, "name": store or "", "value": None, "at": now}
+            insert_or_update(connection, shared_state, restored)
+            return len(unsure)
 
         return self.database.write(write)
 
     # 29next
 
-    def hear_of(
+    def add_transactions(
         self, store: str, rows: Iterable[Json], *, certain: bool = False, asked_by: str | None = None
     ) -> int:
-        """Take in transactions that were read from 29next; returns how many were new or changed.
+        """Add transactions that were read from 29next; returns how many were new or changed.
 
-        `certain` is what was read for the very purpose of settling a contradiction; a case that they
-        were read for takes them in by itself.
+        `certain` rows were read to settle a contradiction, so they win. The case `asked_by` is not woken.
         """
-        now, told = self.database.now(), list(rows)
+        now, read = self.database.now(), list(rows)
         return self.database.write(
-            lambda connection: hear_of_transactions(
-                connection, store, told, now, certain=certain, asked_by=asked_by
+            lambda connection: add_transactions(
+                connection, store, read, now, certain=certain, asked_by=asked_by
             )
         )
 
-    # asking
+    # queries
 
     def find_holder(self, case: Case) -> str | None:
-        """Return the case that already holds the dispute of a case's transaction, if there is one.
+        """Return the id of the case that already holds the dispute of a case's transaction, if there is one.
 
-        A case of the other type is none: what it becomes is its own dispute.
+        A case of the other type does not count: it has its own dispute.
         """
-        sale = {"of": case.store, "sold": case.found, "kind": case.type, "itself": case.id}
+        sale = {"of": case.store, "sold": case.matched_id, "kind": case.type, "itself": case.id}
         with self.database.read() as connection:
             return connection.execute(_HOLDER, sale).scalar()
 
     def cases_since(self, store: str, since: float) -> list[Case]:
-        """Return a store's cases that were opened since a moment, or still have work."""
+        """Return a store's cases that were opened since a moment, or that still have work."""
         chosen = select(cases).where(
             cases.c.store == store, or_(cases.c.opened_at >= since, cases.c.due_at.is_not(None))
         )
@@ -127,15 +125,15 @@ class Cases:
 
     def case_of_dispute(self, store: str, dispute_id: int) -> Case | None:
         """Return the case of a dispute, whenever it was opened."""
-        one = select(cases).where(cases.c.store == store, cases.c.dispute_id == dispute_id)
+        holder = select(cases).where(cases.c.store == store, cases.c.dispute_id == dispute_id)
         with self.database.read() as connection:
-            row = connection.execute(one.where(cases.c.duplicate_of.is_(None))).first()
+            row = connection.execute(holder.where(cases.c.duplicate_of.is_(None))).first()
         return case_of(row) if row else None
 
     def unsettled_since(self, store: str, since: float) -> list[tuple[Delivery, Case | None]]:
-        """Return the deliveries since a moment that failed, or that nobody has translated, and their cases.
+        """Return the failed and the untranslated deliveries since a moment, with their cases.
 
-        They are of a store, or of none.
+        They belong to a store, or to none.
         """
         pending = and_(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
         chosen = select(deliveries).where(
@@ -144,18 +142,20 @@ class Cases:
             or_(
                 deliveries.c.store == store,
                 deliveries.c.store.is_(None),
-                deliveries.c.reason == Reason.NO_STORE,  # the path named one that is not
+                deliveries.c.reason == Reason.NO_STORE,  # the path names a store that does not exist
             ),
         )
         with self.database.read() as connection:
-            found = [delivery_of(row) for row in connection.execute(chosen.order_by(deliveries.c.id))]
-            return [(one, _case_of_alert(connection, store, one.alert)) for one in found]
+            unsettled = [delivery_of(row) for row in connection.execute(chosen.order_by(deliveries.c.id))]
+            return [(delivery, _case_of_alert(connection, store, delivery.alert)) for delivery in unsettled]
 
 
-def recovered(connection: Connection) -> Callable[[str], float]:
-    """Return when a backup was restored, by store: 29next may know more of what is older than that."""
-    memo = select(memos.c.name, memos.c.at).where(memos.c.kind == Memo.RECOVERED)
-    at = {row.name: float(row.at) for row in connection.execute(memo)}
+def restore_times(connection: Connection) -> Callable[[str], float]:
+    """Return when a backup was restored, by store: 29next may have more of older cases than the database."""
+    restored = select(shared_state.c.name, shared_state.c.at).where(
+        shared_state.c.kind == StateKind.RECOVERED
+    )
+    at = {row.name: float(row.at) for row in connection.execute(restored)}
     return lambda store: max(at.get("", 0.0), at.get(store, 0.0))
 
 

@@ -1,7 +1,7 @@
-"""A thread that does together what several ask for at the same time: what that costs, they share.
+"""Group commit: a thread commits together what several threads write at the same time.
 
-On SQLite it is every write, for there is one writer at a time, and waiting for the lock and the disk is
-what a write costs. Webhooks share their statements too, on both databases.
+On SQLite that is every write: there is one writer at a time, and a write mostly waits for the lock and the
+disk. Webhooks share their statements too, on both databases.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Item = typing.TypeVar("Item")
 T = typing.TypeVar("T")
 
 MOST_TOGETHER = 128
-"""How many may share one commit."""
+"""How many items may share one commit."""
 
 
 @dataclass
@@ -34,34 +34,34 @@ class _Waiting(typing.Generic[Item, T]):
 
 
 class Committer(typing.Generic[Item, T]):
-    """Commits together what waits together; what fails costs only itself."""
+    """Commits together what waits together; an item that fails does not fail the others."""
 
     def __init__(self, commit: Callable[[Sequence[Item]], Sequence[T]], *, breath: float = 0.0) -> None:
-        self.together = commit  # in one transaction; returns a result for each
-        self.breath = breath  # seconds after it in which other processes find the lock free
+        self.commit_all = commit  # in one transaction; returns a result for each
+        self.breath = breath  # seconds after a commit in which the lock is free for other processes
         self.waiting: queue.SimpleQueue[_Waiting[Item, T] | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
     def commit(self, item: Item, patience: float) -> T:
-        """Hand over an item and wait until it is durable; raises what it raised, or Unavailable."""
-        one: _Waiting[Item, T] = _Waiting(item)
+        """Commit an item and wait until it is durable; raises its error, or Unavailable."""
+        entry: _Waiting[Item, T] = _Waiting(item)
         self._start()
-        self.waiting.put(one)
+        self.waiting.put(entry)
         try:
-            return one.future.result(patience)
+            return entry.future.result(patience)
         except Late:
-            one.future.cancel()  # unless its transaction runs already
+            entry.future.cancel()  # unless its transaction runs already
             raise Unavailable("The database did not answer in time.") from None
 
     def close(self, patience: float) -> None:
-        """Commit what waits, and end."""
+        """Commit what waits, and end the thread."""
         if self.thread:
             self.waiting.put(None)
             self.thread.join(patience)
 
     def _start(self) -> None:
-        """Start the thread with the first item: a process may have been forked before it."""
+        """Start the thread with the first item: the process may have been forked before."""
         with self.lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="commits", daemon=True)
@@ -77,21 +77,21 @@ class Committer(typing.Generic[Item, T]):
                         self.waiting.put(None)
                         break
                     group.append(more)
-            self._commit([one for one in group if one.future.set_running_or_notify_cancel()])
+            self._commit([entry for entry in group if entry.future.set_running_or_notify_cancel()])
             if self.breath:
                 time.sleep(self.breath)
 
     def _commit(self, group: Sequence[_Waiting[Item, T]]) -> None:
-        """Commit a group; where one of it is at fault, each is committed alone and has its own error."""
+        """Commit a group; if it fails, commit each item alone, so that each gets its own error."""
         try:
-            results = self.together([one.item for one in group]) if group else ()
+            results = self.commit_all([entry.item for entry in group]) if group else ()
         except Exception as error:  # noqa: BLE001  the callers' to handle
             if len(group) == 1 or isinstance(error, Unavailable):
-                for one in group:
-                    one.future.set_exception(error)
+                for entry in group:
+                    entry.future.set_exception(error)
             else:
-                for one in group:
-                    self._commit([one])
+                for entry in group:
+                    self._commit([entry])
             return
-        for one, result in zip(group, results, strict=True):
-            one.future.set_result(result)
+        for entry, result in zip(group, results, strict=True):
+            entry.future.set_result(result)

@@ -1,7 +1,7 @@
 """The connection to the inbox's database: durable writes, reads that end in time, and its clock.
 
-Writes are functions of a connection: each a transaction on Postgres, on the thread that asks for it; on
-SQLite those that wait at the same time share one.
+A write is a function of a connection. On Postgres each is a transaction in the calling thread; on SQLite
+writes that wait at the same time share a transaction.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from bridge.deadline import WATCH
 from bridge.errors import Unavailable
 from bridge.storage.committer import Committer
-from bridge.storage.engines import BUSY_STEP, open_postgres, open_sqlite, told_apart
-from bridge.storage.turns import Turns
+from bridge.storage.engines import BUSY_STEP, open_postgres, open_sqlite, unavailable_on_failure
+from bridge.storage.fair_semaphore import FairSemaphore
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +33,11 @@ T = typing.TypeVar("T")
 Write = typing.Callable[[Connection], typing.Any]
 
 PATIENCE = 10.0
-"""Seconds that a caller waits for the database before it counts as unavailable."""
+"""Seconds that a caller waits before the database counts as unavailable."""
 BREATH = 5 * BUSY_STEP
-"""Seconds after a commit in which other processes find SQLite's lock free."""
+"""Seconds after a commit in which SQLite's lock is left free for other processes."""
 CLOCK_SECONDS, CLOCK_PATIENCE = 30.0, 1.0
-"""How long the database's clock is carried on by the machine's monotonic one, and how long it is asked."""
+"""Seconds for which a reading of the database's clock is used, and that a new reading may take."""
 
 __all__ = ["Connection", "Database"]
 
@@ -53,10 +53,10 @@ class Database:
         # which it forgets at every rollback
         level = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reading = self.engine.execution_options(**level)
-        self._turns = Turns(pool_size)
+        self._connections = FairSemaphore(pool_size)
         self._breath = BREATH if self.sqlite else 0.0
         self._writer = Committer(self._transact, breath=self._breath)
-        self._shared: list[Committer[typing.Any, typing.Any]] = [self._writer]
+        self._committers: list[Committer[typing.Any, typing.Any]] = [self._writer]
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self))
 
     def now(self) -> float:
@@ -65,14 +65,14 @@ class Database:
 
     @property
     def tells_time(self) -> bool:
-        """Whether a statement reads the time itself (MOMENT); else it is told what `now` says."""
+        """Whether a statement reads the time itself (MOMENT); else `now` is a parameter."""
         return isinstance(self._clock, _PostgresClock)
 
     @contextlib.contextmanager
     def read(self, patience: float | None = None) -> Iterator[Connection]:
-        """Lend a connection for reading, for so many seconds (PATIENCE) at most; raises Unavailable."""
+        """Give a connection for reading, for `patience` (PATIENCE) seconds at most; raises Unavailable."""
         until = time.monotonic() + (patience or PATIENCE)
-        with told_apart(), self._lend(self._reading, until) as connection:
+        with unavailable_on_failure(), self._connection(self._reading, until) as connection:
             yield connection
 
     def write(self, function: Callable[[Connection], T], *, by_one_statement: bool = False) -> T:
@@ -89,7 +89,7 @@ class Database:
     def sharing(
         self, write: Callable[[Connection, Sequence[Item]], Sequence[T]], *, by_one_statement: bool = False
     ) -> Callable[[Item], T]:
-        """Return what writes one item, together with all that others ask to be written at the same time.
+        """Return a function that writes an item together with those of other threads at the same time.
 
         The function returns a result for each item, under the rules of `write`.
         """
@@ -100,13 +100,13 @@ class Database:
             lambda items: self._transact([lambda connection: write(connection, items)], engine)[0],
             breath=self._breath,
         )
-        self._shared.append(shared)
+        self._committers.append(shared)
         return lambda item: shared.commit(item, PATIENCE)
 
     def _transact(self, functions: Sequence[Write], engine: Engine | None = None) -> list[typing.Any]:
         """Run functions in one transaction, with a fresh connection if the pooled one is dead."""
         until = time.monotonic() + PATIENCE
-        with told_apart():
+        with unavailable_on_failure():
             try:
                 return self._once(functions, engine or self._writing, until)
             except DBAPIError as error:
@@ -115,32 +115,36 @@ class Database:
             return self._once(functions, engine or self._writing, until)
 
     def _once(self, functions: Sequence[Write], engine: Engine, until: float) -> list[typing.Any]:
-        with self._lend(engine, until) as connection, connection.begin():
+        with self._connection(engine, until) as connection, connection.begin():
             return [function(connection) for function in functions]
 
     @contextlib.contextmanager
-    def _lend(self, engine: Engine, until: float) -> Iterator[Connection]:
-        """Lend a connection as far as a moment; it waits for one until then."""
-        turn = self._turns.turn(max(until - time.monotonic(), 0.0))
-        with turn, engine.connect() as connection, _ended_by(until, connection):
+    def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
+        """Give a connection until a moment; it waits for one until then."""
+        place = self._connections.acquired(max(until - time.monotonic(), 0.0))
+        with place, engine.connect() as connection, _ended_by(until, connection):
             yield connection
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Lend a connection in a transaction of its own, for what must run once; raises Unavailable."""
-        with told_apart(), self._turns.turn(PATIENCE), self._writing.begin() as connection:
+        """Give a connection in its own transaction, for what must run only once; raises Unavailable."""
+        with (
+            unavailable_on_failure(),
+            self._connections.acquired(PATIENCE),
+            self._writing.begin() as connection,
+        ):
             yield connection
 
     def close(self) -> None:
-        """Finish what waits, and disconnect."""
-        for one in self._shared:
-            one.close(PATIENCE)
+        """Finish the waiting writes, and disconnect."""
+        for committer in self._committers:
+            committer.close(PATIENCE)
         self.engine.dispose()
 
 
 @contextlib.contextmanager
 def _ended_by(until: float, connection: Connection) -> Iterator[None]:
-    """Shut a Postgres connection's socket at a moment; SQLite waits for a lock at most."""
+    """Shut a Postgres connection's socket at a moment; SQLite never hangs longer than for its lock."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         yield
@@ -149,7 +153,7 @@ def _ended_by(until: float, connection: Connection) -> Iterator[None]:
         socket.socket(fileno=os.dup(driver.fileno())) as handle,
         WATCH.within(max(until - time.monotonic(), 0.0), handle) as deadline,
     ):
-        if deadline.passed:  # the watch has passed by before it knew the socket
+        if deadline.passed:  # it passed before the watch knew the socket
             deadline.shut()
         try:
             yield
@@ -160,7 +164,7 @@ def _ended_by(until: float, connection: Connection) -> Iterator[None]:
 
 
 class _PostgresClock:
-    """The database's clock, asked now and then and carried on by this machine's monotonic clock."""
+    """The database's clock: read now and then, and continued by this machine's monotonic clock."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -170,26 +174,26 @@ class _PostgresClock:
     def __call__(self) -> float:
         mark = time.monotonic()
         known = self.known
-        # while one thread asks again, the others carry the old reading on
+        # while one thread reads again, the others continue the old reading
         if (known is None or mark - known[0] > CLOCK_SECONDS) and self.lock.acquire(blocking=known is None):
             try:
                 if self.known is known:
-                    # where it does not answer, the old reading is carried on and asked again later
-                    carried = known[1] + mark - known[0] if known else time.time()
-                    self.known = self._ask() or (mark, carried)
+                    # if it does not answer, the old reading is continued, and it is read again later
+                    continued = known[1] + mark - known[0] if known else time.time()
+                    self.known = self._read() or (mark, continued)
             finally:
                 self.lock.release()
         known = self.known or (mark, time.time())
         return known[1] + (time.monotonic() - known[0])
 
-    def _ask(self) -> tuple[float, float] | None:
+    def _read(self) -> tuple[float, float] | None:
         """Read both clocks, one right after the other."""
         try:
             with self.database.read(CLOCK_PATIENCE) as connection:
                 mark = time.monotonic()
                 return mark, float(connection.execute(select(MOMENT)).scalar_one())
         except Unavailable:
-            return None  # whoever needs the database now finds out in its own words
+            return None  # the caller's own statement raises it again
 
 
 MOMENT = cast(func.extract("epoch", func.clock_timestamp()), Double)

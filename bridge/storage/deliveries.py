@@ -1,4 +1,4 @@
-"""Deliveries: a webhook and what it owes are stored before it is answered; refusals are only counted."""
+"""Deliveries: stored with their webhook before it is answered, replayed, dismissed. Refusals are counted."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
-from bridge.storage.arrivals import store
+from bridge.storage.arrivals import insert_webhooks
 from bridge.storage.rows import case_of, write_cases
 from bridge.storage.schema import cases, deliveries, refusals, webhooks
-from bridge.storage.translation import take_in
+from bridge.storage.translation import apply_translations
 from bridge.storage.upsert import insert_into
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.alert import Webhook
-    from bridge.storage.arrivals import Arrival, Owed
+    from bridge.storage.arrivals import Arrival, NewDelivery
     from bridge.storage.database import Database
-    from bridge.storage.outcomes import Told
-    from bridge.storage.translation import Judged
+    from bridge.storage.outcomes import OutcomesOf
+    from bridge.storage.translation import Translated
 
 UNKNOWN = "unknown_provider"
 MOST_UNKNOWN = 20
 OTHERS, NO_NAME = "*", "-"
-"""How many wrong names of a day are counted, and what the others and a URL without a name count as."""
+"""How many unknown names are counted each day, and the names for all others and for a URL without one."""
 
 
 _WAITING = (
@@ -48,29 +48,29 @@ _OLDEST, _NEWEST = _WAITING.order_by(deliveries.c.due_at), _WAITING.order_by(del
 
 
 class Deliveries:
-    """Takes webhooks in, has their deliveries translated, and does with these what a person asks."""
+    """Stores deliveries, applies their translations, and replays or dismisses them."""
 
-    def __init__(self, database: Database, told: Told) -> None:
+    def __init__(self, database: Database, outcomes_of: OutcomesOf) -> None:
         self.database = database
-        self.told = told
+        self.outcomes_of = outcomes_of
         self._store = database.sharing(self._store_all, by_one_statement=True)
 
     # receiving
 
-    def keep(self, webhook: Webhook, owed: Sequence[Owed]) -> str:
-        """Store a webhook and what it owes, durably; a repeat adds nothing.
+    def add(self, webhook: Webhook, new: Sequence[NewDelivery]) -> str:
+        """Store a webhook and its deliveries durably; a repeat adds nothing.
 
-        Returns the id of the first delivery, the earlier one's where it is a repeat.
+        Returns the id of the first delivery, or of the earlier one if this is a repeat.
         """
-        return self._store((webhook, owed))
+        return self._store((webhook, new))
 
     def _store_all(self, connection: Connection, arrived: Sequence[Arrival]) -> list[str]:
-        return store(connection, arrived, self.database.now())
+        return insert_webhooks(connection, arrived, self.database.now())
 
-    def refuse(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
-        """Count a webhook that was refused, without anything of what it brought.
+    def count_refusal(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
+        """Count a webhook that was refused; nothing of its content is stored.
 
-        Names that no provider has are counted too, but only MOST_UNKNOWN of a day by themselves.
+        Unknown provider names are counted too, but only MOST_UNKNOWN of them a day by name.
         """
         now = self.database.now()
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
@@ -90,29 +90,30 @@ class Deliveries:
     # translating
 
     def untranslated(self, most: int, *, newest: bool = False) -> list[Row[typing.Any]]:
-        """Return some deliveries that are to be translated now, with their webhooks.
+        """Return deliveries to translate now, with their webhooks: the oldest of them, or the newest.
 
-        The oldest of them or the newest: whoever alternates lets no flood hold up a single alert.
+        Alternate between the two, so that a flood delays no single alert.
         """
         waiting = _NEWEST if newest else _OLDEST
         with self.database.read() as connection:
             return list(connection.execute(waiting, {"now": self.database.now(), "most": most}))
 
-    def take_in(self, judged: Sequence[Judged]) -> list[tuple[Row[typing.Any], Exception]]:
-        """Take in the verdicts on some deliveries; returns those that cannot be taken in, and why.
+    def apply_translations(self, translated: Sequence[Translated]) -> list[tuple[Row[typing.Any], Exception]]:
+        """Apply the translations of some deliveries; returns those that failed, and why.
 
-        Two workers may judge the same one, only the first of them is believed. What cannot be taken in
-        holds up no other.
+        If two workers translate the same delivery, the first one counts. One that fails delays no other.
         """
         now = self.database.now()
         try:
-            self.database.write(lambda connection: take_in(connection, judged, now, self.told))
+            self.database.write(
+                lambda connection: apply_translations(connection, translated, now, self.outcomes_of)
+            )
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  one of them is at fault; alone it says so itself
-            if len(judged) == 1:
-                return [(judged[0][0], error)]
-            return [failed for one in judged for failed in self.take_in([one])]
+        except Exception as error:  # noqa: BLE001  one of them is at fault: tried alone, it fails alone
+            if len(translated) == 1:
+                return [(translated[0][0], error)]
+            return [failed for pair in translated for failed in self.apply_translations([pair])]
         return []
 
     # what a person asks
@@ -120,23 +121,23 @@ class Deliveries:
     def replay(self, ids: Sequence[str]) -> list[str]:
         """Put deliveries back into the first queue, each with a new deadline; returns which.
 
-        What is pending already is left alone, and so is what can be translated no more: its body is gone.
+        Leaves out what is pending already, and what has lost its body to retention.
         """
         now = self.database.now()
 
         def write(connection: Connection) -> list[str]:
-            chosen = (
+            wanted = (
                 select(deliveries.c.id)
                 .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
                 .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)
                 .where(webhooks.c.body.is_not(None))
             )
-            found = list(connection.execute(chosen).scalars())
-            if not found:
+            replayed = list(connection.execute(wanted).scalars())
+            if not replayed:
                 return []
             connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id.in_(found))
+                .where(deliveries.c.id.in_(replayed))
                 .values(
                     status=Status.PENDING,
                     reason=None,
@@ -150,38 +151,38 @@ class Deliveries:
                     settled_at=None,
                 )
             )
-            return found
+            return replayed
 
         return self.database.write(write)
 
     def dismiss(self, ids: Sequence[str]) -> list[str]:
-        """Dismiss failed deliveries: they need nobody's attention any more; returns which.
+        """Dismiss failed deliveries, which then need no attention; returns which.
 
-        A case whose contradictions are all dismissed keeps the outcome that stands.
+        A case whose contradictions are all dismissed keeps its outcome.
         """
 
         def write(connection: Connection) -> list[str]:
             chosen = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status == Status.FAILED)
             rows = connection.execute(chosen.order_by(deliveries.c.id).with_for_update()).all()
-            found = [str(row.id) for row in rows]
-            dismissed = update(deliveries).where(deliveries.c.id.in_(found))
-            connection.execute(dismissed.values(status=Status.IGNORED, reason=Reason.DISMISSED))
+            dismissed = [str(row.id) for row in rows]
+            ignored = update(deliveries).where(deliveries.c.id.in_(dismissed))
+            connection.execute(ignored.values(status=Status.IGNORED, reason=Reason.DISMISSED))
             for case_id in sorted({row.case_id for row in rows if row.reason == Reason.CONTRADICTED}):
-                _accept(connection, case_id)
-            return found
+                _clear_contradiction(connection, case_id)
+            return dismissed
 
         return self.database.write(write)
 
 
 def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:
-    """Whether a name that no provider has is counted by itself."""
+    """Whether an unknown name is counted by name."""
     counted = select(refusals.c.provider).where(refusals.c.day == day, refusals.c.reason == reason)
     names = set(connection.execute(counted).scalars()) - {OTHERS}
     return name in names or len(names) < MOST_UNKNOWN
 
 
-def _accept(connection: Connection, case_id: str) -> None:
-    """Let what stands of a case stand, unless another delivery still contradicts it."""
+def _clear_contradiction(connection: Connection, case_id: str) -> None:
+    """Clear the contradiction of a case, unless another delivery still contradicts it."""
     left = select(deliveries.c.id).where(
         deliveries.c.case_id == case_id, deliveries.c.reason == Reason.CONTRADICTED
     )

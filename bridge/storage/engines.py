@@ -1,4 +1,4 @@
-"""How SQLite and Postgres are opened, durable both, and what their errors mean."""
+"""Opens SQLite and Postgres, both durable, and translates their errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 
 BUSY_SECONDS = 5
 BUSY_STEP = 0.001
-"""Between looks at SQLite's lock; who has committed leaves it free for longer."""
+"""Seconds between two tries for SQLite's lock; a process that has committed leaves it free for longer."""
 FIXES = {
     **dict.fromkeys(
         ("no such table", "no such column", "has no column named", "42P01", "42703"),
@@ -32,22 +32,22 @@ FIXES = {
     " DATABASE_URL at the database itself, or at the pooler in session mode with"
     " ignore_startup_parameters = options",
 }
-"""What to do about a database's words, or Postgres's code of an error, where they do not say it."""
+"""What to do about an error, by words of its message or its code on Postgres."""
 
 
 @contextlib.contextmanager
-def told_apart() -> Iterator[None]:
-    """Turn what a database cannot do just now into Unavailable; a wrong value is a bug."""
+def unavailable_on_failure() -> Iterator[None]:
+    """Raise Unavailable for what a database cannot do now; a wrong value is a bug."""
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeout) as error:
-        # also one that is read-only, not migrated yet, or has taken our rights away
-        said = _first_line(error)
+        # this includes a database that is read-only, not migrated yet, or that has revoked our rights
+        message = _first_line(error)
         code = getattr(getattr(error, "orig", None), "sqlstate", None)
-        fix = next((fix for words, fix in FIXES.items() if words in said or words == code), "")
-        raise Unavailable(f"The database is not available: {said}{fix}") from error
+        fix = next((fix for words, fix in FIXES.items() if words in message or words == code), "")
+        raise Unavailable(f"The database is not available: {message}{fix}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -66,7 +66,7 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def make(*_: object) -> None:
-        """Make a new file its owner's alone; those beside it take that from it."""
+        """Create the file readable by its owner only; SQLite gives its other files the same rights."""
         with contextlib.suppress(OSError):  # it is there, or cannot be: SQLite says so better
             os.close(os.open(address.sqlite_file(url), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
@@ -88,9 +88,9 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
 
 
 def _begin_to_write(connection: Connection) -> None:
-    """Wait for the writer's lock, and take it soon after another process gives it back.
+    """Take the writer's lock, soon after another process releases it.
 
-    SQLite's own waiting grows to a tenth of a second, while a commit takes some milliseconds.
+    SQLite itself waits up to a tenth of a second between tries, while a commit takes a few milliseconds.
     """
     until = time.monotonic() + BUSY_SECONDS
     connection.exec_driver_sql("PRAGMA busy_timeout=0")
@@ -126,7 +126,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def open_postgres(url: str, pool_size: int) -> Engine:
-    """Open a pool of connections to a server, none of which waits for ever."""
+    """Open a pool of connections to a server, all of them with timeouts."""
     return create_engine(
         url,
         hide_parameters=True,
@@ -137,7 +137,7 @@ def open_postgres(url: str, pool_size: int) -> Engine:
             "connect_timeout": 3,
             "keepalives_idle": 10,
             "tcp_user_timeout": 15_000,
-            # a process that froze in a transaction must not hold its locks for ever
+            # a process that froze in a transaction must not hold its locks indefinitely
             "options": "-c synchronous_commit=on -c statement_timeout=15000 -c lock_timeout=5000"
             " -c idle_in_transaction_session_timeout=10000",
         },

@@ -1,4 +1,4 @@
-"""What the lists are narrowed by: one schema for each list, which reads a query and documents it."""
+"""The filters of the lists: one schema for each list reads its query and documents it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if typing.TYPE_CHECKING:
 
 LIMIT, MOST = 50, 500
 LONGEST = 200
-"""Characters of a filter's value: nothing that the log is searched by is longer."""
+"""The longest value of a filter, in characters; nothing that can be searched is longer."""
 ID = re.compile(rf"[acdrw]_[{ALPHABET}]{{{DIGITS}}}")
 IDS = f"^{ID.pattern}$"
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|$)")
 A_TEXT = f"a text of 1 to {LONGEST} characters"
 INPUT = "{input!r:.42}"
-"""As much as is shown of a value that is refused."""
+"""The part of a refused value that a message shows."""
 NO_MOMENT = f"not a date or a time, such as 2026-01-31: {INPUT}"
 
 
 class BadFilter(ValueError):
-    """A filter or cursor that the list does not have."""
+    """A filter or cursor that the list does not know."""
 
 
 class Text(fields.String):
-    """Any text that the log may hold."""
+    """Any text that the inbox may hold."""
 
     def __init__(self, says: str) -> None:
         bounded = validate.Length(1, LONGEST, error=A_TEXT)
@@ -39,12 +39,12 @@ class Text(fields.String):
         super().__init__(metadata={"description": says}, validate=[bounded, storable])
 
 
-class Word(fields.String):
-    """One of some words."""
+class Choice(fields.String):
+    """One of some values."""
 
-    def __init__(self, says: str, words: Iterable[str]) -> None:
-        self.words = tuple(map(str, words))
-        known = validate.OneOf(self.words, error=f"one of {{choices}}, not {INPUT}")
+    def __init__(self, says: str, choices: Iterable[str]) -> None:
+        self.choices = tuple(map(str, choices))
+        known = validate.OneOf(self.choices, error=f"one of {{choices}}, not {INPUT}")
         super().__init__(metadata={"description": says}, validate=known)
 
 
@@ -105,7 +105,7 @@ class Filters(Schema):
     def handle_error(
         self, error: ValidationError, data: typing.Any, *, many: bool, **kwargs: typing.Any
     ) -> None:
-        """Say what is wrong with each filter, in our words."""
+        """Raise BadFilter with a sentence about each wrong filter."""
         said = []
         for name, messages in error.messages_dict.items():
             if name in self.fields:
@@ -120,23 +120,23 @@ SOUGHT = "A case number, ARN, order, card's last four, amount, dispute id, event
 SINCE = Moment("Received at this moment or later; a date is its midnight in UTC.")
 UNTIL = Moment("Received before this moment; a date is its midnight in UTC.")
 PAGE_LENGTH = Number(
-    f"Rows of a page: {LIMIT} unless told, {MOST} at most.",
+    f"Rows of a page: {LIMIT} by default, {MOST} at most.",
     validate=validate.Range(1, MOST, error=f"a number from 1 to {MOST}, not {{input}}"),
     load_default=LIMIT,
 )
 CURSOR = Ident("Where the page begins: `next` of the page before.")
 PAGING = ("limit", "cursor")
-"""What says which page is wanted, and narrows nothing."""
+"""The parameters that choose the page, and filter nothing."""
 
 
 class DeliveryFilters(Filters):
-    """What deliveries are narrowed by."""
+    """The filters of deliveries."""
 
-    status = Word("How far it has come.", Status)
+    status = Choice("Its status.", Status)
     provider = Text("Who sent it, such as `ethoca`.")
     store = Text("The store that it belongs to.")
-    reason = Word("Why it is where it is.", Reason)
-    effect = Word("What it asks for.", Effect)
+    reason = Choice("Why it has its status.", Reason)
+    effect = Choice("What it asks for.", Effect)
     event_type = Text("The provider's own word for the kind of event.")
     case_id = Ident("The case that it belongs to.")
     webhook_id = Ident("The webhook that it came with.")
@@ -150,17 +150,17 @@ class DeliveryFilters(Filters):
 
 
 class CaseFilters(Filters):
-    """What cases are narrowed by."""
+    """The filters of cases."""
 
-    state = Word("Where it stands.", State)
+    state = Choice("Its state.", State)
     store = Text("The store that it belongs to.")
-    type = Word("The kind of dispute.", DisputeType)
+    type = Choice("The kind of dispute.", DisputeType)
     provider = Text("Who reports it, alone or among others.")
     case_number = Text("The case number, letter for letter.")
     arn = Text("The acquirer's reference number.")
     dispute_id = Number("The dispute at 29next.")
     transaction_id = Number("The transaction at 29next.")
-    resolution = Word("How it was resolved.", RESOLVED)
+    resolution = Choice("How it was resolved.", RESOLVED)
     since = SINCE
     until = UNTIL
     q = Text(SOUGHT)
@@ -172,6 +172,6 @@ DELIVERY_FILTERS = DeliveryFilters()
 CASE_FILTERS = CaseFilters()
 
 
-def words_of(filters: Filters) -> dict[str, list[str]]:
-    """Return the values that each filter of a list can have; none where it takes any."""
-    return {name: list(getattr(field, "words", ())) for name, field in filters.fields.items()}
+def choices_of(filters: Filters) -> dict[str, list[str]]:
+    """Return the values that each filter of a list can have; an empty list if it takes any."""
+    return {name: list(getattr(field, "choices", ())) for name, field in filters.fields.items()}

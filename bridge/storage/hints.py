@@ -1,4 +1,4 @@
-"""What hints at two cases being about one sale, where nothing proves it: the same ARN or network id."""
+"""Notes on cases that may be about one sale: they share an ARN or a network id, which proves nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typing
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select, tuple_, update
 
-from bridge.storage import words
+from bridge.storage import search_terms
 from bridge.storage.rows import CASES, case_of
 from bridge.storage.schema import cases, marks
 
@@ -16,9 +16,9 @@ if typing.TYPE_CHECKING:
     from bridge.disputes.case import Case
 
 MOST_HINTS = 5
-"""Other cases with the same ARN or network id that one case is told of."""
+"""How many other cases with the same ARN or network id are noted on one case."""
 MOST_SHARED = 100
-"""Newest cases of all stores with one ARN or network id among which those of the store are looked for."""
+"""How many of the newest cases with one ARN or network id, of all stores, are searched for the store's."""
 NAMES = {"arn": "ARN", "network_transaction_id": "network transaction id"}
 
 _MARKED = (
@@ -41,53 +41,62 @@ _IS_SHARED: Select[typing.Any] = select(marks.c.id).where(
 )
 
 
-def hint(connection: Connection, known: Iterable[Case]) -> None:
-    """Say on cases and on others that they share an id: no proof, for rebills share them."""
-    told = {case.id: (case, shared) for case in known if (shared := _shared(case))}
-    own = [(words.word(value), ident) for ident, (_, shared) in told.items() for value in shared.values()]
-    # few are: one question for all spares most of them their own
-    found = set(connection.execute(_IS_SHARED, {"own": own}).scalars()) if own else set()
-    for ident in sorted(found):
-        _hint(connection, *told[ident])
+def note_shared_ids(connection: Connection, changed: Iterable[Case]) -> None:
+    """Note on cases, and on the others, that they share an id: no proof, since rebills share them."""
+    with_ids = {case.id: (case, ids) for case in changed if (ids := _shared_ids(case))}
+    own = [
+        (search_terms.normalize(value), ident)
+        for ident, (_, ids) in with_ids.items()
+        for value in ids.values()
+    ]
+    # few do: one query for all spares most of them their own
+    sharing = set(connection.execute(_IS_SHARED, {"own": own}).scalars()) if own else set()
+    for ident in sorted(sharing):
+        _note_others(connection, *with_ids[ident])
 
 
-def _hint(connection: Connection, known: Case, told: dict[str, str]) -> None:
-    others = _sharing(connection, known, told)
+def _note_others(connection: Connection, known: Case, ids: dict[str, str]) -> None:
+    others = _sharing(connection, known, ids)
     if not others:
         return
     chosen = select(cases).where(cases.c.id.in_([known.id, *others]))
-    found = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
-    case = next(one for one in found if one.id == known.id)
-    for other in [one for one in found if one is not case and one.facts][-MOST_HINTS:]:
-        same = next((name for name in told if getattr(other.facts, name) == told[name]), None)
+    locked = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
+    case = next(other for other in locked if other.id == known.id)
+    for other in [other for other in locked if other is not case and other.facts][-MOST_HINTS:]:
+        same = next((name for name in ids if getattr(other.facts, name) == ids[name]), None)
         if same:
-            case.note(_hinted(same, other))
-            other.note(_hinted(same, case))
+            case.note(_note_on(same, other))
+            other.note(_note_on(same, case))
             save_notes(connection, other)
     save_notes(connection, case)
 
 
 def save_notes(connection: Connection, case: Case) -> None:
-    """Write what a person should know of a case."""
+    """Write the notes of a case."""
     connection.execute(update(cases).where(cases.c.id == case.id).values(notes=case.notes))
 
 
-def _shared(case: Case) -> dict[str, str]:
+def _shared_ids(case: Case) -> dict[str, str]:
     return {name: value for name in NAMES if case.facts and (value := getattr(case.facts, name))}
 
 
-def _sharing(connection: Connection, known: Case, told: dict[str, str]) -> set[str]:
-    """Return the newest other cases of the store with one of some facts.
+def _sharing(connection: Connection, known: Case, ids: dict[str, str]) -> set[str]:
+    """Return the newest other cases of the store that have one of some ids.
 
-    A placeholder may stand in every alert of every store: so only so many of them are looked through.
+    Every alert of every store may have the same placeholder, so only MOST_SHARED of them are searched.
     """
     newest: set[str] = set()
-    for value in told.values():  # one by one, so that each is answered from the end of its index
-        given = {"sought": words.word(value), "of": known.store, "itself": known.id, "most": MOST_SHARED}
+    for value in ids.values():  # one by one, so that each is answered from the end of its index
+        given = {
+            "sought": search_terms.normalize(value),
+            "of": known.store,
+            "itself": known.id,
+            "most": MOST_SHARED,
+        }
         newest |= set(connection.execute(_NEWEST, given).scalars())
     return newest
 
 
-def _hinted(name: str, other: Case) -> str:
+def _note_on(name: str, other: Case) -> str:
     number = f"{other.type} {other.case_number} ({other.id})"
     return f"It has the same {NAMES[name]} as {number}: perhaps the same sale."

@@ -1,7 +1,7 @@
-"""The inbox: all that is stored of alerts, and the two queues that they are worked off by.
+"""The inbox: everything stored of alerts, and the two queues.
 
-Deliveries that nobody has translated yet are the first queue, cases with work the second. Both are
-rows in the same database as the alerts, so nothing can fall between "stored" and "queued".
+Deliveries that are not translated yet are the first queue, cases with work are the second. Both are
+rows in the same database as the alerts, so nothing can get lost between "stored" and "queued".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bridge.storage.transactions import Transactions
 if typing.TYPE_CHECKING:
     from bridge.settings import Settings
     from bridge.storage.database import Database
-    from bridge.storage.outcomes import Told
+    from bridge.storage.outcomes import OutcomesOf
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,25 @@ class Inbox:
 
 
 def open_inbox(database: Database, settings: Settings) -> Inbox:
-    """Return the inbox as the settings want it."""
-    return make_inbox(database, gap=settings.gap, lease=settings.lease, told=settings.outcomes_of)
+    """Return the inbox, set up by the settings."""
+    return make_inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.outcomes_of)
 
 
-def make_inbox(database: Database, *, gap: float, lease: float, told: Told = lambda _: {}) -> Inbox:
-    """Return the inbox: seconds between calls with one token, and for which a case is leased.
+def make_inbox(
+    database: Database, *, gap: float, lease: float, outcomes_of: OutcomesOf = lambda _: {}
+) -> Inbox:
+    """Return the inbox. `gap` and `lease` are seconds: between calls with one token, and of a lease.
 
-    `told` says whom the outcomes of a store's cases are told; nobody, if it is left out.
+    `outcomes_of` says which providers take the outcomes of a store's cases; none, if it is left out.
     """
     slots = Slots(database, gap)
     return Inbox(
         database=database,
-        deliveries=Deliveries(database, told),
+        deliveries=Deliveries(database, outcomes_of),
         cases=Cases(database),
         transactions=Transactions(database),
         stores=Stores(database, lease),
         slots=slots,
-        queue=Queue(database, slots, lease, told),
-        outcomes=Outcomes(database, lease, told),
+        queue=Queue(database, slots, lease, outcomes_of),
+        outcomes=Outcomes(database, lease, outcomes_of),
     )

@@ -1,7 +1,7 @@
 """The stores: those that are configured, and those in which a merchant has installed the bridge.
 
-What merchants install and remove is known to every process within seconds, without a restart. Their
-tokens are kept encrypted, each together with the name of its store, so that none opens another's row.
+Every process knows within seconds what merchants install and remove, without a restart. Their tokens
+are stored encrypted, each with the name of its store, so that no row can be used for another store.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from bridge.storage.schema import installations
 from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
-    from sqlalchemy import Executable
+    from sqlalchemy import Connection
 
     from bridge.settings import Settings
     from bridge.storage.database import Database
 
 FRESH_SECONDS = 2.0
-"""How old the picture of what is installed may be."""
+"""How old the list of installed stores may be."""
 UNINSTALLED = "The merchant has removed the app. Alerts wait until it is installed again."
 LOCKED = (
-    "The token of this store cannot be decrypted: restore the missing key in BRIDGE_ENCRYPTION_KEYS"
-    " back, or install the app anew."
+    "The token of this store cannot be decrypted: restore the missing key in BRIDGE_ENCRYPTION_KEYS,"
+    " or install the app again."
 )
 WITHOUT_TOKEN = (NOT_INSTALLED, UNINSTALLED, LOCKED)
 
 
 def with_installed(settings: Settings, database: Database) -> Settings:
-    """Return the settings, with the stores that are installed among theirs where there can be some."""
+    """Return the settings with the installed stores among theirs, if the bridge can be installed."""
     return replace(settings, stores=AllStores(settings, database)) if settings.encryption_keys else settings
 
 
 class AllStores(Mapping[str, Store]):
-    """Every store by its name; none is ever taken away, but it may have lost its token."""
+    """Every store by its name; a store never leaves, but it may have lost its token."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
@@ -53,7 +53,7 @@ class AllStores(Mapping[str, Store]):
 
     def __getitem__(self, name: str) -> Store:
         known = self._fresh()
-        return known[name] if name in known else self.read()[name]  # it may have come a moment ago
+        return known[name] if name in known else self.read()[name]  # it may be new
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fresh())
@@ -68,14 +68,14 @@ class AllStores(Mapping[str, Store]):
         """Read what is installed, and return every store; raises Unavailable."""
         with self.database.read() as connection:
             rows = connection.execute(select(installations)).all()
-        found = {row.store: self._installed(row.store, row.token) for row in rows}
-        mine = {n: store for n, store in self.configured.items() if store.token or n not in found}
-        self.known = known = {**found, **mine}
+        installed = {row.store: self._installed(row.store, row.token) for row in rows}
+        configured = {n: store for n, store in self.configured.items() if store.token or n not in installed}
+        self.known = stores = {**installed, **configured}
         self.read_at = time.monotonic()
-        return known
+        return stores
 
     def _installed(self, name: str, kept: str | None) -> Store:
-        """Return a store with the token that is kept for it, or with the reason why it has none."""
+        """Return a store with its stored token, or with the reason why it has none."""
         if kept is None:
             return replace(self._blank(name), missing=UNINSTALLED)
         try:
@@ -91,12 +91,12 @@ class AllStores(Mapping[str, Store]):
         return replace(self.configured.get(name, store), installed=True)
 
     def opened(self, name: str, token: str) -> Store:
-        """Return a store with the token that its installation gave; one that is configured has its own."""
+        """Return a store with the token of its installation; a configured store keeps its own."""
         known = self.configured.get(name)
         return known if known and known.token else replace(self._blank(name), token=token, missing="")
 
     def install(self, name: str, token: str) -> None:
-        """Keep the token of a store, in the place of an earlier one."""
+        """Store the token of a store; it replaces an earlier one."""
         row = {
             "store": name,
             "token": self.vault.encrypt(f"{name} {token}".encode()).decode(),
@@ -107,7 +107,7 @@ class AllStores(Mapping[str, Store]):
         self.read()
 
     def rotate(self) -> int:
-        """Encrypt with the newest key what only an older one opens; returns how many tokens."""
+        """Encrypt again, with the newest key, the tokens that only an older key opens; returns how many."""
         with self.database.read() as connection:
             rows = connection.execute(select(installations).where(installations.c.token.is_not(None))).all()
         old = [
@@ -115,15 +115,15 @@ class AllStores(Mapping[str, Store]):
             for row in rows
             if not self._opens(self.newest, row.token) and self._opens(self.vault, row.token)
         ]
-        for row in old:
-            same = (installations.c.store == row.store, installations.c.token == row.token)
-            self._write(
-                update(installations).where(*same).values(token=self.vault.rotate(row.token).decode())
-            )
-        return len(old)
 
-    def _write(self, statement: Executable) -> None:
-        self.database.write(lambda connection: connection.execute(statement))
+        def write(connection: Connection) -> int:
+            for row in old:
+                same = (installations.c.store == row.store, installations.c.token == row.token)
+                token = self.vault.rotate(row.token).decode()
+                connection.execute(update(installations).where(*same).values(token=token))
+            return len(old)
+
+        return self.database.write(write) if old else 0
 
     @staticmethod
     def _opens(vault: Fernet | MultiFernet, kept: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stores what a provider says, pushed or pulled alike: cut, told apart from its repeats, and committed."""
+"""Stores webhooks, pushed or pulled: cuts them, recognizes repeats, and commits the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 from bridge.alert import Webhook
 from bridge.redact import cut, cut_headers, cut_text
-from bridge.storage.arrivals import Owed
+from bridge.storage.arrivals import NewDelivery
 from bridge.tree import printable
 
 if typing.TYPE_CHECKING:
@@ -40,29 +40,30 @@ def without_secrets(
     return kept, provider.read(kept, tree)
 
 
-def keep(deliveries: Deliveries, provider: Provider, kept: Webhook, items: Items) -> str:
-    """Store a webhook without secrets and what its items owe, durably; returns its first delivery's id."""
+def store_webhook(deliveries: Deliveries, provider: Provider, kept: Webhook, items: Items) -> str:
+    """Store a webhook without secrets, with a delivery for each item; returns the first one's id."""
     single = len(items) == 1
-    owed = [
-        _owed(provider, kept, item, kept.body if single else piece.content()) for item, piece in items.heads()
+    new = [
+        _delivery(provider, kept, item, kept.body if single else piece.content())
+        for item, piece in items.heads()
     ]
-    delivery = deliveries.keep(kept, owed)
-    log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(owed))
+    delivery = deliveries.add(kept, new)
+    log.info("webhook stored", provider=provider.name, delivery=delivery, deliveries=len(new))
     return delivery
 
 
 def _parts(secret: str) -> list[str]:
-    """Return the pieces of a secret that alone are secret: a password, a header's value."""
+    """Return the parts of a secret that are secret by themselves: a password, a header's value."""
     return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
 
 
-def _owed(provider: Provider, kept: Webhook, item: Item, content: bytes) -> Owed:
-    """Say what one item owes; a repeat is the same provider, path, event id and (cut) content."""
-    marks = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
-    return Owed(
+def _delivery(provider: Provider, kept: Webhook, item: Item, content: bytes) -> NewDelivery:
+    """Return the delivery of an item; a repeat has the same provider, path, event id and (cut) content."""
+    parts = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
+    return NewDelivery(
         item=item.index,
         event_id=item.event_id,
         event_type=cut_text(item.event_type) if item.event_type else None,
-        fingerprint=hashlib.sha256("\n".join(marks).encode("utf-8", "surrogatepass")).hexdigest(),
+        fingerprint=hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest(),
         deadline=provider.deadline_of(item).total_seconds(),
     )

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from bridge.storage.schema import Memo, memos
+from bridge.storage.schema import StateKind, shared_state
 from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _config() -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Migrate to the newest schema; several at the same time wait for each other; raises Unavailable."""
+    """Migrate to the newest schema; raises Unavailable. Of several at the same time, each waits its turn."""
     config = _config()
     with database.begin() as connection:
         if not database.sqlite:
@@ -47,9 +47,9 @@ def _newest() -> str | None:
 
 
 def problem(database: Database) -> str | None:
-    """Say what keeps the database from taking webhooks, or None; raises Unavailable.
+    """Return why the database cannot store webhooks, or None; raises Unavailable.
 
-    It writes a row, which a full disk does not take.
+    It writes a row, to notice a full disk.
     """
     newest = _newest()
     with database.read() as connection:
@@ -58,6 +58,6 @@ def problem(database: Database) -> str | None:
         return "The database has no tables yet: run `bridge migrate`."
     if current != newest:
         return f"The database has the schema {current}, this release needs {newest}: run `bridge migrate`."
-    row = {"kind": Memo.READY, "name": "", "value": None, "at": database.now()}
-    database.write(lambda connection: insert_or_update(connection, memos, row))
+    row = {"kind": StateKind.READY, "name": "", "value": None, "at": database.now()}
+    database.write(lambda connection: insert_or_update(connection, shared_state, row))
     return None

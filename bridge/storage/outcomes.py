@@ -1,4 +1,4 @@
-"""What providers are to be told: how the cases ended that they reported, each told once."""
+"""The outbox: how the cases ended that providers reported, sent to each provider once."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if typing.TYPE_CHECKING:
     from bridge.providers.outcomes import Outcome
     from bridge.storage.database import Database
 
-Told = typing.Callable[[str], "Mapping[str, Outcome]"]
-"""Whom the outcomes of a store's cases are told, and how; the settings know."""
+OutcomesOf = typing.Callable[[str], "Mapping[str, Outcome]"]
+"""Returns the providers that take the outcomes of a store's cases, and how they take them."""
 NO_WORD = "The provider has no word for this resolution, and a vague one could decline: choose one here."
 NO_CATEGORY = "The alert does not say whether it is fraud or another dispute: choose the word here."
-"""Why an outcome waits for a person from the start."""
+"""Why an outcome waits for a person at once."""
 MOST_CALLS = 9
-"""Calls that one try may take, each with a lease's time: at the provider two logins, a look, and the
-telling twice; at 29next the sale, its order, and what is shipped of it."""
+"""Calls that one try may take, each with the time of a lease: at the provider two logins, a read, and the
+report twice; at 29next the sale, its order, and its shipments."""
 URGENT_BEFORE = 2 * 3600.0
-"""An outcome that is not told is urgent so long before its deadline, or once half of its time is gone."""
+"""Seconds before its deadline when an outcome becomes urgent; it also does once half of its time is over."""
 
 
-class Telling(StrEnum):
-    """How far an outcome is."""
+class OutcomeState(StrEnum):
+    """How far the report of an outcome is."""
 
     OWED = "owed"
-    TOLD = "told"
-    FAILED = "failed"  # one that is due all the same is tried again by itself
+    SENT = "told"
+    FAILED = "failed"  # if it has a due time too, the bridge retries by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingOutcome:
-    """An outcome that a worker has claimed until `due_at`, which is its fence."""
+    """An outcome that a worker has claimed until `due_at`, which is its fencing token."""
 
     case_id: str
     store: str
@@ -70,7 +70,7 @@ class PendingOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What a provider reported of a case, and by which id it takes the outcome."""
+    """What a provider reported of a case, and the id by which it takes the outcome."""
 
     case_id: str
     provider: str
@@ -80,18 +80,18 @@ class _Report:
 
 
 class Outcomes:
-    """Gives outcomes out, and keeps how telling them went."""
+    """Gives pending outcomes to workers, and records how their reports went."""
 
-    def __init__(self, database: Database, lease: float, told: Told = lambda _: {}) -> None:
+    def __init__(self, database: Database, lease: float, outcomes_of: OutcomesOf = lambda _: {}) -> None:
         self.database = database
         self.lease = lease
-        self.told = told
+        self.outcomes_of = outcomes_of
 
     def claim(self, provider: str, most: int = 1) -> list[PendingOutcome]:
-        """Take the outcomes of a provider that have been due longest, as many as go in one call.
+        """Claim the outcomes of a provider that have been due longest, as many as fit in one call.
 
-        One that was tried before goes alone, so that it cannot spoil the others. What is owed no more is
-        dropped: the case is open again, or the provider has told how it ended.
+        One that was tried before goes alone, so that it cannot fail the others. An outcome is dropped if
+        its case is open again, or if the provider itself has reported how it ended.
         """
         now = self.database.now()
         due = select(outcomes).where(outcomes.c.provider == provider, outcomes.c.due_at <= now)
@@ -104,7 +104,7 @@ class Outcomes:
             rows = connection.execute(due.with_for_update(skip_locked=True)).all()
             together = rows[:1] if rows and rows[0].tries else [row for row in rows if not row.tries]
             claimed = [self._claim(connection, row, now) for row in together]
-            return [one for one in claimed if one is not None]
+            return [pending for pending in claimed if pending is not None]
 
         return self.database.write(write)
 
@@ -114,12 +114,12 @@ class Outcomes:
         case = case_of(mine)
         holder = connection.execute(select(cases).where(cases.c.id == case.duplicate_of)).first()
         ended = case_of(holder) if holder else case
-        told = {row.provider: self.told(case.store).get(row.provider)}
-        report = next(iter(_reports(connection, [case.id], told)), None)
+        by_provider = {row.provider: self.outcomes_of(case.store).get(row.provider)}
+        report = next(iter(_reports(connection, [case.id], by_provider)), None)
         if ended.resolution is None or report is None:
             connection.execute(delete(outcomes).where(this))
             return None
-        first = next(iter(_reports(connection, [holder.id], told)), None) if holder else None
+        first = next(iter(_reports(connection, [holder.id], by_provider)), None) if holder else None
         claimed = {
             "resolution": ended.resolution,
             "due_at": now + MOST_CALLS * self.lease,
@@ -144,9 +144,9 @@ class Outcomes:
         )
 
     def record(self, made: Sequence[dict[str, typing.Any]], words: Mapping[str, str] | None = None) -> None:
-        """Record calls to a provider: that they are about to be made, and again what came of them.
+        """Record calls to a provider: first that they are about to be made, then how they went.
 
-        `words` are those that are sent, by case: whatever happens, a repeat has the same one.
+        `words` are the words sent, by case: a repeat sends the same word.
         """
 
         def write(connection: Connection) -> None:
@@ -162,13 +162,13 @@ class Outcomes:
         self.database.write(write)
 
     def settle(
-        self, pending: PendingOutcome, state: Telling, message: str | None, due_at: float | None
+        self, pending: PendingOutcome, state: OutcomeState, message: str | None, due_at: float | None
     ) -> bool:
-        """Record how far an outcome is; False where another worker has it now."""
+        """Record how far an outcome is; returns False if another worker has it now."""
         return self._change(pending, {"state": state, "message": message, "due_at": due_at})
 
     def release(self, pending: PendingOutcome) -> bool:
-        """Give an outcome back that nothing was done for; False where another worker has it now."""
+        """Give back an outcome untried; returns False if another worker has it now."""
         return self._change(pending, {"due_at": self.database.now(), "tries": pending.tries - 1})
 
     def _change(self, pending: PendingOutcome, values: dict[str, typing.Any]) -> bool:
@@ -181,113 +181,123 @@ class Outcomes:
 
     # a person
 
-    def tell_again(self, case_id: str) -> int:
-        """Owe again what a provider could not be told of a case; returns how many outcomes."""
-        failed = update(outcomes).where(outcomes.c.case_id == case_id, outcomes.c.state == Telling.FAILED)
+    def send_again(self, case_id: str) -> int:
+        """Make the failed outcomes of a case pending again; returns how many."""
+        failed = update(outcomes).where(
+            outcomes.c.case_id == case_id, outcomes.c.state == OutcomeState.FAILED
+        )
         word = either((outcomes.c.chosen_by.is_not(None), outcomes.c.word))  # else by the resolution again
-        values = self._owed() | {"word": word}
+        values = self._pending_again() | {"word": word}
         return self.database.write(lambda connection: connection.execute(failed.values(**values)).rowcount)
 
-    def choose(self, case_id: str, provider: str, word: str, by: str) -> bool:
-        """Owe an outcome in the word that a person chose; False where none waits for that."""
+    def choose_word(self, case_id: str, provider: str, word: str, by: str) -> bool:
+        """Make an outcome pending with the word that a person chose; returns False if it waits for none."""
         this = (outcomes.c.case_id == case_id, outcomes.c.provider == provider)
-        waits = update(outcomes).where(*this, outcomes.c.state == Telling.FAILED)
+        waits = update(outcomes).where(*this, outcomes.c.state == OutcomeState.FAILED)
         holder = cases.alias()
         joined = cases.outerjoin(holder, holder.c.id == cases.c.duplicate_of)
         resolution = select(func.coalesce(holder.c.resolution, cases.c.resolution)).select_from(joined)
         resolution = resolution.where(cases.c.id == case_id)
-        values = self._owed() | {"word": word, "chosen_by": by, "message": None}
+        values = self._pending_again() | {"word": word, "chosen_by": by, "message": None}
 
         def write(connection: Connection) -> bool:
-            # with what it was chosen for: another resolution of later needs another word
+            # with what it was chosen for: a later resolution needs another word
             chosen_for = connection.execute(resolution).scalar()
             return connection.execute(waits.values(**values | {"resolution": chosen_for})).rowcount > 0
 
         return self.database.write(write)
 
-    def _owed(self) -> dict[str, typing.Any]:
+    def _pending_again(self) -> dict[str, typing.Any]:
         now = self.database.now()
-        return {"state": Telling.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
+        return {"state": OutcomeState.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
 
     def category(self, case_id: str, provider: str) -> Category:
-        """Return what a provider's alerts say a cardholder complains of."""
+        """Return the category of a case by a provider's alerts."""
         with self.database.read() as connection:
             rows = _alerts(connection, [case_id], [provider])
         return next((_category(group) for _, group in rows), Category.UNKNOWN)
 
 
-def owe(connection: Connection, case: Case, now: float, told: Told) -> None:
-    """Owe the outcome of a case to whom it is told; its duplicates end as it does.
+def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:
+    """Add the outcome of a case, and of its duplicates, for each provider that takes it.
 
-    The first one stands: where another was sent already, a person decides.
+    The first outcome stands: if another one was sent already, a person decides.
     """
-    tells = told(case.store)
-    if not tells or case.resolution is None or case.goal.withdraw:
+    by_provider = outcomes_of(case.store)
+    if not by_provider or case.resolution is None or case.goal.withdraw:
         return
-    twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of == case.id)).scalars().all()
+    duplicates = connection.execute(select(cases.c.id).where(cases.c.duplicate_of == case.id)).scalars().all()
     if case.type is DisputeType.ALERT:
-        for report in _reports(connection, [case.id, *twins], tells):
+        for report in _reports(connection, [case.id, *duplicates], by_provider):
             row = {"case_id": report.case_id, "provider": report.provider, "owed_at": now, "tries": 0}
             row |= {"resolved_at": now, "deadline_at": report.deadline_at}
-            if tells[report.provider].word_name(report.category, case.resolution) is not None:
-                row |= {"state": Telling.OWED, "due_at": now}
+            if by_provider[report.provider].word_name(report.category, case.resolution) is not None:
+                row |= {"state": OutcomeState.OWED, "due_at": now}
             else:
                 row |= {
-                    "state": Telling.FAILED,
-                    "message": waits_for_a_word(report.category, case.resolution),
+                    "state": OutcomeState.FAILED,
+                    "message": why_to_choose(report.category, case.resolution),
                 }
             insert_missing(connection, outcomes, [row])
-    ended = outcomes.c.case_id.in_([case.id, *twins])
-    other = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
-    said = f"29next has it as {case.resolution} now. The first outcome stands. Report the new one yourself."
-    failed = {"state": Telling.FAILED, "message": said, "due_at": None, "word": None, "chosen_by": None}
-    connection.execute(update(outcomes).where(other).values(**failed))
+    ended = outcomes.c.case_id.in_([case.id, *duplicates])
+    differs = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
+    message = (
+        f"29next has it as {case.resolution} now. The first outcome stands. Report the new one yourself."
+    )
+    failed = {
+        "state": OutcomeState.FAILED,
+        "message": message,
+        "due_at": None,
+        "word": None,
+        "chosen_by": None,
+    }
+    connection.execute(update(outcomes).where(differs).values(**failed))
 
 
-def echoed(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:
-    """Return the resolution for which a person chose what a provider was told, if it was told so.
+def echoed_resolutions(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:
+    """Return the resolution for which a person chose the word that was sent to a provider, if one was.
 
-    The first outcome stands there, so whatever the provider says of its alert now is our own word.
+    The first outcome stands there, so what the provider says of its alert now is our own word.
     """
     case = (cases.c.store == store, cases.c.case_number == alert.case_number, cases.c.type == alert.type)
     chosen = select(outcomes.c.resolution).join(cases, cases.c.id == outcomes.c.case_id).where(*case)
-    told = (outcomes.c.state == Telling.TOLD, outcomes.c.chosen_by.is_not(None))
-    return tuple(connection.execute(chosen.where(outcomes.c.provider == provider, *told)).scalars())
+    sent = (outcomes.c.state == OutcomeState.SENT, outcomes.c.chosen_by.is_not(None))
+    return tuple(connection.execute(chosen.where(outcomes.c.provider == provider, *sent)).scalars())
 
 
-def waits_for_a_word(category: Category, resolution: str) -> str:
-    """Say why a person has to choose the word."""
+def why_to_choose(category: Category, resolution: str) -> str:
+    """Return why a person has to choose the word."""
     return NO_CATEGORY if category is Category.UNKNOWN and resolution != "other" else NO_WORD
 
 
 def is_urgent(now: float) -> ColumnElement[bool]:
-    """Whether an outcome is still owed though its provider will not wait much longer."""
+    """Return the condition that an outcome is pending though its provider will not wait much longer."""
     left = outcomes.c.deadline_at - now
     half = (outcomes.c.deadline_at - outcomes.c.resolved_at) / 2
-    return and_(outcomes.c.state == Telling.OWED, or_(left <= URGENT_BEFORE, left <= half))
+    return and_(outcomes.c.state == OutcomeState.OWED, or_(left <= URGENT_BEFORE, left <= half))
 
 
 Alerts = list[tuple[Alert | None, typing.Any]]
 
 
 def _reports(
-    connection: Connection, of_cases: Sequence[str], told: Mapping[str, Outcome | None]
+    connection: Connection, of_cases: Sequence[str], by_provider: Mapping[str, Outcome | None]
 ) -> list[_Report]:
-    """Return who takes the outcomes of some cases, and by which ids."""
-    found = []
-    for (case_id, provider), group in _alerts(connection, of_cases, told):
-        outcome = told[provider]
-        provider_id = _taken_by(group, outcome)
+    """Return which providers take the outcomes of some cases, and by which ids."""
+    reports = []
+    for (case_id, provider), group in _alerts(connection, of_cases, by_provider):
+        outcome = by_provider[provider]
+        provider_id = _provider_id(group, outcome)
         if provider_id is not None:
             deadline_at = min(row.received_at + row.allowed for _, row in group)
-            found.append(_Report(case_id, provider, provider_id, _category(group), deadline_at))
-    return found
+            reports.append(_Report(case_id, provider, provider_id, _category(group), deadline_at))
+    return reports
 
 
 def _alerts(
     connection: Connection, of_cases: Sequence[str], providers: Iterable[str]
 ) -> list[tuple[tuple[str, str], Alerts]]:
-    """Return what some providers reported of cases, by case and provider, the newest last."""
+    """Return the alerts of some providers about cases, by case and provider, the newest last."""
     known = deliveries.c
     columns = (known.case_id, known.provider, known.effect, known.alert, known.received_at, known.allowed)
     chosen = select(*columns).where(known.case_id.in_(list(of_cases)), known.provider.in_(list(providers)))
@@ -299,8 +309,8 @@ def _alerts(
     ]
 
 
-def _taken_by(group: Alerts, outcome: Outcome | None) -> str | None:
-    """Return the id by which a provider takes an outcome; None where it told one itself, or takes none."""
+def _provider_id(group: Alerts, outcome: Outcome | None) -> str | None:
+    """Return the id by which a provider takes an outcome; None if it sent one itself, or takes none."""
     if any((alert and alert.resolution) or row.effect == Effect.WITHDRAW for alert, row in group):
         return None
     named = [alert for alert, _ in reversed(group) if alert and alert.provider_id]
@@ -310,5 +320,5 @@ def _taken_by(group: Alerts, outcome: Outcome | None) -> str | None:
 
 
 def _category(group: Alerts) -> Category:
-    known = (alert.category for alert, _ in reversed(group) if alert)
-    return next((one for one in known if one is not Category.UNKNOWN), Category.UNKNOWN)
+    categories = (alert.category for alert, _ in reversed(group) if alert)
+    return next((category for category in categories if category is not Category.UNKNOWN), Category.UNKNOWN)

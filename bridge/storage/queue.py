@@ -12,19 +12,19 @@ from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
 from bridge.pace import LATE, Moment
-from bridge.storage.outcomes import owe
-from bridge.storage.relating import pass_back, relate
+from bridge.storage.duplicates import link_cases, pass_to_duplicates
+from bridge.storage.outcomes import add_outcomes
 from bridge.storage.rows import (
     IS_FREE,
-    NEVER,
+    NOT_LEASED,
     SET_BACK,
     Claim,
     Delivery,
-    Ending,
+    Settlement,
+    add_search_terms,
     case_of,
     json_of,
-    mark,
-    moment,
+    lease_parameters,
     numbers_of,
     pending_of,
     write_cases,
@@ -38,14 +38,14 @@ if typing.TYPE_CHECKING:
     from bridge.disputes.case import Case
     from bridge.pace import Slot
     from bridge.storage.database import Database
-    from bridge.storage.outcomes import Told
-    from bridge.storage.rows import Marks
+    from bridge.storage.outcomes import OutcomesOf
+    from bridge.storage.rows import Terms
     from bridge.storage.slots import Slots
 
 log = structlog.get_logger()
 
 PROBE_SECONDS = 30.0
-"""How often a store that refuses the bridge is tried with one call."""
+"""Seconds between two probes of a paused store."""
 
 Values = dict[str, typing.Any]
 Attempt = Values
@@ -94,10 +94,20 @@ _IS_HELD = and_(cases.c.id == bindparam("ident"), cases.c.fence == bindparam("ta
 _HELD = update(cases).where(_IS_HELD)
 _LEASE_UNTIL = _HELD.values(lease_until=bindparam("until"))
 _ANY = select(cases).where(cases.c.id.in_(bindparam("idents", expanding=True))).order_by(cases.c.id)
-_WAITED_FOR, _AT_ONCE = _ANY.with_for_update(), _ANY.with_for_update(skip_locked=True)
+_WAIT_FOR_LOCK, _SKIP_LOCKED = _ANY.with_for_update(), _ANY.with_for_update(skip_locked=True)
 _INTENDED = attempts.insert()
-_TOLD = ("id", "case_id", "delivery_id", "store", "method", "path", "request", "outcome", "started_at")
-"""What is known of an attempt before it is made."""
+_INTENT_COLUMNS = (
+    "id",
+    "case_id",
+    "delivery_id",
+    "store",
+    "method",
+    "path",
+    "request",
+    "outcome",
+    "started_at",
+)
+"""The columns of an attempt that are known before its call."""
 _DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _OTHER = cases.alias("other")
 _SHARED = select(cases.c.id).where(
@@ -112,18 +122,18 @@ _SHARED = select(cases.c.id).where(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step that was made for a claimed case: what it changes, and the record of its call."""
+    """A step of a claimed case: how it changes the case, and the record of its call."""
 
     claim: Claim
-    change: Callable[[Case, list[Delivery]], Ending]
+    change: Callable[[Case, list[Delivery]], Settlement]
     attempt: Attempt | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """What follows from a step beside its case's own row."""
+    """The consequences of a step beside its case's own row."""
 
-    found: list[Marks]
+    found: list[Terms]
     ended: list[Values]  # of the rows of deliveries
     waiting: list[Values]
     is_related: bool
@@ -131,39 +141,39 @@ class _Settled:
 
 
 class Queue:
-    """Gives out cases one call at a time, and records what came of it."""
+    """Gives cases to workers, one call at a time, and records how the calls went."""
 
-    def __init__(self, database: Database, slots: Slots, lease: float, told: Told) -> None:
+    def __init__(self, database: Database, slots: Slots, lease: float, outcomes_of: OutcomesOf) -> None:
         self.database = database
         self.slots = slots
         self.lease = lease
-        self.told = told
-        self._at_once = bool(slots.gap) and not database.sqlite
-        self._intending = _by_one_statement(slots.near)
+        self.outcomes_of = outcomes_of
+        self._one_statement = bool(slots.gap) and not database.sqlite
+        self._intent_statement = _intent_statement(slots.near)
         self._settle_together = database.sharing(self._settle_all)
 
     def claim(self, names: Sequence[str], most: int) -> list[Claim]:
-        """Take the most urgent case of some named stores whose next slot opens within one gap.
+        """Claim the most urgent case of each named store whose next slot opens within one gap.
 
-        The stores that have waited longest come first, and a token has one case at most. Each case is
-        leased with a new fencing token, so that a worker that comes too late changes nothing.
+        The stores that have waited longest come first, and each token gets one case at most. Each case is
+        leased with a new fencing token, so a worker with an older one cannot write.
         """
         now = self.database.now()
-        asked = {
-            **moment(now, self.lease),
+        parameters = {
+            **lease_parameters(now, self.lease),
             "names": names,
             "opens": now + self.slots.gap,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
         }
         with self.database.read() as connection:
-            ready = connection.execute(_READY, asked).all() if names else []
+            ready = connection.execute(_READY, parameters).all() if names else []
         by_token = {row.token: row for row in reversed(ready) if row.case_id is not None}
-        found = {row.case_id: row for row in list(reversed(by_token.values()))[:most]}
-        if not found:
+        chosen = {row.case_id: row for row in list(reversed(by_token.values()))[:most]}
+        if not chosen:
             return []
 
         def write(connection: Connection) -> list[Claim]:
-            rows = connection.execute(_CLAIMED, {**asked, "idents": list(found)}).all()
+            rows = connection.execute(_CLAIMED, {**parameters, "idents": list(chosen)}).all()
             if not rows:
                 return []
             until = now + self.lease
@@ -172,35 +182,35 @@ class Queue:
                     "ident": row.id,
                     "until": until,
                     "taken": row.fence + 1,
-                    "lapsed": row.lapses + (row.lease_until > NEVER),
+                    "lapsed": row.lapses + (row.lease_until > NOT_LEASED),
                 }
                 for row in rows
             ]
             connection.execute(_LEASE, leases)
             for row in rows:
-                if found[row.id].probes:
+                if chosen[row.id].probes:
                     probe = update(stores).where(stores.c.name == row.store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
             urgent = {
                 row.case_id: row.id
                 for row in connection.execute(_MOST_URGENT, {"idents": [row.id for row in rows]})
             }
-            held = [(row, case) for row in rows if (case := _readable(row))]
+            held = [(row, case) for row in rows if (case := _read_case(row))]
             return [
                 Claim(
-                    replace(case, fence=row.fence + 1), until, urgent.get(row.id), bool(found[row.id].probes)
+                    replace(case, fence=row.fence + 1), until, urgent.get(row.id), bool(chosen[row.id].probes)
                 )
                 for row, case in held
             ]
 
         return self.database.write(write)
 
-    def give_back(self, claim: Claim) -> None:
-        """Let a case be claimed again at once, where nothing came of its claim."""
-        self._lease_until(claim, NEVER)
+    def release(self, claim: Claim) -> None:
+        """Give back the lease of a case for which nothing was done."""
+        self._lease_until(claim, NOT_LEASED)
 
-    def hold(self, claim: Claim) -> None:
-        """Prolong a lease, for a step of several calls."""
+    def extend_lease(self, claim: Claim) -> None:
+        """Extend a lease, for a step of several calls."""
         self._lease_until(claim, self.database.now() + self.lease)
 
     def _lease_until(self, claim: Claim, until: float) -> None:
@@ -208,14 +218,14 @@ class Queue:
         self.database.write(lambda connection: connection.execute(_LEASE_UNTIL, held))
 
     def take_slot(self, token: str) -> Slot | None:
-        """Take a slot for a question; None where it opens too far ahead."""
+        """Take a slot for a read; returns None if it opens too far ahead."""
         return self.database.write(lambda connection: self.slots.take_near(connection, token))
 
-    def take_again(self, claim: Claim, token: str) -> Slot:
-        """Take another slot for a call that missed its own; the lease is prolonged with it.
+    def take_another_slot(self, claim: Claim, token: str) -> Slot:
+        """Take another slot for a call that missed its slot, and extend the lease with it.
 
-        Raises TooLate where the case is another worker's now, which may make the very same call, and
-        where the slot opens too far ahead.
+        Raises TooLate if another worker has the case now, which may make the same call, or if the slot
+        opens too far ahead.
         """
         held = {**_held(claim), "until": self.database.now() + self.lease}
 
@@ -228,36 +238,36 @@ class Queue:
 
         return self.database.write(write)
 
-    def intend(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
-        """Take a slot for a write, and commit that it is about to be sent; None leaves both undone.
+    def commit_intent(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
+        """Take a slot for a write, and commit that it is about to be sent.
 
-        It is None where the slot opens too far ahead, or where the case is another worker's now.
+        Returns None, with neither done, if the slot opens too far ahead or another worker has the case now.
         """
-        if self._at_once:
-            return self._intend_at_once(claim, attempt, token)
-        doubt = _held(claim) | _doubt(claim.case)
+        if self._one_statement:
+            return self._commit_intent_by_one_statement(claim, attempt, token)
+        values = _held(claim) | _unconfirmed_values(claim.case)
 
         def write(connection: Connection) -> Slot | None:
             slot = self.slots.take_near(connection, token)
-            if slot is None or not connection.execute(_HELD, doubt).rowcount:
+            if slot is None or not connection.execute(_HELD, values).rowcount:
                 return None
             connection.execute(_INTENDED, attempt)
             return slot
 
         return self.database.write(write)
 
-    def _intend_at_once(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
-        """Do the same by one statement: a transaction of three takes five round trips."""
-        asked = {
-            **self.slots.asked(token),
+    def _commit_intent_by_one_statement(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
+        """Do the same by one statement: a transaction with three takes five round trips."""
+        parameters = {
+            **self.slots.parameters(token),
             **_held(claim),
-            **{f"case_{name}": value for name, value in _doubt(claim.case).items()},
-            **{f"call_{name}": attempt[name] for name in _TOLD},
+            **{f"case_{name}": value for name, value in _unconfirmed_values(claim.case).items()},
+            **{f"call_{name}": attempt[name] for name in _INTENT_COLUMNS},
         }
 
         def write(connection: Connection) -> Slot | None:
             before = Moment()
-            seconds = connection.execute(self._intending, asked).scalar_one_or_none()
+            seconds = connection.execute(self._intent_statement, parameters).scalar_one_or_none()
             return None if seconds is None else before.slot(float(seconds), LATE)
 
         return self.database.write(write, by_one_statement=True)
@@ -265,13 +275,13 @@ class Queue:
     def settle(
         self,
         claim: Claim,
-        change: Callable[[Case, list[Delivery]], Ending],
+        change: Callable[[Case, list[Delivery]], Settlement],
         attempt: Attempt | None = None,
     ) -> bool:
-        """Record an attempt, let `change` bring its case up to date, and give the lease back.
+        """Record an attempt, let `change` update its case, and give the lease back.
 
-        The case is read again under lock, for alerts may have been merged meanwhile. It is False, with
-        the attempt only recorded, where another worker holds the case now.
+        The case is read again under lock, since alerts may have been merged meanwhile. Returns False if
+        another worker has the case now; then only the attempt is recorded.
         """
         step = _Step(claim, change, attempt)
         held = self._settle_together(step)
@@ -282,99 +292,107 @@ class Queue:
     def _settle_all(
         self, connection: Connection, steps: Sequence[_Step], *, waits: bool = False
     ) -> list[bool | None]:
-        """Settle the cases of some steps; says of each whether its case was held, None where it is locked.
+        """Settle the cases of some steps; returns whether each was still held, or None if it is locked.
 
-        One locked case holds up no other: unless it `waits`, it is left out.
+        A locked case delays no other: it is left out, unless this `waits`.
         """
         now = self.database.now()
         insert_or_update(connection, attempts, *(step.attempt for step in steps if step.attempt))
-        asked = {"idents": [step.claim.case_id for step in steps]}
-        rows = {row.id: row for row in connection.execute(_WAITED_FOR if waits else _AT_ONCE, asked)}
+        parameters = {"idents": [step.claim.case_id for step in steps]}
+        rows = {
+            row.id: row for row in connection.execute(_WAIT_FOR_LOCK if waits else _SKIP_LOCKED, parameters)
+        }
         held = [_is_held(step.claim, rows.get(step.claim.case_id), waits=waits) for step in steps]
         ours = [
             (step, case_of(rows[step.claim.case_id]))
             for step, is_ours in zip(steps, held, strict=True)
             if is_ours
         ]
-        owed = pending_of(connection, [case.id for _, case in ours])
-        settled = [_settled(step, case, owed[case.id], now) for step, case in ours]
+        pending = pending_of(connection, [case.id for _, case in ours])
+        settled = [_settled(step, case, pending[case.id], now) for step, case in ours]
         write_cases(connection, [case for _, case in ours])
-        mark(connection, [found for one in settled for found in one.found])
+        add_search_terms(connection, [found for effects in settled for found in effects.found])
         for changed in (
-            [row for one in settled for row in one.ended],
-            [row for one in settled for row in one.waiting],
+            [row for effects in settled for row in effects.ended],
+            [row for effects in settled for row in effects.waiting],
         ):
             if changed:
                 connection.execute(_DELIVERY, changed)
-        related = [case.id for (_, case), one in zip(ours, settled, strict=True) if one.is_related]
+        related = [case.id for (_, case), effects in zip(ours, settled, strict=True) if effects.is_related]
         shared = _shared(connection, related)
-        for (_, case), one in zip(ours, settled, strict=True):
-            is_related = one.is_related and (case.is_duplicate or case.id in shared)
-            if is_related or one.has_result:
-                self._tell_others(connection, case.id, now, is_related=is_related, has_result=one.has_result)
+        for (_, case), effects in zip(ours, settled, strict=True):
+            is_related = effects.is_related and (case.is_duplicate or case.id in shared)
+            if is_related or effects.has_result:
+                self._update_related(
+                    connection, case.id, now, is_related=is_related, has_result=effects.has_result
+                )
         return held
 
-    def _tell_others(
+    def _update_related(
         self, connection: Connection, case_id: str, now: float, *, is_related: bool, has_result: bool
     ) -> None:
-        """Let the other cases of the same sale know, and owe the outcome to the providers."""
+        """Update the other cases of the same sale, and add the outcome for the providers."""
         case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         if is_related:
-            relate(connection, case, now, self.told)
+            link_cases(connection, case, now, self.outcomes_of)
         if has_result:
-            pass_back(connection, case, now)
-            owe(connection, case, now, self.told)
+            pass_to_duplicates(connection, case, now)
+            add_outcomes(connection, case, now, self.outcomes_of)
         write_cases(connection, [case])
 
 
-def _doubt(case: Case) -> Values:
-    """Return what the row of a case says while a write of it may have happened."""
+def _unconfirmed_values(case: Case) -> Values:
+    """Return the values of a case while a write of it may have happened."""
     return {"unconfirmed": json_of(case.unconfirmed), "state": case.state, "match": json_of(case.match)}
 
 
-def _by_one_statement(near: typing.Any) -> Select[typing.Any]:
-    """Make one statement of an intent (Postgres); it answers the slot where all of it was done."""
+def _intent_statement(near: typing.Any) -> Select[typing.Any]:
+    """Return the statement that commits an intent on Postgres; it returns a row only if all was done."""
     slot = near.cte("slot")
-    doubt = {
+    values = {
         name: bindparam(f"case_{name}", type_=cases.c[name].type)
         for name in ("unconfirmed", "state", "match")
     }
-    held = _HELD.where(select(slot).exists()).values(doubt).returning(cases.c.id).cte("held")
-    told = (bindparam(f"call_{name}", type_=attempts.c[name].type) for name in _TOLD)
-    row = select(*told).select_from(held)
-    noted = _INTENDED.from_select(_TOLD, row).returning(attempts.c.id).cte("noted")
-    return select(slot.c.seconds).join(noted, true())
+    held = _HELD.where(select(slot).exists()).values(values).returning(cases.c.id).cte("held")
+    call_values = (bindparam(f"call_{name}", type_=attempts.c[name].type) for name in _INTENT_COLUMNS)
+    row = select(*call_values).select_from(held)
+    recorded = _INTENDED.from_select(_INTENT_COLUMNS, row).returning(attempts.c.id).cte("recorded")
+    return select(slot.c.seconds).join(recorded, true())
 
 
 def _held(claim: Claim) -> dict[str, typing.Any]:
-    """Return what tells the case that a claim still holds."""
+    """Return the parameters for a case that its claim still holds."""
     return {"ident": claim.case_id, "taken": claim.fence}
 
 
 def _is_held(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool | None:
-    """Whether the row of a claimed case still says so; None where another transaction has it locked."""
+    """Whether the claim of a case still holds; None if another transaction has locked its row."""
     if row is None:
         return False if waits else None
     return bool(row.fence == claim.fence)
 
 
-def _settled(step: _Step, case: Case, owed: list[Delivery], now: float) -> _Settled:
-    """Let a step change its case, and give the lease back."""
+def _settled(step: _Step, case: Case, pending: list[Delivery], now: float) -> _Settled:
+    """Apply a step to its case, and give the lease back."""
     numbers, relations, result = numbers_of(case), _relations(case), _result(case)
-    ending = step.change(case, owed)
-    case.lease_until = NEVER
+    settlement = step.change(case, pending)
+    case.lease_until = NOT_LEASED
     fresh = numbers_of(case) - numbers
+    idents = [case.id, *(delivery.id for delivery in pending)] if fresh else []
+    ended = settlement.settled
     return _Settled(
-        found=[(ident, fresh) for ident in (case.id, *(one.id for one in owed))] if fresh else [],
-        ended=[_ended(ending, one, now) for one in owed if one.id in ending.settled],
-        waiting=[_waiting(case, ending, one, now) for one in owed if one.id not in ending.settled],
+        found=[(ident, fresh) for ident in idents],
+        ended=[_ended(settlement, delivery, now) for delivery in pending if delivery.id in ended],
+        waiting=[
+            _waiting(case, settlement, delivery, now) for delivery in pending if delivery.id not in ended
+        ],
         is_related=_relations(case) != relations,
         has_result=_result(case) != result,
     )
 
 
-def _readable(row: Row[typing.Any]) -> Case | None:
-    """Read a case, or say that it cannot be read: leased all the same, it holds up no other."""
+def _read_case(row: Row[typing.Any]) -> Case | None:
+    """Read a case; None if it cannot be read: it stays leased, so that it delays no other."""
     try:
         return case_of(row)
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
@@ -395,21 +413,21 @@ def _result(case: Case) -> tuple[object, ...]:
     return (case.resolution, case.trouble.refusal)
 
 
-def _ended(ending: Ending, one: Delivery, now: float) -> dict[str, typing.Any]:
-    """Return what the row of a delivery says that is owed no more."""
-    end = ending.settled[one.id]
-    over = {"ident": one.id, "due_at": None, "settled_at": now}
+def _ended(settlement: Settlement, delivery: Delivery, now: float) -> dict[str, typing.Any]:
+    """Return the new values of a delivery that has ended."""
+    end = settlement.settled[delivery.id]
+    over = {"ident": delivery.id, "due_at": None, "settled_at": now}
     return over | {"status": end.status, "reason": end.reason, "message": end.message}
 
 
-def _waiting(case: Case, ending: Ending, one: Delivery, now: float) -> dict[str, typing.Any]:
-    """Return what the row of a delivery says that is still owed."""
-    paused = Reason.STORE_PAUSED if one.reason == Reason.STORE_PAUSED else None
+def _waiting(case: Case, settlement: Settlement, delivery: Delivery, now: float) -> dict[str, typing.Any]:
+    """Return the new values of a delivery that is still pending."""
+    paused = Reason.STORE_PAUSED if delivery.reason == Reason.STORE_PAUSED else None
     return {
-        "ident": one.id,
-        "reason": Reason.WAITING_FOR_OPENING if ending.waits_for_opening else paused,
-        "message": ending.said,
+        "ident": delivery.id,
+        "reason": Reason.WAITING_FOR_OPENING if settlement.waits_for_opening else paused,
+        "message": settlement.message,
         "due_at": case.due_at,
         "tries": case.tries,
-        "late": one.deadline_at < now,
+        "late": delivery.deadline_at < now,
     }

@@ -1,6 +1,6 @@
-"""What is read from rows and written to them: deliveries, cases and the words that both are found by.
+"""Deliveries and cases as rows and back, and the search terms that find them.
 
-Of all that is stored, only what stands here is JSON.
+Only this module reads and writes JSON columns of cases.
 """
 
 from __future__ import annotations
@@ -13,8 +13,19 @@ from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, or
 from sqlalchemy.dialects import postgresql
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
-from bridge.disputes.case import Case, Goal, Kind, Match, Pending, Refusal, Rule, Sale, Trouble, Unconfirmed
-from bridge.disputes.case import Part as Without
+from bridge.disputes.case import (
+    Case,
+    Goal,
+    Kind,
+    Match,
+    OptionalPart,
+    Pending,
+    Refusal,
+    Rule,
+    Sale,
+    Trouble,
+    Unconfirmed,
+)
 from bridge.disputes.events import Settled, settled
 from bridge.storage.schema import cases, deliveries, marks
 from bridge.storage.upsert import insert_missing
@@ -24,22 +35,23 @@ if typing.TYPE_CHECKING:
 
 
 SET_BACK = 60.0
-"""A lease or slot that lies further ahead than it could was made before the clock was set back."""
-NEVER = 0.0
+"""Seconds: a lease or slot this much further ahead than possible is from before the clock was set back."""
+NOT_LEASED = 0.0
+"""`lease_until` of a case that no worker holds."""
 ALLOWED = 86_400.0
-"""Seconds in which what a person or 29next asks of a case is to be done."""
+"""Seconds until the deadline of what a person or 29next wants of a case whose own deadline is over."""
 
 CASES = ("c_", "c_~")
-"""The ids of cases lie between."""
+"""All ids of cases lie between these two."""
 
 Json = dict[str, typing.Any]
-Marks = tuple[str, set[str]]
-"""An id, and the words by which it is found."""
+Terms = tuple[str, set[str]]
+"""An id, and the search terms that find it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is owed, as the steps see it."""
+    """A pending delivery, as the steps of its case see it."""
 
     id: str
     provider: str
@@ -51,7 +63,7 @@ class Delivery:
     deadline_at: float
 
     def settled(self, case: Case) -> Settled | None:
-        """Say how it ends with its case as it is now, or None while it is owed."""
+        """Return how it ends with its case as it is now, or None while it is pending."""
         if self.effect is None or self.alert is None:
             return None
         return settled(case, self.provider, self.effect, self.alert, self.received_at)
@@ -63,8 +75,8 @@ class Claim:
 
     case: Case  # as it was claimed
     until: float  # when the lease is over
-    delivery_id: str | None  # the most urgent of those that were pending for it then
-    probes: bool = False  # the store is paused, and this call finds out whether it still refuses
+    delivery_id: str | None  # its most urgent pending delivery then
+    probes: bool = False  # the store is paused; this call tests whether it still refuses
 
     @property
     def case_id(self) -> str:
@@ -83,31 +95,31 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Ending:
-    """How the deliveries of a case leave the queue after a step; those not named stay pending."""
+class Settlement:
+    """How a step ends the deliveries of its case; those that are not in `settled` stay pending."""
 
     settled: dict[str, Settled] = field(default_factory=dict)
-    said: str | None = None  # why those that stay pending still wait
+    message: str | None = None  # why the others are still pending
     waits_for_opening: bool = False
 
     @property
     def has_failed(self) -> bool:
         """Whether a delivery has failed."""
-        return any(one.status is Status.FAILED for one in self.settled.values())
+        return any(end.status is Status.FAILED for end in self.settled.values())
 
 
 IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
-"""Whether no worker holds a case."""
+"""The condition that no worker holds a case; its parameters are `lease_parameters`."""
 
 
-def moment(now: float, lease: float) -> dict[str, float]:
-    """Return what IS_FREE compares with."""
+def lease_parameters(now: float, lease: float) -> dict[str, float]:
+    """Return the parameters of IS_FREE."""
     return {"now": now, "held": now + lease + SET_BACK}
 
 
 _TYPED = ("type", "facts", "goal", "match", "unconfirmed", "pending", "trouble", "without")
-_SAME = tuple(one.name for one in dataclasses.fields(Case) if one.name not in _TYPED)
-"""What a case and its row call by the same name, in the same form."""
+_SAME = tuple(part.name for part in dataclasses.fields(Case) if part.name not in _TYPED)
+"""The fields that a case and its row have in the same form."""
 
 
 def case_of(row: Row[typing.Any]) -> Case:
@@ -121,7 +133,7 @@ def case_of(row: Row[typing.Any]) -> Case:
         unconfirmed=_unconfirmed(row.unconfirmed),
         pending=_pending(row.pending),
         trouble=_trouble(row.trouble),
-        without=[Without(one) for one in row.without],
+        without=[OptionalPart(name) for name in row.without],
     )
 
 
@@ -133,7 +145,7 @@ def _match(values: Json | None) -> Match | None:
     if values is None:
         return None
     rule = Rule(values["rule"]) if values.get("rule") else None
-    return Match(**{**values, "rule": rule, "asked": [Rule(one) for one in values.get("asked", ())]})
+    return Match(**{**values, "rule": rule, "asked": [Rule(name) for name in values.get("asked", ())]})
 
 
 def _unconfirmed(values: Json | None) -> Unconfirmed | None:
@@ -142,7 +154,7 @@ def _unconfirmed(values: Json | None) -> Unconfirmed | None:
 
 def _pending(values: Json) -> Pending:
     read = {
-        "verify": {Kind(one) for one in values.get("verify", ())},
+        "verify": {Kind(name) for name in values.get("verify", ())},
         "early": _alert(values.get("early")),
         "sale": Sale(**values["sale"]) if values.get("sale") else None,
         "refused": _refusal(values.get("refused")),
@@ -159,14 +171,14 @@ def _refusal(values: Json | None) -> Refusal | None:
 
 
 def json_of(value: typing.Any) -> typing.Any:
-    """Write a part of a case as JSON values, leaving out what it does not say."""
+    """Return a part of a case as JSON values, without what is not set."""
     if isinstance(value, Alert):
         return value.to_json()
     if isinstance(value, set):
         return sorted(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        said = ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
-        return {name: json_of(part) for name, part in said if part not in (None, False, [], set())}
+        parts = ((attribute.name, getattr(value, attribute.name)) for attribute in dataclasses.fields(value))
+        return {name: json_of(part) for name, part in parts if part not in (None, False, [], set())}
     return value
 
 
@@ -190,17 +202,17 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     }
 
 
-_OWED = tuple(deliveries.c[one.name] for one in dataclasses.fields(Delivery))
+_DELIVERY_COLUMNS = tuple(deliveries.c[part.name] for part in dataclasses.fields(Delivery))
 PENDING: Select[typing.Any] = (
-    select(*_OWED, deliveries.c.case_id)
+    select(*_DELIVERY_COLUMNS, deliveries.c.case_id)
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
 )
 
 
-def open_anew(case: Case, now: float) -> None:
-    """Let a case be worked on now, by a deadline that lies ahead."""
+def reopen(case: Case, now: float) -> None:
+    """Make a case due now, with a deadline in the future."""
     case.due_at, case.tries = now, 0
     if case.deadline_at < now:
         case.deadline_at = now + ALLOWED
@@ -210,7 +222,7 @@ _STORED = select(cases.c.id).where(cases.c.id.in_(bindparam("idents", expanding=
 
 
 def insert_cases(connection: Connection, new: Iterable[Case]) -> set[str]:
-    """Store new cases; returns the ids of those that nobody else has made at the same moment."""
+    """Store new cases; returns the ids of those that no other process has made at the same moment."""
     rows = [{"id": case.id, "fence": 0, **values_of(case)} for case in new]
     insert_missing(connection, cases, rows)
     ours = {"idents": [row["id"] for row in rows]}
@@ -221,7 +233,7 @@ _CHANGE = update(cases).where(cases.c.id == bindparam("ident"))
 
 
 def write_cases(connection: Connection, changed: Sequence[Case]) -> None:
-    """Write what steps have changed of some cases that this transaction holds."""
+    """Write changed cases, which this transaction has locked."""
     if changed:
         connection.execute(_CHANGE, [{"ident": case.id, **values_of(case)} for case in changed])
 
@@ -237,9 +249,9 @@ _MARK_ALL = (
 """Postgres: one statement, however many rows."""
 
 
-def mark(connection: Connection, found: Iterable[Marks]) -> None:
-    """Let deliveries and cases be found by their words."""
-    rows = [{"word": word, "id": ident} for ident, words in found for word in sorted(words) if word]
+def add_search_terms(connection: Connection, searchable: Iterable[Terms]) -> None:
+    """Store the search terms of deliveries and cases."""
+    rows = [{"word": term, "id": ident} for ident, terms in searchable for term in sorted(terms) if term]
     if rows and connection.dialect.name == "postgresql":
         columns = {f"{name}s": [row[name] for row in rows] for name in ("word", "id")}
         connection.execute(_MARK_ALL, columns)
@@ -248,16 +260,16 @@ def mark(connection: Connection, found: Iterable[Marks]) -> None:
 
 
 def numbers_of(case: Case) -> set[str]:
-    """Return 29next's numbers of a case, by which it is looked for too."""
+    """Return the numbers of a case's dispute and transaction, which are search terms too."""
     return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
 
 
 def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
-    """Return what is still owed for some cases, the most urgent of each first."""
-    owed: dict[str, list[Delivery]] = {ident: [] for ident in idents}
+    """Return the pending deliveries of some cases, the most urgent of each first."""
+    pending: dict[str, list[Delivery]] = {ident: [] for ident in idents}
     for row in connection.execute(PENDING, {"idents": list(idents)}) if idents else ():
-        owed[row.case_id].append(delivery_of(row))
-    return owed
+        pending[row.case_id].append(delivery_of(row))
+    return pending
 
 
 def delivery_of(row: Row[typing.Any]) -> Delivery:

@@ -47,17 +47,17 @@ def _where_set(name: str, first: str, *others: str) -> Index:
     return Index(name, first, *others, sqlite_where=condition, postgresql_where=condition)
 
 
-class Memo(StrEnum):
-    """What a memo is about; its name says of what of this kind."""
+class StateKind(StrEnum):
+    """The kinds of rows in `shared_state`; a row's name says which of its kind it is."""
 
     WORKER = "worker"  # the heartbeat of a worker
-    TOLD = "told"  # what the operator was told
-    SESSION = "session"  # a session that was signed out of
-    INSTALL = "install"  # the beginning of an installation, good for one end
-    INDEX = "index"  # whose turn it is to read what is new of a store
-    RECOVERED = "recovered"  # when a backup was restored: of one store, or of all where it has no name
-    READY = "ready"  # when somebody last asked whether webhooks can be stored
-    PULL = "pull"  # how the pulls of a provider go, and when the next one is due
+    NOTIFIED = "told"  # what the operator was notified of
+    SESSION = "session"  # a session that was signed out
+    INSTALL = "install"  # the start of an installation, which can be finished once
+    INDEX = "index"  # which worker reads a store's new transactions
+    RECOVERED = "recovered"  # when a backup was restored: of one store, or without a name of all
+    READY = "ready"  # when it was last checked that webhooks can be stored
+    PULL = "pull"  # how the pulls of a provider are going, and when the next is due
     RETENTION = "retention"  # the last webhook whose body was removed
 
 
@@ -77,7 +77,7 @@ webhooks = Table(
     Column("path", Text, nullable=False),
     Column("store", Text),  # as named in the path
     Column("headers", Json, nullable=False),
-    Column("query", Json),  # what its provider reads of it; None where that is nothing
+    Column("query", Json),  # the parameters that its provider reads; None if there are none
     Column("body", LargeBinary),  # None once retention has removed it
     Column("received_at", Double, nullable=False),
 )
@@ -87,7 +87,7 @@ deliveries = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("webhook_id", Text, nullable=False),
-    Column("item", Integer, nullable=False),  # its place in a batch
+    Column("item", Integer, nullable=False),  # its position in a batch
     Column("fingerprint", Text, nullable=False),  # of provider, path, event id and body
     Column("provider", Text, nullable=False),
     Column("store", Text),
@@ -100,25 +100,25 @@ deliveries = Table(
     Column("errors", Json),
     Column("alert", Json),
     Column("case_id", Text),
-    Column("case_number", Text),  # as its alert says; a delivery without a case has one too
+    Column("case_number", Text),  # of its alert; a delivery without a case has one too
     Column("received_at", Double, nullable=False),
     Column("allowed", Double, nullable=False),  # seconds from receipt to deadline
     Column("deadline_at", Double, nullable=False),
     Column("due_at", Double),
     Column("late", Boolean, nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("settled_at", Double),  # when it left the queue; None while it is owed
+    Column("settled_at", Double),  # when it left the queue; None while it is pending
     UniqueConstraint("fingerprint"),
     Index("ix_deliveries_webhook_id", "webhook_id"),
     Index("ix_deliveries_case_id", "case_id"),
     Index("ix_deliveries_status_id", "status", "id"),
     Index("ix_deliveries_provider_id", "provider", "id"),
     Index("ix_deliveries_provider_status_id", "provider", "status", "id"),
-    # known only once it is translated, so that receiving it costs nothing here
+    # set by the translation, so receiving a webhook does not write these
     _where_set("ix_deliveries_store_id", "store", "id"),
     _where_set("ix_deliveries_effect_id", "effect", "id"),
     _where_set("ix_deliveries_reason_id", "reason", "id"),
-    # what is stored and not yet translated: the first of the two queues
+    # the first queue: what is stored and not yet translated
     Index(
         "ix_deliveries_waiting",
         "status",
@@ -136,7 +136,7 @@ cases = Table(
     Column("case_number", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("provider", Text, nullable=False),  # whose alert opened it
+    Column("provider", Text, nullable=False),  # of the alert that opened it
     Column("providers", Json, nullable=False),
     Column("opened_at", Double, nullable=False),  # when the first alert was received
     Column("facts", Json),  # the alert that opens it, none while only others have come
@@ -151,9 +151,9 @@ cases = Table(
     Column("refund_recorded", Boolean, nullable=False),
     Column("withdrawn", Boolean, nullable=False),
     Column("duplicate_of", Text),  # the case that holds the dispute
-    # what is wanted, and what stands in the way: see bridge.disputes.case
+    # what it should come to, and what prevents it: see bridge.disputes.case
     Column("goal", Json, nullable=False),
-    Column("match", Json),  # None while nobody has looked
+    Column("match", Json),  # None before the first look-up
     Column("unconfirmed", Json),  # a write that may have happened
     Column("pending", Json, nullable=False),
     Column("trouble", Json, nullable=False),
@@ -165,7 +165,7 @@ cases = Table(
     Column("lease_until", Double, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("lapses", Integer, nullable=False, default=0),  # how often a worker let its lease run out
+    Column("lapses", Integer, nullable=False, default=0),  # how often its lease ran out
     UniqueConstraint("store", "case_number", "type"),
     Index("ix_cases_case_number", "case_number"),
     Index("ix_cases_store_id", "store", "id"),
@@ -181,7 +181,7 @@ cases = Table(
     Index("ix_cases_arn", "arn"),
     Index("ix_cases_dispute_id", "dispute_id"),
     Index("ix_cases_state_id", "state", "id"),
-    # what a transaction that comes later may still belong to
+    # cases that a later transaction may belong to
     Index(
         "ix_cases_unmatched",
         "store",
@@ -207,7 +207,7 @@ attempts = Table(
     Column("case_id", Text, nullable=False),
     Column("delivery_id", Text),
     Column("store", Text, nullable=False),
-    Column("provider", Text),  # that is told an outcome; None where 29next is called
+    Column("provider", Text),  # that an outcome is reported to; None for a call to 29next
     Column("method", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("request", Json),
@@ -221,21 +221,21 @@ attempts = Table(
     Index("ix_attempts_store_provider_outcome_status", "store", "provider", "outcome", "status"),
 )
 
-# what providers are to be told of cases, each once
+# the outbox: outcomes to report to providers
 outcomes = Table(
     "outcomes",
     metadata,
     Column("case_id", Text, primary_key=True),
     Column("provider", Text, primary_key=True),
-    Column("resolution", Text),  # what was sent, or may have been; None while nothing was
+    Column("resolution", Text),  # what was sent, or may have been; None before
     Column("state", Text, nullable=False),  # owed, told, failed
-    Column("message", Text),  # why it is not told yet, or how it is known
+    Column("message", Text),  # why it is not sent yet, or how the bridge knows that it was
     Column("word", Text),  # the provider's word that is sent, or that a person chose
-    Column("chosen_by", Text),  # who chose the word; None: it goes with the resolution
+    Column("chosen_by", Text),  # who chose the word; None: the resolution implies it
     Column("resolved_at", Double),  # when the resolution became known; None in rows of 0.2.0
     Column("deadline_at", Double),  # until when the provider waits
     Column("owed_at", Double, nullable=False),
-    Column("due_at", Double),  # None: nothing to do; a claim pushes it past its lease
+    Column("due_at", Double),  # None: nothing to do; a claim moves it past its lease
     Column("tries", Integer, nullable=False),
     _where_set("ix_outcomes_due_at", "due_at", "provider"),
     Index("ix_outcomes_state_owed_at", "state", "owed_at"),
@@ -279,7 +279,7 @@ refusals = Table(
     Column("last_at", Double, nullable=False),
 )
 
-# event types by which nothing is done; `listed` is False where they are only about something else
+# event types that are ignored; `listed` is False for those that no table lists
 ignored_events = Table(
     "ignored_events",
     metadata,
@@ -315,7 +315,7 @@ transactions = Table(
     Column("gateway", Text),
     Column("statement_descriptor", Text),
     Column("created_at", Double),
-    Column("reread_at", Double),  # two tellings contradict each other: 29next is to be asked
+    Column("reread_at", Double),  # two versions contradict each other: when to read it again
     Index("ix_transactions_order", "store", "order"),
     Index("ix_transactions_auth_code", "store", "auth_code"),
     Index("ix_transactions_network_transaction_id", "store", "network_transaction_id"),
@@ -331,7 +331,7 @@ transactions = Table(
     ),
 )
 
-# the stretches of time of which the index has every transaction; those that meet are one
+# the stretches of time for which the index has every transaction; those that touch are joined
 coverage = Table(
     "coverage",
     metadata,
@@ -340,7 +340,7 @@ coverage = Table(
     Column("until", Double, nullable=False),
 )
 
-# what an operator looks for, and the deliveries and cases that have it
+# search terms, and the deliveries and cases that have them
 marks = Table(
     "marks",
     metadata,
@@ -349,8 +349,8 @@ marks = Table(
     sqlite_with_rowid=False,
 )
 
-# small things that processes remember for one another: heartbeats, what was told, how far one is
-memos = Table(
+# what processes share: heartbeats, notifications sent, how far a job is
+shared_state = Table(
     "memos",
     metadata,
     Column("kind", Text, primary_key=True),
@@ -367,7 +367,7 @@ replays = Table(
     Column("total", Integer, nullable=False),  # as it was planned
     Column("done", Integer, nullable=False),
     Column("cursor", Text),  # the last delivery that was put back
-    Column("upto", Text, nullable=False),  # the newest delivery that was there when it was asked for
+    Column("upto", Text, nullable=False),  # an id above all deliveries that existed when it was started
     Column("state", Text, nullable=False),  # running, stopped, done
     Column("asked_at", Double, nullable=False),
     Column("ended_at", Double),

@@ -1,8 +1,8 @@
-"""What an operator asks of the inbox: lists with filters and cursor pages, and single things whole.
+"""Searches the inbox: lists with filters and cursor pages, and single deliveries, cases and webhooks.
 
-A list is walked along an index, newest first, so that a page costs the same at a thousand rows as at
-a million. Only text in a body has no index: it is looked for stretch by stretch, and a page that has
-read enough says where the next one goes on.
+A list is read along an index, newest first, so a page costs the same at a thousand rows as at a million.
+Only text in a body has no index: it is searched in stretches, and a page that has read enough says where
+the next one continues.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
 
 from bridge.alert import Status
-from bridge.storage import shapes, words
+from bridge.storage import search_terms, shapes
 from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, ID, MOST, BadFilter
 from bridge.storage.ids import first_id
-from bridge.storage.outcomes import Telling
+from bridge.storage.outcomes import OutcomeState
 from bridge.storage.schema import (
     attempts,
     cases,
@@ -24,7 +24,6 @@ from bridge.storage.schema import (
     ignored_events,
     marks,
     outcomes,
-    paces,
     refusals,
     stores,
     webhooks,
@@ -41,7 +40,7 @@ if typing.TYPE_CHECKING:
 Json = dict[str, typing.Any]
 
 STRETCH, STRETCHES = 5_000, 4
-"""Bodies that are read through in one query, and queries that one page may cost."""
+"""Bodies that one query searches, and queries that one page may take."""
 
 LISTED_DELIVERY, LISTED_CASE = shapes.ListedDelivery(), shapes.Case()
 DELIVERY, CASE, WEBHOOK = shapes.WholeDelivery(), shapes.WholeCase(), shapes.Webhook()
@@ -55,7 +54,7 @@ class Page:
     next: str | None
 
     def to_json(self) -> Json:
-        """Write the page as the API answers it."""
+        """Return the page as the API answers it."""
         return {"results": self.results, "next": self.next}
 
 
@@ -73,13 +72,13 @@ class Search:
 
     def delivery_page(self, filters: Json, *, newest_first: bool = True) -> Page:
         """List deliveries by filters as DELIVERY_FILTERS has loaded them."""
-        asked = _Asked(deliveries, filters, newest_first=newest_first)
+        query = _Query(deliveries, filters, newest_first=newest_first)
         statement = select(deliveries, cases.c.dispute_id).outerjoin(
             cases, cases.c.id == deliveries.c.case_id
         )
-        if needle := asked.values.get("text"):
-            return self._in_bodies(asked, statement, needle)
-        return self._page(asked, statement, LISTED_DELIVERY)
+        if needle := query.values.get("text"):
+            return self._in_bodies(query, statement, needle)
+        return self._page(query, statement, LISTED_DELIVERY)
 
     def cases(self, filters: Mapping[str, str]) -> Page:
         """List cases by CASE_FILTERS; raises BadFilter."""
@@ -87,51 +86,53 @@ class Search:
 
     def case_page(self, filters: Json) -> Page:
         """List cases by filters as CASE_FILTERS has loaded them."""
-        return self._page(_Asked(cases, filters, newest_first=True), select(cases), LISTED_CASE)
+        return self._page(_Query(cases, filters, newest_first=True), select(cases), LISTED_CASE)
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
-        """Return the ids of the deliveries that fit, oldest first."""
+        """Return the ids of the deliveries that match, oldest first."""
         page = self.deliveries({**filters, "limit": str(min(most, MOST))}, newest_first=False)
         return [row["id"] for row in page.results]
 
     def count(self, filters: Mapping[str, str], most: int) -> int:
-        """Count the deliveries that fit, as far as `most`."""
-        asked = _Asked(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
-        if "text" in asked.values:
+        """Count the deliveries that match, up to `most`."""
+        query = _Query(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
+        if "text" in query.values:
             raise BadFilter("Deliveries are not counted by the text of their bodies.")
-        some = self._narrowed(asked, select(literal(1)).select_from(deliveries)).limit(most).subquery()
+        some = self._narrowed(query, select(literal(1)).select_from(deliveries)).limit(most).subquery()
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
-    def _narrowed(self, asked: _Asked, statement: Select[typing.Any]) -> Select[typing.Any]:
-        return asked.narrowed(statement, steer=self.database.sqlite)
+    def _narrowed(self, query: _Query, statement: Select[typing.Any]) -> Select[typing.Any]:
+        return query.narrowed(statement, steer=self.database.sqlite)
 
-    def _page(self, asked: _Asked, statement: Select[typing.Any], shape: Schema) -> Page:
-        ordered = self._narrowed(asked, statement).order_by(asked.order).limit(asked.limit + 1)
+    def _page(self, query: _Query, statement: Select[typing.Any], shape: Schema) -> Page:
+        ordered = self._narrowed(query, statement).order_by(query.order).limit(query.limit + 1)
         with self.database.read() as connection:
             rows = connection.execute(ordered).all()
-        return _page(rows, asked.limit, shape)
+        return _page(rows, query.limit, shape)
 
-    def _in_bodies(self, asked: _Asked, statement: Select[typing.Any], needle: str) -> Page:
-        """Read through the bodies of what else is asked for, until the page is full."""
+    def _in_bodies(self, query: _Query, statement: Select[typing.Any], needle: str) -> Page:
+        """Search the bodies of the deliveries that match the other filters, until the page is full."""
         holds = self._holds(needle)
         found: list[Row[typing.Any]] = []
         edge: str | None = None
         with self.database.read() as connection:
             for _ in range(STRETCHES):
-                walk = self._narrowed(asked, select(asked.key).select_from(deliveries)).order_by(asked.order)
-                edge = connection.execute(walk.offset(STRETCH - 1).limit(1)).scalar()
-                stretch = self._narrowed(asked, statement).join(
+                stretch_ids = self._narrowed(query, select(query.key).select_from(deliveries)).order_by(
+                    query.order
+                )
+                edge = connection.execute(stretch_ids.offset(STRETCH - 1).limit(1)).scalar()
+                stretch = self._narrowed(query, statement).join(
                     webhooks, webhooks.c.id == deliveries.c.webhook_id
                 )
                 if edge:
-                    stretch = stretch.where(asked.until(edge))
-                rows = stretch.where(holds).order_by(asked.order).limit(asked.limit + 1 - len(found))
+                    stretch = stretch.where(query.until(edge))
+                rows = stretch.where(holds).order_by(query.order).limit(query.limit + 1 - len(found))
                 found += connection.execute(rows).all()
-                if edge is None or len(found) > asked.limit:
+                if edge is None or len(found) > query.limit:
                     break
-                asked.cursor = edge
-        page = _page(found, asked.limit, LISTED_DELIVERY)
+                query.cursor = edge
+        page = _page(found, query.limit, LISTED_DELIVERY)
         return page if page.next else Page(page.results, edge)
 
     def _holds(self, needle: str) -> ColumnElement[bool]:
@@ -140,7 +141,7 @@ class Search:
             return func.instr(webhooks.c.body, sought) > 0
         return func.position(sought.op("IN")(webhooks.c.body)) > 0
 
-    # single things
+    # single rows
 
     def delivery(self, delivery_id: str) -> Json | None:
         """Return one delivery with its webhook as received (cut), its alert and its attempts."""
@@ -170,22 +171,22 @@ class Search:
             row = connection.execute(select(cases).where(cases.c.id == case_id)).first()
             if row is None:
                 return None
-            owed = connection.execute(
+            received = connection.execute(
                 select(deliveries).where(deliveries.c.case_id == case_id).order_by(deliveries.c.id)
             ).all()
             made = connection.execute(
                 select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id)
             ).all()
-            told = connection.execute(
+            reported = connection.execute(
                 select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
             ).all()
         now = self.database.now()
-        reported = [one._asdict() | {"late": _is_late(one, now)} for one in told]
-        things = {"deliveries": owed, "attempts": made, "outcomes": reported}
+        reports = [report._asdict() | {"late": _is_late(report, now)} for report in reported]
+        things = {"deliveries": received, "attempts": made, "outcomes": reports}
         whole: Json = CASE.dump(row._asdict() | things)
         return whole
 
-    def thing(self, ident: str) -> Json | None:
+    def find(self, ident: str) -> Json | None:
         """Return a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
         if ident.startswith("c_"):
             return self.case(ident)
@@ -207,10 +208,10 @@ class Search:
         with self.database.read() as connection:
             return connection.execute(select(webhooks.c.body).where(webhooks.c.id == webhook_id)).scalar()
 
-    # small tables, whole
+    # small tables
 
     def stores(self) -> list[Json]:
-        """Return each store's pause, backlog and next slot."""
+        """Return each store with its pause and its backlog."""
         waiting = (
             select(cases.c.store, func.count().label("waiting"))
             .where(cases.c.due_at.is_not(None))
@@ -218,8 +219,7 @@ class Search:
             .subquery()
         )
         statement = (
-            select(stores, paces.c.next_at, waiting.c.waiting)
-            .outerjoin(paces, paces.c.token == stores.c.token)
+            select(stores, waiting.c.waiting)
             .outerjoin(waiting, waiting.c.store == stores.c.name)
             .order_by(stores.c.name)
         )
@@ -237,19 +237,19 @@ class Search:
 
     def last_deliveries(self) -> dict[str, str]:
         """Return when each provider's last delivery was received."""
-        found = {}
+        last_by_provider = {}
         with self.database.read() as connection:
             provider = connection.execute(select(func.min(deliveries.c.provider))).scalar()
             while provider:  # from one provider to the next along the index, however many rows each has
                 newest = select(deliveries.c.received_at).where(deliveries.c.provider == provider)
                 last = connection.execute(newest.order_by(deliveries.c.id.desc()).limit(1)).scalar_one()
-                found[provider] = typing.cast("str", shapes.iso_of(last))
+                last_by_provider[provider] = typing.cast("str", shapes.iso_of(last))
                 following = select(func.min(deliveries.c.provider)).where(deliveries.c.provider > provider)
                 provider = connection.execute(following).scalar()
-        return found
+        return last_by_provider
 
     def ignored_events(self) -> list[Json]:
-        """Return the event types by which nothing is done, by provider, the newest first."""
+        """Return the ignored event types, by provider, the newest first."""
         statement = select(ignored_events).order_by(
             ignored_events.c.provider, ignored_events.c.first_at.desc()
         )
@@ -266,8 +266,8 @@ class Search:
         return [row._asdict() | {"last_at": shapes.iso_of(row.last_at)} for row in rows]
 
 
-class _Asked:
-    """What was asked of one list: its filters, its order, and where the page begins."""
+class _Query:
+    """One page of a list: its filters, its order, and where it begins."""
 
     def __init__(self, table: Table, filters: Json, *, newest_first: bool) -> None:
         self.table = table
@@ -275,7 +275,7 @@ class _Asked:
         self.newest_first = newest_first
         self.limit: int = self.values.pop("limit")
         self.cursor: str | None = self.values.pop("cursor", None)
-        self.marks = [marks.alias(f"mark{n}") for n, _ in enumerate(self._sought())]
+        self.marks = [marks.alias(f"mark{n}") for n, _ in enumerate(self._terms())]
         self.key: Column[typing.Any] = self.marks[0].c.id if self.marks else table.c.id
 
     @property
@@ -284,31 +284,31 @@ class _Asked:
         return self.key.desc() if self.newest_first else self.key
 
     def until(self, edge: str) -> ColumnElement[bool]:
-        """The rows as far as an edge, in the list's order."""
+        """Return the condition for the rows up to an edge, in the list's order."""
         return self.key >= edge if self.newest_first else self.key <= edge
 
     def narrowed(self, statement: Select[typing.Any], *, steer: bool) -> Select[typing.Any]:
-        """Add every filter; `steer` tells SQLite, which cannot know, which index to walk along."""
-        for mark, word in zip(self.marks, self._sought(), strict=True):
-            statement = statement.join(mark, and_(mark.c.id == self.table.c.id, mark.c.word == word))
+        """Add every filter; `steer` makes SQLite use the right index, which it cannot choose itself."""
+        for mark, term in zip(self.marks, self._terms(), strict=True):
+            statement = statement.join(mark, and_(mark.c.id == self.table.c.id, mark.c.word == term))
         if self.cursor:
             after = self.key < self.cursor if self.newest_first else self.key > self.cursor
             statement = statement.where(after)
         return statement.where(*self._conditions(steer=steer))
 
-    def _sought(self) -> list[str]:
-        """Return the words that rows must be marked with."""
-        found = []
+    def _terms(self) -> list[str]:
+        """Return the search terms that rows must have."""
+        terms = []
         if (sought := self.values.get("q")) and not self._ident(sought):
-            found.append(words.asked(sought))
+            terms.append(search_terms.from_query(sought))
         if self.table is deliveries and "case_number" in self.values:
-            found.append(words.word(self.values["case_number"]))
+            terms.append(search_terms.normalize(self.values["case_number"]))
         if self.table is cases and "provider" in self.values:
-            found.append(words.reported_by(self.values["provider"]))
-        return found
+            terms.append(search_terms.reported_by(self.values["provider"]))
+        return terms
 
     def _ident(self, sought: str) -> str | None:
-        """Name the column of this list that holds an id of ours, if that is what is looked for."""
+        """Return the column of this list for an id of the bridge, if `sought` is one."""
         columns = {"d": "id", "c": "case_id", "w": "webhook_id"} if self.table is deliveries else {"c": "id"}
         return columns.get(sought[0]) if ID.fullmatch(sought) else None
 
@@ -322,7 +322,7 @@ class _Asked:
             elif name == "q" and (column := self._ident(value)):
                 yield self.table.c[column] == value
             elif name in ("q", "text") or (name == "provider" and self.table is cases):
-                continue  # by their words, or by their bodies
+                continue  # by search terms, or by the body
             elif leading and name not in leading:
                 unindexed = literal_column(f"+{self.table.name}.{name}", self.table.c[name].type)
                 yield unindexed == value
@@ -334,22 +334,22 @@ _INDEXED = (
     ("case_id",), ("webhook_id",), ("dispute_id",), ("transaction_id",), ("arn",), ("case_number",),
     ("reason",), ("provider", "status"), ("state",), ("store",), ("effect",), ("status",), ("provider",),
 )  # fmt: skip
-"""The indexes that a list can be walked along, the one that leaves least to read first."""
+"""The indexes that a list can be read along, the most selective first."""
 
 
 def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
-    """Choose the index for some filters; what failed or is pending is rare in any store."""
+    """Return the index for some filters; failed and pending deliveries are rare in any store."""
     if values.get("status") in (Status.FAILED, Status.PENDING) and "provider" not in values:
         return ("status",) if "reason" not in values else ("reason",)
     return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
 
 
 def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Schema) -> Page:
-    """Shape the rows of a page; one more than it takes says that there is a next one."""
+    """Return the rows of a page; one row more than its limit means that there is a next page."""
     return Page(shape.dump(rows[:limit], many=True), rows[limit - 1].id if len(rows) > limit else None)
 
 
 def _is_late(outcome: Row[typing.Any], now: float) -> bool:
-    """Whether an outcome was not sent while its provider waited."""
+    """Whether an outcome was not sent in its provider's time."""
     waited_until: float | None = outcome.deadline_at
-    return outcome.state != Telling.TOLD and waited_until is not None and waited_until < now
+    return outcome.state != OutcomeState.SENT and waited_until is not None and waited_until < now

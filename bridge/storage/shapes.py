@@ -1,7 +1,6 @@
-"""What stands in the database as the API, the pages and the command line show it.
+"""The schemas that dump rows for the API, the pages and the command line.
 
-These schemas dump the rows, and the API's document is made of them: what they say of a key is what a
-caller reads of it.
+The API's document is made of them: the description of a key here is what a caller reads.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Json = dict[str, typing.Any]
 
 
 def iso_of(seconds: float | None) -> str | None:
-    """Write a moment to the millisecond that it falls into, as its id has it."""
+    """Return a moment as text, cut to the millisecond as in ids."""
     return None if seconds is None else iso(datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC))
 
 
@@ -102,27 +101,27 @@ def _described(says: str) -> Json:
 
 
 class Closed(Schema):
-    """What is shown has exactly these keys."""
+    """A schema with exactly these keys."""
 
     class Meta:
         unknown = RAISE
 
 
 class Thing(Closed):
-    """What stands in a row."""
+    """A schema of a row."""
 
     @pre_dump
     def from_row(self, row: typing.Any, **_: typing.Any) -> Json:
-        """Take a row, or a mapping that begins with one's values."""
+        """Return the values of a row, or of a mapping, with the derived ones."""
         return self.derived(row if isinstance(row, dict) else row._asdict())
 
     def derived(self, values: Json) -> Json:
-        """Add what is no column."""
+        """Return the values with those that are no columns."""
         return values
 
 
 class Attempt(Thing):
-    """One call to 29next, or to a provider that is told an outcome; and how it went."""
+    """One call to 29next, or to a provider to report an outcome, and how it went."""
 
     id = ident()
     case_id = ident()
@@ -150,13 +149,13 @@ class Webhook(Thing):
     body = text_or_none("None once retention has removed it.")
 
     def derived(self, values: Json) -> Json:
-        """Write the body as text, whatever its bytes are."""
+        """Return the body as text, whatever its bytes are."""
         body = values["body"]
         return values | {"body": None if body is None else body.decode("utf-8", "backslashreplace")}
 
 
 class Delivery(Thing):
-    """One event of one webhook: what was accepted, and is owed."""
+    """One event of one webhook that was accepted."""
 
     id = ident()
     webhook_id = ident()
@@ -184,7 +183,7 @@ class Delivery(Thing):
     tries = number("Failed tries.")
 
     def derived(self, values: Json) -> Json:
-        """Have errors always, if only none."""
+        """Return the values with errors, if only an empty object."""
         return values | {"errors": values["errors"] or {}}
 
 
@@ -196,7 +195,7 @@ class ListedDelivery(Delivery):
     currency = text_or_none()
 
     def derived(self, values: Json) -> Json:
-        """Take the money from the alert."""
+        """Return the values with the amount of the alert."""
         alert = values["alert"] or {}
         money = {name: alert.get(name) for name in ("amount", "currency")}
         return super().derived(values) | money
@@ -241,12 +240,12 @@ class Case(Thing):
     notes = texts()
 
     def derived(self, values: Json) -> Json:
-        """Have a match always, if only an empty one."""
+        """Return the values with a match, if only an empty one."""
         return values | {"match": values["match"] or {}}
 
 
 class Outcome(Thing):
-    """What a provider is told of how a case ended."""
+    """The report to a provider of how a case ended."""
 
     provider = text()
     state = word(("owed", "told", "failed"))
@@ -275,7 +274,7 @@ class OpenOutcome(Outcome):
 
 
 class WholeCase(Case):
-    """A case with its deliveries, its calls, and what providers are told of it."""
+    """A case with its deliveries, its calls and its outcomes."""
 
     facts = anything("The alert that opens it.")
     refund = text_or_none("`recorded` once 29next knows of the gateway's refund.")
@@ -285,7 +284,7 @@ class WholeCase(Case):
     outcomes = many(Outcome)
 
     def derived(self, values: Json) -> Json:
-        """Say in a word that the refund is recorded."""
+        """Return the values with a word for the recorded refund."""
         refund = "recorded" if values["refund_recorded"] else None
         return super().derived(values) | {"refund": refund}
 

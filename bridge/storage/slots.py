@@ -1,4 +1,4 @@
-"""The pace of each access token: one row that hands out the next slot to whichever process asks."""
+"""The pace of each access token: one row in the database gives the next slot to any process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if typing.TYPE_CHECKING:
     from bridge.storage.database import Database
 
 CLOCK_SLACK = 0.2
-"""Seconds by which this machine's clock may run apart from its monotonic one before it counts as set."""
+"""Seconds that this machine's clock may differ from its monotonic one before it counts as set."""
 GAPS_AHEAD = 2
 """How many gaps ahead a slot for a dispute may open: one that lies further is left to the most urgent case
 of that time."""
@@ -35,7 +35,7 @@ class Slots:
         self.near = self._any.where(or_(paces.c.next_at <= now + GAPS_AHEAD * gap, _was_set_back(now)))
         self.lock = threading.Lock()
         self.offset = time.time() - time.monotonic()
-        self.still_until = 0.0  # monotonic
+        self.paused_until = 0.0  # monotonic
 
     def take(self, token: str) -> Slot:
         """Take the next slot of a token, whenever it opens; raises Unavailable."""
@@ -44,40 +44,42 @@ class Slots:
 
         def write(connection: Connection) -> Slot:
             before = Moment()
-            return before.slot(float(connection.execute(self._any, self.asked(token)).scalar_one()), LATE)
+            return before.slot(
+                float(connection.execute(self._any, self.parameters(token)).scalar_one()), LATE
+            )
 
         return self.database.write(write)
 
     def take_near(self, connection: Connection, token: str) -> Slot | None:
-        """Take the next slot of a token within a transaction; None where it opens too far ahead."""
+        """Take the next slot of a token within a transaction; returns None if it opens too far ahead."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
         before = Moment()
-        seconds = connection.execute(self.near, self.asked(token)).scalar_one_or_none()
+        seconds = connection.execute(self.near, self.parameters(token)).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
-    def asked(self, token: str) -> dict[str, typing.Any]:
-        """Return what `near` is told of a token."""
+    def parameters(self, token: str) -> dict[str, typing.Any]:
+        """Return the parameters of the statements that take a slot of a token."""
         own_clock = {} if self.database.tells_time else {"now": self.database.now()}
-        return {"of": token, "ahead": max(self._rest(), AHEAD), **own_clock}
+        return {"of": token, "ahead": max(self._seconds_to_wait(), AHEAD), **own_clock}
 
-    def _rest(self) -> float:
-        """Return in how many seconds calls of before do not count any more, where a clock was set."""
+    def _seconds_to_wait(self) -> float:
+        """Return the seconds until calls from before a change of the clock no longer count."""
         with self.lock:
             before, self.offset = self.offset, time.time() - time.monotonic()
             if abs(self.offset - before) > CLOCK_SLACK:
-                self.still_until = time.monotonic() + 1.0
-            return max(self.still_until - time.monotonic(), 0.0)
+                self.paused_until = time.monotonic() + 1.0
+            return max(self.paused_until - time.monotonic(), 0.0)
 
     def throttle(self, token: str, seconds: float) -> None:
-        """Push a token's next slot forward, as 29next asked for."""
+        """Move a token's next slot into the future, as 29next asked for."""
         until = self.database.now() + seconds
         later = update(paces).where(paces.c.token == token, paces.c.next_at < until).values(next_at=until)
         self.database.write(lambda connection: connection.execute(later))
 
 
 def _next(now: ColumnElement[float], gap: float) -> typing.Any:
-    """Hand out a token's next slot, as seconds until it opens."""
+    """Return the statement that takes a token's next slot and returns the seconds until it opens."""
     soonest = now + bindparam("ahead", type_=Double)
     opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
     taken = update(paces).where(paces.c.token == bindparam("of")).values(next_at=opens + gap)
@@ -85,5 +87,5 @@ def _next(now: ColumnElement[float], gap: float) -> typing.Any:
 
 
 def _was_set_back(now: ColumnElement[float]) -> ColumnElement[bool]:
-    """Whether a slot lies further ahead than it could: the clock was set back since it was handed out."""
+    """Return the condition that a slot is further ahead than possible: the clock was set back since."""
     return paces.c.next_at > now + (LONGEST_RETRY_AFTER + SET_BACK)

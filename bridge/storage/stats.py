@@ -1,8 +1,8 @@
-"""The inbox in numbers, for the first page, the metrics and the notifications. Changes nothing.
+"""The statistics of the inbox, for the first page, the metrics and the notifications. Reads only.
 
-Each figure is read from an index or from a bounded stretch of the newest rows, so that it costs
-about the same at a thousand deliveries as at a million. A page reads all of its figures over one
-connection, with one statement for each.
+Each number comes from an index or from a limited number of the newest rows, so it costs about the same
+at a thousand deliveries as at a million. A page reads all its numbers over one connection, with one
+statement for each.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
 from bridge.storage.ids import first_id
-from bridge.storage.outcomes import Telling, is_urgent
-from bridge.storage.schema import Memo, attempts, cases, deliveries, memos, outcomes, refusals, stores
+from bridge.storage.outcomes import OutcomeState, is_urgent
+from bridge.storage.schema import (
+    StateKind,
+    attempts,
+    cases,
+    deliveries,
+    outcomes,
+    refusals,
+    shared_state,
+    stores,
+)
+from bridge.storage.stores import PAUSED_STORES
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,17 +50,16 @@ FAILURES = (
     Reason.BUG,
 )
 NEWEST_CALLS = 3000
-"""How many of the newest calls the time to a dispute is taken from."""
+"""How many of the newest calls the time to a dispute is measured over."""
 RHYTHM = 100
-"""How many of a provider's newest deliveries its rhythm is taken from."""
+"""How many of a provider's newest deliveries its usual rhythm is measured over."""
 MOST_AMOUNTS = 1000
-"""How many amounts of one kind are summed: more would keep the first page waiting."""
+"""How many amounts of one kind are summed: more would make the first page slow."""
 MOST_CALLS = 100_000
 MOST_FAILED_OUTCOMES, FAILED_OUTCOMES_FOR = 500, 14 * DAY
-"""How many outcomes are looked at, and for how long: no network waits any longer."""
+"""How many outcomes are counted, and for how long: no network waits longer."""
 _TRIED = or_(deliveries.c.reason.is_(None), deliveries.c.reason != Reason.WAITING_FOR_OPENING)
-"""Deliveries that wait for another alert wait rightly; their deadline ends them."""
-_PAUSED = select(stores.c.name).where(stores.c.paused_at.is_not(None))
+"""The deliveries that are tried: those that wait for the alert that opens their case are left out."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,17 @@ class Urgent:
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures that are one number each."""
+    """The statistics that are one number each."""
 
     statuses: dict[Status, int]  # of the deliveries of some time
-    reviews: int  # cases that a person decides
-    oldest_pending: float | None  # when the oldest delivery was received that is still tried
+    reviews: int  # cases for a person to decide
+    oldest_pending: float | None  # when the oldest delivery that is still tried was received
     worker_seen_at: float | None  # the newest heartbeat
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The webhooks of one provider that were rejected on one day for one reason, with the newest's words."""
+    """The rejected webhooks of a provider on one day for one reason, with the message of the newest."""
 
     provider: str
     reason: str
@@ -87,7 +96,7 @@ class Refusal:
 
 @dataclass
 class DailyCounts:
-    """How many alerts each provider sent on each day, in UTC; days that are over are counted once."""
+    """How many alerts each provider sent on each day, in UTC; a past day is counted only once."""
 
     known: dict[date, dict[str, int]] = field(default_factory=dict)
 
@@ -130,11 +139,11 @@ def summary(connection: Connection, since: float) -> Summary:
     oldest = (
         select(deliveries.c.received_at)
         .where(deliveries.c.status == Status.PENDING, _TRIED)
-        .where(or_(deliveries.c.store.is_(None), deliveries.c.store.not_in(_PAUSED)))
+        .where(or_(deliveries.c.store.is_(None), deliveries.c.store.not_in(PAUSED_STORES)))
         .order_by(deliveries.c.id)
         .limit(1)
     )
-    numbers = [one.scalar_subquery() for one in (*counted, reviews, oldest, _heartbeat())]
+    numbers = [column.scalar_subquery() for column in (*counted, reviews, oldest, _heartbeat())]
     *statuses, review_count, oldest_pending, seen_at = connection.execute(select(*numbers)).one()
     return Summary(dict(zip(Status, statuses, strict=True)), review_count, oldest_pending, seen_at)
 
@@ -149,7 +158,7 @@ def received(connection: Connection, providers: Sequence[str], since: float) -> 
 
 
 def failed(connection: Connection) -> dict[str, int]:
-    """Count what failed by its reason, the most first."""
+    """Count the failed deliveries by reason, the most frequent first."""
     counted = (
         select(deliveries.c.reason, func.count())
         .where(deliveries.c.reason.in_(FAILURES))
@@ -167,20 +176,20 @@ def by_provider_and_status(connection: Connection) -> dict[tuple[str, str], int]
 
 def newest_times(connection: Connection, providers: Iterable[str]) -> dict[str, list[float]]:
     """Return when each provider's newest deliveries were received, the newest first."""
-    found: dict[str, list[float]] = {provider: [] for provider in providers}
+    times: dict[str, list[float]] = {provider: [] for provider in providers}
     newest = [
         select(deliveries.c.id, deliveries.c.provider, deliveries.c.received_at)
         .where(deliveries.c.provider == provider)
         .order_by(deliveries.c.id.desc())
         .limit(RHYTHM)
         .subquery()
-        for provider in found
+        for provider in times
     ]
     if newest:
-        union = union_all(*(select(one) for one in newest)).subquery()
+        union = union_all(*(select(rows) for rows in newest)).subquery()
         for row in connection.execute(select(union).order_by(union.c.id.desc())):
-            found[row.provider].append(row.received_at)
-    return found
+            times[row.provider].append(row.received_at)
+    return times
 
 
 # --- cases --------------------------------------------------------------------------------------
@@ -198,29 +207,29 @@ def urgent(connection: Connection, most: int) -> list[Urgent]:
 
 
 def deadlines_used(connection: Connection, most: int, now: float) -> list[float]:
-    """Return which share of its deadline each delivery of the most urgent cases has used.
+    """Return the share of its deadline that each delivery of the most urgent cases has used.
 
-    Those of paused stores are left out: their deadlines are paused.
+    Paused stores are left out, since their deadlines are paused.
     """
     first = (
         select(cases.c.id)
-        .where(cases.c.due_at.is_not(None), cases.c.store.not_in(_PAUSED))
+        .where(cases.c.due_at.is_not(None), cases.c.store.not_in(PAUSED_STORES))
         .order_by(cases.c.deadline_at)
         .limit(most)
         .subquery()
     )
-    owed = (
+    pending = (
         select(deliveries.c.deadline_at, deliveries.c.allowed)
         .join(first, first.c.id == deliveries.c.case_id)
         .where(deliveries.c.status == Status.PENDING, _TRIED)
     )
-    return [1 - (row.deadline_at - now) / row.allowed for row in connection.execute(owed)]
+    return [1 - (row.deadline_at - now) / row.allowed for row in connection.execute(pending)]
 
 
 def deadlines(connection: Connection, now: float, width: float, count: int) -> list[int]:
-    """Count the cases with work due by the stretch of `width` seconds that their deadline falls into.
+    """Count the cases with work due by how far their deadline is away, in steps of `width` seconds.
 
-    The first stretch holds what is late, the last one all that lies beyond the others.
+    The first count is of late cases, the last one of all beyond the steps.
     """
     deadline = cases.c.deadline_at
     edges = [now + n * width for n in range(count - 1)]
@@ -229,35 +238,35 @@ def deadlines(connection: Connection, now: float, width: float, count: int) -> l
         *(and_(deadline >= low, deadline < high) for low, high in itertools.pairwise(edges)),
         deadline >= edges[-1],
     ]
-    sums = [func.coalesce(func.sum(either((one, 1), else_=0)), 0) for one in within]
+    sums = [func.coalesce(func.sum(either((condition, 1), else_=0)), 0) for condition in within]
     return list(connection.execute(select(*sums).where(cases.c.due_at.is_not(None))).one())
 
 
 def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
-    """Sum what is disputed where the bridge or a person has something to do yet, by currency.
+    """Sum the disputed amounts of unfinished cases, by currency; returns too whether the sums are complete.
 
-    Says too whether that is all: of very many only some are summed.
+    Of very many amounts only some are summed.
     """
     money = select(cases.c.id, cases.c.amount, cases.c.currency, type_coerce(null(), deliveries.c.alert.type))
     money = money.limit(MOST_AMOUNTS)
-    lost = select(
+    failed_alerts = select(
         func.coalesce(deliveries.c.case_id, deliveries.c.id), null(), null(), deliveries.c.alert
     ).where(deliveries.c.status == Status.FAILED)
     parts = (
         money.where(cases.c.due_at.is_not(None)),
         money.where(cases.c.state == State.REVIEW),
-        lost.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS),
+        failed_alerts.order_by(deliveries.c.id.desc()).limit(MOST_AMOUNTS),
     )
     both = union_all(*(select(literal(n), part.subquery()) for n, part in enumerate(parts)))
     counts = dict.fromkeys(range(len(parts)), 0)
-    found: dict[str, tuple[str | None, str | None]] = {}
+    amounts: dict[str, tuple[str | None, str | None]] = {}
     for part, ident, amount, currency, alert in connection.execute(both):
         counts[part] += 1
-        told = alert or {}
+        facts = alert or {}
         # several alerts of a case are about one dispute
-        found.setdefault(ident, (amount or told.get("amount"), currency or told.get("currency")))
+        amounts.setdefault(ident, (amount or facts.get("amount"), currency or facts.get("currency")))
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for amount, currency in found.values():
+    for amount, currency in amounts.values():
         if amount and currency:
             sums[currency] += Decimal(amount)
     is_whole = max(counts.values()) < MOST_AMOUNTS
@@ -287,14 +296,14 @@ def lapses(connection: Connection) -> int:
 
 
 def calls(connection: Connection) -> dict[tuple[str, str, int | None], int]:
-    """Count every call, by whom it was made to, outcome and HTTP status: a store, or `provider:NAME`."""
+    """Count every call by target (a store, or `provider:NAME`), outcome and HTTP status."""
     by = (attempts.c.store, attempts.c.provider, attempts.c.outcome, attempts.c.status)
-    found: Counter[tuple[str, str, int | None]] = Counter()
+    counts: Counter[tuple[str, str, int | None]] = Counter()
     for store, provider, outcome, status, count in connection.execute(
         select(*by, func.count()).group_by(*by)
     ):
-        found[f"provider:{provider}" if provider else store, outcome, status] += count
-    return dict(found)
+        counts[f"provider:{provider}" if provider else store, outcome, status] += count
+    return dict(counts)
 
 
 def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, int]]:
@@ -307,13 +316,13 @@ def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, in
         .subquery()
     )
     by = (newest.c.store, newest.c.outcome)
-    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for store, outcome, count in connection.execute(select(*by, func.count()).group_by(*by)):
-        found[store][outcome] = count
-    return dict(found)
+        counts[store][outcome] = count
+    return dict(counts)
 
 
-# --- what is small ------------------------------------------------------------------------------
+# --- rejected webhooks, outcomes, stores, the worker ---------------------------------------------
 
 
 def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
@@ -328,8 +337,8 @@ def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
 
 def refusals_since(connection: Connection, since: date) -> list[Refusal]:
     """Return the rejected webhooks since a day, by provider, reason and day, the newest first."""
-    lately = select(refusals).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
-    rows = connection.execute(lately).mappings()
+    newest = select(refusals).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
+    rows = connection.execute(newest).mappings()
     return [
         Refusal(row["provider"], row["reason"], row["count"], row["message"] or "", row["last_at"])
         for row in rows
@@ -337,42 +346,42 @@ def refusals_since(connection: Connection, since: date) -> list[Refusal]:
 
 
 def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:
-    """Count the outcomes that each provider did not take lately, with the newest one's case and reason."""
-    lately = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
-    newest = select(outcomes).where(outcomes.c.state == Telling.FAILED, lately)
+    """Count each provider's recent failed outcomes; returns with them the newest one's case and reason."""
+    recent = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
+    newest = select(outcomes).where(outcomes.c.state == OutcomeState.FAILED, recent)
     newest = newest.order_by(outcomes.c.owed_at.desc()).limit(MOST_FAILED_OUTCOMES)
-    found: dict[str, tuple[int, str, str]] = {}
+    by_provider: dict[str, tuple[int, str, str]] = {}
     for row in connection.execute(newest):
-        count, case_id, message = found.get(row.provider, (0, row.case_id, row.message or ""))
-        found[row.provider] = (count + 1, case_id, message)
-    return found
+        count, case_id, message = by_provider.get(row.provider, (0, row.case_id, row.message or ""))
+        by_provider[row.provider] = (count + 1, case_id, message)
+    return by_provider
 
 
 def urgent_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str, float]]:
-    """Count the outcomes that each provider will not wait for much longer.
+    """Count each provider's urgent outcomes.
 
-    With the case, the reason and the deadline of the one whose time ends first.
+    Returns with them the case, reason and deadline of the one whose deadline comes first.
     """
-    lately = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
-    soon = select(outcomes).where(is_urgent(now), lately)
+    recent = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
+    soon = select(outcomes).where(is_urgent(now), recent)
     soon = soon.order_by(outcomes.c.deadline_at).limit(MOST_FAILED_OUTCOMES)
-    found: dict[str, tuple[int, str, str, float]] = {}
+    by_provider: dict[str, tuple[int, str, str, float]] = {}
     for row in connection.execute(soon):
-        count, *first = found.get(row.provider, (0, row.case_id, row.message or "", row.deadline_at))
-        found[row.provider] = (count + 1, *first)
-    return found
+        count, *first = by_provider.get(row.provider, (0, row.case_id, row.message or "", row.deadline_at))
+        by_provider[row.provider] = (count + 1, *first)
+    return by_provider
 
 
 def paused(connection: Connection) -> dict[str, str]:
-    """Return the stores that are paused, and why."""
+    """Return why each paused store is paused."""
     statement = select(stores.c.name, stores.c.paused_why).where(stores.c.paused_at.is_not(None))
     return {row.name: row.paused_why or "" for row in connection.execute(statement)}
 
 
 def worker_seen_at(connection: Connection) -> float | None:
-    """Return when a worker last beat, or None if none ever did."""
+    """Return when the last heartbeat was received, or None if there was none."""
     return connection.execute(_heartbeat()).scalar()
 
 
 def _heartbeat() -> typing.Any:
-    return select(func.max(memos.c.at)).where(memos.c.kind == Memo.WORKER)
+    return select(func.max(shared_state.c.at)).where(shared_state.c.kind == StateKind.WORKER)

@@ -1,4 +1,4 @@
-"""The stores that the inbox knows: which there are, which of them rest, and what ends when one is gone."""
+"""The stores of the inbox: registers, pauses, resumes and forgets them, and fails what a removed one left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Update, case, delete, func, or_, select, upda
 
 from bridge.alert import Reason, Status
 from bridge.storage.ids import token_key
-from bridge.storage.rows import IS_FREE, moment
+from bridge.storage.rows import IS_FREE, lease_parameters
 from bridge.storage.schema import cases, deliveries, installations, paces, stores
 from bridge.storage.upsert import insert_missing, insert_or_update
 
@@ -18,22 +18,23 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Store
     from bridge.storage.database import Database
 
-MOST_GIVEN_UP = 500
-"""Cases of a store that is gone that are ended at once."""
+MOST_FAILED_AT_ONCE = 500
+"""How many cases of a removed store are ended at once."""
 BY_HAND = "Paused by hand."
-"""What is noted of a store that a person has paused."""
+"""Why a store is paused that a person has paused."""
+PAUSED_STORES = select(stores.c.name).where(stores.c.paused_at.is_not(None))
 _NOT_BY_HAND = func.coalesce(stores.c.paused_why, "") != BY_HAND
 
 
 class Stores:
-    """Knows the stores that are configured, and holds one still while it refuses the bridge."""
+    """Keeps the state of each store: known, paused, or removed."""
 
     def __init__(self, database: Database, lease: float) -> None:
         self.database = database
         self.lease = lease
 
     def register(self, wanted: Iterable[Store]) -> None:
-        """Let the inbox know the stores that are configured."""
+        """Add the stores that are configured."""
         rows = [{"name": store.name, "token": token_key(store.token)} for store in wanted]
 
         def write(connection: Connection) -> None:
@@ -44,12 +45,12 @@ class Stores:
         if rows:
             self.database.write(write)
 
-    # resting
+    # pauses
 
     def pause(self, store: str, why: str, probe_after: float | None) -> None:
-        """Stop calling a store but for a probe now and then; None waits for an operator to resume.
+        """Stop calling a store, except for a probe now and then; without probes an operator has to resume it.
 
-        What a person has paused stays as it is.
+        A store that a person has paused stays as it is.
         """
         now = self.database.now()
         values = {
@@ -66,9 +67,9 @@ class Stores:
         self.database.write(write)
 
     def resume(self, store: str, *, by_hand: bool = True) -> None:
-        """Call a store again; the clocks of its alerts stood still while it was paused.
+        """Call a store again; the deadlines of its alerts were paused with it.
 
-        What a person has paused, only a person resumes.
+        Only a person resumes what a person has paused.
         """
         now = self.database.now()
 
@@ -78,79 +79,83 @@ class Stores:
             paused_at = connection.execute(row).scalar()
             if paused_at is None:
                 return
-            goes_on = {"paused_at": None, "paused_why": None, "probe_at": None}
-            connection.execute(update(stores).where(stores.c.name == store).values(**goes_on))
+            running = {"paused_at": None, "paused_why": None, "probe_at": None}
+            connection.execute(update(stores).where(stores.c.name == store).values(**running))
             _move_deadlines(connection, store, paused_at, now)
 
         self.database.write(write)
 
     def is_paused(self, store: str) -> bool:
-        """Whether a store rests."""
+        """Whether a store is paused."""
         paused_at = select(stores.c.paused_at).where(stores.c.name == store)
         with self.database.read() as connection:
             return connection.execute(paused_at).scalar() is not None
 
-    def is_wanted(self, store: str) -> bool:
-        """Whether disputes of a store wait for its slots; while it is paused, they do not."""
+    def has_due_cases(self, store: str) -> bool:
+        """Whether cases of a store wait for its slots; none does while it is paused."""
         now = self.database.now()
         due = select(cases.c.id).join(stores, stores.c.name == cases.c.store)
         due = due.where(cases.c.store == store, stores.c.paused_at.is_(None), cases.c.due_at <= now, IS_FREE)
         with self.database.read() as connection:
-            return connection.execute(due.limit(1), moment(now, self.lease)).first() is not None
+            return connection.execute(due.limit(1), lease_parameters(now, self.lease)).first() is not None
 
     def is_idle(self, store: str) -> bool:
-        """Whether a store may be asked for what no dispute waits for."""
-        return not self.is_paused(store) and not self.is_wanted(store)
+        """Whether a store has slots left for calls that no dispute waits for."""
+        return not self.is_paused(store) and not self.has_due_cases(store)
 
-    # gone
+    # removed stores
 
-    def give_up(self, known: Collection[str]) -> int:
-        """Fail what is owed to stores that are not configured any more, once its deadline is over.
+    def fail_removed(self, configured: Collection[str]) -> int:
+        """Fail the pending deliveries of stores that are no longer configured, once their deadline is over.
 
-        Until then a store may come back, as in a deploy that overlaps another. Returns how many.
+        Until then a store may come back, as when two deploys overlap. Returns how many failed.
         """
         now = self.database.now()
-        gone = select(stores.c.name).where(stores.c.name.not_in(list(known)))
+        gone = select(stores.c.name).where(stores.c.name.not_in(list(configured)))
         with self.database.read() as connection:
             names = list(connection.execute(gone).scalars())
-        return sum(self._give_up(name, now) for name in names)
+        return sum(self._fail_removed(name, now) for name in names)
 
     def forget(self, store: str) -> int | None:
-        """Put aside what is owed to a store that cannot be called, and forget the store and its installation.
+        """Dismiss the pending deliveries of a store that cannot be called; forget it and its installation.
 
         Its cases and deliveries stay, and can be replayed once it is back. Returns how many deliveries were
-        put aside, or None where there is no such store.
+        dismissed, or None if there is no such store.
         """
         now = self.database.now()
-        aside = {"status": Status.IGNORED, "reason": Reason.DISMISSED, "due_at": None, "settled_at": now}
-        owed = update(deliveries).where(deliveries.c.settled_at.is_(None))
+        dismissed = {"status": Status.IGNORED, "reason": Reason.DISMISSED, "due_at": None, "settled_at": now}
+        pending = update(deliveries).where(deliveries.c.settled_at.is_(None))
         of_cases = select(cases.c.id).where(cases.c.store == store)
 
         def write(connection: Connection) -> int | None:
-            gone = connection.execute(delete(stores).where(stores.c.name == store)).rowcount
-            gone += connection.execute(delete(installations).where(installations.c.store == store)).rowcount
-            if not gone:
+            removed = connection.execute(delete(stores).where(stores.c.name == store)).rowcount
+            removed += connection.execute(
+                delete(installations).where(installations.c.store == store)
+            ).rowcount
+            if not removed:
                 return None
-            ours = or_(deliveries.c.store == store, deliveries.c.case_id.in_(of_cases))
-            said = f"The store {store!r} was forgotten."
-            ended = connection.execute(owed.where(ours).values(**aside, message=said))
+            of_store = or_(deliveries.c.store == store, deliveries.c.case_id.in_(of_cases))
+            message = f"The store {store!r} was forgotten."
+            ended = connection.execute(pending.where(of_store).values(**dismissed, message=message))
             connection.execute(update(cases).where(cases.c.store == store).values(due_at=None))
             return ended.rowcount
 
         return self.database.write(write)
 
-    def _give_up(self, store: str, now: float) -> int:
-        over = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
-        over = over.where(cases.c.deadline_at < now).limit(MOST_GIVEN_UP).with_for_update()
-        said = f"There is no store {store!r} any more."
-        ended = {"status": Status.FAILED, "reason": Reason.NO_STORE, "message": said, "settled_at": now}
+    def _fail_removed(self, store: str, now: float) -> int:
+        overdue = select(cases.c.id).where(cases.c.store == store, cases.c.due_at.is_not(None), IS_FREE)
+        overdue = overdue.where(cases.c.deadline_at < now).limit(MOST_FAILED_AT_ONCE).with_for_update()
+        message = f"There is no store {store!r} any more."
+        ended = {"status": Status.FAILED, "reason": Reason.NO_STORE, "message": message, "settled_at": now}
 
         def write(connection: Connection) -> int:
-            idents = list(connection.execute(over, moment(now, self.lease)).scalars())
+            idents = list(connection.execute(overdue, lease_parameters(now, self.lease)).scalars())
             twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of.in_(idents))).scalars()
             both = [*idents, *twins]
-            owed = update(deliveries).where(deliveries.c.case_id.in_(both), deliveries.c.settled_at.is_(None))
-            failed = connection.execute(owed.values(**ended, due_at=None))
+            pending = update(deliveries).where(
+                deliveries.c.case_id.in_(both), deliveries.c.settled_at.is_(None)
+            )
+            failed = connection.execute(pending.values(**ended, due_at=None))
             connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
             return failed.rowcount
 
@@ -158,12 +163,12 @@ class Stores:
 
 
 def _pending(store: str) -> Update:
-    """Begin a change to all that is owed to a store."""
+    """Return an update of all pending deliveries of a store."""
     return update(deliveries).where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)
 
 
 def _move_deadlines(connection: Connection, store: str, paused_at: float, now: float) -> None:
-    """Give what is owed to a store the time that it was paused, and let its cases be worked on."""
+    """Move the deadlines of a store by the time that it was paused, and make its cases due."""
     began = deliveries.c.deadline_at - deliveries.c.allowed  # a replay's own
     since = case((began > paused_at, began), else_=paused_at)
     connection.execute(

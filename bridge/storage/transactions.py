@@ -1,7 +1,7 @@
 """The local index of each store's transactions: what matching needs of them, and nothing more.
 
-It is fed by 29next's webhooks and by what is read from its lists, and knows of which stretches of time
-it has every transaction: only inside one does "exactly one fits" mean what it says.
+29next's webhooks and lists fill it. It records for which stretches of time it has every transaction:
+only inside one can it say that exactly one fits.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import functools
 import typing
 from collections import ChainMap, Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 
 from sqlalchemy import (
     Connection,
@@ -29,7 +27,8 @@ from sqlalchemy import (
 )
 
 from bridge.disputes import matching
-from bridge.storage.schema import Memo, coverage, memos, transactions
+from bridge.disputes.payloads import read_amount, read_moment
+from bridge.storage.schema import StateKind, coverage, shared_state, transactions
 from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
@@ -44,15 +43,15 @@ KEPT = tuple(
     column.name for column in transactions.columns if column.name not in ("store", "created_at", "reread_at")
 )
 FIXED = ("amount", "currency", "type", "auth_code", "external_id", "parent_id", "date_created")
-"""What 29next never changes of a transaction: two tellings that differ here contradict each other."""
+"""What 29next never changes of a transaction: two versions that differ here contradict each other."""
 MOST_FOUND = 200
-"""Transactions that share one fact; of more than that nobody can say that exactly one fits."""
+"""How many transactions that share one fact are read; among more, nobody can say that exactly one fits."""
 MOST_RELATED = 2000
-"""Transactions of the payments that were found, at most."""
+"""How many transactions related to the ones found are read."""
 UNDISPUTED = 7200.0
-"""Seconds for which no sale is disputed yet: the index may be as far behind."""
+"""Seconds before a sale is disputed at the earliest: the index may be this far behind."""
 KEEP_UP = 3600.0
-"""Seconds after which what 29next has created since is read, whether its webhooks came or not."""
+"""Seconds after which new transactions are read from 29next, whether its webhooks arrived or not."""
 GENERATIONS = 3
 """From a refund to its debit, from there to the authorization, and to all that came of it."""
 
@@ -79,18 +78,18 @@ _IS_COVERED = select(_COVERS.exists().label("is_covered"))
 
 @functools.cache
 def _of_rungs(rungs: tuple[matching.Rung, ...]) -> Select[typing.Any]:
-    """Ask for transactions with the facts of any of some rungs, each answered by its own index.
+    """Return the query for transactions with the facts of any of some rungs, each by its own index.
 
-    Those of a card are asked for only within a time, for it has many. Each row says too whether the
-    index has everything; where nothing fits, one without a transaction does.
+    Those of a card are limited to a time, since a card has many. Each row says too whether the index is
+    complete; if no transaction fits, one row without a transaction says so.
     """
-    asked = []
+    queries = []
     for rung in rungs:
-        found = _OF_STORE.where(*(transactions.c[name] == bindparam(name) for _, name in rung.facts))
-        found = found.where(_WITHIN) if len(rung.facts) > 1 else found
-        ids = found.with_only_columns(transactions.c.id).subquery()
-        asked.append(select(literal(rung.rule).label("rule"), ids))
-    named = union_all(*asked).subquery()  # ids only: psycopg reads longer statements anew each time
+        query = _OF_STORE.where(*(transactions.c[name] == bindparam(name) for _, name in rung.facts))
+        query = query.where(_WITHIN) if len(rung.facts) > 1 else query
+        ids = query.with_only_columns(transactions.c.id).subquery()
+        queries.append(select(literal(rung.rule).label("rule"), ids))
+    named = union_all(*queries).subquery()  # ids only: psycopg parses longer statements again each time
     whole = and_(transactions.c.store == bindparam("of"), transactions.c.id == named.c.id)
     covered = _IS_COVERED.subquery()
     fitting = covered.outerjoin(named.join(transactions, whole), true())
@@ -104,38 +103,38 @@ _BY_ID, _BY_PARENT = (
 
 
 class Transactions:
-    """The transactions of each store, and how much of them there is."""
+    """The transactions of each store, and for which times they are complete."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    # asking
+    # queries
 
     def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
         """Return the transactions that an alert may be about, and whether these are certainly all.
 
-        Those of which contradictory things were told are left out until they are read again.
+        Those with contradictory versions are left out until they are read again.
         """
-        known = _Known(store)
-        told = {rung: facts for rung in matching.LADDER if (facts := _facts(rung, alert))}
-        question = _of_rungs(tuple(told)) if told else _IS_COVERED
+        found = _Found(store)
+        facts_by_rung = {rung: facts for rung in matching.LADDER if (facts := _facts(rung, alert))}
+        query = _of_rungs(tuple(facts_by_rung)) if facts_by_rung else _IS_COVERED
         with self.database.read() as connection:
-            known.ask(connection, question, {**ChainMap(*told.values()), **_stretch(alert, now)})
-            known.add_family(connection)
-        certain = known.certain()
-        return certain, known.is_covered and known.is_whole and len(certain) == len(known.found)
+            found.add(connection, query, {**ChainMap(*facts_by_rung.values()), **_stretch(alert, now)})
+            found.add_family(connection)
+        certain = found.certain()
+        return certain, found.is_covered and found.is_whole and len(certain) == len(found.rows)
 
     def with_family(self, store: str, rows: list[Row]) -> list[Row]:
-        """Return transactions that were read, and what is known of the same payments."""
-        known = _Known(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
+        """Return transactions that were read, with the known ones of the same payments."""
+        found = _Found(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
         with self.database.read() as connection:
-            known.add_family(connection)
-        return known.certain()
+            found.add_family(connection)
+        return found.certain()
 
-    # what it covers
+    # coverage
 
     def cover(self, store: str, since: float, until: float) -> None:
-        """Note that a stretch was read without a gap; it becomes one with those that it meets."""
+        """Record that a stretch of time was read completely; it is joined with those that it touches."""
 
         def write(connection: Connection) -> None:
             meeting = and_(coverage.c.store == store, coverage.c.since <= until, coverage.c.until >= since)
@@ -148,10 +147,10 @@ class Transactions:
         self.database.write(write)
 
     def drop(self, store: str, before: float, most: int) -> int:
-        """Remove the oldest transactions of before a moment; returns how many, `most` at most.
+        """Remove the oldest transactions from before a moment; returns how many, `most` at most.
 
-        They go by their id, which 29next gives out in the order of time. What is no longer covered is
-        asked of 29next again: whole days, in whatever zone, so that a backfill can go on beside them.
+        The order is that of their ids, which 29next gives out in the order of time. Coverage ends with whole
+        days, in any time zone, so that a backfill can run at the same time.
         """
         since = (before + LATEST_ZONE) // DAY * DAY + DAY + ZONES
         aged = and_(coverage.c.store == store, coverage.c.since < since)
@@ -179,35 +178,35 @@ class Transactions:
         with self.database.read() as connection:
             return [(row.since, row.until) for row in connection.execute(statement)]
 
-    def behind(self, now: float) -> list[str]:
-        """Return the stores that were read once and not lately."""
+    def stores_behind(self, now: float) -> list[str]:
+        """Return the stores whose index was filled once, but not lately."""
         latest = select(coverage.c.store).group_by(coverage.c.store)
         latest = latest.having(func.max(coverage.c.until) < now - KEEP_UP)
         with self.database.read() as connection:
             return list(connection.execute(latest).scalars())
 
     def take_turn(self, store: str, now: float) -> bool:
-        """Take it on oneself to read what is new of a store; False where another worker does."""
-        free = memos.c.at < now - KEEP_UP / 2
+        """Claim the reading of a store's new transactions; returns False if another worker does it."""
+        free = shared_state.c.at < now - KEEP_UP / 2
 
         def write(connection: Connection) -> bool:
-            turn = insert_into(connection, memos).values(kind=Memo.INDEX, name=store, at=now)
+            turn = insert_into(connection, shared_state).values(kind=StateKind.INDEX, name=store, at=now)
             turn = turn.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": now}, where=free)
-            return connection.execute(turn.returning(memos.c.name)).first() is not None
+            return connection.execute(turn.returning(shared_state.c.name)).first() is not None
 
         return self.database.write(write)
 
-    # what is in doubt
+    # contradictory transactions
 
-    def doubted(self, now: float) -> dict[str, int]:
-        """Return, by store, the id of a transaction that is to be read again."""
+    def contradictory(self, now: float) -> dict[str, int]:
+        """Return, by store, the id of a transaction that is due to be read again."""
         marked = select(transactions.c.store, func.min(transactions.c.id).label("id"))
         marked = marked.where(transactions.c.reread_at <= now).group_by(transactions.c.store)
         with self.database.read() as connection:
             return {row.store: int(row.id) for row in connection.execute(marked)}
 
-    def put_off(self, store: str, ident: int, now: float, until: float) -> bool:
-        """Take a transaction that is due to be read again until a later time; False where it is not due."""
+    def postpone(self, store: str, ident: int, now: float, until: float) -> bool:
+        """Claim a transaction that is due to be read again, until a later time; False if it is not due."""
         due = update(transactions).where(
             transactions.c.store == store, transactions.c.id == ident, transactions.c.reread_at <= now
         )
@@ -215,47 +214,49 @@ class Transactions:
         return self.database.write(lambda connection: bool(connection.execute(postponed).rowcount))
 
     def forget(self, store: str, ident: int) -> None:
-        """Remove a transaction that 29next does not know any more."""
+        """Remove a transaction that 29next no longer has."""
         gone = delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
         self.database.write(lambda connection: connection.execute(gone))
 
 
-def put(connection: Connection, store: str, told: Iterable[Row], now: float, *, certain: bool) -> list[Row]:
-    """Take in transactions as 29next tells them; returns those that are new, or new in something.
+def upsert_transactions(
+    connection: Connection, store: str, sent: Iterable[Row], now: float, *, certain: bool
+) -> list[Row]:
+    """Store transactions as 29next sends them; returns those that are new or changed.
 
-    Webhooks carry no time of change and may overtake each other, and lists may lag. A telling that
-    contradicts the earlier one is not believed, and the transaction is marked to be read again;
-    what was read for that (`certain`) is believed.
+    Webhooks carry no time of change and may overtake each other, and lists may lag. A version that
+    contradicts the earlier one is not stored; the transaction is marked to be read again instead.
+    What was read for that (`certain`) is stored.
     """
-    by_id = {row["id"]: row for row in told if isinstance(row.get("id"), int)}
+    by_id = {row["id"]: row for row in sent if isinstance(row.get("id"), int)}
     of_these = and_(transactions.c.store == store, transactions.c.id.in_(list(by_id)))
     known = {row.id: row for row in connection.execute(select(transactions).where(of_these))}
     news = [row for ident, row in by_id.items() if ident not in known and not row.get("is_test")]
     insert_missing(connection, transactions, [row_of(store, row) for row in news])
     for ident, before in known.items():
         row = row_of(store, by_id[ident])
-        one = and_(transactions.c.store == store, transactions.c.id == ident)
+        this_row = and_(transactions.c.store == store, transactions.c.id == ident)
         if by_id[ident].get("is_test"):
-            connection.execute(delete(transactions).where(one))
+            connection.execute(delete(transactions).where(this_row))
         elif not certain and _contradicts(before._asdict(), row):
-            doubted = func.coalesce(transactions.c.reread_at, now)
-            connection.execute(update(transactions).where(one).values(reread_at=doubted))
+            reread = func.coalesce(transactions.c.reread_at, now)
+            connection.execute(update(transactions).where(this_row).values(reread_at=reread))
         # a list's row lacks what a single one has: nothing known is forgotten
         elif changed := {k: v for k, v in row.items() if v is not None and v != getattr(before, k)}:
-            connection.execute(update(transactions).where(one).values(**changed))
+            connection.execute(update(transactions).where(this_row).values(**changed))
             news.append(by_id[ident])
     if certain:
         connection.execute(update(transactions).where(of_these).values(reread_at=None))
     return news
 
 
-def row_of(store: str, told: Row) -> Row:
-    """Return a transaction's row of the index, out of 29next's nested one."""
-    ident: int = told["id"]
-    details = told.get("payment_details")
+def row_of(store: str, sent: Row) -> Row:
+    """Return the index's row of a transaction, from 29next's nested object."""
+    ident: int = sent["id"]
+    details = sent.get("payment_details")
     details = details if isinstance(details, dict) else {}
     gateway = details.get("gateway")
-    flat = {name: told.get(name, details.get(name)) for name in KEPT}
+    flat = {name: sent.get(name, details.get(name)) for name in KEPT}
     flat["gateway"] = gateway.get("name") if isinstance(gateway, dict) else None
     texts = [name for name in KEPT if name not in ("id", "parent_id", "is_disputed", "is_3ds")]
     spelled = {name: matching.spelling(name, flat[name]) or None for name in texts}
@@ -272,20 +273,20 @@ def row_of(store: str, told: Row) -> Row:
 
 
 @dataclass
-class _Known:
-    """What was found for one alert."""
+class _Found:
+    """The transactions found for one alert."""
 
     store: str
-    found: dict[int, Row] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
     is_whole: bool = True  # nothing was cut off
-    is_covered: bool = False  # the index has everything of the time that was asked about
+    is_covered: bool = False  # the index has every transaction of the wanted time
     opened: set[int] = field(default_factory=set)
 
-    def ask(self, connection: Connection, question: Executable, facts: Row, most: int = MOST_FOUND) -> None:
-        """Add what fits; what is cut off, of any of the rules that are asked by, may be the one."""
+    def add(self, connection: Connection, query: Executable, facts: Row, most: int = MOST_FOUND) -> None:
+        """Add what a query returns; if it was cut off for any rule, the right one may be missing."""
         rows = [
             dict(row)
-            for row in connection.execute(question, {"of": self.store, "most": most, **facts}).mappings()
+            for row in connection.execute(query, {"of": self.store, "most": most, **facts}).mappings()
         ]
         sure = [row.pop("is_covered", False) for row in rows]
         self.is_covered = self.is_covered or any(sure)
@@ -293,31 +294,31 @@ class _Known:
         self.is_whole = self.is_whole and all(count < most for count in by_rule.values())
         for row in rows:
             if row.get("id") is not None:
-                self.found.setdefault(row["id"], row)
+                self.rows.setdefault(row["id"], row)
 
     def add_family(self, connection: Connection) -> None:
-        """Add the payments that refunds belong to, their authorizations, and what came of both."""
+        """Add the payments of refunds, their authorizations, and the transactions that followed both."""
         for _ in range(GENERATIONS):
-            for question, idents in ((_BY_ID, self.parents()), (_BY_PARENT, self.to_open())):
+            for query, idents in ((_BY_ID, self.parents()), (_BY_PARENT, self.to_open())):
                 if idents:
-                    self.ask(connection, question, {"idents": sorted(idents)}, MOST_RELATED)
+                    self.add(connection, query, {"idents": sorted(idents)}, MOST_RELATED)
 
     def parents(self) -> set[int]:
-        """Return the transactions that those found belong to, and that are not among them."""
-        return {one for row in self.found.values() if (one := row.get("parent_id"))} - self.found.keys()
+        """Return the ids of the parents of those found that are not among them."""
+        return {parent for row in self.rows.values() if (parent := row.get("parent_id"))} - self.rows.keys()
 
     def to_open(self) -> set[int]:
-        """Return the payments found whose further transactions nobody has asked for yet."""
-        payments = {one for one, row in self.found.items() if row.get("type") in ("authorize", "debit")}
+        """Return the ids of the payments found whose later transactions were not read yet."""
+        payments = {ident for ident, row in self.rows.items() if row.get("type") in ("authorize", "debit")}
         fresh, self.opened = payments - self.opened, self.opened | payments
         return fresh
 
     def certain(self) -> list[Row]:
-        return [row for row in self.found.values() if row.get("reread_at") is None]
+        return [row for row in self.rows.values() if row.get("reread_at") is None]
 
 
 def _facts(rung: matching.Rung, alert: Alert) -> Row:
-    """Return the facts of an alert that a rung needs, as 29next spells them; none where one is missing."""
+    """Return the facts of an alert that a rung needs, as 29next spells them; empty if one is missing."""
     facts: Row = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
     if not all(facts.values()):
         return {}
@@ -328,19 +329,19 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
 
 
 def _stretch(alert: Alert, now: float) -> Row:
-    """Return the stretch of time of which the index must have everything; none has what is not dated."""
+    """Return the stretch of time that the index must cover; an alert without a date is covered by none."""
     since, until = matching.window(alert)
     end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
     return {"begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 
 
-def _contradicts(known: Row, told: Row) -> bool:
-    """Whether a telling cannot simply be a later one: it changes what is fixed, or goes backwards."""
+def _contradicts(known: Row, new: Row) -> bool:
+    """Whether a version cannot simply be a later one: it changes what is fixed, or goes backwards."""
     changed = any(
-        None not in (known[name], told[name]) and _value(name, known) != _value(name, told) for name in FIXED
+        None not in (known[name], new[name]) and _value(name, known) != _value(name, new) for name in FIXED
     )
-    undisputed = known["is_disputed"] is True and told["is_disputed"] is False
-    undecided = bool(known["status"]) and told["status"] != known["status"]
+    undisputed = known["is_disputed"] is True and new["is_disputed"] is False
+    undecided = bool(known["status"]) and new["status"] != known["status"]
     return changed or undisputed or undecided
 
 
@@ -349,15 +350,10 @@ def _value(name: str, row: Row) -> object:
         return row["created_at"]
     if name != "amount":
         return row[name]
-    try:
-        return Decimal(row[name])
-    except InvalidOperation:
-        return row[name]
+    amount = read_amount(row[name])
+    return row[name] if amount is None else amount
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    moment = read_moment(text)
+    return moment.timestamp() if moment else None

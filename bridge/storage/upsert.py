@@ -1,6 +1,6 @@
-"""Inserts that may meet a row of the same key: SQLite and Postgres have them both, each in its dialect.
+"""Inserts that may meet a row with the same key, for SQLite and Postgres.
 
-The statements are kept: to build one costs more than to run it.
+The statements are cached: building one costs more than running it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INSERTS: dict[str, typing.Any] = {"sqlite": sqlite.insert, "postgresql": postgr
 
 
 def insert_into(connection: Connection, table: Table) -> typing.Any:
-    """Begin an insert that can say what becomes of a conflict."""
+    """Return an insert that can say what to do on a conflict."""
     return _INSERTS[connection.dialect.name](table)
 
 
@@ -27,29 +27,29 @@ def insert_missing(
     connection: Connection,
     table: Table,
     rows: Sequence[Mapping[str, typing.Any]],
-    *found: Column[typing.Any],
+    *returned: Column[typing.Any],
 ) -> Sequence[Row[typing.Any]]:
-    """Write the rows whose keys are not there yet; returns what was asked for of these."""
+    """Insert the rows whose keys are new; returns the wanted columns of these."""
     if not rows:
         return ()
-    result = connection.execute(_missing(connection.dialect.name, table, found), rows)
-    return result.all() if found else ()
+    result = connection.execute(_missing(connection.dialect.name, table, returned), rows)
+    return result.all() if returned else ()
 
 
 def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, typing.Any]) -> None:
-    """Write rows of the same columns, each over an earlier one with the same primary key."""
+    """Insert rows of the same columns; each replaces an earlier one with the same primary key."""
     if rows:
-        connection.execute(_over(connection.dialect.name, table, tuple(rows[0])), rows)
+        connection.execute(_upsert(connection.dialect.name, table, tuple(rows[0])), rows)
 
 
 @functools.cache
-def _missing(dialect: str, table: Table, found: tuple[Column[typing.Any], ...]) -> typing.Any:
+def _missing(dialect: str, table: Table, returned: tuple[Column[typing.Any], ...]) -> typing.Any:
     statement = _INSERTS[dialect](table).on_conflict_do_nothing()
-    return statement.returning(*found) if found else statement
+    return statement.returning(*returned) if returned else statement
 
 
 @functools.cache
-def _over(dialect: str, table: Table, names: tuple[str, ...]) -> typing.Any:
+def _upsert(dialect: str, table: Table, names: tuple[str, ...]) -> typing.Any:
     statement = _INSERTS[dialect](table)
     keys = [column.name for column in table.primary_key]
     others = {name: statement.excluded[name] for name in names if name not in keys}

@@ -22,12 +22,12 @@ from bridge.storage import migrate
 from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
-from bridge.storage.memos import Memos
 from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 from bridge.storage.stats import DailyCounts
 from bridge.web import api, auth, install, metrics, overview, pages, replays, viewer, webhooks
 from bridge.web.headers import HEADERS
-from bridge.worker.jobs import Chores
+from bridge.worker.jobs import Jobs
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,14 +62,14 @@ def create_app(
     app.extensions["inbox"] = open_inbox(database, settings)
     app.extensions["search"] = Search(database)
     app.extensions["daily_counts"] = DailyCounts()
-    app.extensions["memos"] = Memos(database)
+    app.extensions["shared_state"] = SharedState(database)
     api.register(app)
     for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer):
         app.register_blueprint(module.routes)
     if watch and settings.notify:
-        chores = Chores(settings, database, worker=False)
+        jobs = Jobs(settings, database, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
-        threading.Thread(target=chores.run, args=(stopping,), name="watch", daemon=True).start()
+        threading.Thread(target=jobs.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
     app.extensions["readiness"] = readiness = Readiness(database)
     app.add_url_rule("/readyz", "readyz", readiness.answer)

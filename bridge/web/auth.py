@@ -23,7 +23,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from bridge.errors import Rejected
 from bridge.providers.proof import same
 from bridge.settings import address
-from bridge.storage.schema import Memo
+from bridge.storage.schema import StateKind
 from bridge.web import current
 
 if typing.TYPE_CHECKING:
@@ -167,9 +167,11 @@ def is_signed_in(password: str) -> bool:
     """Whether the session began with the current password, is not too old, and was not ended."""
     if not same(str(session.get("opened", "")), _password_digest(password)):
         return False
-    memos = current.memos()
-    age = memos.now() - session.get("opened_at", 0.0)
-    return age < SIGNED_IN_FOR.total_seconds() and not memos.is_used_up(Memo.SESSION, session["id"])
+    shared_state = current.shared_state()
+    age = shared_state.now() - session.get("opened_at", 0.0)
+    return age < SIGNED_IN_FOR.total_seconds() and not shared_state.is_redeemed(
+        StateKind.SESSION, session["id"]
+    )
 
 
 def _password_digest(password: str) -> str:
@@ -236,7 +238,7 @@ def submit_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, 
     session.clear()
     session.permanent = True
     session["opened"] = _password_digest(settings.password or "")
-    session["opened_at"] = current.memos().now()
+    session["opened_at"] = current.shared_state().now()
     session["id"] = secrets.token_urlsafe(16)
     return redirect(onward, 303)
 
@@ -246,8 +248,8 @@ def sign_out() -> Response:
     """End the session, also for anyone who has copied its cookie."""
     check_form_token()
     if "id" in session:
-        memos = current.memos()
-        memos.use_up(Memo.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
+        shared_state = current.shared_state()
+        shared_state.redeem_once(StateKind.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
     session.clear()
     return redirect(url_for("auth.sign_in"), 303)
 

@@ -12,8 +12,8 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings
     from bridge.storage.database import Database
     from bridge.storage.inbox import Inbox
-    from bridge.storage.memos import Memos
     from bridge.storage.search import Search
+    from bridge.storage.shared_state import SharedState
 
 Json = dict[str, typing.Any]
 
@@ -38,9 +38,9 @@ def search() -> Search:
     return typing.cast("Search", current_app.extensions["search"])
 
 
-def memos() -> Memos:
+def shared_state() -> SharedState:
     """Return what the processes share."""
-    return typing.cast("Memos", current_app.extensions["memos"])
+    return typing.cast("SharedState", current_app.extensions["shared_state"])
 
 
 def delivery_or_404(id: str) -> Json:

@@ -20,7 +20,7 @@ from bridge.errors import BridgeError, PermanentError, Rejected
 from bridge.next29.client import fetch_token
 from bridge.providers.proof import same
 from bridge.settings import address
-from bridge.storage.schema import Memo
+from bridge.storage.schema import StateKind
 from bridge.web import current, viewer
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, subscribe
@@ -108,7 +108,7 @@ def _redeem_request() -> str:
     if not is_valid or answer.get("store", domain).lower() != domain:
         raise Rejected("bad_request", 400, "This request is unknown or has expired. Start again.")
     del session["install"]
-    if not current.memos().use_up(Memo.INSTALL, state, ANSWER_SECONDS):
+    if not current.shared_state().redeem_once(StateKind.INSTALL, state, ANSWER_SECONDS):
         raise Rejected("bad_request", 400, "This request was used already. Start again from your store.")
     return str(name)
 

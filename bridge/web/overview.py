@@ -13,7 +13,7 @@ from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.settings import address
 from bridge.storage import stats
-from bridge.storage.pulls import pulled
+from bridge.storage.pulls import pull_states
 from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
 from bridge.web import charts, current, viewer
@@ -60,7 +60,7 @@ def today() -> View:
     settings, now = current.settings(), current.database().now()
     with current.database().read() as connection:
         summary = stats.summary(connection, now - WEEK)
-        picture = notify.picture(connection, settings, now, summary)
+        picture = notify.take_snapshot(connection, settings, now, summary)
         days = _daily_counts(connection, now)
         durations = stats.seconds_to_dispute(connection, now - WEEK)
         deadlines = stats.deadlines(connection, now, SIX_HOURS, DEADLINE_BARS)
@@ -89,31 +89,31 @@ def today() -> View:
     )
 
 
-def _needs(picture: notify.Picture) -> list[Need]:
+def _needs(picture: notify.Snapshot) -> list[Need]:
     """Return what needs attention: current problems, and whatever else the doctor would report."""
-    bad = {check.what: check for check in _checks(picture) if not check.good}
+    bad = {check.name: check for check in _checks(picture) if not check.good}
     needs = []
     for condition in notify.conditions(picture):
         check = bad.pop(condition.check, None)
-        fix = check.remedy if check else ""
+        fix = check.fix if check else ""
         needs.append(Need(condition.title, condition.text, fix, condition.path, condition.grave))
-    needs += [Need(check.what, check.said, check.remedy) for check in bad.values()]
+    needs += [Need(check.name, check.message, check.fix) for check in bad.values()]
     return sorted(needs, key=lambda need: not need.grave)
 
 
-def _checks(picture: notify.Picture) -> Iterator[Check]:
+def _checks(picture: notify.Snapshot) -> Iterator[Check]:
     """Yield the doctor's checks that need no call to anybody."""
     settings, now = current.settings(), picture.now
     yield from checks.check_settings(settings)
     if problem := current_app.extensions["readiness"].problem():
-        yield Check("database", good=False, said=problem, remedy=checks.UNUSABLE)
+        yield Check("database", good=False, message=problem, fix=checks.UNUSABLE)
     elif current.database().sqlite:
-        yield checks.check_room(settings)
+        yield checks.check_disk_space(settings)
     yield checks.check_worker(picture.worker_seen_at, now)
     yield from checks.check_pauses(settings.stores.values(), picture.paused)
     last = {name: datetime.fromtimestamp(times[0], UTC) for name, times in picture.times.items() if times}
     yield from check_refusals(settings, last, picture.refusals, datetime.fromtimestamp(now, UTC))
-    yield from check_outcomes(settings, picture.untold)
+    yield from check_outcomes(settings, picture.failed_outcomes)
 
 
 def _daily_counts(connection: Connection, now: float) -> list[tuple[date, dict[str, int]]]:
@@ -201,7 +201,7 @@ def providers() -> View:
         days = _daily_counts(connection, now)
         day = stats.received(connection, names, now - DAY)
         times = stats.newest_times(connection, names)
-        pulls = pulled(connection)
+        pulls = pull_states(connection)
         rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
     last = current.search().last_deliveries()
     refused: defaultdict[str, int] = defaultdict(int)

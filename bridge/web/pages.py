@@ -12,7 +12,7 @@ from flask import Response, flash, redirect, render_template, request, url_for
 
 from bridge.alert import State, Status, Webhook
 from bridge.errors import PermanentError, Rejected
-from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, words_of
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, choices_of
 from bridge.storage.search import Page
 from bridge.web import current, formatting, replays, timeline, viewer
 from bridge.worker.choice import choices, choose
@@ -201,7 +201,7 @@ def match(ident: str) -> View:
 def resend_outcomes(ident: str) -> View:
     """Send the outcomes again that a provider did not take."""
     current.case_or_404(ident)
-    again = current.inbox().outcomes.tell_again(ident)
+    again = current.inbox().outcomes.send_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
     flash("The worker sends the outcome again." if again else "There is no outcome to send again.")
     return redirect(url_for("pages.case", ident=ident), 303)
@@ -259,7 +259,7 @@ def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
 
 def _choices(filters: Filters) -> dict[str, list[str]]:
     """Return the values that each filter of a list offers."""
-    return words_of(filters) | {
+    return choices_of(filters) | {
         "provider": list(current.settings().providers),
         "store": list(current.settings().stores),
     }

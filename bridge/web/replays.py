@@ -32,7 +32,7 @@ routes = viewer.blueprint("replays")
 @routes.get("/replays")
 def replays() -> View:
     """List the newest bulk replays."""
-    return render_template("replays.html", rows=current.memos().replays())
+    return render_template("replays.html", rows=current.shared_state().replays())
 
 
 @routes.get("/replays/new")
@@ -51,7 +51,7 @@ def start_replay() -> View:
     """Request a bulk replay, which the worker then does."""
     wanted = _replay_filters(request.form)
     total = current.search().count(wanted, MOST_COUNTED)
-    ident = current.memos().start_replay(wanted, total)
+    ident = current.shared_state().start_replay(wanted, total)
     log.info("bulk replay asked for", replay=ident, filters=wanted, total=total)
     return redirect(url_for("replays.replay", ident=ident), 303)
 
@@ -59,7 +59,7 @@ def start_replay() -> View:
 @routes.get("/replays/<ident>")
 def replay(ident: str) -> View:
     """Show the progress of a bulk replay."""
-    bulk_replay = current.memos().replay(ident) if ID.fullmatch(ident) else None
+    bulk_replay = current.shared_state().replay(ident) if ID.fullmatch(ident) else None
     if bulk_replay is None:
         raise Rejected("not_found", 404, "There is no such replay.")
     return render_template("replay.html", it=bulk_replay)
@@ -68,7 +68,7 @@ def replay(ident: str) -> View:
 @routes.post("/replays/<ident>/stop")
 def stop_replay(ident: str) -> View:
     """Stop a bulk replay."""
-    current.memos().stop_replay(ident)
+    current.shared_state().end_replay(ident, "stopped")
     log.info("bulk replay stopped", replay=ident)
     return redirect(url_for("replays.replay", ident=ident), 303)
 

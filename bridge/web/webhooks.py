@@ -20,7 +20,7 @@ from bridge.providers.batches import MOST_ITEMS
 from bridge.redact import cut_text
 from bridge.settings.address import client_ip
 from bridge.storage.deliveries import NO_NAME
-from bridge.storage.intake import keep, without_secrets
+from bridge.storage.intake import store_webhook, without_secrets
 from bridge.tree import printable
 from bridge.web import current
 
@@ -64,7 +64,7 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
         log.warning("webhook refused", provider=name, reason=error.word)
         if error.word != "unavailable":
             with contextlib.suppress(Unavailable):
-                inbox.deliveries.refuse(name, error.word, str(error), known=is_known)
+                inbox.deliveries.count_refusal(name, error.word, str(error), known=is_known)
         raise
 
 
@@ -129,7 +129,7 @@ def _store(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhoo
     if len(items) > MOST_ITEMS:
         raise Rejected("too_large", 413, f"A webhook has at most {MOST_ITEMS:,} alerts.")
     try:
-        delivery = keep(inbox.deliveries, provider, kept, items)
+        delivery = store_webhook(inbox.deliveries, provider, kept, items)
     except Unavailable as error:
         log.error("webhook not stored", provider=provider.name, why=str(error))
         raise Rejected("unavailable", 503, "The alert could not be stored. Send it again.") from None

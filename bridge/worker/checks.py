@@ -1,4 +1,4 @@
-"""What the doctor and the first page judge here: the settings, the database, the worker, pauses."""
+"""Checks the settings, the database, the worker and the stores, for the doctor and the first page."""
 
 from __future__ import annotations
 
@@ -34,106 +34,110 @@ ALLOWED_RATE = 4.0
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; the remedy of a good one is advice."""
+    """The result of one check; the fix of a good one is advice."""
 
-    what: str
+    name: str
     good: bool
-    said: str
-    remedy: str = ""
+    message: str
+    fix: str = ""
+
+    def to_json(self) -> dict[str, typing.Any]:
+        """Return the check as the doctor prints it with `--json`."""
+        return {"what": self.name, "good": self.good, "said": self.message, "remedy": self.fix}
 
 
-def judged(what: str, good: object, said: str, remedy: str) -> Check:
-    """Make a check whose remedy is for the bad case."""
-    return Check(what, bool(good), said, "" if good else remedy)
+def make_check(name: str, good: object, message: str, fix: str) -> Check:
+    """Return a check whose fix is left out if it is good."""
+    return Check(name, bool(good), message, "" if good else fix)
 
 
-def check_clock(what: str, ahead: float) -> Check:
-    """Judge by how many seconds this machine's clock is ahead of another one."""
-    said = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
-    remedy = "Synchronize this machine's clock (NTP). Signed webhooks are rejected if it is five minutes off."
-    return judged(what, abs(ahead) <= CLOCK_TOLERANCE, said, remedy)
+def check_clock(name: str, ahead: float) -> Check:
+    """Check how many seconds this machine's clock is ahead of another one."""
+    message = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
+    fix = "Synchronize this machine's clock (NTP). Signed webhooks are rejected if it is five minutes off."
+    return make_check(name, abs(ahead) <= CLOCK_TOLERANCE, message, fix)
 
 
 # the settings
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
-    """Look at what is configured: stores, providers, passwords, the rate."""
-    remedy = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
+    """Check what is configured: stores, providers, passwords, the rate."""
+    fix = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
     names = ", ".join(settings.stores)
-    yield judged("stores", settings.stores or settings.installs, names or "none is configured", remedy)
+    yield make_check("stores", settings.stores or settings.installs, names or "none is configured", fix)
     on = [name for name in settings.providers if settings.is_enabled(name)]
-    remedy = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
-    yield judged("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", remedy)
-    yield _guessable("viewer", "BRIDGE_PASSWORD", settings.password, settings)
-    yield _guessable("JSON API", "BRIDGE_API_TOKEN", settings.api_token, settings)
-    yield _rate(settings)
+    fix = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
+    yield make_check("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", fix)
+    yield _check_secret("viewer", "BRIDGE_PASSWORD", settings.password, settings)
+    yield _check_secret("JSON API", "BRIDGE_API_TOKEN", settings.api_token, settings)
+    yield _check_rate(settings)
 
 
-def _guessable(what: str, variable: str, secret: str | None, settings: Settings) -> Check:
+def _check_secret(name: str, variable: str, secret: str | None, settings: Settings) -> Check:
     if secret is None:
-        said, remedy = f"off: {variable} is not set", f"Set {variable} to use it."
+        message, fix = f"off: {variable} is not set", f"Set {variable} to use it."
         if settings.is_local:
-            said = "open to this machine"
-            remedy = (
+            message = "open to this machine"
+            fix = (
                 f"Behind a proxy on this machine, set {variable}. Requests through the proxy may look local."
             )
-        return Check(what, good=True, said=said, remedy=remedy)
+        return Check(name, good=True, message=message, fix=fix)
     long = len(secret) >= SHORTEST_PASSWORD
-    remedy = f"Set {variable} to {SHORTEST_PASSWORD} or more random characters."
-    return judged(what, long, "on" if long else f"{variable} is short enough to guess", remedy)
+    fix = f"Set {variable} to {SHORTEST_PASSWORD} or more random characters."
+    return make_check(name, long, "on" if long else f"{variable} is short enough to guess", fix)
 
 
-def _rate(settings: Settings) -> Check:
+def _check_rate(settings: Settings) -> Check:
     limited = 0 < settings.rate <= ALLOWED_RATE
     hosts = [urlsplit(store.base_url).hostname or "" for store in settings.stores.values()]
-    pretended = all(map(address.is_loopback, hosts))
-    said = f"{settings.rate:g} calls a second for each token" if settings.rate else "no limit"
-    remedy = f"Remove NEXT_RATE: 29next allows {ALLOWED_RATE:g} calls a second."
-    return judged("rate", limited or pretended, f"{said}, API version {settings.api_version}", remedy)
+    is_sandbox = all(map(address.is_loopback, hosts))
+    message = f"{settings.rate:g} calls a second for each token" if settings.rate else "no limit"
+    fix = f"Remove NEXT_RATE: 29next allows {ALLOWED_RATE:g} calls a second."
+    return make_check("rate", limited or is_sandbox, f"{message}, API version {settings.api_version}", fix)
 
 
 # the database
 
 
-def unreachable(database: Database) -> Check | None:
-    """Say why the database takes no webhooks, or None where it does."""
+def check_database(database: Database) -> Check | None:
+    """Return why the database cannot store webhooks, or None if it can."""
     try:
         problem = migrate.problem(database)
     except Unavailable as error:
-        return Check("database", good=False, said=str(error), remedy=UNUSABLE)
-    return Check("database", good=False, said=problem, remedy=NOT_MIGRATED) if problem else None
+        return Check("database", good=False, message=str(error), fix=UNUSABLE)
+    return Check("database", good=False, message=problem, fix=NOT_MIGRATED) if problem else None
 
 
 def check_commits(settings: Settings, database: Database) -> Check:
-    """Say whether what is committed stays, as it is in force and not as it was asked for."""
+    """Check that commits are durable, by the settings that the database really uses."""
     with database.read() as connection:
 
         def ask(question: str) -> str:
             return str(connection.exec_driver_sql(question).scalar()).lower()
 
         if not database.sqlite:
-            found = {name: ask(f"SHOW {name}") for name in ("synchronous_commit", "fsync")}
-            said = "Postgres, schema current, " + ", ".join(f"{k}={v}" for k, v in found.items())
-            remedy = "Use a database with fsync and synchronous_commit on, without a pooler in between."
-            return judged("database", set(found.values()) <= {"on", "remote_apply"}, said, remedy)
+            values = {name: ask(f"SHOW {name}") for name in ("synchronous_commit", "fsync")}
+            message = "Postgres, schema current, " + ", ".join(f"{k}={v}" for k, v in values.items())
+            fix = "Use a database with fsync and synchronous_commit on, without a pooler in between."
+            return make_check("database", set(values.values()) <= {"on", "remote_apply"}, message, fix)
         mode, level = ask("PRAGMA journal_mode"), ask("PRAGMA synchronous")
-    said = f"SQLite, schema current, journal_mode={mode}, synchronous={level}"
+    message = f"SQLite, schema current, journal_mode={mode}, synchronous={level}"
     if (mode, level) != ("wal", "2"):
-        remedy = "Put the file on a local disk, not a network one: SQLite needs it for its WAL."
-        return Check("database", good=False, said=said, remedy=remedy)
-    return check_room(settings, said)
+        fix = "Put the file on a local disk, not a network one: SQLite needs it for its WAL."
+        return Check("database", good=False, message=message, fix=fix)
+    return check_disk_space(settings, message)
 
 
-def check_room(settings: Settings, said: str = "SQLite") -> Check:
-    """Say how much room the disk of an SQLite inbox has left."""
+def check_disk_space(settings: Settings, message: str = "SQLite") -> Check:
+    """Check how much space the disk of an SQLite inbox has left."""
     free = shutil.disk_usage(address.sqlite_file(settings.database_url).resolve().parent).free
-    said = f"{said}, {free // 1_000_000} MB free"
-    return judged("database", free >= LEAST_FREE, said, "Free some space on the disk of the database.")
+    message = f"{message}, {free // 1_000_000} MB free"
+    return make_check("database", free >= LEAST_FREE, message, "Free some space on the disk of the database.")
 
 
 def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[Check]:
-    """Look at what a database on another machine adds: the way there, and its clock."""
+    """Check the connection to a Postgres database, and its clock."""
     if database.sqlite:
         return
     with database.read() as connection:
@@ -141,35 +145,35 @@ def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[C
         tls = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
         local = bool(connection.exec_driver_sql(f"SELECT {here}").scalar())
         encrypted = bool(connection.exec_driver_sql(tls).scalar())
-    said = "encrypted" if encrypted else "on this machine" if local else "in clear text"
-    remedy = "Add ?sslmode=require to DATABASE_URL, unless the network in between is your own."
-    yield judged("database's connection", encrypted or local, said, remedy)
+    message = "encrypted" if encrypted else "on this machine" if local else "in clear text"
+    fix = "Add ?sslmode=require to DATABASE_URL, unless the network in between is your own."
+    yield make_check("database's connection", encrypted or local, message, fix)
     yield check_clock("database's clock", clock() - database.now())
 
 
 def check_worker(seen_at: float | None, now: float) -> Check:
-    """Say when a worker was last heard."""
+    """Check when the last heartbeat of a worker was received."""
     silence = None if seen_at is None else now - seen_at
-    said = "no heartbeat received yet" if silence is None else f"last heartbeat {silence:.0f} s ago"
-    remedy = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
-    return judged("worker", silence is not None and silence <= GONE_AFTER, said, remedy)
+    message = "no heartbeat received yet" if silence is None else f"last heartbeat {silence:.0f} s ago"
+    fix = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
+    return make_check("worker", silence is not None and silence <= GONE_AFTER, message, fix)
 
 
 # the stores
 
 
 def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator[Check]:
-    """Name the stores that are not called, and those without a token."""
+    """Return a bad check for each paused store, and for each store without a token."""
     for store in stores:
         why = paused.get(store.name)
         if why is not None and why != store.missing:
-            remedy = (
+            fix = (
                 "Correct what 29next reports. The bridge retries twice a minute and then continues by itself."
             )
             if why == BY_HAND:
-                remedy = "Resume it on the page /stores."
-            yield Check(f"{store.name}: paused", good=False, said=why, remedy=remedy)
+                fix = "Resume it on the page /stores."
+            yield Check(f"{store.name}: paused", good=False, message=why, fix=fix)
         if store.missing:
-            remedy = f"Ask its merchant to open /install?store={store.name}.29next.store"
-            remedy += f", or run `bridge stores --forget {store.name}` if it is gone."
-            yield Check(f"{store.name}: token", good=False, said=store.missing, remedy=remedy)
+            fix = f"Ask its merchant to open /install?store={store.name}.29next.store"
+            fix += f", or run `bridge stores --forget {store.name}` if it is gone."
+            yield Check(f"{store.name}: token", good=False, message=store.missing, fix=fix)

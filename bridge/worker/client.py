@@ -1,4 +1,4 @@
-"""A client of one store that keeps to its token's slots, whoever calls: the worker, a command, a page."""
+"""Makes 29next clients that take their token's slots, for the worker, the commands and the pages."""
 
 from __future__ import annotations
 

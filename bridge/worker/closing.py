@@ -1,4 +1,4 @@
-"""What follows from a step for its case: which deliveries end, and when the case is worked on next. Pure."""
+"""Finishes a step of a case: which deliveries end, and when the case is due next. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Refusal
 from bridge.disputes.events import Settled
 from bridge.disputes.plan import Done, Fail, Wait, look_again, next_step, wait_longer
-from bridge.storage.rows import Delivery, Ending
+from bridge.storage.rows import Delivery, Settlement
 from bridge.worker import results
 from bridge.worker.results import Answered, Bug, Observed, Result, StoreRefused
 
@@ -18,53 +18,53 @@ if typing.TYPE_CHECKING:
 
     from bridge.settings import Store
 
-IN_VAIN = "Its case ended differently. The notes on the case say how."
+ENDED_OTHERWISE = "Its case ended differently. The notes on the case say how."
 
 
-def close(
+def finish_step(
     case: Case,
-    owed: list[Delivery],
+    pending: list[Delivery],
     result: Result,
     call: Call | None,
     *,
     store: Store,
     now: float,
     chance: Random,
-) -> Ending:
-    """Bring a case up to date after a step, end what is met, and say when it is worked on next."""
+) -> Settlement:
+    """Apply the result of a step to its case, end the deliveries it settles, and set when it is due next."""
     if isinstance(result, Observed):
-        return _observed(case, owed, result.said)
+        return _observed(case, pending, result.message)
     was_unconfirmed = case.unconfirmed is not None
     results.apply(result, case, call, now)
-    ending = Ending(said=results.said(result))
+    settlement = Settlement(message=results.message_of(result))
     refused, case.pending.refused = case.pending.refused, None
     if refused:
         case.trouble.refusal = refused
-    for one in owed:
-        if end := one.settled(case):
-            ending.settled[one.id] = end
+    for delivery in pending:
+        if end := delivery.settled(case):
+            settlement.settled[delivery.id] = end
         elif refused:
-            ending.settled[one.id] = Settled(Status.FAILED, refused.reason, refused.message)
-    if refused and not ending.settled:  # nobody waits, whom it could be told
+            settlement.settled[delivery.id] = Settled(Status.FAILED, refused.reason, refused.message)
+    if refused and not settlement.settled:  # no delivery is left that could show it
         case.note(refused.message)
-    left = [one for one in owed if one.id not in ending.settled]
+    left = [delivery for delivery in pending if delivery.id not in settlement.settled]
     tries = case.tries
-    _schedule(case, left, result, ending, store=store, now=now, chance=chance)
+    _schedule(case, left, result, settlement, store=store, now=now, chance=chance)
     has_read = isinstance(result, Answered) and call is not None and not call.writes
-    if was_unconfirmed and has_read and store.look_first:  # which is no progress
+    if was_unconfirmed and has_read and store.look_first:  # a read alone is no progress
         case.tries = tries
     if refused and not left:
         case.due_at = None
     if store.look_first and (case.due_at is None or not has_read):
         look_again(case)
-    return ending
+    return settlement
 
 
 def _schedule(
     case: Case,
     left: list[Delivery],
     result: Result,
-    ending: Ending,
+    settlement: Settlement,
     *,
     store: Store,
     now: float,
@@ -74,32 +74,32 @@ def _schedule(
     tried = results.counts_as_try(result, late=now > case.deadline_at)
     if tried:
         case.tries += 1
-        left, over = _give_up(case, left, result, ending, now)
+        left, over = _give_up(case, left, result, settlement, now)
     elif isinstance(result, Answered):
         case.tries = 0
-    case.deadline_at = min((one.deadline_at for one in left), default=case.deadline_at)
-    # a bug may be in the very finding of the next step
+    case.deadline_at = min((delivery.deadline_at for delivery in left), default=case.deadline_at)
+    # the bug may be in `next_step` itself
     step = None if isinstance(result, Bug) else next_step(case, now, metadata=store.metadata)
     if isinstance(step, Fail):
         end = Settled(Status.FAILED, step.reason, step.message)
-        ending.settled |= {one.id: end for one in left if one.deadline_at <= now}
-        left = [one for one in left if one.id not in ending.settled]
-        step = wait_longer(case, min(one.deadline_at for one in left)) if left else step
+        settlement.settled |= {delivery.id: end for delivery in left if delivery.deadline_at <= now}
+        left = [delivery for delivery in left if delivery.id not in settlement.settled]
+        step = wait_longer(case, min(delivery.deadline_at for delivery in left)) if left else step
     elif isinstance(step, Done) and left:
-        if lookup.asks_index(case):
-            step = None  # it asks once more
+        if lookup.needs_index(case):
+            step = None  # the index has to be queried again
         elif not case.is_duplicate:
-            end = Settled(Status.FAILED, Reason.REFUSED, IN_VAIN)
-            ending.settled |= {one.id: end for one in left}
-    is_bug = isinstance(result, Bug)  # which is tried again, also where nobody waits
+            end = Settled(Status.FAILED, Reason.REFUSED, ENDED_OTHERWISE)
+            settlement.settled |= {delivery.id: end for delivery in left}
+    is_bug = isinstance(result, Bug)  # it is tried again even if no delivery waits
     idle = not (left or case.unconfirmed or is_bug or isinstance(step, Call))
     again_after = results.again_after(result)
     if over or idle or isinstance(step, Done):
         case.due_at = None
     elif isinstance(step, Wait):
         case.due_at = step.until
-        ending.waits_for_opening = step.reason is Reason.WAITING_FOR_OPENING
-    elif not left and ending.has_failed:
+        settlement.waits_for_opening = step.reason is Reason.WAITING_FOR_OPENING
+    elif not left and settlement.has_failed:
         case.due_at = None
     elif again_after is not None and not tried:
         case.due_at = now + again_after
@@ -108,23 +108,23 @@ def _schedule(
 
 
 def _give_up(
-    case: Case, left: list[Delivery], result: Result, ending: Ending, now: float
+    case: Case, left: list[Delivery], result: Result, settlement: Settlement, now: float
 ) -> tuple[list[Delivery], bool]:
-    """Fail what was tried for long enough; returns what is left, and whether the case is given up.
+    """Fail what was tried for long enough; returns the deliveries left, and whether the case is given up.
 
-    What nobody's delivery waits for here (a person's match, the result of a duplicate) ends by the
-    deadline of the case, and the duplicates are told.
+    Work that no delivery here waits for (a person's match, a duplicate's result) ends by the deadline of the
+    case, and its duplicates get the reason.
     """
     if isinstance(result, StoreRefused):
         return left, False
     is_bug = isinstance(result, Bug) and case.tries >= retry.BUG_TRIES
     reason, sentence = Reason.EXPIRED, "29next has not accepted it seven days after its deadline."
     if isinstance(result, Bug) and is_bug:
-        reason, sentence = Reason.BUG, result.said
-    failed = [one for one in left if is_bug or now > retry.expires(one.deadline_at)]
-    ending.settled |= {one.id: Settled(Status.FAILED, reason, sentence) for one in failed}
-    left = [one for one in left if one not in failed]
-    over = not left and bool(is_bug or failed or now > retry.expires(case.deadline_at))
+        reason, sentence = Reason.BUG, result.message
+    failed = [delivery for delivery in left if is_bug or now > retry.expires_at(delivery.deadline_at)]
+    settlement.settled |= {delivery.id: Settled(Status.FAILED, reason, sentence) for delivery in failed}
+    left = [delivery for delivery in left if delivery not in failed]
+    over = not left and bool(is_bug or failed or now > retry.expires_at(case.deadline_at))
     if over and case.resolution is None and case.goal.resolution:
         case.trouble.refusal = Refusal(reason, sentence)
     elif over and not failed:
@@ -132,7 +132,7 @@ def _give_up(
     return left, over
 
 
-def _observed(case: Case, owed: list[Delivery], would: str) -> Ending:
+def _observed(case: Case, pending: list[Delivery], would: str) -> Settlement:
     case.note(would)
     case.due_at = None
-    return Ending({one.id: Settled(Status.IGNORED, Reason.IGNORE) for one in owed})
+    return Settlement({delivery.id: Settled(Status.IGNORED, Reason.IGNORE) for delivery in pending})

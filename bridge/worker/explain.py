@@ -1,7 +1,7 @@
-"""What would be made of a webhook, field by field, with no call made. Pure.
+"""Explains what the bridge would make of a webhook, field by field, without a call. Pure.
 
-Shows each source path, its value (cut), our field, what it became or what was refused and why, the
-effect, the case, the store, and the request that 29next would get.
+It shows each field of the provider, its value (cut), our field and the result or why it was refused; then
+the effect, the case, the store, and the requests that 29next would get.
 """
 
 from __future__ import annotations
@@ -46,49 +46,51 @@ class Explained:
     requests: list[Json] = field(default_factory=list)
 
     def to_json(self) -> Json:
-        """Write it as plain values."""
+        """Return it as JSON values."""
         return dict(vars(self))
 
 
 def explain(
     settings: Settings, provider: Provider, webhook: Webhook, now: datetime, item: int | None = None
 ) -> list[Explained]:
-    """Explain each item of a webhook, or one by its place; it is cut first, as it would be stored."""
+    """Explain each item of a webhook, or the one at an index; it is cut first, as it would be stored."""
     cut = cut_body(webhook.body, provider, webhook.headers.get("content-type", ""))
     kept = replace(webhook, provider=provider.name, body=cut)
     items = provider.read(kept)
     chosen = items if item is None else [items[min(item, len(items) - 1)]]
-    return [_explain(settings, provider, kept, one, now) for one in chosen]
+    return [_explain(settings, provider, kept, chosen_item, now) for chosen_item in chosen]
 
 
 def _explain(
     settings: Settings, provider: Provider, webhook: Webhook, item: Item, now: datetime
 ) -> Explained:
-    said = Explained(item.event_id, item.event_type)
+    explained = Explained(item.event_id, item.event_type)
     try:
         reading = provider.translate(item)
     except PermanentError as error:
-        said.problem = str(error)
-        said.errors = error.fields
-        said.fields = _fields(provider, item, said.errors)
-        return said
-    said.effect, said.reason = reading.effect, reading.reason
-    said.errors = dict(reading.errors)
-    said.fields = _fields(provider, item, said.errors)
+        explained.problem = str(error)
+        explained.errors = error.fields
+        explained.fields = _fields(provider, item, explained.errors)
+        return explained
+    explained.effect, explained.reason = reading.effect, reading.reason
+    explained.errors = dict(reading.errors)
+    explained.fields = _fields(provider, item, explained.errors)
     if reading.alert:
-        said.outcome = reading.alert.unknown_outcome or reading.alert.review
+        explained.outcome = reading.alert.unknown_outcome or reading.alert.review
     if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
-        return said
+        return explained
     store = settings.store_of(provider.name, reading.alert, webhook.store)
-    said.store = store.name if store else None
-    said.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
+    explained.store = store.name if store else None
+    explained.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
     if store:
-        said.requests = _requests(provider, reading.alert, reading.effect, store.name, store.metadata, now)
-    return said
+        explained.requests = _requests(
+            provider, reading.alert, reading.effect, store.name, store.metadata, now
+        )
+    return explained
 
 
 def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> list[Json]:
-    """Return what each field of the item became, the good ones beside those that cannot be read."""
+    """Return a row for each field of the item, readable or not."""
     meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
     table = meaning.table_for(item) if meaning else None
     if table is None or item.tree is None:
@@ -96,14 +98,16 @@ def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> 
     readable = table.readable(item.tree)
     rows = []
     for name, path in table.sources().items():
-        used, value = table.place(name, item.tree)
+        path_used, value = table.place(name, item.tree)
         if value is None:  # it may hold a placeholder
-            used, value = trees.locate(item.tree, path)
-        refused = errors.get(used)
+            path_used, value = trees.locate(item.tree, path)
+        refused = errors.get(path_used)
         if value is not None or refused:
             became = None if refused or name not in readable else str(readable[name])
-            told = trees.printable(value) if isinstance(value, str) else trees.plain(value)
-            rows.append({"path": used, "value": told, "field": name, "became": became, "refused": refused})
+            text = trees.printable(value) if isinstance(value, str) else trees.plain(value)
+            rows.append(
+                {"path": path_used, "value": text, "field": name, "became": became, "refused": refused}
+            )
     return rows
 
 
@@ -115,7 +119,7 @@ def _requests(
     metadata: typing.Iterable[str],
     now: datetime,
 ) -> list[Json]:
-    """Walk a new case through its steps as if 29next knew no transaction of it, and said yes."""
+    """Return the requests for a new case, as if 29next found no transaction and accepted every call."""
     case = Case(
         id="",
         store=store,
@@ -126,13 +130,13 @@ def _requests(
         deadline_at=now.timestamp(),
     )
     merge(case, provider.name, effect, alert, now.timestamp())
-    made: list[Json] = []
+    requests: list[Json] = []
     for _ in range(8):
         step = next_step(case, now.timestamp(), metadata=metadata)
         if not isinstance(step, Call):
             break
-        made.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
+        requests.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
         created = {"id": 1, "case_number": case.case_number, "type": case.type}
         answer: typing.Any = [] if step.method == "GET" else created
         apply_response(case, step, answer, now.timestamp())
-    return made
+    return requests

@@ -1,6 +1,6 @@
-"""Brings each case to 29next: what is due, a slot and a committed intent, one call, and what came of it.
+"""Does the next step of a case at 29next: slot and committed intent, one call, and its settlement.
 
-What is to be done is decided in `disputes.plan`, and what follows from it in `closing`.
+`disputes.plan` decides the step, and `closing` what follows from it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
-from bridge.worker.closing import close
+from bridge.worker.closing import finish_step
 from bridge.worker.results import (
     Answered,
     Bug,
+    CallOutcome,
     Dropped,
     Idle,
     NotNow,
@@ -39,7 +40,6 @@ from bridge.worker.results import (
     StoreRefused,
     Throttled,
     Unclear,
-    Word,
 )
 
 if typing.TYPE_CHECKING:
@@ -49,39 +49,39 @@ if typing.TYPE_CHECKING:
     from bridge.pace import Slot
     from bridge.settings import Settings, Store
     from bridge.storage.inbox import Inbox
-    from bridge.storage.rows import Claim, Delivery, Ending
+    from bridge.storage.rows import Claim, Delivery, Settlement
 
 log = structlog.get_logger()
 
-LISTS = frozenset({Kind.FIND, Kind.FIND_HOLDER, Kind.SEARCH, Kind.LIST_REFUNDS, Kind.LIST_NOTES})
-DISPUTES = frozenset({Kind.CREATE, Kind.READ, Kind.FIND, Kind.FIND_HOLDER})
+LIST_CALLS = frozenset({Kind.FIND, Kind.FIND_HOLDER, Kind.SEARCH, Kind.LIST_REFUNDS, Kind.LIST_NOTES})
+DISPUTE_CALLS = frozenset({Kind.CREATE, Kind.READ, Kind.FIND, Kind.FIND_HOLDER})
 INTENT_SECONDS = 2.0
-"""How long after its intent a write may still take a slot, which opens and closes within as long again.
+"""How long after its intent a write may still take a slot, which then opens and closes within as long.
 
-The intent says until when 29next may be busy with the write. After a crash nothing else does.
+The intent records until when 29next may be working on the write. After a crash nothing else does.
 """
 
 
 @dataclass(eq=False)
-class Errand:
-    """One step of a claimed case: the call to be made, and then how it went."""
+class Task:
+    """One step of a claimed case: the call to make, and then its result."""
 
     claim: Claim
     store: Store
     call: Call | None = None
     turn: Turn | None = None
     attempt: dict[str, typing.Any] | None = None
-    result: Result | None = None  # None: the call is still to be made
+    result: Result | None = None  # None: the call is not made yet
     answer: Answer = field(default_factory=Answer)
 
     @property
     def made(self) -> dict[str, typing.Any] | None:
-        """The record of the call, once it was tried."""
-        return self.attempt if self.attempt and self.attempt["outcome"] != Word.INTENDED else None
+        """The record of the call, once it was made."""
+        return self.attempt if self.attempt and self.attempt["outcome"] != CallOutcome.INTENDED else None
 
 
 class Forwarder:
-    """Works on cases, one call of each at a time; safe to share between threads."""
+    """Works on cases, one call at a time for each; safe to share between threads."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Forwarder:
         self.lock = threading.Lock()
 
     def api(self, store: Store) -> NextApi:
-        """Return the client of a store, with its connections: another one once its token is another."""
+        """Return the client of a store, with its connections; a new token gets a new client."""
         with self.lock:
             known = self.apis.get(store.name)
             if known is None or known.store != store:
@@ -107,101 +107,101 @@ class Forwarder:
                 self.apis[store.name] = known
             return known
 
-    def begin(self, claim: Claim) -> Errand | None:
-        """Find out what is due for a claimed case, take its slot, and commit what is about to be written.
+    def begin(self, claim: Claim) -> Task | None:
+        """Plan the step of a claimed case, take its slot, and commit what is about to be written.
 
-        None where nothing follows now: the case is another worker's, or its store's slots lie far ahead.
-        An errand without a result waits for `send`. Raises Unavailable.
+        Returns None if there is nothing to do now: another worker has the case, or the store's next slot is
+        far ahead. A task without a result is for `send`. Raises Unavailable.
         """
         store = self.settings.stores.get(claim.store)
-        if store is None:  # one that was just removed gets its lease's time to come back
+        if store is None:  # a store that was just removed may come back within the lease
             return None
-        errand = Errand(claim, store)
+        task = Task(claim, store)
         try:
-            self._plan(errand)
-            if errand.call and errand.result is None and not self._take_slot(errand, errand.call):
-                self.inbox.queue.give_back(claim)
+            self._plan(task)
+            if task.call and task.result is None and not self._take_slot(task, task.call):
+                self.inbox.queue.release(claim)
                 return None
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  kept with its trace; a person looks in the end
-            errand.result = _bug(claim, error)
-        return errand
+        except Exception as error:  # noqa: BLE001  recorded with its trace; a person looks in the end
+            task.result = _bug(claim, error)
+        return task
 
-    def _plan(self, errand: Errand) -> None:
-        """Say what is to be done for a case now; first ask the local index, and who else has the sale."""
-        case, store, now = errand.claim.case, errand.store, self.inbox.now()
-        if lookup.asks_index(case):
+    def _plan(self, task: Task) -> None:
+        """Decide what to do for a case now; first query the index, and who else has the sale."""
+        case, store, now = task.claim.case, task.store, self.inbox.now()
+        if lookup.needs_index(case):
             rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)
             lookup.apply_index(case, rows, complete=complete)
         if lookup.claims_transaction(case):
             case.duplicate_of = self.inbox.cases.find_holder(case)
         step = next_step(case, now, metadata=store.metadata)
         if not isinstance(step, Call):
-            errand.result = Idle()
+            task.result = Idle()
         elif step.writes and store.observe:
-            errand.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
+            task.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
         else:
-            errand.call = step
+            task.call = step
 
-    def _take_slot(self, errand: Errand, call: Call) -> bool:
-        """Take the slot of a call, and with it commit the intent to write."""
-        claim, now, token = errand.claim, self.inbox.now(), token_key(errand.store.token)
-        errand.attempt = _attempt(claim, call, now)
+    def _take_slot(self, task: Task, call: Call) -> bool:
+        """Take the slot of a call, and with it commit the intent of a write."""
+        claim, now, token = task.claim, self.inbox.now(), token_key(task.store.token)
+        task.attempt = _attempt(claim, call, now)
         begun = Moment()
         if call.writes:
             until = now + 2 * INTENT_SECONDS + self.settings.timeout + self.settings.settle_seconds
             mark_sent(claim.case, call, until)
-            slot = self.inbox.queue.intend(claim, errand.attempt, token)
+            slot = self.inbox.queue.commit_intent(claim, task.attempt, token)
         else:
             slot = self.inbox.queue.take_slot(token)
 
         def take() -> Slot:
             if call.writes and begun.age > INTENT_SECONDS:
-                raise TooLate("Too long ago it was said that this would be sent.")
-            return self.inbox.queue.take_again(claim, token)
+                raise TooLate("The intent of this write is too old.")
+            return self.inbox.queue.take_another_slot(claim, token)
 
-        errand.turn = Turn(take, slot=slot, sleep=self.sleep)
+        task.turn = Turn(take, slot=slot, sleep=self.sleep)
         return slot is not None
 
-    def send(self, errand: Errand) -> None:
-        """Make the call of an errand in its slot, and tell apart what came of it."""
-        if errand.call is None or errand.attempt is None or errand.result:
+    def send(self, task: Task) -> None:
+        """Make the call of a task in its slot, and record its result."""
+        if task.call is None or task.attempt is None or task.result:
             return
-        answer = errand.answer
+        answer = task.answer
         try:
-            result = self._send(errand, errand.call)
+            result = self._send(task, task.call)
         except Unavailable as error:  # while a later slot was taken, or the pages of a list were read
             result = Dropped(str(error))
         except Exception as error:  # noqa: BLE001  as above
-            result = _bug(errand.claim, error)
-        errand.result = result
-        errand.attempt |= {
+            result = _bug(task.claim, error)
+        task.result = result
+        task.attempt |= {
             "status": answer.status,
-            "response": answer.text or results.said(result),
-            "outcome": result.word,
+            "response": answer.text or results.message_of(result),
+            "outcome": result.outcome,
             "started_at": self.inbox.now() - answer.seconds,
             "seconds": round(answer.seconds, 4),
         }
 
-    def _send(self, errand: Errand, call: Call) -> results.Called:
-        claim, api, answer = errand.claim, self.api(errand.store), errand.answer
-        found: typing.Any
+    def _send(self, task: Task, call: Call) -> results.Called:
+        claim, api, answer = task.claim, self.api(task.store), task.answer
+        answered: typing.Any
         try:
-            if call.kind in LISTS:
-                hold = partial(self.inbox.queue.hold, claim)
-                found = api.rows(
-                    call.path, call.params or {}, answer=answer, turn=errand.turn, before_more=hold
+            if call.kind in LIST_CALLS:
+                hold = partial(self.inbox.queue.extend_lease, claim)
+                answered = api.rows(
+                    call.path, call.params or {}, answer=answer, turn=task.turn, before_more=hold
                 )
             elif call.kind is Kind.ORDER:
-                found = api.find(call.path, answer=answer, turn=errand.turn)
+                answered = api.find(call.path, answer=answer, turn=task.turn)
             else:
-                found = api.call(call.method, call.path, body=call.body, answer=answer, turn=errand.turn)
-            if call.kind in DISPUTES:
-                _tell_ids(call, found)
+                answered = api.call(call.method, call.path, body=call.body, answer=answer, turn=task.turn)
+            if call.kind in DISPUTE_CALLS:
+                _require_ids(call, answered)
             elif call.kind in lookup.OF_TRANSACTIONS:
-                found = self._with_family(claim, lookup.rows_of(call, found))
-            return Answered(found)
+                answered = self._with_family(claim, lookup.rows_of(call, answered))
+            return Answered(answered)
         except errors.Throttled as error:
             return Throttled(str(error), error.retry_after or 1.0)
         except TemporaryError as error:
@@ -215,68 +215,68 @@ class Forwarder:
         except PermanentError as error:
             return Refused(str(error), error.fields)
 
-    def settle(self, errand: Errand) -> None:
-        """Settle the case of an errand as it is now in the inbox, with what was found out meanwhile.
+    def settle(self, task: Task) -> None:
+        """Settle the case of a task as it is in the inbox now, with the result of the task.
 
         Raises Unavailable, and may be called again then.
         """
         try:
-            held = self.inbox.queue.settle(errand.claim, partial(self._change, errand), errand.made)
+            held = self.inbox.queue.settle(task.claim, partial(self._apply, task), task.made)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  as above
-            errand.result = _bug(errand.claim, error)
-            held = self.inbox.queue.settle(errand.claim, partial(self._change, errand), errand.made)
-        _say(errand, held=held)
+            task.result = _bug(task.claim, error)
+            held = self.inbox.queue.settle(task.claim, partial(self._apply, task), task.made)
+        _log_call(task, held=held)
         try:
-            self._of_the_store(errand)
-        except Unavailable as error:  # the next call finds out the same
-            log.warning("database unavailable", store=errand.store.name, why=str(error))
+            self._apply_to_store(task)
+        except Unavailable as error:  # the next call of the store does this too
+            log.warning("database unavailable", store=task.store.name, why=str(error))
 
-    def _change(self, errand: Errand, case: Case, owed: list[Delivery]) -> Ending:
-        known, result = errand.claim.case, errand.result or Idle()
+    def _apply(self, task: Task, case: Case, pending: list[Delivery]) -> Settlement:
+        planned, result = task.claim.case, task.result or Idle()
         if not isinstance(result, Observed):
-            stale = lookup.asks_index(case) and lookup.is_stale(case, known)
-            if lookup.asks_index(case) and not stale:
-                case.match = known.match
-            same = not stale and case.found == known.found
-            case.duplicate_of = case.duplicate_of or (known.duplicate_of if same else None)
-        return close(
+            stale = lookup.needs_index(case) and lookup.is_stale(case, planned)
+            if lookup.needs_index(case) and not stale:
+                case.match = planned.match
+            same = not stale and case.matched_id == planned.matched_id
+            case.duplicate_of = case.duplicate_of or (planned.duplicate_of if same else None)
+        return finish_step(
             case,
-            owed,
+            pending,
             result,
-            errand.call,
-            store=errand.store,
+            task.call,
+            store=task.store,
             now=self.inbox.now(),
             chance=self.chance,
         )
 
-    def _of_the_store(self, errand: Errand) -> None:
-        """Let a refusal or a throttle hold for the whole store, and an answer end a pause."""
-        result, store = errand.result, errand.store
+    def _apply_to_store(self, task: Task) -> None:
+        """Apply a refusal or a throttle to the whole store, and end a pause after an answer."""
+        result, store = task.result, task.store
         if isinstance(result, StoreRefused):
-            log.error("store paused", store=store.name, why=result.said)
-            self.inbox.stores.pause(store.name, result.said, PROBE_SECONDS)
+            log.error("store paused", store=store.name, why=result.message)
+            self.inbox.stores.pause(store.name, result.message, PROBE_SECONDS)
         elif isinstance(result, Throttled):
             self.inbox.slots.throttle(token_key(store.token), result.seconds)
-        elif errand.claim.probes and isinstance(result, Answered | Refused) and errand.answer.status != 403:
-            log.info("store goes on", store=store.name)
+        elif task.claim.probes and isinstance(result, Answered | Refused) and task.answer.status != 403:
+            log.info("store resumed", store=store.name)
             self.inbox.stores.resume(store.name, by_hand=False)
 
     def _with_family(self, claim: Claim, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
-        """Keep transactions that were read, and add what the index knows of the same payments."""
-        self.inbox.cases.hear_of(claim.store, rows, asked_by=claim.case_id)
+        """Add transactions to the index; return them with the known ones of the same payments."""
+        self.inbox.cases.add_transactions(claim.store, rows, asked_by=claim.case_id)
         return self.inbox.transactions.with_family(claim.store, rows)
 
-    # the index's own calls, while no dispute wants the slots
+    # calls for the index, while no dispute needs the slots
 
     def reread(self, store: str, ident: int) -> bool | None:
-        """Read a transaction again of which 29next's webhooks told contradictory things.
+        """Read a transaction again that 29next's webhooks contradict each other about.
 
-        Returns whether 29next answered; None where it was not asked.
+        Returns whether 29next answered, or None if it was not asked.
         """
         now = self.inbox.now()
-        if not self.inbox.transactions.put_off(store, ident, now, now + retry.CEILING):
+        if not self.inbox.transactions.postpone(store, ident, now, now + retry.CEILING):
             return None
         try:
             row = self.api(self.settings.stores[store]).call("GET", f"transactions/{ident}/")
@@ -287,16 +287,16 @@ class Forwarder:
             return False
         except (errors.StoreRefused, MissingScope, PermanentError):
             return True
-        self.inbox.cases.hear_of(store, [row], certain=True)
+        self.inbox.cases.add_transactions(store, [row], certain=True)
         return True
 
-    def keep_up(self, store: str, stops: Callable[[], bool]) -> bool | None:
-        """Read what 29next has created since the index was last sure to have everything; returns the same."""
+    def read_new(self, store: str, is_stopped: Callable[[], bool]) -> bool | None:
+        """Read the transactions since the end of what the index covers; returns the same."""
         if not self.inbox.transactions.take_turn(store, self.inbox.now()):
             return None
-        shop = self.settings.stores[store]
+        target = self.settings.stores[store]
         try:
-            Backfill(self.inbox, self.api(shop), shop, sleep=self.sleep, stops=stops).keep_up()
+            Backfill(self.inbox, self.api(target), target, sleep=self.sleep, is_stopped=is_stopped).read_new()
         except TemporaryError:
             return False
         except (errors.StoreRefused, MissingScope, PermanentError):
@@ -304,16 +304,17 @@ class Forwarder:
         return True
 
 
-def _tell_ids(call: Call, found: typing.Any) -> None:
-    """Take disputes only where 29next says which they are."""
-    if not all(isinstance(row.get("id"), int) for row in (found if isinstance(found, list) else [found])):
+def _require_ids(call: Call, answered: typing.Any) -> None:
+    """Raise if 29next returned a dispute without its id."""
+    disputes = answered if isinstance(answered, list) else [answered]
+    if not all(isinstance(row.get("id"), int) for row in disputes):
         if call.writes:
             raise errors.Unclear("29next reported a new dispute without its id.")
         raise TemporaryError("29next returned a dispute without an id.")
 
 
 def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
-    """Begin the record of a call."""
+    """Return the first record of a call."""
     return {
         "id": new_id("a", now),
         "case_id": claim.case_id,
@@ -324,23 +325,23 @@ def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
         "request": call.body if call.writes else call.params,
         "status": None,
         "response": None,
-        "outcome": Word.INTENDED,
+        "outcome": CallOutcome.INTENDED,
         "started_at": now,
         "seconds": None,
     }
 
 
-def _say(errand: Errand, *, held: bool) -> None:
-    """Write the log's line of a call."""
-    if errand.call is None or (attempt := errand.made) is None:
+def _log_call(task: Task, *, held: bool) -> None:
+    """Log a call."""
+    if task.call is None or (attempt := task.made) is None:
         return
     log.info(
         "called 29next",
-        store=errand.store.name,
-        case=errand.claim.case_id,
+        store=task.store.name,
+        case=task.claim.case_id,
         delivery=attempt["delivery_id"],
         attempt=attempt["id"],
-        call=errand.call.kind,
+        call=task.call.kind,
         outcome=attempt["outcome"],
         status=attempt["status"],
         seconds=attempt["seconds"],

@@ -1,8 +1,8 @@
-"""What the worker does beside its alerts: bulk replays, notifications, retention, tokens.
+"""The worker's jobs beside forwarding: bulk replays, notifications, retention, tokens.
 
-Small steps, never in the way of forwarding: whatever goes wrong here is logged and tried again. One
-thread does them all, but what calls a provider or a person has one of its own. The web process runs the
-same for one thing only: to tell that the worker is gone.
+Each job takes small steps and never delays forwarding: what fails is logged and tried again. One thread
+runs them, and jobs that make calls have a thread each. The web process runs only one job: it notifies you
+if the worker is gone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bridge.errors import Unavailable
 from bridge.storage import stats
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import WITHOUT_TOKEN, AllStores
-from bridge.storage.memos import Memos
 from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 from bridge.storage.stores import BY_HAND
 from bridge.worker.notify import WORKER, Notifier
 from bridge.worker.outcomes import Reporter
@@ -35,105 +35,103 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 A_SECOND = 20
-"""Deliveries that a bulk replay puts back in a second, all workers together or not."""
+"""How many deliveries a bulk replay puts back in a second, with any number of workers."""
 BODIES = 500
-"""Bodies that are removed in one step."""
+"""How many bodies or transactions are removed in one step."""
 TURN_SECONDS = 0.25
 
 
 @dataclass
-class Chore:
-    """One thing to do again and again."""
+class Job:
+    """A function that runs at intervals."""
 
     name: str
     every: float  # seconds
     do: Callable[[], object]
-    apart: bool = False  # in a thread of its own, for it may have to wait
+    apart: bool = False  # in a thread of its own, since it makes calls
     due_at: float = field(default=0.0)
 
 
-class Chores:
-    """The chores of one process."""
+class Jobs:
+    """Runs the jobs of one process."""
 
     def __init__(self, settings: Settings, database: Database, *, worker: bool = True) -> None:
         self.settings = settings
-        self.memos = Memos(database)
+        self.shared_state = SharedState(database)
         self.search = Search(database)
         self.inbox = open_inbox(database, settings)
         self.database = database
-        self.chores: list[Chore] = []
+        self.jobs: list[Job] = []
         if worker:
-            self.chores.append(Chore("bulk replay", 1.0, self.replay))
-            self.chores.append(Chore("stores that are gone", 60.0, self.give_up))
+            self.jobs.append(Job("bulk replay", 1.0, self.replay))
+            self.jobs.append(Job("removed stores", 60.0, self.fail_removed_stores))
         if worker and settings.pulled:
             puller = Puller(self.inbox, settings)
             for name in settings.pulled:
-                self.chores.append(Chore(f"pull of {name}", 1.0, partial(puller.turn, name), apart=True))
+                self.jobs.append(Job(f"pull of {name}", 1.0, partial(puller.pull, name), apart=True))
         if worker and settings.reporting:
             reporter = Reporter(self.inbox, settings)
             for name in settings.reporting:
-                self.chores.append(
-                    Chore(f"outcomes of {name}", 1.0, partial(reporter.turn, name), apart=True)
-                )
+                self.jobs.append(Job(f"outcomes of {name}", 1.0, partial(reporter.report, name), apart=True))
         if worker and isinstance(settings.stores, AllStores):
-            self.chores.append(Chore("stores", 5.0, partial(self.tend, settings.stores)))
+            self.jobs.append(Job("stores", 5.0, partial(self.refresh_stores, settings.stores)))
         if worker and settings.keep_bodies:
-            self.chores.append(Chore("retention", 20.0, self.drop_bodies))
+            self.jobs.append(Job("retention", 20.0, self.drop_bodies))
         if worker and settings.keep_index:
-            self.chores.append(Chore("retention of the index", 20.0, self.drop_index))
+            self.jobs.append(Job("retention of the index", 20.0, self.drop_index))
         if settings.notify:
-            notifier = Notifier(database, self.memos, settings, settings.notify)
+            notifier = Notifier(database, self.shared_state, settings, settings.notify)
             only = None if worker else WORKER
-            self.chores.append(Chore("notifications", 30.0, lambda: notifier.turn(only=only), apart=True))
+            self.jobs.append(Job("notifications", 30.0, lambda: notifier.send_new(only=only), apart=True))
 
     def run(self, stopping: threading.Event) -> None:
-        """Do what is due until told to stop."""
-        for one in self.chores:
-            if one.apart:
-                run = partial(self._repeat, [one], stopping)
-                threading.Thread(target=run, name=one.name, daemon=True).start()
-        self._repeat([one for one in self.chores if not one.apart], stopping)
+        """Run due jobs until `stopping` is set."""
+        for job in self.jobs:
+            if job.apart:
+                run = partial(self._repeat, [job], stopping)
+                threading.Thread(target=run, name=job.name, daemon=True).start()
+        self._repeat([job for job in self.jobs if not job.apart], stopping)
 
-    def _repeat(self, chores: Sequence[Chore], stopping: threading.Event) -> None:
-        while chores and not stopping.wait(TURN_SECONDS):
-            self.turn(time.monotonic(), chores)
+    def _repeat(self, jobs: Sequence[Job], stopping: threading.Event) -> None:
+        while jobs and not stopping.wait(TURN_SECONDS):
+            self.run_due(time.monotonic(), jobs)
 
-    def turn(self, now: float, chores: Sequence[Chore] | None = None) -> None:
-        """Do what is due at a moment, on any clock; never raises."""
-        for chore in self.chores if chores is None else chores:
-            if chore.due_at <= now:
-                chore.due_at = now + chore.every
+    def run_due(self, now: float, jobs: Sequence[Job] | None = None) -> None:
+        """Run the jobs that are due at a moment, on any clock; never raises."""
+        for job in self.jobs if jobs is None else jobs:
+            if job.due_at <= now:
+                job.due_at = now + job.every
                 try:
-                    chore.do()
+                    job.do()
                 except Unavailable as error:
-                    log.warning("database unavailable", chore=chore.name, why=str(error))
+                    log.warning("database unavailable", job=job.name, why=str(error))
                 except Exception:  # the next turn tries again
-                    log.exception("chore failed", chore=chore.name)
+                    log.exception("job failed", job=job.name)
 
     def replay(self) -> None:
-        """Take each bulk replay one step further.
+        """Run one step of each bulk replay.
 
-        Its deliveries are put back before it is written down, so that a crash between the two only
-        puts them back twice, which changes nothing.
+        Its deliveries are put back before its progress is recorded: a crash between the two only puts them
+        back twice, which changes nothing.
         """
-        for one in self.memos.replays(running=True):
-            wanted = one.filters | ({"cursor": one.cursor} if one.cursor else {})
-            found = self.search.ids(wanted, A_SECOND)
-            ids = [ident for ident in found if ident < one.upto]
+        for replay in self.shared_state.replays(running=True):
+            wanted = replay.filters | ({"cursor": replay.cursor} if replay.cursor else {})
+            matching = self.search.ids(wanted, A_SECOND)
+            ids = [ident for ident in matching if ident < replay.upto]
             if ids:
                 self.inbox.deliveries.replay(ids)
-                self.memos.advance_replay(one, ids)
+                self.shared_state.advance_replay(replay, ids)
             if len(ids) < A_SECOND:
-                self.memos.end_replay(one.id)
-                log.info("bulk replay done", replay=one.id)
+                self.shared_state.end_replay(replay.id, "done")
+                log.info("bulk replay done", replay=replay.id)
 
-    def give_up(self) -> None:
-        """End what waits for stores that are not configured any more."""
-        if count := self.inbox.stores.give_up(self.settings.stores):
+    def fail_removed_stores(self) -> None:
+        """Fail what waits for stores that are no longer configured."""
+        if count := self.inbox.stores.fail_removed(self.settings.stores):
             log.error("deliveries failed", reason="no_store", count=count)
 
-    def tend(self, stores: AllStores) -> None:
-        """Let the alerts of stores without a token wait, and tell why; keep tokens by the newest key."""
+    def refresh_stores(self, stores: AllStores) -> None:
+        """Pause stores without a token, resume those with one; encrypt tokens with the newest key."""
         with self.database.read() as connection:
             paused = stats.paused(connection)
         for store in stores.values():
@@ -143,19 +141,21 @@ class Chores:
             elif not store.missing and why in WITHOUT_TOKEN:
                 self.inbox.stores.resume(store.name, by_hand=False)
         if count := stores.rotate():
-            log.info("tokens encrypted anew", count=count)
+            log.info("tokens encrypted again", count=count)
 
     def drop_bodies(self) -> None:
-        """Remove the bodies that are older than they are kept for, one step of them."""
+        """Remove bodies past their retention, BODIES at most."""
         if self.settings.keep_bodies:
-            dropped = self.memos.drop_bodies(self.memos.now() - self.settings.keep_bodies, BODIES)
+            dropped = self.shared_state.drop_bodies(
+                self.shared_state.now() - self.settings.keep_bodies, BODIES
+            )
             if dropped:
                 log.info("bodies removed", count=dropped)
 
     def drop_index(self) -> None:
-        """Remove the transactions that are older than the index keeps them for, one step of them."""
+        """Remove transactions past their retention from the index, BODIES of each store at most."""
         if self.settings.keep_index:
-            before = self.memos.now() - self.settings.keep_index
+            before = self.shared_state.now() - self.settings.keep_index
             for store in self.settings.stores:
                 if dropped := self.inbox.transactions.drop(store, before, BODIES):
                     log.info("transactions removed", store=store, count=dropped)

@@ -1,7 +1,7 @@
-"""The worker: a dispatcher that claims what has its turn, and threads that work on one case each.
+"""The worker: a dispatcher that translates and claims, and threads that work on one case each.
 
-No thread sleeps on a busy store: a case is claimed only when its store's next slot opens within one gap,
-and a store whose calls hang keeps a few threads, never all.
+No thread sleeps on a busy store: a case is claimed only when its store's next slot opens within one gap.
+A store whose calls hang occupies a few threads, never all.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if typing.TYPE_CHECKING:
 
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim
-    from bridge.worker.forward import Errand, Forwarder
-    from bridge.worker.translate import Judge
+    from bridge.worker.forward import Forwarder, Task
+    from bridge.worker.translate import Translator
 
 log = structlog.get_logger()
 
 THREADS = 64
 SHARE = 8
-"""A store may take an eighth of the threads that are left: some are always left for another."""
-TROUBLED_AFTER = 3
-"""After so many calls of a store without an answer in a row, it gets one thread until it answers."""
+"""A store may take an eighth of the free threads, so some are always left for another."""
+UNANSWERED_LIMIT = 3
+"""After this many calls without an answer in a row, a store gets one thread until it answers."""
 BATCH = 32
-"""Deliveries that are translated, and cases that are claimed, at once: webhooks may wait for them."""
+"""How many deliveries are translated, and cases claimed, at once: webhooks may wait for them."""
 IDLE_SECONDS = 0.05
 BEAT_SECONDS = 10.0
 DATABASE_SECONDS = 1.0
-TEND_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 DRAIN_SECONDS = 16.0
-"""How long calls under way may take after SIGTERM; a platform kills after 30."""
+"""How long running calls may take after SIGTERM; platforms kill after 30 seconds."""
 LAST_SECONDS = 19
-"""After as many whole seconds the process ends, whatever still hangs."""
+"""Seconds after SIGTERM at which the process ends, even if something still hangs."""
 
 
-class Chores(typing.Protocol):
+class Jobs(typing.Protocol):
     """What a worker does beside forwarding, in a thread of its own."""
 
     def run(self, stopping: threading.Event) -> None:
-        """Do it until told to stop; never raises."""
+        """Run them until `stopping` is set; never raises."""
 
 
 class Load:
@@ -67,23 +67,23 @@ class Load:
 
     @property
     def total(self) -> int:
-        """Threads that are at work."""
+        """The number of busy threads."""
         with self.lock:
             return self.under_way.total()
 
     def begin(self, store: str, *, waits: bool) -> None:
-        """Count a thread that begins; with `waits` its slot is still to be taken."""
+        """Count a thread that begins; `waits` says that it has to take its slot yet."""
         with self.lock:
             self.under_way[store] += 1
             self.waiting[store] += waits
 
     def has_slot(self, store: str) -> None:
-        """Let the next case of a store be claimed."""
+        """Count a thread that has its slot: the next case of the store may be claimed."""
         with self.lock:
             self.waiting[store] -= 1
 
     def end(self, store: str, *, answered: bool | None) -> None:
-        """Count a thread that ends; None where 29next was not asked."""
+        """Count a thread that ends; `answered` is None if 29next was not called."""
         with self.lock:
             self.under_way[store] -= 1
             if answered is not None:
@@ -94,7 +94,7 @@ class Load:
         with self.lock:
             left = THREADS - self.under_way.total()
             share = max(left // SHARE, 1)
-            most = {name: 1 if self.unanswered[name] >= TROUBLED_AFTER else share for name in names}
+            most = {name: 1 if self.unanswered[name] >= UNANSWERED_LIMIT else share for name in names}
             return [
                 name
                 for name in names
@@ -103,38 +103,36 @@ class Load:
 
 
 class Worker:
-    """Translates and forwards what the inbox owes, until it is told to stop."""
+    """Translates and forwards the alerts of the inbox, until it is stopped."""
 
     def __init__(
         self,
         inbox: Inbox,
-        judge: Judge,
+        translator: Translator,
         forwarder: Forwarder,
-        chores: Chores | None = None,
+        jobs: Jobs | None = None,
         *,
         beat: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.inbox = inbox
-        self.judge = judge
+        self.translator = translator
         self.forwarder = forwarder
-        self.chores = chores
+        self.jobs = jobs
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.beat = beat
         self.beaten_at = -BEAT_SECONDS
         self.stopping = threading.Event()
         self.stopped_at: float | None = None  # a plain value: a signal's handler may take no lock
-        self.newest = False  # which end of the untranslated deliveries has its turn
-        self.tended_at = -TEND_SECONDS
+        self.newest = False  # whether the newest untranslated deliveries are next
+        self.refreshed_at = -REFRESH_SECONDS
         self.load = Load()
         self.changed = threading.Event()  # a slot was taken, or a thread has ended
 
     def run(self) -> bool:
-        """Work until stopped; a database that is away is waited for. Returns whether all calls ended."""
+        """Work until stopped, and wait for a database that is away. Returns whether all calls ended."""
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="case")
-        if self.chores:
-            threading.Thread(
-                target=self.chores.run, args=(self.stopping,), name="chores", daemon=True
-            ).start()
+        if self.jobs:
+            threading.Thread(target=self.jobs.run, args=(self.stopping,), name="jobs", daemon=True).start()
         registered = False
         while self.stopped_at is None:
             try:
@@ -142,12 +140,12 @@ class Worker:
                     self.inbox.stores.register(self.forwarder.settings.stores.values())
                     registered = True
                     log.info("worker started", stores=sorted(self.forwarder.settings.stores))
-                if not self.turn(pool):
+                if not self.run_once(pool):
                     self.changed.wait(IDLE_SECONDS)
             except Unavailable as error:
                 log.warning("database unavailable", why=str(error))
                 time.sleep(DATABASE_SECONDS)
-            except Exception:  # nothing may stop the worker: it says so, and goes on
+            except Exception:  # no error may stop the worker
                 log.exception("turn failed")
                 time.sleep(DATABASE_SECONDS)
         self.stopping.set()
@@ -157,16 +155,16 @@ class Worker:
         return drained
 
     def stop(self, *_: object) -> None:
-        """Claim nothing more, finish what is under way."""
+        """Claim nothing more, and finish the running calls."""
         if self.stopped_at is None:
             self.stopped_at = time.monotonic()
 
-    def turn(self, pool: ThreadPoolExecutor) -> bool:
-        """Translate a batch, and hand out what is about to have its turn; False where there was nothing."""
+    def run_once(self, pool: ThreadPoolExecutor) -> bool:
+        """Translate a batch, and start the cases whose slots open soon; returns False if there were none."""
         self.changed.clear()
         self._beat()
         self.newest = not self.newest
-        translated = self.judge.turn(BATCH, newest=self.newest)
+        translated = self.translator.translate_batch(BATCH, newest=self.newest)
         free = self.load.free(
             [store.name for store in self.forwarder.settings.stores.values() if store.token]
         )
@@ -175,47 +173,47 @@ class Worker:
             self.load.begin(claim.store, waits=True)
             pool.submit(self._work, claim)
         if not claims and not translated:
-            self._tend_index(pool, free)
+            self._refresh_index(pool, free)
         return bool(translated or claims)
 
     def _beat(self) -> None:
-        """Say that the loop which forwards is alive: a thread of its own would say so for a hung one."""
+        """Send the heartbeat from the loop that forwards: another thread would send it even if this hangs."""
         if time.monotonic() >= self.beaten_at + BEAT_SECONDS:
             self.beat(self.name)
             self.beaten_at = time.monotonic()
 
     def _work(self, claim: Claim) -> None:
         """Do the next step of a case, from its plan to its settlement."""
-        errand = None
+        task = None
         try:
             try:
-                errand = self._begin(claim)
+                task = self._begin(claim)
             finally:
                 self.load.has_slot(claim.store)
                 self.changed.set()
-            if errand:
-                self.forwarder.send(errand)
-                self._settle(errand)
-        except Exception:  # its lease runs out, and it is looked up as after a crash
+            if task:
+                self.forwarder.send(task)
+                self._settle(task)
+        except Exception:  # its lease runs out, and the case is looked up as after a crash
             log.exception("working on a case failed", case=claim.case_id)
         finally:
-            self.load.end(claim.store, answered=_has_answered(errand.result if errand else None))
+            self.load.end(claim.store, answered=_has_answered(task.result if task else None))
             self.changed.set()
 
-    def _begin(self, claim: Claim) -> Errand | None:
-        """Begin a step; where the database fails, give the case back: it would rest for its whole lease."""
+    def _begin(self, claim: Claim) -> Task | None:
+        """Begin a step; if the database fails, release the case, or it would wait for its whole lease."""
         try:
             return self.forwarder.begin(claim)
         except Unavailable as error:
             log.warning("database unavailable", case=claim.case_id, why=str(error))
-        self._keep_trying(partial(self.inbox.queue.give_back, claim), claim)
+        self._keep_trying(partial(self.inbox.queue.release, claim), claim)
         return None
 
-    def _settle(self, errand: Errand) -> None:
-        self._keep_trying(partial(self.forwarder.settle, errand), errand.claim)
+    def _settle(self, task: Task) -> None:
+        self._keep_trying(partial(self.forwarder.settle, task), task.claim)
 
     def _keep_trying(self, write: Callable[[], object], claim: Claim) -> None:
-        """Write what the database does not take now as soon as it does, for as long as the lease holds.
+        """Repeat a write until the database takes it, for as long as the lease holds.
 
         After that, the case is looked up as after a crash.
         """
@@ -230,26 +228,26 @@ class Worker:
             else:
                 return
 
-    def _tend_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
-        """While no dispute wants a slot, read what 29next told contradictorily, and what is new there."""
-        if time.monotonic() < self.tended_at + TEND_SECONDS:
+    def _refresh_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
+        """While no dispute needs a slot, read contradictory and new transactions into the index."""
+        if time.monotonic() < self.refreshed_at + REFRESH_SECONDS:
             return
-        self.tended_at = time.monotonic()
+        self.refreshed_at = time.monotonic()
         index, now = self.inbox.transactions, self.inbox.now()
         calls: list[tuple[str, Callable[[], bool | None]]] = [
             (store, partial(self.forwarder.reread, store, ident))
-            for store, ident in index.doubted(now).items()
+            for store, ident in index.contradictory(now).items()
         ]
         calls += [
-            (store, partial(self.forwarder.keep_up, store, self.stopping.is_set))
-            for store in index.behind(now)
+            (store, partial(self.forwarder.read_new, store, self.stopping.is_set))
+            for store in index.stores_behind(now)
         ]
         for store, call in calls:
             if store in free and not self.load.under_way[store] and self.inbox.stores.is_idle(store):
                 self.load.begin(store, waits=False)
-                pool.submit(self._tend, store, call)
+                pool.submit(self._read_for_index, store, call)
 
-    def _tend(self, store: str, call: Callable[[], bool | None]) -> None:
+    def _read_for_index(self, store: str, call: Callable[[], bool | None]) -> None:
         answered = None
         try:
             answered = call()
@@ -260,7 +258,7 @@ class Worker:
         self.load.end(store, answered=answered)
 
     def _drain(self) -> bool:
-        """Let calls under way end; what does not is settled after its lease, as after a crash."""
+        """Wait for running calls; what does not end is looked up after its lease, as after a crash."""
         until = (self.stopped_at or time.monotonic()) + DRAIN_SECONDS
         while self.load.total and time.monotonic() < until:
             self.changed.clear()
@@ -269,14 +267,14 @@ class Worker:
 
 
 def _has_answered(result: Result | None) -> bool | None:
-    """Whether 29next answered a call; None where there was none."""
+    """Whether 29next answered a call; None if there was no call."""
     if result is None or isinstance(result, Idle | Observed | Dropped):
         return None
     return not isinstance(result, NotNow | Unclear)
 
 
 def run(worker: Worker) -> None:
-    """Run until SIGTERM or SIGINT, and end in time even where a call or the database still hangs."""
+    """Run until SIGTERM or SIGINT, and end in time even if a call or the database hangs."""
 
     def stop(*_: object) -> None:
         if worker.stopped_at is None:

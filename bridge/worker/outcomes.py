@@ -1,7 +1,7 @@
-"""Tells providers how their alerts ended: read back where that is possible, and told in their own words.
+"""Reports to providers how their alerts ended, in their own words; reads an outcome back where it can.
 
-What is owed, and to whom, is the inbox's; here it is sent, and told apart by what happens next: told,
-again later, or a person.
+`storage.outcomes` has the pending outcomes. This module sends them and decides what is next: sent, again
+later, or a person decides.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.providers.outcomes import ByShipment, Facts
-from bridge.storage.outcomes import Telling, waits_for_a_word
+from bridge.storage.outcomes import OutcomeState, why_to_choose
 from bridge.tree import pick
 from bridge.worker.client import client_of
 from bridge.worker.provider_api import HasOne, ProviderApi, Request
@@ -42,7 +42,7 @@ Json = typing.Any
 log = structlog.get_logger()
 
 DEADLINE = retry.DAY
-"""How long networks wait for an outcome; after it, it is tried hourly for seven days."""
+"""How long networks wait for an outcome; after that it is tried hourly for seven days."""
 
 
 class HasAnother(PermanentError):
@@ -50,17 +50,17 @@ class HasAnother(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """What came of one try, and when it is tried again."""
+class TryResult:
+    """The result of one try, and when it is tried again."""
 
-    state: Telling
+    state: OutcomeState
     message: str | None = None
     due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An outcome that only has to be sent."""
+    """An outcome that is ready to be sent."""
 
     pending: PendingOutcome
     word: Word
@@ -69,14 +69,14 @@ class Ready:
 
 @dataclass
 class Reporter:
-    """Tells the providers for which it is switched on."""
+    """Reports outcomes to the providers for which that is switched on."""
 
     inbox: Inbox
     settings: Settings
     chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        """Open the connections to each provider that is told."""
+        """Make the API of each provider that takes outcomes."""
         self.apis = {
             name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
             for name, key in self.settings.api_keys.items()
@@ -84,14 +84,14 @@ class Reporter:
         }
         self.stores: dict[str, NextApi] = {}
 
-    def turn(self, provider: str) -> bool:
-        """Tell a provider the outcomes that are due longest, in one call; whether there were any."""
+    def report(self, provider: str) -> bool:
+        """Report to a provider the outcomes due longest, in one call; returns whether there were any."""
         outcome = self.settings.providers[provider].outcome
         claimed = self.inbox.outcomes.claim(provider, outcome.most) if outcome else []
         begun, ready = self.inbox.now(), list[Ready]()
         for pending in claimed:
             if self.inbox.now() > begun + self.settings.lease:
-                self.inbox.outcomes.release(pending)  # the rest of the time is the call's
+                self.inbox.outcomes.release(pending)  # the rest of the time is for the call
                 continue
             try:
                 ready.append(self._prepare(pending))
@@ -104,23 +104,24 @@ class Reporter:
     # before it is sent
 
     def _prepare(self, pending: PendingOutcome) -> Ready:
-        """Find out what is to be sent; raises what stands in the way."""
-        if self.inbox.now() > retry.expires(pending.owed_at + DEADLINE):
+        """Return what is to be sent; raises why it cannot be sent."""
+        if self.inbox.now() > retry.expires_at(pending.owed_at + DEADLINE):
             raise PermanentError("It could not be sent within seven days after its time.")
         outcome = self.settings.outcomes_of(pending.store).get(pending.provider)
         if outcome is None:
             raise TemporaryError(f"Outcomes of store {pending.store} are switched off.")
         store = self.settings.stores[pending.store]
-        said = self._said(outcome, pending)
-        self._look(outcome, pending, said)
-        if said is None:
-            raise PermanentError(waits_for_a_word(pending.category, pending.resolution))
+        # a repeat, or a person's choice, keeps its word
+        chosen = pending.word or outcome.word_name(pending.category, pending.resolution)
+        self._check_existing(outcome, pending, chosen)
+        if chosen is None:
+            raise PermanentError(why_to_choose(pending.category, pending.resolution))
         if store.name not in self.stores or self.stores[store.name].store != store:
             self.stores[store.name] = client_of(store, self.inbox, self.settings)
         reader = SaleReader(self.inbox, self.stores[store.name], pending)
-        word = outcome.word(reader.word(said) if isinstance(said, ByShipment) else said)
+        word = outcome.word(reader.word(chosen) if isinstance(chosen, ByShipment) else chosen)
         if word is None:
-            raise PermanentError(f"The word {said} is no longer known. Choose another one.")
+            raise PermanentError(f"The word {chosen} is no longer known. Choose another one.")
         reads_refund = word.refunds and outcome.reports_refunds
         facts = Facts(
             id=pending.provider_id,
@@ -130,66 +131,66 @@ class Reporter:
             refund=reader.refund() if reads_refund else None,
             duplicate=pending.duplicate,
         )
-        item, lacking = outcome.item(word, facts)
-        if lacking:
-            what = ", ".join(name.replace("_", " ") for name in lacking)
-            raise PermanentError(f"{word.name} needs {what}, which is not known. Choose another word.")
+        item, missing = outcome.item(word, facts)
+        if missing:
+            names = ", ".join(name.replace("_", " ") for name in missing)
+            raise PermanentError(f"{word.name} needs {names}, which is not known. Choose another word.")
         return Ready(pending, word, item)
 
-    def _said(self, outcome: Outcome, pending: PendingOutcome) -> str | ByShipment | None:
-        """Return the word that was sent before or chosen, else the one that goes with the resolution."""
-        return pending.word or outcome.word_name(pending.category, pending.resolution)
-
-    def _look(self, outcome: Outcome, pending: PendingOutcome, said: str | ByShipment | None) -> None:
-        """Raise where the provider has an outcome already: the first one stands there too."""
+    def _check_existing(
+        self, outcome: Outcome, pending: PendingOutcome, chosen: str | ByShipment | None
+    ) -> None:
+        """Raise if the provider has an outcome already: there too the first one stands."""
         if outcome.read is None:
             return
-        path, where = outcome.read
+        path, field_path = outcome.read
         try:
-            answer = self.apis[pending.provider].call(outcome, Request("GET", path, [pending], kept=where))
+            answer = self.apis[pending.provider].call(
+                outcome, Request("GET", path, [pending], kept=field_path)
+            )
         except NotFound:
             return
-        has = pick(answer, where)
-        if has is not None and has == said:
-            raise HasOne(f"It has {has} already.")
-        if isinstance(has, str) and has in outcome.finals:
-            raise HasAnother(f"It has {has} already, and 29next {pending.resolution}.")
+        present = pick(answer, field_path)
+        if present is not None and present == chosen:
+            raise HasOne(f"It has {present} already.")
+        if isinstance(present, str) and present in outcome.finals:
+            raise HasAnother(f"It has {present} already, and 29next {pending.resolution}.")
 
     # sending
 
     def _send(self, outcome: Outcome, ready: list[Ready]) -> None:
-        """Send outcomes in one call, and settle each by what is answered for it."""
+        """Send outcomes in one call, and settle each by its part of the answer."""
         batch = outcome.batch
-        items = [one.item for one in ready]
+        items = [report.item for report in ready]
         request = Request(
             "POST",
             outcome.path,
-            [one.pending for one in ready],
+            [report.pending for report in ready],
             body={batch.items: items} if batch else items[0],
             parts=items,
-            words={one.pending.case_id: one.word.name for one in ready},
-            tells=True,
+            words={report.pending.case_id: report.word.name for report in ready},
+            reports=True,
         )
         provider = ready[0].pending.provider
 
-        def judge(answer: Json, pending: PendingOutcome) -> BridgeError | None:
-            return self._judge(outcome, answer, pending)
+        def read_result(answer: Json, pending: PendingOutcome) -> BridgeError | None:
+            return self._result_error(outcome, answer, pending)
 
         try:
-            said = self.apis[provider].call(outcome, request, judge)
+            errors = self.apis[provider].call(outcome, request, read_result)
         except (PermanentError, HasOne) as error:
             alone = TemporaryError(f"{error} (sent with others; next alone)") if len(ready) > 1 else error
-            for one in ready:
-                self._settle(one.pending, self._if_it_stands(outcome, one, alone))
+            for report in ready:
+                self._settle(report.pending, self._error_of_refusal(outcome, report, alone))
         except BridgeError as error:
-            for one in ready:
-                self._settle(one.pending, error)
+            for report in ready:
+                self._settle(report.pending, error)
         else:
-            for one in ready:
-                self._settle(one.pending, said[one.pending.case_id])
+            for report in ready:
+                self._settle(report.pending, errors[report.pending.case_id])
 
-    def _judge(self, outcome: Outcome, answer: Json, pending: PendingOutcome) -> BridgeError | None:
-        """Say what the answer to a call means for one outcome: None where it was taken."""
+    def _result_error(self, outcome: Outcome, answer: Json, pending: PendingOutcome) -> BridgeError | None:
+        """Return the error of one outcome in an answer, or None if it was accepted."""
         batch = outcome.batch
         if batch is None:
             return None
@@ -198,16 +199,16 @@ class Reporter:
         status = row.get(batch.status) if row else None
         if status == batch.taken:
             return None
-        words, may_work_later = batch.error_messages(row, batch.errors)
-        said = f"{title} answered {status}: {words or 'without a reason'}"
+        complaint, may_work_later = batch.error_messages(row, batch.errors)
+        message = f"{title} answered {status}: {complaint or 'without a reason'}"
         if row is None or not isinstance(status, str):
             return Unclear(f"{title} did not mention this outcome in its answer.")
-        return TemporaryError(said) if may_work_later else PermanentError(said)
+        return TemporaryError(message) if may_work_later else PermanentError(message)
 
-    def _if_it_stands(self, outcome: Outcome, one: Ready, error: BridgeError) -> BridgeError:
-        """Look what stands where an outcome was refused: ours may have arrived before, or another one."""
+    def _error_of_refusal(self, outcome: Outcome, report: Ready, error: BridgeError) -> BridgeError:
+        """Return the error of a refused outcome, or that the provider has it (or another one) already."""
         try:
-            self._look(outcome, one.pending, one.word.name)
+            self._check_existing(outcome, report.pending, report.word.name)
         except (HasOne, HasAnother) as stands:
             return stands
         except BridgeError:
@@ -218,31 +219,31 @@ class Reporter:
 
     def _settle(self, pending: PendingOutcome, error: BridgeError | None) -> None:
         if isinstance(error, Unavailable):
-            raise error  # nothing can be recorded: once its lease is over it is tried again
-        ending = self._ending(pending, error)
-        kept = self.inbox.outcomes.settle(pending, ending.state, ending.message, ending.due_at)
-        level = log.info if ending.state == Telling.TOLD else log.warning
+            raise error  # nothing can be recorded: it is tried again once its lease is over
+        result = self._result_of(pending, error)
+        kept = self.inbox.outcomes.settle(pending, result.state, result.message, result.due_at)
+        level = log.info if result.state == OutcomeState.SENT else log.warning
         level(
-            "outcome sent" if ending.state == Telling.TOLD else "outcome not sent",
+            "outcome sent" if result.state == OutcomeState.SENT else "outcome not sent",
             provider=pending.provider,
             case=pending.case_id,
             resolution=pending.resolution,
-            state=ending.state,
-            why=ending.message,
+            state=result.state,
+            why=result.message,
             **({} if kept else {"fence": "lost"}),
         )
 
-    def _ending(self, pending: PendingOutcome, error: BridgeError | None) -> Ending:
-        """Say what comes of a try: told, again later, or a person."""
+    def _result_of(self, pending: PendingOutcome, error: BridgeError | None) -> TryResult:
+        """Return the result of a try: sent, again later, or a person decides."""
         if error is None:
-            return Ending(Telling.TOLD)
+            return TryResult(OutcomeState.SENT)
         if isinstance(error, (TemporaryError, Unclear)):
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             deadline = pending.owed_at + DEADLINE
             due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, wait)
-            return Ending(Telling.OWED, str(error), due_at)
+            return TryResult(OutcomeState.OWED, str(error), due_at)
         if isinstance(error, HasOne):
-            return Ending(Telling.TOLD, str(error))
+            return TryResult(OutcomeState.SENT, str(error))
         if isinstance(error, StoreRefused):
-            return Ending(Telling.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
-        return Ending(Telling.FAILED, str(error))
+            return TryResult(OutcomeState.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
+        return TryResult(OutcomeState.FAILED, str(error))

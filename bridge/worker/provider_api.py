@@ -1,4 +1,4 @@
-"""Calls a provider's API: authorizes each call, records it on its cases, and tells apart what came back."""
+"""Calls a provider's API: authorizes each call, records it on its cases, and classifies its answer."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if typing.TYPE_CHECKING:
 
 Json = typing.Any
 
-REFUSED = (401, 403)
-"""What a wrong key is answered: a person looks, and it goes on by itself once the key is taken."""
+UNAUTHORIZED = (401, 403)
+"""The statuses for a wrong key: a person has to fix it; calls continue once the key is accepted."""
 CONFLICT, THROTTLED = 409, 429
-AGAIN = (408, CONFLICT, 425, THROTTLED)
+RETRIED = (408, CONFLICT, 425, THROTTLED)
 
 
 class HasOne(BridgeError):
@@ -47,20 +47,20 @@ class HasOne(BridgeError):
 
 @dataclass(frozen=True)
 class Request:
-    """One call about some cases; `parts` are what it says of each of them."""
+    """One call about some cases; `parts` are its content for each of them."""
 
     method: str
     path: str
     cases: Sequence[PendingOutcome]
     body: Json = None
     parts: Sequence[Json] = ()
-    words: Mapping[str, str] = field(default_factory=dict)  # that it sends, by case
-    kept: str | None = None  # a path: nothing else of a good answer is recorded; empty: nothing at all
-    tells: bool = False  # it tells the outcome
+    words: Mapping[str, str] = field(default_factory=dict)  # the words that it sends, by case
+    kept: str | None = None  # a path: of a successful answer only this is recorded; empty: nothing
+    reports: bool = False  # it reports the outcome
 
 
-Judge = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
-"""What a good answer says of one case: None where its outcome was taken."""
+ReadResult = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
+"""Returns the error of one case in a successful answer, or None if its outcome was accepted."""
 
 
 class ProviderApi:
@@ -75,23 +75,23 @@ class ProviderApi:
         self.exchange = HttpClient(provider.title, timeout=timeout)
         self.token: str | None = None
 
-    def call(self, outcome: Outcome, request: Request, judge: Judge | None = None) -> Json:
-        """Make one call, and return its answer; a token that is not taken any more is replaced.
+    def call(self, outcome: Outcome, request: Request, read_result: ReadResult | None = None) -> Json:
+        """Make one call and return its answer; a token that is no longer accepted is replaced.
 
-        With a judge the answer is what it says of each case, by its id. Raises what went wrong with the
-        call as a whole.
+        With `read_result` it returns the error of each case, by the case's id. Raises the error of the call
+        as a whole.
         """
         had_token = self.token is not None
         try:
-            return self._send(outcome, request, self._authorized(outcome, request), judge)
+            return self._send(outcome, request, self._authorized(outcome, request), read_result)
         except StoreRefused:
             if not had_token:
                 raise
             self.token = None
-            return self._send(outcome, request, self._authorized(outcome, request), judge)
+            return self._send(outcome, request, self._authorized(outcome, request), read_result)
 
     def _authorized(self, outcome: Outcome, request: Request) -> Authorization:
-        """Return what authorizes a call: a key, a token that a login gives for it, or a signature."""
+        """Return the authorization of a call: a key, a token from a login, or a signature."""
         how, key = outcome.authentication, self.credentials
         if isinstance(key, OAuthKeys):
             self.exchange.secret = key.consumer_key
@@ -114,7 +114,9 @@ class ProviderApi:
             raise PermanentError("Its login returned no token.")
         return token
 
-    def _send(self, outcome: Outcome, request: Request, auth: Authorization, judge: Judge | None) -> Json:
+    def _send(
+        self, outcome: Outcome, request: Request, auth: Authorization, read_result: ReadResult | None
+    ) -> Json:
         """Make and record one call."""
         url = (outcome.url or "") + request.path.format(id=quote(request.cases[0].provider_id, safe=""))
         now = self.inbox.now()
@@ -122,27 +124,31 @@ class ProviderApi:
         self.inbox.outcomes.record(made, request.words)
         answer: Json = None
         found: BridgeError | None = None
-        said: dict[str, BridgeError | None] = {}
+        errors: dict[str, BridgeError | None] = {}
         try:
             status, headers, content = self.exchange.send(request.method, url, body=request.body, auth=auth)
             answer, text = _read(content)
             found = self._error(outcome, request, status, headers, content)
-            said = {one.case_id: judge(answer, one) for one in request.cases} if judge and not found else {}
+            errors = (
+                {case.case_id: read_result(answer, case) for case in request.cases}
+                if read_result and not found
+                else {}
+            )
             if request.kept is not None and found is None:
                 text = f"{request.kept}: {pick(answer, request.kept)}" if request.kept else ""
-            ended: Json = {"status": status, "response": cut_text(text)}
+            result: Json = {"status": status, "response": cut_text(text)}
         except (TemporaryError, Unclear) as error:
-            found, ended = error, {"response": str(error)}
-        ended["seconds"] = round(self.inbox.now() - now, 4)
+            found, result = error, {"response": str(error)}
+        result["seconds"] = round(self.inbox.now() - now, 4)
         for attempt in made:
-            attempt |= {**ended, "outcome": _word(found or said.get(attempt["case_id"]))}
+            attempt |= {**result, "outcome": _outcome_of(found or errors.get(attempt["case_id"]))}
         self.inbox.outcomes.record(made)
         if found:
             raise found
-        return said if judge else answer
+        return errors if read_result else answer
 
     def _attempt(self, request: Request, place: int, url: str, now: float) -> Json:
-        """Begin the record of a call on one of its cases."""
+        """Return the first record of a call on one of its cases."""
         about = request.cases[place]
         attempt: Json = {"id": new_id("a", now), "case_id": about.case_id, "outcome": "intended"}
         attempt |= {"store": about.store, "provider": self.provider.name, "started_at": now}
@@ -153,33 +159,33 @@ class ProviderApi:
     def _error(
         self, outcome: Outcome, request: Request, status: int, headers: Mapping[str, str], content: bytes
     ) -> BridgeError | None:
-        """Tell apart what a status means; None where it is well."""
+        """Return the error that a status means, or None."""
         if 200 <= status < 300:
             return None
-        words, may_work_later = error_messages(content)[1], False
+        complaint_text, may_work_later = error_messages(content)[1], False
         if outcome.batch:
             listed, may_work_later = outcome.batch.error_messages(
                 _read(content)[0], outcome.batch.call_errors
             )
-            words = listed or words
-        said = f"{self.provider.title} answered {status}: {words}"
-        tells_one = request.tells and outcome.batch is None and 400 <= status < 500
-        if tells_one and (status == CONFLICT or outcome.is_duplicate_error(words)):
+            complaint_text = listed or complaint_text
+        message = f"{self.provider.title} answered {status}: {complaint_text}"
+        is_single_report = request.reports and outcome.batch is None and 400 <= status < 500
+        if is_single_report and (status == CONFLICT or outcome.is_duplicate_error(complaint_text)):
             return HasOne(f"{self.provider.title} says that it has an outcome already.")
         wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())
-        if status in REFUSED:
-            return StoreRefused(f"{said} (is {self.provider.key_variable} right?)")
+        if status in UNAUTHORIZED:
+            return StoreRefused(f"{message} (is {self.provider.key_variable} right?)")
         if may_work_later and 400 <= status < 500 and status != THROTTLED:
-            return TemporaryError(said, retry_after=wait)
-        if 400 <= status < 500 and status not in AGAIN:
-            return NotFound(said) if status == 404 else PermanentError(said)
+            return TemporaryError(message, retry_after=wait)
+        if 400 <= status < 500 and status not in RETRIED:
+            return NotFound(message) if status == 404 else PermanentError(message)
         if status == THROTTLED:
-            return Throttled(said, retry_after=wait or 1.0)
-        return Unclear(said) if request.method == "POST" else TemporaryError(said, retry_after=wait)
+            return Throttled(message, retry_after=wait or 1.0)
+        return Unclear(message) if request.method == "POST" else TemporaryError(message, retry_after=wait)
 
 
 def _read(content: bytes) -> tuple[Json, str]:
-    """Return an answer as JSON, if it is that, and its beginning as text."""
+    """Return an answer as JSON, if it is JSON, and its beginning as text."""
     text = excerpt(content)
     try:
         return json.loads(content), text
@@ -187,6 +193,6 @@ def _read(content: bytes) -> tuple[Json, str]:
         return None, text
 
 
-def _word(error: BridgeError | None) -> str:
-    words = {Throttled: "throttled", TemporaryError: "temporary", Unclear: "unclear", type(None): "ok"}
-    return words.get(type(error), "refused")
+def _outcome_of(error: BridgeError | None) -> str:
+    outcomes = {Throttled: "throttled", TemporaryError: "temporary", Unclear: "unclear", type(None): "ok"}
+    return outcomes.get(type(error), "refused")

@@ -1,4 +1,4 @@
-"""What is said of each provider: its last delivery, its rejected webhooks, its outcomes."""
+"""Checks each provider: its last delivery, its rejected webhooks, its pulls and its outcomes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from bridge.errors import BridgeError
 from bridge.storage import stats
-from bridge.storage.pulls import pulled
+from bridge.storage.pulls import pull_states
 from bridge.storage.search import Search
-from bridge.worker.checks import Check, judged
+from bridge.worker.checks import Check, make_check
 from bridge.worker.notify import is_overdue, url_called
 from bridge.worker.pull import Api
 
@@ -29,7 +29,7 @@ MISTYPED = "mistyped URLs"
 
 
 def check_providers(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
-    """Say of each provider that is on when it last got in, and whether it was turned away since."""
+    """Check when each enabled provider last delivered, and whether it was rejected since."""
     search = Search(database)
     last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
     with database.read() as connection:
@@ -43,49 +43,49 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
 
 
 def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
-    """Say of each provider that is told how alerts end whether it takes that."""
+    """Check whether each provider that gets outcomes accepts them."""
     for name in settings.reporting:
         count, case_id, why = untold.get(name, (0, "", ""))
-        said = f"{count} could not be sent; {why}" if count else "all sent"
-        remedy = (
+        message = f"{count} could not be sent; {why}" if count else "all sent"
+        fix = (
             f"See `bridge show {case_id}`; once fixed, `bridge replay {case_id}` sends it again, "
             f"or choose its word: `bridge outcome {case_id}`."
         )
-        yield judged(f"{name}: outcomes", not count, said, remedy)
+        yield make_check(f"{name}: outcomes", not count, message, fix)
 
 
 def _pull(settings: Settings, database: Database, name: str) -> Check:
-    """Ask for one alert, which changes nothing, and say when the worker last pulled."""
+    """Check the key by reading one alert, which changes nothing, and when the worker last pulled."""
     with database.read() as connection:
-        how = pulled(connection).get(name)
+        how = pull_states(connection).get(name)
     at = f"{datetime.fromtimestamp(how.at, UTC):%Y-%m-%d %H:%M} UTC" if how and how.at else "never"
-    said, remedy = f"last pull {at}", "Start `bridge worker`: it pulls."
+    message, fix = f"last pull {at}", "Start `bridge worker`: it pulls."
     overdue = not how or is_overdue(database.now(), settings.pulled[name].every or 0.0, how)
     if how and how.error:
-        said, remedy = (
-            f"{said}, the next one failed: {how.error}",
+        message, fix = (
+            f"{message}, the next one failed: {how.error}",
             "Fix what it says. The worker retries by itself.",
         )
     try:
         Api(settings, name, database.now).page(1)
     except BridgeError as error:
-        remedy = "Check the keys and the network; the alerts wait at the provider until then."
-        return Check(f"{name}: pull", good=False, said=f"{error} ({said})", remedy=remedy)
-    return judged(f"{name}: pull", not overdue, f"the key works; {said}", remedy)
+        fix = "Check the keys and the network; the alerts wait at the provider until then."
+        return Check(f"{name}: pull", good=False, message=f"{error} ({message})", fix=fix)
+    return make_check(f"{name}: pull", not overdue, f"the key works; {message}", fix)
 
 
 def check_refusals(
     settings: Settings, last: Mapping[str, datetime], refusals: Sequence[stats.Refusal], now: datetime
 ) -> Iterator[Check]:
-    """Say of each provider that is on whether it gets in, by its last delivery and what was refused."""
-    lately = [one for one in refusals if now - _moment(one) < REFUSED_LATELY]
+    """Check each enabled provider by its last delivery and its rejected webhooks."""
+    recent = [refusal for refusal in refusals if now - _moment(refusal) < REFUSED_LATELY]
     newest: dict[str, stats.Refusal] = {}
-    for one in lately:
-        newest.setdefault(one.provider, one)
+    for refusal in recent:
+        newest.setdefault(refusal.provider, refusal)
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), newest.get(name), settings.secrets[name])
-    yield from _mistyped(settings, last, lately, now)
+    yield from _mistyped(settings, last, recent, now)
 
 
 def _moment(refusal: stats.Refusal) -> datetime:
@@ -93,11 +93,11 @@ def _moment(refusal: stats.Refusal) -> datetime:
 
 
 def _mistyped(
-    settings: Settings, last: Mapping[str, datetime], lately: Iterable[stats.Refusal], now: datetime
+    settings: Settings, last: Mapping[str, datetime], recent: Iterable[stats.Refusal], now: datetime
 ) -> Iterator[Check]:
-    """Name the URLs that were called lately and that no provider has.
+    """Return a check of the recently called URLs that belong to no provider.
 
-    Anybody can call them, so that is bad only where one looks like an enabled provider that sends nothing.
+    Anybody can call them, so it is bad only if one looks like an enabled provider that sends nothing.
     """
     silent = [
         name
@@ -105,57 +105,58 @@ def _mistyped(
         if secrets and (name not in last or now - last[name] > REFUSED_LATELY)
     ]
     counts: Counter[str] = Counter()
-    for one in lately:
-        if one.provider not in settings.providers:
-            counts[one.provider] += one.count
+    for refusal in recent:
+        if refusal.provider not in settings.providers:
+            counts[refusal.provider] += refusal.count
     if counts:
-        said = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
-        remedy = "Correct the URL at the provider. `bridge providers` prints the right ones."
-        meant = {one for name in counts for one in get_close_matches(name.partition("/")[0].strip(), silent)}
+        message = ", ".join(f"{url_called(name)} ({count})" for name, count in counts.most_common(MOST_NAMED))
+        fix = "Correct the URL at the provider. `bridge providers` prints the right ones."
+        firsts = [name.partition("/")[0].strip() for name in counts]
+        meant = {close for first in firsts for close in get_close_matches(first, silent)}
         if meant:
-            said += f"; nothing arrives from {' and '.join(sorted(meant))}"
-        yield Check(MISTYPED, good=not meant, said=said, remedy=remedy)
+            message += f"; nothing arrives from {' and '.join(sorted(meant))}"
+        yield Check(MISTYPED, good=not meant, message=message, fix=fix)
 
 
 def _new_events(search: Search, now: datetime) -> Iterator[Check]:
-    """Name the event types that nobody listed, are ignored by rule, and came for the first time lately."""
+    """Return a check of the new event types that no table lists and that are ignored by rule."""
     rows = [row for row in search.ignored_events() if not row["listed"]]
     new = [row for row in rows if now - datetime.fromisoformat(row["first_at"]) < NEW_EVENTS]
     if new:
-        said = ", ".join(
+        message = ", ".join(
             f"{row['provider']} {row['event_type']} ({row['count']})" for row in new[:MOST_NAMED]
         )
-        remedy = "If one of them is about a dispute, list it under [providers.NAME.effects] in bridge.toml."
-        yield Check("new event types, ignored", good=True, said=said, remedy=remedy)
+        fix = "If one of them is about a dispute, list it under [providers.NAME.effects] in bridge.toml."
+        yield Check("new event types, ignored", good=True, message=message, fix=fix)
 
 
 def _provider(
-    provider: Provider, last: datetime | None, refused: stats.Refusal | None, secrets: tuple[str, ...]
+    provider: Provider, last: datetime | None, refusal: stats.Refusal | None, secrets: tuple[str, ...]
 ) -> Check:
     variable = provider.secret_variable
-    said = f"last delivery {last:%Y-%m-%d %H:%M} UTC" if last else "nothing received yet"
-    if refused and (last is None or _moment(refused) > last):
-        said += f"; rejected since, {_moment(refused):%H:%M} UTC: {refused.reason}: {refused.message}"
-        remedy = _REFUSED.get(refused.reason, _BAD_PROOF)
-        remedy = next((one for word, one in _IN_WORDS.items() if word in refused.message), remedy)
-        return Check(provider.name, good=False, said=said, remedy=remedy.format(variable))
+    message = f"last delivery {last:%Y-%m-%d %H:%M} UTC" if last else "nothing received yet"
+    if refusal and (last is None or _moment(refusal) > last):
+        message += f"; rejected since, {_moment(refusal):%H:%M} UTC: {refusal.reason}: {refusal.message}"
+        fix = _FIX_BY_REASON.get(refusal.reason, _FIX_BAD_PROOF)
+        fix = next((better for text, better in _FIX_BY_TEXT.items() if text in refusal.message), fix)
+        return Check(provider.name, good=False, message=message, fix=fix.format(variable))
     rotating = (
         f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
     )
-    return Check(provider.name, good=True, said=said, remedy=rotating)
+    return Check(provider.name, good=True, message=message, fix=rotating)
 
 
-_BAD_PROOF = (
+_FIX_BAD_PROOF = (
     "Enter the value of {0} at the provider. While it still sends the old secret, keep that in {0}_PREVIOUS."
 )
-_REFUSED = {
+_FIX_BY_REASON = {
     "too_large": "Configure the provider to send fewer alerts in one webhook.",
     "unsupported_encoding": "Turn off compression at the provider.",
     "bad_request": "Check what is between the provider and the bridge: something changes the body.",
 }
-_IN_WORDS = {
+_FIX_BY_TEXT = {
     "five minutes": "Synchronize this machine's clock (NTP). If it is right, the provider's clock is wrong.",
     "networks": "Add this address to networks in bridge.toml if it is the provider's; "
     "if it is your proxy's, set BRIDGE_PROXY_HOPS.",
 }
-"""Remedies by the word of a refusal, and before those by what stands in its sentence."""
+"""Fixes by the reason of a rejection; a text in its message has precedence."""

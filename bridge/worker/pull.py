@@ -1,7 +1,7 @@
-"""Pulls alerts that a provider does not push: stores each, commits it, and only then acknowledges it.
+"""Pulls the alerts of a provider that does not push them: stores each, commits, and then acknowledges it.
 
-A worker that dies in between gets the same alerts once more, and they are repeats. Pulling twice at once
-does no harm either; a turn only keeps workers from doing it in vain.
+If a worker dies in between, the next pull gets the same alerts again, and they count as repeats. Two pulls
+at the same time do no harm; the turn only saves useless calls.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
 from bridge.outbound.authorization import OAuth
 from bridge.outbound.http import MOST_SHOWN, HttpClient, error_messages, storable
-from bridge.storage.intake import keep, without_secrets
-from bridge.storage.pulls import Pulled, Pulls, Turn
+from bridge.storage.intake import store_webhook, without_secrets
+from bridge.storage.pulls import Pulls, PullState, Turn
 from bridge.tree import BadBody, parse, pick, render
 
 if typing.TYPE_CHECKING:
@@ -36,28 +36,28 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 CALLS = 2
-"""Calls of a page: the alerts, and their acknowledgement. Each has a lease's time."""
-REFUSED = (401, 403)
+"""Calls of a page: the alerts, and their acknowledgement. Each may take the time of a lease."""
+UNAUTHORIZED = (401, 403)
 FAILED = "fail"
-"""How the word begins that an acknowledgement was not taken."""
+"""How the status of an acknowledgement that was not accepted begins."""
 
 
 @dataclass
 class Puller:
-    """Pulls each provider whose turn it takes."""
+    """Pulls providers, one worker at a time each."""
 
     inbox: Inbox
     settings: Settings
     chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        """Open the way to each provider that is pulled."""
+        """Make the API of each provider that is pulled."""
         self.pulls = Pulls(self.inbox.database)
         self.lease = CALLS * self.settings.lease
         self.apis = {name: Api(self.settings, name, self.inbox.now) for name in self.settings.pulled}
 
-    def turn(self, name: str) -> bool:
-        """Pull all that a provider has, if a pull is due; whether it was."""
+    def pull(self, name: str) -> bool:
+        """Pull all alerts of a provider, if a pull is due; returns whether it was."""
         longest = max(self.lease, retry.CEILING, self.settings.pulled[name].every or 0.0)
         turn = self.pulls.take_turn(name, self.lease, longest)
         if turn is None:
@@ -70,46 +70,48 @@ class Puller:
         except BridgeError as raised:
             error = raised
         if problems:
-            said = "; ".join(f"alerts {what} ({count})" for what, count in problems.items())
-            error = error or PermanentError(said)
+            message = "; ".join(f"alerts {what} ({count})" for what, count in problems.items())
+            error = error or PermanentError(message)
         if turn:
             self._end(turn, error)
         return True
 
     def _end(self, turn: Turn, error: BridgeError | None) -> None:
-        """Record how it went; what goes wrong again and again is logged once."""
+        """Record how the pull went; the same failure again is not logged again."""
         now, before = self.inbox.now(), turn.pulled
         if error is None:
-            after = Pulled(before.since, at=now)
+            after = PullState(before.since, at=now)
             due_at = now + (self.settings.pulled[turn.provider].every or 0.0)
         else:
             after = replace(before, error=str(error)[:MOST_SHOWN], failures=before.failures + 1)
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
-        if self.pulls.end(turn, after, due_at) and _gist(after.error) != _gist(before.error):
+        if self.pulls.end(turn, after, due_at) and _without_details(after.error) != _without_details(
+            before.error
+        ):
             if after.error:
                 log.warning("alerts not pulled", provider=turn.provider, why=after.error)
             else:
                 log.info("alerts pulled again", provider=turn.provider)
 
     def _take_page(self, api: Api, done: set[str], problems: Counter[str]) -> bool:
-        """Store a page of alerts and acknowledge those that are committed; whether any of them was new.
+        """Store a page of alerts and acknowledge them; returns whether any was new.
 
-        Counts what keeps some of them from being acknowledged.
+        Counts in `problems` why some could not be acknowledged.
         """
-        found = Counter[str]()
-        stored = list(self._store(api, found))
+        problems_here = Counter[str]()
+        stored = list(self._store(api, problems_here))
         is_new = not done.issuperset(stored)
         if is_new:
-            found += api.acknowledge(stored)
+            problems_here += api.acknowledge(stored)
             done.update(stored)
         elif stored and not problems:
-            found["came again although they were acknowledged"] = len(stored)
-        problems |= found  # what is on two pages counts once
+            problems_here["came again although they were acknowledged"] = len(stored)
+        problems |= problems_here  # what is on two pages counts once
         return is_new
 
     def _store(self, api: Api, problems: Counter[str]) -> Iterator[str]:
-        """Store the alerts of the next page, each as if it had been pushed; yields the ids of the stored."""
+        """Store the alerts of the next page, each as if it had been pushed; yields their ids."""
         for alert in api.page():
             pushed = Webhook(
                 api.provider.name,
@@ -118,10 +120,12 @@ class Puller:
                 {"content-type": "application/json"},
             )
             try:
-                keep(self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path))
+                store_webhook(
+                    self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path)
+                )
             except Unavailable:
                 raise
-            except Exception:  # one that cannot be stored keeps no other from it
+            except Exception:  # one that cannot be stored stops no other
                 log.exception("alert not stored", provider=api.provider.name)
                 problems["could not be stored, see the log"] += 1
                 continue
@@ -133,7 +137,7 @@ class Puller:
 
 
 class Api:
-    """A provider's API, from which its alerts are pulled."""
+    """The API from which a provider's alerts are pulled."""
 
     def __init__(self, settings: Settings, name: str, now: Callable[[], float]) -> None:
         self.provider: Provider = settings.providers[name]
@@ -144,36 +148,36 @@ class Api:
         self.now = now
 
     def page(self, most: int | None = None) -> Sequence[Tree]:
-        """Return alerts that are not acknowledged yet, so many at most."""
+        """Return alerts that are not acknowledged yet, `most` at most."""
         asked = {"size": str(most or self.pull.most)}
-        said = self._call("GET", self.pull.path, params=asked)
-        alerts = _list_of(said) if said is not None else []
+        answer = self._call("GET", self.pull.path, params=asked)
+        alerts = _list_of(answer) if answer is not None else []
         if alerts is None:
             raise TemporaryError(f"{self.provider.title} answered without a list of alerts.")
         return alerts
 
     def acknowledge(self, idents: Sequence[str]) -> Counter[str]:
-        """Acknowledge alerts that are stored; returns how many acknowledgements were not taken, by why."""
+        """Acknowledge stored alerts; returns how many acknowledgements were not accepted, by reason."""
         refused = Counter[str]()
         for start in range(0, len(idents), self.pull.most):
             some = idents[start : start + self.pull.most]
-            said = self._call("POST", self.pull.acknowledge, body=self.pull.body(some))
-            for one in _list_of(said) or ():
-                if str(pick(one, "status")).lower().startswith(FAILED):
-                    why = cut_text(render(pick(one, "errors") or "no reason given").decode())
+            answer = self._call("POST", self.pull.acknowledge, body=self.pull.body(some))
+            for result in _list_of(answer) or ():
+                if str(pick(result, "status")).lower().startswith(FAILED):
+                    why = cut_text(render(pick(result, "errors") or "no reason given").decode())
                     refused[f"were not accepted as acknowledged ({storable(why)[:MOST_SHOWN]})"] += 1
         return refused
 
     def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:
-        """Make one call; returns its answer as JSON, None where there is nothing in it."""
+        """Make one call; returns its answer as JSON, or None if it is empty."""
         status, headers, content = self.exchange.send(method, self.pull.url + path, auth=self.auth, **sent)
-        said = f"{self.provider.title} answered {status}: {_complaint(content)}"
-        if status in REFUSED:
+        message = f"{self.provider.title} answered {status}: {_complaint(content)}"
+        if status in UNAUTHORIZED:
             names = f"{self.provider.consumer_variable} and {self.provider.key_variable}"
-            raise StoreRefused(f"{said} (are {names} right?)")
+            raise StoreRefused(f"{message} (are {names} right?)")
         if not 200 <= status < 300:
             wait = retry.parse_retry_after(headers.get("Retry-After"), self.now())
-            raise TemporaryError(said, retry_after=wait)
+            raise TemporaryError(message, retry_after=wait)
         if not content.strip():
             return None
         try:
@@ -182,8 +186,8 @@ class Api:
             raise TemporaryError(f"{self.provider.title} answered {status} without readable JSON.") from None
 
 
-def _gist(error: str | None) -> str | None:
-    """Return what an error says before its details, which may differ each time."""
+def _without_details(error: str | None) -> str | None:
+    """Return an error without its details, which may differ each time."""
     return error and error.partition(":")[0]
 
 
@@ -196,12 +200,12 @@ def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
 
 
 def _complaint(content: bytes) -> str:
-    """Return what an error says, in Mastercard's envelope or in any other."""
+    """Return the message of an error, in Mastercard's envelope or any other."""
     try:
         tree = parse(content, ("json",))
     except BadBody:
         tree = None
     errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
-    words = [pick(one, "Description") or pick(one, "ReasonCode") for one in errors or ()]
-    said = "; ".join(str(one) for one in words if one)
-    return storable(said)[:MOST_SHOWN] if said else error_messages(content)[1]
+    texts = [pick(error, "Description") or pick(error, "ReasonCode") for error in errors or ()]
+    text = "; ".join(str(part) for part in texts if part)
+    return storable(text)[:MOST_SHOWN] if text else error_messages(content)[1]

@@ -1,4 +1,4 @@
-"""Compares the inbox with what 29next has: what is missing, doubled or different. Reads only."""
+"""Compares the inbox with 29next: what is missing, doubled or different. Reads only."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if typing.TYPE_CHECKING:
 Json = dict[str, typing.Any]
 
 MOST_PAGES = 100_000
-"""A list of disputes may be long; it ends all the same."""
+"""The most pages of a list of disputes."""
 
 
 def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator[str]:
-    """Yield a line for each difference since a day; none means that the two are proven to agree.
+    """Yield a line for each difference since a day; none means that the two agree.
 
-    Disputes of 29next that the bridge knows nothing of are told too: another service or a person made
-    them, or a backup was restored.
+    That includes disputes that the bridge does not know: another service or a person made them, or a backup
+    was restored.
     """
 
     def ask(**filters: str) -> list[Json]:
@@ -39,40 +39,40 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
 
     disputes = ask(dispute_date_from=str(since))
     begins = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp()
-    known = {one.id: one for one in inbox.cases.cases_since(store.name, begins)}
+    known = {case.id: case for case in inbox.cases.cases_since(store.name, begins)}
     unsettled = inbox.cases.unsettled_since(store.name, begins)
-    for delivery, case in unsettled:
-        if case or delivery.alert:
-            one = case or _case_of(typing.cast("Alert", delivery.alert), store)
-            known.setdefault(one.id, one)
+    for delivery, stored in unsettled:
+        if stored or delivery.alert:
+            case = stored or _case_of(typing.cast("Alert", delivery.alert), store)
+            known.setdefault(case.id, case)
     theirs = {row["id"]: row for row in disputes}
-    for one in known.values():
-        if one.dispute_id is None and one.due_at is None:
-            theirs |= _adopted(one, ask(case_number=one.case_number))
+    for case in known.values():
+        if case.dispute_id is None and case.due_at is None:
+            theirs |= _adopted(case, ask(case_number=case.case_number))
     # a duplicate may have a dispute of its own, made before the transaction was known
-    held = (one for one in known.values() if not (one.duplicate_of and one.transaction_id))
-    ours = {one.dispute_id: one for one in held if one.dispute_id}
+    holding = (case for case in known.values() if not (case.duplicate_of and case.transaction_id))
+    ours = {case.dispute_id: case for case in holding if case.dispute_id}
     missing: dict[int, Case] = {}
-    for ident, one in ours.items():
+    for ident, case in ours.items():
         if ident not in theirs:
-            # it happened before `since`, or is gone: only asking for it tells, and whether it is doubled
-            theirs |= {row["id"]: row for row in ask(case_number=one.case_number) if _is_of(row, one)}
+            # it is from before `since`, or gone, or doubled: look for it
+            theirs |= {row["id"]: row for row in ask(case_number=case.case_number) if _is_of(row, case)}
             theirs |= {} if ident in theirs else {row["id"]: row for row in ask(id=str(ident))}
-            missing |= {} if ident in theirs else {ident: one}
+            missing |= {} if ident in theirs else {ident: case}
     yield from _doubled(theirs.values())
     yield from _unfinished(known, unsettled)
-    for ident, one in missing.items():
-        yield f"missing: dispute {ident} of case {one.id} is not at 29next"
+    for ident, case in missing.items():
+        yield f"missing: dispute {ident} of case {case.id} is not at 29next"
     for ident, dispute in theirs.items():
-        case = ours.get(ident) or inbox.cases.case_of_dispute(store.name, ident)
-        if case is None:
+        holder = ours.get(ident) or inbox.cases.case_of_dispute(store.name, ident)
+        if holder is None:
             yield f"unknown: dispute {ident} ({dispute.get('type')} {dispute.get('case_number')}) has no case"
         else:
-            yield from _different(case, dispute)
+            yield from _different(holder, dispute)
 
 
 def _adopted(case: Case, rows: list[Json]) -> dict[int, Json]:
-    """Let a case that the bridge is done with have the dispute that somebody else made for it."""
+    """Give an ended case the dispute that somebody else made for it; returns all disputes of the case."""
     same = [row for row in rows if _is_of(row, case)]
     for row in sorted(same, key=lambda row: int(row["id"]))[:1]:
         adopt(case, row)
@@ -84,11 +84,11 @@ def _is_of(row: Json, case: Case) -> bool:
 
 
 def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | None]]) -> Iterator[str]:
-    """Yield a line for each case that is under way, and for each delivery whose wish 29next lacks."""
-    for one in known.values():
-        if one.provider and (one.dispute_id is None or one.unconfirmed or one.due_at is not None):
-            yield f"unfinished: case {one.id} ({one.type} {one.case_number}) is not settled at 29next yet"
-    for delivery, case in unsettled:
+    """Yield a line for each unfinished case, and for each delivery that 29next does not reflect."""
+    for case in known.values():
+        if case.provider and (case.dispute_id is None or case.unconfirmed or case.due_at is not None):
+            yield f"unfinished: case {case.id} ({case.type} {case.case_number}) is not settled at 29next yet"
+    for delivery, stored in unsettled:
         named = f"delivery {delivery.id} of {delivery.provider}"
         alert, effect = delivery.alert, delivery.effect
         if delivery.status is Status.PENDING:
@@ -96,13 +96,13 @@ def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | N
         elif alert is None or effect is None:
             yield f"failed: {named} was not understood; nobody knows whether 29next has what it asked for"
         elif (
-            end := delivery.settled(known[case.id if case else _key(alert)])
+            end := delivery.settled(known[stored.id if stored else _key(alert)])
         ) is None or end.status is Status.FAILED:
             yield f"failed: {named} asked for what 29next does not have"
 
 
 def _case_of(alert: Alert, store: Store) -> Case:
-    """Return the case that an alert of no store would have in this one; no provider reports it."""
+    """Return the case that an alert without a store would have in this one; it has no provider."""
     key = _key(alert)
     return Case(key, store.name, alert.case_number, alert.type, "", opened_at=0.0, deadline_at=0.0)
 

@@ -1,4 +1,4 @@
-"""How one step of a case went: a closed set of results, each with what it means for the case."""
+"""The possible results of one step of a case, and what each means for the case."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from enum import StrEnum
 from bridge.alert import Reason
 from bridge.disputes.answers import apply_response
 from bridge.disputes.case import Call, Case, Refusal
-from bridge.disputes.plan import take_back
+from bridge.disputes.plan import mark_not_sent
 from bridge.disputes.refusals import continue_without
 
 
-class Word(StrEnum):
-    """What the record of a call says of how it went."""
+class CallOutcome(StrEnum):
+    """The outcome in the record of a call."""
 
     INTENDED = "intended"
     OK = "ok"
@@ -29,114 +29,114 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing was to be done."""
+    """There was nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The store is only watched: what would have been sent."""
+    """The store is only observed: `message` is what would have been sent."""
 
-    said: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """29next did what it was asked."""
+    """29next accepted the call."""
 
-    found: typing.Any
-    word: typing.ClassVar[Word] = Word.OK
+    answer: typing.Any
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.OK
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """29next did not, and will not: the case goes on without it where it can."""
+    """29next refused the call: the case continues without it if it can."""
 
-    said: str
+    message: str
     fields: dict[str, list[str]] = field(default_factory=dict)
-    word: typing.ClassVar[Word] = Word.REFUSED
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """It was not sent: no slot was near, or each had closed before it was ready."""
+    """The call was not sent: it got no slot in time."""
 
-    said: str | None = None
-    word: typing.ClassVar[Word] = Word.DROPPED
+    message: str | None = None
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.DROPPED
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """29next asks for a pause of so many seconds; it did not happen."""
+    """29next asks for a pause of some seconds; the call did not happen."""
 
-    said: str
+    message: str
     seconds: float
-    word: typing.ClassVar[Word] = Word.THROTTLED
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.THROTTLED
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """It certainly did not happen; it is tried again, after `seconds` at least."""
+    """The call certainly did not happen; it is tried again, after `seconds` at least."""
 
-    said: str
+    message: str
     seconds: float | None = None
-    word: typing.ClassVar[Word] = Word.TEMPORARY
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A write may have happened; 29next may still be working on it until a moment."""
+    """A write may have happened; 29next may still be working on it until `until`."""
 
-    said: str
+    message: str
     until: float
-    word: typing.ClassVar[Word] = Word.UNCLEAR
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.UNCLEAR
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRefused:
-    """The store refuses the bridge as such."""
+    """The store refuses the bridge as a whole."""
 
-    said: str
-    word: typing.ClassVar[Word] = Word.STORE_REFUSED
+    message: str
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.STORE_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """An error of ours; its trace holds no value."""
+    """A bug of ours; its trace holds no values."""
 
-    said: str
-    word: typing.ClassVar[Word] = Word.BUG
+    message: str
+    outcome: typing.ClassVar[CallOutcome] = CallOutcome.BUG
 
 
 Called = Answered | Refused | Dropped | Throttled | NotNow | Unclear | StoreRefused | Bug
 Result = Idle | Observed | Called
 
 
-def said(result: Result) -> str | None:
-    """Return why it did not work, in a sentence."""
-    return None if isinstance(result, Idle | Answered | Observed) else result.said
+def message_of(result: Result) -> str | None:
+    """Return why a step failed, in a sentence, or None."""
+    return None if isinstance(result, Idle | Answered | Observed) else result.message
 
 
 def counts_as_try(result: Result, *, late: bool) -> bool:
-    """Whether it counts as a try that failed; a throttle only where the case is `late`."""
+    """Whether a result counts as a failed try; a throttle does only if the case is `late`."""
     return isinstance(result, NotNow | Unclear | StoreRefused | Bug) or (
         isinstance(result, Throttled) and late
     )
 
 
 def apply(result: Result, case: Case, call: Call | None, now: float) -> None:
-    """Let a case take in how its call went."""
+    """Apply the result of a call to its case."""
     if call is None:
         return
     match result:
-        case Answered(found):
-            apply_response(case, call, found, now)
+        case Answered(answer):
+            apply_response(case, call, answer, now)
         case Refused(message, fields):
             if call.writes:
-                take_back(case)
+                mark_not_sent(case)
             if not continue_without(case, call, fields):
                 case.pending.refused = Refusal(Reason.REFUSED, message)
         case Dropped() | Throttled() | NotNow() | StoreRefused() if call.writes:
-            take_back(case)
+            mark_not_sent(case)
         case Unclear(until=until) if case.unconfirmed:
             case.unconfirmed.until = until
         case _:
@@ -144,7 +144,7 @@ def apply(result: Result, case: Case, call: Call | None, now: float) -> None:
 
 
 def again_after(result: Result) -> float | None:
-    """Return in how many seconds the next step may follow; None: by the schedule of retries."""
+    """Return the seconds until the next step, or None for the schedule of retries."""
     match result:
         case Answered() | Refused() | Dropped():
             return 0.0

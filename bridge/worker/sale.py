@@ -1,16 +1,16 @@
-"""What an outcome says of the sale, read at 29next right before it is told: the refund, and what was held.
+"""Reads what an outcome says of its sale at 29next: its refund, and what was held back of its order.
 
-Each read keeps to the slots of the store's token and is recorded on the case. Of an order only what is
-told is recorded, for the rest is the customer's.
+Each read takes a slot of the store's token and is recorded on the case. Of an order only the reported facts
+are recorded, since the rest is the customer's data.
 """
 
 from __future__ import annotations
 
 import typing
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
+from bridge.disputes.payloads import read_amount
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import (
     BridgeError,
@@ -27,6 +27,7 @@ from bridge.storage.ids import new_id, token_key
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from bridge.next29.client import NextApi
     from bridge.storage.inbox import Inbox
@@ -42,7 +43,7 @@ LONGEST_ID = 64
 
 
 class SaleReader:
-    """Reads the sale of one outcome; the order's number is asked for once."""
+    """Reads the sale of one outcome; the order's number is read once."""
 
     def __init__(self, inbox: Inbox, api: NextApi, pending: PendingOutcome) -> None:
         self.inbox = inbox
@@ -51,24 +52,24 @@ class SaleReader:
         self.number: str | None = None
 
     def word(self, by: ByShipment) -> str:
-        """Return the word that goes with what was held back.
+        """Return the word for what was held back of the order.
 
-        Raises PermanentError where that cannot be read: a person knows.
+        Raises PermanentError if that cannot be read: a person has to choose.
         """
         try:
             number = self._order()
             path = f"orders/{number}/fulfillment-orders/"
-            rows = self._read(path, lambda answer: self.api.several(path, answer=answer), _statuses)
+            rows = self._read(path, lambda answer: self.api.get_objects(path, answer=answer), _statuses)
         except (MissingScope, NotFound, PermanentError) as error:
-            said = f"The bridge cannot read what was shipped of the order. Choose the word here. {error}"
-            raise PermanentError(said) from None
+            message = f"The bridge cannot read what was shipped of the order. Choose the word here. {error}"
+            raise PermanentError(message) from None
         held = [_is_held(row) for row in rows if row.get("status") != NOTHING_TO_SHIP]
         if held and all(held):
             return by.whole
         return by.part if any(held) else by.nothing
 
     def refund(self) -> Refund | None:
-        """Return the refund of the sale, else what is disputed, as of the resolution; None where unknown."""
+        """Return the refund of the sale, else the disputed amount at the resolution; None if unknown."""
         try:
             number = self._order()
             order = self._read(
@@ -76,7 +77,7 @@ class SaleReader:
                 lambda answer: self.api.call("GET", f"orders/{number}/", answer=answer),
                 lambda found: f"refunds: {len(self._refunds(found))}",
             )
-            newest = max(self._refunds(order), key=lambda one: one.at, default=None)
+            newest = max(self._refunds(order), key=lambda refund: refund.at, default=None)
         except (MissingScope, NotFound, PermanentError):
             newest = None
         return newest or self._disputed()
@@ -88,9 +89,9 @@ class SaleReader:
         return Refund(amount=amount, currency=currency, at=moment(self.pending.resolved_at))
 
     def _refunds(self, order: Json) -> list[Refund]:
-        """Return the refunds of the sale that went through."""
+        """Return the refunds of the sale that succeeded."""
         rows = order.get("transactions")
-        found = []
+        refunds = []
         for row in rows if isinstance(rows, list) else []:
             if not isinstance(row, dict) or row.get("type") != "refund" or row.get("status") != "succeeded":
                 continue
@@ -98,8 +99,8 @@ class SaleReader:
             currency = row.get("currency") or order.get("currency")
             if row.get("parent_id") == self.pending.transaction_id and amount and at and currency:
                 ident = str(row.get("id") or "")[:LONGEST_ID] or None
-                found.append(Refund(amount=amount, currency=str(currency), at=at, id=ident))
-        return found
+                refunds.append(Refund(amount=amount, currency=str(currency), at=at, id=ident))
+        return refunds
 
     def _order(self) -> str:
         """Return the number of the sale's order."""
@@ -119,7 +120,7 @@ class SaleReader:
             self.number = quote(number, safe="")
         return self.number
 
-    def _read(self, path: str, ask: Callable[[Answer], Json], says: Callable[[Json], str]) -> Json:
+    def _read(self, path: str, read: Callable[[Answer], Json], summarize: Callable[[Json], str]) -> Json:
         """Ask 29next, unless the store is paused, and record the call on the case."""
         if self.inbox.stores.is_paused(self.pending.store):
             raise TemporaryError(f"Store {self.pending.store} is paused.")
@@ -127,15 +128,15 @@ class SaleReader:
         attempt: Json = {"id": new_id("a", now), "case_id": self.pending.case_id, "outcome": "intended"}
         attempt |= {"store": self.pending.store, "method": "GET", "path": path, "started_at": now}
         try:
-            found = ask(answer)
-            attempt |= {"outcome": "ok", "response": says(found)}
-            return found
+            answered = read(answer)
+            attempt |= {"outcome": "ok", "response": summarize(answered)}
+            return answered
         except BridgeError as error:
-            attempt |= {"outcome": _word(error), "response": str(error)}
+            attempt |= {"outcome": _outcome_of(error), "response": str(error)}
             if isinstance(error, Throttled):
                 wait = min(error.retry_after or 1.0, LONGEST_RETRY_AFTER)
                 self.inbox.slots.throttle(token_key(self.api.store.token), wait)
-            if isinstance(error, StoreRefused):  # the cases of the store find that out, and pause it
+            if isinstance(error, StoreRefused):  # the next case of the store pauses it
                 raise TemporaryError(str(error)) from None
             raise
         finally:
@@ -144,7 +145,7 @@ class SaleReader:
 
 
 def moment(seconds: float) -> str:
-    """Write a moment in UTC, to the second."""
+    """Return a moment in UTC as text, to the second."""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
@@ -157,11 +158,8 @@ def _moment(text: object) -> str | None:
 
 
 def _amount(text: object) -> Decimal | None:
-    try:
-        amount = Decimal(str(text))
-    except InvalidOperation:
-        return None
-    return abs(amount) if amount.is_finite() and amount else None
+    amount = read_amount(text)
+    return abs(amount) if amount else None
 
 
 def _is_held(row: Json) -> bool:
@@ -169,10 +167,10 @@ def _is_held(row: Json) -> bool:
 
 
 def _statuses(rows: list[Json]) -> str:
-    said = (f"{row.get('status')} ({row.get('request_status')})" for row in rows)
-    return ", ".join(said) or "no fulfilment orders"
+    statuses = (f"{row.get('status')} ({row.get('request_status')})" for row in rows)
+    return ", ".join(statuses) or "no fulfilment orders"
 
 
-def _word(error: BridgeError) -> str:
-    words = {Throttled: "throttled", TemporaryError: "temporary", StoreRefused: "store_refused"}
-    return words.get(type(error), "refused")
+def _outcome_of(error: BridgeError) -> str:
+    outcomes = {Throttled: "throttled", TemporaryError: "temporary", StoreRefused: "store_refused"}
+    return outcomes.get(type(error), "refused")

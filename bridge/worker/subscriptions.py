@@ -1,4 +1,4 @@
-"""Keeps 29next's webhook subscription of a store: made, repaired, and looked at by the doctor."""
+"""Creates, repairs and checks the bridge's webhook subscription of a store at 29next."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if typing.TYPE_CHECKING:
 Json = dict[str, typing.Any]
 
 EVENTS = ("transaction.created", "transaction.updated", "dispute.created", "dispute.updated")
-OF_AN_APP = ("app.uninstalled",)
-"""What only a store can tell in which the bridge is installed."""
+APP_EVENTS = ("app.uninstalled",)
+"""Events that only a store sends in which the bridge is installed."""
 NAME = "dispute-bridge"
 
 
-def own(hooks: list[Json], target: str) -> Json | None:
+def find_subscription(hooks: list[Json], target: str) -> Json | None:
     """Return the bridge's subscription among a store's webhooks: by its target, else by its name."""
     by_target = [hook for hook in hooks if hook.get("target") == target]
     return next(iter([*by_target, *(hook for hook in hooks if hook.get("name") == NAME)]), None)
 
 
 def events_of(store: Store) -> tuple[str, ...]:
-    """Return what the bridge wants to be told by a store."""
-    return EVENTS + OF_AN_APP if store.installed else EVENTS
+    """Return the events that the bridge subscribes to in a store."""
+    return EVENTS + APP_EVENTS if store.installed else EVENTS
 
 
 def problem(
     hooks: list[Json], target: str, secret: str | None = None, events: Sequence[str] = EVENTS
 ) -> str | None:
-    """Say what is wrong with the bridge's subscription among a store's webhooks, or None."""
-    hook = own(hooks, target)
+    """Return what is wrong with the bridge's subscription among a store's webhooks, or None."""
+    hook = find_subscription(hooks, target)
     if hook is None:
         return "there is no webhook subscription for the bridge"
     if hook.get("target") != target:
@@ -55,9 +55,9 @@ def subscribe(
     *,
     events: Sequence[str] = EVENTS,
 ) -> str:
-    """Create or repair the subscription; returns what was done in a word."""
+    """Create or repair the subscription; returns a word for what was done."""
     hooks = api.rows("webhooks/", {})
-    hook = own(hooks, target)
+    hook = find_subscription(hooks, target)
     body = {
         "name": NAME,
         "target": target,

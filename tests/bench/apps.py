@@ -41,7 +41,7 @@ def whole() -> Flask:
 
 def unstored() -> Flask:
     """The bridge, which forgets what it received."""
-    return _without(Deliveries, "keep", lambda *_: "d_unstored")
+    return _without(Deliveries, "add", lambda *_: "d_unstored")
 
 
 def unwritten() -> Flask:

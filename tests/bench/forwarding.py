@@ -151,7 +151,7 @@ def stock(next29: StandInProcess, url: str, count: int, names: list[str]) -> lis
         inbox = make_inbox(database, gap=0.0, lease=60.0)
         for number, name in enumerate(names):
             own = [{"store": name, **sale.to_transaction()} for sale in sold[number :: len(names)]]
-            inbox.cases.hear_of(name, next29.control("POST", "transactions", own))
+            inbox.cases.add_transactions(name, next29.control("POST", "transactions", own))
             inbox.transactions.cover(name, time.time() - 30 * 86400, time.time())
     return sold
 

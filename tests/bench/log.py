@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, text
 
 from bridge.alert import Alert
-from bridge.storage import schema, words
+from bridge.storage import schema, search_terms
 from bridge.storage.database import Database
 from bridge.storage.ids import new_id
 from bridge.storage.schema import attempts, cases, deliveries, marks, webhooks
@@ -188,9 +188,9 @@ def _one(made: dict[Any, list[Json]], number: int, moment: float, chance: random
             "seconds": 0.3,
         }
     )
-    found = {*words.of_alert(alert), f"evt-{number}", str(1000 + number), str(5_000_000 + number)}
+    found = {*search_terms.of_alert(alert), f"evt-{number}", str(1000 + number), str(5_000_000 + number)}
     made[marks] += [{"word": word, "id": ids["d"]} for word in found]
-    made[marks] += [{"word": word, "id": ids["c"]} for word in {*found, words.reported_by(provider)}]
+    made[marks] += [{"word": word, "id": ids["c"]} for word in {*found, search_terms.reported_by(provider)}]
 
 
 def questions(rows: int) -> Iterator[tuple[str, Callable[[int], str]]]:

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from bridge.settings import Store
 from bridge.storage.database import Database
 from bridge.storage.inbox import Inbox, make_inbox
-from bridge.storage.rows import NEVER
+from bridge.storage.rows import NOT_LEASED
 from bridge.storage.schema import cases
 from bridge.storage.search import Search
 from tests.bench import log as bench_log
@@ -54,7 +54,7 @@ def _make_due(database: Database, now: float) -> None:
     with database.begin() as connection:
         connection.execute(update(cases).where(cases.c.due_at.is_not(None)).values(due_at=None))
         due = update(cases).where(cases.c.id.in_(newest.scalar_subquery()))
-        connection.execute(due.values(due_at=now, deadline_at=now + 3600, lease_until=NEVER))
+        connection.execute(due.values(due_at=now, deadline_at=now + 3600, lease_until=NOT_LEASED))
 
 
 def _questions(database: Database, inbox: Inbox, size: int) -> dict[str, Question]:

@@ -158,7 +158,7 @@ def test_many_are_replayed_and_their_progress_is_seen(opened: Open) -> None:
         expect(page.get_by_role("heading", name="Replay 25 alerts?")).to_be_visible()
         page.get_by_role("button", name="Replay").click()
         expect(page.get_by_text("0 of 25 replayed")).to_be_visible()
-        bridge.inside.chores.replay()
+        bridge.inside.jobs.replay()
         expect(page.get_by_text("20 of 25 replayed")).to_be_visible()
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("h1 .badge")).to_have_text("stopped")

@@ -88,7 +88,7 @@ def bridge(make_database: MakeDatabase, at: datetime, sale: Json = None) -> Iter
     ):
         if sale:
             found.next29.add_transaction(**{**SALE, **sale})
-        found.inside.backfill(found.api, found.store, tell=lambda _: None).run(200)
+        found.inside.backfill(found.api, found.store, report=lambda _: None).run(200)
         yield found
 
 

@@ -181,7 +181,7 @@ def opened(case: Case, item: Item, amount: str, currency: str, table: AlertSchem
     priced = dear(item, where, trees.Number(written), beside, currency.lower())
     alert = case.provider.translate(priced).alert
     assert alert is not None
-    return payloads.opening(alert, provider=case.provider.name, received_at=NOW)
+    return payloads.dispute_body(alert, provider=case.provider.name, received_at=NOW)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_every_call_that_a_webhook_asks_for_is_one_that_29next_documents(case: C
             if body:
                 validate_request("POST", "/disputes/", body, version)
             if reading.alert and reading.alert.resolution:
-                asked = payloads.resolving(reading.alert.resolution, reading.alert.message)
+                asked = payloads.resolution_body(reading.alert.resolution, reading.alert.message)
                 validate_request("POST", "/disputes/7/resolve/", asked, version)
 
 

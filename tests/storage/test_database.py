@@ -176,7 +176,7 @@ def test_what_is_shared_is_written_by_one_call_for_all(database: Database) -> No
         first = pool.submit(write, "first")
         assert held.wait(10)
         futures = [pool.submit(write, name) for name in "abc"]
-        eventually(lambda: database._shared[-1].waiting.qsize() == 3)
+        eventually(lambda: database._committers[-1].waiting.qsize() == 3)
         go.set()
         assert first.result(10) == "FIRST"
         assert [one.result(10) for one in futures] == ["A", "B", "C"]
@@ -334,7 +334,7 @@ def test_who_waits_for_a_connection_has_it_before_whoever_comes_later(database_u
     with closing(Database(database_url, pool_size=1)) as database, ThreadPoolExecutor(1) as pool:
         with database.read():
             waiting = pool.submit(read, database, "first")
-            eventually(lambda: database._turns.waiting)
+            eventually(lambda: database._connections.waiting)
         read(database, "later")
         waiting.result(10)
     assert came == ["first", "later"]
@@ -441,7 +441,7 @@ def test_the_clock_goes_on_while_the_server_does_not_answer(
 ) -> None:
     before = on_postgres.now()
     monkeypatch.setattr("bridge.storage.database.CLOCK_SECONDS", 0.0)
-    monkeypatch.setattr(on_postgres._clock, "_ask", lambda: None)
+    monkeypatch.setattr(on_postgres._clock, "_read", lambda: None)
     assert before <= on_postgres.now() < before + 5
 
 

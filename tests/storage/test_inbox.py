@@ -23,15 +23,15 @@ from bridge.errors import TooLate
 from bridge.pace import AHEAD, LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
-from bridge.storage.arrivals import Owed
+from bridge.storage.arrivals import NewDelivery
 from bridge.storage.database import Database
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.inbox import Inbox, make_inbox
 from bridge.storage.queue import PROBE_SECONDS
-from bridge.storage.rows import Claim, Delivery, Ending, case_of
+from bridge.storage.rows import Claim, Delivery, Settlement, case_of
 from bridge.storage.schema import attempts, cases, deliveries, paces, refusals, stores, webhooks
 from bridge.storage.slots import GAPS_AHEAD
-from bridge.storage.translation import Verdict
+from bridge.storage.translation import Translation
 from tests.conftest import MakeDatabase
 from tests.support.clock import Clock, eventually
 from tests.support.inside import translate
@@ -43,7 +43,7 @@ LEASE = 55.0
 GAP = 0.275
 MOST = 50
 
-Change = Callable[[Case, list[Delivery]], Ending]
+Change = Callable[[Case, list[Delivery]], Settlement]
 ALPHA, BETA, TWIN = (
     Store(name=name, base_url=f"https://{name}.29next.store/api/admin/", token=token)
     for name, token in (("alpha", "token-a"), ("beta", "token-b"), ("twin", "token-a"))
@@ -100,13 +100,13 @@ def webhook(body: bytes = b"{}", **changes: Any) -> Webhook:
     return Webhook(**{**given, **changes})
 
 
-def owed(fingerprint: str, *, item: int = 0, deadline: float = 24 * HOUR) -> Owed:
-    return Owed(item, f"id-{fingerprint}", "created", fingerprint, deadline)
+def owed(fingerprint: str, *, item: int = 0, deadline: float = 24 * HOUR) -> NewDelivery:
+    return NewDelivery(item, f"id-{fingerprint}", "created", fingerprint, deadline)
 
 
-def keep(inbox: Inbox, *fingerprints: str, deadline: float = 24 * HOUR) -> str:
+def store_webhook(inbox: Inbox, *fingerprints: str, deadline: float = 24 * HOUR) -> str:
     several = [owed(one, item=item, deadline=deadline) for item, one in enumerate(fingerprints)]
-    return inbox.deliveries.keep(webhook(), several)
+    return inbox.deliveries.add(webhook(), several)
 
 
 def alert(case_number: str, **changes: Any) -> Alert:
@@ -115,10 +115,10 @@ def alert(case_number: str, **changes: Any) -> Alert:
     return Alert(case_number=case_number, **{**given, **changes})
 
 
-def opening(row: Row[Any]) -> Verdict:
-    """Judge a delivery to open the case that its event id names: `id-<case number>[.<which>]`."""
+def opening(row: Row[Any]) -> Translation:
+    """Translate a delivery to open the case that its event id names: `id-<case number>[.<which>]`."""
     number = row.event_id.removeprefix("id-").partition(".")[0]
-    return Verdict(Status.PENDING, reading=Reading(Effect.OPEN, alert(number)), store=store_of(number))
+    return Translation(Status.PENDING, reading=Reading(Effect.OPEN, alert(number)), store=store_of(number))
 
 
 def store_of(number: str) -> Store:
@@ -127,7 +127,7 @@ def store_of(number: str) -> Store:
 
 def receive(inbox: Inbox, *numbers: str, deadline: float = 24 * HOUR) -> list[str]:
     """Store an opening of each case, and translate all of them."""
-    ids = [keep(inbox, number, deadline=deadline) for number in numbers]
+    ids = [store_webhook(inbox, number, deadline=deadline) for number in numbers]
     while translate(inbox, opening, 50):
         pass
     return ids
@@ -175,7 +175,7 @@ def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any]
 
 def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
     """Commit one intent; whether it was."""
-    return inbox.queue.intend(claimed, attempt, token_key(ALPHA.token)) is not None
+    return inbox.queue.commit_intent(claimed, attempt, token_key(ALPHA.token)) is not None
 
 
 def take(inbox: Inbox, store: Store = ALPHA) -> float | None:
@@ -186,17 +186,17 @@ def take(inbox: Inbox, store: Store = ALPHA) -> float | None:
     return float(row(inbox, paces, token=key).next_at) - GAP
 
 
-def forward(case: Case, owed: list[Delivery]) -> Ending:
+def forward(case: Case, owed: list[Delivery]) -> Settlement:
     """End a case as if 29next had its dispute now."""
     case.dispute_id = 7
     case.due_at = None
-    return Ending({one.id: FORWARDED for one in owed})
+    return Settlement({one.id: FORWARDED for one in owed})
 
 
-def put_off(until: float | None) -> Callable[[Case, list[Delivery]], Ending]:
-    def change(case: Case, _: list[Delivery]) -> Ending:
+def postpone(until: float | None) -> Callable[[Case, list[Delivery]], Settlement]:
+    def change(case: Case, _: list[Delivery]) -> Settlement:
         case.due_at = until
-        return Ending()
+        return Settlement()
 
     return change
 
@@ -236,9 +236,7 @@ def test_a_token_is_named_without_being_held() -> None:
 def test_what_is_kept_is_there_as_it_came(inbox: Inbox, clock: Clock) -> None:
     body = bytes(range(256))
     headers = {"x-note": "\u00fc\ud800\0", "host": "a"}
-    ident = inbox.deliveries.keep(
-        webhook(body, headers=headers, store="beta"), [owed("1", deadline=5 * HOUR)]
-    )
+    ident = inbox.deliveries.add(webhook(body, headers=headers, store="beta"), [owed("1", deadline=5 * HOUR)])
     kept = row(inbox, webhooks)
     assert (kept.body, kept.headers, kept.store) == (body, headers, "beta")
     delivery = row(inbox, deliveries)
@@ -250,57 +248,57 @@ def test_what_is_kept_is_there_as_it_came(inbox: Inbox, clock: Clock) -> None:
 
 
 def test_a_repeat_adds_nothing_and_answers_with_the_first_s_id(inbox: Inbox, clock: Clock) -> None:
-    first = keep(inbox, "1")
+    first = store_webhook(inbox, "1")
     clock.now += 5
-    assert keep(inbox, "1") == first
+    assert store_webhook(inbox, "1") == first
     assert len(rows(inbox, deliveries)) == len(rows(inbox, webhooks)) == 1
 
 
 def test_a_repeat_of_what_is_done_leaves_it_done(inbox: Inbox) -> None:
     [first] = receive(inbox, "1")
     settle(inbox, taken(inbox), forward)
-    assert keep(inbox, "1") == first
+    assert store_webhook(inbox, "1") == first
     assert row(inbox, deliveries).status == Status.FORWARDED
 
 
 def test_another_body_is_another_delivery(inbox: Inbox) -> None:
-    assert keep(inbox, "1") != keep(inbox, "2")
+    assert store_webhook(inbox, "1") != store_webhook(inbox, "2")
     assert len(rows(inbox, webhooks)) == 2
 
 
 def test_a_batch_shares_its_webhook(inbox: Inbox) -> None:
-    keep(inbox, "1", "2", "3")
+    store_webhook(inbox, "1", "2", "3")
     kept = row(inbox, webhooks)
     found = sorted((one.item, one.webhook_id) for one in rows(inbox, deliveries))
     assert found == [(item, kept.id) for item in range(3)]
 
 
 def test_of_a_batch_only_what_is_new_is_added(inbox: Inbox) -> None:
-    first = keep(inbox, "1", "2")
-    assert keep(inbox, "1", "2", "3") == first
+    first = store_webhook(inbox, "1", "2")
+    assert store_webhook(inbox, "1", "2", "3") == first
     assert Counter(one.fingerprint for one in rows(inbox, deliveries)) == {"1": 1, "2": 1, "3": 1}
     assert len(rows(inbox, webhooks)) == 2
-    assert keep(inbox, "3", "1") == row(inbox, deliveries, fingerprint="3").id
+    assert store_webhook(inbox, "3", "1") == row(inbox, deliveries, fingerprint="3").id
     assert len(rows(inbox, webhooks)) == 2
 
 
 def test_the_same_event_twice_in_a_batch_is_one_delivery(inbox: Inbox) -> None:
-    assert keep(inbox, "1", "1", "1") == row(inbox, deliveries).id
+    assert store_webhook(inbox, "1", "1", "1") == row(inbox, deliveries).id
 
 
 def test_a_thousand_repeats_at_once_are_one_delivery(both: tuple[Inbox, Inbox]) -> None:
     with ThreadPoolExecutor(32) as pool:
-        ids = set(pool.map(lambda number: keep(both[number % 2], "1"), range(1000)))
+        ids = set(pool.map(lambda number: store_webhook(both[number % 2], "1"), range(1000)))
     assert len(ids) == 1
     assert len(rows(both[0], deliveries)) == len(rows(both[0], webhooks)) == 1
 
 
 def test_refusals_are_counted_by_provider_reason_and_day(inbox: Inbox, clock: Clock) -> None:
     for _ in range(3):
-        inbox.deliveries.refuse("acme", "bad_proof", "The credentials are wrong.")
-    inbox.deliveries.refuse("acme", "too_large", "Too large.")
+        inbox.deliveries.count_refusal("acme", "bad_proof", "The credentials are wrong.")
+    inbox.deliveries.count_refusal("acme", "too_large", "Too large.")
     clock.now += 24 * HOUR
-    inbox.deliveries.refuse("acme", "bad_proof", "The credentials are missing.")
+    inbox.deliveries.count_refusal("acme", "bad_proof", "The credentials are missing.")
     counted = [(one.reason, one.day, one._mapping["count"], one.message) for one in rows(inbox, refusals)]
     assert sorted(counted) == [
         ("bad_proof", "2026-03-01", 3, "The credentials are wrong."),
@@ -327,10 +325,10 @@ def test_an_opening_makes_a_case_that_is_due(inbox: Inbox, clock: Clock) -> None
 def test_the_oldest_are_translated_first_and_no_more_than_asked_for(inbox: Inbox, clock: Clock) -> None:
     for number in range(5):
         clock.now += 1
-        keep(inbox, str(number))
+        store_webhook(inbox, str(number))
     seen: list[str] = []
 
-    def judge(one: Row[Any]) -> Verdict:
+    def judge(one: Row[Any]) -> Translation:
         seen.append(one.event_id)
         return opening(one)
 
@@ -343,13 +341,13 @@ def test_the_oldest_are_translated_first_and_no_more_than_asked_for(inbox: Inbox
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(Status.IGNORED, Reason.INFORM, reading=Reading(Effect.INFORM, alert("9"))),
-        Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"a.b": ["Odd."]}),
-        Verdict(Status.FAILED, Reason.NO_STORE, "None.", reading=Reading(Effect.OPEN, alert("9"))),
+        Translation(Status.IGNORED, Reason.INFORM, reading=Reading(Effect.INFORM, alert("9"))),
+        Translation(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"a.b": ["Odd."]}),
+        Translation(Status.FAILED, Reason.NO_STORE, "None.", reading=Reading(Effect.OPEN, alert("9"))),
     ],
 )
-def test_what_is_decided_at_once_owes_nothing(inbox: Inbox, clock: Clock, verdict: Verdict) -> None:
-    keep(inbox, "1")
+def test_what_is_decided_at_once_owes_nothing(inbox: Inbox, clock: Clock, verdict: Translation) -> None:
+    store_webhook(inbox, "1")
     clock.now += 3
     translate(inbox, lambda _: verdict, 50)
     delivery = row(inbox, deliveries)
@@ -365,8 +363,8 @@ def test_what_is_decided_at_once_owes_nothing(inbox: Inbox, clock: Clock, verdic
 
 
 def test_what_could_not_be_translated_is_tried_again_at_its_time(inbox: Inbox, clock: Clock) -> None:
-    keep(inbox, "1")
-    again = Verdict(Status.PENDING, message="A bug.", again_at=clock.now + 30)
+    store_webhook(inbox, "1")
+    again = Translation(Status.PENDING, message="A bug.", again_at=clock.now + 30)
     assert translate(inbox, lambda _: again, 50) == 1
     assert row(inbox, deliveries).tries == 1
     assert translate(inbox, opening, 50) == 0
@@ -377,9 +375,9 @@ def test_what_could_not_be_translated_is_tried_again_at_its_time(inbox: Inbox, c
 
 def test_a_judge_that_fails_leaves_everything_as_it_was(inbox: Inbox) -> None:
     for number in ("1", "2"):
-        keep(inbox, number)
+        store_webhook(inbox, number)
 
-    def judge(one: Row[Any]) -> Verdict:
+    def judge(one: Row[Any]) -> Translation:
         if one.event_id == "id-2":
             raise ZeroDivisionError
         return opening(one)
@@ -391,8 +389,8 @@ def test_a_judge_that_fails_leaves_everything_as_it_was(inbox: Inbox) -> None:
 
 
 def test_deliveries_of_one_case_share_it_whoever_reports_it(inbox: Inbox) -> None:
-    keep(inbox, "7.1", "7.2")
-    inbox.deliveries.keep(webhook(provider="umbrella"), [owed("7.3")])
+    store_webhook(inbox, "7.1", "7.2")
+    inbox.deliveries.add(webhook(provider="umbrella"), [owed("7.3")])
     translate(inbox, opening, 50)
     case = row(inbox, cases)
     assert {one.case_id for one in rows(inbox, deliveries)} == {case.id}
@@ -408,13 +406,13 @@ def test_deliveries_of_one_case_share_it_whoever_reports_it(inbox: Inbox) -> Non
 )
 def test_cases_differ_by_number_type_and_store(inbox: Inbox, changes: dict[str, Any]) -> None:
     receive(inbox, "7")
-    keep(inbox, "other")
+    store_webhook(inbox, "other")
     told = alert(**{"case_number": "7", **changes})
     reading = Reading(Effect.OPEN, told)
-    translate(inbox, lambda _: Verdict(Status.PENDING, reading=reading, store=ALPHA), 50)
+    translate(inbox, lambda _: Translation(Status.PENDING, reading=reading, store=ALPHA), 50)
     assert len(rows(inbox, cases)) == 2
-    keep(inbox, "another")
-    translate(inbox, lambda _: Verdict(Status.PENDING, reading=reading, store=BETA), 50)
+    store_webhook(inbox, "another")
+    translate(inbox, lambda _: Translation(Status.PENDING, reading=reading, store=BETA), 50)
     assert len(rows(inbox, cases)) == 3
 
 
@@ -422,10 +420,10 @@ def test_of_several_translators_one_is_believed_for_each_delivery(
     both: tuple[Inbox, Inbox], clock: Clock
 ) -> None:
     for number in range(40):
-        keep(both[0], f"{number % 8}.{number}")
-    once_more = Verdict(Status.PENDING, again_at=clock.now + HOUR)
+        store_webhook(both[0], f"{number % 8}.{number}")
+    once_more = Translation(Status.PENDING, again_at=clock.now + HOUR)
 
-    def run(judge: Callable[[Row[Any]], Verdict]) -> None:
+    def run(judge: Callable[[Row[Any]], Translation]) -> None:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda one: [None for _ in iter(lambda: translate(one, judge, 3), 0)], both * 2))
 
@@ -459,9 +457,9 @@ def test_a_more_urgent_delivery_makes_its_case_more_urgent(inbox: Inbox) -> None
 def test_what_is_not_due_is_not_claimed(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "2")
     first = taken(inbox)
-    settle(inbox, first, put_off(clock.now + 30))
+    settle(inbox, first, postpone(clock.now + 30))
     second = taken(inbox)
-    settle(inbox, second, put_off(None))
+    settle(inbox, second, postpone(None))
     assert claim(inbox) is None
     clock.now += 29.9
     assert claim(inbox) is None
@@ -491,12 +489,12 @@ def test_a_lease_can_be_prolonged_by_its_holder_only(both: tuple[Inbox, Inbox], 
     receive(one, "1")
     first = taken(one)
     clock.now += LEASE - 1
-    one.queue.hold(first)
+    one.queue.extend_lease(first)
     clock.now += 2
     assert claim(other) is None
     clock.now += LEASE
     second = taken(other)
-    one.queue.hold(first)  # it is not its own any more
+    one.queue.extend_lease(first)  # it is not its own any more
     clock.now += LEASE + 1
     assert taken(one).fence > second.fence
 
@@ -558,17 +556,17 @@ def test_a_case_that_another_worker_makes_just_now_takes_the_alert_in_next_time(
     on_postgres: tuple[Inbox, Inbox],
 ) -> None:
     one, other = on_postgres
-    keep(one, "7.a"), keep(one, "7.b"), keep(one, "8")
+    store_webhook(one, "7.a"), store_webhook(one, "7.b"), store_webhook(one, "8")
     judged = [(row, opening(row)) for row in one.deliveries.untranslated(50)]
     theirs = [pair for pair in judged if pair[0].event_id == "id-7.b"]
 
     def overtake(_: object, __: object, statement: str, *___: object) -> None:
         if statement.startswith("INSERT INTO cases"):
-            other.deliveries.take_in(theirs)
+            other.deliveries.apply_translations(theirs)
 
     ours = [pair for pair in judged if pair not in theirs]
     event.listen(one.database.engine, "before_cursor_execute", overtake)
-    assert one.deliveries.take_in(ours) == []
+    assert one.deliveries.apply_translations(ours) == []
     event.remove(one.database.engine, "before_cursor_execute", overtake)
     assert sorted(case.case_number for case in rows(one, cases)) == ["7", "8"]
     assert [row.event_id for row in one.deliveries.untranslated(50)] == ["id-7.a"]
@@ -595,7 +593,7 @@ def test_a_settled_case_is_free_and_its_deliveries_are_done(inbox: Inbox, clock:
 
 def test_what_fails_keeps_its_reason(inbox: Inbox) -> None:
     [ident] = receive(inbox, "1")
-    ending = Ending({ident: Settled(Status.FAILED, Reason.REFUSED, "29next answered 400: no")})
+    ending = Settlement({ident: Settled(Status.FAILED, Reason.REFUSED, "29next answered 400: no")})
     settle(inbox, taken(inbox), lambda _, __: ending)
     delivery = row(inbox, deliveries)
     assert (delivery.status, delivery.reason, delivery.message) == (
@@ -608,9 +606,9 @@ def test_what_fails_keeps_its_reason(inbox: Inbox) -> None:
 def test_what_stays_pending_shows_when_it_is_tried_again(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", deadline=HOUR)
 
-    def later(case: Case, _: list[Delivery]) -> Ending:
+    def later(case: Case, _: list[Delivery]) -> Settlement:
         case.due_at, case.tries = clock.now + 30, 4
-        return Ending(said="29next cannot be reached")
+        return Settlement(message="29next cannot be reached")
 
     settle(inbox, taken(inbox), later)
     delivery = row(inbox, deliveries)
@@ -627,7 +625,7 @@ def settle_together(
     """Settle one claim, and the others once that has begun and all of them wait."""
     held, go = threading.Event(), threading.Event()
 
-    def slowly(case: Case, owed: list[Delivery]) -> Ending:
+    def slowly(case: Case, owed: list[Delivery]) -> Settlement:
         held.set()
         assert go.wait(10)
         return forward(case, owed)
@@ -635,7 +633,7 @@ def settle_together(
     ends = [pool.submit(settle, inbox, first, slowly)]
     assert held.wait(10)
     ends += [pool.submit(settle, inbox, one, change) for one, change in others.items()]
-    eventually(lambda: inbox.database._shared[-1].waiting.qsize() == len(others))
+    eventually(lambda: inbox.database._committers[-1].waiting.qsize() == len(others))
     go.set()
     return ends
 
@@ -656,7 +654,7 @@ def test_a_case_at_fault_leaves_those_that_end_with_it_alone(on_postgres: tuple[
     receive(inbox, "1", "2", "3")
     first, wrong, right = [taken(inbox) for _ in range(3)]
 
-    def fail(case: Case, _: list[Delivery]) -> Ending:
+    def fail(case: Case, _: list[Delivery]) -> Settlement:
         raise ZeroDivisionError(case.id)
 
     with ThreadPoolExecutor(3) as pool:
@@ -765,18 +763,18 @@ def test_an_intent_waits_for_who_is_changing_its_case(
 def test_what_arrives_during_a_call_is_not_lost(inbox: Inbox) -> None:
     receive(inbox, "1")
     claimed = taken(inbox)
-    keep(inbox, "1.b")
+    store_webhook(inbox, "1.b")
     told = alert("1", resolution="issued_full_refund")
     translate(
-        inbox, lambda _: Verdict(Status.PENDING, reading=Reading(Effect.RESOLVE, told), store=ALPHA), 50
+        inbox, lambda _: Translation(Status.PENDING, reading=Reading(Effect.RESOLVE, told), store=ALPHA), 50
     )
     seen: list[int] = []
 
-    def change(case: Case, owed: list[Delivery]) -> Ending:
+    def change(case: Case, owed: list[Delivery]) -> Settlement:
         seen.append(len(owed))
         case.dispute_id, case.due_at = 7, START
         assert case.goal.resolution == "issued_full_refund"
-        return Ending({one.id: FORWARDED for one in owed if one.effect is Effect.OPEN})
+        return Settlement({one.id: FORWARDED for one in owed if one.effect is Effect.OPEN})
 
     assert settle(inbox, claimed, change)
     assert seen == [2]
@@ -791,7 +789,7 @@ def test_a_change_that_fails_leaves_the_case_held(inbox: Inbox, clock: Clock) ->
     receive(inbox, "1")
     claimed = taken(inbox)
 
-    def change(_: Case, __: list[Delivery]) -> Ending:
+    def change(_: Case, __: list[Delivery]) -> Settlement:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -834,13 +832,13 @@ def test_a_call_leaves_neither_before_its_slot_opens_nor_after_it_has_closed(
 ) -> None:
     """Whenever the database read its clock while the statement ran, which `took` so long."""
     key = token_key(ALPHA.token)
-    asked = paced.slots.asked
+    asked = paced.slots.parameters
 
     def slowly(token: str) -> dict[str, Any]:
         time.sleep(took)
         return asked(token)
 
-    monkeypatch.setattr(paced.slots, "asked", slowly)
+    monkeypatch.setattr(paced.slots, "parameters", slowly)
     for wait in (AHEAD, AHEAD + GAP, AHEAD + 2 * GAP):
         before = time.monotonic()
         slot = paced.slots.take(key)
@@ -878,7 +876,7 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
     assert take(paced) is None
     assert not intend(paced, claimed, attempt("a_1", claimed))
     assert rows(paced, attempts) == []
-    paced.queue.give_back(claimed)
+    paced.queue.release(claimed)
     assert claim(paced) is None
     clock.now += AHEAD + GAPS_AHEAD * GAP
     assert taken(paced).case_id == claimed.case_id
@@ -887,14 +885,14 @@ def test_a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then(
 def test_a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s(paced: Inbox, clock: Clock) -> None:
     receive(paced, "1")
     first, key = taken(paced), token_key(ALPHA.token)
-    assert paced.queue.take_again(first, key)
+    assert paced.queue.take_another_slot(first, key)
     clock.now += LEASE + 1
-    assert paced.queue.take_again(first, key), "nobody has taken it meanwhile"
+    assert paced.queue.take_another_slot(first, key), "nobody has taken it meanwhile"
     assert claim(paced) is None, "and it is leased anew"
     clock.now += LEASE + 1
     assert taken(paced).fence > first.fence
     with pytest.raises(TooLate):
-        paced.queue.take_again(first, key)
+        paced.queue.take_another_slot(first, key)
 
 
 def test_what_becomes_urgent_takes_the_very_next_slot(paced: Inbox, clock: Clock) -> None:
@@ -940,7 +938,7 @@ def test_a_pace_from_before_the_clock_was_set_back_holds_up_nothing(paced: Inbox
     take(paced)
     clock.now -= HOUR
     receive(paced, "1")
-    paced.queue.give_back(taken(paced))
+    paced.queue.release(taken(paced))
     assert taken(paced)
     assert take(paced) == about(START - HOUR + AHEAD)
 
@@ -969,10 +967,10 @@ def test_without_a_limit_nobody_waits(inbox: Inbox) -> None:
 def test_what_follows_a_failure_of_the_database_is_given_back_at_once(inbox: Inbox) -> None:
     receive(inbox, "1")
     first = taken(inbox)
-    inbox.queue.give_back(first)
+    inbox.queue.release(first)
     again = taken(inbox)
     assert again.fence > first.fence
-    inbox.queue.give_back(first)  # it is not its own any more
+    inbox.queue.release(first)  # it is not its own any more
     assert claim(inbox) is None
 
 
@@ -989,7 +987,7 @@ def test_a_paused_store_gets_one_call_now_and_then(inbox: Inbox, clock: Clock) -
     probe = taken(inbox)
     assert probe.probes
     assert claim(inbox) is None, "one probe at a time"
-    settle(inbox, probe, put_off(clock.now))
+    settle(inbox, probe, postpone(clock.now))
     assert claim(inbox) is None
     clock.now += PROBE_SECONDS
     assert taken(inbox).probes
@@ -1019,7 +1017,7 @@ def test_a_pause_says_why_and_since_when(inbox: Inbox, clock: Clock) -> None:
 def test_a_paused_store_s_clock_stands_still(inbox: Inbox, clock: Clock) -> None:
     receive(inbox, "1", "b1", deadline=HOUR)
     first = taken(inbox)
-    settle(inbox, first, put_off(clock.now + 900))
+    settle(inbox, first, postpone(clock.now + 900))
     clock.now += 600
     inbox.stores.pause("alpha", "401", PROBE_SECONDS)
     clock.now += 5 * HOUR
@@ -1055,9 +1053,9 @@ def test_a_replay_goes_back_into_the_first_queue_with_a_new_deadline(inbox: Inbo
     [ident] = receive(inbox, "1", deadline=HOUR)
     case = row(inbox, cases)
 
-    def expire(case: Case, _: list[Delivery]) -> Ending:
+    def expire(case: Case, _: list[Delivery]) -> Settlement:
         case.due_at = None
-        return Ending({ident: Settled(Status.FAILED, Reason.EXPIRED, "Too late.")})
+        return Settlement({ident: Settled(Status.FAILED, Reason.EXPIRED, "Too late.")})
 
     settle(inbox, taken(inbox), expire)
     clock.now += 30 * 24 * HOUR
@@ -1078,7 +1076,7 @@ def test_what_is_pending_or_unknown_is_not_replayed(inbox: Inbox) -> None:
         settle(
             inbox,
             claimed,
-            lambda case, owed: forward(case, owed) if case.case_number == "2" else put_off(None)(case, owed),
+            lambda case, owed: forward(case, owed) if case.case_number == "2" else postpone(None)(case, owed),
         )
     assert inbox.deliveries.replay([pending, done, "d_nothing", "\u00fc"]) == [done]
     assert inbox.deliveries.replay([]) == []
@@ -1121,23 +1119,23 @@ def test_postgres_hands_different_stores_to_different_workers_at_the_same_time(
 def test_a_case_s_number_may_be_any_text(inbox: Inbox) -> None:
     odd = ["\u00fc", "a'b", "x" * 255, "%", "A", "a"]
     for number in odd:
-        keep(inbox, number)
+        store_webhook(inbox, number)
     told = {f"id-{number}": number for number in odd}
 
-    def judge(one: Row[Any]) -> Verdict:
+    def judge(one: Row[Any]) -> Translation:
         reading = Reading(Effect.OPEN, alert(told[one.event_id]))
-        return Verdict(Status.PENDING, reading=reading, store=ALPHA)
+        return Translation(Status.PENDING, reading=reading, store=ALPHA)
 
     translate(inbox, judge, 50)
     assert sorted(one.case_number for one in rows(inbox, cases)) == sorted(odd)
 
 
 def test_retention_may_have_removed_a_body(inbox: Inbox) -> None:
-    keep(inbox, "1")
+    store_webhook(inbox, "1")
     inbox.database.write(lambda connection: connection.execute(update(webhooks).values(body=None)))
     bodies: list[bytes | None] = []
 
-    def judge(one: Row[Any]) -> Verdict:
+    def judge(one: Row[Any]) -> Translation:
         bodies.append(one.body)
         return opening(one)
 

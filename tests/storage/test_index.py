@@ -54,7 +54,7 @@ def found(index: Transactions, store: str = STORE, **facts: Any) -> list[int]:
     ],
 )
 def test_a_transaction_is_found_by_each_of_its_facts(inbox: Inbox, facts: Json) -> None:
-    inbox.cases.hear_of(
+    inbox.cases.add_transactions(
         STORE,
         [
             sold(),
@@ -73,7 +73,7 @@ def test_a_transaction_is_found_by_each_of_its_facts(inbox: Inbox, facts: Json) 
 
 
 def test_half_a_card_finds_nothing(inbox: Inbox) -> None:
-    inbox.cases.hear_of(STORE, [sold()])
+    inbox.cases.add_transactions(STORE, [sold()])
     assert found(inbox.transactions, card_last_four="0042") == []
 
 
@@ -90,7 +90,7 @@ def test_the_whole_payment_is_found_by_any_part_of_it(inbox: Inbox) -> None:
         sold(id=3, parent_id=1, **bare, order=None),
         sold(id=4, type="refund", parent_id=3, **{**bare, "external_id": "re_1"}, order=None),
     ]
-    inbox.cases.hear_of(STORE, payment)
+    inbox.cases.add_transactions(STORE, payment)
     assert found(inbox.transactions, auth_code="A1B2C3") == [1, 2, 3, 4]
     assert found(inbox.transactions, external_id="re_1") == [1, 2, 3, 4]
     (read,) = [row for row in payment if row["id"] == 4]
@@ -130,27 +130,29 @@ def test_a_sale_of_the_last_hours_is_not_disputed_yet(
 
 def test_what_is_in_doubt_is_left_out_and_makes_the_rest_uncertain(inbox: Inbox) -> None:
     inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.cases.hear_of(STORE, [sold()])
+    inbox.cases.add_transactions(STORE, [sold()])
     assert covers(inbox.transactions, auth_code="A1B2C3")
-    inbox.cases.hear_of(STORE, [sold(status="failed")])
+    inbox.cases.add_transactions(STORE, [sold(status="failed")])
     assert found(inbox.transactions, auth_code="A1B2C3") == []
     assert not covers(inbox.transactions, auth_code="A1B2C3")
-    inbox.cases.hear_of(STORE, [sold()], certain=True)
+    inbox.cases.add_transactions(STORE, [sold()], certain=True)
     assert found(inbox.transactions, auth_code="A1B2C3") == [7001]
 
 
 def test_of_a_fact_that_too_many_share_nothing_is_certain(inbox: Inbox) -> None:
     inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.cases.hear_of(STORE, [sold(id=number, order=None) for number in range(1, MOST_FOUND + 2)])
+    inbox.cases.add_transactions(STORE, [sold(id=number, order=None) for number in range(1, MOST_FOUND + 2)])
     assert not covers(inbox.transactions, auth_code="A1B2C3")
 
 
 def test_each_alert_gets_what_its_own_facts_name_in_its_own_store(inbox: Inbox) -> None:
     other: Json = {"external_id": None, "network_transaction_id": None, "payment_details": {}}
     inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.cases.hear_of(STORE, [sold(), sold(id=1, order="1", auth_code="Z", **other)])
-    inbox.cases.hear_of("another", [sold(id=2)])
-    inbox.cases.hear_of(STORE, [sold(id=3, type="refund", parent_id=1, order=None, auth_code=None, **other)])
+    inbox.cases.add_transactions(STORE, [sold(), sold(id=1, order="1", auth_code="Z", **other)])
+    inbox.cases.add_transactions("another", [sold(id=2)])
+    inbox.cases.add_transactions(
+        STORE, [sold(id=3, type="refund", parent_id=1, order=None, auth_code=None, **other)]
+    )
     sought = [
         (STORE, alert(auth_code="A1B2C3")),
         ("another", alert(auth_code="A1B2C3")),
@@ -164,7 +166,9 @@ def test_each_alert_gets_what_its_own_facts_name_in_its_own_store(inbox: Inbox) 
 
 def test_of_what_too_many_share_only_some_are_shown(inbox: Inbox) -> None:
     inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
-    inbox.cases.hear_of(STORE, [sold(id=number, order=None) for number in range(1, 2 * MOST_FOUND + 9)])
+    inbox.cases.add_transactions(
+        STORE, [sold(id=number, order=None) for number in range(1, 2 * MOST_FOUND + 9)]
+    )
     many, is_whole = inbox.transactions.look_up(STORE, alert(auth_code="A1B2C3"), NOW)
     assert (len(many), is_whole) == (MOST_FOUND, False)
 
@@ -172,8 +176,8 @@ def test_of_what_too_many_share_only_some_are_shown(inbox: Inbox) -> None:
 def test_a_card_s_many_transactions_of_long_ago_do_not_count_but_those_of_an_id_do(inbox: Inbox) -> None:
     inbox.transactions.cover(STORE, NOW - 300 * DAY, NOW)
     old = {"date_created": "2020-02-28T12:00:00Z", "order": None, "auth_code": "OLD001"}
-    inbox.cases.hear_of(STORE, [sold(id=number, **old) for number in range(1, MOST_FOUND + 2)])
-    inbox.cases.hear_of(STORE, [sold()])
+    inbox.cases.add_transactions(STORE, [sold(id=number, **old) for number in range(1, MOST_FOUND + 2)])
+    inbox.cases.add_transactions(STORE, [sold()])
     card = {"card_first_six": "424242", "card_last_four": "0042"}
     assert found(inbox.transactions, **card) == [7001]
     assert covers(inbox.transactions, **card)
@@ -188,8 +192,8 @@ def test_what_another_store_has_whole_is_nothing_to_this_one(index: Transactions
 
 
 def test_of_a_payment_that_was_read_the_parts_in_doubt_are_left_out(inbox: Inbox) -> None:
-    inbox.cases.hear_of(STORE, [sold(id=3)])
-    inbox.cases.hear_of(STORE, [sold(id=3, status="failed")])
+    inbox.cases.add_transactions(STORE, [sold(id=3)])
+    inbox.cases.add_transactions(STORE, [sold(id=3, status="failed")])
     refund = sold(id=4, type="refund", parent_id=3)
     assert [row["id"] for row in inbox.transactions.with_family(STORE, [refund])] == [4]
 
@@ -206,7 +210,7 @@ def test_old_transactions_are_removed_in_small_steps_and_are_no_longer_thought_t
     rows = [
         sold(id=7000 + day, date_created=(NOON - timedelta(days=90 - day)).isoformat()) for day in range(90)
     ]
-    inbox.cases.hear_of(STORE, rows)
+    inbox.cases.add_transactions(STORE, rows)
     index.cover(STORE, NOW - 90 * DAY, NOW - 60 * DAY)
     index.cover(STORE, NOW - 50 * DAY, NOW)
     before = NOW - 40 * DAY

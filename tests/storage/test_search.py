@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event, text
 
 from bridge.storage import search as searching
-from bridge.storage import words
-from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Filters, Text, words_of
+from bridge.storage import search_terms
+from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, BadFilter, Filters, Text, choices_of
 from bridge.storage.search import Search
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
@@ -102,7 +102,7 @@ def test_an_amount_is_found_however_it_is_written(lite: InProcessBridge, written
     [("1,250.00", "1250"), ("0.00", "0"), ("100", "100"), ("0042", "0042"), ("A-1.0", "a-1.0"), ("€5", "5")],
 )
 def test_a_word_has_one_spelling(text: str, word: str) -> None:
-    assert words.asked(text) == word
+    assert search_terms.from_query(text) == word
 
 
 def test_what_failed_or_only_informs_is_found_by_its_case_number(bridge: InProcessBridge) -> None:
@@ -167,7 +167,7 @@ def test_text_is_looked_for_stretch_by_stretch(
 def test_a_body_that_retention_removed_is_not_found(lite: InProcessBridge) -> None:
     lite.send_sample(change=lambda tree: tree.update(note="gone soon"))
     lite.clock.now += 10
-    lite.inside.memos.drop_bodies(lite.clock.now, 10)
+    lite.inside.shared_state.drop_bodies(lite.clock.now, 10)
     assert ids(lite, text="gone soon") == []
 
 
@@ -275,7 +275,7 @@ def test_a_dispute_is_a_number(lite: InProcessBridge, value: str) -> None:
 def test_what_is_no_id_is_nothing(bridge: InProcessBridge, ident: str) -> None:
     assert searched(bridge).delivery(ident) is None
     assert searched(bridge).case(ident) is None
-    assert searched(bridge).thing(ident) is None
+    assert searched(bridge).find(ident) is None
 
 
 # --- in pages -----------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_deliveries_are_counted_as_far_as_asked(lite: InProcessBridge) -> None:
 
 def by_text(filters: Filters) -> Iterator[dict[str, str]]:
     """Each filter alone, where it takes a text or a word."""
-    for name, known in words_of(filters).items():
+    for name, known in choices_of(filters).items():
         if known or type(filters.fields[name]) is Text:
             yield {name: known[0] if known else "x"}
 

@@ -191,7 +191,7 @@ def told(case: Case, item: Item, reading: Reading) -> tuple[Json, Json, Json]:
     if reading.errors:
         read["errors"] = dict(reading.errors)
     if alert and reading.effect in OPENING and opens(reading.effect, alert):
-        body = payloads.opening(alert, provider=case.provider.name, received_at=NOW)
+        body = payloads.dispute_body(alert, provider=case.provider.name, received_at=NOW)
     return read, alert.to_json() if alert else None, body
 
 
@@ -260,7 +260,7 @@ def check(reading: Reading) -> None:
     assert alert.resolution is None or alert.resolution in RESOLUTIONS[alert.type]
     assert json.dumps(alert.to_json()).isascii()
     if opens(reading.effect, alert):
-        validate_request("POST", "/disputes/", payloads.opening(alert, provider="any", received_at=NOW))
+        validate_request("POST", "/disputes/", payloads.dispute_body(alert, provider="any", received_at=NOW))
 
 
 def _xml(tree: Tree) -> str:

@@ -26,26 +26,26 @@ from bridge.next29.client import NextApi
 from bridge.providers.base import Reading
 from bridge.settings import Settings, Store
 from bridge.storage import deliveries, intake, migrate, stats
-from bridge.storage.arrivals import Owed
+from bridge.storage.arrivals import NewDelivery
 from bridge.storage.database import Database
+from bridge.storage.duplicates import apply_dispute
 from bridge.storage.ids import token_key
 from bridge.storage.inbox import Inbox, make_inbox
-from bridge.storage.memos import Memos
 from bridge.storage.outcomes import Outcomes
 from bridge.storage.queue import Queue
-from bridge.storage.relating import tell_dispute
 from bridge.storage.rows import Claim
 from bridge.storage.schema import attempts, metadata
 from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 from bridge.storage.stores import BY_HAND
 from bridge.storage.transactions import Transactions, row_of
-from bridge.storage.translation import Verdict
+from bridge.storage.translation import Translation
 from bridge.worker.backfill import Backfill
-from bridge.worker.forward import Errand, Forwarder
-from bridge.worker.jobs import A_SECOND, Chores
+from bridge.worker.forward import Forwarder, Task
+from bridge.worker.jobs import A_SECOND, Jobs
 from bridge.worker.loop import Worker
 from bridge.worker.reconcile import reconcile
-from bridge.worker.translate import Judge
+from bridge.worker.translate import Translator
 
 Json = dict[str, Any]
 
@@ -55,7 +55,7 @@ ROUNDS = 300
 CLAIMS = (Queue, "claim")
 COMMITS = (Database, "_once")
 KEPT_OUTCOMES = (Outcomes, "settle")
-KEPT_DELIVERIES = (deliveries.Deliveries, "keep")
+KEPT_DELIVERIES = (deliveries.Deliveries, "add")
 """Methods that a crash is set at: cases are leased, a transaction is made, and how telling
 a provider went is stored."""
 HEARTBEAT = "bridge.worker.loop.BEAT_SECONDS"
@@ -77,7 +77,7 @@ class Storage:
     def __init__(self, database: Database, inbox: Inbox | None = None, lease: float = 60.0) -> None:
         self.database = database
         self.inbox = inbox or make_inbox(database, gap=0.0, lease=lease)
-        self.memos = Memos(database)
+        self.shared_state = SharedState(database)
         self.search = Search(database)
 
     def register(self, *stores: Store) -> None:
@@ -86,31 +86,31 @@ class Storage:
 
     def keep(self, webhook: Webhook, event_id: str = "e", kind: str | None = None, key: str = "f") -> str:
         """Store a webhook of one event, which is due in an hour; returns the delivery's id."""
-        return self.inbox.deliveries.keep(webhook, [Owed(0, event_id, kind, key, 3600.0)])
+        return self.inbox.deliveries.add(webhook, [NewDelivery(0, event_id, kind, key, 3600.0)])
 
     def translate_as(self, judge: Callable[[Any], Alert | None], store: Store) -> None:
         """Translate all deliveries as openings of these alerts; without an alert, one has failed."""
 
-        def verdict(row: Any) -> Verdict:
+        def verdict(row: Any) -> Translation:
             alert = judge(row)
             if alert is None:
-                return Verdict(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"amount": ["Odd."]})
-            return Verdict(Status.PENDING, reading=Reading(Effect.OPEN, alert), store=store)
+                return Translation(Status.FAILED, Reason.UNTRANSLATABLE, "Bad.", errors={"amount": ["Odd."]})
+            return Translation(Status.PENDING, reading=Reading(Effect.OPEN, alert), store=store)
 
         translate(self.inbox, verdict, 50)
 
     def reject(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
         """Count a webhook that was rejected."""
-        self.inbox.deliveries.refuse(provider, reason, message, known=known)
+        self.inbox.deliveries.count_refusal(provider, reason, message, known=known)
 
     def beat(self, name: str = "one") -> None:
         """Let a worker be heard."""
-        self.memos.beat(name)
+        self.shared_state.record_heartbeat(name)
 
     def beat_earlier(self, seconds: float, name: str = "one") -> None:
         """Let a worker have been heard some time ago, and never since."""
-        self.memos.now = lambda: self.database.now() - seconds
-        self.memos.beat(name)
+        self.shared_state.now = lambda: self.database.now() - seconds
+        self.shared_state.record_heartbeat(name)
 
     def worker_seen_at(self) -> float | None:
         """When a worker was last heard."""
@@ -158,17 +158,17 @@ class Storage:
         """Match a case with a transaction by hand, or with none."""
         return self.inbox.cases.decide(case, transaction)
 
-    def doubt(self, since: float, store: str | None = None) -> int:
+    def recover(self, since: float, store: str | None = None) -> int:
         """Look everything up that was written since, as after a restored backup; returns how many cases."""
-        return self.inbox.cases.doubt(since, store)
+        return self.inbox.cases.recover(since, store)
 
-    def tell_again(self, case: str) -> int:
+    def send_again(self, case: str) -> int:
         """Tell the outcome of a case to its providers again."""
-        return self.inbox.outcomes.tell_again(case)
+        return self.inbox.outcomes.send_again(case)
 
-    def tell_dispute(self, connection: Connection, store: str, dispute: Json) -> None:
+    def apply_dispute(self, connection: Connection, store: str, dispute: Json) -> None:
         """Take in a dispute that 29next tells of, in a transaction that somebody else waits for."""
-        tell_dispute(connection, store, dispute, self.database.now(), lambda _: {})
+        apply_dispute(connection, store, dispute, self.database.now(), lambda _: {})
 
     # the index of transactions
 
@@ -179,7 +179,7 @@ class Storage:
 
     def add_transactions(self, store: str, rows: Sequence[Json]) -> None:
         """Take transactions in."""
-        self.inbox.cases.hear_of(store, list(rows))
+        self.inbox.cases.add_transactions(store, list(rows))
 
 
 class Inside(Storage):
@@ -201,9 +201,9 @@ class Inside(Storage):
     def start_worker(self, settings: Settings) -> None:
         """Have another worker, with these settings, which knows only what the database knows."""
         self.settings = settings
-        self.judge = Judge(self.inbox, settings)
+        self.translator = Translator(self.inbox, settings)
         self.forwarder = Forwarder(self.inbox, settings, sleep=self.sleep)
-        self.chores = Chores(settings, self.database)
+        self.jobs = Jobs(settings, self.database)
         self.inbox.stores.register(settings.stores.values())
 
     def close(self) -> None:
@@ -215,40 +215,40 @@ class Inside(Storage):
 
     def translate(self, most: int = 50) -> int:
         """Translate deliveries; returns how many there were."""
-        return translate(self.inbox, self.judge.verdict, most)
+        return translate(self.inbox, self.translator.translate, most)
 
     def translate_as_withdrawn(self, case_number: str, store: Store) -> None:
         """Translate what there is as a withdrawal of a case, whatever its provider's table says."""
         alert = Alert(case_number=case_number, withdrawn=True)
-        verdict = Verdict(Status.PENDING, reading=Reading(Effect.WITHDRAW, alert), store=store)
+        verdict = Translation(Status.PENDING, reading=Reading(Effect.WITHDRAW, alert), store=store)
         translate(self.inbox, lambda _: verdict, 50)
 
     def claim(self) -> list[Claim]:
         """Lease the most urgent case of each store."""
         return self.inbox.queue.claim(list(self.settings.stores), MOST_CLAIMS)
 
-    def call(self) -> list[Errand]:
+    def call(self) -> list[Task]:
         """Claim cases and make the next call of each; its answer is not taken in yet."""
         return call(self.forwarder, self.claim())
 
-    def call_until(self, done: Callable[[Errand], bool], rounds: int = 9) -> list[Errand]:
+    def call_until(self, done: Callable[[Task], bool], rounds: int = 9) -> list[Task]:
         """Work until a step is done whose answer is not taken in yet."""
         for _ in range(rounds):
-            errands = self.call()
-            if any(done(errand) for errand in errands):
-                return errands
-            self.settle(errands)
+            tasks = self.call()
+            if any(done(task) for task in tasks):
+                return tasks
+            self.settle(tasks)
         raise AssertionError("no such step was made")
 
-    def call_of(self, kind: str) -> list[Errand]:
+    def call_of(self, kind: str) -> list[Task]:
         """Translate, and work until a call of some kind was made, whose answer is not taken in yet."""
         self.translate()
-        return self.call_until(lambda errand: bool(errand.call and errand.call.kind == kind))
+        return self.call_until(lambda task: bool(task.call and task.call.kind == kind))
 
-    def settle(self, errands: Sequence[Errand]) -> None:
+    def settle(self, tasks: Sequence[Task]) -> None:
         """Take in the answers to calls."""
-        for errand in errands:
-            self.forwarder.settle(errand)
+        for task in tasks:
+            self.forwarder.settle(task)
 
     def work_off(self, claims: Sequence[Claim]) -> None:
         """Do what is due for some claimed cases, one call after the other."""
@@ -258,15 +258,15 @@ class Inside(Storage):
         """Read a transaction that is in doubt; returns whether 29next answered, None if it was not asked."""
         return self.forwarder.reread(store, transaction)
 
-    def keep_up(self, store: str) -> bool | None:
+    def read_new(self, store: str) -> bool | None:
         """Read the newest transactions of a store; returns the same."""
-        return self.forwarder.keep_up(store, lambda: False)
+        return self.forwarder.read_new(store, lambda: False)
 
     def step(self) -> bool:
         """Make one call for each store that wants one; whether there was any."""
-        errands = self.call()
-        self.settle(errands)
-        return bool(errands)
+        tasks = self.call()
+        self.settle(tasks)
+        return bool(tasks)
 
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
@@ -280,12 +280,14 @@ class Inside(Storage):
 
     def worker(self) -> Worker:
         """A whole worker of the same parts."""
-        return Worker(self.inbox, self.judge, self.forwarder)
+        return Worker(self.inbox, self.translator, self.forwarder)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """A whole worker as its process runs it, in threads: it forwards, does its jobs, and is heard."""
-        worker = Worker(self.inbox, self.judge, self.forwarder, self.chores, beat=self.memos.beat)
+        worker = Worker(
+            self.inbox, self.translator, self.forwarder, self.jobs, beat=self.shared_state.record_heartbeat
+        )
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         try:
@@ -297,12 +299,12 @@ class Inside(Storage):
 
     def hurry(self) -> None:
         """Have each of the jobs done many times a second."""
-        for job in self.chores.chores:
+        for job in self.jobs.jobs:
             job.every = job.due_at = 0.0
 
-    def jobs(self, *, worker: bool = True) -> Chores:
+    def make_jobs(self, *, worker: bool = True) -> Jobs:
         """What another process does beside its alerts: one that works, or the web process."""
-        return Chores(self.settings, self.database, worker=worker)
+        return Jobs(self.settings, self.database, worker=worker)
 
     @property
     def lease(self) -> float:
@@ -323,31 +325,31 @@ class Inside(Storage):
 def translator(app: Flask) -> Callable[[int], int]:
     """What translates deliveries of an app that no worker stands behind, and says how many there were."""
     inbox: Inbox = app.extensions["inbox"]
-    judge = Judge(inbox, app.extensions["settings"])
-    return lambda most: translate(inbox, judge.verdict, most)
+    translator = Translator(inbox, app.extensions["settings"])
+    return lambda most: translate(inbox, translator.translate, most)
 
 
-def translate(inbox: Inbox, judge: Callable[[Any], Verdict], most: int) -> int:
-    """Have some deliveries judged; returns how many there were, raises what went wrong."""
-    judged = [(row, judge(row)) for row in inbox.deliveries.untranslated(most)]
-    for _, error in inbox.deliveries.take_in(judged) if judged else ():
+def translate(inbox: Inbox, translate_row: Callable[[Any], Translation], most: int) -> int:
+    """Have some deliveries translated; returns how many there were, raises what went wrong."""
+    translated = [(row, translate_row(row)) for row in inbox.deliveries.untranslated(most)]
+    for _, error in inbox.deliveries.apply_translations(translated) if translated else ():
         raise error
-    return len(judged)
+    return len(translated)
 
 
-def call(forwarder: Forwarder, claims: Sequence[Claim]) -> list[Errand]:
+def call(forwarder: Forwarder, claims: Sequence[Claim]) -> list[Task]:
     """Make the next call of some claimed cases; their answers are not taken in yet."""
-    errands = [errand for claim in claims if (errand := forwarder.begin(claim))]
-    for errand in errands:
-        forwarder.send(errand)
-    return errands
+    tasks = [task for claim in claims if (task := forwarder.begin(claim))]
+    for task in tasks:
+        forwarder.send(task)
+    return tasks
 
 
 def work_off(forwarder: Forwarder, claims: Sequence[Claim]) -> None:
     """Do what is due for some claimed cases, one call after the other."""
     for claim in claims:
-        for errand in call(forwarder, [claim]):
-            forwarder.settle(errand)
+        for task in call(forwarder, [claim]):
+            forwarder.settle(task)
 
 
 class Client(NextApi):

@@ -558,9 +558,9 @@ def match_all(database: Database, made_up: MadeUpSales, count: int) -> Figures:
         figures.alerts += 1
         figures.decidable += decidable
         figures.rules[(case.match and case.match.rule) or "none"] += 1
-        if case.found is not None and (told.truth is None or case.found != told.truth.id):
-            figures.wrong.append((told, case.found))
-        elif case.found is not None:
+        if case.matched_id is not None and (told.truth is None or case.matched_id != told.truth.id):
+            figures.wrong.append((told, case.matched_id))
+        elif case.matched_id is not None:
             figures.right += decidable
             figures.lucky += not decidable
         elif decidable:

@@ -14,7 +14,7 @@ def every_page(bridge: InProcessBridge) -> list[str]:
     search = bridge.search
     rows = search.deliveries({}).results
     cases = search.cases({}).results
-    job = bridge.inside.memos.start_replay({"status": "failed"}, 3)
+    job = bridge.inside.shared_state.start_replay({"status": "failed"}, 3)
     return [
         *("/", "/deliveries", "/cases", "/stores", "/providers", "/refused", "/replays"),
         "/deliveries?status=failed&q=nothing",

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bridge import providers
-from bridge.worker.notify import conditions, read_picture
+from bridge.worker.notify import conditions, read_snapshot
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.next29 import STORE
 from tests.support.next29.orders import fulfillment_order
@@ -157,14 +157,14 @@ class Reports:
 
     def restart(self) -> None:
         """Start another worker, which knows only what the database knows."""
-        self.jobs = self.bridge.inside.jobs()
+        self.jobs = self.bridge.inside.make_jobs()
 
     def work(self, times: int = 3) -> None:
         """Forward what there is, and take some turns of the jobs."""
         self.bridge.work()
         for _ in range(times):
             self.turns += 100.0
-            self.jobs.turn(self.turns)
+            self.jobs.run_due(self.turns)
 
     def later(self, seconds: float) -> None:
         """Let time pass, and work."""
@@ -252,7 +252,7 @@ class Reports:
     @property
     def alarms(self) -> list[tuple[str, str, str]]:
         """What a person is told about outcomes: title, text and where to look."""
-        found = conditions(read_picture(self.bridge.database, self.bridge.settings))
+        found = conditions(read_snapshot(self.bridge.database, self.bridge.settings))
         return [(one.title, one.text, one.path) for one in found if one.key.startswith("untold:")]
 
     def reads(self, case: str) -> list[str]:

@@ -31,7 +31,7 @@ def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
 
 def backfill(bridge: InProcessBridge, days: int = 12) -> tuple[int, list[str]]:
     said: list[str] = []
-    return bridge.inside.backfill(bridge.api, bridge.store, tell=said.append).run(days), said
+    return bridge.inside.backfill(bridge.api, bridge.store, report=said.append).run(days), said
 
 
 def count(bridge: InProcessBridge) -> int:
@@ -168,7 +168,7 @@ def test_disputes_go_before_every_page(bridge: InProcessBridge) -> None:
             bridge.work()  # the worker, in its own process
 
     with bridge.counted() as calls:
-        bridge.inside.backfill(bridge.api, bridge.store, sleep=sleep).keep_up()
+        bridge.inside.backfill(bridge.api, bridge.store, sleep=sleep).read_new()
     assert calls[0] == "POST /disputes/"
 
 
@@ -178,25 +178,25 @@ def test_where_disputes_want_every_slot_a_page_takes_one_now_and_then(bridge: In
     bridge.inside.translate()  # and nobody works on it
     before = bridge.clock.now
     with bridge.counted() as calls:
-        bridge.inside.backfill(bridge.api, bridge.store).keep_up()
+        bridge.inside.backfill(bridge.api, bridge.store).read_new()
     assert bridge.clock.now - before >= 10 * len(calls)
 
 
 def test_what_is_new_is_read_every_hour_so_that_a_lost_webhook_leaves_no_gap(bridge: InProcessBridge) -> None:
     backfill(bridge)
     bridge.clock.sleep(2 * HOUR)
-    assert bridge.inside.index.behind(bridge.clock.now) == [STORE]
+    assert bridge.inside.index.stores_behind(bridge.clock.now) == [STORE]
     bridge.next29.add_transaction(STORE, auth_code="NEW001", date_created=bridge.clock.iso)
-    assert bridge.inside.keep_up(STORE) is True
-    assert bridge.inside.keep_up(STORE) is None  # another worker's turn
+    assert bridge.inside.read_new(STORE) is True
+    assert bridge.inside.read_new(STORE) is None  # another worker's turn
     assert count(bridge) == SALES + 1
-    assert bridge.inside.index.behind(bridge.clock.now) == []
+    assert bridge.inside.index.stores_behind(bridge.clock.now) == []
 
 
 def test_after_a_gap_both_stretches_are_known_until_it_is_read(bridge: InProcessBridge) -> None:
     backfill(bridge, 2)
     bridge.clock.sleep(8 * DAY)
-    bridge.inside.backfill(bridge.api, bridge.store).keep_up((NOON + timedelta(days=7)).date())
+    bridge.inside.backfill(bridge.api, bridge.store).read_new((NOON + timedelta(days=7)).date())
     assert len(bridge.inside.index.covered(STORE)) == 2
     backfill(bridge, 10)
     assert len(bridge.inside.index.covered(STORE)) == 1

@@ -86,7 +86,7 @@ def test_what_is_refused_where_nobody_waits_is_asked_once_and_noted(bridge: InPr
     bridge.settle()
     bridge.next29.stores[STORE].disputes.remove(bridge.case(sent)["dispute_id"])
     with bridge.counted() as calls:
-        bridge.inside.doubt(bridge.clock() - DAY)
+        bridge.inside.recover(bridge.clock() - DAY)
         bridge.settle()
     assert calls == [f"GET /disputes/{bridge.case(sent)['dispute_id']}/"]
     assert "29next answered 404" in bridge.case(sent)["notes"][-1]
@@ -97,7 +97,7 @@ def test_after_a_restored_backup_a_refused_alert_is_looked_up_and_tried_once(bri
     bridge.post(bridge.senders.prevention(**prevented()))
     bridge.settle()
     with bridge.counted() as calls:
-        bridge.inside.doubt(bridge.clock() - DAY)
+        bridge.inside.recover(bridge.clock() - DAY)
         bridge.settle()
     assert [call for call in calls if "disputes" in call] == [
         "GET /disputes/",
@@ -227,7 +227,7 @@ def test_two_that_hear_of_a_dispute_at_once_make_one_case_of_it(make_database: M
         answered = bridge.inside.call_of("find_holder")
         with closing(Database(url, clock=bridge.clock, pool_size=2)) as other, ThreadPoolExecutor(1) as pool:
             with other.begin() as connection:  # another worker takes in `dispute.created`
-                bridge.inside.tell_dispute(connection, STORE, by_hand)
+                bridge.inside.apply_dispute(connection, STORE, by_hand)
                 settling = pool.submit(bridge.inside.settle, answered)
                 waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                 with bridge.database.read() as watching:
@@ -649,7 +649,7 @@ def test_card_numbers_in_29next_s_answers_are_cut(make_database: MakeDatabase) -
         bridge.api.call("POST", f"{paths[1]}notes/", body={"message": f"paid by {NUMBER}"})
         bridge.next29.add_faults(fault("reset_after", method="POST", path="*/notes/", count=1))
         withdraw(bridge, withdrawn)
-        bridge.inside.doubt(bridge.clock() - DAY)
+        bridge.inside.recover(bridge.clock() - DAY)
         bridge.settle()
         assert f"GET /{paths[1]}notes/" in bridge.calls()
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
@@ -757,11 +757,11 @@ def test_what_a_store_is_owed_that_is_gone_fails_at_its_deadline_and_can_be_repl
     back: Json = {"name": STORE, "base_url": bridge.store.base_url}
     store = bridge.store
     bridge.restart()
-    chores = bridge.inside.jobs()
-    chores.give_up()
+    jobs = bridge.inside.make_jobs()
+    jobs.fail_removed_stores()
     assert bridge.delivery(delivery)["status"] == "pending"  # it may come back
     bridge.clock.sleep(25 * HOUR)
-    chores.give_up()
+    jobs.fail_removed_stores()
     assert bridge.delivery(delivery)["reason"] == "no_store"
     assert STORE in bridge.delivery(delivery)["message"]
     bridge.settings = replace(bridge.settings, stores={STORE: store})
@@ -787,6 +787,6 @@ def test_a_duplicate_that_waits_for_a_store_that_is_gone_fails_with_its_holder(
     settings = bridge.settings
     bridge.restart()
     bridge.clock.sleep(4 * DAY)
-    bridge.inside.jobs().give_up()
+    bridge.inside.make_jobs().fail_removed_stores()
     bridge.settings = settings
     assert bridge.delivery(delivery)["reason"] == "no_store"

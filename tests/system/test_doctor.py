@@ -57,7 +57,7 @@ class Patient:
     def examined(self, **options: Any) -> dict[str, Check]:
         """What the doctor says, by what it is about."""
         chosen = load(self.toml, **self.environ)
-        return {check.what: check for check in examine(chosen, self.database, **options)}
+        return {check.name: check for check in examine(chosen, self.database, **options)}
 
     def bad(self, **options: Any) -> dict[str, Check]:
         """What the doctor calls bad."""
@@ -105,8 +105,8 @@ def test_no_store_and_no_provider_are_bad(patient: Patient) -> None:
     patient.environ = {"DATABASE_URL": patient.url}
     bad = patient.bad()
     assert set(bad) == {"stores", "providers"}
-    assert "NEXT_STORE" in bad["stores"].remedy
-    assert "ETHOCA_SECRET=user:password" in bad["providers"].remedy
+    assert "NEXT_STORE" in bad["stores"].fix
+    assert "ETHOCA_SECRET=user:password" in bad["providers"].fix
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,16 @@ def test_it_is_said_whom_the_viewer_and_the_api_are_open_to(
     found = patient.examined()
     for what, variable, how in (("viewer", "BRIDGE_PASSWORD", viewer), ("JSON API", "BRIDGE_API_TOKEN", api)):
         said = {"off": f"off: {variable} is not set", "open": "open to this machine"}.get(how, how)
-        assert (found[what].good, found[what].said) == (True, said)
+        assert (found[what].good, found[what].message) == (True, said)
 
 
 def test_what_is_off_is_said_and_advised(patient: Patient) -> None:
     found = patient.examined()["viewer"]
-    assert (found.good, found.said) == (True, "off: BRIDGE_PASSWORD is not set")
+    assert (found.good, found.message) == (True, "off: BRIDGE_PASSWORD is not set")
     patient.environ["BRIDGE_BIND"] = "127.0.0.1:8000"
     found = patient.examined()["viewer"]
-    assert (found.good, found.said) == (True, "open to this machine")
-    assert "Behind a proxy on this machine, set BRIDGE_PASSWORD" in found.remedy
+    assert (found.good, found.message) == (True, "open to this machine")
+    assert "Behind a proxy on this machine, set BRIDGE_PASSWORD" in found.fix
 
 
 @pytest.mark.parametrize(("rate", "good"), [("0", False), ("4", True), ("4.5", False)])
@@ -174,9 +174,9 @@ def test_a_database_that_is_away_is_bad_and_no_store_is_asked(patient: Patient) 
     away = Database("sqlite:////nowhere/at/all/bridge.db")
     with closing(away):
         chosen = load("", **patient.environ)
-        found = {check.what: check for check in examine(chosen, away)}
+        found = {check.name: check for check in examine(chosen, away)}
     assert not found["database"].good
-    assert "DATABASE_URL" in found["database"].remedy
+    assert "DATABASE_URL" in found["database"].fix
     assert patient.next29.ledger.calls == []
 
 
@@ -185,8 +185,8 @@ def test_a_database_that_is_not_migrated_is_bad(
     kind: str, make_database: MakeDatabase, patient: Patient
 ) -> None:
     with make_database(kind, migrated=False) as url, closing(Database(url)) as database:
-        found = {check.what: check for check in examine(load("", **patient.environ), database)}
-    assert "bridge migrate" in found["database"].remedy
+        found = {check.name: check for check in examine(load("", **patient.environ), database)}
+    assert "bridge migrate" in found["database"].fix
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ def test_commits_that_may_be_lost_are_bad(
         with closing(patient.database):
             bad = patient.bad()
     assert list(bad) == ["database"]
-    assert said in bad["database"].said
+    assert said in bad["database"].message
 
 
 def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LEAST_FREE", 10**18)
-    assert patient.bad()["database"].remedy == "Free some space on the disk of the database."
+    assert patient.bad()["database"].fix == "Free some space on the disk of the database."
 
 
 def test_a_clock_that_is_off_is_bad(durable_url: str, next_store: StandIn) -> None:
@@ -226,16 +226,16 @@ def test_a_clock_that_is_off_is_bad(durable_url: str, next_store: StandIn) -> No
         bad = patient.bad(clock=lambda: time.time() + 45)
         clocks = {"29next's clock"} | ({"database's clock"} if not patient.database.sqlite else set())
         assert set(bad) == clocks
-        assert "behind" in bad["29next's clock"].said
+        assert "behind" in bad["29next's clock"].message
         assert patient.bad(clock=lambda: time.time() + 20) == {}
-        assert "ahead of" in patient.bad(clock=lambda: time.time() - 45)["29next's clock"].said
+        assert "ahead of" in patient.bad(clock=lambda: time.time() - 45)["29next's clock"].message
 
 
 def test_a_worker_that_is_gone_is_bad(patient: Patient) -> None:
     patient.storage.beat_earlier(GONE_AFTER + 5, "a worker")
     bad = patient.bad()
     assert list(bad) == ["worker"]
-    assert "bridge worker" in bad["worker"].remedy
+    assert "bridge worker" in bad["worker"].fix
 
 
 # --- stores --------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_token_that_is_not_known_is_bad_and_not_asked_again(patient: Patient) 
     patient.next29.revoke("token")
     bad = patient.bad()
     assert list(bad) == ["alpha: disputes:read"]
-    assert "access token" in bad["alpha: disputes:read"].remedy
+    assert "access token" in bad["alpha: disputes:read"].fix
     assert len(patient.next29.ledger.calls) == 1
 
 
@@ -255,15 +255,15 @@ def test_a_token_that_may_not_write_disputes_is_bad(patient: Patient) -> None:
     patient.scopes(*READ, "transactions:write")
     bad = patient.bad()
     assert list(bad) == ["alpha: disputes:write"]
-    assert "disputes:write" in bad["alpha: disputes:write"].remedy
+    assert "disputes:write" in bad["alpha: disputes:write"].fix
 
 
 @pytest.mark.parametrize("scope", ["transactions:read", "transactions:write", "orders:read"])
 def test_a_scope_that_the_bridge_can_do_without_is_advised(patient: Patient, scope: str) -> None:
     patient.scopes(*{*READ, "disputes:write", "transactions:write"} - {scope})
     found = patient.examined()[f"alpha: {scope}"]
-    assert (found.good, found.said) == (True, "missing")
-    assert scope in found.remedy
+    assert (found.good, found.message) == (True, "missing")
+    assert scope in found.fix
 
 
 def test_a_store_that_is_only_observed_is_not_asked_whether_it_may_be_written_to(patient: Patient) -> None:
@@ -279,7 +279,7 @@ def test_a_store_that_is_only_observed_is_not_asked_whether_it_may_be_written_to
 def test_a_store_that_does_not_answer_as_29next_does_is_bad(patient: Patient, name: str, remedy: str) -> None:
     made = {"html_500": fault("redirect", status=500, body="<html>")}.get(name) or fault(name)
     patient.next29.add_faults(made)
-    assert remedy in patient.bad()["alpha: disputes:read"].remedy
+    assert remedy in patient.bad()["alpha: disputes:read"].fix
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_a_subscription_that_does_not_tell_the_bridge_is_bad_and_repaired_by_sub
             (hook,) = api.rows("webhooks/", {})
             api.call("PATCH", f"webhooks/{hook['id']}/", body=change)
         check = patient.bad()["alpha: webhooks"]
-        assert check.said.startswith(said)
-        assert check.remedy == "Run `bridge subscribe --store alpha`."
+        assert check.message.startswith(said)
+        assert check.fix == "Run `bridge subscribe --store alpha`."
         subscribe(api, target, "a-secret", "2023-02-10")
     assert patient.examined()["alpha: webhooks"] == Check(
         "alpha: webhooks", True, f"29next sends webhooks to {target}"
@@ -319,15 +319,15 @@ def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Pati
     patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
     patient.scopes("disputes:read", "disputes:write", "transactions:read", "transactions:write")
     check = patient.bad()["alpha: webhooks"]
-    assert "webhooks:read and webhooks:write" in check.remedy
+    assert "webhooks:read and webhooks:write" in check.fix
 
 
 def test_a_subscription_list_that_fails_for_another_reason_names_no_scopes(patient: Patient) -> None:
     patient.environ |= {"NEXT_WEBHOOK_SECRET": "a-secret", "BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}
     patient.next29.add_faults(fault("redirect", path="/webhooks/", status=500, body="<html>"))
     check = patient.bad()["alpha: webhooks"]
-    assert "scopes" not in check.remedy
-    assert "Try again" in check.remedy
+    assert "scopes" not in check.fix
+    assert "Try again" in check.fix
 
 
 def test_what_asks_for_a_scope_is_a_body_that_29next_could_take(patient: Patient) -> None:
@@ -344,8 +344,8 @@ def test_a_paused_store_is_bad(patient: Patient, why: str, remedy: str) -> None:
     patient.storage.pause("alpha", why)
     bad = patient.bad()
     assert list(bad) == ["alpha: paused"]
-    assert bad["alpha: paused"].said == why
-    assert remedy in bad["alpha: paused"].remedy
+    assert bad["alpha: paused"].message == why
+    assert remedy in bad["alpha: paused"].fix
 
 
 # --- providers -----------------------------------------------------------------------------------
@@ -355,13 +355,13 @@ def test_a_provider_that_is_refused_since_its_last_delivery_is_bad(patient: Pati
     patient.storage.reject("ethoca", "bad_proof", "The credentials are wrong.")
     bad = patient.bad()
     assert list(bad) == ["ethoca"]
-    assert "bad_proof: The credentials are wrong." in bad["ethoca"].said
-    assert "ETHOCA_SECRET_PREVIOUS" in bad["ethoca"].remedy
+    assert "bad_proof: The credentials are wrong." in bad["ethoca"].message
+    assert "ETHOCA_SECRET_PREVIOUS" in bad["ethoca"].fix
     day_after = time.time() + 2 * 86_400
     assert "ethoca" not in patient.bad(clock=lambda: day_after)
     patient.storage.keep(Webhook("ethoca", "/webhooks/ethoca", b"{}"))
     assert patient.bad() == {}
-    assert "last delivery" in patient.examined()["ethoca"].said
+    assert "last delivery" in patient.examined()["ethoca"].message
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_the_remedy_is_for_the_reason_of_a_refusal(
     patient: Patient, reason: str, message: str, remedy: str
 ) -> None:
     patient.storage.reject("ethoca", reason, message)
-    said = patient.bad()["ethoca"].remedy
+    said = patient.bad()["ethoca"].fix
     assert remedy in said
     assert ("ETHOCA_SECRET" in said) is (remedy == "ETHOCA_SECRET")
 
@@ -388,7 +388,7 @@ def test_a_former_secret_is_remembered(patient: Patient) -> None:
     patient.environ["ETHOCA_SECRET_PREVIOUS"] = "ethoca:the-former-one"
     found = patient.examined()["ethoca"]
     assert found.good
-    assert "ETHOCA_SECRET_PREVIOUS" in found.remedy
+    assert "ETHOCA_SECRET_PREVIOUS" in found.fix
 
 
 # --- the way in ----------------------------------------------------------------------------------
@@ -435,12 +435,12 @@ def test_the_public_address_must_lead_to_the_bridge(
     with answering(status, body) as url:
         patient.environ["BRIDGE_PUBLIC_URL"] = url
         found = patient.examined()["public URL"]
-    assert (found.good, found.said) == (good, f"{url}/healthz: {said}")
+    assert (found.good, found.message) == (good, f"{url}/healthz: {said}")
 
 
 def test_a_public_address_that_nobody_answers_at_is_bad(patient: Patient) -> None:
     patient.environ["BRIDGE_PUBLIC_URL"] = "http://127.0.0.1:9"
-    assert "Connection refused" in patient.bad()["public URL"].said
+    assert "Connection refused" in patient.bad()["public URL"].message
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -472,8 +472,8 @@ def test_mistyped_urls_are_named_until_a_day_has_passed(patient: Patient) -> Non
     for name in ("etoca", "etoca", "kount2"):
         patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=False)
     check = patient.bad()["mistyped URLs"]
-    assert check.said == "/webhooks/etoca (2), /webhooks/kount2 (1); nothing arrives from ethoca"
-    assert "bridge providers" in check.remedy
+    assert check.message == "/webhooks/etoca (2), /webhooks/kount2 (1); nothing arrives from ethoca"
+    assert "bridge providers" in check.fix
     assert "mistyped URLs" not in patient.examined(clock=lambda: time.time() + 86_401.0)
 
 
@@ -482,8 +482,8 @@ def test_a_mistyped_url_is_bad_where_a_provider_that_is_much_like_it_sends_nothi
     for name in ("etoca/alpha", "ethoca ", "zzz"):
         patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=False)
     check = patient.bad()["mistyped URLs"]
-    assert '"/webhooks/ethoca " (1)' in check.said
-    assert check.said.endswith("; nothing arrives from ethoca")
+    assert '"/webhooks/ethoca " (1)' in check.message
+    assert check.message.endswith("; nothing arrives from ethoca")
     webhook = Webhook("ethoca", "/webhooks/ethoca", b"{}", {})
     patient.storage.keep(webhook)
     assert patient.examined()["mistyped URLs"].good
@@ -492,7 +492,7 @@ def test_a_mistyped_url_is_bad_where_a_provider_that_is_much_like_it_sends_nothi
 def test_what_stands_for_other_names_and_for_none_is_said_in_words(patient: Patient) -> None:
     for name in (OTHER_NAMES, NO_NAME):
         patient.storage.reject(name, "unknown_provider", "There is no such provider.", known=True)
-    said = patient.examined()["mistyped URLs"].said
+    said = patient.examined()["mistyped URLs"].message
     assert set(said.split(", ")) == {"/webhooks/ and any other name (1)", "/webhooks without a name (1)"}
 
 
@@ -502,6 +502,6 @@ def test_ignored_event_types_that_nobody_listed_are_named_for_a_week(patient: Pa
     rows = [row | {"event_type": "AUTORESCUE", "listed": False}, row | {"event_type": "X", "listed": True}]
     insert_rows(patient.database, "ignored_events", rows)
     check = patient.examined()["new event types, ignored"]
-    assert (check.good, check.said) == (True, "adyen AUTORESCUE (3)")
-    assert "providers.NAME.effects" in check.remedy
+    assert (check.good, check.message) == (True, "adyen AUTORESCUE (3)")
+    assert "providers.NAME.effects" in check.fix
     assert "new event types, ignored" not in patient.examined(clock=lambda: now + 7 * 86_400.0 + 1)

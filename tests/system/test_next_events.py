@@ -869,7 +869,7 @@ def test_after_a_restored_backup_everything_runs_and_nothing_is_doubled(
 
     since = bridge.clock.now
     restored = restore()
-    assert restored.inside.doubt(since, STORE) >= 1
+    assert restored.inside.recover(since, STORE) >= 1
     for sent in (lost, resolved_later, done):  # providers try again, or tell more of a case
         restored.post(replace(sent, body=sent.body.replace(b"SHOP*TEST", b"SHOP*AGAIN")))
     restored.settle(times=8)
@@ -922,7 +922,7 @@ def test_what_was_done_since_for_a_case_that_the_backup_has_settled_is_not_done_
     assert len(refunds(bridge)) == 2
 
     restored = restore()
-    restored.inside.doubt(since)
+    restored.inside.recover(since)
     again(restored)
     assert [(one.kind, one.facts) for one in ledger.commits] == before
     assert restored.deliveries(status="pending") == restored.deliveries(status="failed") == []

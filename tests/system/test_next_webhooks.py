@@ -254,7 +254,7 @@ def test_among_several_stores_the_path_or_the_webhook_says_which(make_database: 
             bridge.store, name="beta", base_url="https://shop-b.29next.store/api/admin/"
         )
         stores = {**bridge.settings.stores, "beta": beta}
-        bridge.inside.judge.settings = dataclasses.replace(bridge.settings, stores=stores)
+        bridge.inside.translator.settings = dataclasses.replace(bridge.settings, stores=stores)
         told = [
             ("/webhooks/next/beta", "anything", "beta"),
             ("/webhooks/next", "shop-b", "beta"),
@@ -370,17 +370,17 @@ def test_a_contradiction_that_cannot_be_read_waits_and_is_not_asked_for_at_once(
         light.work()
     light.next29.stop()
     assert light.inside.reread(STORE, 7001) is False
-    assert light.inside.index.doubted(light.clock.now) == {}
+    assert light.inside.index.contradictory(light.clock.now) == {}
     light.tell("transaction.updated", sold(status="failed"))
     light.inside.translate()
-    assert light.inside.index.doubted(light.clock.now) == {}  # nor because it is told again
-    assert light.inside.index.doubted(light.clock.now + 3600) == {STORE: 7001}
+    assert light.inside.index.contradictory(light.clock.now) == {}  # nor because it is told again
+    assert light.inside.index.contradictory(light.clock.now + 3600) == {STORE: 7001}
     assert light.inside.reread(STORE, 7001) is None  # another worker has it in hand
 
 
 def reread(bridge: InProcessBridge) -> None:
     """Read again what is in doubt, as the worker does in its spare time."""
-    for store, ident in bridge.inside.index.doubted(bridge.clock.now).items():
+    for store, ident in bridge.inside.index.contradictory(bridge.clock.now).items():
         assert bridge.inside.reread(store, ident) is True
 
 

@@ -1,4 +1,4 @@
-"""What a person is told: what is new, once, and by one process; and the worker's other chores."""
+"""What a person is told: what is new, once, and by one process; and the worker's other jobs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bridge.worker.notify import (
     REMIND_AFTER,
     Condition,
     Notifier,
-    Picture,
+    Snapshot,
     conditions,
-    news,
-    read_picture,
+    new_notifications,
+    read_snapshot,
 )
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
@@ -40,14 +40,14 @@ ALIVE: Json = {"now": NOW, "worker_seen_at": NOW}
 
 
 def titles(**seen: Any) -> list[str]:
-    return [one.title for one in conditions(Picture(**{**ALIVE, **seen}))]
+    return [one.title for one in conditions(Snapshot(**{**ALIVE, **seen}))]
 
 
 # --- what is to be told: pure -------------------------------------------------------------------
 
 
 def test_where_all_is_well_nothing_is_told() -> None:
-    assert conditions(Picture(**ALIVE)) == []
+    assert conditions(Snapshot(**ALIVE)) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_deadline_is_told_of_at_half_and_again_at_nine_tenths() -> None:
 
 def test_the_gravest_comes_first() -> None:
     graves = [
-        one.grave for one in conditions(Picture(now=NOW, failed={"bug": 1}, reviews=1, used=[0.6, 0.95]))
+        one.grave for one in conditions(Snapshot(now=NOW, failed={"bug": 1}, reviews=1, used=[0.6, 0.95]))
     ]
     assert graves == sorted(graves, reverse=True)
     assert graves[0]
@@ -109,7 +109,7 @@ FAILED = Condition("failed:bug", "1 alert failed: bug", "See.", "/deliveries", 1
 
 
 def told(now: float, found: list[Condition], before: dict[str, Any]) -> list[str]:
-    return [one.title for one in news(now, found, before) if one.title]
+    return [one.title for one in new_notifications(now, found, before) if one.title]
 
 
 def test_news_is_told_once() -> None:
@@ -131,7 +131,7 @@ def test_what_stands_for_a_day_is_told_again() -> None:
 
 
 def test_what_has_shrunk_is_remembered_so_that_its_growth_is_told() -> None:
-    (one,) = news(NOW + 60, [FAILED], {"failed:bug": (NOW, {"count": 9})})
+    (one,) = new_notifications(NOW + 60, [FAILED], {"failed:bug": (NOW, {"count": 9})})
     assert (one.title, one.count, one.before) == ("", 1, NOW)
 
 
@@ -140,7 +140,7 @@ def test_what_has_ended_is_told_where_that_is_good_news() -> None:
         "paused:alpha": (NOW, {"count": 1, "over": "Store alpha goes on."}),
         "failed:bug": (NOW, {"count": 2}),
     }
-    ended = news(NOW + 60, [], before)
+    ended = new_notifications(NOW + 60, [], before)
     assert [(one.key, one.title, one.ended) for one in ended] == [
         ("paused:alpha", "Store alpha goes on.", True),
         ("failed:bug", "", True),
@@ -148,7 +148,7 @@ def test_what_has_ended_is_told_where_that_is_good_news() -> None:
 
 
 def test_what_is_only_shown_is_not_told() -> None:
-    assert news(NOW, conditions(Picture(**ALIVE, reviews=3)), {}) == []
+    assert new_notifications(NOW, conditions(Snapshot(**ALIVE, reviews=3)), {}) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5)), max_size=30), st.integers(0, 200_000))
@@ -161,7 +161,7 @@ def test_whatever_happens_nothing_is_told_twice_within_a_quarter_of_an_hour(
     for key, count in steps:
         now += pause / 50
         found = [Condition(key, f"{count}", "", "/", count)]
-        for one in news(now, found, memory):
+        for one in new_notifications(now, found, memory):
             if one.ended:
                 memory.pop(one.key)
                 last.pop(one.key, None)
@@ -248,20 +248,20 @@ def bridge(database_url: str, hook: Hook) -> Iterator[InProcessBridge]:
 def notifier(bridge: InProcessBridge, url: str | None = None) -> Notifier:
     assert bridge.settings.notify
     given = Notify(url, form="json") if url else bridge.settings.notify
-    return Notifier(bridge.database, bridge.inside.memos, bridge.settings, given)
+    return Notifier(bridge.database, bridge.inside.shared_state, bridge.settings, given)
 
 
 def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, hook: Hook) -> None:
     trouble(bridge)
     one = notifier(bridge)
-    assert one.turn() == 4
+    assert one.send_new() == 4
     assert sorted(hook.titles) == [
         "1 alert failed: no store",
         "1 alert failed: unknown event",
         "1 alert failed: untranslatable",
         f"Store {OUTLET} is paused",
     ]
-    assert one.turn() == 0
+    assert one.send_new() == 0
     paused = next(told for told in hook.told if told["key"] == f"paused:{OUTLET}")
     assert paused["url"] == "https://alerts.example/stores"
     assert paused["text"].startswith("29next answered 401")
@@ -270,7 +270,7 @@ def test_what_goes_wrong_is_told_once_and_its_end_too(bridge: InProcessBridge, h
     bridge.next29.add_token(OUTLET_TOKEN, OUTLET)
     bridge.inside.resume(OUTLET)
     bridge.work()
-    assert one.turn() == 1
+    assert one.send_new() == 1
     assert (hook.titles[-1], hook.told[-1]["ended"]) == (f"Store {OUTLET} has resumed.", True)
 
 
@@ -286,12 +286,12 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(bridge: InP
     assert reasons == ["waiting_for_opening", "store_paused"]
     bridge.clock.now += 20 * 3600
     bridge.inside.beat("one")
-    seen = read_picture(bridge.database, bridge.settings)
+    seen = read_snapshot(bridge.database, bridge.settings)
     assert (list(seen.used), seen.oldest_pending) == ([], None)
     bridge.send_sample("ethoca")
     bridge.inside.translate(10)
     bridge.clock.now += 12.5 * 3600
-    seen = read_picture(bridge.database, bridge.settings)
+    seen = read_snapshot(bridge.database, bridge.settings)
     assert [round(share, 1) for share in seen.used] == [0.5]
     assert seen.oldest_pending == pytest.approx(bridge.clock.now - 12.5 * 3600, abs=1)
 
@@ -301,7 +301,7 @@ def test_of_several_processes_one_tells(bridge: InProcessBridge, hook: Hook) -> 
     bridge.inside.beat("one")
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    threads = [threading.Thread(target=notifier(bridge).turn) for _ in range(4)]
+    threads = [threading.Thread(target=notifier(bridge).send_new) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -314,10 +314,10 @@ def test_what_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hoo
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
     hook.status = 500
-    assert notifier(bridge).turn() == 0
-    assert notifier(bridge, "http://127.0.0.1:9/nobody").turn() == 0
+    assert notifier(bridge).send_new() == 0
+    assert notifier(bridge, "http://127.0.0.1:9/nobody").send_new() == 0
     hook.status = 200
-    assert notifier(bridge).turn() == 1
+    assert notifier(bridge).send_new() == 1
 
 
 def test_a_redirect_is_not_followed_and_counts_as_not_told(bridge: InProcessBridge, hook: Hook) -> None:
@@ -326,10 +326,10 @@ def test_a_redirect_is_not_followed_and_counts_as_not_told(bridge: InProcessBrid
     bridge.work()
     for status in (301, 302, 303, 307, 308):
         hook.status = status
-        assert notifier(bridge).turn() == 0
+        assert notifier(bridge).send_new() == 0
     assert (hook.told, hook.led_astray) == ([], 0)
     hook.status = 200
-    assert notifier(bridge).turn() == 1
+    assert notifier(bridge).send_new() == 1
 
 
 def test_a_target_that_drips_is_given_up_in_time(
@@ -340,20 +340,20 @@ def test_a_target_that_drips_is_given_up_in_time(
     bridge.work()
     monkeypatch.setattr("bridge.worker.notify.TARGET_SECONDS", 0.3)
     hook.drops = 60
-    assert notifier(bridge).turn() == 0, "it would have answered in the end"
+    assert notifier(bridge).send_new() == 0, "it would have answered in the end"
     hook.drops = 0
-    assert notifier(bridge).turn() == 1
+    assert notifier(bridge).send_new() == 1
 
 
 def test_an_end_that_could_not_be_told_is_told_later(bridge: InProcessBridge, hook: Hook) -> None:
     trouble(bridge)
-    notifier(bridge).turn()
+    notifier(bridge).send_new()
     bridge.next29.add_token(OUTLET_TOKEN, OUTLET)
     bridge.inside.resume(OUTLET)
     bridge.work()
     for status in (500, 500, 200, 200):
         hook.status = status
-        notifier(bridge).turn()
+        notifier(bridge).send_new()
     assert hook.titles.count(f"Store {OUTLET} has resumed.") == 1
 
 
@@ -362,23 +362,23 @@ def test_a_worker_that_is_gone_is_told_by_the_web_process(bridge: InProcessBridg
     bridge.inside.beat("one")
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    web = bridge.inside.jobs(worker=False)
-    assert [chore.name for chore in web.chores] == ["notifications"]
-    web.turn(1.0)
+    web = bridge.inside.make_jobs(worker=False)
+    assert [job.name for job in web.jobs] == ["notifications"]
+    web.run_due(1.0)
     assert hook.told == []
     bridge.clock.now += GONE_AFTER + 1
-    web.turn(100.0)
+    web.run_due(100.0)
     assert hook.titles == ["No worker is running"]
     assert "forwarded" in hook.told[0]["text"]
     bridge.inside.beat("two")
-    web.turn(200.0)
+    web.run_due(200.0)
     assert hook.titles[1:] == ["A worker is running again and forwards what was waiting."]
 
 
 def test_a_web_process_watches_only_where_somebody_is_to_be_told(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, bridge_with_outlet(url, watch=True) as bridge:
         assert "watch" not in bridge.app.extensions
-        assert bridge.inside.jobs(worker=False).chores == []
+        assert bridge.inside.make_jobs(worker=False).jobs == []
 
 
 def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook: Hook) -> None:
@@ -386,7 +386,7 @@ def test_slack_reads_nothing_into_what_is_told(make_database: MakeDatabase, hook
     with make_database("sqlite") as url, bridge_with_outlet(url, notify=told) as bridge:
         bridge.inside.beat("one")
         bridge.inside.pause(STORE, "<!channel> & <https://evil.example|click>", None)
-        notifier(bridge).turn()
+        notifier(bridge).send_new()
         (message,) = hook.told
         assert list(message) == ["text"]
         assert message["text"].startswith(f"*Store {STORE} is paused*\n&lt;!channel&gt; &amp; &lt;https:")
@@ -407,14 +407,14 @@ def test_a_chore_that_fails_stops_no_other(bridge: InProcessBridge, monkeypatch:
         done.append("away")
         raise Unavailable
 
-    monkeypatch.setattr(bridge.inside.chores.chores[0], "do", broken)
-    monkeypatch.setattr(bridge.inside.chores.chores[1], "do", away)
-    monkeypatch.setattr(bridge.inside.chores.chores[-1], "do", lambda: done.append("well"))
-    bridge.inside.chores.turn(1000.0)
+    monkeypatch.setattr(bridge.inside.jobs.jobs[0], "do", broken)
+    monkeypatch.setattr(bridge.inside.jobs.jobs[1], "do", away)
+    monkeypatch.setattr(bridge.inside.jobs.jobs[-1], "do", lambda: done.append("well"))
+    bridge.inside.jobs.run_due(1000.0)
     assert done == ["broken", "away", "well"]
-    bridge.inside.chores.turn(1000.1)
+    bridge.inside.jobs.run_due(1000.1)
     assert len(done) == 3
-    bridge.inside.chores.turn(2000.0)
+    bridge.inside.jobs.run_due(2000.0)
     assert len(done) == 6
 
 
@@ -425,10 +425,10 @@ def send_what_fails(bridge: InProcessBridge) -> None:
 
 def replay(bridge: InProcessBridge) -> Callable[[], bool]:
     """Ask for a bulk replay of what has failed; returns what says whether a job has done it."""
-    ident = bridge.inside.memos.start_replay({"status": "failed"}, 1)
+    ident = bridge.inside.shared_state.start_replay({"status": "failed"}, 1)
 
     def is_done() -> bool:
-        found = bridge.inside.memos.replay(ident)
+        found = bridge.inside.shared_state.replay(ident)
         return found is not None and found.ended_at is not None
 
     return is_done
@@ -438,7 +438,7 @@ def test_the_jobs_run_until_they_are_stopped(bridge: InProcessBridge, hook: Hook
     trouble(bridge)
     is_replayed = replay(bridge)
     stopping = threading.Event()
-    thread = threading.Thread(target=bridge.inside.chores.run, args=(stopping,))
+    thread = threading.Thread(target=bridge.inside.jobs.run, args=(stopping,))
     thread.start()
     eventually(is_replayed)
     eventually(lambda: f"Store {OUTLET} is paused" in hook.titles)
@@ -504,12 +504,12 @@ def test_a_worker_whose_loop_hangs_looks_gone_though_its_jobs_go_on(
 
 
 def test_the_heart_of_a_worker_that_is_gone_for_a_day_is_forgotten(bridge: InProcessBridge) -> None:
-    memos = bridge.inside.memos
-    memos.beat("old")
+    shared_state = bridge.inside.shared_state
+    shared_state.record_heartbeat("old")
     first = bridge.inside.worker_seen_at()
     bridge.clock.now += 2 * DAY
     assert bridge.inside.worker_seen_at() == first
-    memos.beat("new")
+    shared_state.record_heartbeat("new")
     with bridge.database.read() as connection:
         names = connection.exec_driver_sql("SELECT name FROM memos WHERE kind = 'worker'").scalars().all()
     assert names == ["new"]
@@ -522,13 +522,13 @@ def test_old_bodies_are_removed_in_small_steps(database_url: str) -> None:
         bridge.work()
         bridge.clock.now += 11 * DAY
         young = bridge.send_sample()
-        memos = bridge.inside.memos
+        shared_state = bridge.inside.shared_state
         before = bridge.clock.now - 10 * DAY
-        assert memos.drop_bodies(before, 3) == 3
+        assert shared_state.drop_bodies(before, 3) == 3
         bodies = [bridge.delivery(one)["webhook"]["body"] is None for one in old]
         assert bodies == [True, True, True, False, False]
-        bridge.inside.chores.drop_bodies()
-        assert memos.drop_bodies(before, 3) == 0
+        bridge.inside.jobs.drop_bodies()
+        assert shared_state.drop_bodies(before, 3) == 0
         for one in old:
             whole = bridge.delivery(one)
             assert whole["webhook"]["body"] is None
@@ -547,7 +547,7 @@ def test_a_replay_leaves_alone_what_has_no_body_any_more(database_url: str) -> N
         bridge.clock.now += 11 * DAY
         young = bridge.send_sample()
         bridge.work()
-        bridge.inside.chores.drop_bodies()
+        bridge.inside.jobs.drop_bodies()
         before = bridge.delivery(old)
         assert before["status"] == "forwarded"
         assert bridge.inside.inbox.deliveries.replay([old, young]) == [young]
@@ -562,9 +562,9 @@ def test_old_transactions_are_removed_from_the_index_of_each_store(database_url:
         for store in (STORE, OUTLET):
             sale = bridge.next29.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
             bridge.inside.add_transactions(store, [sale])
-        bridge.inside.chores.turn(1e9)
+        bridge.inside.jobs.run_due(1e9)
         bridge.clock.now += 200 * DAY
-        bridge.inside.chores.turn(2e9)
+        bridge.inside.jobs.run_due(2e9)
         assert [bridge.inside.index.drop(store, bridge.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
 
 
@@ -575,7 +575,7 @@ def test_nothing_is_removed_that_is_kept_forever(bridge: InProcessBridge) -> Non
         STORE, [bridge.next29.add_transaction(STORE, date_created="2026-02-01T00:00:00Z")]
     )
     bridge.clock.now += 1000 * DAY
-    bridge.inside.chores.turn(1e9)
+    bridge.inside.jobs.run_due(1e9)
     assert bridge.inside.index.drop(STORE, bridge.clock.now, 9) == 1
     assert bridge.delivery(delivery)["webhook"]["body"]
 
@@ -585,13 +585,15 @@ def test_two_workers_put_back_no_more_than_one(bridge: InProcessBridge) -> None:
     for _ in range(REPLAYED_A_SECOND + 10):
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    memos = bridge.inside.memos
-    ident = memos.start_replay({"status": "failed"}, REPLAYED_A_SECOND + 10)
-    found = memos.replay(ident)
+    shared_state = bridge.inside.shared_state
+    ident = shared_state.start_replay({"status": "failed"}, REPLAYED_A_SECOND + 10)
+    found = shared_state.replay(ident)
     assert found is not None
-    bridge.inside.chores.replay()
-    assert memos.advance_replay(found, ["d_" + "z" * 21]) is False  # it was read before the other's step
-    again = memos.replay(ident)
+    bridge.inside.jobs.replay()
+    assert (
+        shared_state.advance_replay(found, ["d_" + "z" * 21]) is False
+    )  # it was read before the other's step
+    again = shared_state.replay(ident)
     assert again is not None
     assert again.done == REPLAYED_A_SECOND
 
@@ -611,5 +613,5 @@ def test_whatever_failed_needs_a_person(bridge: InProcessBridge) -> None:
         ident = bridge.send_sample()
         bridge.work()
         change_row(bridge.database, "deliveries", ident, {"status": Status.FAILED, "reason": reason})
-    seen = conditions(read_picture(bridge.database, bridge.settings))
+    seen = conditions(read_snapshot(bridge.database, bridge.settings))
     assert {f"failed:{reason}" for reason in reasons} <= {one.key for one in seen}

@@ -188,7 +188,7 @@ def test_a_vague_resolution_is_never_told_as_a_decline_and_waits_for_a_person(
     assert "could decline" in one["message"]
     assert len(reports.alarms) == 1
 
-    assert reports.bridge.inside.tell_again(reports.bridge.case(case)["id"]) == 1
+    assert reports.bridge.inside.send_again(reports.bridge.case(case)["id"]) == 1
     reports.work()
 
     assert reports.outcome(case)["state"] == "failed"
@@ -299,7 +299,7 @@ def test_what_is_refused_is_a_person_s_and_can_be_sent_again(reports: Reports, p
     assert "made-up 422 (you sent " in one["message"]
     assert "canary" not in json.dumps(reports.bridge.case(case))  # which the refusal repeats
     assert reports.apis.tries(provider) == 1
-    assert reports.bridge.inside.tell_again(reports.bridge.case(case)["id"]) == 1
+    assert reports.bridge.inside.send_again(reports.bridge.case(case)["id"]) == 1
     reports.work()
     assert reports.outcome(case)["state"] == "told"
 
@@ -328,5 +328,5 @@ def test_a_wrong_key_is_said_and_it_goes_on_by_itself_once_it_is_right(
 def checked(reports: Reports, provider: str) -> tuple[bool, str]:
     """What `bridge doctor` says of a provider's outcomes."""
     rows = examine(reports.bridge.settings, reports.bridge.database)
-    (one,) = [row for row in rows if row.what == f"{provider}: outcomes"]
-    return one.good, one.said
+    (one,) = [row for row in rows if row.name == f"{provider}: outcomes"]
+    return one.good, one.message

@@ -75,7 +75,7 @@ def test_a_later_outcome_that_differs_is_a_person_s(reports: Reports) -> None:
     assert (one["state"], one["resolution"]) == ("failed", "issued_full_refund")
     assert "29next has it as could_not_find_order now" in one["message"]
     assert len(reports.apis.sent("midigator")) == 1
-    assert reports.bridge.inside.tell_again(reports.bridge.case(case)["id"]) == 1
+    assert reports.bridge.inside.send_again(reports.bridge.case(case)["id"]) == 1
     reports.work()
     assert reports.apis.sent("midigator")[1]["resolution_type"] == "could_not_find_order"
 
@@ -171,8 +171,8 @@ def test_two_workers_tell_it_once(reports: Reports) -> None:
     first = threading.Thread(target=reports.work)
     first.start()
     assert started.wait(10)
-    other = reports.bridge.inside.jobs()
-    other.turn(0.0)
+    other = reports.bridge.inside.make_jobs()
+    other.run_due(0.0)
     release.set()
     first.join()
     assert reports.apis.tries("midigator") == 1

@@ -17,7 +17,7 @@ from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
 from bridge.settings import OAuthKeys, Route
 from bridge.worker.checks import Check
-from bridge.worker.notify import conditions, read_picture
+from bridge.worker.notify import conditions, read_snapshot
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import DAY, HOUR, eventually, wait_longest
@@ -63,14 +63,14 @@ class Desk:
     jobs: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.jobs = self.bridge.inside.jobs()
+        self.jobs = self.bridge.inside.make_jobs()
 
     def pull(self, seconds: float = 0.0) -> list[tuple[str, str, Json]]:
         """Let time pass, and have a worker do its jobs; returns what it logged: level, event, the rest."""
         self.bridge.clock.sleep(seconds)
         self.turns += 100.0
         before = len(self.logger.calls)
-        self.jobs.turn(self.turns)
+        self.jobs.run_due(self.turns)
         return [(one.method_name, one.args[0], one.kwargs) for one in self.logger.calls[before:]]
 
     def ids(self) -> list[str]:
@@ -85,7 +85,7 @@ class Desk:
     @property
     def alarms(self) -> list[tuple[str, str]]:
         """What a person is told about the pull."""
-        found = conditions(read_picture(self.bridge.database, self.bridge.settings))
+        found = conditions(read_snapshot(self.bridge.database, self.bridge.settings))
         return [(one.title, one.text) for one in found if one.key == "pull:ethoca"]
 
     @property
@@ -95,7 +95,7 @@ class Desk:
         (one,) = [
             one
             for one in examine(self.bridge.settings, self.bridge.database, clock=clock)
-            if one.what == "ethoca: pull"
+            if one.name == "ethoca: pull"
         ]
         return one
 
@@ -434,12 +434,12 @@ def test_an_acknowledgement_that_is_not_taken_is_said(desk: Desk) -> None:
 def test_the_page_and_the_doctor_say_when_the_last_pull_was(desk: Desk) -> None:
     assert "Pulled every" in desk.page
     assert not desk.checked.good
-    assert "the key works; last pull never" in desk.checked.said
+    assert "the key works; last pull never" in desk.checked.message
     calls = len(desk.apis.ledger.calls)
     desk.apis.add(alert(1))
     desk.pull()
     checked = desk.checked
-    assert (checked.good, checked.said) == (True, "the key works; last pull 2026-03-01 12:00 UTC")
+    assert (checked.good, checked.message) == (True, "the key works; last pull 2026-03-01 12:00 UTC")
     assert {call.said for call in desk.apis.ledger.calls[:calls]} == {FETCH}
     assert "/webhooks/ethoca" not in desk.page.partition("<h2>Verifi")[0]
 
@@ -449,7 +449,7 @@ def test_the_doctor_tries_the_key_and_takes_nothing(desk: Desk) -> None:
     desk.apis.faults = [status(401)]
     checked = desk.checked
     assert not checked.good
-    assert "are ETHOCA_CONSUMER_KEY and ETHOCA_SIGNING_KEY right?" in checked.said
+    assert "are ETHOCA_CONSUMER_KEY and ETHOCA_SIGNING_KEY right?" in checked.message
     assert (list(desk.apis.waiting.alerts), desk.ids()) == ([alert(1)["alertId"]], [])
 
 
@@ -472,7 +472,7 @@ def test_no_key_stands_anywhere(desk: Desk, capfd: pytest.CaptureFixture[str]) -
     desk.apis.add(alert(1))
     desk.apis.faults = [status(401), status(500), usual, status(400)]
     logged = [desk.pull(HOUR) for _ in range(4)]
-    shown = [str(logged), desk.page, desk.checked.said, str(desk.alarms), repr(desk.bridge.settings)]
+    shown = [str(logged), desk.page, desk.checked.message, str(desk.alarms), repr(desk.bridge.settings)]
     file = Path(desk.bridge.settings.database_url.removeprefix("sqlite:///"))
     shown += [path.read_bytes().decode("latin-1") for path in file.parent.glob(f"{file.name}*")]
     shown += capfd.readouterr()

@@ -282,12 +282,12 @@ def test_a_store_whose_calls_hang_leaves_threads_for_another(make_database: Make
             worker = shop.inside.worker()
             for _ in range(110):
                 post(shop, shop.senders.prevention(STORE))
-            while worker.turn(pool):
+            while worker.run_once(pool):
                 pass  # until as many calls hang as may
             quiet = post(shop, shop.senders.prevention("quiet"))
 
             def is_forwarded() -> bool:
-                worker.turn(pool)
+                worker.run_once(pool)
                 return bool(shop.delivery(quiet)["status"] == "forwarded")
 
             try:

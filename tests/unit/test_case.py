@@ -301,7 +301,7 @@ class PretendWorker:
 
     def step(self) -> plan.Step:
         """What is due; the local index is asked first, and knows nothing."""
-        if lookup.asks_index(self.case):
+        if lookup.needs_index(self.case):
             lookup.apply_index(self.case, [], complete=False)
         return next_step(self.case, self.now)
 
@@ -343,7 +343,7 @@ class PretendWorker:
         plan.mark_sent(self.case, call, until)
         self.case = stored(self.case)
         if fate == "not sent":
-            plan.take_back(self.case)
+            plan.mark_not_sent(self.case)
             return
         if fate == "late":
             self.late.append((until - 1, lambda: self.silently(call)))
@@ -353,7 +353,7 @@ class PretendWorker:
         try:
             answer = self.pretend_store.answer(call)
         except Refusal as refusal:
-            plan.take_back(self.case)
+            plan.mark_not_sent(self.case)
             self.gave_way &= continue_without(self.case, call, refusal.fields)
             return
         if fate == "answered":
@@ -1461,12 +1461,12 @@ def test_a_note_is_said_once() -> None:
 
 def test_a_person_s_word_is_attached_and_asked_no_more() -> None:
     worker = deal(OPEN)
-    lookup.decide(worker.case, 77)
+    lookup.decide_match(worker.case, 77)
     worker.finish()
     assert kinds(worker) == ["create", "attach"]
     assert worker.case.state is State.OPEN
     none = deal(OPEN)
-    lookup.decide(none.case, None)
+    lookup.decide_match(none.case, None)
     none.receive(MATCH)
     none.finish()
     assert none.case.state is State.OPEN
@@ -1485,13 +1485,13 @@ def test_what_29next_tells_of_a_dispute_is_taken_or_read_again() -> None:
     worker = PretendWorker(pretend_store)
     worker.receive(OPEN)
     [told] = rows_of(pretend_store)
-    assert answers.reconsider(worker.case, told)
+    assert answers.apply_webhook(worker.case, told)
     assert (worker.case.dispute_id, worker.case.transaction_id) == (1, 77)
-    assert not answers.reconsider(worker.case, told)
+    assert not answers.apply_webhook(worker.case, told)
     resolved = told | {"status": "resolved", "resolution": "other"}
-    assert answers.reconsider(worker.case, resolved)
+    assert answers.apply_webhook(worker.case, resolved)
     assert worker.case.resolution == "other"
-    assert answers.reconsider(worker.case, told)  # an old one, or it was opened again: 29next knows
+    assert answers.apply_webhook(worker.case, told)  # an old one, or it was opened again: 29next knows
     assert isinstance(step := worker.step(), Call)
     assert step.kind == "read"
     pretend_store.rows["disputes"][0] |= {"status": "resolved", "resolution": "other"}
@@ -1516,7 +1516,7 @@ def test_a_match_is_not_met_between_its_two_questions() -> None:
     assert not is_met(worker, TOLD_BY_TWO)
     worker.work()
     assert kinds(worker)[3:] == ["search"]
-    assert worker.case.found == 77
+    assert worker.case.matched_id == 77
     assert not is_met(worker, TOLD_BY_TWO)
     worker.finish()
     assert kinds(worker)[4:] == ["attach", "sale", "refund"]
@@ -1612,7 +1612,7 @@ def test_a_refusal_of_the_transaction_that_speaks_of_no_other_dispute_is_no_dupl
     assert continue_without(worker.case, call, {"transaction": ["Object does not exist."]})
     assert worker.case.pending.holder is None
     assert worker.case.without == ["transaction"]
-    lookup.decide(worker.case, 77)  # a person knows better
+    lookup.decide_match(worker.case, 77)  # a person knows better
     assert worker.case.without == []
 
 
@@ -1621,10 +1621,10 @@ def test_what_a_person_has_decided_no_answer_that_is_under_way_changes() -> None
     worker.receive(OPEN_MATCHED)
     call = worker.step()
     assert isinstance(call, Call)
-    lookup.decide(worker.case, None)
+    lookup.decide_match(worker.case, None)
     answers.apply_response(worker.case, call, worker.pretend_store.answer(call), NOW)
     assert worker.case.match
-    assert (worker.case.found, worker.case.match.rule) == (None, "none")
+    assert (worker.case.matched_id, worker.case.match.rule) == (None, "none")
 
 
 def test_no_more_than_two_questions_are_asked_until_the_index_knows_more() -> None:
@@ -1656,6 +1656,6 @@ def test_what_29next_tells_of_a_call_under_way_is_no_news_and_ends_no_doubt() ->
     case = new_case(dispute_id=1, facts=OPEN[1])
     case.unconfirmed = Unconfirmed(Kind.RESOLVE, NOW, body={"resolution": "other"})
     told = {"id": 1, "case_number": "C-1", "type": "alert", "transaction": None, "status": "resolved"}
-    assert not answers.reconsider(case, told | {"resolution": "other"})
-    assert answers.reconsider(case, told | {"resolution": "could_not_find_order"})
+    assert not answers.apply_webhook(case, told | {"resolution": "other"})
+    assert answers.apply_webhook(case, told | {"resolution": "could_not_find_order"})
     assert (case.resolution, case.pending.reread) == (None, True)

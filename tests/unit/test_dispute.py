@@ -17,10 +17,10 @@ from bridge.disputes.payloads import (
     METADATA,
     amount_text,
     card_text,
-    decoration,
-    opening,
-    refunding,
-    resolving,
+    dispute_body,
+    metadata_of,
+    refund_body,
+    resolution_body,
 )
 from bridge.providers.currencies import DECIMALS
 from tests.support.examples import examples
@@ -51,7 +51,7 @@ EVERY_KEY = (
 def opened(**changes: Any) -> dict[str, Any]:
     metadata = changes.pop("metadata", METADATA)
     transaction = changes.pop("transaction_id", None)
-    return opening(
+    return dispute_body(
         Alert(**{**ALERT, **changes}),
         provider="acme",
         received_at=RECEIVED,
@@ -78,7 +78,7 @@ def test_an_alert_becomes_a_dispute() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    bare = opening(Alert(case_number="A-1"), provider="acme", received_at=RECEIVED, metadata=())
+    bare = dispute_body(Alert(case_number="A-1"), provider="acme", received_at=RECEIVED, metadata=())
     assert datetime.fromisoformat(bare.pop("happened_at")) == RECEIVED
     assert bare == {"type": "alert", "case_number": "A-1"}
 
@@ -107,7 +107,7 @@ def test_every_key_of_the_metadata_is_a_setting() -> None:
     }
     assert opened(metadata=["bridge_card", "no_such_key"])["metadata"] == {"bridge_card": "411111******1111"}
     assert "metadata" not in opened(metadata=[])
-    assert "bridge_network" not in decoration(Alert(case_number="A", subtype="tc40"), "acme", METADATA)
+    assert "bridge_network" not in metadata_of(Alert(case_number="A", subtype="tc40"), "acme", METADATA)
 
 
 def test_a_card_shows_no_more_than_its_ends() -> None:
@@ -190,7 +190,7 @@ alerts = st.builds(
 @examples(10)
 @given(alert=alerts, transaction=st.none() | st.integers(1, 2**53))
 def test_every_body_is_one_that_29next_documents(version: str, alert: Alert, transaction: int | None) -> None:
-    body = opening(
+    body = dispute_body(
         alert, provider="acme", received_at=RECEIVED, transaction_id=transaction, metadata=EVERY_KEY
     )
     assert None not in body.values()
@@ -201,9 +201,9 @@ def test_every_body_is_one_that_29next_documents(version: str, alert: Alert, tra
 @pytest.mark.parametrize("resolution", sorted({one for kind in RESOLUTIONS.values() for one in kind}))
 def test_every_resolution_is_one_that_29next_documents(version: str, resolution: str) -> None:
     for body in (
-        resolving(resolution),
-        resolving(resolution, "so it was"),
-        resolving(resolution, external_refund=True),
+        resolution_body(resolution),
+        resolution_body(resolution, "so it was"),
+        resolution_body(resolution, external_refund=True),
     ):
         validate_request("POST", "/disputes/7/resolve/", body, version=version)
 
@@ -213,14 +213,14 @@ def test_chargebacks_and_alerts_share_no_outcome_but_the_words_of_29next() -> No
 
 
 def test_a_resolution_says_only_what_is_wanted() -> None:
-    assert resolving("won") == {"resolution": "won"}
-    assert resolving("other", "so") == {"resolution": "other", "resolution_other_message": "so"}
-    assert resolving("won", external_refund=True)["create_external_refund"] is True
+    assert resolution_body("won") == {"resolution": "won"}
+    assert resolution_body("other", "so") == {"resolution": "other", "resolution_other_message": "so"}
+    assert resolution_body("won", external_refund=True)["create_external_refund"] is True
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_refund_that_the_gateway_made_moves_no_money_and_mails_nobody(version: str) -> None:
-    body = refunding("12.50")
+    body = refund_body("12.50")
     assert body == {"amount": "12.50", "is_external": True, "send_refund_notification": False}
     validate_request("POST", "/transactions/7/refund/", body, version=version)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.alert import Alert
 from bridge.disputes import matching
-from bridge.disputes.matching import Row, choose, is_kin, queries
+from bridge.disputes.matching import Row, choose, queries, shares_fact
 from tests.support.examples import examples
 from tests.support.openapi import validate_request
 
@@ -594,8 +594,8 @@ def test_every_look_up_is_one_that_29next_documents(version: str, names: tuple[s
 
 @pytest.mark.parametrize("rung", EVERY_RUNG)
 def test_kin_share_an_id_a_code_or_the_card(rung: tuple[str, ...]) -> None:
-    assert is_kin(alert(*rung), sale(status="failed", amount="1.00"))
-    assert not is_kin(alert(*rung), other())
+    assert shares_fact(alert(*rung), sale(status="failed", amount="1.00"))
+    assert not shares_fact(alert(*rung), other())
 
 
 # --- whole shops ---------------------------------------------------------------------------------

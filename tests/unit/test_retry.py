@@ -16,7 +16,7 @@ from bridge.disputes.retry import (
     HOUR,
     LATE_INTERVAL,
     LONGEST_RETRY_AFTER,
-    expires,
+    expires_at,
     next_try,
     parse_retry_after,
 )
@@ -83,7 +83,7 @@ def test_a_wait_that_29next_asks_for_is_kept(
 
 
 def test_it_is_given_up_a_week_after_the_deadline() -> None:
-    assert expires(NOW) == NOW + 7 * DAY
+    assert expires_at(NOW) == NOW + 7 * DAY
 
 
 @pytest.mark.parametrize(

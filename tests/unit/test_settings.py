@@ -25,7 +25,7 @@ from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.storage.search import Search
 from bridge.web.app import create_app
-from bridge.worker.translate import Judge
+from bridge.worker.translate import Translator
 from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
@@ -604,7 +604,7 @@ class Receiver:
         self.client = create_app(read, database).test_client()
         self.inbox = open_inbox(database, read)
         self.inbox.stores.register(read.stores.values())
-        self.judge = Judge(self.inbox, read)
+        self.translator = Translator(self.inbox, read)
 
     def post(self, path: str, mid: str) -> str:
         body = {
@@ -622,7 +622,7 @@ class Receiver:
 
     def judged(self, ident: str) -> dict[str, Any]:
         """A delivery after it was translated."""
-        self.judge.turn(50)
+        self.translator.translate_batch(50)
         found = Search(self.database).delivery(ident)
         assert found is not None
         return found
@@ -684,7 +684,7 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
             "card_last_four": "0009",
         }
     )
-    assert set(payloads.decoration(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
+    assert set(payloads.metadata_of(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
 
 
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:

@@ -30,8 +30,8 @@ from bridge.storage.slots import GAPS_AHEAD
 from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
-from bridge.worker.forward import INTENT_SECONDS, Errand
-from bridge.worker.loop import THREADS, TROUBLED_AFTER, Load, Worker
+from bridge.worker.forward import INTENT_SECONDS, Task
+from bridge.worker.loop import THREADS, UNANSWERED_LIMIT, Load, Worker
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, call, work_off
@@ -60,15 +60,15 @@ def claims(bridge: InProcessBridge, count: int) -> list[Claim]:
 def work(worker: Worker) -> None:
     """Take many turns."""
     for _ in range(20):
-        worker.turn(AT_ONCE)
+        worker.run_once(AT_ONCE)
 
 
-def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[Errand], None]) -> None:
+def work_unsettled(bridge: InProcessBridge, worker: Worker, settles: Callable[[Task], None]) -> None:
     """Post an alert, and work until its call has come back; then it is settled so."""
     bridge.post(bridge.senders.prevention())
     worker.forwarder.settle = settles  # type: ignore[method-assign,assignment]
     while not bridge.next29.ledger.disputes:
-        worker.turn(AT_ONCE)
+        worker.run_once(AT_ONCE)
 
 
 def away(*_: object) -> None:
@@ -139,12 +139,12 @@ def test_a_case_that_cannot_be_read_holds_up_no_other(bridge: InProcessBridge, w
 
 def test_a_value_that_the_database_does_not_take_holds_up_no_other(bridge: InProcessBridge) -> None:
     taken = claims(bridge, 3)
-    errands = call(bridge.inside.forwarder, taken)
-    assert errands[1].attempt
-    errands[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
-    for errand in errands:
+    tasks = call(bridge.inside.forwarder, taken)
+    assert tasks[1].attempt
+    tasks[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
+    for task in tasks:
         with contextlib.suppress(StatementError, DataError):  # its lease runs out
-            bridge.inside.settle([errand])
+            bridge.inside.settle([task])
     assert sorted(row["status"] for row in bridge.deliveries()) == ["forwarded", "forwarded", "pending"]
     bridge.settle()
     assert {row["status"] for row in bridge.deliveries()} == {"forwarded"}
@@ -170,10 +170,10 @@ def test_what_came_back_is_settled_once_the_database_is_there_again(
 ) -> None:
     settle, failures = worker.forwarder.settle, iter([Unavailable()] * 3)
 
-    def settles(errand: Errand) -> None:
+    def settles(task: Task) -> None:
         for error in failures:
             raise error
-        settle(errand)
+        settle(task)
 
     work_unsettled(bridge, worker, settles)
     assert next(failures, None) is None
@@ -194,7 +194,7 @@ def test_what_came_back_is_not_settled_any_more_once_its_lease_is_over(
     assert len(bridge.disputes()) == 1
 
 
-@pytest.mark.parametrize("name", ["intend", "take_slot"])
+@pytest.mark.parametrize("name", ["commit_intent", "take_slot"])
 def test_a_database_that_fails_between_claim_and_call_gives_the_case_back_at_once(
     bridge: InProcessBridge, worker: Worker, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_database_that_fails_between_claim_and_call_gives_the_case_back_at_onc
     with monkeypatch.context() as gone:
         gone.setattr(Queue, name, away)
         for _ in range(3):
-            worker.turn(AT_ONCE)
+            worker.run_once(AT_ONCE)
     assert worker.load.total == 0
     before = bridge.clock.now
     work(worker)
@@ -216,14 +216,14 @@ def test_a_write_whose_intent_is_old_is_not_sent(
 ) -> None:
     """What a crash leaves of it says until when 29next may be working on it, counted from the intent."""
     (claim,) = claims(bridge, 1)
-    errand = bridge.inside.forwarder.begin(claim)
-    assert errand
+    task = bridge.inside.forwarder.begin(claim)
+    assert task
     now = getattr(time, clock)
     with monkeypatch.context() as stopped:
         stopped.setattr(f"bridge.pace.time.{clock}", lambda: now() + INTENT_SECONDS + 1)
-        bridge.inside.forwarder.send(errand)
+        bridge.inside.forwarder.send(task)
     assert bridge.next29.ledger.calls == []
-    bridge.inside.settle([errand])
+    bridge.inside.settle([task])
     bridge.settle()
     assert len(bridge.disputes()) == 1
 
@@ -236,11 +236,11 @@ def test_a_store_has_one_case_at_most_that_waits_for_its_slot(
     later: list[Callable[[], object]] = []
     submit = staticmethod(lambda function, *given: later.append(partial(function, *given)))
     waiting: Any = type("Pool", (), {"submit": submit})
-    worker.turn(waiting)
-    worker.turn(waiting)
+    worker.run_once(waiting)
+    worker.run_once(waiting)
     assert len(later) == 1
     later.pop()()
-    worker.turn(waiting)
+    worker.run_once(waiting)
     assert len(later) == 1
 
 
@@ -281,7 +281,7 @@ def test_a_store_has_a_share_of_the_threads_that_are_left() -> None:
 
 def test_a_store_that_does_not_answer_has_one_thread_until_it_does() -> None:
     load = Load()
-    for _ in range(TROUBLED_AFTER):
+    for _ in range(UNANSWERED_LIMIT):
         assert load.free(["silent"])
         load.begin("silent", waits=False)
         load.end("silent", answered=False)
@@ -310,7 +310,7 @@ def test_however_long_a_lease_takes_to_be_prolonged_the_pages_of_a_list_keep_the
 def test_a_signal_to_end_is_heard_at_any_moment(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above all when a wait for something to do is just over."""
     monkeypatch.setattr(working, "IDLE_SECONDS", 0.002)
-    monkeypatch.setattr(worker, "turn", lambda _: False)
+    monkeypatch.setattr(worker, "run_once", lambda _: False)
     main, chance = threading.get_ident(), random.Random(1)  # noqa: S311 - not secret
 
     def end() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge import cli
-from bridge.worker.notify import conditions, read_picture
+from bridge.worker.notify import conditions, read_snapshot
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.history import bridge_with_outlet
@@ -38,7 +38,7 @@ def dismissed(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def needs(bridge: InProcessBridge) -> list[str]:
-    return [one.key for one in conditions(read_picture(bridge.database, bridge.settings))]
+    return [one.key for one in conditions(read_snapshot(bridge.database, bridge.settings))]
 
 
 def test_a_dismissed_delivery_needs_nobody_any_more_and_can_be_replayed(bridge: InProcessBridge) -> None:

@@ -80,12 +80,12 @@ class Agency(InProcessBridge):
     def tend(self) -> None:
         """Let the worker tend to stores, as it does every few seconds."""
         self.look()
-        self.inside.chores.tend(self.stores)
+        self.inside.jobs.refresh_stores(self.stores)
 
     def work(self) -> None:
         """Translate and forward until there is nothing more to do at this moment."""
         for _ in range(300):
-            if not self.worker.turn(AT_ONCE):
+            if not self.worker.run_once(AT_ONCE):
                 return
         raise AssertionError("the worker does not come to an end")
 
@@ -706,7 +706,7 @@ def test_a_removed_store_is_forgotten_by_a_command_and_is_no_alarm_any_more(
         assert agency.paused() == {SHOP: UNINSTALLED}
         assert cli.main(["stores", "--forget", SHOP]) == 0
         assert "forgotten. Put aside: 1" in capsys.readouterr().out
-        agency.inside.chores.tend(agency.stores)  # by what it knew before
+        agency.inside.jobs.refresh_stores(agency.stores)  # by what it knew before
         agency.tend()
         assert (agency.paused(), kept(agency)) == ({}, {})
         assert agency.standing(waits) == ("ignored", "dismissed")
@@ -792,15 +792,15 @@ def test_the_log_offers_a_link_and_shows_who_has_installed(agency: Agency) -> No
 def test_the_doctor_tells_of_tokens_that_are_not_there(next29: StandIn, light_url: str) -> None:
     with bridge(next29, light_url) as agency:
         agency.install()
-        checks = {one.what: one for one in doctor.examine(agency.settings, agency.database)}
+        checks = {one.name: one for one in doctor.examine(agency.settings, agency.database)}
         assert checks[f"{SHOP}: disputes:write"].good
         assert checks[f"{SHOP}: webhooks"].good, checks[f"{SHOP}: webhooks"]
     with bridge(next29, light_url, BRIDGE_ENCRYPTION_KEYS=NEWER) as agency:
         calls = len(agency.calls())
-        checks = {one.what: one for one in doctor.examine(agency.settings, agency.database)}
+        checks = {one.name: one for one in doctor.examine(agency.settings, agency.database)}
         check = checks[f"{SHOP}: token"]
-        assert (check.good, check.said) == (False, LOCKED)
-        assert f"/install?store={DOMAIN}" in check.remedy
+        assert (check.good, check.message) == (False, LOCKED)
+        assert f"/install?store={DOMAIN}" in check.fix
         assert len(agency.calls()) == calls
 
 

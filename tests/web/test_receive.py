@@ -338,7 +338,7 @@ def test_what_cannot_be_stored_is_503_and_asks_to_come_again(
     def away(*_: object) -> str:
         raise Unavailable
 
-    monkeypatch.setattr(door.inbox, "keep", away)
+    monkeypatch.setattr(door.inbox, "add", away)
     answer = door.post(ALERT)
     refused(door, answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == str(RETRY_SECONDS)
@@ -349,7 +349,7 @@ def test_a_bug_is_503_and_shows_nothing(door: Door, monkeypatch: pytest.MonkeyPa
     def bug(*_: object) -> str:
         raise ZeroDivisionError(CARD_NUMBER)
 
-    monkeypatch.setattr(door.inbox, "keep", bug)
+    monkeypatch.setattr(door.inbox, "add", bug)
     answer = door.post(ALERT)
     refused(door, answer, 503, "unavailable")
     assert "ZeroDivision" not in answer.text
@@ -361,7 +361,7 @@ def test_refusals_are_counted_even_while_that_cannot_be_stored(
     def away(*_: object, **__: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(door.inbox, "refuse", away)
+    monkeypatch.setattr(door.inbox, "count_refusal", away)
     answer = door.post(ALERT, headers={"Authorization": "Basic x"})
     assert answer.status_code == 401
 

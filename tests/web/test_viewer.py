@@ -332,7 +332,7 @@ def test_signing_out_ends_the_session_for_whoever_has_copied_it(locked: InProces
     assert copy.post(f"/stores/{STORE}/pause").status_code == 401
     assert stays.get("/").status_code == 200, "that of another browser goes on"
     locked.clock.now += 700  # as long as an answer to an installation is good for
-    locked.inside.memos.use_up("install", "x", 600)
+    locked.inside.shared_state.redeem_once("install", "x", 600)
     assert copy.get("/").status_code == 303
     sign_in(locked.client)
     assert locked.client.get("/").status_code == 200
@@ -685,7 +685,7 @@ def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None
     delivery = bridge.send_sample()
     bridge.work()
     bridge.clock.now += 10
-    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    bridge.inside.shared_state.drop_bodies(bridge.clock.now, 10)
     said = Reader(page(bridge.client, f"/deliveries/{delivery}")).text
     assert "Retention has removed the body" in said
     assert "case number" in said
@@ -901,14 +901,14 @@ def test_a_replay_leaves_alone_what_has_no_body_any_more(bridge: InProcessBridge
     assert before
     assert before["status"] == ("forwarded" if known else "failed")
     bridge.clock.now += 10
-    bridge.inside.memos.drop_bodies(bridge.clock.now, 10)
+    bridge.inside.shared_state.drop_bodies(bridge.clock.now, 10)
     path = f"/deliveries/{delivery}"
     assert "/replay" not in page(bridge.client, path)
     submit(bridge.client, f"{path}/replay")
     assert "Retention has removed its body" in page(bridge.client, path)
     bridge.client.post(f"/api{path}/replay", json={})
     assert submit(bridge.client, "/replays", status=before["status"]).status_code == 303
-    bridge.inside.jobs().replay()
+    bridge.inside.make_jobs().replay()
     bridge.work()
     after = bridge.search.delivery(delivery)
     assert after
@@ -1027,9 +1027,9 @@ def test_many_are_replayed_by_a_plan_and_a_job(bridge: InProcessBridge) -> None:
     answer = submit(late, "/replays", plan, reason="refused")
     job = answer.headers["Location"]
     assert "0 of 25 replayed" in Reader(page(bridge.client, job)).text
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     assert "20 of 25 replayed" in Reader(page(bridge.client, job)).text
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     bridge.settle()
     assert "25 of 25 replayed" in Reader(page(bridge.client, job)).text
     assert "done" in Reader(page(bridge.client, "/replays")).text
@@ -1043,13 +1043,13 @@ def test_a_bulk_replay_puts_each_back_once_though_it_fails_again(bridge: InProce
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x")) for _ in range(45)
     ]
     bridge.work()
-    bridge.inside.memos.start_replay({"status": "failed"}, 45)
+    bridge.inside.shared_state.start_replay({"status": "failed"}, 45)
     came_later = bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
     for _ in range(5):
-        bridge.inside.chores.replay()
+        bridge.inside.jobs.replay()
         bridge.work()
-    (job,) = bridge.inside.memos.replays()
+    (job,) = bridge.inside.shared_state.replays()
     assert (job.done, job.state) == (45, "done")
     assert len(failed) == job.done
     assert came_later >= job.upto
@@ -1059,10 +1059,10 @@ def test_a_bulk_replay_stops_when_told(bridge: InProcessBridge) -> None:
     for _ in range(30):
         bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    ident = bridge.inside.memos.start_replay({"status": "failed"}, 30)
-    bridge.inside.chores.replay()
+    ident = bridge.inside.shared_state.start_replay({"status": "failed"}, 30)
+    bridge.inside.jobs.replay()
     submit(bridge.client, f"/replays/{ident}/stop")
-    bridge.inside.chores.replay()
+    bridge.inside.jobs.replay()
     said = Reader(page(bridge.client, f"/replays/{ident}")).text
     assert "stopped" in said
     assert "20 of 30 replayed" in said
@@ -1073,7 +1073,7 @@ def test_a_bulk_replay_without_a_sensible_filter_is_refused(bridge: InProcessBri
     assert bridge.client.get(f"/replays/new?{query}").status_code == 400
     values = dict([query.split("=")]) if query else {}
     assert submit(bridge.client, "/replays", **values).status_code == 400
-    assert bridge.inside.memos.replays() == []
+    assert bridge.inside.shared_state.replays() == []
 
 
 # --- how it looks -------------------------------------------------------------------------------

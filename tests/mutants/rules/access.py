@@ -183,8 +183,8 @@ MUTATIONS = (
         "sign-out-is-forgotten",
         "A session that was ended goes on for whoever has its cookie.",
         GATE,
-        '        memos.use_up(Memo.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())\n',
-        "        memos.now()\n",
+        '        shared_state.redeem_once(StateKind.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())\n',
+        "        shared_state.now()\n",
         "viewer: signing_out_ends_the_session_for_whoever_has_copied_it",
     ),
     one(

@@ -26,8 +26,8 @@ MUTATIONS = (
         "contradicted-match",
         "A transaction is attached that a fact of the alert contradicts.",
         MATCH,
-        '    left = {one.row["id"]: one for one in payments if reasons[one.row["id"]] is None}\n',
-        '    left = {one.row["id"]: one for one in payments}\n',
+        " for payment in payments if reasons[payment.id] is None}\n",
+        " for payment in payments}\n",
         "rules: a_sale_that_the_alert_contradicts_is_not_attached",
     ),
     one(
@@ -94,8 +94,8 @@ MUTATIONS = (
         "currency-not-compared",
         "The same amount of another currency counts as the same.",
         MATCH,
-        '        and _of(row, "currency").upper() == currency\n',
-        "",
+        "    return amount is not None and theirs == (amount, currency)",
+        "    return amount is not None and theirs[0] == amount",
         "rules: the_same_number_in_another_currency_is_no_evidence",
     ),
     one(

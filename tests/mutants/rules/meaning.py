@@ -144,8 +144,8 @@ MUTATIONS = (
         "unreadable-not-said",
         "What cannot be read of an alert is left out in silence.",
         "bridge/storage/translation.py",
-        "verdict.errors or (reading.errors if reading else None) or None\n",
-        "verdict.errors or None\n",
+        "translation.errors or (reading.errors if reading else None) or None\n",
+        "translation.errors or None\n",
         "rules: what_cannot_be_read_is_named_on_its_delivery",
     ),
     one(

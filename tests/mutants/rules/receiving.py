@@ -7,9 +7,9 @@ MUTATIONS = (
         "answer-before-commit",
         "A webhook is answered before it is stored.",
         "bridge/web/webhooks.py",
-        "        delivery = keep(inbox.deliveries, provider, kept, items)\n",
+        "        delivery = store_webhook(inbox.deliveries, provider, kept, items)\n",
         "        given = (inbox.deliveries, provider, kept, items)\n"
-        '        __import__("threading").Thread(target=keep, args=given, daemon=True).start()\n'
+        '        __import__("threading").Thread(target=store_webhook, args=given, daemon=True).start()\n'
         '        delivery = "d_0"\n',
         "crash: a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stored",
     ),
@@ -33,16 +33,16 @@ MUTATIONS = (
         "all-workers-pull",
         "Every worker pulls, whoever's turn it is.",
         "bridge/storage/pulls.py",
-        "        free = or_(memos.c.at <= now, ",
-        "        free = or_(memos.c.at > 0, ",
+        "        free = or_(shared_state.c.at <= now, ",
+        "        free = or_(shared_state.c.at > 0, ",
         "pull: of_two_workers_one_pulls",
     ),
     one(
         "stalled-worker-ends-another-s-turn",
         "A worker that comes back after its turn writes over what the next one found.",
         "bridge/storage/pulls.py",
-        " memos.c.name == turn.provider, memos.c.at == turn.until\n",
-        " memos.c.name == turn.provider\n",
+        "            shared_state.c.at == turn.until,\n",
+        "",
         "pull: a_worker_that_stalls_past_its_turn_changes_nothing_of_the_next_one_s",
     ),
     one(
@@ -73,8 +73,8 @@ MUTATIONS = (
         "repeats-kept-apart",
         "The same event that comes twice is two deliveries.",
         "bridge/storage/intake.py",
-        "    marks = (provider.name, kept.path, item.event_id, ",
-        '    marks = (provider.name, kept.path, __import__("uuid").uuid4().hex, ',
+        "    parts = (provider.name, kept.path, item.event_id, ",
+        '    parts = (provider.name, kept.path, __import__("uuid").uuid4().hex, ',
         "receive: a_repeat_is_answered_alike_and_adds_nothing",
     ),
     one(

@@ -26,7 +26,7 @@ HOUR = 3600.0
 
 def live(bridge: InProcessBridge) -> None:
     """Let everything happen that a bridge tells its database of."""
-    settings, memos = bridge.settings, bridge.inside.memos
+    settings, shared_state = bridge.settings, bridge.inside.shared_state
     trouble(bridge)
     number = f"CASE-{bridge.clock.now:.0f}"
     opened = bridge.send_sample(
@@ -55,7 +55,7 @@ def live(bridge: InProcessBridge) -> None:
     search = bridge.search
     doubtful = search.cases({"state": "review"}).results[-1]
     bridge.inside.decide(doubtful["id"], 1001)
-    bridge.inside.doubt(bridge.clock.now - HOUR)
+    bridge.inside.recover(bridge.clock.now - HOUR)
     bridge.inside.pause(STORE, "by a person", None)
     bridge.inside.resume(STORE)
     bridge.work()
@@ -67,10 +67,10 @@ def live(bridge: InProcessBridge) -> None:
         assert bridge.client.get(page).status_code == 200, page
     day = datetime.fromtimestamp(bridge.clock.now - DAY, UTC).date()
     assert bridge.inside.reconcile(bridge.api, bridge.store, day) is not None
-    bridge.inside.chores.turn(bridge.clock.now)
-    told = memos.tell("failed:one", 1, None)
-    assert told and memos.forget("failed:one")  # noqa: PT018
-    memos.drop_bodies(bridge.clock.now - DAY, 500)
+    bridge.inside.jobs.run_due(bridge.clock.now)
+    told = shared_state.claim_notification("failed:one", 1, None)
+    assert told and shared_state.forget_notification("failed:one")  # noqa: PT018
+    shared_state.drop_bodies(bridge.clock.now - DAY, 500)
     bridge.clock.now += 12 * DAY  # what still waits expires
     bridge.work()
     bridge.next29.add_token(OUTLET_TOKEN, OUTLET)

@@ -1,6 +1,6 @@
-"""What the processes remember for one another beside the alerts: heartbeats, what was told, bulk replays.
+"""What processes share beside the alerts: heartbeats, notifications sent, bulk replays.
 
-Also removes old bodies. Each write is small and ends by itself; nothing waits for another process.
+It also removes old bodies. Each write is small and ends by itself: no process waits for another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 
 from bridge.storage.ids import first_id, new_id
-from bridge.storage.schema import Memo, deliveries, memos, replays, webhooks
+from bridge.storage.schema import StateKind, deliveries, replays, shared_state, webhooks
 from bridge.storage.upsert import insert_missing, insert_or_update
 
 if typing.TYPE_CHECKING:
@@ -29,7 +29,7 @@ MOST_REPLAYS = 20
 
 @dataclass(frozen=True)
 class Replay:
-    """A bulk replay: which deliveries, how far it is."""
+    """A bulk replay: which deliveries, and how far it is."""
 
     id: str
     filters: dict[str, str]
@@ -43,80 +43,82 @@ class Replay:
 
     @property
     def runs(self) -> bool:
-        """Whether the worker still puts deliveries back for it."""
+        """Whether it is still running."""
         return self.state == "running"
 
 
-class Memos:
-    """The small tables beside the inbox."""
+class SharedState:
+    """Reads and writes what the processes share."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = database.now
 
-    # the worker's heart
+    # the worker's heartbeat
 
-    def beat(self, worker: str) -> None:
-        """Say that a worker is alive."""
+    def record_heartbeat(self, worker: str) -> None:
+        """Record that a worker is alive."""
         now = self.now()
 
         def write(connection: Connection) -> None:
-            _set(connection, Memo.WORKER, worker, None, now)
-            old = memos.c.kind == Memo.WORKER, memos.c.at < now - FORGOTTEN_AFTER
-            connection.execute(delete(memos).where(*old))
+            _set(connection, StateKind.WORKER, worker, None, now)
+            old = shared_state.c.kind == StateKind.WORKER, shared_state.c.at < now - FORGOTTEN_AFTER
+            connection.execute(delete(shared_state).where(*old))
 
         self.database.write(write)
 
-    # what was told
+    # notifications
 
-    def told(self) -> dict[str, tuple[float, typing.Any]]:
-        """Return what was told, by key: when, and what was known then."""
-        statement = select(memos).where(memos.c.kind == Memo.TOLD)
+    def notifications(self) -> dict[str, tuple[float, typing.Any]]:
+        """Return the notifications that were sent, by key: when, and with which value."""
+        statement = select(shared_state).where(shared_state.c.kind == StateKind.NOTIFIED)
         with self.database.read() as connection:
             return {row.name: (row.at, row.value) for row in connection.execute(statement)}
 
-    def tell(self, key: str, known: typing.Any, before: float | None) -> bool:
-        """Take it on oneself to tell something; False where another process was faster.
+    def claim_notification(self, key: str, value: typing.Any, before: float | None) -> bool:
+        """Claim the sending of a notification; returns False if another process was faster.
 
-        `before` is when it was told last, as `told` says, or None.
+        `before` is when it was sent last, as `notifications` says, or None.
         """
         now = self.now()
 
         def write(connection: Connection) -> bool:
             if before is None:
-                return _is_first(connection, Memo.TOLD, key, known, now)
-            ours = update(memos).where(*_named(Memo.TOLD, key), memos.c.at == before)
-            return connection.execute(ours.values(value=known, at=now)).rowcount > 0
+                return _is_first(connection, StateKind.NOTIFIED, key, value, now)
+            ours = update(shared_state).where(*_named(StateKind.NOTIFIED, key), shared_state.c.at == before)
+            return connection.execute(ours.values(value=value, at=now)).rowcount > 0
 
         return self.database.write(write)
 
-    def forget(self, key: str) -> bool:
-        """Let something be told anew; False where another process was faster."""
-        gone = delete(memos).where(*_named(Memo.TOLD, key))
+    def forget_notification(self, key: str) -> bool:
+        """Forget that a notification was sent; returns False if another process was faster."""
+        gone = delete(shared_state).where(*_named(StateKind.NOTIFIED, key))
         return self.database.write(lambda connection: connection.execute(gone).rowcount > 0)
 
-    # what is good for once
+    # what is valid once
 
-    def use_up(self, kind: str, mark: str, seconds: float) -> bool:
-        """Use up what is good for once, and not longer than `seconds`; False where it is used up already."""
+    def redeem_once(self, kind: str, mark: str, seconds: float) -> bool:
+        """Redeem a mark that is valid once, within `seconds`; returns False if it was redeemed already."""
         now = self.now()
 
         def write(connection: Connection) -> bool:
-            connection.execute(delete(memos).where(memos.c.kind == kind, memos.c.at < now - seconds))
+            connection.execute(
+                delete(shared_state).where(shared_state.c.kind == kind, shared_state.c.at < now - seconds)
+            )
             return _is_first(connection, kind, mark, None, now)
 
         return self.database.write(write)
 
-    def is_used_up(self, kind: str, mark: str) -> bool:
-        """Whether something was used up, as `use_up` says; known for the seconds that were named there."""
-        statement = select(memos.c.name).where(*_named(kind, mark))
+    def is_redeemed(self, kind: str, mark: str) -> bool:
+        """Whether a mark was redeemed; known for the seconds that `redeem_once` was given."""
+        statement = select(shared_state.c.name).where(*_named(kind, mark))
         with self.database.read() as connection:
             return connection.execute(statement).first() is not None
 
     # bulk replays
 
     def start_replay(self, filters: Mapping[str, str], total: int) -> str:
-        """Ask for the replay of all deliveries that fit now; returns its id."""
+        """Start the replay of all deliveries that match now; returns its id."""
         now = self.now()
         row = {
             "id": new_id("r", now),
@@ -130,21 +132,14 @@ class Memos:
         self.database.write(lambda connection: connection.execute(replays.insert().values(**row)))
         return str(row["id"])
 
-    def stop_replay(self, ident: str) -> None:
-        """Stop a bulk replay; what was put back already stays so."""
-        self._end_replay(ident, "stopped")
-
-    def end_replay(self, ident: str) -> None:
-        """Close a bulk replay that has put everything back."""
-        self._end_replay(ident, "done")
-
-    def _end_replay(self, ident: str, state: str) -> None:
+    def end_replay(self, ident: str, state: str) -> None:
+        """End a bulk replay that is `done` or `stopped`; what was replayed so far stays replayed."""
         ended = update(replays).where(replays.c.id == ident, replays.c.state == "running")
         values = {"state": state, "ended_at": self.now()}
         self.database.write(lambda connection: connection.execute(ended.values(**values)))
 
     def advance_replay(self, replay: Replay, ids: Sequence[str]) -> bool:
-        """Take the next deliveries on oneself; False where another process took them, or it was stopped."""
+        """Claim the next deliveries; returns False if another process has them, or the replay was stopped."""
         mine = update(replays).where(
             replays.c.id == replay.id,
             replays.c.state == "running",
@@ -172,13 +167,13 @@ class Memos:
     def drop_bodies(self, before: float, most: int) -> int:
         """Remove the headers and bodies of the oldest webhooks received before a moment.
 
-        Goes on where it stopped last time; returns how many, `most` at most.
+        Continues where it stopped last time; returns how many, `most` at most.
         """
         now = self.now()
 
         def write(connection: Connection) -> int:
-            memo = select(memos.c.value).where(*_named(Memo.RETENTION, ""))
-            done = connection.execute(memo).scalar() or ""
+            last = select(shared_state.c.value).where(*_named(StateKind.RETENTION, ""))
+            done = connection.execute(last).scalar() or ""
             old = (
                 select(webhooks.c.id)
                 .where(webhooks.c.id > done, webhooks.c.id < first_id(webhooks, before))
@@ -189,24 +184,24 @@ class Memos:
             if ids:
                 emptied = update(webhooks).where(webhooks.c.id.in_(ids))
                 connection.execute(emptied.values(body=None, headers={}))
-                _set(connection, Memo.RETENTION, "", ids[-1], now)
+                _set(connection, StateKind.RETENTION, "", ids[-1], now)
             return len(ids)
 
         return self.database.write(write)
 
 
 def _named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
-    return (memos.c.kind == kind, memos.c.name == name)
+    return (shared_state.c.kind == kind, shared_state.c.name == name)
 
 
 def _set(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> None:
-    insert_or_update(connection, memos, {"kind": kind, "name": name, "value": value, "at": now})
+    insert_or_update(connection, shared_state, {"kind": kind, "name": name, "value": value, "at": now})
 
 
 def _is_first(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> bool:
-    """Write a memo that is not there yet; False where it is."""
+    """Insert a row; returns False if it exists already."""
     row = {"kind": kind, "name": name, "value": value, "at": now}
-    return bool(insert_missing(connection, memos, [row], memos.c.name))
+    return bool(insert_missing(connection, shared_state, [row], shared_state.c.name))
 
 
 def _replay(row: Row[typing.Any]) -> Replay:

@@ -1,4 +1,4 @@
-"""What 29next's own webhooks and lists tell: transactions, disputes, and stores that it was removed from."""
+"""Applies 29next's own webhooks and lists: transactions, disputes, and stores that removed the bridge."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from sqlalchemy import Connection, or_, select, update
 
 from bridge.disputes import matching
 from bridge.disputes.case import Match
-from bridge.storage import words
-from bridge.storage.relating import tell_dispute
+from bridge.storage import search_terms
+from bridge.storage.duplicates import apply_dispute
 from bridge.storage.rows import CASES, case_of, json_of
 from bridge.storage.schema import cases, installations, marks
-from bridge.storage.transactions import put, row_of
+from bridge.storage.transactions import row_of, upsert_transactions
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.disputes.case import Case
-    from bridge.storage.outcomes import Told
+    from bridge.storage.outcomes import OutcomesOf
 
 Json = dict[str, typing.Any]
 
 MOST_WOKEN = 500
-"""Cases that are looked through for one transaction."""
+"""How many cases are compared with new transactions at once."""
 
 
-def hear(connection: Connection, store: str, kind: str, thing: Json, now: float, told: Told) -> None:
-    """Take in what a webhook of 29next tells of something of a store."""
+def apply_event(
+    connection: Connection, store: str, kind: str, thing: Json, now: float, outcomes_of: OutcomesOf
+) -> None:
+    """Apply a webhook of 29next about a transaction, a dispute or the installation of a store."""
     if kind == "transaction":
-        hear_of_transactions(connection, store, [thing], now)
+        add_transactions(connection, store, [thing], now)
     elif kind == "dispute":
-        tell_dispute(connection, store, thing, now, told)
+        apply_dispute(connection, store, thing, now, outcomes_of)
     elif kind == "app":
         _forget_token(connection, store, thing["received_at"], now)
 
 
-def hear_of_transactions(
+def add_transactions(
     connection: Connection,
     store: str,
     rows: Sequence[Json],
@@ -46,15 +48,15 @@ def hear_of_transactions(
     certain: bool = False,
     asked_by: str | None = None,
 ) -> int:
-    """Take in transactions, and wake the cases that may be about them; returns how many were news.
+    """Add transactions to the index, and wake the cases they may belong to; returns how many changed it.
 
-    `certain` is what was read for the very purpose of settling a contradiction; a case that they were
-    read for takes them in by itself.
+    `certain` rows were read to settle a contradiction, so they win. The case `asked_by` is not woken: it
+    takes its rows in by itself.
     """
-    fresh = put(connection, store, rows, now, certain=certain)
+    fresh = upsert_transactions(connection, store, rows, now, certain=certain)
     for case in _unmatched(connection, store, fresh, now):
         facts = case.facts
-        if case.id != asked_by and facts and any(matching.is_kin(facts, one) for one in fresh):
+        if case.id != asked_by and facts and any(matching.shares_fact(facts, row) for row in fresh):
             woken = replace(case.match or Match(), woken_at=now)
             again = {"match": json_of(woken), "due_at": min(case.due_at or now, now)}
             connection.execute(update(cases).where(cases.c.id == case.id).values(**again))
@@ -62,11 +64,11 @@ def hear_of_transactions(
 
 
 def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: float) -> list[Case]:
-    """Return, locked, the cases that wait for their transaction and share a word with one of these."""
-    found = sorted({word for one in fresh for word in words.of_transaction(row_of(store, one))})
-    if not found:
+    """Return, locked, the cases that wait for their transaction and share a search term with one of these."""
+    terms = sorted({term for row in fresh for term in search_terms.of_transaction(row_of(store, row))})
+    if not terms:
         return []
-    named = select(marks.c.id).where(marks.c.word.in_(found), marks.c.id.between(*CASES))
+    named = select(marks.c.id).where(marks.c.word.in_(terms), marks.c.id.between(*CASES))
     waiting = select(cases).where(
         cases.c.id.in_(named),
         cases.c.store == store,
@@ -76,11 +78,11 @@ def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: f
         or_(cases.c.dispute_id.is_not(None), cases.c.due_at.is_not(None)),  # else it has been ended
     )
     rows = connection.execute(waiting.order_by(cases.c.id).limit(MOST_WOKEN).with_for_update())
-    return [case for case in map(case_of, rows) if not case.found]
+    return [case for case in map(case_of, rows) if not case.matched_id]
 
 
 def _forget_token(connection: Connection, store: str, received_at: float, now: float) -> None:
-    """Forget the token of a store that has removed the bridge, unless it was installed anew since."""
+    """Remove the token of a store that has removed the bridge, unless it was installed again since."""
     known = update(installations).where(
         installations.c.store == store, installations.c.installed_at < received_at
     )

@@ -1,7 +1,7 @@
-"""Turns: so many at once, and all others in the order in which they came.
+"""A semaphore that is fair: threads that wait get in in the order in which they came.
 
-A pool gives what comes back to whoever asks next: threads that ask again and again would leave one that
-waits without any for seconds.
+A connection pool gives a connection to whoever asks next: threads that ask again and again would leave
+one that waits without any for seconds.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Turns:
-    """Lets some threads in at once."""
+class FairSemaphore:
+    """Lets `most` threads in at once."""
 
     def __init__(self, most: int) -> None:
         self.free = most
@@ -26,18 +26,18 @@ class Turns:
         self.lock = threading.Lock()
 
     @contextlib.contextmanager
-    def turn(self, patience: float) -> Iterator[None]:
-        """Wait for a turn and take it; raises Unavailable after so many seconds."""
-        if not self._take(patience):
+    def acquired(self, patience: float) -> Iterator[None]:
+        """Hold the semaphore; raises Unavailable if it is not free within `patience` seconds."""
+        if not self._acquire(patience):
             raise Unavailable("All connections to the database are in use.")
         try:
             yield
         finally:
-            self._pass_on()
+            self._release()
 
-    def _take(self, patience: float) -> bool:
+    def _acquire(self, patience: float) -> bool:
         with self.lock:
-            if self.free:  # then nobody waits
+            if self.free:  # then no thread waits
                 self.free -= 1
                 return True
             mine = threading.Lock()
@@ -49,9 +49,9 @@ class Turns:
             if mine in self.waiting:
                 self.waiting.remove(mine)
                 return False
-        return True  # it came at the last moment
+        return True  # it was passed on at the last moment
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         with self.lock:
             if self.waiting:
                 self.waiting.popleft().release()
