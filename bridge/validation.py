@@ -1,7 +1,7 @@
-"""Marshmallow in our words: what a table of `bridge.toml` may hold, and a line for each mistake. Pure.
+"""Readers for the values of `bridge.toml`, on marshmallow, and a line for each mistake. Pure.
 
-A kind of value is a reader: it returns what a value means, or raises ValidationError with what is
-expected. The value is never shown, for it may be a secret in the wrong place.
+A reader takes a value, and returns what it means or raises ValidationError with what is expected. No
+message quotes the value, which may be a secret in the wrong place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Reader = Callable[[typing.Any], typing.Any]
 
 
 def checked(schema: Schema, data: object, problems: list[str], file: str = "") -> dict[str, typing.Any]:
-    """Return what is right in the data, and add a line for each mistake to the problems."""
+    """Return the valid part of the data, and add a line for each mistake to the problems."""
     try:
         return dict(schema.load(typing.cast("Mapping[str, typing.Any]", data)))
     except ValidationError as error:
@@ -37,7 +37,7 @@ def checked(schema: Schema, data: object, problems: list[str], file: str = "") -
 
 
 def lines(messages: object, path: str = "") -> Iterator[str]:
-    """Yield each message behind the path of its value, such as `routes[1].store`."""
+    """Yield each message after the path of its value, such as `routes[1].store`."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             yield from lines(inner, path if key == SCHEMA else _joined(path, key))
@@ -53,11 +53,11 @@ def _joined(path: str, key: object) -> str:
 
 
 class Table(Schema):
-    """A table of the file. A key that it does not know is a mistake."""
+    """A table of the file. An unknown key is a mistake."""
 
     error_messages = {"type": A_TABLE}  # noqa: RUF012  as marshmallow declares it
     elsewhere: typing.ClassVar[Mapping[str, str]] = {}
-    """Why this table does not take a key that others do."""
+    """Messages for keys that only other tables have."""
 
     class Meta:
         unknown = RAISE
@@ -65,24 +65,24 @@ class Table(Schema):
     def handle_error(
         self, error: ValidationError, data: typing.Any, *, many: bool, **kwargs: typing.Any
     ) -> None:
-        """Name the keys that were expected in the place of an unknown one."""
+        """Replace the messages of unknown keys with ones that list the expected keys."""
         if isinstance(data, Mapping):
-            known = [a_field.data_key or name for name, a_field in self.load_fields.items()]
-            unknown = {name: [self._unknown(name, known)] for name in sorted(set(data) - set(known))}
-            kept = {name: said for name, said in error.messages_dict.items() if name not in unknown}
-            error.messages = kept | unknown
+            keys = [a_field.data_key or name for name, a_field in self.load_fields.items()]
+            unknown = {name: [self._unknown(name, keys)] for name in sorted(set(data) - set(keys))}
+            others = {name: text for name, text in error.messages_dict.items() if name not in unknown}
+            error.messages = others | unknown
 
-    def _unknown(self, name: str, known: list[str]) -> str:
+    def _unknown(self, name: str, keys: list[str]) -> str:
         if name in self.elsewhere:
             return self.elsewhere[name]
-        said = f"unknown{NO_SECRETS if SECRET_WORDS.search(name) else ''}"
-        return f"{said}; expected one of {', '.join(known)}{nearest(name, known)}"
+        hint = NO_SECRETS if SECRET_WORDS.search(name) else ""
+        return f"unknown{hint}; expected one of {', '.join(keys)}{nearest(name, keys)}"
 
 
 def key(
     read: Reader, name: str | None = None, *, default: typing.Any = missing, absent: str = ""
 ) -> Field[typing.Any]:
-    """Return the field for a key; `absent` says that it has to be there."""
+    """Return the field of a key. `absent` is the message if a required key is missing."""
     return Function(
         deserialize=read,
         data_key=name,
@@ -97,20 +97,20 @@ def table(fields: Mapping[str, Field[typing.Any]]) -> Reader:
     return Table.from_dict(dict(fields))().load
 
 
-def beside(wrong: Mapping[str, typing.Any], read: Reader, value: object) -> typing.Any:
-    """Return what is read, unless a mistake in it is known already; all of them are raised together."""
+def read_with(mistakes: Mapping[str, typing.Any], read: Reader, value: object) -> typing.Any:
+    """Read a value in which some mistakes are known already. Raises them together with those of `read`."""
     try:
-        found = read(value)
+        result = read(value)
     except ValidationError as error:
-        inner = error.messages if isinstance(error.messages, dict) else {SCHEMA: error.messages}
-        raise ValidationError({**wrong, **inner}, valid_data=error.valid_data) from None
-    if wrong:
-        raise ValidationError(dict(wrong), valid_data=found)
-    return found
+        more = error.messages if isinstance(error.messages, dict) else {SCHEMA: error.messages}
+        raise ValidationError({**mistakes, **more}, valid_data=error.valid_data) from None
+    if mistakes:
+        raise ValidationError(dict(mistakes), valid_data=result)
+    return result
 
 
-def mapped(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> Reader:
-    """Return the reader of a table with any keys: `read` is given each of them and its value.
+def mapping(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> Reader:
+    """Return the reader of a table with any keys, which calls `read` with each key and its value.
 
     With an example of what is expected, the table must not be empty.
     """
@@ -119,11 +119,11 @@ def mapped(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> 
         if not isinstance(value, Mapping) or (example and not value):
             raise ValidationError(f"expected {example}" if value == {} else A_TABLE)
         right, wrong = dict[str, typing.Any](), dict[str, typing.Any]()
-        for name, one in value.items():
+        for name, item in value.items():
             try:
                 if name.lower() in map(str.lower, right):
                     raise ValidationError("duplicate key (keys are case-insensitive)")
-                right[name] = read(name, one)
+                right[name] = read(name, item)
             except ValidationError as error:
                 wrong[name] = error.messages
                 if error.valid_data is not None:
@@ -142,7 +142,10 @@ def text(
     words: Collection[str] = (),
     empty: bool = False,
 ) -> Reader:
-    """Return the reader of a text that `read` takes, which raises ValueError or LookupError else."""
+    """Return the reader of a text that `read` takes. `read` raises ValueError or LookupError for others.
+
+    For any other text the message names the nearest of the `words`.
+    """
 
     def load(value: object) -> typing.Any:
         if not isinstance(value, str):
@@ -157,28 +160,28 @@ def text(
     return load
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """Ask for the known word that a mistyped one is most like, if it is like any."""
-    found = difflib.get_close_matches(word.lower(), list(known), 1, 0.7)
-    return f" (did you mean {found[0]}?)" if found else ""
+def nearest(word: str, words: Collection[str]) -> str:
+    """Return a question that suggests the most similar of the words, or nothing if none is similar."""
+    matches = difflib.get_close_matches(word.lower(), list(words), 1, 0.7)
+    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
-def that(fits: Callable[[str], object]) -> Callable[[str], str]:
-    """Return what takes a text that fits, as it is."""
+def fitting(fits: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a function that returns a text if it fits, and raises ValueError otherwise."""
 
-    def read(given: str) -> str:
-        if not fits(given):
-            raise ValueError(given)
-        return given
+    def read(text: str) -> str:
+        if not fits(text):
+            raise ValueError(text)
+        return text
 
     return read
 
 
 def one_of(words: Mapping[str, typing.Any] | Collection[str], *, empty: bool = False) -> Reader:
-    """Return the reader of one of the words, which may stand for something; the empty text is None."""
-    known = dict(words) if isinstance(words, Mapping) else {word: word for word in words}
-    read = {**known, "": None} if empty else known
-    return text(f"one of {', '.join(known)}", read.__getitem__, words=known, empty=empty)
+    """Return the reader of one of the words, or of what it maps to. With `empty`, "" is read as None."""
+    values = dict(words) if isinstance(words, Mapping) else {word: word for word in words}
+    read = {**values, "": None} if empty else values
+    return text(f"one of {', '.join(values)}", read.__getitem__, words=values, empty=empty)
 
 
 def texts(expected: str, read: Callable[[str], typing.Any] = str) -> Reader:
@@ -187,7 +190,7 @@ def texts(expected: str, read: Callable[[str], typing.Any] = str) -> Reader:
     def load(value: object) -> tuple[typing.Any, ...]:
         try:
             if isinstance(value, list):
-                return tuple(text(expected, read)(one) for one in value)
+                return tuple(text(expected, read)(item) for item in value)
         except ValidationError:
             pass
         raise ValidationError(f"expected {expected}")
@@ -195,7 +198,7 @@ def texts(expected: str, read: Callable[[str], typing.Any] = str) -> Reader:
     return load
 
 
-def truth(value: object) -> bool:
+def boolean(value: object) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):
         raise ValidationError("expected true or false")
@@ -203,12 +206,12 @@ def truth(value: object) -> bool:
 
 
 def duration(days: int = 0, *, example: str = '"20h", "90m" or "3d"') -> Reader:
-    """Return the reader of a length of time, of so many days at least; in seconds only if an example is."""
+    """Return the reader of a duration of at least so many days. It takes seconds only if the example does."""
 
-    def read(given: str) -> timedelta:
-        number, unit = that(DURATION.fullmatch)(given)[:-1], UNITS[given[-1]]
+    def read(text: str) -> timedelta:
+        number, unit = fitting(DURATION.fullmatch)(text)[:-1], UNITS[text[-1]]
         if unit == "seconds" and 's"' not in example:
-            raise ValueError(given)
+            raise ValueError(text)
         length = timedelta(**{unit: int(number)})
         if length < timedelta(days=days):
             raise ValidationError(f"expected at least {days} days")

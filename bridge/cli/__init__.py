@@ -1,4 +1,4 @@
-"""The command line: `bridge ...`. Imports no more than one command needs, so that help answers at once."""
+"""The command line: `bridge ...`. It imports only what a command needs, so that help answers at once."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ COMMANDS = {
     "recover": ("next29", "After restoring a backup: look up every case at 29next first"),
     "doctor": ("doctor", "Check your setup: every problem, and how to fix it"),
 }
-"""Each command's module in this room, and its line in the list of commands."""
+"""Each command's module in this package, and its line in the list of commands."""
 NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 
 
 class Commands(click.Group):
-    """Imports a command's module when the command is run, or its own help is asked for."""
+    """Imports a command's module only when you run the command or ask for its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, if there is such a command."""
+        """Return a command, or None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"bridge.cli.{COMMANDS[cmd_name][0]}")
@@ -69,10 +69,13 @@ def commands() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors are one line on stderr and status 1, settings' are 2 and all of them."""
-    words = sys.argv[1:] if arguments is None else arguments
+    """Run one command. Returns its exit status.
+
+    It prints an error as one line on stderr (status 1), but the errors of settings all at once (status 2).
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        with commands.make_context("bridge", list(words)) as context:
+        with commands.make_context("bridge", list(arguments)) as context:
             return commands.invoke(context) or 0
     except click.exceptions.Exit as end:  # of --help and --version
         return end.exit_code
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo("\n".join(error.problems), err=True)
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes
         return 1
     except KeyboardInterrupt as error:
         click.echo(f"bridge: stopped. {error}".rstrip(), err=True)
@@ -91,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(error: Exception) -> str:
-    """Say an error in one line, with what helps."""
+    """Return an error as one line, with a hint."""
     if isinstance(error, click.ClickException):
         line = error.format_message().splitlines()[0]
         context = error.ctx if isinstance(error, click.UsageError) else None

@@ -1,4 +1,4 @@
-"""Opens what the commands work with: the environment, the settings, the database."""
+"""Opens what commands work with: the environment, the settings, the database."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import os
 import typing
 
-from bridge import settings
-from bridge.cli.run import ROOT, is_unconfigured, sandbox_surroundings
+from bridge.cli.run import ROOT, is_unconfigured, sandbox_environ
+from bridge.settings import load
 from bridge.storage.database import Database
 from bridge.storage.search import Search
 
@@ -17,33 +17,33 @@ if typing.TYPE_CHECKING:
     from bridge.settings import Settings
 
 
-def own_environ() -> dict[str, str]:
-    """Return the environment as it is."""
+def process_environ() -> dict[str, str]:
+    """Return a copy of this process's environment."""
     return dict(os.environ)
 
 
 def read_environ() -> tuple[dict[str, str], bool]:
     """Return the environment, and whether it is the sandbox's because nothing is configured."""
-    environ = own_environ()
+    environ = process_environ()
     sandbox = is_unconfigured(environ, ROOT)
-    return (sandbox_surroundings(environ, ROOT) if sandbox else environ), sandbox
+    return (sandbox_environ(environ, ROOT) if sandbox else environ), sandbox
 
 
 def read_settings() -> Settings:
-    """Return the settings, or the sandbox's; raises SettingsError."""
+    """Return the settings, or the sandbox's if nothing is configured; raises SettingsError."""
     environ, _ = read_environ()
-    return settings.load(environ, ROOT)
+    return load(environ, ROOT)
 
 
 @contextlib.contextmanager
-def open_database(chosen: Settings, pool_size: int = 2) -> Iterator[Database]:
-    """Open the database for as long as a command takes."""
-    with contextlib.closing(Database(chosen.database_url, pool_size=pool_size)) as database:
+def open_database(settings: Settings, pool_size: int = 2) -> Iterator[Database]:
+    """Open the database, and close it after the block."""
+    with contextlib.closing(Database(settings.database_url, pool_size=pool_size)) as database:
         yield database
 
 
 @contextlib.contextmanager
 def open_search() -> Iterator[Search]:
-    """Open the log for reading."""
+    """Open the search over deliveries and cases."""
     with open_database(read_settings()) as database:
         yield Search(database)

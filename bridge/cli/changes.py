@@ -1,4 +1,4 @@
-"""The commands by which a person decides: `replay`, `dismiss`, `match`, `outcome`."""
+"""The commands that change deliveries and cases: `replay`, `dismiss`, `match`, `outcome`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if typing.TYPE_CHECKING:
     from bridge.storage.inbox import Inbox
 
 MOST = 500
-"""Deliveries that one command changes by filter; the log's pages change more."""
-AT_ONCE = 50
-"""Of these in one transaction: webhooks may wait for it."""
+"""Deliveries that one command changes by filter. A bulk replay in the viewer changes more."""
+CHUNK = 50
+"""Deliveries that it changes in one transaction, for which webhooks may have to wait."""
 
 
 @click.command()
@@ -38,14 +38,14 @@ def replay(ids: tuple[str, ...], filters: dict[str, str]) -> None:
     if not ids and not filters:
         raise BridgeError("Give ids of deliveries, or a filter such as --status failed.")
 
-    def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
-        cases = [ident for ident in some if ident.startswith("c_") and inbox.outcomes.send_again(ident)]
-        return inbox.deliveries.replay(some) + cases
+    def change(inbox: Inbox, chunk: Sequence[str]) -> list[str]:
+        cases = [ident for ident in chunk if ident.startswith("c_") and inbox.outcomes.send_again(ident)]
+        return inbox.deliveries.replay(chunk) + cases
 
-    left = _change(ids, filters, change, "replayed")
-    if left:
+    unchanged = _change(ids, filters, change, "replayed")
+    if unchanged:
         raise BridgeError(
-            f"Not replayed (pending, already sent, unknown or without a body): {', '.join(left)}"
+            f"Not replayed (pending, already sent, unknown or without a body): {', '.join(unchanged)}"
         )
 
 
@@ -60,33 +60,33 @@ def dismiss(ids: tuple[str, ...], filters: dict[str, str]) -> None:
     if not ids and not filters:
         raise BridgeError("Give ids of deliveries, or a filter such as --reason unknown_event.")
 
-    def change(inbox: Inbox, some: Sequence[str]) -> list[str]:
-        return inbox.deliveries.dismiss(some)
+    def change(inbox: Inbox, chunk: Sequence[str]) -> list[str]:
+        return inbox.deliveries.dismiss(chunk)
 
-    left = _change(ids, {**filters, "status": Status.FAILED}, change, "dismissed")
-    if left:
-        raise BridgeError(f"Not dismissed (unknown, or not failed): {', '.join(left)}")
+    unchanged = _change(ids, {**filters, "status": Status.FAILED}, change, "dismissed")
+    if unchanged:
+        raise BridgeError(f"Not dismissed (unknown, or not failed): {', '.join(unchanged)}")
 
 
 def _change(
     ids: Sequence[str],
     filters: dict[str, str],
     change: Callable[[Inbox, Sequence[str]], list[str]],
-    word: str,
+    done: str,
 ) -> list[str]:
-    """Change what is named, or else what the filters find, some at a time; returns what was left as it is."""
-    chosen = read_settings()
-    with open_database(chosen) as database:
-        inbox = open_inbox(database, chosen)
+    """Change the deliveries with these ids, or those that pass the filters. Returns the unchanged ids."""
+    settings = read_settings()
+    with open_database(settings) as database:
+        inbox = open_inbox(database, settings)
         ids = ids or Search(database).ids(filters, MOST)
         changed: set[str] = set()
-        with Progress(word, len(ids)) as progress:
-            for start in range(0, len(ids), AT_ONCE):
-                some = ids[start : start + AT_ONCE]
-                for ident in change(inbox, some):
-                    progress.say(f"{ident} {word}")
+        with Progress(done, len(ids)) as progress:
+            for start in range(0, len(ids), CHUNK):
+                chunk = ids[start : start + CHUNK]
+                for ident in change(inbox, chunk):
+                    progress.print(f"{ident} {done}")
                     changed.add(ident)
-                progress.advance(len(some))
+                progress.advance(len(chunk))
     return [ident for ident in ids if ident not in changed]
 
 
@@ -100,10 +100,10 @@ def match(case: str, transaction: str) -> None:
     """
     if transaction != "none" and not transaction.isdecimal():
         raise BridgeError(f"Expected a transaction number or none, not {transaction!r}.")
-    chosen = read_settings()
-    with open_database(chosen) as database:
-        wanted = None if transaction == "none" else int(transaction)
-        if not open_inbox(database, chosen).cases.decide(case, wanted):
+    settings = read_settings()
+    with open_database(settings) as database:
+        number = None if transaction == "none" else int(transaction)
+        if not open_inbox(database, settings).cases.decide(case, number):
             raise BridgeError(f"{case!r} does not need a transaction, or does not exist.")
     click.echo(f"{case} saved. The worker updates 29next.")
 
@@ -120,17 +120,17 @@ def outcome(case: str, provider: str | None, word: str | None) -> None:
     settings = read_settings()
     with open_database(settings) as database:
         inbox = open_inbox(database, settings)
-        found = Search(database).case(case)
-        if found is None:
+        stored = Search(database).case(case)
+        if stored is None:
             raise BridgeError(f"There is no case {case!r}.")
         if provider and word:
-            choose(inbox, settings, found, provider, word, "cli")
+            choose(inbox, settings, stored, provider, word, "cli")
             click.echo(f"{case} saved. The worker sends {word} to {provider}.")
             return
-        offered = choices(inbox, settings, found)
+        offered = choices(inbox, settings, stored)
         names = [name for name in offered if provider in (None, name)]
         if not names:
             raise BridgeError(f"No outcome of {case} waits for a word.")
         for name in names:
-            for one in offered[name]:
-                click.echo(f"{name} {one.name}  {one.says}")
+            for choice in offered[name]:
+                click.echo(f"{name} {choice.name}  {choice.says}")

@@ -1,4 +1,4 @@
-"""`bridge doctor`: looks at everything that can be wrong, each with its fix; changes nothing at 29next."""
+"""`bridge doctor`: checks the whole setup, and says how to fix each problem. It changes nothing at 29next."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from bridge.cli.access import open_database, read_settings
 from bridge.cli.options import as_json
 from bridge.cli.printing import print_json
+from bridge.cli.public_url import check_public_url
 from bridge.cli.store_checks import check_stores
-from bridge.cli.way_in import check_way_in
 from bridge.storage import stats
 from bridge.storage.installations import with_installed
 from bridge.worker.checks import (
@@ -35,14 +35,14 @@ if typing.TYPE_CHECKING:
 def examine(
     settings: Settings, database: Database, *, clock: Callable[[], float] = time.time
 ) -> Iterator[Check]:
-    """Look at the settings, the database, the processes, each store and provider, and the way in.
+    """Check the settings, the database, the worker, each store and provider, and the public URL.
 
-    Asks each store a few times, at its pace. `clock` is this machine's.
+    It calls each store a few times, at the store's pace. `clock` is this machine's.
     """
     yield from check_settings(settings)
-    away = check_database(database)
-    if away:
-        yield away
+    problem = check_database(database)
+    if problem:
+        yield problem
     else:
         yield check_commits(settings, database)
         yield from check_postgres(database, clock)
@@ -51,17 +51,17 @@ def examine(
         yield check_worker(seen_at, database.now())
         yield from check_stores(with_installed(settings, database), database, clock)
         yield from check_providers(settings, database, datetime.fromtimestamp(clock(), UTC))
-    yield check_way_in(settings)
+    yield check_public_url(settings)
 
 
 @click.command()
 @as_json
 def doctor(*, as_json: bool) -> int:
     """Check your setup: every problem, and how to fix it."""
-    chosen = read_settings()
+    settings = read_settings()
     checks = []
-    with open_database(chosen) as database:
-        for check in examine(chosen, database):
+    with open_database(settings) as database:
+        for check in examine(settings, database):
             checks.append(check)
             if not as_json:
                 _print_check(check)

@@ -1,4 +1,4 @@
-"""The commands that read: `deliveries`, `cases`, `show`, `providers`, `stores`."""
+"""The commands that list and show: `deliveries`, `cases`, `show`, `providers`, `stores`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from bridge.cli.access import open_database, open_search, read_settings
 from bridge.cli.options import as_json, filtered
-from bridge.cli.printing import print_json, print_list, print_thing
+from bridge.cli.printing import print_details, print_json, print_list
 from bridge.errors import BridgeError
 from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS
 from bridge.storage.inbox import open_inbox
@@ -29,15 +29,15 @@ CASE_COLUMNS = (
     *("transaction_id", "resolution", "amount", "currency"),
 )
 STORE_COLUMNS = ("name", "base_url", "waiting", "paused_at", "paused_why", "token")
-DELIVERIES_BY = (
+DELIVERY_OPTIONS = (
     *("status", "provider", "store", "reason", "effect"),
     *("case_number", "since", "until", "limit"),
 )
-CASES_BY = ("state", "store", "type", "case_number", "arn", "provider", "limit")
+CASE_OPTIONS = ("state", "store", "type", "case_number", "arn", "provider", "limit")
 
 
 @click.command()
-@filtered(DELIVERY_FILTERS, *DELIVERIES_BY)
+@filtered(DELIVERY_FILTERS, *DELIVERY_OPTIONS)
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
     """List the alerts received."""
@@ -47,7 +47,7 @@ def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
 
 
 @click.command()
-@filtered(CASE_FILTERS, *CASES_BY)
+@filtered(CASE_FILTERS, *CASE_OPTIONS)
 @as_json
 def cases(filters: dict[str, str], *, as_json: bool) -> None:
     """List cases."""
@@ -62,32 +62,34 @@ def cases(filters: dict[str, str], *, as_json: bool) -> None:
 def show(ident: str, *, as_json: bool) -> None:
     """Show everything about a delivery, a case or a webhook."""
     with open_search() as search:
-        thing = search.find(ident)
-    if thing is None:
+        stored = search.find(ident)
+    if stored is None:
         raise BridgeError(f"Nothing has the id {ident!r}.")
     if as_json:
-        print_json(thing)
+        print_json(stored)
     else:
-        print_thing(thing)
+        print_details(stored)
 
 
 @click.command()
 @as_json
 def providers(*, as_json: bool) -> None:
     """List the providers: URL, authentication, secret, last delivery."""
-    chosen = read_settings()
-    with open_database(chosen) as database:
+    settings = read_settings()
+    with open_database(settings) as database:
         last = Search(database).last_deliveries()
     rows = [
         {
             "provider": name,
-            "url": chosen.url_of(name),
+            "url": settings.url_of(name),
             "proof": provider.proof.kind,
-            "secret": "set" if chosen.secrets.get(name) else "missing (off)",
-            "pulled": f"every {span(chosen.pulled[name].every or 0.0)}" if name in chosen.pulled else None,
+            "secret": "set" if settings.secrets.get(name) else "missing (off)",
+            "pulled": f"every {span(settings.pulled[name].every or 0.0)}"
+            if name in settings.pulled
+            else None,
             "last_delivery": last.get(name),
         }
-        for name, provider in chosen.providers.items()
+        for name, provider in settings.providers.items()
     ]
     print_list({"results": rows, "next": None}, tuple(rows[0]), as_json=as_json)
 
@@ -97,31 +99,31 @@ def providers(*, as_json: bool) -> None:
 @as_json
 def stores(*, forget: str | None, as_json: bool) -> None:
     """List the stores: address, backlog, pause."""
-    chosen = read_settings()
-    with open_database(chosen) as database:
+    settings = read_settings()
+    with open_database(settings) as database:
         if forget is not None:
-            click.echo(_forget(chosen, database, forget))
+            click.echo(_forget(settings, database, forget))
             return
         stored = {row["name"]: row for row in Search(database).stores()}
-        working = list(with_installed(chosen, database).stores.values())
+        all_stores = list(with_installed(settings, database).stores.values())
     rows = [
         {"waiting": 0, "paused_at": None, "paused_why": None}
         | stored.get(store.name, {})
         | {"name": store.name, "base_url": store.base_url}
         | {"token": store.missing or ("installed" if store.installed else "configured")}
-        for store in working
+        for store in all_stores
     ]
     print_list({"results": rows, "next": None}, STORE_COLUMNS, as_json=as_json)
 
 
-def _forget(chosen: Settings, database: Database, name: str) -> str:
-    """Forget a store that cannot be called any more; returns what was done."""
-    if name in chosen.stores:
+def _forget(settings: Settings, database: Database, name: str) -> str:
+    """Forget a store that is neither configured nor installed any more. Returns what was done."""
+    if name in settings.stores:
         raise BridgeError(f"{name} is configured. Remove it from the settings first.")
-    store = with_installed(chosen, database).stores.get(name)
+    store = with_installed(settings, database).stores.get(name)
     if store is not None and not store.missing:
         raise BridgeError(f"{name} is installed. Its merchant must remove the app first.")
-    count = open_inbox(database, chosen).stores.forget(name)
+    count = open_inbox(database, settings).stores.forget(name)
     if count is None:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
     return f"{name} is forgotten. Put aside: {count}, to be replayed if the store comes back."

@@ -1,4 +1,4 @@
-"""The commands that ask 29next: `backfill`, `subscribe`, `reconcile`, `recover`."""
+"""The commands that compare and synchronize with 29next: `backfill`, `subscribe`, `reconcile`, `recover`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = typing.TypeVar("T")
 
 
 class StoreAccess(typing.NamedTuple):
-    """One store, its client, and the inbox, for calls outside the queue."""
+    """What a command needs to call one store: settings, inbox, client, store."""
 
     settings: Settings
     inbox: Inbox
@@ -44,18 +44,18 @@ class StoreAccess(typing.NamedTuple):
 
 @contextlib.contextmanager
 def open_store(name: str) -> Iterator[StoreAccess]:
-    """Open a store that can be called."""
-    chosen = read_settings()
-    with open_database(chosen) as database:
-        store = with_installed(chosen, database).stores.get(name)
+    """Open a store for calls; raises BridgeError if there is no such store, or no token for it."""
+    settings = read_settings()
+    with open_database(settings) as database:
+        store = with_installed(settings, database).stores.get(name)
         if store is None:
             raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
         if store.missing:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
-        inbox = open_inbox(database, chosen)
+        inbox = open_inbox(database, settings)
         inbox.stores.register([store])
-        with contextlib.closing(client_of(store, inbox, chosen)) as api:
-            yield StoreAccess(chosen, inbox, api, store)
+        with contextlib.closing(client_of(store, inbox, settings)) as api:
+            yield StoreAccess(settings, inbox, api, store)
 
 
 @click.command()
@@ -67,23 +67,23 @@ def backfill(name: str, days: int) -> None:
         raise BridgeError(f"--days must be a number from 1 to {MOST_DAYS}.")
     with open_store(name) as (_, inbox, api, store), Progress("days", days) as progress:
 
-        def tell(line: str) -> None:
-            progress.say(line)
-            progress.advance(_covered(inbox, store, days) - progress.bar.pos)
+        def show(line: str) -> None:
+            progress.print(line)
+            progress.advance(_covered_days(inbox, store, days) - progress.bar.pos)
 
         try:
-            fresh = Backfill(inbox, api, store, report=tell).run(days)
+            count = Backfill(inbox, api, store, report=show).run(days)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Run it again to continue.") from None
-    click.echo(f"{fresh} transactions new or changed.")
+    click.echo(f"{count} transactions new or changed.")
 
 
-def _covered(inbox: Inbox, store: Store, days: int) -> int:
-    """Return how many of the last days the index has whole."""
+def _covered_days(inbox: Inbox, store: Store, days: int) -> int:
+    """Return how many of the last days the index covers."""
     now = inbox.now()
-    begins = now - days * DAY
-    stretches = inbox.transactions.covered(store.name)
-    seconds = sum(max(min(until, now) - max(since, begins), 0) for since, until in stretches)
+    start = now - days * DAY
+    periods = inbox.transactions.covered(store.name)
+    seconds = sum(max(min(until, now) - max(since, start), 0) for since, until in periods)
     return round(seconds / DAY)
 
 
@@ -91,12 +91,12 @@ def _covered(inbox: Inbox, store: Store, days: int) -> int:
 @click.option("--store", "name", required=True, metavar="STORE")
 def subscribe(name: str) -> None:
     """Create or repair 29next's webhook subscription of a store."""
-    with open_store(name) as (chosen, _, api, store):
-        secret = chosen.signing_secret(store)
-        if secret is None or chosen.public_url is None:
+    with open_store(name) as (settings, _, api, store):
+        secret = settings.signing_secret(store)
+        if secret is None or settings.public_url is None:
             raise BridgeError("NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL must be set to subscribe.")
-        target = f"{chosen.url_of('next')}/{store.name}"
-        done = keep_subscription(api, target, secret, chosen.api_version, events=events_of(store))
+        target = f"{settings.url_of('next')}/{store.name}"
+        done = keep_subscription(api, target, secret, settings.api_version, events=events_of(store))
     click.echo(f"{target} {done}")
 
 
@@ -115,13 +115,13 @@ def reconcile(name: str, since: date) -> int:
 
 
 def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
-    """Let each slot that is taken be a step, for before each call there is one."""
+    """Return a function that takes a slot and moves the bar: each call takes one slot."""
 
-    def counting() -> T:
+    def take_counted() -> T:
         progress.advance()
         return take()
 
-    return counting
+    return take_counted
 
 
 @click.command()
@@ -129,9 +129,9 @@ def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
 @click.option("--store", "name", metavar="STORE", help="Only the cases of this store.")
 def recover(since: datetime, name: str | None) -> None:
     """After restoring a backup: look up every case at 29next first."""
-    chosen = read_settings()
-    if name and name not in chosen.stores:
+    settings = read_settings()
+    if name and name not in settings.stores:
         raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
-    with open_database(chosen) as database:
-        count = open_inbox(database, chosen).cases.recover(since.timestamp(), name)
+    with open_database(settings) as database:
+        count = open_inbox(database, settings).cases.recover(since.timestamp(), name)
     click.echo(f"Cases to be looked up before anything is sent for them: {count}")

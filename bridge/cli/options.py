@@ -22,41 +22,42 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
-    """Give a command options that narrow a list; it gets those that were used as `filters`."""
+    """Add filter options to a command, which gets those in use as `filters`."""
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def narrowed(**options: typing.Any) -> int | None:
-            given = {name: value for name in names if (value := options.pop(name))}
+        def with_filters(**options: typing.Any) -> int | None:
+            used = {name: value for name in names if (value := options.pop(name))}
             try:
-                return command(filters=given, **options)
+                return command(filters=used, **options)
             except BadFilter as error:
                 raise BridgeError(str(error)) from None
 
         words = choices_of(filters)
         for name in reversed(names):
-            says: str = filters.fields[name].metadata["description"]
-            help_ = says + (f" One of {', '.join(words[name])}." if words[name] else "")
-            narrowed = click.option(f"--{name.replace('_', '-')}", metavar="VALUE", help=help_)(narrowed)
-        return narrowed
+            description: str = filters.fields[name].metadata["description"]
+            values = f" One of {', '.join(words[name])}." if words[name] else ""
+            option = click.option(f"--{name.replace('_', '-')}", metavar="VALUE", help=description + values)
+            with_filters = option(with_filters)
+        return with_filters
 
     return decorate
 
 
 def read_day(context: click.Context, option: click.Parameter, text: str) -> date:
-    """Read an option's day."""
+    """Return an option's value as a date."""
     try:
         return date.fromisoformat(text)
     except ValueError:
-        said = f"expected a date such as 2026-01-31, not {text!r}"
-        raise click.BadParameter(said, context, option) from None
+        message = f"expected a date such as 2026-01-31, not {text!r}"
+        raise click.BadParameter(message, context, option) from None
 
 
 def read_moment(context: click.Context, option: click.Parameter, text: str) -> datetime:
-    """Read an option's moment, in UTC unless it names another zone."""
+    """Return an option's value as a time, in UTC unless it names another zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        said = f"expected a time such as 2026-01-31T12:00:00+00:00, not {text!r}"
-        raise click.BadParameter(said, context, option) from None
+        message = f"expected a time such as 2026-01-31T12:00:00+00:00, not {text!r}"
+        raise click.BadParameter(message, context, option) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Prints lists and single things, for a person or as JSON."""
+"""Prints lists, and the details of a delivery, case or webhook, for a person or as JSON."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if typing.TYPE_CHECKING:
 
 Json = dict[str, typing.Any]
 
-PARTS = ("webhook", "deliveries", "attempts", "alert", "facts")
-"""What hangs on a thing; everything else is a plain fact of it."""
+SECTIONS = ("webhook", "deliveries", "attempts", "alert", "facts")
+"""What `print_details` prints in sections of their own, below the rest."""
 
 
 def print_json(value: typing.Any) -> None:
@@ -30,55 +30,55 @@ def print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
         return
     rows = [[_cell(row.get(name)) for name in columns] for row in page["results"]]
     if not rows:
-        _say("(none)")
+        _print("(none)")
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     for row in [list(columns), *rows]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        _say(line.rstrip())
+        _print(line.rstrip())
     if page["next"]:
-        _say("(more: raise --limit, or filter)")
+        _print("(more: raise --limit, or filter)")
 
 
 def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
-def print_thing(thing: Json) -> None:
-    """Print one thing: its plain facts first, then what hangs on it."""
-    for name, value in thing.items():
-        if name not in PARTS and value not in (None, [], {}, ""):
-            _say(f"{name:<15} {_words(value)}")
+def print_details(item: Json) -> None:
+    """Print a delivery, case or webhook: first its plain fields, then its sections."""
+    for name, value in item.items():
+        if name not in SECTIONS and value not in (None, [], {}, ""):
+            _print(f"{name:<15} {_readable(value)}")
     for name in ("alert", "facts"):
-        if thing.get(name):
-            _say(f"{name}:")
-            for fact, value in thing[name].items():
-                _say(f"  {fact:<24} {_words(value)}")
-    if webhook := thing.get("webhook"):
-        _say(f"webhook         {webhook['path']} ({webhook['id']})")
-        _say("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))
-    for delivery in thing.get("deliveries", []):
-        words = (delivery[name] for name in ("id", "provider", "event_type", "status", "reason"))
-        _say(" ".join(["delivery       ", *filter(None, words)]))
-    for attempt in thing.get("attempts", []):
-        _say(
+        if item.get(name):
+            _print(f"{name}:")
+            for fact, value in item[name].items():
+                _print(f"  {fact:<24} {_readable(value)}")
+    if webhook := item.get("webhook"):
+        _print(f"webhook         {webhook['path']} ({webhook['id']})")
+        _print("\n".join(f"  {line}" for line in (webhook["body"] or "(removed)").splitlines()))
+    for delivery in item.get("deliveries", []):
+        cells = (delivery[name] for name in ("id", "provider", "event_type", "status", "reason"))
+        _print(" ".join(["delivery       ", *filter(None, cells)]))
+    for attempt in item.get("attempts", []):
+        _print(
             f"attempt         {attempt['started_at']} {attempt['method']} {attempt['path']}"
             f" -> {attempt['status']} {attempt['outcome']} ({attempt['seconds']} s)"
         )
-        _say(f"  sent     {json.dumps(attempt['request'])}\n  answered {attempt['response']}")
+        _print(f"  sent     {json.dumps(attempt['request'])}\n  answered {attempt['response']}")
 
 
-def _words(value: typing.Any) -> str:
-    """Write a value for reading, whatever hangs on it."""
+def _readable(value: typing.Any) -> str:
+    """Return a value of JSON as one line of text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(_words, value))
+        return ", ".join(map(_readable, value))
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {_words(part)}" for name, part in value.items())
+        return "; ".join(f"{name}: {_readable(part)}" for name, part in value.items())
     return "-" if value is None else str(value)
 
 
-def _say(text: str) -> None:
-    """Print what others have sent without what would steer a terminal."""
+def _print(text: str) -> None:
+    """Print a text with its control characters escaped: others have sent it."""
     click.echo(printable(text, "\n\t"))

@@ -1,4 +1,4 @@
-"""Shows on a terminal how far long work has come, below the lines that it prints."""
+"""Shows a progress bar on a terminal, below the lines that a command prints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CLEAR_LINE = "\r\033[K"
 
 
 class Progress:
-    """A bar on stderr while its block runs, where that is a terminal and there is more than one step."""
+    """A progress bar on stderr, shown if stderr is a terminal and there is more than one step."""
 
     def __init__(self, label: str, length: int | None = None) -> None:
-        """Take the number of steps, or None where nobody knows it."""
+        """Set up a bar of so many steps; None if their number is not known."""
         self.shown = (length is None or length > 1) and sys.stderr.isatty()
         self.bar = click.progressbar(
             itertools.count() if length is None else range(length),
@@ -37,12 +37,12 @@ class Progress:
     ) -> None:
         self.bar.__exit__(kind, error, trace)
 
-    def say(self, line: str) -> None:
-        """Print a line of the command's output; the bar comes back below it with the next step."""
+    def print(self, line: str) -> None:
+        """Print a line of the command's output. The next step draws the bar again below it."""
         if self.shown:
             click.echo(CLEAR_LINE, nl=False, err=True)
         click.echo(line)
 
     def advance(self, steps: int = 1) -> None:
-        """Note that some steps are done."""
+        """Move the bar by some steps."""
         self.bar.update(steps)

@@ -1,4 +1,4 @@
-"""The bridge on one machine: the sandbox surroundings, and the processes of `bridge run`."""
+"""The bridge on one machine: the environment of the sandbox, and the processes of `bridge run`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 import time
 import typing
 
-from bridge import settings
 from bridge.errors import BridgeError, SettingsError
+from bridge.settings import load
 
 if typing.TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,8 +19,8 @@ if typing.TYPE_CHECKING:
     from bridge.providers.base import Provider
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-"""The checkout: `config/` stands beside the package."""
-SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a pretend store on loopback, and nothing else
+"""The checkout, which has `config/` beside the package."""
+SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a simulated store on loopback, and nothing else
 SANDBOX_STORE = "sandbox"
 DEFAULT_PORT, LAST_PORT = 8000, 65535
 STOP_SECONDS = 25.0
@@ -28,30 +28,32 @@ WEB = ("-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.web.app:creat
 
 
 def is_unconfigured(environ: Mapping[str, str], root: pathlib.Path) -> bool:
-    """Whether neither a store nor a provider's secret is set, so that only the sandbox can be meant.
+    """Whether neither a store nor a provider's secret is set, so that the sandbox should run.
 
-    Never on a platform; and settings that do not work are told as they are.
+    It is False on a platform, and for invalid settings, whose problems are then reported.
     """
     if environ.get("DYNO") or environ.get("RENDER"):
         return False
     try:
-        chosen = settings.load(environ, root)
+        settings = load(environ, root)
     except SettingsError:
         return False
-    return not chosen.stores and not chosen.encryption_keys and not any(chosen.secrets.values())
+    return not settings.stores and not settings.encryption_keys and not any(settings.secrets.values())
 
 
-def sandbox_surroundings(environ: Mapping[str, str], root: pathlib.Path) -> dict[str, str]:
-    """Return the environment with the sandbox store and made-up secrets, bound to loopback."""
-    chosen = settings.load(environ, root)
-    made_up = {one.secret_variable: made_up_secret(one) for one in chosen.providers.values()}
+def sandbox_environ(environ: Mapping[str, str], root: pathlib.Path) -> dict[str, str]:
+    """Return the environment with the sandbox store and generated secrets, bound to loopback."""
+    settings = load(environ, root)
+    secrets = {
+        provider.secret_variable: generate_secret(provider) for provider in settings.providers.values()
+    }
     return {
         **environ,
-        **made_up,
+        **secrets,
         "NEXT_STORE": SANDBOX_STORE,
         "NEXT_ACCESS_TOKEN": SANDBOX_TOKEN,
-        "NEXT_BASE_URL": f"http://127.0.0.1:{sandbox_port(chosen.port)}/api/admin/",
-        "BRIDGE_BIND": f"127.0.0.1:{chosen.port}",
+        "NEXT_BASE_URL": f"http://127.0.0.1:{sandbox_port(settings.port)}/api/admin/",
+        "BRIDGE_BIND": f"127.0.0.1:{settings.port}",
     }
 
 
@@ -60,8 +62,8 @@ def sandbox_port(port: int) -> int:
     return port + 1 if port < LAST_PORT else port - 1
 
 
-def made_up_secret(provider: Provider) -> str:
-    """Make up a provider's secret in the form that its proof wants."""
+def generate_secret(provider: Provider) -> str:
+    """Return a secret for a provider in the form that its proof requires."""
     for secret in (
         f"{provider.name}:sandbox-only",
         "whsec_c2FuZGJveC1vbmx5",  # for Standard Webhooks
@@ -77,10 +79,13 @@ def made_up_secret(provider: Provider) -> str:
 
 
 def run(environ: dict[str, str], *, sandbox: bool) -> None:
-    """Run web and worker (and the sandbox) until a signal comes; raises BridgeError if one ends before."""
+    """Run web and worker (and the sandbox) until a signal arrives.
+
+    Raises BridgeError if a process ends before.
+    """
     port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
-    _leave_out_what_is_empty(environ)
+    _drop_empty_concurrency(environ)
     commands: dict[str, tuple[str, ...]] = {"web": WEB, "worker": ("-m", "bridge", "worker")}
     if sandbox:
         commands["sandbox"] = ("-m", "bridge", "sandbox", "--port", str(sandbox_port(port)))
@@ -88,8 +93,8 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
     children = {
-        name: subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environ)  # noqa: S603  our own
-        for name, words in commands.items()
+        name: subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ)  # noqa: S603  our own
+        for name, command in commands.items()
     }
     ended: list[str] = []
     while not ended and not signals:
@@ -103,20 +108,20 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
 
 
 def become_web(environ: dict[str, str]) -> typing.NoReturn:
-    """Go on as gunicorn, in this very process, so that signals reach it."""
-    _leave_out_what_is_empty(environ)
+    """Replace this process by gunicorn, so that signals reach it."""
+    _drop_empty_concurrency(environ)
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, *WEB], environ)  # noqa: S606  our own
 
 
-def _leave_out_what_is_empty(environ: dict[str, str]) -> None:
-    """Take an empty WEB_CONCURRENCY away: gunicorn reads it on import, before any of its settings."""
+def _drop_empty_concurrency(environ: dict[str, str]) -> None:
+    """Remove an empty WEB_CONCURRENCY, which gunicorn cannot read."""
     if not environ.get("WEB_CONCURRENCY"):
         environ.pop("WEB_CONCURRENCY", None)
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:
-    """Ask each process to end, and wait for it."""
+    """Ask each process to end, wait for it, and kill it if it takes too long."""
     for child in children:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)

@@ -1,10 +1,11 @@
-"""Makes sample webhooks out of a provider's table, for `bridge send` and for trying things out. Pure."""
+"""Makes sample webhooks from a provider's table, for `bridge send` and for tests. Pure."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape, quoteattr
@@ -28,7 +29,7 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sale:
-    """The payment that a sample alert is about, and the number of their case."""
+    """The payment that a sample alert is about, and the case number of that alert."""
 
     amount: str
     first_six: str
@@ -41,7 +42,7 @@ class Sale:
     case_number: str
 
     def to_transaction(self) -> dict[str, typing.Any]:
-        """Write the payment as a sandbox store takes it."""
+        """Return the payment in the form that the sandbox store takes."""
         return {
             "amount": self.amount,
             "currency": "USD",
@@ -59,7 +60,7 @@ class Sale:
 
 @dataclass(frozen=True)
 class Sample:
-    """A webhook to send: its body, the headers besides the proof's, and the query of its URL."""
+    """A webhook to send: its body, its headers, and the query of its URL."""
 
     body: bytes
     headers: dict[str, str]
@@ -67,7 +68,7 @@ class Sample:
 
 
 def make_sale(chance: Random, now: datetime) -> Sale:
-    """Make up a payment of a few days ago."""
+    """Return a random payment of two days ago."""
 
     def digits(count: int) -> str:
         return "".join(chance.choices("0123456789", k=count))
@@ -86,21 +87,21 @@ def make_sale(chance: Random, now: datetime) -> Sale:
 
 
 def events(provider: Provider) -> list[str]:
-    """Return the event types of which a sample can be made, those that open first."""
+    """Return the event types that have samples, those that open a case first."""
     named = [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
     return sorted(named, key=lambda name: provider.events[name].effect is not Effect.OPEN)
 
 
 def opening(provider: Provider, event: str) -> str | None:
-    """Return the event that has to come before one that tells too little of its case to open it."""
+    """Return the event to send first, if this one has too few facts to open a case."""
     table, first = provider.events[event].table, events(provider)[0]
-    opens = provider.events[first].effect is Effect.OPEN
-    tells = table is None or not {"amount", "transaction_amount"}.isdisjoint(table.load_fields)
-    return None if tells or not opens else first
+    first_opens = provider.events[first].effect is Effect.OPEN
+    has_amount = table is None or not {"amount", "transaction_amount"}.isdisjoint(table.load_fields)
+    return None if has_amount or not first_opens else first
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
-    """Make a webhook of one event type, as the provider's table describes it."""
+    """Return a webhook of one event type, as the provider's table describes it."""
     meaning = provider.events[event]
     tree: dict[str, Tree] = {}
     headers: dict[str, str] = {}
@@ -108,11 +109,11 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
     item: dict[str, Tree] = {} if provider.items else tree
     for path, value in _values(provider, meaning, sale, chance, now):
         _put(item, path, value)
-    # the paths after the first are states of the event, where a made-up id would be a word unknown
-    elsewhere = {HEADER: headers, QUERY: query}
-    _put_or_send(item, elsewhere, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", over=False)
+    # the paths after the first are states of the event, where a random id would be an unknown word
+    outside = {HEADER: headers, QUERY: query}
+    _put_anywhere(item, outside, provider.event_id[0], f"evt-{chance.getrandbits(48):x}", replace=False)
     if provider.event_type and event:
-        _put_or_send(item, elsewhere, provider.event_type, event, over=True)
+        _put_anywhere(item, outside, provider.event_type, event, replace=True)
     if provider.items and provider.items != TOP:
         _put(tree, provider.items, [item])
     body, content_type = _render(provider, [item] if provider.items == TOP else tree)
@@ -120,58 +121,58 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
 
 
 def sign(provider: Provider, sample: Sample, secret: str, now: datetime, url: str = "") -> Sample:
-    """Add what proves that the sender knows the secret, in the headers or inside the body.
+    """Add the proof that the sender knows the secret, in the headers or inside the body.
 
     `url` is the one that the provider calls, its query included: some sign it too.
     """
     body = provider.proof.seal(sample.body, secret)
-    proven = provider.proof.sign(body, secret, now, url)
-    return replace(sample, body=body, headers=sample.headers | proven)
+    proof_headers = provider.proof.sign(body, secret, now, url)
+    return dataclasses.replace(sample, body=body, headers=sample.headers | proof_headers)
 
 
 def _values(
     provider: Provider, meaning: Meaning, sale: Sale, chance: Random, now: datetime
 ) -> list[tuple[str, Tree]]:
+    """Return the paths and values of a sample body."""
     table = meaning.table
     if table is None:
         return []
-    found = []
+    values = []
     for name, a_field in table.load_fields.items():
         wanted = a_field.required or (name == "resolution" and meaning.effect is Effect.RESOLVE)
         value = _value(name, a_field, sale, chance, now, wanted=wanted)
         if value is not None:
-            found.append((table.path(name), value))
+            values.append((table.path(name), value))
     if provider.subtype:
-        found.append((provider.subtype, _subtype(provider, meaning, table)))
-    return found
+        values.append((provider.subtype, _subtype(provider, meaning, table)))
+    return values
 
 
 def _subtype(provider: Provider, meaning: Meaning, table: AlertSchema) -> str:
-    """Return a word for the kind of case; where it is the outcome as well, one that suits the event."""
+    """Return a word for the kind of case. If its path is also the outcome's, one that suits the event."""
     outcome = table.load_fields.get("resolution")
     if isinstance(outcome, fields.Word) and table.path("resolution") == provider.subtype:
         return next(iter(_words(outcome, final=meaning.effect is Effect.RESOLVE)), "sandbox")
-    words = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
-    return words[0] if words else "ethoca"
+    kinds = sorted({pattern for pattern in provider.deadlines if pattern.isalpha()})
+    return kinds[0] if kinds else "ethoca"
 
 
 def _words(a_field: fields.Word, *, final: bool = True) -> list[str]:
-    """Return the plain words of a field's table that say something, or those that do not."""
-    said = {word: ours for word, ours in (a_field.values or {}).items() if ANY not in word}
-    ends = {word for word, ours in said.items() if _ends(ours)}
-    return [word for word in said if (word in ends) == final]
+    """Return the words of a field's table that are final, or those that are not; patterns left out."""
+    values = {word: ours for word, ours in (a_field.values or {}).items() if ANY not in word}
+    return [word for word, ours in values.items() if _is_final(ours) == final]
 
 
-def _ends(ours: typing.Any) -> bool:
-    """Whether what a word means, which may go by the type of dispute, is more than nothing."""
-    return any(map(_ends, ours.values())) if isinstance(ours, dict) else ours is not None
+def _is_final(ours: typing.Any) -> bool:
+    """Whether a word has a value of ours, which may be given by type of dispute."""
+    return any(map(_is_final, ours.values())) if isinstance(ours, dict) else ours is not None
 
 
 def _value(
     name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime, *, wanted: bool
 ) -> Tree:
-    """Return a plausible value of a field, by its name and else by its kind."""
-    known = {
+    """Return a plausible value for a field by its name, or else by its kind."""
+    by_name = {
         "amount": sale.amount,
         "transaction_amount": sale.amount,
         "case_number": sale.case_number,
@@ -193,7 +194,7 @@ def _value(
         return next(iter(_words(a_field)), "sandbox") if wanted else None
     if isinstance(a_field, fields.Currency):
         return "USD"
-    value = known.get(name)
+    value = by_name.get(name)
     if isinstance(a_field, fields.Money) and value and a_field.unit == "minor":
         return value.replace(".", "").lstrip("0")
     if isinstance(a_field, fields.Money) and value and a_field.decimal_comma:
@@ -202,13 +203,13 @@ def _value(
 
 
 def _moment(a_field: Field[typing.Any], moment: datetime) -> str:
-    """Write a moment in the form that the field has of its own, if it has one."""
-    written = getattr(a_field, "format", None)
-    return moment.strftime(written) if written else moment.isoformat(timespec="seconds")
+    """Format a time as the field expects it."""
+    own_format = getattr(a_field, "format", None)
+    return moment.strftime(own_format) if own_format else moment.isoformat(timespec="seconds")
 
 
 def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
-    """Set a value at the first alternative of a path, making the objects and lists on its way."""
+    """Set a value at the first alternative of a path. Creates the objects and lists on the path."""
     step, _, rest = path.partition("|")[0].partition(".")
     position, _, inner = rest.partition(".")
     if not rest:
@@ -221,19 +222,20 @@ def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
         tree[step] = [value]
 
 
-def _put_or_send(
-    tree: dict[str, Tree], elsewhere: dict[str, dict[str, str]], path: str, value: str, *, over: bool
+def _put_anywhere(
+    tree: dict[str, Tree], outside: dict[str, dict[str, str]], path: str, value: str, *, replace: bool
 ) -> None:
-    """Set a value where the provider has it: in a header, in the query, or in the body."""
+    """Set a value at its place: in a header, in the query, or in the body."""
     first = path.partition("|")[0]
-    kind = next((one for one in elsewhere if first.startswith(one)), None)
-    if kind:
-        elsewhere[kind][first.removeprefix(kind)] = value
-    elif over or trees.pick(tree, first) is None:
+    prefix = next((prefix for prefix in outside if first.startswith(prefix)), None)
+    if prefix:
+        outside[prefix][first.removeprefix(prefix)] = value
+    elif replace or trees.pick(tree, first) is None:
         _put(tree, first, value)
 
 
 def _render(provider: Provider, tree: Tree) -> tuple[bytes, str]:
+    """Return the body and its content type."""
     if provider.formats[0] == "json":
         return json.dumps(tree, indent=2).encode(), "application/json"
     if provider.formats[0] == "form":
@@ -246,13 +248,13 @@ def _xml(tree: Tree) -> str:
     if not isinstance(tree, dict):
         return escape(str(tree))
     return "".join(
-        f"<{name}{_attributes(one)}>{_xml(one)}</{name}>"
+        f"<{name}{_attributes(element)}>{_xml(element)}</{name}>"
         for name, value in tree.items()
         if not name.startswith("@")
-        for one in (value if isinstance(value, list) else [value])
+        for element in (value if isinstance(value, list) else [value])
     )
 
 
 def _attributes(tree: Tree) -> str:
-    found = tree.items() if isinstance(tree, dict) else ()
-    return "".join(f" {name[1:]}={quoteattr(str(value))}" for name, value in found if name.startswith("@"))
+    pairs = tree.items() if isinstance(tree, dict) else ()
+    return "".join(f" {name[1:]}={quoteattr(str(value))}" for name, value in pairs if name.startswith("@"))

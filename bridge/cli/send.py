@@ -1,4 +1,4 @@
-"""Posts samples for `bridge send`: a plain HTTP client, on purpose not the one of 29next's API."""
+"""Posts samples for `bridge send`, as a provider would: with a plain HTTP client, not the bridge's own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bridge.errors import BridgeError
 
 
 def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Post bytes, or a value as JSON; returns the status and the text of the answer.
+    """Post bytes, or a value as JSON. Returns the status and the text of the answer.
 
-    Raises BridgeError where the URL is none, OSError where nobody answers there.
+    Raises BridgeError for an invalid URL, OSError if nobody answers.
     """
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     if not re.match(r"https?://[^/]", url):

@@ -1,4 +1,4 @@
-"""The commands that run processes, or prepare them: `run`, `worker`, `migrate`, `sandbox`."""
+"""The commands that run or prepare processes: `run`, `worker`, `migrate`, `sandbox`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import typing
 
 import click
 
-from bridge import logs, settings
-from bridge.cli.access import open_database, own_environ, read_environ, read_settings
+from bridge import logs
+from bridge.cli.access import open_database, process_environ, read_environ, read_settings
 from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN, become_web
 from bridge.cli.run import run as run_processes
 from bridge.errors import SettingsError
-from bridge.settings import address
+from bridge.settings import address, load
 from bridge.storage import migrate as migrations
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
@@ -33,36 +33,37 @@ WORKER_POOL = 12
 def run(*, web: bool) -> None:
     """Migrate, then run web and worker on this machine.
 
-    Where nothing is configured, the sandbox runs beside them as a pretend store.
+    If nothing is configured, it also runs the sandbox as the store.
     """
     if web:
-        environ = own_environ()
-        chosen = settings.load(environ, ROOT)  # gunicorn's own complaint about WEB_CONCURRENCY is a traceback
-        become_web(environ | {"DATABASE_URL": address.wherever(chosen.database_url)})
+        environ = process_environ()
+        settings = load(environ, ROOT)  # reports a wrong WEB_CONCURRENCY, where gunicorn shows a traceback
+        become_web(environ | {"DATABASE_URL": address.absolute(settings.database_url)})
     environ, sandbox = read_environ()
-    chosen = settings.load(environ, ROOT)
-    if not chosen.stores and not chosen.encryption_keys:
+    settings = load(environ, ROOT)
+    if not settings.stores and not settings.encryption_keys:
         raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
-    with open_database(chosen) as database:
+    with open_database(settings) as database:
         migrations.upgrade(database)
-    _greet(chosen, sandbox=sandbox)
-    environ["DATABASE_URL"] = address.wherever(chosen.database_url)  # the processes begin in ROOT
+    _print_urls(settings, sandbox=sandbox)
+    environ["DATABASE_URL"] = address.absolute(settings.database_url)  # the processes begin in ROOT
     run_processes(environ, sandbox=sandbox)
 
 
-def _greet(chosen: Settings, *, sandbox: bool) -> None:
+def _print_urls(settings: Settings, *, sandbox: bool) -> None:
+    """Print where each provider should send its webhooks, and how to try the sandbox."""
     if sandbox:
         click.echo("*** SANDBOX: no store is configured. This is a simulated one with generated secrets. ***")
         click.echo("*** Nothing reaches 29next. Set NEXT_STORE and NEXT_ACCESS_TOKEN for the real thing. ***")
     click.echo("Webhook URLs:")
-    for name, provider in chosen.providers.items():
-        if chosen.secrets.get(name):
-            click.echo(f"  {provider.title:<16} {chosen.url_of(name)}")
-    for name, pull in chosen.pulled.items():
+    for name, provider in settings.providers.items():
+        if settings.secrets.get(name):
+            click.echo(f"  {provider.title:<16} {settings.url_of(name)}")
+    for name, pull in settings.pulled.items():
         click.echo(
-            f"  {chosen.providers[name].title:<16} pulled every {span(pull.every or 0.0)} by the worker"
+            f"  {settings.providers[name].title:<16} pulled every {span(pull.every or 0.0)} by the worker"
         )
-    off = [name for name in chosen.providers if not chosen.is_on(name)]
+    off = [name for name in settings.providers if not settings.is_enabled(name)]
     if off:
         click.echo(f"  not enabled (no secret): {', '.join(off)}")
     if sandbox:
@@ -70,21 +71,23 @@ def _greet(chosen: Settings, *, sandbox: bool) -> None:
 
 
 def worker_pool(stores: int) -> int:
-    """Return how many connections a worker may take."""
+    """Return how many connections a worker with so many stores may open."""
     return min(5 + max(stores, 1), WORKER_POOL)
 
 
 @click.command()
 def worker() -> None:
     """Translate the stored alerts and forward them to 29next."""
-    chosen = read_settings()
-    logs.set_up(chosen.log_level)
-    pool = WORKER_POOL if chosen.encryption_keys else worker_pool(len(chosen.stores))  # more may be installed
-    with open_database(chosen, pool) as database:
-        chosen = with_installed(chosen, database)
-        inbox = open_inbox(database, chosen)
-        translator, forwarder = Translator(inbox, chosen), Forwarder(inbox, chosen)
-        jobs = Jobs(chosen, database)
+    settings = read_settings()
+    logs.set_up(settings.log_level)
+    pool = (
+        WORKER_POOL if settings.encryption_keys else worker_pool(len(settings.stores))
+    )  # more may be installed
+    with open_database(settings, pool) as database:
+        settings = with_installed(settings, database)
+        inbox = open_inbox(database, settings)
+        translator, forwarder = Translator(inbox, settings), Forwarder(inbox, settings)
+        jobs = Jobs(settings, database)
         loop.run(loop.Worker(inbox, translator, forwarder, jobs, beat=jobs.shared_state.record_heartbeat))
 
 
@@ -101,6 +104,6 @@ def migrate() -> None:
 @click.option("--token", default=SANDBOX_TOKEN, show_default=True, help="The access token that it takes.")
 def sandbox(port: int, token: str) -> None:
     """Run a simulated 29next store."""
-    from bridge.sandbox import serve  # noqa: PLC0415  the pretend store is no part of the bridge
+    from bridge.sandbox import serve  # noqa: PLC0415  the sandbox is not part of the bridge
 
     serve("127.0.0.1", port, token)

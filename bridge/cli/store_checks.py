@@ -1,8 +1,8 @@
-"""What the doctor looks at in each store: its token's scopes, its clock, its webhook subscription.
+"""The doctor's checks of each store: its token's scopes, its clock, its webhook subscription.
 
-Whether a token may write, or read orders, is asked with dispute, transaction and order 0, which no store
-has: 29next, as its framework does, checks the scope before it looks for the thing, so 403 means that the
-scope is missing and 404 that it is there (inferred, not documented).
+To find out whether a token may write, or read orders, it calls dispute, transaction and order 0, which no
+store has. 29next checks the scope before it looks for the object, so 403 means that the scope is missing,
+and 404 that it is granted (inferred from its framework, not documented).
 """
 
 from __future__ import annotations
@@ -27,88 +27,91 @@ if typing.TYPE_CHECKING:
 
 
 def check_stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
-    """Look at each store: whether it is paused, what its token may do, its clock, its webhooks."""
+    """Check each store: whether it is paused, what its token may do, its clock, its webhooks."""
     inbox = open_inbox(database, settings)
     inbox.stores.register(settings.stores.values())
     with database.read() as connection:
         paused = stats.paused(connection)
-    told = None
+    clock_is_checked = False
     for store in settings.stores.values():
         yield from check_pauses([store], paused)
         if store.missing:
             continue
         with contextlib.closing(client_of(store, inbox, settings)) as api:
-            for probe in (one for one in PROBES if one.method == "GET" or not store.observe):
+            for probe in PROBES:
+                if store.observe and probe.method != "GET":
+                    continue
                 answer = Answer()
                 check = probe.make(api, store, answer)
                 yield check
-                if told is None and answer.date is not None:
-                    told = answer.date
-                    yield check_clock("29next's clock", clock() - told)
+                if not clock_is_checked and answer.date is not None:
+                    clock_is_checked = True
+                    yield check_clock("29next's clock", clock() - answer.date)
                 if not check.good and answer.status != 403:
-                    break  # whatever else is asked will end in the same way
+                    break  # every further call would fail in the same way
             else:
                 yield _subscription(settings, api, store)
 
 
 def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
-    """Say whether 29next tells the bridge of a store's transactions and disputes."""
+    """Check whether 29next sends the bridge a store's transactions and disputes."""
     what = f"{store.name}: webhooks"
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
-        remedy = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
+        fix = "Set NEXT_WEBHOOK_SECRET and BRIDGE_PUBLIC_URL, then run `bridge subscribe`."
         return Check(
-            what, good=True, message="off: the bridge searches 29next for every transaction", fix=remedy
+            what, good=True, message="off: the bridge searches 29next for every transaction", fix=fix
         )
     target = f"{settings.url_of('next')}/{store.name}"
-    remedy = f"Run `bridge subscribe --store {store.name}`."
+    fix = f"Run `bridge subscribe --store {store.name}`."
     answer = Answer()
     try:
         wrong = problem(api.rows("webhooks/", {}, answer=answer), target, secret, events_of(store))
     except BridgeError as error:
         if answer.status == 403:
-            remedy = f"Give the token the scopes webhooks:read and webhooks:write. {remedy}"
+            fix = f"Give the token the scopes webhooks:read and webhooks:write. {fix}"
         else:
-            remedy = _remedy(answer.status, store, "webhooks:read")
-        return Check(what, good=False, message=str(error), fix=remedy)
-    return make_check(what, wrong is None, wrong or f"29next tells {target}", remedy)
+            fix = _fix_for(answer.status, store, "webhooks:read")
+        return Check(what, good=False, message=str(error), fix=fix)
+    return make_check(what, wrong is None, wrong or f"29next sends webhooks to {target}", fix)
 
 
-NOTHING = {"amount": "0.00"}
-"""A body that 29next could take, were there such a dispute or transaction."""
+PROBE_BODY = {"amount": "0.00"}
+"""A body that 29next would accept if the dispute or transaction existed."""
 
 
 @dataclass(frozen=True)
-class _Probe:
-    """A call that shows whether a token has a scope; what is no list names a thing that is not."""
+class Probe:
+    """A call that shows whether a token has a scope. It calls a list, or an object that does not exist."""
 
     scope: str
     method: str
     path: str
     params: typing.Mapping[str, str] | None = None
-    without: str = ""  # what is lost without the scope, where the bridge goes on without it
+    without: str = ""  # what the bridge cannot do without the scope, if it can work without it
 
     def make(self, api: NextApi, store: Store, answer: Answer) -> Check:
+        """Make the call. Returns the check of its scope."""
         what = f"{store.name}: {self.scope}"
-        body = None if self.method == "GET" else NOTHING
+        body = None if self.method == "GET" else PROBE_BODY
         try:
             api.call(self.method, self.path, params=self.params, body=body, answer=answer)
         except NotFound:
-            pass  # the scope is there, and the thing is not meant to be
+            pass  # the scope is granted; the object does not exist, as expected
         except Refused as error:
             if self.method == "GET":
-                remedy = "29next may have changed its API. Look for a newer release of the bridge."
-                return Check(what, good=False, message=str(error), fix=remedy)
+                fix = "29next may have changed its API. Look for a newer release of the bridge."
+                return Check(what, good=False, message=str(error), fix=fix)
         except BridgeError as error:
             if answer.status == 403 and self.without:
-                remedy = f"Give the token the scope {self.scope}, or {self.without}."
-                return Check(what, good=True, message="missing", fix=remedy)
-            return Check(what, good=False, message=str(error), fix=_remedy(answer.status, store, self.scope))
+                fix = f"Give the token the scope {self.scope}, or {self.without}."
+                return Check(what, good=True, message="missing", fix=fix)
+            return Check(what, good=False, message=str(error), fix=_fix_for(answer.status, store, self.scope))
         return Check(what, good=True, message=f"granted ({answer.seconds:.2f} s)")
 
 
-def _remedy(status: int | None, store: Store, scope: str) -> str:
-    """Say what to do where a call has failed."""
+def _fix_for(status: int | None, store: Store, scope: str) -> str:
+    """Return how to fix a call that failed."""
     if status == 401:
         return "Set this store's access token again: 29next does not accept the current one."
     if status == 403:
@@ -119,22 +122,22 @@ def _remedy(status: int | None, store: Store, scope: str) -> str:
 
 
 PROBES = (
-    _Probe("disputes:read", "GET", "disputes/", {"case_number": "bridge-doctor"}),
-    _Probe("disputes:write", "PATCH", "disputes/0/"),
-    _Probe(
+    Probe("disputes:read", "GET", "disputes/", {"case_number": "bridge-doctor"}),
+    Probe("disputes:write", "PATCH", "disputes/0/"),
+    Probe(
         "transactions:read",
         "GET",
         "transactions/",
         {"external_id": "bridge-doctor"},
         without="the bridge creates every dispute without a transaction",
     ),
-    _Probe(
+    Probe(
         "orders:read",
         "GET",
         "orders/0/",
         without="the bridge cannot find a transaction by order number",
     ),
-    _Probe(
+    Probe(
         "transactions:write",
         "POST",
         "transactions/0/refund/",

@@ -1,4 +1,4 @@
-"""The commands for trying things out: `send` and `explain`."""
+"""The commands to try things out: `send` and `explain`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from bridge import settings
 from bridge.alert import Webhook
 from bridge.cli import samples
 from bridge.cli.access import open_database, read_environ, read_settings
@@ -22,6 +21,7 @@ from bridge.cli.progress import Progress
 from bridge.cli.run import ROOT, SANDBOX_STORE
 from bridge.cli.send import post
 from bridge.errors import BridgeError
+from bridge.settings import load
 from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
 from bridge.worker.explain import explain as explain_webhook
@@ -44,55 +44,56 @@ if typing.TYPE_CHECKING:
 def send(provider: str, event: str | None, count: int, url: str | None) -> int:
     """Post signed samples of a provider to the bridge."""
     environ, sandbox = read_environ()
-    chosen = settings.load(environ, ROOT)
-    sender = _sender(chosen, provider)
+    settings = load(environ, ROOT)
+    sender = _sender(settings, provider)
     event = (event or samples.events(sender)[0]).lower()
     if event not in sender.events:
         raise BridgeError(f"{sender.title} has {', '.join(samples.events(sender))}, not {event!r}.")
-    sales = chosen.stores[SANDBOX_STORE].base_url if sandbox else None
-    chance, accepted = random.Random(), 0  # noqa: S311  made-up values
+    sandbox_url = settings.stores[SANDBOX_STORE].base_url if sandbox else None
+    chance, accepted = random.Random(), 0  # noqa: S311  not for secrets
     with Progress("sent", count) as progress:
         for _ in range(count):
             sale = samples.make_sale(chance, datetime.now(UTC))
-            if sales:
-                post(urlsplit(sales)._replace(path="/sandbox/transactions").geturl(), sale.to_transaction())
-            for status, text in _send(chosen, sender, event, sale, chance, url):
-                progress.say(f"{status} {text}")
-            accepted += 200 <= status < 300  # the last one's: it is the event that was asked for
+            if sandbox_url:
+                sales_url = urlsplit(sandbox_url)._replace(path="/sandbox/transactions").geturl()
+                post(sales_url, sale.to_transaction())
+            for status, text in _send(settings, sender, event, sale, chance, url):
+                progress.print(f"{status} {text}")
+            accepted += 200 <= status < 300  # of the last webhook, which is the requested event
             progress.advance()
     return 0 if accepted == count else 1
 
 
-def _sender(chosen: Settings, name: str) -> Provider:
-    """Return a provider whose samples the bridge takes."""
-    provider = chosen.providers.get(name)
+def _sender(settings: Settings, name: str) -> Provider:
+    """Return a provider that can send samples to the bridge; raises BridgeError."""
+    provider = settings.providers.get(name)
     if provider is None:
         raise BridgeError(f"There is no provider {name!r}; see `bridge providers`.")
-    if provider.tells:
+    if provider.object_path:
         raise BridgeError(f"{provider.title} does not send alerts. It reports transactions and disputes.")
-    if not chosen.secrets.get(provider.name):
+    if not settings.secrets.get(provider.name):
         raise BridgeError(f"{provider.secret_variable} is not set.")
     return provider
 
 
 def _send(
-    chosen: Settings,
+    settings: Settings,
     provider: Provider,
     event: str,
     sale: samples.Sale,
     chance: random.Random,
     url: str | None,
 ) -> Iterator[tuple[int, str]]:
-    """Post an event about a sale, and before it the one that opens its case; yields the answers."""
-    secret, base = chosen.secrets[provider.name][0], url or chosen.url_of(provider.name)
+    """Post an event about a sale, after the event that opens its case if it needs one. Yields the answers."""
+    secret, base = settings.secrets[provider.name][0], url or settings.url_of(provider.name)
     key = {"key": secret} if provider.proof.kind == "url" else {}
-    for kind in filter(None, (samples.opening(provider, event), event)):
+    for event_type in filter(None, (samples.opening(provider, event), event)):
         now = datetime.now(UTC)
-        sample = samples.make(provider, kind, sale, chance, now)
-        called = base + ("?" + urlencode(query) if (query := sample.query | key) else "")
-        path = called.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(called)))
-        signed = samples.sign(provider, sample, secret, now, chosen.base_url + path)
-        yield post(called, signed.body, signed.headers)
+        sample = samples.make(provider, event_type, sale, chance, now)
+        target = base + ("?" + urlencode(query) if (query := sample.query | key) else "")
+        path = target.removeprefix("{0.scheme}://{0.netloc}".format(urlsplit(target)))
+        signed = samples.sign(provider, sample, secret, now, settings.base_url + path)
+        yield post(target, signed.body, signed.headers)
 
 
 @click.command()
@@ -106,13 +107,13 @@ def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json
     FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
     delivery.
     """
-    chosen = read_settings()
-    webhook = _read(provider, file, header) if file else _stored(chosen, provider)
-    sender = chosen.providers.get(webhook.provider)
+    settings = read_settings()
+    webhook = _read(provider, file, header) if file else _stored(settings, provider)
+    sender = settings.providers.get(webhook.provider)
     if sender is None:
         raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
-    with open_database(chosen) as database:
-        explained = explain_webhook(with_installed(chosen, database), sender, webhook, datetime.now(UTC))
+    with open_database(settings) as database:
+        explained = explain_webhook(with_installed(settings, database), sender, webhook, datetime.now(UTC))
     if as_json:
         print_json([item.to_json() for item in explained])
     else:
@@ -122,22 +123,22 @@ def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json
 
 
 def _read(provider: str, file: str, headers: tuple[str, ...]) -> Webhook:
-    """Return a body from a file as a provider's webhook."""
+    """Return a webhook of a provider whose body is in a file."""
     body = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
     return Webhook(provider, f"/webhooks/{provider}", body, dict(map(_header, headers)))
 
 
-def _stored(chosen: Settings, ident: str) -> Webhook:
+def _stored(settings: Settings, ident: str) -> Webhook:
     """Return the webhook of a stored delivery."""
-    with open_database(chosen) as database:
+    with open_database(settings) as database:
         search = Search(database)
         delivery = search.delivery(ident)
         body = search.body(delivery["webhook_id"]) if delivery else None
     if delivery is None or body is None:
         raise BridgeError(f"{ident!r} is not a delivery with a stored body. Give a FILE.")
-    kept = delivery["webhook"]
-    query = kept.get("query") or {}
-    return Webhook(kept["provider"], kept["path"], body, kept["headers"], query, kept["store"])
+    stored = delivery["webhook"]
+    query = stored.get("query") or {}
+    return Webhook(stored["provider"], stored["path"], body, stored["headers"], query, stored["store"])
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -150,8 +151,8 @@ def _header(text: str) -> tuple[str, str]:
 def _print_explained(item: Explained) -> None:
     click.echo(f"event   {item.event_type or '-'}  ({item.event_id or 'no id'})")
     for row in item.fields:
-        verdict = "REFUSED: " + " ".join(row["refused"]) if row["refused"] else row["became"] or "-"
-        click.echo(f"  {row['path']:<28} {row['value']!s:<34.34} {row['field']:<24} {verdict}")
+        result = "REFUSED: " + " ".join(row["refused"]) if row["refused"] else row["became"] or "-"
+        click.echo(f"  {row['path']:<28} {row['value']!s:<34.34} {row['field']:<24} {result}")
     shown = {row["path"] for row in item.fields}
     for path, messages in item.errors.items():
         if path not in shown:

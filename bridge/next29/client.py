@@ -28,7 +28,7 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.outbound.http import MOST_BYTES, Exchange, beginning, complaint
+from bridge.outbound.http import MOST_BYTES, HttpClient, error_messages, excerpt
 from bridge.pace import Turn
 
 if typing.TYPE_CHECKING:
@@ -73,7 +73,7 @@ class NextApi:
         self.sleep = sleep
         self.clock = clock
         headers = {"Authorization": f"Bearer {store.token}", "X-29next-API-Version": version}
-        self.exchange = Exchange("29next", timeout=timeout, headers=headers, secret=store.token)
+        self.exchange = HttpClient("29next", timeout=timeout, headers=headers, secret=store.token)
 
     def call(
         self,
@@ -138,7 +138,7 @@ class NextApi:
         finally:
             began = (turn and turn.came_at) or started
             record.seconds = time.monotonic() - began
-        record.status, record.text = status, beginning(content)
+        record.status, record.text = status, excerpt(content)
         record.date = _moment(headers.get("Date"))
         if 200 <= status < 300:
             return self._readable(content, writes=method != "GET")
@@ -211,7 +211,7 @@ class NextApi:
     ) -> Exception:
         writes = method != "GET"
         collection = path in ("disputes/", "transactions/")
-        fields, complaint_text = complaint(content)
+        fields, complaint_text = error_messages(content)
         message = f"29next answered {status}: {complaint_text}"
         if status == 429:
             return Throttled(
@@ -240,11 +240,11 @@ def _unreadable(*, writes: bool) -> Exception:
 
 
 def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
-    """Exchange the code of an installation for the store's access token, by OAuth 2.
+    """HttpClient the code of an installation for the store's access token, by OAuth 2.
 
     Raises TemporaryError if 29next does not answer, PermanentError if it issues no token.
     """
-    exchange = Exchange("29next", timeout=timeout)
+    exchange = HttpClient("29next", timeout=timeout)
     try:
         status, _, content = exchange.send("POST", url, form=form)
     except Unclear as error:

@@ -1,11 +1,11 @@
-"""Authorizes requests to providers' APIs: by a key in a header, or by an OAuth 1.0a signature.
+"""Authorizes requests to providers' APIs with a key in a header, or with an OAuth 1.0a signature.
 
 Mastercard's APIs want OAuth 1.0a with RSA-SHA256 and a SHA-256 hash of the body in `oauth_body_hash`
 (doc: developer.mastercard.com/platform/documentation/authentication/using-oauth-1a-to-access-mastercard-apis,
 read November 2026). Their own signers do not escape the OAuth parameters as RFC 5849 does, neither in
 the header nor in what is signed, so a library for the RFC signs something else (oauthlib also hashes
 bodies with SHA-1). Their signer for Python, mastercard-oauth1-signer, does not install on Python 3.13.
-What is signed here is, byte for byte, what version 1.9.2 of it signs.
+This module signs byte for byte what version 1.9.2 of it signs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 escaped = partial(quote, safe="")
 Authorization = AuthBase
-"""What a request is authorized by."""
+"""What authorizes a request."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,14 @@ class Key(AuthBase):
         return request
 
 
-def oauth(keys: OAuthKeys) -> AuthBase:
-    """Return what signs each request with these keys."""
-    return _Signed(keys)
-
-
 @dataclass(frozen=True)
-class _Signed(AuthBase):
-    """Signs a request, with its body as it is sent."""
+class OAuth(AuthBase):
+    """Signs a request and its body with these keys."""
 
     keys: OAuthKeys
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set the header that authorizes it."""
+        """Set the Authorization header."""
         body = request.body or b""
         body_hash = hashlib.sha256(body.encode() if isinstance(body, str) else body).digest()
         parameters = {
@@ -77,16 +72,16 @@ class _Signed(AuthBase):
         signed = base_string(request.method or "", request.url or "", parameters)
         signature = self.keys.signing_key.sign(signed.encode(), PKCS1v15(), SHA256())
         parameters["oauth_signature"] = escaped(base64.b64encode(signature).decode())
-        said = ",".join(f'{name}="{value}"' for name, value in parameters.items())
-        request.headers["Authorization"] = f"OAuth {said}"
+        written = ",".join(f'{name}="{value}"' for name, value in parameters.items())
+        request.headers["Authorization"] = f"OAuth {written}"
         return request
 
 
 def base_string(method: str, url: str, parameters: Mapping[str, str]) -> str:
-    """Return what is signed: the method, the URL, and the parameters of the query and of OAuth."""
+    """Return the text to sign: the method, the URL, and the parameters of the query and of OAuth."""
     split = urlsplit(url)
-    is_usual = split.port in (None, DEFAULT_PORTS[split.scheme])
-    host = (split.hostname or "") if is_usual else split.netloc.lower()
+    is_default_port = split.port in (None, DEFAULT_PORTS[split.scheme])
+    host = (split.hostname or "") if is_default_port else split.netloc.lower()
     query = [
         (escaped(name), escaped(value)) for name, value in parse_qsl(split.query, keep_blank_values=True)
     ]

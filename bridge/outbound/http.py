@@ -1,7 +1,7 @@
-"""One request to a service that the bridge calls, and its answer: 29next's API, and the providers'.
+"""The HTTP client for the services that the bridge calls: 29next's API, and the providers'.
 
-It retries nothing and follows no redirect; an exchange ends after `timeout` seconds of wall time,
-however slowly an answer drips, and an answer is read up to a bound.
+It retries nothing and follows no redirect. A request ends after `timeout` seconds of wall time, however
+slowly its answer drips. The client reads an answer up to a limit.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ if typing.TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 MOST_BYTES = 2_000_000
-"""No service answers more than this; what says that it is more is not read at all."""
-WORDS = 2000
-"""How much of an answer is kept to be shown."""
+"""No service answers more than this. An answer that announces more is not read at all."""
+MOST_SHOWN = 2000
+"""Characters of an answer that are kept, to be shown."""
 LONGEST_CARD = 60
-"""Characters that a card number may stretch over, one that stands where an answer is cut off."""
+"""Characters that a card number may stretch over, at the place where an answer is cut off."""
 USER_AGENT = f"dispute-bridge/{__version__}"
 
 
-class Exchange:
-    """The connections to one service; `service` is what it is called in errors.
+class HttpClient:
+    """Calls one service and keeps its connections. `service` is the service's name in errors.
 
-    The `secret` that goes with a request is cut from an answer that echoes it.
+    If an answer echoes the `secret` of the request, it is cut.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Exchange:
         self.service = service
         self.timeout = timeout
         self.secret = secret
-        own = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        self.headers = {**requests.utils.default_headers(), **own, **(headers or {})}
-        self.idle: collections.deque[_Line] = collections.deque()
+        defaults = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        self.headers = {**requests.utils.default_headers(), **defaults, **(headers or {})}
+        self.idle: collections.deque[Connection] = collections.deque()
 
     def send(
         self,
@@ -81,60 +81,60 @@ class Exchange:
         auth: AuthBase | None = None,
         before: Callable[[], None] = lambda: None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request; returns status, headers and content, a byte over the bound at most.
+        """Make one request. Returns status, headers and content, which may exceed the limit by one byte.
 
-        `before` is called right before the first byte, when the connection is there: while it waits, no
-        time of the request's runs, and what it raises ends the request unsent. Raises TemporaryError where
-        it certainly was not sent, Unclear where no answer came.
+        It calls `before` once it is connected, right before the first byte. Time spent in `before` does not
+        count against the timeout, and an exception from it ends the request unsent. Raises TemporaryError if
+        the request certainly was not sent, Unclear if no answer came.
         """
         request = requests.Request(
             method, url, params=params, json=body, data=form, headers=self.headers, auth=auth
         )
-        with self._line(before) as line:
+        with self._connection(before) as connection:
             try:
-                response = line.send(request)
+                response = connection.send(request)
                 with response:
                     content = bytearray()
                     most = MOST_BYTES if (response.raw.length_remaining or 0) <= MOST_BYTES else -1
                     while len(content) <= most and (piece := response.raw.read1(65536, True)):
                         content += piece
-                    if line.is_late:
+                    if connection.is_late:
                         raise Unclear(self._late())
                     if self.secret:
                         content = content.replace(self.secret.encode(), CUT.encode())
                     return response.status_code, response.headers, bytes(content)
             except (RequestException, HTTPError, OSError) as error:
-                if line.deadline is None:
-                    raise TemporaryError(f"{self.service} cannot be reached: {_reason(error)}") from None
-                if line.is_late:
+                if connection.deadline is None:
+                    raise TemporaryError(f"{self.service} cannot be reached: {_cause(error)}") from None
+                if connection.is_late:
                     raise Unclear(self._late()) from None
-                raise Unclear(f"The connection to {self.service} broke: {_reason(error)}") from None
+                raise Unclear(f"The connection to {self.service} broke: {_cause(error)}") from None
 
     def _late(self) -> str:
         return f"{self.service} did not answer within {self.timeout:g} s."
 
     @contextlib.contextmanager
-    def _line(self, before: Callable[[], None]) -> Iterator[_Line]:
-        """Lend a connection to one request; the one that was used last is the likeliest to be there still."""
+    def _connection(self, before: Callable[[], None]) -> Iterator[Connection]:
+        """Yield the connection used last, which is the most likely to be open still, or a new one."""
         try:
-            line = self.idle.pop()
+            connection = self.idle.pop()
         except IndexError:
-            line = _Line(self.timeout)
-        line.before = before
+            connection = Connection(self.timeout)
+        connection.before = before
         try:
-            yield line
+            yield connection
         finally:
-            line.end()
-            self.idle.append(line)
+            connection.end()
+            self.idle.append(connection)
 
     def close(self) -> None:
-        """Close the connections that nobody uses now."""
+        """Close the idle connections."""
         while self.idle:
             self.idle.pop().session.close()
 
 
-def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
-    """Return a service's complaint by field, and as one text; HTML pages are only named."""
+def error_messages(content: bytes) -> tuple[dict[str, list[str]], str]:
+    """Return the messages of an error answer by field, and as one text. Of HTML it only says "(no JSON)"."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):
@@ -142,41 +142,41 @@ def complaint(content: bytes) -> tuple[dict[str, list[str]], str]:
     if isinstance(tree, list):
         tree = {"": tree}
     if not isinstance(tree, dict):
-        return {}, storable(str(tree))[:WORDS]
+        return {}, storable(str(tree))[:MOST_SHOWN]
     fields = {
-        storable(name): [storable(str(one)) for one in (value if isinstance(value, list) else [value])]
+        storable(name): [storable(str(item)) for item in (value if isinstance(value, list) else [value])]
         for name, value in tree.items()
     }
-    words = "; ".join(
-        " ".join(said) if name in ("detail", "") else f"{name}: {' '.join(said)}"
-        for name, said in fields.items()
+    text = "; ".join(
+        " ".join(messages) if name in ("detail", "") else f"{name}: {' '.join(messages)}"
+        for name, messages in fields.items()
     )
-    return fields, words[:WORDS]
+    return fields, text[:MOST_SHOWN]
 
 
-def beginning(content: bytes) -> str:
-    """Return as much of an answer as is kept to be shown, its card numbers cut."""
-    return storable(content[: WORDS + LONGEST_CARD].decode("utf-8", "replace"))[:WORDS]
+def excerpt(content: bytes) -> str:
+    """Return the beginning of an answer, as much as is kept, with card numbers cut."""
+    return storable(content[: MOST_SHOWN + LONGEST_CARD].decode("utf-8", "replace"))[:MOST_SHOWN]
 
 
 def storable(text: str) -> str:
-    """Replace what no database takes, NUL and halves of characters, and cut card numbers."""
+    """Return a text with card numbers cut, and without what a database rejects: NUL and lone surrogates."""
     return cut_text(text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
 
 
-def _reason(error: BaseException) -> str:
-    """Say in plain words what lies at the bottom of a library's error."""
+def _cause(error: BaseException) -> str:
+    """Return the cause of a library's error in plain words."""
     while inner := getattr(error, "reason", None) or (error.args[0] if error.args else None):
         if not isinstance(inner, BaseException):
             break
         error = inner
-    for kinds, words in _REASONS:
+    for kinds, text in CAUSES:
         if isinstance(error, kinds):
-            return words
+            return text
     return type(error).__name__
 
 
-_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((NameResolutionError, socket.gaierror), "host name not found"),
     ((NewConnectionError, ConnectionRefusedError), "connection refused"),  # a kind of the next
     ((ConnectTimeoutError,), "connection timed out"),
@@ -186,68 +186,66 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 
 
-class _Line:
-    """One connection, and the request that has it now."""
+class Connection:
+    """One connection, and the request that uses it now."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy and no netrc decides where a token goes
         for scheme in ("https://", "http://"):
-            self.session.mount(scheme, _Adapter(self))
+            self.session.mount(scheme, Adapter(self))
         self.before: Callable[[], None]
-        self.deadline: Deadline | None = None  # from when on a byte of the request may have left
+        self.deadline: Deadline | None = None  # not None: a byte of the request may have left
 
     @property
     def is_late(self) -> bool:
+        """Whether the request has taken longer than its timeout."""
         return self.deadline is not None and self.deadline.passed
 
     def send(self, request: requests.Request) -> requests.Response:
+        """Send a request. Returns its response with an unread body."""
         return self.session.send(
-            request.prepare(),  # by itself: nothing that an earlier answer set goes with it
+            request.prepare(),  # not by the session, which would send an earlier answer's cookies
             timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
             allow_redirects=False,
             stream=True,
             proxies={},
         )
 
-    def leave(self, connection: HTTPConnection) -> None:
-        """Let the request leave over a connection that is there, and count its time from now on."""
+    def begin(self, opened: HTTPConnection) -> None:
+        """Call `before` on a connection that is open, and start the timeout."""
         self.before()
-        self.deadline = WATCH.begin(self.timeout, connection.sock)
+        self.deadline = WATCH.begin(self.timeout, opened.sock)
 
     def end(self) -> None:
-        """Let nobody shut the connection any more."""
+        """Stop the timeout, so that it no longer closes the connection."""
         if self.deadline:
             self.deadline.over = True
         self.deadline = None
 
 
-class _Adapter(HTTPAdapter):
-    """requests' adapter for one line."""
+class Adapter(HTTPAdapter):
+    """requests' adapter for one connection."""
 
-    def __init__(self, line: _Line) -> None:
-        self.line = line
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        """Have the line asked at the very last moment, when nothing but the bytes is left to be sent."""
+        """Call `Connection.begin` at the very last moment, once nothing but the request is left to send."""
         super().init_poolmanager(*args, **kwargs)
-        line = self.line
+        connection = self.connection
 
         class Http(HTTPConnection):
             def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
                 if self.sock is None:
                     self.connect()
-                line.leave(self)
+                connection.begin(self)
                 super().request(*args, **kwargs)
 
-        class Https(HTTPSConnection):
-            def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-                if self.sock is None:
-                    self.connect()
-                line.leave(self)
-                super().request(*args, **kwargs)
+        class Https(Http, HTTPSConnection):
+            pass
 
         class HttpPool(HTTPConnectionPool):
             ConnectionCls = Http

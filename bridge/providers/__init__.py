@@ -1,6 +1,6 @@
-"""Who calls the bridge: one module for each provider, with its table; the module's name is its slug.
+"""The alert services that call the bridge: a module with a table for each, named as in the URL.
 
-The others here say what a table is made of.
+The other modules here are what tables are made of.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 
 def built_in() -> dict[str, Provider]:
-    """Return the table of every module that has one, under the module's name."""
+    """Return the provider of every module that has one, by the module's name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     tables = {name: module.PROVIDER for name, module in modules.items() if hasattr(module, "PROVIDER")}

@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 from marshmallow import ValidationError
 
 from bridge.providers.currencies import BY_NUMBER, DECIMALS, agrees
-from bridge.providers.kinds import (
-    Leaf,
-    shown,
-)
+from bridge.providers.kinds import Leaf, shown
 from bridge.tree import Number, Tree
 
 if typing.TYPE_CHECKING:
@@ -21,19 +18,19 @@ if typing.TYPE_CHECKING:
 
 
 class Sum(NamedTuple):
-    """An amount as it was written, and the signs and codes of a currency beside it."""
+    """An amount as it was written, and the signs and codes of currencies next to it."""
 
     value: Decimal
     marks: tuple[str, ...] = ()
 
 
 class Money(Leaf):
-    """An amount, read as a person would; `unit` is `decimal` (major units) or `minor`.
+    """An amount, read as a person would. `unit` is `decimal` (major units) or `minor`.
 
-    A comma or blank parts thousands only before exactly three digits and with a decimal point behind:
-    `1,23` and `1,234` mean different things in different countries. `decimal_comma` turns both around.
-    Minor units are divided in `AlertSchema`, where the currency is known. `decimals` holds those of the
-    currencies that the provider counts in another way than ISO 4217 does.
+    A comma or blank separates thousands only if three digits and a decimal point follow: `1,23` and `1,234`
+    mean different things in different countries. `decimal_comma` swaps point and comma. `AlertSchema`
+    divides minor units, once it has the currency. `decimals` is for currencies that the provider counts
+    differently from ISO 4217.
     """
 
     JSON = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?")
@@ -50,7 +47,7 @@ class Money(Leaf):
     """Nothing in every country, wherever the decimals begin."""
     TURNED = str.maketrans(".,", ",.")
     ARTEFACT = Decimal("1e-6")
-    """What binary arithmetic leaves behind is smaller than this."""
+    """Rounding errors of binary arithmetic are smaller than this."""
 
     def __init__(
         self,
@@ -66,7 +63,7 @@ class Money(Leaf):
         self.decimal_comma = decimal_comma
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether it is a placeholder, or zero."""
+        """Whether the value is missing, a placeholder, or zero."""
         if super().says_nothing(value) or (isinstance(value, str) and self.ZERO.fullmatch(value.strip())):
             return True
         try:
@@ -85,18 +82,19 @@ class Money(Leaf):
         return Sum(number, marks)
 
     def _written(self, value: str) -> tuple[Decimal, tuple[str, ...]]:
+        """Return the number in a text, and the signs and codes of currencies next to it."""
         text, in_brackets = self.BRACKETS.subn(r"\1\2\3", value.strip())
         shape = self.WRITTEN.fullmatch(text.translate(self.TURNED) if self.decimal_comma else text)
         digits = re.sub(r"[^0-9.]", "", shape["number"]) if shape else ""
         if not shape or not digits.strip("."):
             example = "12,50" if self.decimal_comma else "12.50"
             raise ValidationError(f"{shown(value)} is not an amount of money, such as {example}.")
-        marks = tuple(one for name in ("before", "inner", "after") if (one := shape[name]))
+        marks = tuple(mark for name in ("before", "inner", "after") if (mark := shape[name]))
         minus = in_brackets or shape["sign"] not in ("", "+") or shape["behind"] or shape["last"]
         return Decimal(digits) * (-1 if minus else 1), marks
 
     def in_major_units(self, amount: Sum, currency: str | None) -> Decimal:
-        """Return an amount of a currency in its major units; raises ValidationError."""
+        """Return an amount in the major units of its currency; raises ValidationError."""
         for mark in amount.marks:
             if currency and not agrees(mark, currency):
                 raise ValidationError(f"{mark!r} beside the amount is not {currency}.")

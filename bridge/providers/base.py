@@ -1,7 +1,7 @@
-"""What a provider declares, and how a webhook is read by it. Pure: no I/O, no clock, no environment.
+"""What a provider declares, and how its webhooks are read. Pure: no I/O, no clock, no environment.
 
-A provider is a table: its proof, where an event's id and type stand, what each type means, and the
-fields of its body. Branches belong here, once, and never into a provider's own file.
+A provider is a table: its proof, the paths of an event's id and type, what each type means, and the fields
+of its body. Code with branches belongs here, once, and never into a provider's own file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
 LONGEST_ID = 200
 HEADER, QUERY = "header:", "query:"
 TOP = "."
-"""Where a batch stands that is the whole body."""
+"""The path of a batch that is the whole body."""
 
 INQUIRIES = (
     "*inquir*",
@@ -47,24 +47,24 @@ INQUIRIES = (
     "*information*supplied*",
     "*retrieval*",
 )
-"""Words of all providers for an issuer's question, which is no dispute: nobody asks for a refund."""
+"""All providers' words for an issuer's question. It is no dispute: nobody asks for a refund."""
 REPORTS = ("*tc40*", "*tc_40*", "*tc15*", "*tc_15*", "safe", "*_safe")
-"""Those for a network's report of fraud: no money has moved."""
+"""All providers' words for a network's report of fraud. No money has moved."""
 ONLY_INFORM = INQUIRIES + REPORTS
 
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """The answer that the provider's protocol wants; `echo` copies fields of its body into it."""
+    """The answer that the provider's protocol requires. `echo` copies fields of the webhook into it."""
 
     body: str = ""
     content_type: str = "application/json"
     status: int = 200
     echo: tuple[str, ...] = ()
-    when: str = ""  # a path: this acknowledgement is for bodies that have it
+    when: str = ""  # a path: only webhooks with a value there get this acknowledgement
 
     def text(self, tree: Tree) -> str:
-        """Write the answer to one webhook."""
+        """Return the body of the answer to a webhook."""
         if not self.echo:
             return self.body
         echoed = {path.rpartition(".")[2]: trees.pick(tree, path) for path in self.echo}
@@ -73,9 +73,9 @@ class Acknowledgement:
 
 @dataclass(frozen=True)
 class Item:
-    """One event of a webhook, before it is translated; `tree` is None where the body did not parse.
+    """One event of a webhook, before it is translated. `tree` is None if the body did not parse.
 
-    What kind of case it is may be said in several places: `subtype` is the first, `also` has the others.
+    Several places may say what kind of case it is: `subtype` is the first, `other_kinds` has the others.
     """
 
     index: int
@@ -84,46 +84,46 @@ class Item:
     event_type: str | None
     subtype: str | None = None
     problem: str | None = None
-    also: tuple[str, ...] = ()
+    other_kinds: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> list[str]:
-        """What it says of its kind, plainly spelled."""
-        return [plain_word(word) for word in (self.subtype, *self.also) if word]
+        """Its words for the kind of case, normalized."""
+        return [plain_word(word) for word in (self.subtype, *self.other_kinds) if word]
 
     @property
     def words(self) -> list[str]:
-        """The same, and its event type."""
+        """Its words for the kind of case and for its event type, normalized."""
         return [*self.kinds, plain_word(self.event_type or "")]
 
     def is_like(self, pattern: str) -> bool:
-        """Whether any word for its kind is like a pattern."""
+        """Whether any word for its kind fits a pattern."""
         return any(fnmatchcase(word, pattern) for word in self.kinds)
 
 
 class Items(Sequence[Item]):
-    """The events of a webhook. Each is laid over what it shares with the others when it is asked for."""
+    """The events of a webhook. An event is joined with its envelope only when it is accessed."""
 
     def __init__(
         self, provider: Provider, webhook: Webhook, pieces: list[Piece], problem: str | None
     ) -> None:
         self.pieces = pieces
-        self._made = partial(provider.item, webhook, problem=problem)
+        self._item = partial(provider.item, webhook, problem=problem)
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     def __getitem__(self, index: typing.Any) -> typing.Any:
-        return self._made(index, self.pieces[index].whole())
+        return self._item(index, self.pieces[index].whole())
 
     def heads(self) -> Iterator[tuple[Item, Piece]]:
-        """Yield the items with their ids and types alone, which takes no more than the body is long."""
-        return ((self._made(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
+        """Yield the items with only their ids and types. The time grows with the length of the body alone."""
+        return ((self._item(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What an item says: the effect, the alert, the reason where it is ignored, and what is unreadable."""
+    """What an item means: its effect, its alert, why it is ignored, and its unreadable fields."""
 
     effect: Effect
     alert: Alert | None = None
@@ -138,32 +138,32 @@ class Provider:
     title: str
     proof: Proof
     event_id: tuple[str, ...]  # paths, `header:Name` or `query:name`, joined by `:` to one id
-    event_type: str | None  # a path, `header:Name` or `query:name`; None where there is only one
+    event_type: str | None  # a path, `header:Name` or `query:name`; None if there is only one type
     events: Mapping[str, Meaning]  # by event type in lower case; `*` for the rest, `` for none
-    about: tuple[str, ...] = (ANY,)  # patterns: other event types are about something else, and ignored
-    unrelated: tuple[str, ...] = ()  # patterns of event types that are about something else
+    about: tuple[str, ...] = (ANY,)  # patterns of event types about disputes; others are ignored
+    unrelated: tuple[str, ...] = ()  # patterns of event types about something else, which are ignored
     formats: tuple[str, ...] = ("json",)
-    items: str | None = None  # where a batch holds its events; `.` for the whole body, which may be a list
+    items: str | None = None  # the path of a batch's events; `.` for the whole body, which may be a list
     embedded: tuple[str, ...] = ()  # text fields that hold JSON
-    subtype: str | None = None  # where the provider's word for the kind of case stands
+    subtype: str | None = None  # the path of the provider's word for the kind of case
     inform: frozenset[str] = frozenset()  # subtypes that only inform
     policy: Mapping[str, Effect] = field(default_factory=dict)  # overrides by subtype or event type
     test: tuple[str, str] | None = None  # a path, and the value in lower case that marks test traffic
     deadline: timedelta = timedelta(hours=24)
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)  # by pattern of (sub)type
     acknowledgements: tuple[Acknowledgement, ...] = ()
-    oauth: bool = False  # its API takes signed calls, by OAuth 1.0a, and no key in a header
-    pull: Pull | None = None  # how its alerts are fetched, where its document says how
-    outcome: Outcome | None = None  # how it is told how its alerts ended, where its document says how
+    oauth: bool = False  # calls to its API are signed by OAuth 1.0a
+    pull: Pull | None = None  # how the bridge fetches its alerts, if that is documented
+    outcome: Outcome | None = None  # how the bridge reports outcomes to it, if that is documented
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  # where it may call from; empty: anywhere
-    keeps: frozenset[str] = frozenset()  # paths of the body that are stored, where not all of it may be
-    tells: str | None = None  # 29next's own: where the object stands that it tells of
-    store: str | None = None  # where a webhook names its store
-    variable: str = ""  # of the secret, where it is not the name's
+    keeps: frozenset[str] = frozenset()  # the only paths of the body that are stored; empty: all
+    object_path: str | None = None  # 29next only: the path of the transaction or dispute
+    store: str | None = None  # the path of the store's name in a webhook
+    variable: str = ""  # the variable of the secret, if it does not follow from the name
     name: str = ""
 
     def may_call_from(self, address: str | None) -> bool:
-        """Whether a client's address is in the provider's networks, where it has such a list."""
+        """Whether a client's address is in the provider's networks, or it has no such list."""
         if not self.networks:
             return True
         try:
@@ -173,9 +173,9 @@ class Provider:
         return any(client in network for network in self.networks)
 
     def read(self, webhook: Webhook, tree: Tree | None = None) -> Items:
-        """Split a webhook into its items; a body that cannot be split is one item.
+        """Return the items of a webhook. A body that cannot be parsed is one item.
 
-        `tree` is that of the body, where it is known already.
+        `tree` is the parsed body, if the caller has it already.
         """
         pieces, problem = [Piece({})], None
         if not trees.is_empty(webhook.body):
@@ -188,10 +188,9 @@ class Provider:
         return Items(self, webhook, pieces, problem)
 
     def translate(self, item: Item) -> Reading:
-        """Say what an item means.
+        """Return what an item means.
 
-        Raises UnknownEvent for an event type that nobody listed, and Untranslatable where no case number
-        can be read.
+        Raises UnknownEvent for an event type that is not listed, Untranslatable without a case number.
         """
         if item.problem is not None:
             raise Untranslatable(item.problem, fields={"": [item.problem]})
@@ -202,7 +201,7 @@ class Provider:
         if effect is Effect.IGNORE:
             return Reading(effect, reason=Reason.IGNORE)
         if effect is Effect.INFORM:
-            alert, errors = self._if_it_fits(meaning, item)
+            alert, errors = self._readable_alert(meaning, item)
             return Reading(effect, alert, Reason.INFORM, errors)
         table = meaning.table_for(item)
         if table is None:
@@ -212,38 +211,37 @@ class Provider:
             effect = Effect.WITHDRAW
         if self.outcome:
             alert = replace(alert, equals=self.outcome.equals(alert.resolution))
-        if effect is Effect.RESOLVE and not _tells_an_end(alert):
-            opens = alert.carries_facts  # it is not final yet
-            return Reading(
-                Effect.OPEN if opens else Effect.IGNORE, alert, None if opens else Reason.IGNORE, errors
-            )
+        if effect is Effect.RESOLVE and not _has_ended(alert):
+            if alert.carries_facts:
+                return Reading(Effect.OPEN, alert, errors=errors)
+            return Reading(Effect.IGNORE, alert, Reason.IGNORE, errors)
         return Reading(effect, alert, errors=errors)
 
     def deadline_of(self, item: Item) -> timedelta:
-        """Return how long the provider waits, from receipt."""
+        """Return how long after receipt the provider waits."""
         for pattern, deadline in self.deadlines.items():
             if any(fnmatchcase(word, plain_word(pattern)) for word in item.words):
                 return deadline
         return self.deadline
 
     def acknowledgement(self, item: Item) -> tuple[Acknowledgement, str] | None:
-        """Return the protocol's own answer to a webhook and its text, if it wants one."""
-        for one in self.acknowledgements:
-            if not one.when or trees.pick(item.tree, one.when) is not None:
-                return one, one.text(item.tree)
+        """Return the acknowledgement of a webhook and its text, or None if the protocol requires none."""
+        for answer in self.acknowledgements:
+            if not answer.when or trees.pick(item.tree, answer.when) is not None:
+                return answer, answer.text(item.tree)
         return None
 
     def tables(self) -> list[AlertSchema]:
         """Return the tables of all events."""
         return [table for meaning in self.events.values() for table in meaning.tables()]
 
-    def listed(self, item: Item) -> bool:
-        """Whether the event type of an item is listed; another one is ignored only by `about`."""
+    def is_listed(self, item: Item) -> bool:
+        """Whether the event type of an item is listed, so that it is not just ignored by `about`."""
         word = item.event_type or ""
         return word in self.events or self._lists(word) or ANY in self.events
 
     def paths(self, wanted: Callable[[typing.Any], bool]) -> frozenset[str]:
-        """Return the paths of the fields that `wanted` chooses, alternatives one by one."""
+        """Return the paths of the fields that `wanted` chooses, each alternative separately."""
         return frozenset(
             path
             for table in self.tables()
@@ -264,35 +262,34 @@ class Provider:
 
     @property
     def consumer_variable(self) -> str:
-        """The environment variable that holds the consumer key, where calls are signed by OAuth 1.0a."""
+        """The environment variable that holds the consumer key for OAuth 1.0a."""
         return f"{self.name.upper()}_CONSUMER_KEY"
 
     @property
     def calls_api(self) -> str:
-        """The key of `bridge.toml` that has the provider's API called; empty where nothing does."""
+        """The key of `bridge.toml` that makes the bridge call the provider's API; empty if none does."""
         if self.pull and self.pull.every is not None:
             return "pull"
         return "outcome" if self.outcome and self.outcome.on else ""
 
     @property
     def api_url(self) -> str | None:
-        """The base of its API, if the bridge calls one."""
-        called = self.outcome or self.pull
-        return called.url if called else None
+        """The base URL of its API, if the bridge can call it."""
+        api = self.outcome or self.pull
+        return api.url if api else None
 
     @cached_property
     def identifiers(self) -> frozenset[str]:
-        """Paths of identifiers, which must survive the cutting of card numbers."""
-        declared = self.paths(lambda a_field: getattr(a_field, "spared", False))
+        """Paths of identifiers, which are never cut as card numbers."""
+        declared = self.paths(lambda a_field: getattr(a_field, "is_never_cut", False))
         events = {path for joined in self.event_id for path in joined.split("|")}
         return self._as_walked(declared | {path for path in events if not path.startswith((HEADER, QUERY))})
 
     @cached_property
-    def asked(self) -> frozenset[str]:
-        """The names of a webhook's query that are read, and so have to be kept."""
-        places = [*self.event_id, self.event_type or "", self.subtype or ""]
-        named = (one for place in places for one in place.split("|") if one.startswith(QUERY))
-        return frozenset(one.removeprefix(QUERY) for one in named)
+    def query_names(self) -> frozenset[str]:
+        """The names in a webhook's query that are read, and so must be stored."""
+        paths = "|".join((*self.event_id, self.event_type or "", self.subtype or ""))
+        return frozenset(path.removeprefix(QUERY) for path in paths.split("|") if path.startswith(QUERY))
 
     @cached_property
     def cards(self) -> frozenset[str]:
@@ -300,7 +297,7 @@ class Provider:
         return self._as_walked(self.paths(lambda a_field: isinstance(a_field, Card)))
 
     def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
-        """Spell declared paths as the cutting meets them: without positions, and in a batch's list."""
+        """Return paths as `redact` meets them: without positions, and also below a batch's list."""
         paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
         items = self.items if self.items not in (None, TOP) else None
         holder = items.rpartition(".")[0] + "." if items and "." in items else ""
@@ -308,31 +305,31 @@ class Provider:
         return declared | paths | inside
 
     def _embed(self, tree: Tree) -> Tree:
-        """Read the text fields of a body, or of an item, that hold JSON."""
+        """Parse the text fields of a body, or of an item, that hold JSON."""
         for name in self.embedded if isinstance(tree, dict) else ():
             if isinstance(tree.get(name), str) and tree[name].strip():
                 try:
                     tree[name] = trees.parse(tree[name], ("json",))
                 except BadBody:
-                    continue  # the table says what is wrong with it, if it needs it
+                    continue  # the table reports it, if it needs the field
         return tree
 
     def _split(self, tree: Tree) -> list[Piece]:
-        """Return the events of a body, beside what its envelope says for all of them.
+        """Return the events of a body, with their shared envelope.
 
-        An array at the top is a batch, whether it was said or not, also one of batches.
+        An array at the top is a batch even if that is not declared. It may hold batches itself.
         """
-        if isinstance(tree, list) and any(isinstance(one, dict) for one in tree):
-            return [piece for one in tree for piece in self._split(one)]
+        if isinstance(tree, list) and any(isinstance(element, dict) for element in tree):
+            return [piece for element in tree for piece in self._split(element)]
         items = None if self.items == TOP else self.items
-        if items and trees.pick(tree, items) == [] and self._tells_a_case(tree):
-            items = None  # the list is empty, for the case stands beside it
+        if items and trees.pick(tree, items) == [] and self._opens_a_case(tree):
+            items = None  # the list is empty: the case is next to it
         pieces = batches.split(self._embed(tree), items, self._named_by)
         for piece in pieces:
             self._embed(piece.own)
         return pieces
 
-    def _tells_a_case(self, tree: Tree) -> bool:
+    def _opens_a_case(self, tree: Tree) -> bool:
         """Whether a body opens a case by itself, without any list of events."""
         for table in self.tables():
             with suppress(Untranslatable):
@@ -342,15 +339,16 @@ class Provider:
 
     @cached_property
     def _named_by(self) -> frozenset[str]:
-        """The keys by which an event's id and types are found."""
+        """The keys on the paths of an event's id and types."""
         return batches.steps_of(path for path in (*self.event_id, self.event_type, self.subtype) if path)
 
     def item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
-        """Return an event by its place, with its id and types."""
+        """Return the event at an index, with its id and types."""
         parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
         kinds, types = (list(self._texts(webhook, tree, path)) for path in (self.subtype, self.event_type))
-        told = [one for one in self._texts(webhook, tree, _in_body(self.event_type)) if self._lists(one)]
-        event_type = next(iter([*told, *types]), None)
+        types_in_body = self._texts(webhook, tree, _in_body(self.event_type))
+        listed_types = [word for word in types_in_body if self._lists(word)]
+        event_type = next(iter([*listed_types, *types]), None)
         return Item(
             index=index,
             tree=tree,
@@ -358,11 +356,11 @@ class Provider:
             event_type=event_type,
             subtype=kinds[0] if kinds else None,
             problem=problem,
-            also=tuple(one for one in (*kinds[1:], *types) if one != event_type),
+            other_kinds=tuple(word for word in (*kinds[1:], *types) if word != event_type),
         )
 
     def _lists(self, word: str) -> bool:
-        """Whether an event type is listed, however it is spelled; nothing is none."""
+        """Whether an event type is listed, in any spelling; an empty one is not."""
         return bool(word.strip()) and (word.lower() in self.events or plain_word(word) in self._plain)
 
     @cached_property
@@ -378,21 +376,22 @@ class Provider:
         return {plain_word(word): effect for word, effect in self.policy.items()}
 
     def _texts(self, webhook: Webhook, tree: Tree, path: str | None) -> Iterator[str]:
-        """Yield every alternative of a path that says something, in the body, the headers or the query."""
-        for one in path.split("|") if path else ():
-            if one.startswith(HEADER):
-                value = webhook.headers.get(one.removeprefix(HEADER).lower())
-            elif one.startswith(QUERY):
-                value = webhook.query.get(one.removeprefix(QUERY))
+        """Yield the texts at the alternatives of a path, in the body, the headers or the query."""
+        for alternative in path.split("|") if path else ():
+            if alternative.startswith(HEADER):
+                value = webhook.headers.get(alternative.removeprefix(HEADER).lower())
+            elif alternative.startswith(QUERY):
+                value = webhook.query.get(alternative.removeprefix(QUERY))
             else:
-                value = trees.pick(tree, one)
+                value = trees.pick(tree, alternative)
             if isinstance(value, str) and (not placeholders.says_nothing(value) or self._lists(value)):
                 yield printable(value)[:LONGEST_ID]
 
     def _meaning(self, item: Item) -> Meaning:
+        """Return what an item's event type means; raises UnknownEvent or Untranslatable."""
         word = plain_word(item.event_type or "")
-        found = self.events.get((item.event_type or "").lower()) or self._plain.get(word)
-        if meaning := found or self.events.get(ANY):
+        listed = self.events.get((item.event_type or "").lower()) or self._plain.get(word)
+        if meaning := listed or self.events.get(ANY):
             return meaning
         if not word:
             raise Untranslatable(fields={self.event_type or "": ["Missing: the type of the event."]})
@@ -403,28 +402,29 @@ class Provider:
         raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")
 
     def _effect(self, item: Item, meaning: Meaning) -> Effect:
-        """Say what an event asks for, given its subtype and the operator's policy for it."""
+        """Return what an event requests, given its subtype and the operator's policy for it."""
         if meaning.effect is Effect.IGNORE:
             return Effect.IGNORE
         only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, ONLY_INFORM))
-        told = Effect.INFORM if only_informs else meaning.effect
-        effect = next((self._policy[word] for word in item.words if word in self._policy), told)
-        opened = effect is Effect.OPEN and meaning.effect is not Effect.INFORM
-        return meaning.effect if opened else effect  # a result stays one
+        default = Effect.INFORM if only_informs else meaning.effect
+        effect = next((self._policy[word] for word in item.words if word in self._policy), default)
+        if effect is Effect.OPEN and meaning.effect is not Effect.INFORM:
+            return meaning.effect  # the policy `open` does not turn a result into an opening
+        return effect
 
     def _is_test(self, tree: Tree) -> bool:
-        """Whether it is test traffic: marked as such, or empty, as a portal's test button sends it."""
+        """Whether it is test traffic: marked as such, or empty, as the test button of a portal sends it."""
         if tree == {}:
             return True
         if self.test is None:
             return False
-        path, value = self.test
-        found = trees.pick(tree, path)
-        return found is not None and str(found).lower() == value
+        path, mark = self.test
+        value = trees.pick(tree, path)
+        return value is not None and str(value).lower() == mark
 
     @staticmethod
-    def _if_it_fits(meaning: Meaning, item: Item) -> tuple[Alert | None, Mapping[str, list[str]]]:
-        """Read what only informs as far as it goes: it owes nothing, so it cannot fail."""
+    def _readable_alert(meaning: Meaning, item: Item) -> tuple[Alert | None, Mapping[str, list[str]]]:
+        """Return the alert of an event that only informs, if it is readable; such an event never fails."""
         table = meaning.table_for(item)
         try:
             return table.translate(item.tree) if table else (None, {})
@@ -433,13 +433,15 @@ class Provider:
 
 
 def _in_body(path: str | None) -> str:
-    """Return the alternatives of a path that stand in the body."""
-    return "|".join(one for one in (path or "").split("|") if not one.startswith((HEADER, QUERY)))
+    """Return the alternatives of a path that are in the body."""
+    alternatives = (path or "").split("|")
+    return "|".join(path for path in alternatives if not path.startswith((HEADER, QUERY)))
 
 
-def _tells_an_end(alert: Alert) -> bool:
+def _has_ended(alert: Alert) -> bool:
+    """Whether an alert has an outcome, understood or not."""
     return any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
 
 
 def _is_like(word: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(word, one) for one in patterns)
+    return any(fnmatchcase(word, pattern) for pattern in patterns)

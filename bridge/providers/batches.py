@@ -1,8 +1,8 @@
-"""The events of one webhook that is a batch, and the envelope that they share. Pure.
+"""Splits a webhook that is a batch into its events, which share an envelope. Pure.
 
-An item's fields are found both where its list stands and at the root, so each is laid over what the
-envelope says for all of them. That is done for one item when it is asked for, never for all at once:
-a thousand items of a large envelope would be a thousand copies of it.
+A table may read an item's fields at the item and at the root, so each item is joined with the envelope.
+That happens when the item is accessed, never for all items at once: a thousand items of a large envelope
+would be a thousand copies of it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if typing.TYPE_CHECKING:
     from bridge.tree import Tree
 
 MOST_ITEMS = 1000
-"""Items of one webhook that are taken."""
+"""The limit of items in one webhook."""
 MOST_WRITTEN = 256 * 1024
-"""Bytes of envelopes that are written, beside the items themselves, to tell the items of a batch apart."""
+"""Bytes of all copies of an envelope together, up to which `Piece.content` has the envelope itself."""
 
 
 def steps_of(paths: Iterable[str]) -> frozenset[str]:
-    """Return all the keys that some dotted paths may be found by: each step, and each rest of a path."""
-    found = set()
-    for path in (one for joined in paths for one in joined.split("|")):
+    """Return all keys that may lie on some dotted paths: each step, and each rest of a path."""
+    keys = set()
+    for path in "|".join(paths).split("|"):
         steps = path.split(".")
-        found |= set(steps) | {".".join(steps[n:]) for n in range(len(steps))}
-    return frozenset(found)
+        keys |= set(steps) | {".".join(steps[n:]) for n in range(len(steps))}
+    return frozenset(keys)
 
 
 class Envelope:
-    """What a batch says for all its items: what each object on the way to their list holds beside it."""
+    """What a batch has for all its items: the other values of each object on the path to their list."""
 
     def __init__(self, tree: dict[str, Tree], path: str, wanted: Collection[str], count: int) -> None:
         self.count = count
@@ -57,17 +57,17 @@ class Envelope:
 
     @cached_property
     def digest(self) -> str:
-        """What the envelope is told from others by."""
+        """The digest of the envelope."""
         return hashlib.sha256(self.written).hexdigest()
 
     @property
     def is_small(self) -> bool:
-        """Whether it may be written for each of its items."""
+        """Whether each of its items may have a copy of it."""
         return len(self.written) * self.count <= MOST_WRITTEN
 
 
 def _laid_over(levels: list[tuple[dict[str, Tree], str]], own: dict[str, Tree]) -> dict[str, Tree]:
-    """Lay an item over the object that held its list, and over those around that."""
+    """Return an item joined with the object that held its list, and with those around it."""
     (beside, _), *outer = reversed(levels)
     tree = {**beside, **own}
     for beside, step in outer:
@@ -77,39 +77,39 @@ def _laid_over(levels: list[tuple[dict[str, Tree], str]], own: dict[str, Tree]) 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One event of a webhook, beside the envelope that it shares with others."""
+    """One event of a webhook, and the envelope that it shares with others."""
 
     own: Tree
     envelope: Envelope | None = None
 
     def whole(self) -> Tree:
-        """Return the event with all that its envelope says."""
+        """Return the event joined with its whole envelope."""
         return _laid_over(self.envelope.levels, self.own) if self.envelope else self.own
 
     def brief(self) -> Tree:
-        """Return the event with as much of its envelope as names it."""
+        """Return the event joined with the part of its envelope that has its id and types."""
         return _laid_over(self.envelope.brief, self.own) if self.envelope else self.own
 
     def content(self) -> bytes:
-        """Return what the event is told from others by: all of it, or a digest of a large envelope."""
+        """Return bytes that are the same only for the same event: all of it, or a large envelope's digest."""
         if self.envelope is None or self.envelope.is_small:
             return trees.render(self.whole())
         return self.envelope.digest.encode() + b"\n" + trees.render(self.own)
 
 
 def split(tree: Tree, path: str | None, wanted: Collection[str]) -> list[Piece]:
-    """Return the events of a body whose list of them may stand at a path.
+    """Return the events of a body, which may have a list of them at a path.
 
-    What is no object is no event: a list without one is part of a single event that cannot be read.
+    An event is an object. A list without any object is part of a single event, which cannot be read.
     """
-    found = trees.pick(tree, path) if path else None
-    if isinstance(tree, list):  # a batch, whether it was said or not
-        found, path = tree, None
-    if isinstance(found, dict):
-        found = [found]  # XML has no list of one
-    if found == []:
-        return [Piece({})]  # a batch of nothing
-    if not isinstance(found, list) or not any(isinstance(one, dict) for one in found):
+    items = trees.pick(tree, path) if path else None
+    if isinstance(tree, list):  # a batch, even if that is not declared
+        items, path = tree, None
+    if isinstance(items, dict):
+        items = [items]  # XML cannot tell a list of one item from the item
+    if items == []:
+        return [Piece({})]  # an empty batch
+    if not isinstance(items, list) or not any(isinstance(item, dict) for item in items):
         return [Piece(tree)]
-    shared = Envelope(tree, path, wanted, len(found)) if path else None
-    return [Piece(one, shared if isinstance(one, dict) else None) for one in found]
+    shared = Envelope(tree, path, wanted, len(items)) if path else None
+    return [Piece(item, shared if isinstance(item, dict) else None) for item in items]

@@ -7,7 +7,7 @@ opens its alert where nothing has. `alert.refunded` may overtake `alert.created`
 whole alert. `alertId` may be null, and equals `id` (doc).
 
 An RDR alert says in `acquirerAction` (Resolved or Declined) and `responseAction` (Accepted) whether it was
-accepted (doc); only an accepted one was refunded before anyone was told. That `alert.refunded` of an RDR
+accepted (doc); only an accepted one was refunded before the alert. That `alert.refunded` of an RDR
 alert is an acceptance too follows from the event's description (inferred), and so does that a reason code
 which says otherwise contradicts it: a person looks then, or the RDR alert stays open. What ContactedShipper,
 CannotCancel, MatchedWillShip, CancellationProcessed and Error mean is not explained (inferred).
@@ -86,7 +86,7 @@ WORDS = (
 
 
 class ChargeblastAlert(fields.AlertSchema):
-    """What every event tells of its alert, with its outcome once the reason code is final."""
+    """An alert, with its outcome once the reason code is final. All events have the same fields."""
 
     case_number = fields.Identifier(data_key="alertId|id")
     provider_id = fields.Identifier(data_key="id|alertId")

@@ -17,8 +17,8 @@ Outcomes: "Update Alert Outcome" and "Get Alert by Id" of its public API, 2025-0
 read November 2026), for merchants who refund themselves, and there mandatory. Taken of alerts of type `cdrn`
 and `ethoca` alone, final once sent; "any duplicate submission will result in an error". That error's status
 is not documented, nor that `outcome` stands at the top of what is read: so the alert is read before and after
-a refusal, and a refusal that speaks of a duplicate counts as told (inferred). `decline` and `error` say that
-nothing was refunded, so only a person chooses them.
+a refusal, and a refusal that speaks of a duplicate counts as reported (inferred). `decline` and `error` say
+that nothing was refunded, so only a person chooses them.
 """
 
 from datetime import timedelta
@@ -168,7 +168,7 @@ PROVIDER = Provider(
         ),
         read=("public/2025-04-01/alerts/{id}", "outcome"),
         finals=FINALS,
-        has_one="duplicate|already",
+        duplicate_error="duplicate|already",
         networks=frozenset({Network.CDRN, Network.ETHOCA}),
     ),
 )

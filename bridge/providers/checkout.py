@@ -72,7 +72,7 @@ class Settled(Dispute):
         values=dict.fromkeys(
             ("rapid_dispute_resolution", "already_refunded", "negative_amount"), fields.NOTE
         ),
-        load_default=fields.Said("dispute_resolved", known=True, ours=fields.NOTE),
+        load_default=fields.ProviderOutcome("dispute_resolved", listed=True, ours=fields.NOTE),
     )
 
 

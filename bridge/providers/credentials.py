@@ -1,4 +1,4 @@
-"""Proofs that show a secret: passwords, tokens, headers, and a key in the URL. Pure."""
+"""Proofs by a secret that the webhook carries: passwords, tokens, headers, a key in the URL. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ NAMES_OF_HEADERS = re.compile(r"(?i)x-.+|authorization|.+-(?:key|token|secret)")
 
 
 class Proof(typing.Protocol):
-    """A way of proof. `secrets` holds the current secret and, during a rotation, the previous one."""
+    """How a provider authenticates its webhooks.
+
+    `secrets` holds the current secret and, during a rotation, the previous one.
+    """
 
     kind: typing.ClassVar[str]
 
@@ -30,20 +33,20 @@ class Proof(typing.Protocol):
         """Headers, in lower case, whose values are never stored."""
 
     def problem(self, secret: str) -> str | None:
-        """Say what is wrong with the form of a secret, without showing it."""
+        """Return what is wrong with the form of a secret, without quoting it; None if nothing is."""
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Raise Rejected unless the webhook proves that its sender knows one of the secrets."""
+        """Verify that the sender knows one of the secrets; raises Rejected if not."""
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the headers that a sender who knows the secret would add."""
+        """Return the headers that a sender with this secret adds."""
 
     def seal(self, body: bytes, secret: str) -> bytes:
-        """Return the body with the signatures that a sender would put inside it."""
+        """Return the body with the signatures that a sender puts inside it."""
 
 
 class InHeaders:
-    """What nearly all proofs have in common: they stand in the headers, and leave the body alone."""
+    """A base for proofs that are only in the headers, or the URL: nothing in the body changes."""
 
     def seal(self, body: bytes, secret: str) -> bytes:
         """Return the body as it is."""
@@ -51,22 +54,22 @@ class InHeaders:
 
 
 def bad_proof(message: str) -> Rejected:
-    """Build the one refusal of this module."""
+    """Return the rejection of a webhook whose proof is missing or wrong."""
     return Rejected("bad_proof", 401, message)
 
 
 def same(given: str | bytes, expected: str | bytes) -> bool:
-    """Compare in constant time, whatever characters the sender used."""
+    """Compare two texts in constant time, whatever characters the sender used."""
     return hmac.compare_digest(as_bytes(given), as_bytes(expected))
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Return a text as bytes, whatever halves of characters are in it."""
+    """Return a text as bytes, even if it has lone surrogates."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
 def any_of(matches: Iterable[bool]) -> bool:
-    """Whether any is true, after all were computed: which of them it was does not show in the time."""
+    """Whether any is true. It computes all of them, so that the time does not show which one was."""
     return any(list(matches))
 
 
@@ -78,7 +81,7 @@ class Basic(InHeaders):
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Want a user and a password; `Name: value` is a header's secret in the wrong place."""
+        """Require `user:password`. `Name: value` is the secret of a header."""
         user, _, password = secret.partition(":")
         return None if user and password and not password[0].isspace() else "must be user:password"
 
@@ -107,7 +110,7 @@ class Bearer(InHeaders):
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Want one word, as a header can carry it."""
+        """Require one word."""
         return None if secret and not re.search(r"\s", secret) else "must be one word"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
@@ -115,8 +118,8 @@ class Bearer(InHeaders):
         scheme, _, given = webhook.headers.get("authorization", "").partition(" ")
         if not given:
             raise bad_proof("The bearer token is missing.")
-        right = any_of(same(given.strip(), secret) for secret in secrets)
-        if scheme.lower() != "bearer" or not right:
+        is_right = any_of(same(given.strip(), secret) for secret in secrets)
+        if scheme.lower() != "bearer" or not is_right:
             raise bad_proof("The bearer token is wrong.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
@@ -133,11 +136,11 @@ class Header(InHeaders):
 
     @property
     def secret_headers(self) -> frozenset[str]:
-        """The named header; where the secret names it, `receive` cuts it by its value."""
+        """The header, if it is declared. If the secret names it, its value is cut wherever it occurs."""
         return frozenset({self.header.lower()} - {""})
 
     def problem(self, secret: str) -> str | None:
-        """Want a header that HTTP can carry."""
+        """Require a valid header."""
         name, value = self._split(secret)
         if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and value and value.isprintable():
             return None
@@ -164,13 +167,13 @@ class Header(InHeaders):
 
 @dataclass(frozen=True)
 class Url(InHeaders):
-    """A secret in the URL (`?key=`), for services that can send nothing else; never logged."""
+    """A secret in the URL (`?key=`), for services that can send nothing else. It is never logged."""
 
     kind: typing.ClassVar[str] = "url"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
 
     def problem(self, secret: str) -> str | None:
-        """Want something long enough not to be guessed."""
+        """Require a secret that is too long to guess."""
         return None if len(secret) >= 16 else "must have at least 16 characters"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
@@ -179,14 +182,14 @@ class Url(InHeaders):
             raise bad_proof("The key in the URL is missing or wrong.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Add no header: the key stands in the URL."""
+        """Return no header: the key is in the URL."""
         return {}
 
 
-def refusal(way: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
-    """Return what a way of proof has against a webhook, if anything."""
+def refusal(proof: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
+    """Return why a proof rejects a webhook, or None if it accepts it."""
     try:
-        way.verify(webhook, secrets, now)
+        proof.verify(webhook, secrets, now)
     except Rejected as error:
         return error
     return None
@@ -194,29 +197,29 @@ def refusal(way: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime)
 
 @dataclass(frozen=True)
 class BasicOrHeader(InHeaders):
-    """Basic where the secret is `user:password`, a static header where it is `Name: value`.
+    """Basic if the secret is `user:password`, a static header if it is `Name: value`.
 
-    The blank may be missing where the name is one that headers have, and no user.
+    The blank may be missing if the name is typical of a header, such as `X-Key`.
     """
 
     kind: typing.ClassVar[str] = "basic or header"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Want either form."""
-        return "must be user:password or Name: value" if self._way(secret).problem(secret) else None
+        """Require either form."""
+        return "must be user:password or Name: value" if self._proof_by(secret).problem(secret) else None
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Verify each secret in its own way; one that fits is enough."""
-        refusals = [refusal(self._way(secret), webhook, [secret], now) for secret in secrets]
+        """Verify with each secret as its form says; one that fits is enough."""
+        refusals = [refusal(self._proof_by(secret), webhook, [secret], now) for secret in secrets]
         if None not in refusals:
             raise next(filter(None, refusals), bad_proof("There is no secret to compare with."))
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the header that the secret's form asks for."""
-        return self._way(secret).sign(body, secret, now)
+        """Return the header that the secret's form requires."""
+        return self._proof_by(secret).sign(body, secret, now)
 
     @staticmethod
-    def _way(secret: str) -> Basic | Header:
+    def _proof_by(secret: str) -> Basic | Header:
         named = NAMES_OF_HEADERS.fullmatch(secret.partition(":")[0])
         return Header() if named or Basic().problem(secret) else Basic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_TWO = """
+TWO_DECIMALS = """
 AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
 CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL
 HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP
@@ -10,15 +10,17 @@ MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR 
 SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS
 VED VES WST XAD XCD XCG YER ZAR ZMW ZWG
 """
-_NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
-_THREE = "BHD IQD JOD KWD LYD OMR TND"
+NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 DECIMALS: dict[str, int] = (
-    dict.fromkeys(_TWO.split(), 2) | dict.fromkeys(_NONE.split(), 0) | dict.fromkeys(_THREE.split(), 3)
+    dict.fromkeys(TWO_DECIMALS.split(), 2)
+    | dict.fromkeys(NO_DECIMALS.split(), 0)
+    | dict.fromkeys(THREE_DECIMALS.split(), 3)
 )
 """Decimals by currency code; a code that is not here is not a currency."""
 
-_NUMBERS = """
+NUMBERS = """
 AED784 AFN971 ALL008 AMD051 AOA973 ARS032 AUD036 AWG533 AZN944 BAM977 BBD052 BDT050 BGN975 BHD048
 BIF108 BMD060 BND096 BOB068 BRL986 BSD044 BTN064 BWP072 BYN933 BZD084 CAD124 CDF976 CHF756 CLP152
 CNY156 COP170 CRC188 CUP192 CVE132 CZK203 DJF262 DKK208 DOP214 DZD012 EGP818 ERN232 ETB230 EUR978
@@ -33,39 +35,14 @@ UYU858 UZS860 VED926 VES928 VND704 VUV548 WST882 XAD396 XAF950 XCD951 XCG532 XOF
 ZAR710 ZMW967 ZWG924
 """
 
-BY_NUMBER: dict[str, str] = {entry[3:]: entry[:3] for entry in _NUMBERS.split()}
+BY_NUMBER: dict[str, str] = {entry[3:]: entry[:3] for entry in NUMBERS.split()}
 """Currency codes by their numbers; 532 is the Caribbean guilder's since it took the place of ANG."""
 
-DOLLARS = frozenset(
-    [
-        "USD",
-        "AUD",
-        "BBD",
-        "BMD",
-        "BND",
-        "BSD",
-        "BZD",
-        "CAD",
-        "FJD",
-        "GYD",
-        "HKD",
-        "JMD",
-        "KYD",
-        "LRD",
-        "NAD",
-        "NZD",
-        "SBD",
-        "SGD",
-        "SRD",
-        "TTD",
-        "TWD",
-        "XCD",
-    ]
-)
-_PESOS = frozenset(["ARS", "CLP", "COP", "CUP", "DOP", "MXN", "UYU"])
+DOLLARS = "USD AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD XCD"
+PESOS = "ARS CLP COP CUP DOP MXN UYU"
 
 SIGNS: dict[str, frozenset[str]] = {
-    "$": DOLLARS | _PESOS | {"BRL", "NIO"},
+    "$": frozenset([*DOLLARS.split(), *PESOS.split(), "BRL", "NIO"]),
     "US$": frozenset({"USD"}),
     "A$": frozenset({"AUD"}),
     "C$": frozenset({"CAD", "NIO"}),
@@ -93,17 +70,17 @@ SIGNS: dict[str, frozenset[str]] = {
     "kr": frozenset(["SEK", "NOK", "DKK", "ISK"]),
     "z\N{LATIN SMALL LETTER L WITH STROKE}": frozenset({"PLN"}),
 }
-"""The currencies that a sign beside an amount may mean."""
+"""The currencies that a sign next to an amount may mean."""
 
 
 def agrees(mark: str, currency: str) -> bool:
-    """Whether a sign or code beside an amount may mean a currency; a sign that nobody knows does not."""
+    """Whether a sign or code next to an amount may mean a currency. An unknown sign does not."""
     if mark.upper() == currency:
         return True
-    known = {sign.upper(): currencies for sign, currencies in SIGNS.items()}
-    return currency in known.get(mark.upper(), ())
+    signs = {sign.upper(): currencies for sign, currencies in SIGNS.items()}
+    return currency in signs.get(mark.upper(), ())
 
 
 def code_in(marks: tuple[str, ...]) -> str | None:
-    """Return the currency that stands beside an amount as a code."""
+    """Return the currency whose code is next to an amount, or None."""
     return next((mark.upper() for mark in marks if mark.upper() in DECIMALS), None)

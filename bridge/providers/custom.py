@@ -1,7 +1,7 @@
-"""Providers out of `bridge.toml`: new ones without code, and the built-in ones with changes. Pure.
+"""Providers from `bridge.toml`: new ones without code, and changes of built-in ones. Pure.
 
-A `[providers.NAME]` table becomes what a module of `bridge.providers` is: a Provider with a table of
-fields for each event.
+A `[providers.NAME]` table becomes a Provider with a table of fields for each event, as a module of
+`bridge.providers` declares it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from bridge.validation import (
     A_TABLE,
     Reader,
     Table,
-    beside,
+    boolean,
     duration,
+    fitting,
     key,
-    mapped,
+    mapping,
     nearest,
     one_of,
+    read_with,
     table,
     text,
     texts,
-    that,
-    truth,
 )
 
 SLUG = re.compile(r"[a-z][a-z0-9_]{1,39}")
@@ -47,12 +47,12 @@ RESERVED = "next_webhook"  # the variable of 29next's own signing secret
 CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w-]+=[\w-]+)*", re.ASCII)
 
 OUTCOME = ("outcome", "api_url")
-"""Keys of a provider that can be told how its alerts ended."""
+"""Keys of a provider to which the bridge can report outcomes."""
 PULL = ("pull", "pull_acknowledgement")
-"""Keys of a provider whose alerts can be pulled."""
+"""Keys of a provider whose alerts the bridge can pull."""
 A_BODY = 'JSON with a list that has {id} in it, such as {"alerts": [{"alertId": "{id}"}]}'
 DEFINITION = ("title", "format", "type", "items", "embedded")
-"""Keys of a provider without code; a built-in one has them in its module."""
+"""Keys of a provider without code. A built-in one has them in its module."""
 A_MARK = 'the value that marks test traffic, such as true or "test"'
 A_STATUS = "a number from 200 to 299 (204 and 205 have no body)"
 COMMON = ("zone", "unit", "decimals", "decimal_comma")
@@ -61,78 +61,78 @@ COMMON = ("zone", "unit", "decimals", "decimal_comma")
 EFFECTS = {str(effect): effect for effect in Effect}
 POLICY = one_of({str(effect): effect for effect in (Effect.OPEN, Effect.INFORM, Effect.IGNORE)})
 KINDS = {str(kind): kind for kind in DisputeType}
-PLACE = text(A_PLACE, that(is_place))
+PLACE = text(A_PLACE, fitting(is_place))
 
 
 def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider:
-    """Return the provider that a table makes, or changes; raises ValidationError with all that is wrong."""
+    """Return a new provider, or a changed built-in one; raises ValidationError with all problems."""
     if not isinstance(value, Mapping):
         raise ValidationError(A_TABLE)
     if name in built_in:
-        return _changed(built_in[name], value)
+        return _changed_provider(built_in[name], value)
     if not {"proof", "event_id", "effects", "fields"} & set(value):
-        known = f"no built-in provider ({', '.join(built_in)}){nearest(name, built_in)}"
-        raise ValidationError(f"{known}, and a new one needs proof, event_id and fields")
-    wrong = {}
+        problem = f"no built-in provider ({', '.join(built_in)}){nearest(name, built_in)}"
+        raise ValidationError(f"{problem}, and a new one needs proof, event_id and fields")
+    problems = {}
     if not SLUG.fullmatch(name):
-        wrong = {SCHEMA: ["a provider's name gives its URL and its variable: 2-40 of a-z, 0-9 and _"]}
+        problems = {SCHEMA: ["a provider's name gives its URL and its variable: 2-40 of a-z, 0-9 and _"]}
     elif name == RESERVED:
-        wrong = {SCHEMA: ["this name's variable holds the secret of 29next's own webhooks"]}
-    made: Provider = beside(wrong, partial(_made, name), value)
-    return made
+        problems = {SCHEMA: ["this name's variable holds the secret of 29next's own webhooks"]}
+    provider: Provider = read_with(problems, partial(_new_provider, name), value)
+    return provider
 
 
-def _made(name: str, value: Mapping[str, typing.Any]) -> Provider:
-    """Make a provider without code."""
+def _new_provider(name: str, value: Mapping[str, typing.Any]) -> Provider:
+    """Return a provider without code."""
     kind = KINDS.get(str(value.get("type")), DisputeType.ALERT)
     typed, fields = "event_type" in value, value.get("fields", {})
-    one_kind = None if isinstance(fields, Mapping) and "type" in fields else kind
+    only_kind = None if isinstance(fields, Mapping) and "type" in fields else kind
     keys = {
         "proof": key(_proof, absent=f"missing; {A_TABLE}"),
         "event_id": key(_event_id, absent=f"missing; expected {A_PLACE}"),
         "event_type": key(PLACE, default=None),
         "effects": key(_effects(typed=typed), absent=f"missing; {A_TABLE}" if typed else ""),
-        "fields": key(partial(_fields, value, one_kind)),
+        "fields": key(partial(_fields, value, only_kind)),
         "title": key(text("text"), default=name.replace("_", " ").title()),
-        "formats": key(one_of({one: (one,) for one in FORMATS}), "format", default=("json",)),
+        "formats": key(one_of({name: (name,) for name in FORMATS}), "format", default=("json",)),
         "type": key(one_of(KINDS)),
-        "items": key(text('a path such as "data.cases", or "." for the whole', that(_is_batch))),
+        "items": key(text('a path such as "data.cases", or "." for the whole', fitting(_is_batch))),
         "embedded": key(texts("a list of names of text fields that hold JSON")),
     }
-    made = table({**KEYS, **keys})({"fields": {}, **value})
-    found = made.pop("fields")
-    common = {option: made.pop(option) for option in COMMON if option in made}
-    effects = made.pop("effects", {ANY: Effect.OPEN})
-    made.pop("type", None)
-    if is_path(made.get("subtype", "")):
-        found.setdefault("subtype", {"data_key": made["subtype"]})
-    made.setdefault("subtype", found.get("subtype", {}).get("data_key"))
+    options = table({**KEYS, **keys})({"fields": {}, **value})
+    sources = options.pop("fields")
+    common = {option: options.pop(option) for option in COMMON if option in options}
+    effects = options.pop("effects", {ANY: Effect.OPEN})
+    options.pop("type", None)
+    if is_path(options.get("subtype", "")):
+        sources.setdefault("subtype", {"data_key": options["subtype"]})
+    options.setdefault("subtype", sources.get("subtype", {}).get("data_key"))
     events = {
         word.lower(): ignored
         if effect is Effect.IGNORE
-        else Meaning(effect, custom_fields.new_table(found, common, kind, effect))
+        else Meaning(effect, custom_fields.new_table(sources, common, kind, effect))
         for word, effect in effects.items()
     }
-    return Provider(name=name, events=events, **made)
+    return Provider(name=name, events=events, **options)
 
 
-def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
-    """Change a built-in provider."""
-    known = [name for name, meaning in provider.events.items() if meaning.table]
+def _changed_provider(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
+    """Return a built-in provider with the changes of its table."""
+    events_with_table = [name for name, meaning in provider.events.items() if meaning.table]
     keys = {
-        "effects": key(_effects_like(known), default=dict),
-        "fields": key(mapped(custom_fields.sources(None)), default=dict),
+        "effects": key(_effects_like(events_with_table), default=dict),
+        "fields": key(mapping(custom_fields.source_reader(None)), default=dict),
     }
     if provider.outcome:
-        keys["outcome"] = key(truth, default=False)
+        keys["outcome"] = key(boolean, default=False)
     if provider.pull:
         keys["pull"] = key(duration(example='"30s", "1m" or "1h"'), default=None)
-        known = provider.pull.acknowledgement
-        keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=known)
+        default = provider.pull.acknowledgement
+        keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=default)
     if provider.outcome or provider.pull:
         keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
-    changes = _Changes.from_dict({**KEYS, **keys})().load(value)
-    effects, found = changes.pop("effects"), changes.pop("fields")
+    changes = ChangesTable.from_dict({**KEYS, **keys})().load(value)
+    effects, sources = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
     url = changes.pop("api_url", None)
     url = url and url.rstrip("/") + "/"
@@ -140,22 +140,24 @@ def _changed(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
     if provider.pull:
         every = changes["pull"].total_seconds() if changes["pull"] else None
-        said = changes.pop("pull_acknowledgement")
-        changes["pull"] = replace(provider.pull, every=every, url=url, acknowledgement=said)
+        body = changes.pop("pull_acknowledgement")
+        changes["pull"] = replace(provider.pull, every=every, url=url, acknowledgement=body)
     if "deadline" in changes:
         changes.setdefault("deadlines", {})
     events = dict(provider.events)
     for word, (effect, like) in effects.items():
         events[word.lower()] = _like(events, [like or word.lower(), word.lower()], effect)
-    if common or found:
+    if common or sources:
         for word, meaning in events.items():
-            change = partial(custom_fields.changed_table, effect=meaning.effect, found=found, common=common)
+            change = partial(
+                custom_fields.changed_table, effect=meaning.effect, sources=sources, common=common
+            )
             events[word] = meaning.map(change)
     return replace(provider, **changes, events=events)
 
 
-class _Changes(Table):
-    """The keys of a built-in provider."""
+class ChangesTable(Table):
+    """The table of a built-in provider."""
 
     elsewhere: typing.ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(DEFINITION, "not for a built-in provider, which has its own"),
@@ -171,15 +173,16 @@ class _Changes(Table):
 
 
 def _effects(*, typed: bool) -> Reader:
-    """Return the reader of what each event type means; `typed` says that events have one."""
+    """Return the reader of the effect of each event type. `typed` says whether events have a type."""
 
     def read(word: str, value: object) -> Effect:
         if word != ANY and not typed:
-            said = f'needs event_type, where the type stands; without it expected only "{ANY}"'
-            raise ValidationError(said)
+            raise ValidationError(
+                f'needs event_type, where the type stands; without it expected only "{ANY}"'
+            )
         return _effect(word, value)
 
-    return mapped(read, 'their event types and what they mean, such as { new = "open" }')
+    return mapping(read, 'their event types and what they mean, such as { new = "open" }')
 
 
 def _effect(word: str, value: object) -> Effect:
@@ -188,130 +191,132 @@ def _effect(word: str, value: object) -> Effect:
     return Effect(one_of(EFFECTS)(value))
 
 
-def _effects_like(known: list[str]) -> Reader:
-    """Return the reader of an effect, or of a table that says whose fields an event has, too."""
+def _effects_like(events: list[str]) -> Reader:
+    """Return the reader of an effect, or of a table that also names the event with the same fields."""
     effect = key(one_of(EFFECTS), absent=f"missing; expected one of {', '.join(EFFECTS)}")
-    both = table({"effect": effect, "like": key(one_of(known))})
+    read_table = table({"effect": effect, "like": key(one_of(events))})
 
     def read(word: str, value: object) -> tuple[Effect, str | None]:
-        if not known:
+        if not events:
             raise ValidationError("not for this provider, whose events carry no alerts")
         if not isinstance(value, Mapping):
             return _effect(word, value), None
-        said = both(value)
-        return _effect(word, said["effect"]), said.get("like")
+        row = read_table(value)
+        return _effect(word, row["effect"]), row.get("like")
 
-    return mapped(read)
+    return mapping(read)
 
 
 def _like(events: Mapping[str, Meaning], names: list[str], effect: Effect) -> Meaning:
-    """Return a meaning with the fields of the first event that is there, else of the first that opens."""
+    """Return a meaning with the table of the first of these events that has one, else of one that opens."""
     if effect is Effect.IGNORE:
         return ignored
-    found = [events[name] for name in names if name in events]
-    found += sorted(events.values(), key=lambda one: one.effect is not Effect.OPEN)
-    return replace(next(one for one in found if one.table is not None), effect=effect)
+    meanings = [events[name] for name in names if name in events]
+    meanings += sorted(events.values(), key=lambda meaning: meaning.effect is not Effect.OPEN)
+    return replace(next(meaning for meaning in meanings if meaning.table is not None), effect=effect)
 
 
 def _fields(provider: Mapping[str, typing.Any], kind: DisputeType | None, value: object) -> object:
-    """Read the fields of a provider without code, and say which are missing for its effects."""
-    wanted = {"case_number": "every alert has one"}
-    effects = _words(provider.get("effects", {ANY: Effect.OPEN}))
-    if Effect.OPEN in (*effects, *_words(provider.get("inform"))):
-        wanted |= dict.fromkeys(("amount", "currency"), "an event opens cases")
+    """Read the fields of a provider without code; reports those that its effects require."""
+    required = {"case_number": "every alert has one"}
+    effects = _values(provider.get("effects", {ANY: Effect.OPEN}))
+    if Effect.OPEN in (*effects, *_values(provider.get("inform"))):
+        required |= dict.fromkeys(("amount", "currency"), "an event opens cases")
     if Effect.RESOLVE in effects:
-        wanted["resolution"] = "an event resolves cases"
-    given = value if isinstance(value, Mapping) else wanted
-    wrong = {
-        name: [f"missing, and {why}; expected {A_PATH}"] for name, why in wanted.items() if name not in given
+        required["resolution"] = "an event resolves cases"
+    names = value if isinstance(value, Mapping) else required
+    missing = {
+        name: [f"missing, and {why}; expected {A_PATH}"]
+        for name, why in required.items()
+        if name not in names
     }
-    return beside(wrong, mapped(custom_fields.sources(kind, new=True)), value)
+    return read_with(missing, mapping(custom_fields.source_reader(kind, new=True)), value)
 
 
-def _words(given: object) -> list[object]:
-    return list(given.values()) if isinstance(given, Mapping) else []
+def _values(table: object) -> list[object]:
+    return list(table.values()) if isinstance(table, Mapping) else []
 
 
 # the rest
 
 
 def _proof(value: object) -> proof.Proof:
-    """Read how webhooks are proven."""
+    """Read how webhooks are authenticated."""
     if not isinstance(value, Mapping):
         raise ValidationError(A_TABLE)
-    wrong: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
     header = value.get("header")
     if isinstance(header, str) and not HEADER_NAME.fullmatch(header):
-        wrong["header"] = ["expected the name of a header"]
+        problems["header"] = ["expected the name of a header"]
     try:
-        made = proof.build(value)
+        built = proof.build(value)
     except ValueError as error:
-        wrong[SCHEMA] = list(error.args)
-    if wrong:
-        raise ValidationError(wrong)
-    return made
+        problems[SCHEMA] = list(error.args)
+    if problems:
+        raise ValidationError(problems)
+    return built
 
 
 def _event_id(value: object) -> tuple[str, ...]:
-    """Read where the event's id stands: one place, or several that are joined to one id."""
+    """Read where the event's id is: one place, or several that are joined to one id."""
     if isinstance(value, list) and value:
-        places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", that(is_place))(value)
+        places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", fitting(is_place))(value)
         return places
     return (PLACE(value),)
 
 
-def _is_batch(given: str) -> bool:
-    return given == TOP or is_one_path(given)
+def _is_batch(path: str) -> bool:
+    return path == TOP or is_one_path(path)
 
 
 def _mark(value: object) -> str:
-    """Read a value that marks test traffic, which never becomes a dispute."""
+    """Read the value that marks test traffic, which never becomes a dispute."""
     if not isinstance(value, str | bool | int) or value == "":
         raise ValidationError(f"expected {A_MARK}")
     return str(value).lower()
 
 
-def _json(given: str) -> typing.Any:
+def _json(text: str) -> typing.Any:
     try:
-        return json.loads(given)
+        return json.loads(text)
     except ValueError:
         return None
 
 
 def _test(value: object) -> tuple[str, str]:
-    """Read what marks test traffic."""
-    path = key(text(A_PATH, that(is_path)), absent=f"missing; expected {A_PATH}")
-    found = table({"path": path, "value": key(_mark, absent=f"missing; expected {A_MARK}")})(value)
-    return found["path"], found["value"]
+    """Read the path and value that mark test traffic."""
+    path = key(text(A_PATH, fitting(is_path)), absent=f"missing; expected {A_PATH}")
+    row = table({"path": path, "value": key(_mark, absent=f"missing; expected {A_MARK}")})(value)
+    return row["path"], row["value"]
 
 
 def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
-    """Read the answer that the provider's protocol wants."""
-    found = table(
+    """Read the answer that the provider's protocol requires."""
+    options = table(
         {
             "body": String(load_default="", error_messages={"invalid": "expected text, in quotes"}),
-            "content_type": key(text('such as "text/plain"', that(CONTENT_TYPE.fullmatch))),
+            "content_type": key(text('such as "text/plain"', fitting(CONTENT_TYPE.fullmatch))),
             "status": key(_status, default=200),
             "echo": key(
-                texts("a list of paths whose values the answer repeats", that(is_one_path)), default=()
+                texts("a list of paths whose values the answer repeats", fitting(is_one_path)), default=()
             ),
         }
     )(value)
-    body, echo = found["body"], found["echo"]
+    body, echo = options["body"], options["echo"]
     if echo and not isinstance(_json(body or "{}"), dict):
         raise ValidationError({"body": ["expected a JSON object, for echo adds to it"]})
-    if (body or echo) and found["status"] in (204, 205):
+    if (body or echo) and options["status"] in (204, 205):
         raise ValidationError({"status": [f"expected {A_STATUS}"]})
     is_json = echo or not body or _json(body) is not None
-    found.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
-    return (Acknowledgement(**{**found, "body": body or ("{}" if echo else "")}),)
+    options.setdefault("content_type", "application/json" if is_json else "text/plain; charset=utf-8")
+    return (Acknowledgement(**{**options, "body": body or ("{}" if echo else "")}),)
 
 
-def _pull_acknowledgement(given: str) -> typing.Any:
-    """Read the body by which pulled alerts are acknowledged."""
-    body = json.loads(given)
+def _pull_acknowledgement(text: str) -> typing.Any:
+    """Read the body that acknowledges pulled alerts."""
+    body = json.loads(text)
     if not names_each(body):
-        raise ValueError(given)
+        raise ValueError(text)
     return body
 
 
@@ -327,14 +332,14 @@ KEYS = {
     "event_type": key(PLACE),
     "subtype": key(PLACE),
     "test": key(_test),
-    "policy": key(mapped(lambda _, word: POLICY(word)), "inform"),
+    "policy": key(mapping(lambda _, word: POLICY(word)), "inform"),
     "deadline": key(duration()),
-    "deadlines": key(mapped(lambda _, time: duration()(time))),
+    "deadlines": key(mapping(lambda _, time: duration()(time))),
     "acknowledgements": key(_acknowledgement, "acknowledgement"),
     "networks": key(texts('a list of networks, such as ["203.0.113.0/24"]', ip_network)),
     "zone": key(custom_fields.ZONE),
     "unit": key(custom_fields.UNIT, "amount_unit"),
     "decimals": key(custom_fields.COUNTS),
-    "decimal_comma": key(truth),
+    "decimal_comma": key(boolean),
 }
-"""The keys of every provider, by what a Provider calls them."""
+"""The keys of every provider, under the names that `Provider` has for them."""

@@ -1,7 +1,7 @@
-"""The `fields` of a provider in `bridge.toml`: what may stand there, and the tables that they make. Pure.
+"""The `fields` of a provider in `bridge.toml`: reads them, and makes tables of them. Pure.
 
-A source is what one field is made with: its path (`data_key`) and the options of its kind, or a `value`
-that is the same in every body.
+A source is how a field gets its value: its path (`data_key`) and the options of its kind, or a `value` that
+is the same for every body.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bridge.providers.currencies import DECIMALS
 from bridge.providers.fields import REVIEW, AlertSchema
 from bridge.providers.meanings import ANY
 from bridge.providers.placeholders import plain_word
-from bridge.validation import Reader, key, mapped, nearest, one_of, table, text, that, truth
+from bridge.validation import Reader, boolean, fitting, key, mapping, nearest, one_of, table, text
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 LONGEST_PATH = 200
 TRUE = ("true", "yes", "1")
 MOST_DECIMALS = 6
 NO_WORD = "no outcome"
-"""What is said of an outcome that is missing, where `*` takes it."""
+"""The word of a missing outcome, if `*` is listed."""
 
 A_PATH = 'a path such as "data.case" ("a|b" for the first that is there)'
 A_PLACE = f'{A_PATH}, "header:Name" or "query:name"'
@@ -69,7 +69,7 @@ FIELDS: Mapping[str, type[AnyField]] = {
     "withdrawn": fields.Flag,
     "reason_code": fields.Code,
 }
-"""The kind of each field of an Alert, and `card` for both halves of a card number."""
+"""The kind of each field of an Alert, and `card` for both parts of a card number."""
 
 ENUMS: Mapping[str, type[DisputeType | Category | Network]] = {
     "type": DisputeType,
@@ -78,11 +78,11 @@ ENUMS: Mapping[str, type[DisputeType | Category | Network]] = {
 }
 
 
-# what may stand there
+# reading the file
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is a path into a body, or several to be tried in turn."""
+    """Whether a text is a path into a body, or several alternatives."""
     return all(map(is_one_path, text.split("|")))
 
 
@@ -93,12 +93,12 @@ def is_one_path(text: str) -> bool:
 
 
 def is_place(text: str) -> bool:
-    """Whether a text is a path, or names a header or a part of the query, or several to be tried in turn."""
+    """Whether a text is a path, or names a header or a part of the query, or several alternatives."""
     return all(
-        HEADER_NAME.fullmatch(one.removeprefix(HEADER).removeprefix(QUERY))
-        if one.startswith((HEADER, QUERY))
-        else is_one_path(one)
-        for one in text.split("|")
+        HEADER_NAME.fullmatch(place.removeprefix(HEADER).removeprefix(QUERY))
+        if place.startswith((HEADER, QUERY))
+        else is_one_path(place)
+        for place in text.split("|")
     )
 
 
@@ -120,12 +120,12 @@ def _decimals(code: str, count: object) -> int:
 
 ZONE = text('a zone such as "US/Eastern"', zone)
 UNIT = one_of(("decimal", "minor"))
-COUNTS = mapped(_decimals)
-"""The currencies whose minor units a provider counts in its own way."""
+COUNTS = mapping(_decimals)
+"""The number of decimals of currencies that a provider counts in its own way."""
 
 
 def _is_format(text: str) -> bool:
-    """Whether a format of dates holds the whole date, and reads what it writes."""
+    """Whether a format has the whole date, and parses what it formats."""
     day = datetime(2023, 11, 30, tzinfo=UTC)
     try:
         return datetime.strptime(day.strftime(text), text).date() == day.date()  # noqa: DTZ007
@@ -134,134 +134,141 @@ def _is_format(text: str) -> bool:
 
 
 def _our_words(name: str, kind: DisputeType | None) -> dict[str, typing.Any] | None:
-    """Return the words that a field may become, where 29next has a list of them."""
+    """Return the words that a field may have, if there is a list of them, and their values."""
     if enum := ENUMS.get(name):
-        return {one.value: one for one in enum}
+        return {member.value: member for member in enum}
     if name == "resolution":
         kinds = (kind,) if kind else tuple(RESOLUTIONS)
-        return {word: word for one in kinds for word in RESOLUTIONS[one]}
+        return {word: word for each in kinds for word in RESOLUTIONS[each]}
     return None
 
 
 def _values(name: str, kind: DisputeType | None) -> Reader:
-    """Return the reader of the provider's words and ours; an empty one of ours says nothing."""
-    known = _our_words(name, kind)
-    ours = text("our word for it", lambda word: word or None, empty=True)
+    """Return the reader of a table from the provider's words to ours. An empty word of ours is None."""
+    words = _our_words(name, kind)
+    read_ours = text("our word for it", lambda word: word or None, empty=True)
     if FIELDS[name] is fields.Flag:
-        ours = truth
-    elif known:
-        ours = one_of(known | ({REVIEW: REVIEW} if name == "resolution" else {}), empty=True)
-    return mapped(
-        lambda _, word: ours(word), 'their words and ours, such as { REFUNDED = "issued_full_refund" }'
+        read_ours = boolean
+    elif words:
+        read_ours = one_of(words | ({REVIEW: REVIEW} if name == "resolution" else {}), empty=True)
+    return mapping(
+        lambda _, word: read_ours(word), 'their words and ours, such as { REFUNDED = "issued_full_refund" }'
     )
 
 
 def _outcomes(kind: DisputeType | None) -> Reader:
-    """Return the reader of the words for a resolution, which may be listed by type of dispute."""
-    by_type = {str(one): _values("resolution", one) for one in DisputeType}
+    """Return the reader of a table of outcomes, which may be given by type of dispute."""
+    by_type = {str(each): _values("resolution", each) for each in DisputeType}
 
     def load(value: object) -> dict[str, typing.Any]:
         if isinstance(value, Mapping) and value and set(value) <= set(by_type):
-            return fields.by_word(mapped(lambda one, words: by_type[one](words) if words else {})(value))
+            return fields.by_word(mapping(lambda each, words: by_type[each](words) if words else {})(value))
         return dict(_values("resolution", kind)(value))
 
     return load
 
 
 def _options(name: str, kind: DisputeType | None) -> dict[str, Field[typing.Any]]:
-    """Return what a field's table may say beside its path; `value` stands in the path's place."""
-    of, words = FIELDS[name], _our_words(name, kind)
-    if of is fields.Money:
-        return {"unit": key(UNIT), "decimals": key(COUNTS), "decimal_comma": key(truth)}
-    if of is fields.Moment:
-        return {"zone": key(ZONE), "format": key(text('a format such as "%d/%m/%Y %H:%M"', that(_is_format)))}
-    if of is fields.Flag:
-        return {"true": key(_values(name, kind), "values"), "value": key(truth)}
-    if of is fields.Resolution:
+    """Return the keys of a field's table besides its path. `value` takes the place of the path."""
+    field, words = FIELDS[name], _our_words(name, kind)
+    if field is fields.Money:
+        return {"unit": key(UNIT), "decimals": key(COUNTS), "decimal_comma": key(boolean)}
+    if field is fields.Moment:
+        a_format = text('a format such as "%d/%m/%Y %H:%M"', fitting(_is_format))
+        return {"zone": key(ZONE), "format": key(a_format)}
+    if field is fields.Flag:
+        return {"true": key(_values(name, kind), "values"), "value": key(boolean)}
+    if field is fields.Resolution:
         return {"values": key(_outcomes(kind)), "value": key(one_of(words or ()))}
-    if of is fields.Word:
+    if field is fields.Word:
         return {"values": key(_values(name, kind)), "value": key(one_of(words) if words else text("text"))}
-    if of is fields.Currency:
-        return {"value": key(text("an ISO 4217 currency code such as USD", that(DECIMALS.__contains__)))}
-    return {"value": key(text("text"))} if of is fields.Text else {}
+    if field is fields.Currency:
+        return {"value": key(text("an ISO 4217 currency code such as USD", fitting(DECIMALS.__contains__)))}
+    return {"value": key(text("text"))} if field is fields.Text else {}
 
 
-def sources(kind: DisputeType | None, *, new: bool = False) -> Callable[[str, object], Source]:
-    """Return what reads the right of each field: a path, or a table.
+def source_reader(kind: DisputeType | None, *, new: bool = False) -> Callable[[str, object], Source]:
+    """Return the reader of a field: a path, or a table.
 
-    `kind` is the type of a provider's disputes, if they have one. A new provider has no paths yet.
+    `kind` is the type of the provider's disputes, if they all have the same. A new provider needs a path.
     """
 
     def read(name: str, value: object) -> Source:
         if name not in FIELDS:
             raise ValidationError(f"unknown; expected one of {', '.join(FIELDS)}{nearest(name, FIELDS)}")
         if not isinstance(value, Mapping):
-            return {"data_key": text(f"{A_PATH}, or a table", that(is_path))(value)}
+            return {"data_key": text(f"{A_PATH}, or a table", fitting(is_path))(value)}
         absent = f"missing; expected {A_PATH}" if new and "value" not in value else ""
-        path = key(text(A_PATH, that(is_path)), "path", absent=absent)
-        found: Source = table({"data_key": path, **_options(name, kind)})(value)
-        if "value" in found and len(found) > 1:
+        path = key(text(A_PATH, fitting(is_path)), "path", absent=absent)
+        source: Source = table({"data_key": path, **_options(name, kind)})(value)
+        if "value" in source and len(source) > 1:
             raise ValidationError({"value": ["stands alone, for it is the same in every body"]})
-        return found
+        return source
 
     return read
 
 
-# the tables
+# making tables
 
 
-def new_table(found: Mapping[str, Source], common: Source, kind: DisputeType, effect: Effect) -> AlertSchema:
-    """Return the table of the events of one effect; `common` has the options of all amounts and times."""
-    made = {} if "type" in found else {"type": fields.Constant(kind)}
-    return changed_table(_declared(AlertSchema, made), effect, found, common, kind)
+def new_table(
+    sources: Mapping[str, Source], common: Source, kind: DisputeType, effect: Effect
+) -> AlertSchema:
+    """Return the table for the events of an effect. `common` has the options of all amounts and times."""
+    declared = {} if "type" in sources else {"type": fields.Constant(kind)}
+    return changed_table(_table_with(AlertSchema, declared), effect, sources, common, kind)
 
 
 def changed_table(
     old: AlertSchema,
     effect: Effect,
-    found: Mapping[str, Source],
+    sources: Mapping[str, Source],
     common: Source,
     kind: DisputeType | None = None,
 ) -> AlertSchema:
-    """Return a table with other sources and options; fields that it lacks are added."""
-    made = {
-        name: again(one, old.path(name), _suited(type(one), common)) for name, one in old.load_fields.items()
+    """Return a table with these sources and options, which also add fields that it lacks."""
+    declared = {
+        name: changed_field(field, old.path(name), _options_for(type(field), common))
+        for name, field in old.load_fields.items()
     }
-    for name, source in found.items():
+    for name, source in sources.items():
         options = dict(source)
         if name == "resolution" and ANY in options.get("values", {}):
-            options |= _with_star(options["values"], effect)
-        elif name == "resolution" and effect is Effect.RESOLVE and name not in made:
+            options |= _rest_options(options["values"], effect)
+        elif name == "resolution" and effect is Effect.RESOLVE and name not in declared:
             options["required"] = True  # it is the point of the event
-        if name in made:
-            made[name] = again(made[name], made[name].data_key, options)
+        if name in declared:
+            declared[name] = changed_field(declared[name], declared[name].data_key, options)
         elif "data_key" in options or "value" in options:
-            made[name] = _new(name, options, common, kind)
-    return _declared(type(old), made)
+            declared[name] = _new_field(name, options, common, kind)
+    return _table_with(type(old), declared)
 
 
-def _with_star(values: Mapping[str, typing.Any], effect: Effect) -> Source:
-    """Have `*` take every other word, and none; but where a case is only opened, no other word is final."""
+def _rest_options(values: Mapping[str, typing.Any], effect: Effect) -> Source:
+    """Return the options for `*` in a table of outcomes.
+
+    It stands for every other word and a missing one. If the event only opens a case, it is not final.
+    """
     if effect is not Effect.RESOLVE:
         return {"values": {**values, ANY: None}}
-    return {"load_default": fields.Said(NO_WORD, True, values[ANY])}
+    return {"load_default": fields.ProviderOutcome(NO_WORD, True, values[ANY])}
 
 
-def _declared(base: type[AlertSchema], made: Mapping[str, AnyField]) -> AlertSchema:
-    return typing.cast("AlertSchema", base.from_dict(dict(made), name=base.__name__)())
+def _table_with(base: type[AlertSchema], declared: Mapping[str, AnyField]) -> AlertSchema:
+    return typing.cast("AlertSchema", base.from_dict(dict(declared), name=base.__name__)())
 
 
-KEPT = (
+OPTIONS = (
     *("beside", "unit", "decimals", "decimal_comma", "zone", "format", "values", "strict", "true"),
     *("required", "load_default"),
 )
-"""What a field was made with, beside its path."""
+"""The options of a field that it keeps as attributes, besides its path."""
 
 
-def again(old: AnyField, path: str | None, options: Source) -> AnyField:
-    """Make a field again with other options; words and decimals are added to those that it has.
+def changed_field(old: AnyField, path: str | None, options: Source) -> AnyField:
+    """Return a field with other options. Words and decimals are added to those that it has.
 
-    What an event's type says already stays: it stands nowhere in the body.
+    A constant, or a field of several places, stays as it is.
     """
     if isinstance(old, fields.Constant):
         return fields.Constant(old.constant)
@@ -269,54 +276,54 @@ def again(old: AnyField, path: str | None, options: Source) -> AnyField:
         return fields.Every({at: tuple(flag.true) for at, flag in old.flags.items()}, then=old.then)
     if "value" in options:
         return fields.Constant(options["value"])
-    kept = {name: getattr(old, name) for name in KEPT if hasattr(old, name)}
-    made = {"data_key": path, **kept, **options}
+    unchanged = {name: getattr(old, name) for name in OPTIONS if hasattr(old, name)}
+    arguments = {"data_key": path, **unchanged, **options}
     if isinstance(old, fields.Word):
-        words = made.pop("true", None) or options.get("values")  # a flag may be read by words, too
-        made["values"] = _merged(old.values or {}, words) if words else old.values
+        words = arguments.pop("true", None) or options.get("values")  # a built-in may read a flag as a Word
+        arguments["values"] = _merged(old.values or {}, words) if words else old.values
     elif isinstance(old, fields.Flag):
-        made["true"] = (*old.true, *_yes(options))
+        arguments["true"] = (*old.true, *_true_words(options))
     elif isinstance(old, fields.Money):
-        made["decimals"] = old.decimals | options.get("decimals", {})
+        arguments["decimals"] = old.decimals | options.get("decimals", {})
     if "load_default" in options:
-        made["required"] = False
-    return type(old)(**made)
+        arguments["required"] = False
+    return type(old)(**arguments)
 
 
 def _merged(old: Mapping[str, typing.Any], new: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """Lay new words over old ones; one that is said by type of dispute stays what it was for the other."""
-    found = dict(old)
+    """Return old words with new ones. A new value for one type of dispute keeps the old one for the other."""
+    merged = dict(old)
     for word, ours in ((plain_word(name), value) for name, value in new.items()):
-        before = found.get(word)
-        if isinstance(ours, dict) and word in found:
+        before = merged.get(word)
+        if isinstance(ours, dict) and word in merged:
             by_type = before if isinstance(before, dict) else dict.fromkeys(DisputeType, before)
-            found[word] = by_type | ours
+            merged[word] = by_type | ours
         else:
-            found[word] = ours
-    return found
+            merged[word] = ours
+    return merged
 
 
-def _new(name: str, options: Source, common: Source, kind: DisputeType | None) -> AnyField:
-    """Make a field that a table lacks."""
+def _new_field(name: str, options: Source, common: Source, kind: DisputeType | None) -> AnyField:
+    """Return a field that a table lacks."""
     if "value" in options:
         return fields.Constant(options["value"])
-    of = FIELDS[name]
-    made = _suited(of, common) | dict(options)
-    if issubclass(of, fields.Word):
-        made.setdefault("values", _our_words(name, kind))
-    elif of is fields.Flag:
-        made["true"] = _yes(options) if "true" in options else TRUE
+    field = FIELDS[name]
+    arguments = _options_for(field, common) | dict(options)
+    if issubclass(field, fields.Word):
+        arguments.setdefault("values", _our_words(name, kind))
+    elif field is fields.Flag:
+        arguments["true"] = _true_words(options) if "true" in options else TRUE
     if name == "type":
-        made |= {"strict": True, "load_default": kind or DisputeType.ALERT}
-    return of(**made)
+        arguments |= {"strict": True, "load_default": kind or DisputeType.ALERT}
+    return field(**arguments)
 
 
-def _yes(options: Source) -> tuple[str, ...]:
-    """Return the words of a flag that mean yes."""
-    return tuple(word for word, yes in options.get("true", {}).items() if yes)
+def _true_words(options: Source) -> tuple[str, ...]:
+    """Return the words of a flag that mean true."""
+    return tuple(word for word, is_true in options.get("true", {}).items() if is_true)
 
 
-def _suited(of: type[AnyField], common: Source) -> dict[str, typing.Any]:
-    """Return the options of all amounts and times that are some of a kind of field."""
-    names = {fields.Money: ("unit", "decimals", "decimal_comma"), fields.Moment: ("zone",)}.get(of, ())
+def _options_for(field: type[AnyField], common: Source) -> dict[str, typing.Any]:
+    """Return the common options that apply to a kind of field."""
+    names = {fields.Money: ("unit", "decimals", "decimal_comma"), fields.Moment: ("zone",)}.get(field, ())
     return {name: common[name] for name in names if name in common}

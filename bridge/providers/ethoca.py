@@ -1,4 +1,4 @@
-"""Ethoca alerts (Mastercard), pushed to the merchant or pulled from its API, and told how they ended.
+"""Ethoca alerts (Mastercard), pushed to the merchant or pulled from its API, and their outcomes.
 
 The classic push body, flat JSON in snake_case, is known from implementers (third party); its fields
 equal those of Ethoca's SOAP description one for one. Of Mastercard Developers' API (read November 2026:

@@ -1,7 +1,7 @@
-"""What tables are made of: the kinds of value that providers send, as marshmallow fields, and the table.
+"""The vocabulary of provider tables: the kinds of fields, as marshmallow fields, and the table itself.
 
-Pure: no I/O, no clock, no environment. A field's `data_key` is a dotted path into the provider's
-body (`a|b` for the first of several that says something), and its errors come out under that path.
+Pure: no I/O, no clock, no environment. A field's `data_key` is a dotted path into the provider's body
+(`a|b` for the first of several that says something), and its errors are reported under that path.
 """
 
 from bridge.providers.amounts import Currency, Money
@@ -18,8 +18,8 @@ from bridge.providers.kinds import (
     Flag,
     Identifier,
     LastFour,
+    ProviderOutcome,
     Resolution,
-    Said,
     Text,
     Word,
     by_word,
@@ -60,8 +60,8 @@ __all__ = [
     "LastFour",
     "Moment",
     "Money",
+    "ProviderOutcome",
     "Resolution",
-    "Said",
     "Text",
     "Word",
     "by_word",

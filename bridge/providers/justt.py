@@ -2,7 +2,7 @@
 
 The events, the fields and the signature are Justt's own document (doc: developers.justt.ai, OpenAPI
 "Webhook Events" 1.0.0, harvested 2026-08-23): Standard Webhooks, `{type, timestamp, data}`; an older
-guide has `event` for `type`. An alert tells the transaction's amount and not the disputed one, so it
+guide has `event` for `type`. An alert has the transaction's amount and not the disputed one, so it
 counts for both. The names of the networks are free text there; those below are the ones of its outcome
 API (doc). No field says whether an RDR case was accepted: by its name it counts as accepted (inferred),
 unless a word beside it says something else. After `refund.succeeded` Justt has refunded at the processor.

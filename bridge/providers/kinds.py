@@ -1,7 +1,7 @@
-"""The kinds of value that providers send but money and moments: texts, ids, words, flags, cards. Pure.
+"""The kinds of fields, except amounts and times: texts, identifiers, words, flags, cards. Pure.
 
-A value is one of three things. It says nothing (a placeholder), and is left out silently. It can be
-read. Or it cannot, and is left out visibly: only the case number is indispensable.
+A value can be a placeholder, which is ignored. It can be readable. Or it is unreadable: then the alert goes
+without it, and the error is shown. Only the case number is indispensable.
 """
 
 from __future__ import annotations
@@ -26,57 +26,61 @@ if typing.TYPE_CHECKING:
 MAX_LENGTH = 255
 
 REVIEW = "review"
-"""In a table of outcomes: not final, but a person has to look."""
+"""In a table of outcomes: not final, but needs attention."""
 NOTE = "note"
-"""In a table of outcomes: none of 29next's; it is noted on the case."""
+"""In a table of outcomes: final, but without a resolution at 29next. The case gets a note."""
 NOT_FINAL = ""
-"""In a table of outcomes: not final, whatever another place says. None is not final by itself."""
+"""In a table of outcomes: not final, whatever another path says. None is not final by itself."""
 
 
 class Place(NamedTuple):
-    """Where a value was looked for, and what stands there; None where nothing is said."""
+    """A path and the value at it, which is None if it says nothing."""
 
     path: str
     value: Tree = None
 
 
-class Found:
-    """Any field: how its value is found in a body."""
+class BodyField:
+    """A base for all fields: finds the field's value in a body."""
 
-    bears = True
-    """Whether a match may rest on the value, so that a person looks where it cannot be read."""
-    spared = False
-    """Whether the value is an identifier that must survive the cutting of card numbers."""
+    is_evidence = True
+    """Whether a match may rest on the value, so that an unreadable one needs attention."""
+    is_never_cut = False
+    """Whether the value is an identifier, which must not be cut as a card number."""
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return the first alternative whose word is known, else the first that says something."""
+        """Return the first alternative whose word is listed, else the first that says something."""
         alternatives = path.split("|")
-        places = [Place(one, pick(tree, one)) for one in alternatives]
-        known = (one for one in places if self.knows(one.value))
-        told = (one for one in places if not (self.says_nothing(one.value) or holds(*one, alternatives)))
-        return next(known, None) or next(told, Place(alternatives[0]))
+        places = [Place(alternative, pick(tree, alternative)) for alternative in alternatives]
+        for place in places:
+            if self.knows(place.value):
+                return place
+        for place in places:
+            if not (self.says_nothing(place.value) or holds(*place, alternatives)):
+                return place
+        return Place(alternatives[0])
 
     def knows(self, value: Tree) -> bool:
-        """Whether it is a word that a field has a list of."""
+        """Whether the value is a word that the field lists."""
         return False
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether a value is missing, or is what senders write for nothing."""
+        """Whether the value is missing, or a placeholder."""
         return placeholders.says_nothing(value)
 
 
-class Constant(Found, marshmallow.Constant[Any]):
-    """The same in every body."""
+class Constant(BodyField, marshmallow.Constant[Any]):
+    """A field with the same value for every body."""
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return no place: nothing is read."""
+        """Return a place without a value: the body has none."""
         return Place(path)
 
 
-class Leaf(Found, Field[Any]):
-    """A field of one value: text or a number, never an object, a list or a truth value.
+class Leaf(BodyField, Field[Any]):
+    """A field of one value: text or a number, never an object, a list or a boolean.
 
-    With `beside` it is read only where something is said at that path too.
+    With `beside` it is read only if there is a value at that path too.
     """
 
     def __init__(self, *, beside: str | None = None, **kwargs: Any) -> None:
@@ -98,25 +102,25 @@ class Leaf(Found, Field[Any]):
         return self.read(value)
 
     def read(self, value: str) -> Any:
-        """Turn the sender's text (a `Number` where it was a JSON number) into our value."""
+        """Return our value for the sender's text, which is a `Number` if it was a number in JSON."""
         raise NotImplementedError
 
 
 class Text(Leaf):
-    """Free text, for people: what cannot be shown is escaped, what is too long is cut."""
+    """Free text for people. It is escaped where it cannot be shown, and cut if it is too long."""
 
-    bears = False
+    is_evidence = False
 
     def read(self, value: str) -> str:
         """Return the text with single blanks, cut at 255 characters."""
         return printable(" ".join(value.split()))[:MAX_LENGTH]
 
 
-class _Exact(Leaf):
-    """Text that has to be exactly right."""
+class ExactText(Leaf):
+    """Text in which every character counts."""
 
     def read(self, value: str) -> Any:
-        """Return the text trimmed, and without what nobody sees."""
+        """Return the text trimmed, and without invisible characters."""
         text = placeholders.visible(value).strip()
         if len(text) > MAX_LENGTH:
             raise ValidationError(f"Longer than {MAX_LENGTH} characters.")
@@ -125,20 +129,20 @@ class _Exact(Leaf):
         return text
 
 
-class Identifier(_Exact):
-    """An identifier, digit for digit as it was sent; never cut as a card number."""
+class Identifier(ExactText):
+    """An identifier, digit for digit as it was sent. It is never cut as a card number."""
 
-    spared = True
+    is_never_cut = True
     CUT = re.compile(r"[0-9]{6}\*{3,9}[0-9]{4}|\[cut\]")  # as `redact` writes a card number, and a code
     LOST = re.compile(r"\[object \w+\]|[0-9](?:\.[0-9]+)?[eE]\+[0-9]+")
     """What a script writes for an object, and a spreadsheet for a long number: the same for many cases."""
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether it is a placeholder: zeros alone name nothing either."""
+        """Whether the value is missing, a placeholder, or only zeros."""
         return placeholders.names_nothing(value)
 
     def read(self, value: str) -> Any:
-        """Return the identifier, refusing a number that has lost its digits already."""
+        """Return the identifier. Rejects a number that has already lost digits."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
         text = placeholders.visible(value).strip()
@@ -152,20 +156,20 @@ class Identifier(_Exact):
 
 
 class Code(Identifier):
-    """A code that only decorates, such as a network's reason code."""
+    """A code that no match rests on, such as a network's reason code."""
 
-    bears = False
+    is_evidence = False
 
 
-class Word(_Exact):
-    """A word of the provider's vocabulary, in lower case or as the table `values` has it in ours.
+class Word(ExactText):
+    """A word of the provider, in lower case or turned into ours by the table `values`.
 
-    The table's words may be patterns (`warning_*`, `*` for the rest); the word itself goes before them.
-    A word that the table lacks is an error where `strict`, and unknown (None) elsewhere; a table may
-    hold None for words that say nothing. Of its alternatives, the first whose word it knows counts.
+    The table may hold patterns (`warning_*`, `*` for the rest); a word itself goes before them. With
+    `strict` a word that the table lacks is an error, otherwise it is None. The table may hold None for
+    words that mean nothing. Of several alternatives, the first with a listed word counts.
     """
 
-    bears = False
+    is_evidence = False
 
     def __init__(
         self, *, values: Mapping[str, Any] | None = None, strict: bool = False, **kwargs: Any
@@ -176,7 +180,7 @@ class Word(_Exact):
         self.strict = strict
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether it is a placeholder that the table does not list as a word; a pattern lists none."""
+        """Whether the value is a placeholder that the table does not list as a word, patterns aside."""
         listed = isinstance(value, str) and plain_word(value) in (self.values or {})
         return super().says_nothing(value) and not listed
 
@@ -189,56 +193,61 @@ class Word(_Exact):
         word = super().read(value)
         if self.values is None:
             return word.lower()
-        known, ours = self.look_up(word)
-        if not known and self.strict:
+        listed, ours = self.look_up(word)
+        if not listed and self.strict:
             raise ValidationError(f"{value!r} is not one of {', '.join(sorted(self.values))}.")
         return ours
 
     def look_up(self, word: str) -> tuple[bool, Any]:
-        """Return whether the table knows a word, and ours for it."""
+        """Return whether the table lists a word, and ours for it."""
         values, word = self.values or {}, plain_word(word)
-        entries = [word, *(one for one in values if fnmatchcase(word, one))]
-        return next(((True, values[one]) for one in entries if one in values), (False, None))
+        if word in values:
+            return True, values[word]
+        patterns = (pattern for pattern in values if fnmatchcase(word, pattern))
+        return next(((True, values[pattern]) for pattern in patterns), (False, None))
 
 
-class Said(NamedTuple):
-    """An outcome as the provider said it: the word, whether a table lists it, and ours for it.
+class ProviderOutcome(NamedTuple):
+    """An outcome as the provider sent it: its word, whether the table lists it, and ours for it.
 
-    Ours is a resolution, REVIEW, NOT_FINAL, None, or one of these by type of dispute.
+    Ours is a resolution, REVIEW, NOTE, NOT_FINAL, None, or one of these by type of dispute.
     """
 
     word: str
-    known: bool
+    listed: bool
     ours: Any
 
 
 class Resolution(Word):
-    """How a case ended. Every word has to be listed, also those that are not final.
+    """How a case ended. Every word must be listed, also those that are not final.
 
-    Of its alternatives, one that is NOT_FINAL counts before all others, then the first that is final or
-    that nobody listed. `values` may be given by type of dispute: `{"alert": {...}, "chargeback": {...}}`.
+    Of several alternatives, one that is NOT_FINAL counts first, then the first that is final or not listed.
+    `values` may be given by type of dispute: `{"alert": {...}, "chargeback": {...}}`.
     """
 
     def __init__(self, *, values: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(values=by_word(values or {}), **kwargs)
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return the alternative that decides, else one that is listed as not final."""
-        places = [Place(one, pick(tree, one)) for one in path.split("|")]
-        told = [one for one in places if not self.says_nothing(one.value)]
-        meant = [(one, self.look_up(one.value) if self.knows(one.value) else (False, None)) for one in told]
-        stops = (one for one, (known, ours) in meant if known and ours == NOT_FINAL)
-        decides = (one for one, (known, ours) in meant if not known or ours is not None)
-        return next(stops, None) or next(decides, told[0] if told else Place(places[0].path))
+        """Return the alternative that decides, else the first that is listed as not final."""
+        places = [Place(alternative, pick(tree, alternative)) for alternative in path.split("|")]
+        given = [place for place in places if not self.says_nothing(place.value)]
+        looked_up = [
+            (place, self.look_up(place.value) if self.knows(place.value) else (False, None))
+            for place in given
+        ]
+        stops = (place for place, (listed, ours) in looked_up if listed and ours == NOT_FINAL)
+        decides = (place for place, (listed, ours) in looked_up if not listed or ours is not None)
+        return next(stops, None) or next(decides, given[0] if given else Place(places[0].path))
 
-    def read(self, value: str) -> Said:
-        """Return what was said; a word that nobody listed is no error here, but fails visibly later."""
-        return Said(printable(value.strip())[:MAX_LENGTH], *self.look_up(value))
+    def read(self, value: str) -> ProviderOutcome:
+        """Return the outcome. A word that is not listed is no error here, but fails visibly later."""
+        return ProviderOutcome(printable(value.strip())[:MAX_LENGTH], *self.look_up(value))
 
 
 def by_word(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a table by type of dispute into one by word; any other is returned as it is."""
-    if not set(values) <= set(DisputeType) or not all(isinstance(one, dict) for one in values.values()):
+    """Turn a table by type of dispute into one by word; return any other table as it is."""
+    if not set(values) <= set(DisputeType) or not all(isinstance(ours, dict) for ours in values.values()):
         return dict(values)
     words = {plain_word(word) for table in values.values() for word in table}
     tables = {
@@ -250,10 +259,10 @@ def by_word(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class Flag(Found, Field[bool]):
-    """True where the provider's value is one of `true`, in any spelling of case; else False."""
+class Flag(BodyField, Field[bool]):
+    """True if the provider's value is one of `true`, in any case; else False."""
 
-    bears = False
+    is_evidence = False
 
     def __init__(self, *, true: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -269,10 +278,10 @@ class Flag(Found, Field[bool]):
         return self.knows(value)
 
 
-class Every(Found, Field[Any]):
-    """True, or `then`, where each of several places holds one of its words; else it says nothing."""
+class Every(BodyField, Field[Any]):
+    """True, or `then`, if each of several paths holds one of its words; else it has no value."""
 
-    bears = False
+    is_evidence = False
 
     def __init__(self, places: Mapping[str, tuple[str, ...]], *, then: Any = True, **kwargs: Any) -> None:
         super().__init__(data_key="&".join(places), **kwargs)
@@ -280,9 +289,9 @@ class Every(Found, Field[Any]):
         self.flags = {path: Flag(true=words) for path, words in places.items()}
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return what holds where all of them do."""
-        found = all(one.knows(one.find(tree, at).value) for at, one in self.flags.items())
-        return Place(path, self.then if found else None)
+        """Return `then` if each path holds one of its words."""
+        all_true = all(flag.knows(flag.find(tree, at).value) for at, flag in self.flags.items())
+        return Place(path, self.then if all_true else None)
 
 
 class CardNumber(NamedTuple):
@@ -292,16 +301,16 @@ class CardNumber(NamedTuple):
     last_four: str | None
 
 
-class _OfCard(Leaf):
-    """Digits of a card, some of them perhaps masked."""
+class MaskedDigits(Leaf):
+    """A base for digits of a card, some of them perhaps masked."""
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether it is a placeholder, or nothing but masks."""
+        """Whether the value is missing, a placeholder, or all masked."""
         return placeholders.shows_nothing(value)
 
 
-class Card(_OfCard):
-    """A card number with its middle masked; a full one is read only as far as it is kept."""
+class Card(MaskedDigits):
+    """A card number with its middle masked. Of a full one, only first six and last four are read."""
 
     MASK = r"[^0-9A-WYZa-wyz/]"
     MASKED = re.compile(
@@ -312,7 +321,7 @@ class Card(_OfCard):
     FULL = re.compile(r"[0-9]{12,19}")
 
     def read(self, value: str) -> CardNumber:
-        """Return first six and last four, as far as the mask shows them."""
+        """Return the first six and last four, as far as they are not masked."""
         text = re.sub(r"[\s-]", "", value)
         if self.FULL.fullmatch(text):
             return CardNumber(text[:6], text[-4:])
@@ -325,8 +334,8 @@ class Card(_OfCard):
         )
 
 
-class _CardDigits(_OfCard):
-    """Digits of a card, padded where a JSON number has dropped leading zeros."""
+class CardDigits(MaskedDigits):
+    """A base for digits of a card. A number in JSON is padded, since it has lost leading zeros."""
 
     wanted = 0
     longest = 0
@@ -341,18 +350,18 @@ class _CardDigits(_OfCard):
         return digits[: self.wanted]
 
 
-class FirstSix(_CardDigits):
-    """The first digits of a card: six of them are kept, eight may come."""
+class FirstSix(CardDigits):
+    """The first six digits of a card. The provider may send eight."""
 
     wanted, longest = 6, 8
 
 
-class LastFour(_CardDigits):
+class LastFour(CardDigits):
     """The last four digits of a card."""
 
     wanted, longest = 4, 4
 
 
 def shown(value: str) -> str:
-    """Return the beginning of what was sent, for a message."""
+    """Return the beginning of a value for a message, in quotes."""
     return repr(str(value.strip()[:40]))

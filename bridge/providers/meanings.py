@@ -1,4 +1,4 @@
-"""What an event type of a provider asks for, and the rules that hold for all providers. Pure."""
+"""What the event types of a provider mean, and rules that apply to all providers. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one event type asks for, and the table that its body is read by.
+    """What an event type requests, and the table for its body.
 
-    `kinds` has other tables for kinds of case, by pattern of the item's words for it; `a&b` wants both.
+    `kinds` has other tables for kinds of case, by pattern of the item's words for them. `a&b` requires both.
     """
 
     effect: Effect
@@ -28,12 +28,12 @@ class Meaning:
     kinds: Mapping[str, AlertSchema] = field(default_factory=dict)
 
     def table_for(self, item: Item) -> AlertSchema | None:
-        """Return the table that an item is read by."""
+        """Return the table for an item."""
         kinds = (table for kind, table in self.kinds.items() if all(map(item.is_like, kind.split("&"))))
         return next(kinds, self.table)
 
     def tables(self) -> list[AlertSchema]:
-        """Return all tables of the event type."""
+        """Return all tables for the event type."""
         return [*([self.table] if self.table else []), *self.kinds.values()]
 
     def map(self, change: Callable[[AlertSchema], AlertSchema]) -> Meaning:
@@ -47,52 +47,53 @@ Kinds = typing.Mapping[str, Table]
 
 
 def opens(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event that opens a case; `kinds` has other tables, by pattern of subtype."""
+    """Return the meaning of an event that opens a case. `kinds` has other tables, by pattern of subtype."""
     return _meaning(Effect.OPEN, table, kinds)
 
 
 def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return that of an event that names the payment; with the case's facts it opens the case too."""
+    """Return the meaning of an event that names the payment. With the case's facts it also opens the case."""
     return _meaning(Effect.MATCH, table, kinds)
 
 
 def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return that of an event that tells the outcome; with the case's facts it opens the case too."""
+    """Return the meaning of an event with the outcome. With the case's facts it also opens the case."""
     return _meaning(Effect.RESOLVE, table, kinds)
 
 
 def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return that of an event that revokes a case."""
+    """Return the meaning of an event that revokes a case."""
     return _meaning(Effect.WITHDRAW, table, kinds)
 
 
 def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
-    """Return that of an event by which nobody asks for a refund; a policy may turn it into an opening."""
+    """Return the meaning of an event that requests no refund. A policy may turn it into an opening."""
     return _meaning(Effect.INFORM, table, kinds)
 
 
 def _meaning(effect: Effect, table: Table | None, kinds: Kinds | None) -> Meaning:
-    return Meaning(effect, table() if table else None, {kind: one() for kind, one in (kinds or {}).items()})
+    others = {kind: other() for kind, other in (kinds or {}).items()}
+    return Meaning(effect, table() if table else None, others)
 
 
 ACCEPTS = ("accept", "accepted", "auto_accepted", "approved", "refunded", "resolved")
-"""Words of all providers for an RDR case that was accepted."""
+"""All providers' words for an RDR case that was accepted."""
 DECLINES = (
     *("no", "no_*", "not_*", "*_not_*", "*cannot*", "*unable*", "*declin*", "*reject*"),
     *("*refus*", "*denied*", "*deny*", "*cancel*", "*revok*", "*chargeback*", "cb_proceeded"),
     *("*ineligib*", "*noteligib*", "*non_eligib*", "*notaccept*", "*unaccept*"),
     *("*notapprov*", "*unapprov*", "*disapprov*", "*unresolv*"),
 )
-"""Those for one that was not, as patterns: it stays open, and nothing was refunded."""
+"""Patterns of all providers' words for one that was declined: it stays open, and nothing was refunded."""
 
 
 def rapid(
     data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
 ) -> Resolution:
-    """Return the outcome of an RDR case: refunded by a word that says so, open by one that says otherwise.
+    """Return the field for the outcome of an RDR case: refunded if it was accepted, open if it was declined.
 
-    Any other word is only understood where `values` lists it. With `by_type` a case without any word counts
-    as accepted.
+    `values` lists further words; any other is unknown. With `by_type` a case without any word counts as
+    accepted.
     """
     refunded = "issued_full_refund"
     words = dict.fromkeys(DECLINES, NOT_FINAL) | dict.fromkeys(ACCEPTS, refunded) | dict(values or {})
@@ -101,10 +102,10 @@ def rapid(
 
 
 def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
-    """Turn the outcomes of an alert into those of an RDR case, which is not ended by the rest of them."""
+    """Return an alert's table of outcomes for an RDR case: those that do not end it become `rest`."""
     stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
     return {word: ours if ours in stays else rest for word, ours in values.items()}
 
 
 ignored = Meaning(Effect.IGNORE)
-"""An event that is known and not acted on."""
+"""The meaning of an event that needs nothing done."""

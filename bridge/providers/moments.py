@@ -1,9 +1,8 @@
-"""Moments as providers write them. Pure."""
+"""Dates and times as providers write them. Pure."""
 
 from __future__ import annotations
 
 import re
-import typing
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -12,27 +11,22 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.providers import placeholders
-from bridge.providers.kinds import (
-    Leaf,
-    shown,
-)
+from bridge.providers.kinds import Leaf, shown
 from bridge.tree import Tree
 
-if typing.TYPE_CHECKING:
-    pass
-
 EARLIEST, LATEST, NO_YEAR = 2000, 2100, 9999
-"""Years: a time before the first says nothing, and so does the last; what lies between is a slip."""
+"""Years: before EARLIEST and in NO_YEAR a time says nothing; from LATEST on it is a mistake."""
 
 
 class Moment(Leaf):
-    """A moment: ISO 8601 in its common forms, RFC 2822, a date, epoch seconds, or a `format` of its own.
+    """A time: ISO 8601 in its common forms, RFC 2822, a date, epoch seconds, or a `format` for `strptime`.
 
-    `format` is written as `strptime` reads it. `zone` is the zone of a moment that names none (UTC by
-    default); a date is its midnight. Twelve digits, or 11/20/2026, cannot be read without a format.
+    A time without a zone is in `zone` (UTC by default). A date means its midnight. Twelve digits, or
+    11/20/2026, cannot be read without a format.
     """
 
     EPOCH = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,9})?|[0-9]{13}")
+    DIGITS = re.compile(r"[0-9]{1,7}|(?!20)[0-9]{8}|[0-9]{9,}")  # the parts of a date in an unknown order
     ZONED = re.compile(r"(.*[0-9])\s*(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
     RFC_2822 = re.compile(r"(?:[A-Za-z]{3,9},?\s+)?[0-9]{1,2}\s+[A-Za-z]{3,9}\.?,?\s+[0-9]{4}\s.*")
 
@@ -42,23 +36,24 @@ class Moment(Leaf):
         self.format = format
 
     def says_nothing(self, value: Tree) -> bool:
-        """Whether it is a placeholder, zeros, or a time that no card payment can have."""
+        """Whether the value is missing, a placeholder, zeros, or a time that no card payment can have."""
         if not isinstance(value, str) or super().says_nothing(value):
             return super().says_nothing(value)
         text = value.strip()
-        ways = (self._year, placeholders.year_of) if self.format else (placeholders.year_of, self._year)
-        year = next((found for way in ways if (found := way(text)) is not None), EARLIEST)
+        readers = (self._year, placeholders.year_of) if self.format else (placeholders.year_of, self._year)
+        years = (read(text) for read in readers)
+        year = next((year for year in years if year is not None), EARLIEST)
         return year < EARLIEST or year == NO_YEAR
 
     def _year(self, text: str) -> int | None:
-        """Return the year of a moment that can be read."""
+        """Return the year of a readable time, or None."""
         try:
             return self._parsed(text).year
         except ValidationError:
             return None
 
     def read(self, value: str) -> datetime:
-        """Return the moment, with its zone."""
+        """Return the time, with its zone."""
         moment = self._parsed(value.strip())
         if moment.year >= LATEST:
             raise ValidationError(f"{shown(value)} is not a plausible date.")
@@ -78,9 +73,7 @@ class Moment(Leaf):
             return self._epoch(Decimal(text) / (1 if len(text.partition(".")[0]) < 13 else 1000))
         if self.RFC_2822.fullmatch(text):
             return parsedate_to_datetime(text)
-        if re.fullmatch(
-            r"[0-9]{1,7}|(?!20)[0-9]{8}|[0-9]{9,}", text
-        ):  # parts of a date, in an order that nobody told
+        if self.DIGITS.fullmatch(text):
             raise ValueError(text)
         if zoned := self.ZONED.fullmatch(text):
             zone = "+00:00" if zoned[2].isalpha() else zoned[2]

@@ -5,14 +5,14 @@ event_type, webhook: {id, store, ...}}`, answered with 200. The signature is a h
 body as Python's `json.dumps` writes it again (their published example); one over the raw bytes is
 accepted as well. None of the events carries a time of change.
 
-Of a transaction 29next tells who bought, and where they live: of that nothing is kept.
+Of a transaction 29next sends who bought, and where they live: of that nothing is kept.
 """
 
 from bridge.alert import DisputeType
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import informs
-from bridge.providers.proof import Resigned
+from bridge.providers.proof import NextSignature
 
 ENVELOPE = ("object", "event_id", "event_type", "api_version", "webhook.id", "webhook.store")
 OF_BOTH = ("id", "type", "status", "amount", "currency", "order", "date_created")
@@ -42,7 +42,7 @@ OF_A_TRANSACTION = (
 
 
 class Dispute(fields.AlertSchema):
-    """A dispute as 29next tells it."""
+    """A dispute as 29next sends it."""
 
     case_number = fields.Identifier(data_key="data.case_number")
     type = fields.Word(data_key="data.type", values={kind.value: kind for kind in DisputeType})
@@ -52,7 +52,7 @@ class Dispute(fields.AlertSchema):
 
 
 class Transaction(fields.AlertSchema):
-    """A transaction is no alert: its table names the identifiers, which no cutting of cards may touch."""
+    """A transaction is no alert. Its table names the identifiers, which are never cut as card numbers."""
 
     case_number = fields.Identifier(data_key="data.case_number")
     auth_code = fields.Identifier(data_key="data.auth_code")
@@ -63,7 +63,7 @@ class Transaction(fields.AlertSchema):
 
 PROVIDER = Provider(
     title="29next",
-    proof=Resigned(header="X-29Next-Signature"),
+    proof=NextSignature(header="X-29Next-Signature"),
     event_id=("event_id",),
     event_type="event_type",
     events={
@@ -74,7 +74,7 @@ PROVIDER = Provider(
         "app.uninstalled": informs(),
     },
     keeps=frozenset((*ENVELOPE, *(f"data.{name}" for name in (*OF_BOTH, *OF_A_DISPUTE, *OF_A_TRANSACTION)))),
-    tells="data",
+    object_path="data",
     store="webhook.store",
     variable="NEXT_WEBHOOK_SECRET",
 )

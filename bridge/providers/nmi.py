@@ -4,7 +4,7 @@ NMI's pages on webhooks are behind a login. The body is its published example, a
 and the signature is what ten implementers verify alike (third party, read November 2026): `t` is a nonce
 and no time, so that its age cannot be checked. Dates are `MM/DD/YYYY`, not always padded; cards come
 masked; there is no currency: USD, unless `[providers.nmi.fields] currency = { value = "EUR" }` says
-otherwise. No event tells a result. White labels of NMI send the same.
+otherwise. No event has a result. White labels of NMI send the same.
 """
 
 from datetime import timedelta

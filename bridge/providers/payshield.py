@@ -11,9 +11,9 @@ code of a declined alert that was refunded all the same (`.001`) is `other`, wit
 
 Outcomes: "Alert Status Update", version 2 (doc: docs.payshield.ai, api-endpoints, read November 2026): the
 path, the header `rcode`, the names of the body, all of them text, the statuses and the codes. Each merchant
-is told its own host. 101 wants the amount, and 940 the alert that is repeated (doc); the object `tx_details`
+gets its own host. 101 wants the amount, and 940 the alert that is repeated (doc); the object `tx_details`
 around that id is the example's (doc), its table writes it with brackets. What a good answer or a repeat is
-answered is not documented: any 2xx counts as told, and the same code is sent again where no answer came.
+answered is not documented: any 2xx counts as reported, and the same code is sent again where no answer came.
 """
 
 from datetime import timedelta

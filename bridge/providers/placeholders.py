@@ -1,4 +1,4 @@
-"""What providers write where they have nothing to say, and how their words are compared. Pure."""
+"""Recognizes the placeholders that providers send, and normalizes their words. Pure."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 FIRST_YEAR = 1700
-"""Of digits alone: what would be older is no date."""
+"""A date in digits alone is not older than this."""
 MILLENNIUM = 946_684_800
 """The year 2000, in epoch seconds."""
 
 
 def visible(text: str) -> str:
-    """Return a text without the characters that nobody sees: with and without them it is the same one."""
+    """Return a text without invisible characters."""
     return text if text.isascii() else INVISIBLE.sub("", text)
 
 
 def says_nothing(value: Tree) -> bool:
-    """Whether a value is missing, or is what senders write for nothing."""
+    """Whether a value is missing, or a placeholder."""
     if value is None:
         return True
     is_text = isinstance(value, str) and not isinstance(value, Number)
@@ -58,19 +58,19 @@ def says_nothing(value: Tree) -> bool:
 
 
 def names_nothing(value: Tree) -> bool:
-    """Whether a value is no identifier: zeros alone are none either."""
+    """Whether a value cannot be an identifier: it is missing, a placeholder, or only zeros."""
     return says_nothing(value) or (isinstance(value, str) and not visible(value).strip().strip("0-"))
 
 
 def shows_nothing(value: Tree) -> bool:
-    """Whether of a card's number nothing is left but masks."""
+    """Whether a card number is missing, a placeholder, or all masked."""
     return says_nothing(value) or (isinstance(value, str) and MASKS.fullmatch(value) is not None)
 
 
 def year_of(text: str) -> int | None:
-    """Return the year of a date that cannot be read, where that much is plain; 0 for what is no date at all.
+    """Return the year of an unreadable date, or None if it is not certain; 0 if the text is no date at all.
 
-    Of digits without anything between them only those count that cannot be a later day in another order.
+    Digits without separators count only if they cannot be a later day in another order.
     """
     if ZEROS.fullmatch(text) or BEFORE_1970.fullmatch(text) or NO_DATE.fullmatch(text):
         return 0
@@ -88,5 +88,5 @@ def year_of(text: str) -> int | None:
 
 
 def plain_word(text: str) -> str:
-    """Return the one spelling of a provider's word: case, blanks and dashes make no difference."""
+    """Return a provider's word in lower case, with `_` for blanks and dashes."""
     return re.sub(r"[\s_-]+", "_", text.strip().lower())

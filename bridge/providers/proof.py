@@ -1,7 +1,6 @@
-"""How a provider shows that it is itself. Pure: raw bytes in, a refusal or nothing out.
+"""How providers authenticate their webhooks. Pure: raw bytes in, a rejection or nothing out.
 
-Every malformation is the same refusal as a wrong proof, and nothing is compared in time that
-depends on how much of it is right.
+A malformed proof is rejected like a wrong one. The time of a comparison does not show how much is right.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from bridge.providers.signatures import (
     TOLERANCE,
     AdyenItems,
     Hmac,
-    Resigned,
+    NextSignature,
     Solidgate,
     StandardWebhooks,
     TimestampedHmac,
@@ -44,8 +43,8 @@ __all__ = [
     "Bearer",
     "Header",
     "Hmac",
+    "NextSignature",
     "Proof",
-    "Resigned",
     "Solidgate",
     "StandardWebhooks",
     "TimestampedHmac",
@@ -60,31 +59,32 @@ __all__ = [
 KINDS: dict[str, type] = {
     proof.kind: proof for proof in (Basic, Bearer, Header, Url, Hmac, TimestampedHmac, StandardWebhooks)
 }
-"""Ways of proof by the word that `bridge.toml` uses."""
+"""The kinds of proof by their words in `bridge.toml`."""
 
 
 def build(table: Mapping[str, typing.Any]) -> Proof:
-    """Build a proof from its table in `bridge.toml`; raises ValueError with all that is wrong, one by one."""
+    """Return the proof of a table in `bridge.toml`; raises ValueError with all problems as arguments."""
     options = {name: value for name, value in table.items() if name != "kind"}
     kind = KINDS.get(str(table.get("kind")))
-    known = {one.name for each in ([kind] if kind else KINDS.values()) for one in dataclasses.fields(each)}
-    wrong = [] if kind else [f"kind must be one of {', '.join(sorted(KINDS))}"]
-    if unknown := sorted(set(options) - known):
-        has = f"; expected one of {', '.join(sorted(known))}" if known else ""
-        wrong.append(f"{table.get('kind')} has no option {', '.join(unknown)}{has}")
-    for name in sorted(known & set(options)):
+    kinds = [kind] if kind else KINDS.values()
+    names = {field.name for each in kinds for field in dataclasses.fields(each)}
+    problems = [] if kind else [f"kind must be one of {', '.join(sorted(KINDS))}"]
+    if unknown := sorted(set(options) - names):
+        expected = f"; expected one of {', '.join(sorted(names))}" if names else ""
+        problems.append(f"{table.get('kind')} has no option {', '.join(unknown)}{expected}")
+    for name in sorted(names & set(options)):
         if not isinstance(options[name], str):
-            wrong.append(f"{name}: every option is text, in quotes")
-        elif options[name] not in (words := WORDS.get(name, [options[name]])):
-            wrong.append(f"{name} must be one of {', '.join(words)}")
-    usable = {name: options[name] for name in known & set(options) if isinstance(options[name], str)}
-    made = kind(**usable) if kind else None
-    if isinstance(made, Hmac | StandardWebhooks):
-        wrong += made.wrong()
-    if wrong:
-        raise ValueError(*wrong)
-    return typing.cast("Proof", made)
+            problems.append(f"{name}: every option is text, in quotes")
+        elif options[name] not in (words := CHOICES.get(name, [options[name]])):
+            problems.append(f"{name} must be one of {', '.join(words)}")
+    usable = {name: options[name] for name in names & set(options) if isinstance(options[name], str)}
+    proof = kind(**usable) if kind else None
+    if isinstance(proof, Hmac | StandardWebhooks):
+        problems += proof.problems()
+    if problems:
+        raise ValueError(*problems)
+    return typing.cast("Proof", proof)
 
 
-WORDS: Mapping[str, typing.Iterable[str]] = {"algorithm": ALGORITHMS, "encoding": ENCODINGS}
-"""Options that are one of some words."""
+CHOICES: Mapping[str, typing.Iterable[str]] = {"algorithm": ALGORITHMS, "encoding": ENCODINGS}
+"""The options that are one of some words."""

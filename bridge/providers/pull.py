@@ -1,4 +1,4 @@
-"""What a provider declares about pulling: where its alerts are fetched, and acknowledged. Pure."""
+"""What a provider declares about pulling: how to fetch its alerts and acknowledge them. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if typing.TYPE_CHECKING:
 Json = typing.Any
 
 IDENT = "{id}"
-"""What stands for the id of an alert."""
+"""The placeholder of an alert's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """How a provider's alerts are fetched, where it does not push them, and acknowledged once stored."""
+    """How to fetch a provider's alerts, and acknowledge them once they are stored."""
 
     url: str  # the base of its API, with a slash at its end
-    path: str  # of the GET of what is not acknowledged yet
-    acknowledge: str  # of the POST that acknowledges it
-    acknowledgement: Json  # its body, in which what stands in a list stands there for each alert
-    most: int = 25  # alerts that are asked for, and acknowledged, at once
-    every: float | None = None  # seconds, the operator's; None: not pulled
+    path: str  # of the GET that returns alerts not yet acknowledged
+    acknowledge: str  # the path of the POST that acknowledges them
+    acknowledgement: Json  # the body of the POST: the rows of its lists are repeated for each alert
+    most: int = 25  # alerts in one call
+    every: float | None = None  # seconds between two pulls, the operator's; None: not pulled
 
     def body(self, idents: Sequence[str]) -> Json:
-        """Write what acknowledges some alerts."""
+        """Return the body that acknowledges these alerts."""
         return _repeated(self.acknowledgement, idents)
 
 
@@ -45,7 +45,7 @@ def _repeated(tree: Json, idents: Sequence[str]) -> Json:
 
 def _filled(tree: Json, ident: str) -> Json:
     if isinstance(tree, list):
-        return [_filled(one, ident) for one in tree]
+        return [_filled(item, ident) for item in tree]
     if isinstance(tree, dict):
         return {name: _filled(value, ident) for name, value in tree.items()}
     return tree.replace(IDENT, ident) if isinstance(tree, str) else tree

@@ -1,4 +1,4 @@
-"""Proofs that sign: HMACs over the raw body and what else is signed, in each provider's own way. Pure."""
+"""Proofs by a signature: HMACs over the raw body and whatever else each provider signs. Pure."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ TOLERANCE = 300
 """Seconds that a signed timestamp may lie in the past or in the future."""
 
 
-class _Keyed(InHeaders):
-    """What every signature has in common: a key, and no secret among its headers."""
+class Keyed(InHeaders):
+    """A base for signatures: the secret is a key, and no header shows it."""
 
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
 
     def problem(self, secret: str) -> str | None:
-        """Want a key."""
+        """Require a key."""
         return None if secret else "must not be empty"
 
 
 PLACE = re.compile(r"\{(body|timestamp|url|path|method|header:[A-Za-z0-9-]+)\}")
-"""What a template of what is signed may hold."""
+"""The places in a template of the signed text."""
 
 
 @dataclass(frozen=True)
-class Hmac(_Keyed):
-    """An HMAC in one header, in hex or base64, over what the template `signed` says.
+class Hmac(Keyed):
+    """An HMAC in one header, in hex or base64. The template `signed` says what is signed.
 
     `parse` says how the header is split, such as `t=,s=`: the first name is the timestamp's, the last the
-    signature's, of which several may stand there. Else the header is the signature, behind a `prefix`.
+    signature's, which may come several times. Without it the header is the signature, after a `prefix`.
     """
 
     kind: typing.ClassVar[str] = "hmac"
@@ -68,23 +68,23 @@ class Hmac(_Keyed):
     parse: str = ""
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare every signature of the header with that of every secret."""
+        """Compare each signature in the header with the right one by each secret."""
         header = webhook.headers.get(self.header.lower(), "").strip()
         if not header:
             raise bad_proof(f"The header {self.header} is missing.")
         stamp, given = self._split(header)
-        self.check(stamp, now)
+        self.check_timestamp(stamp, now)
         if self.encoding == "hex":
-            given = [one.lower() for one in given]
+            given = [signature.lower() for signature in given]
         expected = [self._signature(webhook, stamp, secret) for secret in secrets]
-        if not any_of(same(one, right) for one in given for right in expected):
+        if not any_of(same(signature, right) for signature in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
-    def check(self, stamp: str, now: datetime) -> None:
-        """Take any timestamp: it may be a nonce."""
+    def check_timestamp(self, stamp: str, now: datetime) -> None:
+        """Accept any timestamp, since it may be a nonce."""
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the signature's header."""
+        """Return the header with the signature."""
         stamp = str(int(now.timestamp()))
         webhook = Webhook("", urlsplit(url).path, body, url=url)
         signature = self.prefix + self._signature(webhook, stamp, secret)
@@ -93,25 +93,25 @@ class Hmac(_Keyed):
         first, last = self._names()
         return {self.header: f"{first}={stamp},{last}={signature}"}
 
-    def wrong(self) -> list[str]:
-        """Say all that is wrong with the options."""
-        said, names = list[str](), self.parse.split(",")
-        left = PLACE.sub("", self.signed)
-        if "{" in left or "}" in left or "{body}" not in self.signed:
+    def problems(self) -> list[str]:
+        """Return all that is wrong with the options."""
+        problems, names = list[str](), self.parse.split(",")
+        rest = PLACE.sub("", self.signed)
+        if "{" in rest or "}" in rest or "{body}" not in self.signed:
             places = "{body}, {timestamp}, {url}, {path}, {method} and {header:Name}"
-            said.append(f"signed is a text with {places} in it, {{body}} among them")
-        if self.parse and (len(names) != 2 or not all(re.fullmatch(r"\w{1,20}=", one) for one in names)):
-            said.append('parse names the parts of the header, such as "t=,s="')
+            problems.append(f"signed is a text with {places} in it, {{body}} among them")
+        if self.parse and (len(names) != 2 or not all(re.fullmatch(r"\w{1,20}=", name) for name in names)):
+            problems.append('parse names the parts of the header, such as "t=,s="')
         if "{timestamp}" in self.signed and not self.parse:
-            said.append('signed has a {timestamp}: say with parse where it stands, such as "t=,s="')
-        return said
+            problems.append('signed has a {timestamp}: say with parse where it stands, such as "t=,s="')
+        return problems
 
     def _names(self) -> tuple[str, str]:
-        first, last = (one.removesuffix("=") for one in self.parse.split(","))
+        first, last = (name.removesuffix("=") for name in self.parse.split(","))
         return first, last
 
     def _split(self, header: str) -> tuple[str, list[str]]:
-        """Return the timestamp and the signatures of a header; a part may hold commas itself."""
+        """Return the timestamp and the signatures of a header. A part may itself contain commas."""
         malformed = bad_proof(f"The header {self.header} is malformed.")
         if not self.parse:
             if not header.startswith(self.prefix):
@@ -152,14 +152,14 @@ class Hmac(_Keyed):
 
 @dataclass(frozen=True)
 class TimestampedHmac(Hmac):
-    """The same with a timestamp that has to be new: `t=<unix>,v1=<hex>` over `{timestamp}.{body}`."""
+    """An Hmac with a timestamp that must be recent: `t=<unix>,v1=<hex>` over `{timestamp}.{body}`."""
 
     kind: typing.ClassVar[str] = "timestamped_hmac"
     signed: str = "{timestamp}.{body}"
     parse: str = "t=,v1="
 
-    def check(self, stamp: str, now: datetime) -> None:
-        """Refuse a timestamp that is old, or from the future."""
+    def check_timestamp(self, stamp: str, now: datetime) -> None:
+        """Reject a timestamp that is old, or in the future."""
         check_age(stamp, now)
 
 
@@ -168,24 +168,24 @@ class StandardWebhooks(InHeaders):
     """The Standard Webhooks specification: three headers `<prefix>-id`, `-timestamp`, `-signature`.
 
     HMAC-SHA256 over `{id}.{timestamp}.{raw body}` with the base64 part of `whsec_...`. Svix sends the
-    same under its own names, so where none of the `prefix`'s headers is there, the other's count.
+    same with its own prefix, so if no header has this `prefix`, the other prefix counts.
     """
 
     kind: typing.ClassVar[str] = "standard_webhooks"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
     prefix: str = "webhook"
-    key: str = "base64"  # or text, where the secret is the key as it stands
+    key: str = "base64"  # or "text", if the secret is the key as it is
     PREFIXES: typing.ClassVar[tuple[str, ...]] = ("webhook", "svix")
 
     def problem(self, secret: str) -> str | None:
-        """Want the base64 key that the provider shows."""
+        """Require the base64 key that the provider shows."""
         try:
             return None if self._key_of(secret) else "must not be empty"
         except ValueError:
             return "must be whsec_ and base64"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Check the timestamp's age, then every v1 signature against every secret."""
+        """Check the timestamp's age, then compare each v1 signature with the right one by each secret."""
         names = self._names(webhook.headers)
         ident, stamp, signatures = (webhook.headers.get(name, "") for name in names)
         if not (ident and stamp and signatures):
@@ -195,7 +195,7 @@ class StandardWebhooks(InHeaders):
         check_age(stamp, now)
         given = [part[3:] for part in signatures.split(" ") if part.startswith("v1,")]
         expected = [self._signature(ident, stamp, webhook.body, secret) for secret in secrets]
-        if not any_of(same(one, right) for one in given for right in expected):
+        if not any_of(same(signature, right) for signature in given for right in expected):
             raise bad_proof("The signature does not fit the body.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
@@ -213,11 +213,14 @@ class StandardWebhooks(InHeaders):
         ]
         return next((names for names in families if not headers.keys().isdisjoint(names)), families[0])
 
-    def wrong(self) -> list[str]:
-        """Say all that is wrong with the options."""
-        prefix = f"prefix must be one of {', '.join(self.PREFIXES)}"
-        said = [] if self.prefix in self.PREFIXES else [prefix]
-        return said if self.key in ("base64", "text") else [*said, "key must be base64 or text"]
+    def problems(self) -> list[str]:
+        """Return all that is wrong with the options."""
+        problems = []
+        if self.prefix not in self.PREFIXES:
+            problems.append(f"prefix must be one of {', '.join(self.PREFIXES)}")
+        if self.key not in ("base64", "text"):
+            problems.append("key must be base64 or text")
+        return problems
 
     def _key_of(self, secret: str) -> bytes:
         if self.key == "text":
@@ -230,35 +233,35 @@ class StandardWebhooks(InHeaders):
 
 
 @dataclass(frozen=True)
-class Solidgate(_Keyed):
-    """Solidgate's two signatures, told apart by the header `merchant`, which only the first has.
+class Solidgate(Keyed):
+    """Solidgate's two signatures. Only a webhook with the first has the header `merchant`.
 
     Version 1: base64 of the hex text of an HMAC-SHA512 over public key, raw body, public key, where
     `merchant` is the public key. Version 2: base64 of an HMAC-SHA256 over the raw body.
     """
 
     kind: typing.ClassVar[str] = "solidgate"
-    second: typing.ClassVar[Hmac] = Hmac(header="signature", algorithm="sha256", encoding="base64")
+    version_2: typing.ClassVar[Hmac] = Hmac(header="signature", algorithm="sha256", encoding="base64")
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the signature of the version that the headers show."""
+        """Compare the signature of the webhook's version."""
         merchant = webhook.headers.get("merchant")
         if merchant is None:
-            return self.second.verify(webhook, secrets, now)
+            return self.version_2.verify(webhook, secrets, now)
         given = webhook.headers.get("signature", "").strip()
         if not given:
             raise bad_proof("The header signature is missing.")
-        if not any_of(same(given, self.first(webhook.body, merchant, secret)) for secret in secrets):
+        if not any_of(same(given, self.version_1(webhook.body, merchant, secret)) for secret in secrets):
             raise bad_proof("The signature does not fit the body.")
         return None
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
         """Return version 2's header."""
-        return self.second.sign(body, secret, now)
+        return self.version_2.sign(body, secret, now)
 
     @staticmethod
-    def first(body: bytes, merchant: str, secret: str) -> str:
-        """Compute version 1's signature."""
+    def version_1(body: bytes, merchant: str, secret: str) -> str:
+        """Return version 1's signature."""
         key = as_bytes(merchant)
         return base64.b64encode(
             as_bytes(hmac.digest(secret.encode(), key + body + key, "sha512").hex())
@@ -269,7 +272,7 @@ class Solidgate(_Keyed):
 class AdyenItems:
     """Adyen's signature inside each item of a batch: base64 HMAC-SHA256 with a key in hex.
 
-    Signed are eight fields, joined by colons, and nothing else of the item. Every item must be right.
+    It signs eight fields of the item, joined by colons. Every item must have the right signature.
     """
 
     kind: typing.ClassVar[str] = "adyen"
@@ -287,7 +290,7 @@ class AdyenItems:
     SIGNATURE: typing.ClassVar[str] = "additionalData.hmacSignature"
 
     def problem(self, secret: str) -> str | None:
-        """Want the key in hex, as Adyen shows it."""
+        """Require the key in hex, as Adyen shows it."""
         return None if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", secret) else "must be an HMAC key in hex"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
@@ -300,7 +303,7 @@ class AdyenItems:
                 raise bad_proof("The signature of an item does not fit it.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Add no header: the signatures stand inside the body."""
+        """Return no header: the signatures are inside the body."""
         return {}
 
     def seal(self, body: bytes, secret: str) -> bytes:
@@ -319,7 +322,7 @@ class AdyenItems:
             raise bad_proof(f"There is no signature to be found: {error}.") from None
         batch = trees.pick(tree, "notificationItems")
         wrapped = batch if isinstance(batch, list) else []
-        items = [trees.pick(one, "NotificationRequestItem") for one in wrapped]
+        items = [trees.pick(wrapper, "NotificationRequestItem") for wrapper in wrapped]
         if not items or not all(isinstance(item, dict) for item in items):
             raise bad_proof("The body has no notificationItems with signatures.")
         # A dotted name would be read in place of the nested value that is signed.
@@ -337,30 +340,30 @@ class AdyenItems:
 
 
 @dataclass(frozen=True)
-class Resigned(Hmac):
-    """29next's: an HMAC over the body as Python's `json.dumps` writes it again, or over the raw body."""
+class NextSignature(Hmac):
+    """29next's signature: an HMAC over the body as Python's `json.dumps` writes it, or over the raw body."""
 
-    kind: typing.ClassVar[str] = "resigned"
+    kind: typing.ClassVar[str] = "29next signature"
     header: str = "X-29Next-Signature"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Try the raw bytes, then the body written again."""
+        """Try the raw body, then the body as `json.dumps` writes it."""
         try:
             super().verify(webhook, secrets, now)
         except Rejected:
             if self.header.lower() not in webhook.headers:
                 raise
             try:
-                again = json.dumps(json.loads(webhook.body)).encode()
+                rewritten = json.dumps(json.loads(webhook.body)).encode()
             except (ValueError, RecursionError):
                 raise bad_proof("The signature does not fit the body.") from None
-            super().verify(dataclasses.replace(webhook, body=again), secrets, now)
+            super().verify(dataclasses.replace(webhook, body=rewritten), secrets, now)
 
 
 def check_age(stamp: str, now: datetime) -> None:
-    """Refuse a signed timestamp (unix seconds) that is older or newer than the tolerance.
+    """Reject a signed timestamp (unix seconds) that is further off than the tolerance, in either direction.
 
-    Whole seconds are compared, as they are signed: 300 pass and 301 do not, in either direction.
+    It compares whole seconds, as they are signed: 300 pass and 301 do not.
     """
     if not re.fullmatch(r"[0-9]{1,12}", stamp):
         raise bad_proof("The signed timestamp is malformed.")

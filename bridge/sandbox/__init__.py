@@ -1,4 +1,4 @@
-"""The sandbox: a pretend 29next in memory, for trying the bridge out (`bridge sandbox`, `make run`).
+"""The sandbox: a simulated 29next in memory, to try the bridge out (`bridge sandbox`, `make run`).
 
 It serves the part of the Admin API that a dispute service needs, below /api/admin/, installs apps below
 /oauth2/, and takes new sales at /sandbox/transactions, where `bridge send` adds one for each sample.
@@ -15,6 +15,6 @@ both versions. Where 29next says nothing, the sandbox assumes:
 """
 
 from bridge.sandbox.app import create_app, serve
-from bridge.sandbox.gate import CLIENT_ID, CLIENT_SECRET, STORE, TOKEN, VERSIONS
+from bridge.sandbox.auth import CLIENT_ID, CLIENT_SECRET, STORE, TOKEN, VERSIONS
 
 __all__ = ["CLIENT_ID", "CLIENT_SECRET", "STORE", "TOKEN", "VERSIONS", "create_app", "serve"]

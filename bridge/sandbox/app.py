@@ -13,7 +13,7 @@ from flask import Flask
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from bridge.sandbox import gate, reads, writes
+from bridge.sandbox import auth, reads, writes
 from bridge.sandbox.forms import Json
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
 
-def create_app(token: str = gate.TOKEN, *, rate: int = 4, page_size: int = 100) -> Flask:
-    """Returns a 29next with one store that this token opens; `rate` is in calls a second, 0 lifts it."""
+def create_app(token: str = auth.TOKEN, *, rate: int = 4, page_size: int = 100) -> Flask:
+    """Returns a 29next with one store for this token. `rate` is in calls a second; 0 means no limit."""
     app = Flask(__name__, static_folder=None)
     app.config.update(RATE=rate, PAGE_SIZE=page_size)
-    app.extensions["sandbox"] = stores = gate.Stores()
-    stores.open(token, gate.STORE)
-    app.before_request(gate.admit)
-    app.register_error_handler(HTTPException, _refused)
+    app.extensions["sandbox"] = stores = auth.Stores()
+    stores.open(token, auth.STORE)
+    app.before_request(auth.admit)
+    app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ValidationError, _invalid)
     for routes in (reads.routes, writes.routes):
-        app.register_blueprint(routes, url_prefix=gate.API)
-    app.register_blueprint(gate.oauth)
+        app.register_blueprint(routes, url_prefix=auth.API)
+    app.register_blueprint(auth.oauth)
     app.add_url_rule("/sandbox/transactions", view_func=writes.sell, methods=["POST"])
     return app
 
 
 def create_served_app(token: str) -> WSGIApplication:
-    """Returns the app for a server with threads, of which its stores know nothing: one call at a time."""
+    """Returns the app for a threaded server. It takes one call at a time: its stores have no locks."""
     app, turn = create_app(token), threading.Lock()
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -50,19 +50,19 @@ def create_served_app(token: str) -> WSGIApplication:
     return answer
 
 
-def serve(host: str = "127.0.0.1", port: int = 8001, token: str = gate.TOKEN) -> None:
-    """Becomes a gunicorn that serves the sandbox; raises OSError where it cannot listen."""
-    listener = socket.create_server((host, port))  # gunicorn would try it five times
+def serve(host: str = "127.0.0.1", port: int = 8001, token: str = auth.TOKEN) -> None:
+    """Replaces this process by gunicorn with the sandbox; raises OSError if it cannot listen."""
+    listener = socket.create_server((host, port))  # gunicorn would try five times
     listener.set_inheritable(True)
     server = f"-m gunicorn --bind fd://{listener.fileno()} --log-level warning --no-control-socket".split()
-    # One process has the stores, whatever WEB_CONCURRENCY says, and keeps connections as 29next does.
+    # One process holds the stores, whatever WEB_CONCURRENCY says, and keeps connections open as 29next does.
     server += ["--workers", "1", "--threads", "8", "--keep-alive", "95"]
     app = f"bridge.sandbox.app:create_served_app({token!r})"
     os.execv(sys.executable, [sys.executable, *server, app])  # noqa: S606  no shell is wanted
 
 
-def _refused(error: HTTPException) -> Response:
-    """Answers as Django REST framework does when a call is refused."""
+def _http_error(error: HTTPException) -> Response:
+    """Answers an error as Django REST framework does."""
     response = error.get_response()
     response.data = json.dumps({"detail": error.description})
     response.content_type = "application/json"
@@ -70,6 +70,6 @@ def _refused(error: HTTPException) -> Response:
 
 
 def _invalid(error: ValidationError) -> tuple[Json, int]:
-    """Answers as Django REST framework does when fields are refused."""
+    """Answers invalid fields as Django REST framework does."""
     problems = error.messages_dict
     return {"non_field_errors" if name == "_schema" else name: problems[name] for name in problems}, 400

@@ -1,4 +1,4 @@
-"""What the sandbox takes in the bodies of its calls, as marshmallow schemas."""
+"""The bodies that the sandbox takes, as marshmallow schemas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def body_by(schema: Schema, *, partial: bool = False) -> Json:
 
 
 class Amount(fields.String):
-    """An amount in text, which becomes text with two decimals."""
+    """An amount as text, read as text with two decimals."""
 
     def __init__(self, digits: int, **options: Any) -> None:
         super().__init__(**options)
@@ -48,7 +48,7 @@ class Amount(fields.String):
 
 
 class Moment(fields.AwareDateTime):
-    """A date-time with its zone, which becomes text in UTC."""
+    """A date-time with a zone, read as text in UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **rest: Any) -> Any:
         return moment(super()._deserialize(value, attr, data, **rest))
@@ -69,7 +69,7 @@ ANY_RESOLUTION = (*RESOLUTIONS["alert"], *RESOLUTIONS["chargeback"])
 
 
 class DisputeChange(Schema):
-    """What may change of a dispute."""
+    """The fields of a dispute that may change."""
 
     amount = Amount(6, allow_none=True, load_default=None)
     arn = text()
@@ -82,7 +82,7 @@ class DisputeChange(Schema):
 
 
 class NewDispute(DisputeChange):
-    """A dispute, with what never changes."""
+    """A new dispute, also with the fields that never change."""
 
     happened_at = Moment(load_default=moment)
     type = word(*RESOLUTIONS, load_default="alert")
@@ -97,13 +97,13 @@ class Resolution(Schema):
 
 
 class Note(Schema):
-    """A remark on a dispute."""
+    """A note on a dispute."""
 
     message = fields.String(required=True, validate=validate.Length(min=1))
 
 
 class Refund(Schema):
-    """Money that goes back to the customer."""
+    """A refund of a sale."""
 
     amount = Amount(7, required=True)
     is_external = fields.Boolean(load_default=False)
@@ -111,14 +111,14 @@ class Refund(Schema):
 
 
 class Hold(Schema):
-    """Why a fulfilment order is not shipped for now."""
+    """Why a fulfilment order is on hold."""
 
     reason = word(*HOLD_REASONS, required=True)
     reason_message = text()
 
 
 class CancellationRequest(Schema):
-    """What a location that packs already is told."""
+    """A request to a location that is already packing."""
 
     message = text()
 
@@ -132,7 +132,7 @@ class SubscriptionEnd(Schema):
 
 
 class Webhook(Schema):
-    """Where the store's events would go."""
+    """A webhook of the store. No event is ever sent to it."""
 
     active = fields.Boolean(load_default=True)
     api_version = text()
@@ -143,7 +143,7 @@ class Webhook(Schema):
 
 
 class Sale(Schema):
-    """A payment with its order, as a customer makes it: the sandbox's own, not 29next's."""
+    """A customer's payment, with its order. This body is the sandbox's own, not 29next's."""
 
     amount = Amount(10, load_default="10.00")
     auth_code = text()

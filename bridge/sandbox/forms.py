@@ -1,4 +1,4 @@
-"""29next's forms: what its documents require, and what has a meaning in the sandbox."""
+"""29next's representations of its objects: what its documents require, and what the sandbox uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# Where 29next surely has nothing to say, its documents still ask for an object.
+# Objects that 29next's documents require, though they have no meaning in the sandbox.
 USER: Json = {"id": 1}
 ATTRIBUTION: Json = {"agent": {"id": 0}}
 WAREHOUSE: Json = {"id": 1, "name": "Warehouse", "address": {"country": "US", "line1": "", "line4": ""}}
@@ -103,7 +103,7 @@ def order(sale: Json, transactions: Sequence[Json], shipping: str) -> Json:
     sums = {**total, "total_incl_tax": sale["amount"], **dict.fromkeys((*free, "total_cost"), "0.00")}
     empty = ("fulfillments", "lines", "offer_discounts", "refunds", "shipping_tax_lines", "tax_lines")
     words = ("display_taxes", "shipping_code", "shipping_method", "source", "subscription_lifecycle")
-    refunded = any(one["type"] == "refund" for one in transactions)
+    refunded = any(row["type"] == "refund" for row in transactions)
     return {
         **sums,
         **{name: [] for name in (*empty, "voucher_discounts")},
@@ -122,7 +122,7 @@ def order(sale: Json, transactions: Sequence[Json], shipping: str) -> Json:
         "subscriptions": [{"billing_cycle": 1, "id": sale["subscription"]}] if sale["subscription"] else [],
         "supports_post_purchase_upsells": False,
         "total_tax": "0.00",
-        "transactions": [without(NOT_IN_ORDERS, one) for one in transactions],
+        "transactions": [without(NOT_IN_ORDERS, row) for row in transactions],
         "updated_at": transactions[0]["date_created"],
         "user": USER,
     }

@@ -1,4 +1,4 @@
-"""What the sandbox answers when it is read: single things, and lists with filters and pages."""
+"""The sandbox's GET calls: single objects, and lists with filters and pages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import NotFound
 
 from bridge.sandbox import forms
+from bridge.sandbox.auth import store
 from bridge.sandbox.forms import Json
-from bridge.sandbox.gate import store
 from bridge.sandbox.store import Rows, Store
 
 routes = Blueprint("reads", __name__)
@@ -35,21 +35,21 @@ FILTERS = {
 
 @routes.get("/<any('disputes', 'transactions', 'fulfillment-orders', 'webhooks'):kind>/")
 def list_things(kind: str) -> Json:
-    """Returns a page of the things that pass the filters."""
+    """Returns a page of the objects that pass the filters."""
     wanted = {name: text for name in FILTERS[kind] if (text := request.args.get(name))}
-    found = []
+    passing = []
     for row in _rows(kind):
         facts = row if kind != "disputes" else _facts_of_dispute(row)
         if all(_passes(facts, name, text) for name, text in wanted.items()):
-            found.append(row)
-    return _page(found)
+            passing.append(row)
+    return _page(passing)
 
 
 @routes.get(
     "/<any('disputes', 'fulfillment-orders', 'subscriptions', 'transactions', 'webhooks'):kind>/<int:number>/"
 )
 def retrieve(kind: str, number: int) -> Json:
-    """Returns one thing."""
+    """Returns one object."""
     row = _rows(kind).get(number)
     return shown(store(), row) if kind == "transactions" else row
 
@@ -73,10 +73,10 @@ def retrieve_order(number: str) -> Json:
 
 @routes.get("/orders/<number>/fulfillment-orders/")
 def list_fulfillment_orders(number: str) -> list[Json]:
-    """Returns an order's fulfilment orders: a list by 29next's words, though not by its schema."""
-    if not (found := store().fulfillment_orders.having(order_number=number)):
+    """Returns an order's fulfilment orders: a list, as 29next's text says, though its schema does not."""
+    if not (rows := store().fulfillment_orders.having(order_number=number)):
         raise NotFound("Not found.")
-    return found
+    return rows
 
 
 def shown(where: Store, transaction: Json) -> Json:
@@ -91,7 +91,7 @@ def _rows(kind: str) -> Rows:
 
 
 def _page(rows: list[Json]) -> Json:
-    """Returns the page, newest first, whose first row's id is the cursor."""
+    """Returns the page of rows, newest first, that begins with the cursor's row."""
     size = current_app.config["PAGE_SIZE"]
     cursor = request.args.get("cursor", "")
     if cursor and not (cursor.isascii() and cursor.isdecimal()):
@@ -112,7 +112,7 @@ def _page(rows: list[Json]) -> Json:
 
 
 def _facts_of_dispute(row: Json) -> Json:
-    """Returns what a dispute is found by: its own facts and those of its transaction."""
+    """Returns the facts for a dispute's filters: its own, and those of its transaction."""
     number = row["transaction"]
     sale = {} if number is None else store().transactions.get(number)
     card = {f"card_{part}": sale.get(f"bankcard_{part}") for part in ("first_six", "last_four")}
@@ -121,7 +121,7 @@ def _facts_of_dispute(row: Json) -> Json:
 
 
 def _passes(facts: Json, name: str, text: str) -> bool:
-    """Whether a filter lets these facts pass; raises ValidationError where its text cannot be read."""
+    """Whether facts pass a filter; raises ValidationError if the filter's text is invalid."""
     stem, _, bound = name.rpartition("_")
     try:
         match bound:
@@ -135,5 +135,5 @@ def _passes(facts: Json, name: str, text: str) -> bool:
                 return Decimal(facts[stem]) <= Decimal(text)
     except (ValueError, ArithmeticError):
         raise ValidationError({name: ["Enter a valid value."]}) from None
-    have = facts.get(name)
-    return text == (str(have).lower() if isinstance(have, bool) else str(have))
+    value = facts.get(name)
+    return text == (str(value).lower() if isinstance(value, bool) else str(value))

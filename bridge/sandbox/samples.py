@@ -1,6 +1,6 @@
-"""The sales that a store of the sandbox begins with: the facts of the alerts in the providers' documents.
+"""The sales of a new sandbox store: the payments of the alerts in the providers' documents.
 
-A body that you copy from a provider's document thus finds its payment.
+So an example that you copy from a provider's document matches a payment.
 """
 
 from __future__ import annotations

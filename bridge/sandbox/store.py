@@ -1,4 +1,4 @@
-"""What a pretend store holds, in memory: things in 29next's form, and transactions as plain facts."""
+"""A sandbox store in memory: objects in 29next's form, and transactions as plain facts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bridge.sandbox import forms
 from bridge.sandbox.forms import Json
 
 OF_THE_SALE_ALONE = ("auth_code", "external_id", "network_transaction_id")
-"""What a refund does not have from its sale."""
+"""The facts that a refund does not copy from its sale."""
 
 
 class Rows:
-    """Rows by their ids, which are given in the order that the rows come."""
+    """Rows by their ids, which count up."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Json] = {}
@@ -61,7 +61,7 @@ class Store:
         self.webhooks = Rows()
 
     def sell(self, facts: Json) -> Json:
-        """Adds a transaction with the facts of a `bodies.Sale`, and what comes of it."""
+        """Adds a transaction with the facts of a `bodies.Sale`, its fulfilment order and subscription."""
         made = {"is_external": False, "parent_id": None, "left": Decimal(facts["amount"])}
         sale = self.transactions.add({**facts, **made})
         sale["order"] = facts["order"] or str(100_000 + sale["id"])
@@ -72,7 +72,7 @@ class Store:
         return sale
 
     def refund(self, sale: Json, amount: str, *, external: bool) -> Json:
-        """Adds a refund of a sale, which is a transaction of its own."""
+        """Adds a refund of a sale, as another transaction."""
         sale["left"] = max(Decimal(0), sale["left"] - Decimal(amount))
         made = {"amount": amount, "date_created": moment(), "is_external": external, "left": Decimal(0)}
         made |= {
@@ -85,5 +85,5 @@ class Store:
 
 
 def moment(at: datetime | None = None) -> str:
-    """Returns a time, or now, as 29next writes it."""
+    """Returns a time, or the current one, as 29next writes it."""
     return (at or datetime.now(UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What the sandbox does when it is written to, each with the rule that may refuse it."""
+"""The sandbox's POST and PATCH calls, and the rules by which it rejects them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from flask import Blueprint
 from marshmallow import ValidationError
 
 from bridge.sandbox import bodies
+from bridge.sandbox.auth import STORE, store, stores
 from bridge.sandbox.bodies import RESOLUTIONS, body_by
 from bridge.sandbox.forms import Json
-from bridge.sandbox.gate import STORE, store, stores
 from bridge.sandbox.reads import shown
 from bridge.sandbox.store import moment
 
@@ -40,7 +40,7 @@ def change_dispute(number: int) -> Json:
 
 @routes.post("/disputes/<int:number>/resolve/")
 def resolve_dispute(number: int) -> Json:
-    """Resolves a dispute, and records a refund that somebody else made."""
+    """Resolves a dispute, and records an external refund."""
     row = store().disputes.get(number)
     wanted = body_by(bodies.Resolution())
     refund = wanted.pop("create_external_refund")
@@ -77,7 +77,7 @@ def refund(number: int) -> Json:
 
 @routes.post("/fulfillment-orders/<int:number>/hold/")
 def hold(number: int) -> Json:
-    """Holds what nobody packs yet."""
+    """Holds a fulfilment order that nobody packs yet."""
     row = _fulfillment_order(number, "open")
     held = {**body_by(bodies.Hold()), "created_at": moment()}
     row |= {"status": "on_hold", "fulfillment_holds": [held], "updated_at": moment()}
@@ -86,7 +86,7 @@ def hold(number: int) -> Json:
 
 @routes.post("/fulfillment-orders/<int:number>/release-hold/")
 def release_hold(number: int) -> Json:
-    """Lets what was held go on."""
+    """Releases a held fulfilment order."""
     row = _fulfillment_order(number, "on_hold")
     row |= {"status": "open", "fulfillment_holds": [], "updated_at": moment()}
     return row
@@ -94,11 +94,11 @@ def release_hold(number: int) -> Json:
 
 @routes.post("/fulfillment-orders/<int:number>/cancellation-request/")
 def request_cancellation(number: int) -> Json:
-    """Asks the location to stop packing; here it never answers."""
+    """Asks the location to stop packing. In the sandbox it never answers."""
     row = _fulfillment_order(number, "processing")
-    asked = {**body_by(bodies.CancellationRequest()), "notify": True, "type": "cancel_request"}
+    cancellation = {**body_by(bodies.CancellationRequest()), "notify": True, "type": "cancel_request"}
     row |= {"request_status": "cancel_requested", "updated_at": moment()}
-    row["merchant_requests"].append(asked)
+    row["merchant_requests"].append(cancellation)
     return row
 
 
@@ -116,7 +116,7 @@ def cancel_subscription(number: int) -> Json:
 
 @routes.post("/webhooks/")
 def create_webhook() -> tuple[Json, int]:
-    """Adds a webhook, to which no event is ever sent."""
+    """Adds a webhook. The sandbox never sends an event to it."""
     made = {"created_at": moment(), "updated_at": moment(), "next_check_date": None, "warning_count": 0}
     return store().webhooks.add({**made, **body_by(bodies.Webhook())}), 201
 
@@ -130,7 +130,7 @@ def change_webhook(number: int) -> Json:
 
 
 def _completed(row: Json) -> Json:
-    """Returns a dispute with what follows from its facts; raises ValidationError where they do not fit."""
+    """Returns a dispute with its derived fields; raises ValidationError if its facts are inconsistent."""
     number, resolution, order = row["transaction"], row["resolution"], None
     if number is not None:
         others = store().disputes.having(transaction=number, type=row["type"])
@@ -151,7 +151,7 @@ def _completed(row: Json) -> Json:
 
 
 def _fulfillment_order(number: int, status: str) -> Json:
-    """Returns a fulfilment order that has to be in this status; raises ValidationError otherwise."""
+    """Returns a fulfilment order; raises ValidationError unless it has this status."""
     row = store().fulfillment_orders.get(number)
     if row["status"] != status:
         raise ValidationError(

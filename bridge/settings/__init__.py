@@ -1,6 +1,6 @@
-"""The settings: the environment and `bridge.toml`, read once at boot, all problems told at once.
+"""The settings: the environment and `bridge.toml`, read once at boot. All problems are reported at once.
 
-This module is handed the environment by the doors and reads no variable itself.
+`load` takes the environment as an argument: nothing here reads a variable of the process.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ __all__ = [
 ]
 
 PACE_MARGIN = 1.1
-"""A gap of 0.275 s keeps four calls out of any second also where one of them leaves a tenth late."""
+"""A gap of 0.275 s keeps any second below five calls, even if one of them leaves a tenth late."""
 SHUTDOWN_SECONDS = 30.0
-"""What a platform leaves a process between SIGTERM and SIGKILL."""
+"""How long a platform waits between SIGTERM and SIGKILL."""
 NOT_INSTALLED = "The app is not installed in this store yet."
 
 
 @dataclass(frozen=True)
 class Store:
-    """A merchant's shop at 29next, and how the bridge reaches it."""
+    """A merchant's store at 29next, and how the bridge calls it."""
 
     name: str
     base_url: str
     token: str = field(repr=False)
     observe: bool = False  # translate, match and show; send nothing
-    look_first: bool = False  # look before every write
+    look_first: bool = False  # look the dispute up before every write
     metadata: tuple[str, ...] = payloads.METADATA
-    installed: bool = False  # by its merchant, who also gave the token
-    missing: str = ""  # why there is no token: nothing is sent
+    installed: bool = False  # the merchant installed the app, which brought the token
+    missing: str = ""  # why there is no token, so that nothing is sent; empty if there is one
 
 
 @dataclass(frozen=True)
 class Notify:
-    """Where the operator is told what needs a person; times are seconds."""
+    """Where notifications go; times are seconds."""
 
     url: str = field(repr=False)
     form: str = "slack"  # or json
@@ -76,7 +76,7 @@ class Settings:
     routes: tuple[Route, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    api_keys: Mapping[str, str | OAuthKeys] = field(default_factory=dict, repr=False)  # of called providers
+    api_keys: Mapping[str, str | OAuthKeys] = field(default_factory=dict, repr=False)  # by provider
     api_version: str = "2023-02-10"
     rate: float = 4.0
     timeout: float = 20.0
@@ -87,22 +87,22 @@ class Settings:
     public_url: str | None = None
     port: int = 8000
     log_level: str = "INFO"
-    on_loopback: bool = False  # the server itself is bound to loopback
-    proxy_hops: int = 0  # proxies in front, each of which is trusted to name its client
+    on_loopback: bool = False  # the server is bound to loopback
+    proxy_hops: int = 0  # proxies in front that are trusted to name their clients
     notify: Notify | None = None
     keep_bodies: float | None = None  # seconds; None keeps them forever
     keep_index: float | None = None
-    dispute_url: str | None = None  # where a person sees a dispute: a pattern with {store} and {dispute}
+    dispute_url: str | None = None  # a dispute's page at 29next: a pattern with {store} and {dispute}
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)  # the newest first
     metadata: tuple[str, ...] = payloads.METADATA  # of stores that are not configured
-    sandbox_url: str | None = None  # takes the place of every installed store's base URL
+    sandbox_url: str | None = None  # replaces the base URL of every installed store
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody but this machine is meant to reach the server: it needs no password then."""
-        named_here = self.public_url is None or address.leads_here(self.public_url)
+        """Whether only this machine should reach the server, which then needs no password."""
+        named_here = self.public_url is None or address.is_local_url(self.public_url)
         return self.on_loopback and not self.proxy_hops and named_here
 
     @property
@@ -112,7 +112,7 @@ class Settings:
 
     @property
     def lease(self) -> float:
-        """Seconds that a worker holds a case: one call and its slot, and a platform's shutdown."""
+        """Seconds of a worker's lease: one call with its slot, and a platform's shutdown."""
         return self.timeout + SHUTDOWN_SECONDS + 5.0
 
     @property
@@ -129,51 +129,56 @@ class Settings:
         """Return the base URL of the Admin API of a store that is not configured."""
         return self.sandbox_url or _store_url(store)
 
-    def goes_to(self, provider: str, alert: Alert, named: str | None) -> str | None:
-        """Name an alert's store: the path's, else the first route's that fits, else the default."""
-        routed = (one.store for one in self.routes if one.fits(provider, alert))
+    def store_name_of(self, provider: str, alert: Alert, named: str | None) -> str | None:
+        """Return the name of an alert's store: by its URL, its first fitting route, or the default."""
+        routed = (route.store for route in self.routes if route.fits(provider, alert))
         return named if named is not None else next(routed, self.default_store)
 
-    def route(self, provider: str, alert: Alert, named: str | None) -> Store | None:
-        """Return the store of an alert, if there is such a store."""
-        name = self.goes_to(provider, alert, named)
+    def store_of(self, provider: str, alert: Alert, named: str | None) -> Store | None:
+        """Return the store of an alert, or None if there is no such store."""
+        name = self.store_name_of(provider, alert, named)
         return None if name is None else self.stores.get(name)
 
     def secrets_of(self, provider: str, store: str | None) -> tuple[str, ...]:
-        """Return what a provider may prove itself with at the URL of a store, or at that of all."""
-        known = self.secrets.get(provider, ())
-        return known + tuple(_own_secret(one, store) for one in known if provider == "next" and store)
+        """Return the secrets that a provider may use at its URL, or at its URL of a store."""
+        secrets = self.secrets.get(provider, ())
+        if provider == "next" and store:
+            return secrets + tuple(_own_secret(secret, store) for secret in secrets)
+        return secrets
 
     def signing_secret(self, store: Store) -> str | None:
-        """Return what 29next signs a store's webhooks with: one of its own where a merchant can read it."""
+        """Return the secret that 29next signs a store's webhooks with.
+
+        An installed store has one of its own, since its merchant can read it.
+        """
         secret = next(iter(self.secrets.get("next", ())), None)
         return _own_secret(secret, store.name) if secret and store.installed else secret
 
-    def told(self, store: str) -> Mapping[str, Outcome]:
-        """Return the providers that are told how a store's alerts ended; an observed store tells none."""
+    def outcomes_of(self, store: str) -> Mapping[str, Outcome]:
+        """Return by provider how to report the outcomes of a store's alerts. An observed store has none."""
         if store not in self.stores or self.stores[store].observe:
             return {}
-        known = {name: one.outcome for name, one in self.providers.items() if one.outcome}
-        return {name: outcome for name, outcome in known.items() if outcome.on}
+        outcomes = {name: provider.outcome for name, provider in self.providers.items()}
+        return {name: outcome for name, outcome in outcomes.items() if outcome and outcome.on}
 
     @property
-    def reported(self) -> list[str]:
-        """Return the providers that are told how their alerts ended."""
-        return [name for name, one in self.providers.items() if one.outcome and one.outcome.on]
+    def reporting(self) -> list[str]:
+        """The names of the providers to which the bridge reports outcomes."""
+        return [name for name, each in self.providers.items() if each.outcome and each.outcome.on]
 
     @property
     def pulled(self) -> Mapping[str, Pull]:
-        """Return the providers whose alerts are pulled, and how."""
-        known = {name: one.pull for name, one in self.providers.items() if one.pull}
-        return {name: pull for name, pull in known.items() if pull.every is not None}
+        """The providers whose alerts are pulled, and how."""
+        pulls = {name: provider.pull for name, provider in self.providers.items()}
+        return {name: pull for name, pull in pulls.items() if pull and pull.every is not None}
 
-    def is_on(self, provider: str) -> bool:
-        """Whether alerts of a provider come in, pushed or pulled."""
+    def is_enabled(self, provider: str) -> bool:
+        """Whether the bridge takes alerts of a provider, pushed or pulled."""
         return bool(self.secrets.get(provider)) or provider in self.pulled
 
     @property
     def base_url(self) -> str:
-        """Where the bridge is reached, without a slash at the end."""
+        """The URL of the bridge, without a slash at the end."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     def url_of(self, provider: str) -> str:
@@ -182,7 +187,7 @@ class Settings:
 
 
 def _own_secret(secret: str, store: str) -> str:
-    """Derive the secret of one store's webhooks, which proves nothing for another store."""
+    """Return the secret of one store's webhooks. It is no proof for another store."""
     return hmac.new(secret.encode(), f"webhooks of {store}".encode(), "sha256").hexdigest()
 
 
@@ -197,58 +202,67 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     name, content = file.parse(root, env.get("config"), problems)
     built_in = providers.built_in()
     schema = file.schema(content, default, built_in, has_token=bool(token), installs=installs)
-    said = checked(schema, content, problems, name)
-    changed = {slug: one for slug, one in said.get("providers", {}).items() if isinstance(one, Provider)}
-    known, notify = built_in | changed, said.get("notify", {})
+    config = checked(schema, content, problems, name)
+    in_file = config.get("providers", {})  # what is invalid in it is no Provider
+    valid = {slug: table for slug, table in in_file.items() if isinstance(table, Provider)}
+    all_providers, notify = built_in | valid, config.get("notify", {})
 
-    tables: dict[str, typing.Any] = said.get("stores", {})
-    names = {store: table.pop("token_env", None) for store, table in tables.items()}
-    if default and not names.get(default) and (token or default not in tables):
-        names[default] = "NEXT_ACCESS_TOKEN"
-    of_providers = [one for provider in known.values() for one in environment.of_provider(provider, environ)]
-    of_stores = [environment.of_store(one) for one in names.values() if one]
-    of_hooks = [environment.of_hook(one) for one in [notify.get("url_env")] if one]
+    tables: dict[str, typing.Any] = config.get("stores", {})
+    token_variables = {store: table.pop("token_env", None) for store, table in tables.items()}
+    if default and not token_variables.get(default) and (token or default not in tables):
+        token_variables[default] = "NEXT_ACCESS_TOKEN"
+    of_providers = [
+        variable
+        for provider in all_providers.values()
+        for variable in environment.of_provider(provider, environ)
+    ]
+    of_stores = [environment.of_store(variable) for variable in token_variables.values() if variable]
+    of_hooks = [environment.of_hook(notify["url_env"])] if notify.get("url_env") else []
     keys, tokens, hooks = (
         checked(environment.schema(variables), environ, problems)
         for variables in (of_providers, of_stores, of_hooks)
     )
 
-    problems += _of_apis(known, name)
-    problems += _of_networks(known, env)
+    problems += _api_problems(all_providers, name)
+    problems += _network_problems(all_providers, env)
     if problems:
         raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
-    metadata = said.get("metadata", payloads.METADATA)
+    metadata = config.get("metadata", payloads.METADATA)
     stores = {
         store: _store(
             store, tokens[variable] if variable else "", {"metadata": metadata, **tables.get(store, {})}
         )
-        for store, variable in names.items()
+        for store, variable in token_variables.items()
     }
     if default and env["base_url"]:
         stores[default] = replace(stores[default], base_url=env["base_url"])
-    own = {one.name: env[one.name] for one in fields(Settings) if one.name in env}
-    own |= {"database_url": environment.database_url(env), "proxy_hops": environment.proxy_hops(env)}
-    called = [one for one in known.values() if one.calls_api]
+    from_environment = {
+        setting.name: env[setting.name] for setting in fields(Settings) if setting.name in env
+    }
+    from_environment["database_url"] = environment.database_url(env)
+    from_environment["proxy_hops"] = environment.proxy_hops(env)
     return Settings(
-        **own,
+        **from_environment,
         stores=stores,
         default_store=default,
-        routes=tuple(said["routes"]),
-        providers=known,
-        secrets={slug: _secrets(one, keys) for slug, one in known.items()},
-        api_keys={one.name: _api_key(one, keys) for one in called},
+        routes=tuple(config["routes"]),
+        providers=all_providers,
+        secrets={slug: _secrets(provider, keys) for slug, provider in all_providers.items()},
+        api_keys={
+            slug: _api_key(provider, keys) for slug, provider in all_providers.items() if provider.calls_api
+        },
         on_loopback=environment.on_loopback(env),
         notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
-        keep_bodies=said["retention"]["bodies"],
-        keep_index=said["retention"]["index"],
-        dispute_url=said["dispute_url"],
+        keep_bodies=config["retention"]["bodies"],
+        keep_index=config["retention"]["index"],
+        dispute_url=config["dispute_url"],
         metadata=metadata,
         sandbox_url=environment.sandbox_url(env),
     )
 
 
 def _store(name: str, token: str, table: Mapping[str, typing.Any]) -> Store:
-    """Make a store of its token and its table; without a token it is not installed yet."""
+    """Return a store. Without a token it is not installed yet."""
     missing = "" if token else NOT_INSTALLED
     return Store(name=name, token=token, missing=missing, **{"base_url": _store_url(name), **table})
 
@@ -260,28 +274,29 @@ def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str,
 
 
 def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAuthKeys:
-    """Return what the calls to a provider's API are authorized by."""
+    """Return what authorizes the calls to a provider's API: a key, or keys for OAuth."""
     key = values[provider.key_variable]
     return OAuthKeys(values[provider.consumer_variable], key) if provider.oauth else key
 
 
-def _of_apis(known: Mapping[str, Provider], name: str) -> Iterator[str]:
-    """Name the providers whose API is not known, or may be somewhere that no key should go."""
-    said = "expected https:// and a host's name (http:// only to this machine), without query"
-    for slug, one in known.items():
-        if one.calls_api and one.api_url is None:
-            yield f"{name}: providers.{slug}.api_url: missing; {one.title} tells each merchant its own"
-        elif one.calls_api and not address.is_service(one.api_url or ""):
-            yield f"{name}: providers.{slug}.api_url: {said}"
+def _api_problems(all_providers: Mapping[str, Provider], file_name: str) -> Iterator[str]:
+    """Yield a line for each provider whose API's URL is missing, or is not safe to send a key to."""
+    expected = "expected https:// and a host's name (http:// only to this machine), without query"
+    for slug, provider in all_providers.items():
+        key = f"{file_name}: providers.{slug}.api_url"
+        if provider.calls_api and provider.api_url is None:
+            yield f"{key}: missing; {provider.title} gives each merchant its own"
+        elif provider.calls_api and not address.is_service(provider.api_url or ""):
+            yield f"{key}: {expected}"
 
 
-def _of_networks(known: Mapping[str, Provider], env: Mapping[str, typing.Any]) -> Iterator[str]:
-    """Name the providers that are known by their address, where a proxy on this machine hides it."""
+def _network_problems(all_providers: Mapping[str, Provider], env: Mapping[str, typing.Any]) -> Iterator[str]:
+    """Yield a line for each provider with `networks`, if a proxy on this machine hides their addresses."""
     if environment.on_loopback(env) and environment.is_public(env) and not environment.proxy_hops(env):
-        for slug, one in known.items():
-            if not one.may_call_from("127.0.0.1"):
-                said = "expected at least 1: a proxy on this machine hides the addresses of"
-                yield f"BRIDGE_PROXY_HOPS: {said} providers.{slug}.networks"
+        for slug, provider in all_providers.items():
+            if not provider.may_call_from("127.0.0.1"):
+                expected = "expected at least 1: a proxy on this machine hides the addresses of"
+                yield f"BRIDGE_PROXY_HOPS: {expected} providers.{slug}.networks"
 
 
 def _store_url(name: str) -> str:

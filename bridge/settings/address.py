@@ -1,6 +1,6 @@
-"""Addresses that the settings name: stores, the bridge itself, its database. Pure: nothing is looked up.
+"""Checks the addresses in the settings: stores, the bridge itself, its database. Pure: it resolves no name.
 
-A store's address is where its token goes, so what is odd in it is refused rather than understood.
+A store's token goes to its address, so an odd address is rejected, never interpreted.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ HOOK = re.compile(SERVER + r"(?:[/?][!-~]*)?")
 HOST_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 STORE = re.compile(r"(?!xn--)([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.29next\.store")
 INSIDE = ("internal", "local", "localhost", "localdomain", "lan", "intranet", "corp", "home")
-"""Last labels of names that lead into a private network."""
+"""Last labels of names inside a private network."""
 POSTGRES = re.compile(
     r"(?:[^@]*@)?(?P<host>\[[^\]]+\]|[^/:?@]*)(?::(?P<port>[0-9]{1,5}))?(?:/[^?@]*)?(?:\?(?P<query>.*))?"
 )
-"""What follows postgres://, as SQLAlchemy reads it: the password may hold anything but an @."""
+"""What follows postgres://, as SQLAlchemy parses it. The password may hold anything but an @."""
 LAST_PORT = 65535
 A_BASE_URL = "https://HOST/api/admin/ (http:// only to this machine), without user, query or fragment"
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -34,9 +34,9 @@ def is_base_url(url: str) -> bool:
 
 
 def is_service(url: str) -> bool:
-    """Whether a plain URL leads to a host's name by HTTPS, or to this machine."""
-    found = URL.fullmatch(url)
-    return found is not None and _is_trusted(found)
+    """Whether a plain URL is one of a host's name over HTTPS, or of this machine."""
+    match = URL.fullmatch(url)
+    return match is not None and _is_trusted(match)
 
 
 def is_url(url: str) -> bool:
@@ -45,15 +45,15 @@ def is_url(url: str) -> bool:
 
 
 def is_hook(url: str) -> bool:
-    """Whether a URL leads to a host's name by HTTPS, or to this machine, whatever its path and query."""
-    found = HOOK.fullmatch(url)
-    return found is not None and _is_trusted(found)
+    """Whether a URL, with any path and query, is one of a host's name over HTTPS, or of this machine."""
+    match = HOOK.fullmatch(url)
+    return match is not None and _is_trusted(match)
 
 
 def store_of(domain: str) -> str | None:
-    """Return the store of a domain such as `example.29next.store`; None for whatever is not just that."""
-    found = STORE.fullmatch(domain.lower()) if domain.isascii() else None
-    return found[1] if found else None
+    """Return the store of a domain such as `example.29next.store`, or None for any other text."""
+    match = STORE.fullmatch(domain.lower()) if domain.isascii() else None
+    return match[1] if match else None
 
 
 def is_loopback(host: str) -> bool:
@@ -64,16 +64,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def leads_here(url: str) -> bool:
-    """Whether a plain URL leads to this machine."""
-    found = URL.fullmatch(url)
-    return found is not None and is_loopback(found["host"].lower())
+def is_local_url(url: str) -> bool:
+    """Whether a plain URL is one of this machine."""
+    match = URL.fullmatch(url)
+    return match is not None and is_loopback(match["host"].lower())
 
 
 def names_this_machine(host: str) -> bool:
-    """Whether a Host header, which has a name and maybe a port and nothing else, is this machine's own."""
-    found = URL.fullmatch(f"http://{host}")
-    return found is not None and not found["path"] and is_loopback(found["host"])
+    """Whether a Host header, a name with or without a port, is this machine's own."""
+    match = URL.fullmatch(f"http://{host}")
+    return match is not None and not match["path"] and is_loopback(match["host"])
 
 
 def is_bind(given: str) -> bool:
@@ -85,21 +85,22 @@ def is_bind(given: str) -> bool:
 
 
 def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a client's address, without an IPv6 zone, which may be any text; None for what is none."""
+    """Return a client's IP address without an IPv6 zone, which may be any text; None if it is not one."""
     try:
         return ipaddress.ip_address((given or "").partition("%")[0])
     except ValueError:
         return None
 
 
-def _is_trusted(found: re.Match[str]) -> bool:
-    host = found["host"].lower()
-    if int(found["port"] or 443) > LAST_PORT:
+def _is_trusted(match: re.Match[str]) -> bool:
+    """Whether a secret may go to a URL."""
+    host = match["host"].lower()
+    if int(match["port"] or 443) > LAST_PORT:
         return False
     if is_loopback(host):
         return True
-    named = HOST_NAME.fullmatch(host) and host.rpartition(".")[2] not in INSIDE
-    return found["scheme"] == "https" and bool(named)
+    is_public_name = HOST_NAME.fullmatch(host) and host.rpartition(".")[2] not in INSIDE
+    return match["scheme"] == "https" and bool(is_public_name)
 
 
 def database_url(given: str) -> str:
@@ -116,29 +117,29 @@ def database_url(given: str) -> str:
 
 
 def with_tls(url: str) -> str:
-    """Return a database's URL that insists on TLS, unless it says otherwise or leads to this machine.
+    """Return a database's URL that requires TLS, unless it has an `sslmode` or is on this machine.
 
-    The driver asks for TLS and goes on without it (`sslmode=prefer`).
+    By default the driver would connect without TLS if the server refuses it (`sslmode=prefer`).
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return url
-    host, mode, joint = _postgres(rest)
+    host, mode, separator = _postgres(rest)
     is_here = not host or host.startswith("/") or is_loopback(host)
-    return url if mode or is_here else f"{url}{joint}sslmode=require"
+    return url if mode or is_here else f"{url}{separator}sslmode=require"
 
 
 def _postgres(rest: str) -> tuple[str, str, str]:
-    """Return the host, the `sslmode`, and what stands before a further option."""
-    found = POSTGRES.fullmatch(rest)
-    if not rest or not found or not rest.isprintable() or int(found["port"] or 5432) > LAST_PORT:
+    """Return the host, the `sslmode`, and the separator before a further option."""
+    match = POSTGRES.fullmatch(rest)
+    if not rest or not match or not rest.isprintable() or int(match["port"] or 5432) > LAST_PORT:
         raise ValueError(f"{DATABASE_FORMS} (with @, : and / in the password written as %40, %3A, %2F)")
-    query = parse_qs(found["query"] or "", keep_blank_values=True)
+    query = parse_qs(match["query"] or "", keep_blank_values=True)
     mode = query.get("sslmode", [""])[-1]
     if "sslmode" in query and mode not in SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
-    joint = "&" if found["query"] else "" if rest.endswith("?") else "?"
-    return query.get("host", [found["host"]])[-1], mode, joint
+    separator = "&" if match["query"] else "" if rest.endswith("?") else "?"
+    return query.get("host", [match["host"]])[-1], mode, separator
 
 
 def sqlite_file(url: str) -> Path:
@@ -146,8 +147,8 @@ def sqlite_file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///").partition("?")[0])
 
 
-def wherever(url: str) -> str:
-    """Return a database's URL that means the same in every folder."""
+def absolute(url: str) -> str:
+    """Return a database's URL that is valid from every folder: the path of SQLite's file made absolute."""
     if not url.startswith("sqlite:"):
         return url
     _, mark, query = url.partition("?")

@@ -1,6 +1,6 @@
 """`bridge.toml`: the tables for stores, routes, notifications and the rest, checked by marshmallow.
 
-It names variables and never holds a secret. The tables of providers are read by `bridge.providers.custom`.
+The file names variables and never holds a secret. `bridge.providers.custom` reads the providers' tables.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from bridge.settings.environment import STORE_NAME
 from bridge.validation import (
     Reader,
     Table,
-    beside,
+    boolean,
     duration,
+    fitting,
     key,
-    mapped,
+    mapping,
     one_of,
+    read_with,
     table,
     text,
     texts,
-    that,
-    truth,
 )
 
 if typing.TYPE_CHECKING:
@@ -55,9 +55,9 @@ METADATA_KEYS = (
 """What `payloads.metadata_of` can say."""
 
 
-METADATA = texts(f"a list of some of {', '.join(METADATA_KEYS)}", that(METADATA_KEYS.__contains__))
+METADATA = texts(f"a list of some of {', '.join(METADATA_KEYS)}", fitting(METADATA_KEYS.__contains__))
 A_VARIABLE = "the name of an environment variable, such as ALPHA_TOKEN, never the secret itself"
-VARIABLE = text(A_VARIABLE, that(re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*").fullmatch))
+VARIABLE = text(A_VARIABLE, fitting(re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*").fullmatch))
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,26 @@ class Route:
 
     store: str
     provider: str | None = None
-    wanted: Mapping[str, str] = field(default_factory=dict)  # an alert's fact -> the value or pattern
+    wanted: Mapping[str, str] = field(default_factory=dict)  # an alert's field -> its value or pattern
 
     def fits(self, provider: str, alert: Alert) -> bool:
-        """Whether an alert takes this route."""
+        """Whether this route is for an alert."""
         if self.provider not in (None, provider):
             return False
         for name, value in self.wanted.items():
             fact = getattr(alert, name) or ""
-            if not (_like(value, fact) if name == "descriptor" else fact == value):
+            if not (_is_like(fact, value) if name == "descriptor" else fact == value):
                 return False
         return True
 
 
-def _like(pattern: str, text: str) -> bool:
-    """Whether a text fits a pattern, in which `*` is any text; upper and lower case are the same."""
+def _is_like(text: str, pattern: str) -> bool:
+    """Whether a text fits a pattern, in which `*` is any text. Case does not matter."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.IGNORECASE) is not None
 
 
 def parse(root: Path, given: str | None, problems: list[str]) -> tuple[str, dict[str, typing.Any]]:
-    """Return the name of the file and what is in it; nothing where there is no file, or no TOML."""
+    """Return the name of the file and its content, which is empty if the file is missing or invalid."""
     file, content = given or "config/bridge.toml", b""
     try:
         content = (root / file).read_bytes()
@@ -104,7 +104,7 @@ def parse(root: Path, given: str | None, problems: list[str]) -> tuple[str, dict
 
 
 def seconds(days: int = 0) -> Reader:
-    """Return the reader of a length of time in seconds, of so many days at least."""
+    """Return the reader of a duration in seconds, of at least so many days."""
     return lambda value: duration(days)(value).total_seconds()
 
 
@@ -117,8 +117,8 @@ NOTIFY = table(
 )
 
 
-def kept(days: int) -> Reader:
-    """Return the reader of how long something is kept, of so many days at least; None is forever."""
+def retention(days: int) -> Reader:
+    """Return the reader of how long something is kept, at least so many days; None means forever."""
 
     def read(value: object) -> float | None:
         try:
@@ -130,11 +130,11 @@ def kept(days: int) -> Reader:
 
 
 KEEP_BODIES, KEEP_INDEX = 90 * 86400.0, 200 * 86400.0
-"""Where nothing is said. A dispute comes up to 180 days after its sale: older ones are rarely looked for."""
+"""The defaults. A dispute comes up to 180 days after its sale, so older sales are rarely searched for."""
 RETENTION = table(
     {
-        "bodies": key(kept(days=8), default=KEEP_BODIES),  # what failed stays replayable for a week
-        "index": key(kept(days=30), default=KEEP_INDEX),
+        "bodies": key(retention(days=8), default=KEEP_BODIES),  # failed alerts can be replayed for a week
+        "index": key(retention(days=30), default=KEEP_INDEX),
     }
 )
 
@@ -147,64 +147,65 @@ def schema(
     has_token: bool,
     installs: bool,
 ) -> Schema:
-    """Return the schema of a file with this content, whose routes may name its own stores and providers.
+    """Return the schema for a file with this content: its routes may name the stores and providers in it.
 
-    `default` is the store of NEXT_STORE, and `has_token` whether its token is in the environment. With
-    `installs`, a store's token may come by its installation.
+    `default` is the store of NEXT_STORE, and `has_token` says whether its token is in the environment. With
+    `installs` a store may get its token when it is installed.
     """
 
     def store(name: str, value: object) -> typing.Any:
         return _store(name, value, needs_token=not installs and not (has_token and name == default))
 
-    stores = {**_named(content, "stores"), **({default: {}} if default else {})}
-    route = _route(stores, {**built_in, **_named(content, "providers")}, installs=installs)
+    stores = {**_table(content, "stores"), **({default: {}} if default else {})}
+    route = _route(stores, {**built_in, **_table(content, "providers")}, installs=installs)
     rows = "expected [[routes]] tables"
     return Table.from_dict(
         {
             "metadata": key(METADATA),
-            "stores": key(mapped(store), default=dict),
+            "stores": key(mapping(store), default=dict),
             "routes": List(Nested(route), load_default=list, error_messages={"invalid": rows}),
-            "providers": key(mapped(partial(custom.read, built_in=built_in)), default=dict),
+            "providers": key(mapping(partial(custom.read, built_in=built_in)), default=dict),
             "notify": key(NOTIFY, default=dict),
             "retention": key(RETENTION, default=lambda: RETENTION({})),
-            "dispute_url": key(text(A_DISPUTE_URL, that(DISPUTE_URL.fullmatch)), default=None),
+            "dispute_url": key(text(A_DISPUTE_URL, fitting(DISPUTE_URL.fullmatch)), default=None),
         }
     )()
 
 
-def _named(content: Mapping[str, typing.Any], name: str) -> Mapping[str, typing.Any]:
-    given = content.get(name)
-    return given if isinstance(given, Mapping) else {}
+def _table(content: Mapping[str, typing.Any], name: str) -> Mapping[str, typing.Any]:
+    value = content.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _store(name: str, value: object, *, needs_token: bool) -> typing.Any:
     """Read the table of a store."""
     keys = {
         "token_env": key(VARIABLE, absent=f"missing; expected {A_VARIABLE}" if needs_token else ""),
-        "base_url": key(text(address.A_BASE_URL, that(address.is_base_url))),
-        "observe": key(truth),
-        "look_first": key(truth),
+        "base_url": key(text(address.A_BASE_URL, fitting(address.is_base_url))),
+        "observe": key(boolean),
+        "look_first": key(boolean),
         "metadata": key(METADATA),
     }
-    odd = "a store's name is its subdomain: lower-case letters, digits and dashes"
-    return beside({} if STORE_NAME.fullmatch(name) else {SCHEMA: [odd]}, table(keys), value)
+    expected = "a store's name is its subdomain: lower-case letters, digits and dashes"
+    return read_with({} if STORE_NAME.fullmatch(name) else {SCHEMA: [expected]}, table(keys), value)
 
 
-def _route(stores: Collection[str], known: Collection[str], *, installs: bool) -> type[Schema]:
-    """Return the schema of a row of the routes."""
+def _route(stores: Collection[str], providers: Collection[str], *, installs: bool) -> type[Schema]:
+    """Return the schema of a route, which may name these stores and providers."""
     a_store = f"the name of a store ({', '.join(stores) or 'no store is configured'})"
     is_store = STORE_NAME.fullmatch if installs else stores.__contains__
-    return _Row.from_dict(
+    is_provider = fitting(providers.__contains__)
+    return RouteTable.from_dict(
         {
-            "provider": key(text("the name of a provider", that(known.__contains__), words=known)),
-            "store": key(text(a_store, that(is_store)), absent=f"missing; expected {a_store}"),
+            "provider": key(text("the name of a provider", is_provider, words=providers)),
+            "store": key(text(a_store, fitting(is_store)), absent=f"missing; expected {a_store}"),
             **{name: key(text("the value to route by")) for name in ROUTE_KEYS},
         }
     )
 
 
-class _Row(Table):
-    """A row of the routes."""
+class RouteTable(Table):
+    """A table of the routes."""
 
     @post_load
     def make(self, read: dict[str, str], **_: object) -> Route:

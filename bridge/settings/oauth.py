@@ -1,6 +1,6 @@
-"""The keys of an API that wants OAuth 1.0a: read and checked at boot, never shown.
+"""The keys of an API that uses OAuth 1.0a: read and checked at boot, never shown.
 
-What is said of a key that does not work names what is wrong, and nothing of the key.
+The message for an invalid key says what is wrong, and quotes nothing of the key.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 FEWEST_BITS = 2048
 EXPECTED = "a PEM private key (-----BEGIN PRIVATE KEY-----), or a PKCS#12 file (.p12) in base64"
 CONSUMER_KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-"""Goes into a quoted value of a header as it is."""
+"""Characters that need no escape in a quoted value of a header."""
 PEM = "-----BEGIN "
 
 
 @dataclass(frozen=True)
 class OAuthKeys:
-    """What signs the calls to an API; neither key is ever shown."""
+    """The keys that sign the calls to an API. Neither is ever shown."""
 
     consumer_key: str = field(repr=False)
     signing_key: RSAPrivateKey = field(repr=False)
@@ -33,7 +33,7 @@ class OAuthKeys:
 def signing_key(given: str, password: str, variable: str) -> RSAPrivateKey:
     r"""Return the private key of a variable; raises ValueError with what is wrong.
 
-    Line breaks may stand as `\n`, as platforms store them. The password opens a key that is encrypted.
+    Line breaks may be written as `\n`, as platforms store them. The password opens an encrypted key.
     """
     text = given.replace("\\n", "\n").replace("\\r", "")
     key = _of_pem(text, password, variable) if PEM in text else _of_pkcs12(text, password, variable)
@@ -47,8 +47,8 @@ def signing_key(given: str, password: str, variable: str) -> RSAPrivateKey:
 def _of_pem(text: str, password: str, variable: str) -> typing.Any:
     if "PRIVATE KEY-----" not in text:
         kinds = {"CERTIFICATE": "a certificate", "PUBLIC KEY": "a public key"}
-        kind = next((words for kind, words in kinds.items() if f"{PEM}{kind}" in text), "something else")
-        raise ValueError(f"expected the private key; this is {kind}")
+        actual = next((name for kind, name in kinds.items() if f"{PEM}{kind}" in text), "something else")
+        raise ValueError(f"expected the private key; this is {actual}")
     is_encrypted = "ENCRYPTED" in text
     if is_encrypted and not password:
         raise ValueError(f"the key is encrypted; set {variable}_PASSWORD")
@@ -73,8 +73,8 @@ def _of_pkcs12(text: str, password: str, variable: str) -> typing.Any:
         key = load_pkcs12(content, password.encode() or None).key
     except (ValueError, UnsupportedAlgorithm) as error:
         if "password" not in str(error).lower():
-            said = "this is base64, but not of a PKCS#12 file, or it is cut off"
-            raise ValueError(f"expected {EXPECTED}; {said}") from None
+            actual = "this is base64, but not of a PKCS#12 file, or it is cut off"
+            raise ValueError(f"expected {EXPECTED}; {actual}") from None
         does_not = "does not open the PKCS#12 file" if password else "is missing; a PKCS#12 file needs it"
         raise ValueError(f"{variable}_PASSWORD {does_not}") from None
     if key is None:

@@ -43,7 +43,7 @@ class Inbox:
 
 def open_inbox(database: Database, settings: Settings) -> Inbox:
     """Return the inbox, set up by the settings."""
-    return make_inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.told)
+    return make_inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.outcomes_of)
 
 
 def make_inbox(

@@ -34,7 +34,7 @@ def without_secrets(
         path=path,
         body=body,
         headers=cut_headers(webhook.headers, provider, parts),
-        query={name: cut_text(webhook.query[name]) for name in provider.asked & set(webhook.query)},
+        query={name: cut_text(webhook.query[name]) for name in provider.query_names & set(webhook.query)},
         store=printable(cut_text(webhook.store))[:LONGEST_STORE] if webhook.store else None,
     )
     return kept, provider.read(kept, tree)

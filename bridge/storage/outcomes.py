@@ -231,7 +231,7 @@ def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: Ou
         for report in _reports(connection, [case.id, *duplicates], by_provider):
             row = {"case_id": report.case_id, "provider": report.provider, "owed_at": now, "tries": 0}
             row |= {"resolved_at": now, "deadline_at": report.deadline_at}
-            if by_provider[report.provider].says(report.category, case.resolution) is not None:
+            if by_provider[report.provider].word_name(report.category, case.resolution) is not None:
                 row |= {"state": OutcomeState.OWED, "due_at": now}
             else:
                 row |= {

@@ -1,15 +1,15 @@
-"""The JSON API: the log for programs, replay, the review of matches, and the words of outcomes.
+"""The JSON API: search and replay deliveries, decide matches, choose outcomes.
 
-Its document (OpenAPI 3.1) is made of these routes, of the filters that they take and of the shapes that
-they answer.
+Its OpenAPI 3.1 document is generated from these routes, their filters, and the shapes of their answers.
 """
 
 from __future__ import annotations
 
+import functools
 import typing
 
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Response, current_app, jsonify, request
+from flask import Response, jsonify, request
 from flask_smorest import Api, Blueprint, current_api
 from marshmallow import EXCLUDE, RAISE, Schema, fields, missing, validate
 from webargs.flaskparser import FlaskParser
@@ -19,7 +19,8 @@ from bridge.errors import PermanentError, Rejected
 from bridge.providers.proof import same
 from bridge.storage import shapes
 from bridge.storage.filters import BadFilter, CaseFilters, DeliveryFilters
-from bridge.web import auth
+from bridge.web import auth, current
+from bridge.web.current import Json
 from bridge.worker.choice import choices, choose
 
 if typing.TYPE_CHECKING:
@@ -28,16 +29,11 @@ if typing.TYPE_CHECKING:
     from flask import Flask, Request
     from marshmallow import ValidationError
 
-    from bridge.settings import Settings
-    from bridge.storage.inbox import Inbox
-    from bridge.storage.search import Search
-
-Json = dict[str, typing.Any]
 Route = typing.Callable[..., Response]
 
-READING = ("GET", "HEAD", "OPTIONS")
-ABOUT = "The log of the bridge, for programs; and replay."
-REFUSALS = {
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+DESCRIPTION = "The log of the bridge, for programs; and replay."
+ERRORS = {
     400: "A filter that the list does not have, a value that it cannot have, or nothing left to decide.",
     401: "The bearer token is missing or wrong.",
     404: "There is no such thing.",
@@ -51,31 +47,34 @@ class Refusal(shapes.Closed):
     message = shapes.text("One sentence.")
 
 
-class Whole(fields.Integer):
-    """A whole number of JSON, in which 1.0 is 1."""
+class WholeNumber(fields.Integer):
+    """A whole number. JSON may write 1 as 1.0."""
 
     def _deserialize(self, value: typing.Any, *rest: typing.Any, **more: typing.Any) -> typing.Any:
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        return super()._deserialize(whole, *rest, **more)
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        return super()._deserialize(number, *rest, **more)
 
 
-class Body(Schema):
-    """The body of a request; further keys do not matter."""
+class RequestBody(Schema):
+    """The body of a request. It ignores unknown keys."""
 
     class Meta:
         unknown = EXCLUDE
 
-    expected: typing.ClassVar[str]  # what to send, for the refusal of anything else
+    expected: typing.ClassVar[str]
+    """The error message for any other body."""
 
 
-class Decision(Body):
-    """A person's word for the transaction of a case."""
+class MatchDecision(RequestBody):
+    """The transaction that a person attaches to a case, or null."""
 
     expected = 'Send {"transaction": 123}, or null where there is none.'
-    transaction = Whole(required=True, allow_none=True, strict=True, validate=validate.Range(1, 2**63 - 1))
+    transaction = WholeNumber(
+        required=True, allow_none=True, strict=True, validate=validate.Range(1, 2**63 - 1)
+    )
 
 
-class Choice(Body):
+class OutcomeChoice(RequestBody):
     """The word that a person chose for an outcome."""
 
     expected = 'Send {"provider": "ethoca", "word": "RESOLVED/REFUNDED"}.'
@@ -83,82 +82,92 @@ class Choice(Body):
     word = fields.String(required=True)
 
 
-class Arguments(FlaskParser):
-    """Reads what a request asks for; what cannot be read is refused in the API's own shape."""
+class ArgumentParser(FlaskParser):
+    """Reads the query or the body of a request, and rejects invalid ones in the API's own shape."""
 
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION = {"query": RAISE, "json": None}  # noqa: RUF012  as webargs declares it
 
     def load_json(self, req: Request, schema: Schema) -> typing.Any:
-        """Return the body; one that is no JSON says nothing."""
+        """Return the body, or `missing` if it is not JSON."""
         try:
-            found = req.get_json(silent=True)
+            body = req.get_json(silent=True)
         except RecursionError:  # nested too deep
-            found = None
-        return missing if found is None else found
+            body = None
+        return missing if body is None else body
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **kwargs: typing.Any
     ) -> typing.NoReturn:
-        """Say what a body should be; a list's filters have said so themselves."""
-        raise Rejected("bad_request", 400, typing.cast("Body", schema).expected) from None
+        """Reject the body with an example of a valid one. Filters raise BadFilter before this is called."""
+        raise Rejected("bad_request", 400, typing.cast("RequestBody", schema).expected) from None
 
 
-class Routes(Blueprint):
-    """Routes that read their arguments as Arguments does."""
+class ApiBlueprint(Blueprint):
+    """A blueprint whose routes use ArgumentParser."""
 
-    ARGUMENTS_PARSER = Arguments()
+    ARGUMENTS_PARSER = ArgumentParser()
 
 
-class Described(Api):
-    """The API and its document, in which each route lists how it refuses."""
+class DocumentedApi(Api):
+    """The API and its document, in which each route lists its errors."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = Refusal
 
 
-routes = Routes("api", __name__, url_prefix="/api", description=ABOUT)
+routes = ApiBlueprint("api", __name__, url_prefix="/api", description=DESCRIPTION)
 
 
 def register(app: Flask) -> Api:
-    """Add the API to the application; returns it, with its document."""
+    """Add the API to the application. Returns it, with its document."""
     app.config |= {
         "API_TITLE": "dispute-bridge",
         "API_VERSION": __version__,
         "OPENAPI_VERSION": "3.1.0",
-        "API_SPEC_OPTIONS": {"info": {"description": ABOUT}, "security": [{"token": []}]},
+        "API_SPEC_OPTIONS": {"info": {"description": DESCRIPTION}, "security": [{"token": []}]},
     }
-    described = Described(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(_name)})
-    described.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
-    described.register_blueprint(routes)
-    return described
+    api = DocumentedApi(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(_component_name)})
+    api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    api.register_blueprint(routes)
+    return api
 
 
-def _name(schema: typing.Any) -> str:
-    """Name what is answered; anything else has no name, and is described where it is asked for."""
-    known = schema if isinstance(schema, type) else type(schema)
-    return known.__name__ if issubclass(known, shapes.Closed) else ""
+def _component_name(schema: typing.Any) -> str:
+    """Return the name of an answer's shape in the document. Other schemas have none and stand inline."""
+    schema_class = schema if isinstance(schema, type) else type(schema)
+    return schema_class.__name__ if issubclass(schema_class, shapes.Closed) else ""
 
 
-def answers(schema: type[Schema] | Json, *refusals: int) -> Callable[[Route], Route]:
-    """Document what a route answers, and how it refuses."""
+def answers(schema: type[Schema] | Json, *errors: int) -> Callable[[Route], Route]:
+    """Document a route's answer and its errors."""
 
     def decorate(route: Route) -> Route:
-        says, *_ = str(route.__doc__).splitlines()
-        documented = routes.response(200, schema, description=says)(route)
-        for status in (*refusals, 401):
-            refused = routes.alt_response(status, schema=Refusal, description=REFUSALS[status])
-            documented = refused(documented)
+        first_line, *_ = str(route.__doc__).splitlines()
+        documented = routes.response(200, schema, description=first_line)(route)
+        for status in (*errors, 401):
+            with_error = routes.alt_response(status, schema=Refusal, description=ERRORS[status])
+            documented = with_error(documented)
         named: Route = routes.doc(operationId=route.__name__)(documented)
         return named
 
     return decorate
 
 
+def of_a_case(route: Route) -> Route:
+    """Give a route the case of its path, or answer 404 before anything else is read."""
+
+    @functools.wraps(route)
+    def with_case(id: str) -> Response:
+        return route(case=current.case_or_404(id))
+
+    return with_case
+
+
 @routes.before_request
 def authorize() -> None:
-    """Let in who knows the token; where none is set, this machine alone."""
-    settings: Settings = current_app.extensions["settings"]
+    """Require the API's token, or a request from this machine if no token is set."""
+    settings = current.settings()
     if settings.api_token is None:
         auth.require_this_machine("The API", "BRIDGE_API_TOKEN")
         _require_this_site()
@@ -169,21 +178,21 @@ def authorize() -> None:
 
 
 def _require_this_site() -> None:
-    """Refuse to change anything for a page of another site, which a browser here may have open."""
-    if request.method in READING:
+    """Reject changes by a page of another site that a browser on this machine has open."""
+    if request.method in SAFE_METHODS:
         return
     origin = f"{request.scheme}://{request.host}"
     if auth.is_cross_site() or request.headers.get("Origin", origin) != origin:
         raise Rejected(
             "bad_request", 400, "A page of another site sent this. Set BRIDGE_API_TOKEN, and use it."
         )
-    if request.mimetype and not request.is_json:  # a form of an old browser, which says nothing of its site
+    if request.mimetype and not request.is_json:  # a form of an old browser, which does not name its site
         raise Rejected("bad_request", 400, "Send JSON, with Content-Type: application/json.")
 
 
 @routes.errorhandler(BadFilter)
 def bad_filter(error: BadFilter) -> tuple[Response, int]:
-    """Refuse a filter that the list does not have."""
+    """Reject a filter that the list does not have."""
     return jsonify(error="bad_request", message=str(error)), 400
 
 
@@ -192,14 +201,14 @@ def bad_filter(error: BadFilter) -> tuple[Response, int]:
 @routes.arguments(DeliveryFilters, location="query")
 def deliveries(filters: Json) -> Response:
     """List deliveries, newest first."""
-    return jsonify(_search().delivery_page(filters).to_json())
+    return jsonify(current.search().delivery_page(filters).to_json())
 
 
 @routes.get("/deliveries/<id>")
 @answers(shapes.WholeDelivery, 404)
 def delivery(id: str) -> Response:
-    """Return one delivery whole."""
-    return jsonify(_found(_search().delivery(id), "delivery"))
+    """Return everything about one delivery."""
+    return jsonify(current.delivery_or_404(id))
 
 
 @routes.post("/deliveries/<id>/replay")
@@ -207,23 +216,23 @@ def delivery(id: str) -> Response:
 def replay(id: str) -> Response:
     """Put a delivery back into the queue, with a new deadline.
 
-    One that is pending, or whose body retention has removed, is left as it is.
+    It changes nothing if the delivery is pending, or if retention has removed its body.
     """
-    _found(_search().delivery(id), "delivery")
-    _inbox().deliveries.replay([id])
-    return jsonify(_found(_search().delivery(id), "delivery"))
+    current.delivery_or_404(id)
+    current.inbox().deliveries.replay([id])
+    return jsonify(current.delivery_or_404(id))
 
 
 @routes.post("/deliveries/<id>/dismiss")
 @answers(shapes.WholeDelivery, 404)
 def dismiss(id: str) -> Response:
-    """Put a failed delivery aside: it needs nobody's attention any more, and can be replayed.
+    """Dismiss a failed delivery: it no longer needs attention. You can still replay it.
 
-    Any other is left as it is.
+    It changes nothing if the delivery has not failed.
     """
-    _found(_search().delivery(id), "delivery")
-    _inbox().deliveries.dismiss([id])
-    return jsonify(_found(_search().delivery(id), "delivery"))
+    current.delivery_or_404(id)
+    current.inbox().deliveries.dismiss([id])
+    return jsonify(current.delivery_or_404(id))
 
 
 @routes.get("/cases")
@@ -231,68 +240,56 @@ def dismiss(id: str) -> Response:
 @routes.arguments(CaseFilters, location="query")
 def cases(filters: Json) -> Response:
     """List cases, newest first."""
-    return jsonify(_search().case_page(filters).to_json())
+    return jsonify(current.search().case_page(filters).to_json())
 
 
 @routes.get("/cases/<id>")
 @answers(shapes.WholeCase, 404)
-def case(id: str) -> Response:
-    """Return one case whole."""
-    return jsonify(_found(_search().case(id), "case"))
+@of_a_case
+def case(case: Json) -> Response:
+    """Return everything about one case."""
+    return jsonify(case)
 
 
 @routes.post("/cases/<id>/match")
 @answers(shapes.WholeCase, 400, 404)
-@routes.arguments(Decision)
-def match(decision: Json, id: str) -> Response:
-    """Take a person's word for a case's transaction, or (null) for there being none."""
-    _found(_search().case(id), "case")
-    if not _inbox().cases.decide(id, decision["transaction"]):
+@of_a_case
+@routes.arguments(MatchDecision)
+def match(decision: Json, case: Json) -> Response:
+    """Attach a transaction to a case, or state (null) that there is none."""
+    if not current.inbox().cases.decide(case["id"], decision["transaction"]):
         raise Rejected("bad_request", 400, "This case has its transaction already.")
-    return jsonify(_found(_search().case(id), "case"))
+    return jsonify(current.case_or_404(case["id"]))
 
 
 @routes.get("/cases/<id>/outcomes")
 @answers(shapes.OutcomePage, 404)
-def outcomes(id: str) -> Response:
+@of_a_case
+def outcomes(case: Json) -> Response:
     """List the outcomes of a case, with the words that a person may choose."""
-    found = _found(_search().case(id), "case")
-    offered = choices(_inbox(), current_app.extensions["settings"], found)
-    words = {name: [{"word": one.name, "says": one.says} for one in some] for name, some in offered.items()}
-    rows = [one | {"choices": words.get(one["provider"], [])} for one in found["outcomes"]]
+    offered = {
+        provider: [{"word": word.name, "says": word.says} for word in words]
+        for provider, words in choices(current.inbox(), current.settings(), case).items()
+    }
+    rows = [outcome | {"choices": offered.get(outcome["provider"], [])} for outcome in case["outcomes"]]
     return jsonify(results=rows, next=None)
 
 
 @routes.post("/cases/<id>/outcomes")
 @answers(shapes.WholeCase, 400, 404)
-@routes.arguments(Choice)
-def choose_outcome(choice: Json, id: str) -> Response:
+@of_a_case
+@routes.arguments(OutcomeChoice)
+def choose_outcome(choice: Json, case: Json) -> Response:
     """Send a provider the word that a person chose, if the outcome waits for one."""
-    found = _found(_search().case(id), "case")
-    settings: Settings = current_app.extensions["settings"]
     try:
-        choose(_inbox(), settings, found, choice["provider"], choice["word"], "api")
+        choose(current.inbox(), current.settings(), case, choice["provider"], choice["word"], "api")
     except PermanentError as error:
         raise Rejected("bad_request", 400, str(error)) from None
-    return jsonify(_found(_search().case(id), "case"))
+    return jsonify(current.case_or_404(case["id"]))
 
 
 @routes.get("/openapi.json")
 @answers({"type": "object"})
 def document() -> Response:
-    """Return the document of all this."""
+    """Return this document."""
     return jsonify(current_api.spec.to_dict())
-
-
-def _search() -> Search:
-    return typing.cast("Search", current_app.extensions["search"])
-
-
-def _inbox() -> Inbox:
-    return typing.cast("Inbox", current_app.extensions["inbox"])
-
-
-def _found(thing: Json | None, kind: str) -> Json:
-    if thing is None:
-        raise Rejected("not_found", 404, f"There is no such {kind}.")
-    return thing

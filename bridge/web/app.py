@@ -1,4 +1,4 @@
-"""The web process: wires settings, inbox, receiver and API together."""
+"""The web process: wires settings, database, pages and API together."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import logs, settings
+from bridge import logs
 from bridge.errors import Rejected, Unavailable
+from bridge.settings import Settings, load
 from bridge.storage import migrate
 from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
@@ -35,58 +36,57 @@ if typing.TYPE_CHECKING:
 log = structlog.get_logger()
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-"""The checkout: `config/` stands beside the package."""
+"""The checkout, which has `config/` beside the package."""
 WEB_POOL = 3
 """Connections of one web process: commits share one, reads and probes the rest."""
 READY_SECONDS = 1.0
-"""How long it is known whether webhooks can be stored."""
+"""How long the answer of `/readyz` is cached."""
 
 
 def create_app(
-    given: settings.Settings | None = None, database: Database | None = None, *, watch: bool = True
+    settings: Settings | None = None, database: Database | None = None, *, watch: bool = True
 ) -> Flask:
-    """Build the application; the settings come from the environment unless they are given.
+    """Build the application. Without `settings` it reads them from the environment.
 
-    With `watch` a thread of its own tells the operator what a dead worker cannot tell.
+    With `watch` a thread notifies the operator when the worker is gone and cannot do it itself.
     """
-    chosen = given or settings.load(os.environ, ROOT)
-    logs.set_up(chosen.log_level)
+    settings = settings or load(os.environ, ROOT)
+    logs.set_up(settings.log_level)
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug refuses what is just as long, too
-    store = database or Database(chosen.database_url, pool_size=WEB_POOL)
-    if store is not database:  # what the process opens, it closes: only then is SQLite's file whole alone
-        atexit.register(store.close)
-    auth.set_up(app, chosen)
-    app.extensions["settings"] = chosen = with_installed(chosen, store)
-    app.extensions["inbox"] = open_inbox(store, chosen)
-    app.extensions["search"] = Search(store)
+    app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug also refuses a body of exactly this
+    if database is None:
+        database = Database(settings.database_url, pool_size=WEB_POOL)
+        atexit.register(database.close)  # which merges SQLite's WAL into its file
+    auth.set_up(app, settings)
+    app.extensions["settings"] = settings = with_installed(settings, database)
+    app.extensions["inbox"] = open_inbox(database, settings)
+    app.extensions["search"] = Search(database)
     app.extensions["daily_counts"] = DailyCounts()
-    app.extensions["shared_state"] = SharedState(store)
+    app.extensions["shared_state"] = SharedState(database)
     api.register(app)
-    rooms = (webhooks, metrics, overview, pages, replays, install)
-    for one in (*(room.routes for room in rooms), auth.gate, viewer.viewer):
-        app.register_blueprint(one)
-    if watch and chosen.notify:
-        jobs = Jobs(chosen, store, worker=False)
+    for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer):
+        app.register_blueprint(module.routes)
+    if watch and settings.notify:
+        jobs = Jobs(settings, database, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
         threading.Thread(target=jobs.run, args=(stopping,), name="watch", daemon=True).start()
     app.add_url_rule("/healthz", view_func=healthz)
-    app.extensions["readiness"] = readiness = Readiness(store)
+    app.extensions["readiness"] = readiness = Readiness(database)
     app.add_url_rule("/readyz", "readyz", readiness.answer)
     app.register_error_handler(Rejected, _rejected)
     app.register_error_handler(Unavailable, _unavailable)
-    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
-    app.wsgi_app = _guarded(app.wsgi_app)  # type: ignore[method-assign,assignment]
-    if chosen.proxy_hops:  # each proxy adds to X-Forwarded-For; X-Forwarded-Proto is the last one's
+    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    if settings.proxy_hops:  # each proxy adds to X-Forwarded-For; X-Forwarded-Proto is the last one's
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=chosen.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0
+            app.wsgi_app, x_for=settings.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0
         )
     return app
 
 
-def _guarded(answer: WSGIApplication) -> WSGIApplication:
-    """Add HEADERS to every answer at the edge, where that costs next to nothing."""
+def _with_headers(answer: WSGIApplication) -> WSGIApplication:
+    """Add HEADERS to every answer, below Flask, where that costs next to nothing."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], error: typing.Any = None) -> typing.Any:
@@ -97,21 +97,21 @@ def _guarded(answer: WSGIApplication) -> WSGIApplication:
                 more.append(("Cache-Control", "no-store"))
             return start_response(status, headers + more, error)
 
-        environ["PATH_INFO"] = webhooks.plainly(environ.get("PATH_INFO", ""))
+        environ["PATH_INFO"] = webhooks.normalized_path(environ.get("PATH_INFO", ""))
         return answer(environ, start)
 
     return application
 
 
 def healthz() -> Response:
-    """Say that the process answers."""
+    """Answer that the process is running."""
     return jsonify(status="ok")
 
 
 class Readiness:
-    """Whether webhooks can be stored, asked of the database once in READY_SECONDS however many want to know.
+    """Whether webhooks can be stored. It asks the database at most once in READY_SECONDS.
 
-    Anybody may ask: what is wrong is for the log.
+    Anybody may ask, so the reason goes to the log only.
     """
 
     def __init__(self, database: Database) -> None:
@@ -119,29 +119,29 @@ class Readiness:
         self.clock = time.monotonic
         self.lock = threading.Lock()
         self.until = -math.inf
-        self.problem: str | None = None
+        self.last_problem: str | None = None
 
-    def why_not(self) -> str | None:
-        """Say what keeps webhooks from being stored; None where nothing does."""
+    def problem(self) -> str | None:
+        """Return why webhooks cannot be stored, or None if they can."""
         with self.lock:
             if self.clock() >= self.until:
-                self._look()
+                self._check()
                 self.until = self.clock() + READY_SECONDS
-            return self.problem
+            return self.last_problem
 
     def answer(self) -> tuple[Response, int]:
-        """Say whether webhooks can be stored."""
-        ready = self.why_not() is None
+        """Answer whether webhooks can be stored."""
+        ready = self.problem() is None
         return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
 
-    def _look(self) -> None:
-        before = self.problem
+    def _check(self) -> None:
+        before = self.last_problem
         try:
-            self.problem = migrate.problem(self.database)
+            self.last_problem = migrate.problem(self.database)
         except Unavailable as error:
-            self.problem = str(error)
-        if self.problem and self.problem != before:
-            log.error("not ready", why=self.problem)
+            self.last_problem = str(error)
+        if self.last_problem and self.last_problem != before:
+            log.error("not ready", why=self.last_problem)
 
 
 def _rejected(error: Rejected) -> tuple[Response, int]:
@@ -155,15 +155,15 @@ def _rejected(error: Rejected) -> tuple[Response, int]:
 
 
 def _unavailable(error: Unavailable) -> tuple[Response, int]:
-    return _rejected(viewer.away(error))
+    return _rejected(viewer.database_unavailable(error))
 
 
-_WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
+ERROR_WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 
 
-def _http(error: HTTPException) -> tuple[Response, int]:
+def _http_error(error: HTTPException) -> tuple[Response, int]:
     status = error.code or 500
-    word = _WORDS.get(status, "bad_request")
+    word = ERROR_WORDS.get(status, "bad_request")
     response = jsonify(error=word, message=error.description or word)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
@@ -171,6 +171,6 @@ def _http(error: HTTPException) -> tuple[Response, int]:
 
 
 def _bug(error: Exception) -> tuple[Response, int]:
-    """Answer a bug without showing it; a webhook that met one is not acknowledged."""
+    """Answer 503 to a bug, so that a provider sends its webhook again. The traceback goes to the log."""
     log.error("bug", exc_info=error)
     return _rejected(Rejected("unavailable", 503, "Internal error. Send it again later."))

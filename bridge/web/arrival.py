@@ -1,8 +1,8 @@
-"""gunicorn's worker with threads, whose threads get whole requests only, so that they wait for no client.
+"""gunicorn's worker with threads, changed so that a thread gets a request only once all of it has arrived.
 
-In gunicorn's own (27) as many stalled clients as there are threads stop the bridge, and their connections
-are closed one by one, two seconds each, in the loop that serves everybody else. Its limit of connections
-makes new clients wait for those that are there, however idle.
+In gunicorn's own worker (version 27), as many stalled clients as there are threads stop the bridge. It then
+closes their connections one by one, two seconds each, in the loop that serves everybody else. At its limit
+of connections, new clients wait for the others, even for idle ones.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if typing.TYPE_CHECKING:
     from socket import socket
 
 ARRIVAL_SECONDS = 20.0
-"""How long a request may take to arrive, however slowly it drips."""
+"""How long a request may take to arrive."""
 LARGEST_HEAD = 64 * 1024
 LARGEST = 320 * 1024
-"""Bytes of a head and a body; what says that it is larger is refused before it has arrived."""
+"""Bytes of a head and a body. A request that announces more is rejected before it has arrived."""
 MOST_ARRIVING = 64 * 2**20
-"""Bytes of all requests together that are not whole."""
+"""Bytes of all incomplete requests together."""
 LINGER_SECONDS = 2.0
-"""How long a client may take to close a connection that is over, before its answer may be cut off."""
+"""How long a client may take to close a connection, before its answer may be cut off."""
 PIECE = 64 * 1024
 
 BUILT_ON = {
@@ -45,9 +45,9 @@ BUILT_ON = {
     gthread.TConn: ("init", "close", "initialized", "sock", "parser"),
     gthread.http.unreader.Unreader: ("take_buffered", "unread"),
 }
-"""What of gunicorn is overridden or used here, though it promises none of it."""
+"""The parts of gunicorn that this module overrides or uses, and that gunicorn does not document."""
 ARRIVING = object()
-"""What a thread returns of a request that is not whole yet."""
+"""What a thread returns for a request that is not complete yet."""
 
 LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n")
 CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:[^\r\n]*chunked")
@@ -55,40 +55,40 @@ CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,99}\r\n")
 EXPECT = re.compile(rb"(?i)\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
 
 
-_BODY = json.dumps({"error": "bad_request", "message": "The request could not be read."})
-_HEADERS = {
+ERROR_BODY = json.dumps({"error": "bad_request", "message": "The request could not be read."})
+ERROR_HEADERS = {
     **HEADERS,
     "Cache-Control": "no-store",
     "Connection": "close",
     "Content-Type": "application/json",
-    "Content-Length": str(len(_BODY)),
+    "Content-Length": str(len(ERROR_BODY)),
 }
-_NO_REQUEST = "".join(
-    ["\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items()), "\r\n", _BODY]
+ERROR = "".join(
+    ["\r\n", *(f"{name}: {value}\r\n" for name, value in ERROR_HEADERS.items()), "\r\n", ERROR_BODY]
 ).encode()
-"""What follows the status where gunicorn refuses what is no request."""
+"""What follows the status when gunicorn rejects bytes that are not an HTTP request."""
 
 
 class Arriving:
-    """A request on its way, of which only its length is understood here: gunicorn judges the rest."""
+    """A request that is arriving. This class only finds out how long it is; gunicorn parses it."""
 
     def __init__(self, first: bytes) -> None:
         self.content = bytearray(first)
         self.since = time.monotonic()
-        self.end = 0  # of the request, or of the chunks whose size is known; 0 before the head is there
+        self.end = 0  # of the request, or of the chunks whose size is known; 0 until the head has arrived
         self.chunked = False
-        self.is_over = False  # whether no more comes, or is waited for
-        self.expects = False  # its client waits for a word before it sends the body
+        self.is_over = False  # nothing more comes, or the bridge waits no longer
+        self.expects = False  # the client waits for "100 Continue" before it sends the body
 
     def is_whole(self) -> bool:
-        """Whether all of it is there."""
+        """Whether the whole request has arrived."""
         if not self.end:
             head, blank, body = bytes(self.content).partition(b"\r\n\r\n")
             if not blank:
                 return False
-            head, found = EXPECT.subn(b"", head + b"\r\n")
+            head, count = EXPECT.subn(b"", head + b"\r\n")
             self.content = bytearray(head + b"\r\n" + body)
-            self.expects = found > 0 and not head.partition(b"\r\n")[0].endswith(b"HTTP/1.0")
+            self.expects = count > 0 and not head.partition(b"\r\n")[0].endswith(b"HTTP/1.0")
             self.chunked = CHUNKED.search(head) is not None
             length = LENGTH.search(head)
             self.end = len(head) + 2 + (int(length[1]) if length and not self.chunked else 0)
@@ -99,7 +99,7 @@ class Arriving:
         return not self.chunked and len(self.content) >= self.end
 
     def read(self, sock: socket) -> bool:
-        """Take what has arrived; returns whether there is nothing to wait for any more."""
+        """Read what has arrived. Returns whether to stop waiting: it is complete, over, or too large."""
         with contextlib.suppress(BlockingIOError):
             piece = _receive(sock)
             self.content += piece
@@ -114,20 +114,20 @@ class Arriving:
 
 
 class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
-    """gthread, but what arrives and what is being closed waits in the loop, and the oldest gives way."""
+    """gthread, but connections wait in the loop while a request arrives and while they close."""
 
     @classmethod
     def check_config(cls, cfg: typing.Any, log: typing.Any) -> None:
-        """Refuse a gunicorn that this was not written for; raises RuntimeError, which gunicorn prints."""
-        if lacking := ", ".join(_lacking(cls)):
+        """Reject a gunicorn that this worker does not fit; raises RuntimeError, which gunicorn prints."""
+        if differences := ", ".join(_differences(cls)):
             raise RuntimeError(
-                f"gunicorn {version('gunicorn')} does not fit bridge/web/arrival.py ({lacking}):"
+                f"gunicorn {version('gunicorn')} does not fit bridge/web/arrival.py ({differences}):"
                 " install the version that requirements.txt names"
             )
         super().check_config(cfg, log)
 
     def handle(self, conn: typing.Any) -> typing.Any:
-        """Handle a request in a thread once it is whole; until then it goes back to the loop."""
+        """Handle a request in a thread if it is complete; otherwise return it to the loop."""
         if not conn.initialized:
             conn.init()
             conn.arriving = None
@@ -141,14 +141,14 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def handle_error(self, req: typing.Any, client: socket, addr: typing.Any, exc: BaseException) -> None:
-        """Answer what is no request as gunicorn does, but without a word of what was sent."""
-        super().handle_error(req, _Curt(client), addr, exc)
+        """Answer an invalid request with gunicorn's status, but without quoting what was sent."""
+        super().handle_error(req, StatusOnly(client), addr, exc)
 
     def _keepalive_after(self, conn: typing.Any, keepalive: bool) -> bool:  # noqa: FBT001  gunicorn's own
         return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
 
     def finish_request(self, conn: typing.Any, fs: typing.Any) -> None:
-        """Keep a connection in the loop while its request arrives, or until its client has closed it too."""
+        """Keep a connection in the loop while its request arrives, or until its client closes it too."""
         result = not fs.cancelled() and (fs.exception() or fs.result())
         if result and result is not ARRIVING:
             super().finish_request(conn, fs)
@@ -163,7 +163,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 conn.sock.shutdown(SHUT_WR)
             self.poller.register(conn.sock, EVENT_READ, partial(ready, conn))
         except (OSError, ValueError):  # it is closed already
-            self._part(conn)
+            self._close(conn)
         else:
             self.pending_conns.append(conn)
             held = (len(other.arriving.content) for other in self.pending_conns if other.arriving)
@@ -171,7 +171,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 self._give_up(self.pending_conns[0])
 
     def on_pending_socket_readable(self, conn: typing.Any, client: typing.Any) -> None:
-        """Go on with a request, unless it was given up while this very event waited for its turn."""
+        """Read more of a request, unless the bridge gave it up while this event waited for its turn."""
         if conn in self.pending_conns:
             super().on_pending_socket_readable(conn, client)
 
@@ -181,7 +181,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 self._give_up(conn)
 
     def murder_pending(self) -> None:
-        """Wait for nobody longer than is allowed, briefly where the worker is to end, or there is no room."""
+        """Give up connections that have waited too long. When the worker ends, that is much sooner."""
         now = time.monotonic()
         for conn in list(self.pending_conns):
             patient = conn.arriving and self.alive
@@ -193,7 +193,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def _make_room(self) -> None:
         """Close the connection that has been idle longest, or else the one that has waited longest.
 
-        A new one may bring a webhook. At the limit gunicorn accepts none.
+        At its limit gunicorn accepts no new connection, and that might bring a webhook.
         """
         if self.keepalived_conns:
             conn = self.keepalived_conns.popleft()
@@ -203,12 +203,12 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         else:
             return
         self.poller.unregister(conn.sock)
-        self._part(conn)
+        self._close(conn)
 
     def _give_up(self, conn: typing.Any) -> None:
-        """Close a connection that waits, or have what has arrived refused.
+        """Stop waiting for a connection: reject an incomplete request, close any other.
 
-        Where the process ends it is closed without a word: its sender is not at fault, and comes again.
+        When the process ends, close it without an answer. The sender did nothing wrong and tries again.
         """
         self.pending_conns.remove(conn)
         self.poller.unregister(conn.sock)
@@ -216,15 +216,15 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
             conn.arriving.is_over = True
             self.enqueue_req(conn)
         else:
-            self._part(conn)
+            self._close(conn)
 
-    def _part(self, conn: typing.Any) -> None:
+    def _close(self, conn: typing.Any) -> None:
         self.nr_conns -= 1
         conn.close()
 
 
-class _Curt:
-    """A connection over which gunicorn sends a page of its own: only the status of it goes out."""
+class StatusOnly:
+    """A socket that sends only the status of the error page that gunicorn writes to it."""
 
     def __init__(self, sock: socket) -> None:
         self.sock = sock
@@ -233,12 +233,12 @@ class _Curt:
         return getattr(self.sock, name)
 
     def sendall(self, page: bytes) -> None:
-        """Send the status and a body that says no more than that."""
-        self.sock.sendall(page.partition(b"\r\n")[0] + _NO_REQUEST)
+        """Send the page's status with a body of our own."""
+        self.sock.sendall(page.partition(b"\r\n")[0] + ERROR)
 
 
 def _receive(sock: socket) -> bytes:
-    """Return what has arrived, nothing where it is the end; raises BlockingIOError where nothing has."""
+    """Return what has arrived, or nothing at the end; raises BlockingIOError if nothing has arrived yet."""
     try:
         return sock.recv(PIECE, MSG_DONTWAIT)
     except BlockingIOError:
@@ -247,12 +247,12 @@ def _receive(sock: socket) -> bytes:
         return b""
 
 
-def _lacking(ours: type) -> typing.Iterator[str]:
-    """Name what gunicorn does not have, and what it calls with other arguments than ours takes."""
+def _differences(ours: type) -> typing.Iterator[str]:
+    """Yield each part of BUILT_ON that gunicorn lacks, or that has other arguments than ours."""
     for owner, names in BUILT_ON.items():
-        there = {*dir(owner), *owner.__init__.__code__.co_names}  # methods, and what is set at first
+        existing = {*dir(owner), *owner.__init__.__code__.co_names}  # methods and attributes
         for name in names:
-            if name not in there:
+            if name not in existing:
                 yield f"no {owner.__name__}.{name}"
             elif name in vars(ours) and _arguments(getattr(owner, name)) != _arguments(getattr(ours, name)):
                 yield f"other arguments of {owner.__name__}.{name}"

@@ -1,7 +1,7 @@
-"""Who may look: sign-in with one password, a signed session, and a token in every form.
+"""Access to the viewer: sign-in with one password, a signed session, and a token in every form.
 
-Without a password the viewer is off, unless the server is bound to loopback and no proxy is known to
-stand before it. Then only this machine's own requests are answered: see `is_from_this_machine`.
+Without a password the viewer is off, unless the server is bound to loopback and is not known to be behind
+a proxy. Then it answers only requests from this machine: see `is_from_this_machine`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bridge.errors import Rejected
 from bridge.providers.proof import same
 from bridge.settings import address
 from bridge.storage.schema import StateKind
+from bridge.web import current
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,42 +34,43 @@ if typing.TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from bridge.settings import Settings
-    from bridge.storage.shared_state import SharedState
 
 log = structlog.get_logger()
 
 SIGNED_IN_FOR = timedelta(days=7)
 FREE_TRIES = 5
-"""Wrong passwords from one address before it has to wait."""
+"""Wrong passwords that one address may try before it has to wait."""
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
 MOST_ADDRESSES = 10_000
 PROXY_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
-"""How the headers that proxies add begin, as WSGI names them."""
+"""The beginnings of the headers that proxies add, in WSGI's spelling."""
 
-gate = Blueprint("gate", __name__)
+routes = Blueprint("auth", __name__)
 
 
-class _Sessions(SecureCookieSessionInterface):
-    """Flask's signed cookie, Secure when the request came by https; a webhook, which has none, costs none."""
+class CookieSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie, Secure over https. A request without a cookie, such as a webhook, reads none."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of the request's cookie, or a new one."""
         return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
+        """Whether the cookie may go over https only."""
         return request.is_secure
 
 
 @dataclass
 class Throttle:
-    """Makes those wait who guess: twice as long after every wrong password."""
+    """Slows down guessing: each wrong password doubles the wait."""
 
     clock: Callable[[], float] = time.monotonic
     tries: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """For each client how many, and not before when again; the latest comes last."""
+    """For each client the number of tries and the time of the next one allowed; the latest comes last."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, client: str) -> float:
-        """Count a try before its password is compared; returns the seconds to wait if it comes too soon."""
+        """Count a try before its password is compared. Returns the seconds to wait if it is too soon."""
         with self.lock:
             now = self.clock()
             count, not_before = self.tries.get(client, (0, now))
@@ -83,17 +85,17 @@ class Throttle:
             return 0.0
 
     def forget(self, client: str) -> None:
-        """Forget the tries of a client that knew the password."""
+        """Forget the tries of a client that has signed in."""
         with self.lock:
             self.tries.pop(client, None)
 
 
 def set_up(app: Flask, settings: Settings) -> None:
-    """Give the application its sessions."""
+    """Set up the application's sessions."""
     app.secret_key = settings.secret_key or derived_key(settings)
     if settings.password and not settings.secret_key:
         log.info("SECRET_KEY is not set", so="sessions end when any other secret changes")
-    app.session_interface = _Sessions()
+    app.session_interface = CookieSessions()
     app.config |= {
         "SESSION_COOKIE_NAME": "bridge_session",
         "SESSION_COOKIE_HTTPONLY": True,
@@ -105,45 +107,44 @@ def set_up(app: Flask, settings: Settings) -> None:
 
 
 def derived_key(settings: Settings) -> str:
-    """Make a key of the other secrets, the same in all processes; sessions end when one of them changes."""
+    """Derive a session key from the other secrets: the same in all processes, until one of them changes."""
     parts = [settings.password or "", settings.api_token or "", settings.database_url]
     parts += [settings.client_secret or ""]
     parts += [store.token for store in settings.stores.values()]
-    parts += [secret for known in settings.secrets.values() for secret in known]
+    parts += [secret for provider_secrets in settings.secrets.values() for secret in provider_secrets]
     return hashlib.sha256("\n".join(["bridge session", *parts]).encode()).hexdigest()
 
 
-def guard() -> Response | None:
-    """Let in who has signed in; where no password is set, this machine alone."""
-    settings: Settings = current_app.extensions["settings"]
-    if settings.password is None:
+def require_sign_in() -> Response | None:
+    """Require a session, or a request from this machine if no password is set. Checks a form's token."""
+    password = current.settings().password
+    if password is None:
         require_this_machine("The viewer", "BRIDGE_PASSWORD")
-    elif not signed_in(settings.password):
+    elif not is_signed_in(password):
         if request.method not in ("GET", "HEAD"):
             raise Rejected("unauthorized", 401, "Your session has ended. Sign in again.")
-        return redirect(url_for("gate.sign_in", next=request.full_path.rstrip("?")), 303)
+        return redirect(url_for("auth.sign_in", next=request.full_path.rstrip("?")), 303)
     if request.method == "POST":
-        check_form()
+        check_form_token()
     return None
 
 
 def require_this_machine(what: str, variable: str) -> None:
-    """Refuse whatever comes from elsewhere: the door of all that has no secret set in its variable."""
-    settings: Settings = current_app.extensions["settings"]
-    if not settings.is_local:
+    """Reject requests from elsewhere. This protects everything whose secret's variable is not set."""
+    if not current.settings().is_local:
         raise Rejected("not_found", 404, f"{what} is off: {variable} is not set.")
     if not is_from_this_machine(request.environ):
-        said = f"{what} answers this machine only, and no proxy: {variable} is not set."
-        raise Rejected("not_found", 404, said)
+        message = f"{what} answers this machine only, and no proxy: {variable} is not set."
+        raise Rejected("not_found", 404, message)
 
 
 def is_from_this_machine(wsgi: WSGIEnvironment) -> bool:
-    """Whether a program here has sent a request, to this machine's own name and through no proxy.
+    """Whether a program on this machine sent the request, to this machine's own name and without a proxy.
 
-    By the name, for a web page may lead another one here (DNS rebinding). HTTP/1.0 is what nginx spoke
-    to the server behind it up to version 1.29.6, and nothing else told it from a browser. The address is
-    that of the connection: ProxyFix, which changes it, stands only where `Settings.is_local` is false.
-    A request may name the host in its target as well, which then goes before the header.
+    The name matters because a web page can point a name of its own here (DNS rebinding). nginx up to
+    version 1.29.6 speaks HTTP/1.0 to the server behind it, and nothing else tells it from a browser. The
+    address is that of the connection: ProxyFix, which changes it, is only there if `Settings.is_local` is
+    false. If a request also names the host in its target, both names must be this machine's.
     """
     hosts = [wsgi.get("HTTP_HOST", "")]
     target = str(wsgi.get("RAW_URI") or "/")
@@ -158,23 +159,23 @@ def is_from_this_machine(wsgi: WSGIEnvironment) -> bool:
 
 
 def is_cross_site() -> bool:
-    """Whether a browser says that a page of another site makes it send this; old ones do not say."""
+    """Whether the browser says that a page of another site sent this request. Old browsers do not say."""
     return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
 
 
-def signed_in(password: str) -> bool:
-    """Whether the session was opened with the password that holds now, not too long ago, and goes on."""
-    if not same(str(session.get("opened", "")), _mark(password)):
+def is_signed_in(password: str) -> bool:
+    """Whether the session began with the current password, is not too old, and was not ended."""
+    if not same(str(session.get("opened", "")), _password_digest(password)):
         return False
-    shared_state: SharedState = current_app.extensions["shared_state"]
+    shared_state = current.shared_state()
     age = shared_state.now() - session.get("opened_at", 0.0)
     return age < SIGNED_IN_FOR.total_seconds() and not shared_state.is_redeemed(
         StateKind.SESSION, session["id"]
     )
 
 
-def _mark(password: str) -> str:
-    """Name a password in a session, so that changing it ends the session."""
+def _password_digest(password: str) -> str:
+    """Return what a session stores of the password, so that changing the password ends the session."""
     return hashlib.sha256(f"{current_app.secret_key!r}\n{password}".encode()).hexdigest()
 
 
@@ -185,15 +186,15 @@ def form_token() -> str:
     return str(session["form"])
 
 
-def check_form() -> None:
-    """Refuse a form that another site has made."""
+def check_form_token() -> None:
+    """Reject a form that another site made."""
     given = request.form.get("form_token") or request.headers.get("X-Form-Token", "")
     if is_cross_site() or "form" not in session or not same(given, form_token()):
         raise Rejected("bad_request", 400, "This form has expired. Reload the page and try again.")
 
 
 def local_path(wanted: str | None) -> str:
-    """Return a path on this site to go on to, whatever was asked for."""
+    """Return the wanted path if it is one of this site, else the first page."""
     home = url_for("overview.today")
     if not wanted or not wanted.isprintable() or "\\" in wanted or not wanted.startswith("/"):
         return home
@@ -203,30 +204,30 @@ def local_path(wanted: str | None) -> str:
     return wanted
 
 
-@gate.before_request
-def only_where_it_is_on() -> None:
-    """Know no sign-in where there is nothing to sign in to."""
-    if current_app.extensions["settings"].password is None:
+@routes.before_request
+def require_password_set() -> None:
+    """Answer 404 if no password is set, since there is nothing to sign in to."""
+    if current.settings().password is None:
         raise Rejected("not_found", 404, "Sign-in is off: BRIDGE_PASSWORD is not set.")
 
 
-@gate.get("/sign-in")
+@routes.get("/sign-in")
 def sign_in() -> Response | str:
     """Ask for the password."""
     onward = local_path(request.args.get("next"))
-    if signed_in(current_app.extensions["settings"].password):
+    if is_signed_in(current.settings().password or ""):
         return redirect(onward, 303)
     return render_template("sign_in.html", onward=onward, problem=None)
 
 
-@gate.post("/sign-in")
-def signing_in() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Take the password."""
-    check_form()
-    settings: Settings = current_app.extensions["settings"]
+@routes.post("/sign-in")
+def submit_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Check the password and begin a session."""
+    check_form_token()
+    settings = current.settings()
     throttle: Throttle = current_app.extensions["throttle"]
     onward = local_path(request.form.get("next"))
-    client = network(request.remote_addr)
+    client = client_network(request.remote_addr)
     if wait := throttle.admit(client):
         problem = f"Too many wrong passwords. Try again in {wait:.0f} seconds."
         page = render_template("sign_in.html", onward=onward, problem=problem)
@@ -236,26 +237,26 @@ def signing_in() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]
     throttle.forget(client)
     session.clear()
     session.permanent = True
-    session["opened"] = _mark(settings.password or "")
-    session["opened_at"] = current_app.extensions["shared_state"].now()
+    session["opened"] = _password_digest(settings.password or "")
+    session["opened_at"] = current.shared_state().now()
     session["id"] = secrets.token_urlsafe(16)
     return redirect(onward, 303)
 
 
-@gate.post("/sign-out")
+@routes.post("/sign-out")
 def sign_out() -> Response:
-    """End the session, also for whoever has copied its cookie."""
-    check_form()
+    """End the session, also for anyone who has copied its cookie."""
+    check_form_token()
     if "id" in session:
-        shared_state: SharedState = current_app.extensions["shared_state"]
+        shared_state = current.shared_state()
         shared_state.redeem_once(StateKind.SESSION, session["id"], SIGNED_IN_FOR.total_seconds())
     session.clear()
-    return redirect(url_for("gate.sign_in"), 303)
+    return redirect(url_for("auth.sign_in"), 303)
 
 
-def network(given: str | None) -> str:
-    """Return what counts as one client: an address, or the /64 of an IPv6 one."""
-    known = address.client_ip(given)
-    if isinstance(known, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((known, 64), strict=False))
-    return str(known or "unknown")
+def client_network(text: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
+    ip = address.client_ip(text)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip or "unknown")

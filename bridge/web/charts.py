@@ -1,4 +1,4 @@
-"""Charts as plain numbers: where each bar stands, in per cent of its chart. Pure; templates draw them."""
+"""Computes where the bars of a chart are, in per cent of the chart. Pure; templates draw them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if typing.TYPE_CHECKING:
     from datetime import date
 
 GAP = 0.25
-"""The share of a bar's place that stays empty."""
+"""The share of a bar's space that stays empty."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a bar; the series gives its colour."""
+    """A part of a bar. Its series gives the colour."""
 
     y: float
     height: float
     series: int
-    says: str
+    label: str
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar and its parts, stacked from below."""
+    """One bar and its pieces, stacked from below."""
 
     x: float
     width: float
@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars from left to right; `top` is what the full height stands for."""
+    """Bars from left to right. `top` is the count at full height."""
 
     bars: tuple[Bar, ...]
     top: int
@@ -49,7 +49,7 @@ class Chart:
 
 
 def stacked(days: Sequence[tuple[date, dict[str, int]]]) -> Chart:
-    """Draw a bar a day, made of what each provider sent."""
+    """Return a bar for each day, with a piece for each provider's count."""
     sums: dict[str, int] = {}
     for _, counts in days:
         for name, count in counts.items():
@@ -63,7 +63,7 @@ def stacked(days: Sequence[tuple[date, dict[str, int]]]) -> Chart:
 
 
 def plain(labels: Sequence[str], counts: Sequence[int], first_series: int = 0) -> Chart:
-    """Draw one bar for each count; the first one may have a colour of its own."""
+    """Return one bar for each count. The first may have a colour of its own."""
     rows = [
         (label, [(count, first_series if place == 0 else 0, "")])
         for place, (label, count) in enumerate(zip(labels, counts, strict=True))
@@ -71,7 +71,7 @@ def plain(labels: Sequence[str], counts: Sequence[int], first_series: int = 0) -
     return Chart(*_bars(rows))
 
 
-def spread(values: Sequence[float], edges: Sequence[float]) -> list[int]:
+def histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
     """Count the values below the first edge, between each two, and beyond the last."""
     counts = [0] * (len(edges) + 1)
     for value in values:
@@ -80,7 +80,7 @@ def spread(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the value that a share of the ordered values stays at or below."""
+    """Return the value that this share of the ordered values does not exceed."""
     if not ordered:
         return None
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

@@ -1,4 +1,4 @@
-"""How things are said on a page: times, money, tones, and what to do about a failure. Pure."""
+"""Formats values for a page: times, money, colours, and what to do about a failure. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TONES = {
     "done": GOOD,
     "stopped": QUIET,
 }
-"""The colour of a status, a state or an outcome; its word always stands beside it."""
+"""The colour of a status, a state or an outcome. The page always shows its word too."""
 
 MEANINGS = {
     Reason.WAITING_FOR_OPENING: "This outcome arrived before its alert. It waits for it until the deadline.",
@@ -67,7 +67,7 @@ MEANINGS = {
     Reason.NO_OPENING: "An outcome arrived, but never the alert it belongs to.",
     Reason.BUG: "This is a bug in the bridge.",
 }
-REMEDIES = {
+FIXES = {
     Reason.UNTRANSLATABLE: "Compare the rejected fields below with the provider's documentation. Fix "
     "the field mapping or the setting (zone, amount_unit), then replay it.",
     Reason.UNKNOWN_EVENT: "Ask the provider what this event means. List it in bridge.toml, "
@@ -83,9 +83,9 @@ REMEDIES = {
     "this once its alert has arrived.",
     Reason.BUG: "Report it with the trace below. Replay it after an update.",
 }
-"""What a person does about a failure."""
+"""How to fix each kind of failure."""
 
-CALLS = (
+PURPOSES = (
     ("POST", "disputes/", "Create the dispute"),
     ("PATCH", "disputes/*/", "Attach the transaction, or replace the resolution"),
     ("POST", "disputes/*/resolve/", "Resolve the dispute"),
@@ -99,7 +99,7 @@ CALLS = (
     ("GET", "orders/*/fulfillment-orders/", "Read what is to be shipped"),
     ("GET", "orders/*/", "Look for the order"),
 )
-"""What each call to 29next is for; `*` is a number."""
+"""What each call to 29next is for; `*` stands for a number."""
 OUTCOMES = {
     "intended": "sent, no answer recorded",
     "throttled": "rate limited",
@@ -115,59 +115,58 @@ UNSENT = frozenset(
 """Headers that curl sets itself, or that proxies have added."""
 
 
-def shown(value: object) -> object:
-    """Return what a page can show in place of a text, whatever halves of characters are in it."""
+def escaped(value: object) -> object:
+    """Return a text with everything escaped that cannot be printed; any other value as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return trees.printable(value, "\n\r\t")
 
 
 def tone(word: str) -> str:
-    """Return the colour of a word."""
+    """Return the colour of a status, a state or an outcome."""
     return TONES.get(word, QUIET)
 
 
 def plain(word: object) -> str:
-    """Write one of our words for reading."""
+    """Return a word of the bridge with blanks for its underscores."""
     return str(word).replace("_", " ")
 
 
 def stamp(moment: str | None) -> str:
-    """Write a moment in UTC, to the second."""
+    """Format a time in UTC, to the second."""
     if moment is None:
         return ""
     return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def instant(moment: str | None) -> str:
-    """Write a moment in UTC, to the millisecond."""
+    """Format a time in UTC, to the millisecond."""
     if moment is None:
         return ""
     return datetime.fromisoformat(moment).astimezone(UTC).isoformat(" ", "milliseconds")[:23] + " UTC"
 
 
 def ago(moment: str | None, now: float) -> str:
-    """Say how long ago something was, or how soon it will be."""
+    """Format a time as how long ago it was, or how soon it will be."""
     if moment is None:
         return ""
     seconds = now - datetime.fromisoformat(moment).timestamp()
-    said = span(abs(seconds))
     if abs(seconds) < 1:
         return "now"
-    return f"{said} ago" if seconds > 0 else f"in {said}"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 
 def precise(seconds: float | None) -> str:
-    """Write how long a call took."""
+    """Format how long a call took."""
     if seconds is None:
         return ""
-    return (
-        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s" if seconds < 60 else span(seconds)
-    )
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 60 else span(seconds)
 
 
 def money(amount: object, currency: object = None) -> str:
-    """Write an amount with its currency, thousands apart."""
+    """Format an amount with its currency, its thousands separated by commas."""
     if amount in (None, ""):
         return ""
     whole, point, cents = str(amount).partition(".")
@@ -176,18 +175,18 @@ def money(amount: object, currency: object = None) -> str:
 
 
 def purpose(attempt: Json) -> str:
-    """Say what a call was for; those to providers have whole URLs."""
+    """Return what a call was for. The path of a call to a provider is a whole URL."""
     if "://" in attempt["path"]:
-        told = "Send the outcome" if attempt["request"] else "Log in to the provider"
-        return "Read the outcome" if attempt["method"] == "GET" else told
+        if attempt["method"] == "GET":
+            return "Read the outcome"
+        return "Send the outcome" if attempt["request"] else "Log in to the provider"
     path = "/".join("*" if part.isdecimal() else part for part in attempt["path"].split("/"))
-    return next(
-        (said for method, known, said in CALLS if (method, known) == (attempt["method"], path)), "Call"
-    )
+    call = (attempt["method"], path)
+    return next((text for method, pattern, text in PURPOSES if (method, pattern) == call), "Call")
 
 
 def pretty(value: object) -> str:
-    """Write JSON over several lines; text that is JSON too, other text as it is."""
+    """Format JSON, and text that is JSON, over several lines; return other text as it is."""
     if isinstance(value, str):
         try:
             return indented(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)))
@@ -197,13 +196,13 @@ def pretty(value: object) -> str:
 
 
 def indented(tree: Tree, level: int = 0) -> str:
-    """Write a tree as JSON over several lines, its numbers digit for digit as they came."""
+    """Format a tree as JSON over several lines. Its numbers keep their digits."""
     inner, outer = "  " * (level + 1), "  " * level
     if isinstance(tree, dict) and tree:
         lines = [f"{inner}{_quoted(k)}: {indented(v, level + 1)}" for k, v in tree.items()]
         return "{\n" + ",\n".join(lines) + f"\n{outer}}}"
     if isinstance(tree, list) and tree:
-        return "[\n" + ",\n".join(inner + indented(one, level + 1) for one in tree) + f"\n{outer}]"
+        return "[\n" + ",\n".join(inner + indented(item, level + 1) for item in tree) + f"\n{outer}]"
     return str(tree) if isinstance(tree, Number) else _quoted(tree)
 
 
@@ -212,13 +211,13 @@ def _quoted(value: object) -> str:
 
 
 def curl(webhook: Json, base: str) -> str:
-    """Write a webhook as a curl command, without its secrets: they were never stored."""
-    words = ["curl", "-X", "POST", shlex.quote(base.rstrip("/") + webhook["path"])]
+    """Format a webhook as a curl command, without its secrets, which the bridge never stores."""
+    arguments = ["curl", "-X", "POST", shlex.quote(base.rstrip("/") + webhook["path"])]
     for name, value in webhook["headers"].items():
         if name in UNSENT or name.startswith(("x-forwarded-", "x-request-", "cf-")):
             continue
-        given = "YOUR SECRET" if value == CUT else value
-        words += ["\\\n  -H", shlex.quote(f"{name}: {given}")]
+        shown = "YOUR SECRET" if value == CUT else value
+        arguments += ["\\\n  -H", shlex.quote(f"{name}: {shown}")]
     body = webhook["body"] or ""
-    option = "--data-raw" if body.startswith("@") else "--data-binary"  # which takes that for a file's name
-    return " ".join([*words, f"\\\n  {option}", shlex.quote(body)])
+    option = "--data-raw" if body.startswith("@") else "--data-binary"  # which would read a file
+    return " ".join([*arguments, f"\\\n  {option}", shlex.quote(body)])

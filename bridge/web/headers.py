@@ -1,4 +1,4 @@
-"""The headers that every answer carries, whoever writes it."""
+"""The security headers of every answer, whether Flask or gunicorn writes it."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -10,4 +10,4 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
-"""What every answer carries: a browser runs, frames and guesses nothing that is not ours."""
+"""With these a browser runs only our own scripts, frames nothing, and guesses no content type."""

@@ -1,8 +1,8 @@
-"""Installing: a merchant lets the bridge into a store, by 29next's OAuth 2 authorization code flow.
+"""Installs the bridge in a store, by 29next's OAuth 2 authorization code flow.
 
-29next opens `/install?store=example.29next.store` (their example app); the store asks its merchant and
-sends the answer to `/authorize`. Anybody may come here, so that a store which is installed gets nothing
-by it: only a route or its name in a webhook's path brings alerts to it.
+29next opens `/install?store=example.29next.store` (their example app). The store asks its merchant and
+sends the answer to `/authorize`. Anyone may install, so an installation alone brings a store no alerts:
+that takes a route, or the store's name in a webhook's path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bridge.next29.client import fetch_token
 from bridge.providers.proof import same
 from bridge.settings import address
 from bridge.storage.schema import StateKind
-from bridge.web import viewer
+from bridge.web import current, viewer
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, subscribe
 
@@ -38,91 +38,95 @@ SCOPES = (
 ANSWER_SECONDS = 600.0
 """How long a merchant may take to answer."""
 TOKEN_SECONDS = 10.0
-AT_ONCE = threading.BoundedSemaphore(4)
-"""Tokens that are fetched at the same time: the other threads are there to receive alerts."""
-WORD = re.compile(r"[a-z_]{1,40}")
+FETCHING = threading.BoundedSemaphore(4)
+"""Limits how many tokens are fetched at the same time, so that threads are left to receive alerts."""
+ERROR_WORD = re.compile(r"[a-z_]{1,40}")
 
 
-def only_where_it_is_on() -> None:
-    """Know nothing of installing where the bridge has no name at 29next."""
-    if not viewer.settings().installs:
+def require_client_id() -> None:
+    """Answer 404 unless the bridge is an app at 29next."""
+    if not current.settings().installs:
         raise Rejected("not_found", 404, "Nothing can be installed here: NEXT_CLIENT_ID is not set.")
 
 
-routes = viewer.blueprint("install", guard=only_where_it_is_on)
+routes = viewer.blueprint("install", guard=require_client_id)
 
 
 @routes.get("/install")
 def install() -> viewer.View:
-    """Send the merchant to the store, which asks whether the bridge may."""
-    settings = viewer.settings()
+    """Send the merchant to the store, which asks them to allow the installation."""
+    settings = current.settings()
     name = address.store_of(request.args.get("store", ""))
     if name is None:
         raise Rejected(
             "bad_request", 400, "Name the store by its domain: /install?store=example.29next.store"
         )
     state = secrets.token_urlsafe(32)
-    session["install"] = [state, name, viewer.inbox().now()]
-    asked = {
+    session["install"] = [state, name, current.inbox().now()]
+    query = {
         "response_type": "code",
         "client_id": settings.client_id,
-        "redirect_uri": _back(),
+        "redirect_uri": _redirect_uri(),
         "scope": " ".join(SCOPES),
         "state": state,
         "store": f"{name}.29next.store",
     }
-    return redirect(f"{_oauth(name)}authorize/?{urlencode(asked)}", 302)
+    return redirect(f"{_oauth_url(name)}authorize/?{urlencode(query)}", 302)
 
 
 @routes.get("/authorize")
 def authorize() -> viewer.View:
-    """Take the merchant's answer, and fetch the store's token with it."""
-    name = _asked()
+    """Take the merchant's answer, and trade its code for the store's token."""
+    name = _redeem_request()
     if "error" in request.args:
         word = request.args["error"]
-        said = word if WORD.fullmatch(word) else "an error"
-        raise Rejected("not_installed", 403, f"{name}.29next.store declined ({said}). Nothing was changed.")
-    if not AT_ONCE.acquire(blocking=False):
+        reason = word if ERROR_WORD.fullmatch(word) else "an error"
+        raise Rejected("not_installed", 403, f"{name}.29next.store declined ({reason}). Nothing was changed.")
+    if not FETCHING.acquire(blocking=False):
         raise Rejected("unavailable", 503, "Too many stores are being installed. Start again in a minute.")
     try:
-        token = fetch_token(f"{_oauth(name)}token/", _proof(), timeout=TOKEN_SECONDS)
+        token = fetch_token(f"{_oauth_url(name)}token/", _token_request(), timeout=TOKEN_SECONDS)
     except BridgeError as error:
         log.warning("store not installed", store=name, why=str(error))
         status = 502 if isinstance(error, PermanentError) else 503
         raise Rejected("not_installed", status, f"{error} Start again from your store.") from None
     finally:
-        AT_ONCE.release()
-    store = _keep(name, token)
-    return render_template("installed.html", store=store, back=urljoin(_oauth(name), "/dashboard/apps/"))
+        FETCHING.release()
+    store = _install(name, token)
+    return render_template("installed.html", store=store, back=urljoin(_oauth_url(name), "/dashboard/apps/"))
 
 
-def _asked() -> str:
-    """Return the store whose merchant this browser was sent to, once, and only with its own state."""
+def _redeem_request() -> str:
+    """Return the name of the store that this browser's request to install is for, and redeem the request.
+
+    Raises Rejected if there is no such request, if it has expired or was redeemed, or if the state differs.
+    """
     state, name, at = session.get("install", ("", "", 0.0))
-    given, age = request.args, viewer.inbox().now() - at
-    known = bool(state) and same(given.get("state", ""), state) and age <= ANSWER_SECONDS
-    if not known or given.get("store", f"{name}.29next.store").lower() != f"{name}.29next.store":
+    answer, age = request.args, current.inbox().now() - at
+    is_valid = bool(state) and same(answer.get("state", ""), state) and age <= ANSWER_SECONDS
+    domain = f"{name}.29next.store"
+    if not is_valid or answer.get("store", domain).lower() != domain:
         raise Rejected("bad_request", 400, "This request is unknown or has expired. Start again.")
     del session["install"]
-    if not viewer.shared_state().redeem_once(StateKind.INSTALL, state, ANSWER_SECONDS):
+    if not current.shared_state().redeem_once(StateKind.INSTALL, state, ANSWER_SECONDS):
         raise Rejected("bad_request", 400, "This request was used already. Start again from your store.")
     return str(name)
 
 
-def _proof() -> dict[str, str]:
-    settings = viewer.settings()
+def _token_request() -> dict[str, str]:
+    settings = current.settings()
     return {
         "grant_type": "authorization_code",
         "code": request.args.get("code", ""),
-        "redirect_uri": _back(),
+        "redirect_uri": _redirect_uri(),
         "client_id": settings.client_id or "",
         "client_secret": settings.client_secret or "",
     }
 
 
-def _keep(name: str, token: str) -> Store:
-    """Keep the token, let what waited for it go on, and have 29next tell of the store."""
-    settings, inbox = viewer.settings(), viewer.inbox()
+def _install(name: str, token: str) -> Store:
+    """Store the token, resume the store, and subscribe to its webhooks."""
+    settings, inbox = current.settings(), current.inbox()
     stores = typing.cast("AllStores", settings.stores)
     store = stores.opened(name, token)
     inbox.stores.register([store])  # before its token is there, so that no worker misses it
@@ -134,17 +138,17 @@ def _keep(name: str, token: str) -> Store:
         try:
             target = f"{settings.url_of('next')}/{name}"
             subscribe(api, target, secret, settings.api_version, events=events_of(store))
-        except BridgeError as error:  # the store works without; `bridge doctor` tells what is missing
+        except BridgeError as error:  # the store works without webhooks; `bridge doctor` reports it
             log.warning("store not subscribed", store=name, why=str(error))
         finally:
             api.close()
     return store
 
 
-def _oauth(name: str) -> str:
-    return urljoin(viewer.settings().base_url_of(name), "/oauth2/")
+def _oauth_url(name: str) -> str:
+    return urljoin(current.settings().base_url_of(name), "/oauth2/")
 
 
-def _back() -> str:
-    """Return where the store sends its merchant back to: never by what the request says of the host."""
-    return (viewer.settings().public_url or "").rstrip("/") + url_for("install.authorize")
+def _redirect_uri() -> str:
+    """Return the URL that the store sends its merchant back to. It never depends on the request's host."""
+    return (current.settings().public_url or "").rstrip("/") + url_for("install.authorize")

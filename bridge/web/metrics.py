@@ -1,7 +1,7 @@
-"""`/metrics` for Prometheus: every value is read from the database when it is asked for.
+"""`/metrics` for Prometheus. Each request reads every value from the database.
 
-So several processes need share nothing, and a restart loses nothing. What counts up by itself in
-the database is a counter; what can go down again is a gauge.
+So processes share nothing, and a restart loses nothing. A value that only grows in the database is a
+counter; one that can fall is a gauge.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ import typing
 from collections import Counter
 from datetime import date
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
 from bridge.storage import stats
+from bridge.web import current
 from bridge.web.api import authorize
+from bridge.web.charts import quantile
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bridge.settings import Settings
-    from bridge.storage.database import Connection, Database
+    from bridge.storage.database import Connection
 
 WINDOW = 3600.0
-"""Seconds of newest disputes that the time to a dispute is taken from."""
+"""Seconds: the time to a dispute is that of the disputes within them."""
 QUANTILES = (0.5, 0.95, 0.99)
 DEADLINE_HOURS = (1, 4, 12, 24, 48, 72)
 
@@ -38,15 +40,15 @@ routes.before_request(authorize)
 def metrics() -> Response:
     """Return every metric in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    database: Database = current_app.extensions["inbox"].database
+    database = current.database()
     with database.read() as connection:
-        registry.register(Log(connection, database.now(), current_app.extensions["settings"]))
+        registry.register(BridgeMetrics(connection, database.now(), current.settings()))
         text = generate_latest(registry)
     return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-class Log(Collector):
-    """What the log amounts to."""
+class BridgeMetrics(Collector):
+    """Computes all metrics of one request."""
 
     def __init__(self, connection: Connection, now: float, settings: Settings) -> None:
         self.connection = connection
@@ -55,11 +57,11 @@ class Log(Collector):
         self.settings = settings
 
     def collect(self) -> Iterable[Metric]:
-        """Ask the database."""
+        """Yield all metrics."""
         yield from self._deliveries()
         yield from self._times()
         yield from self._stores()
-        yield from self._trouble()
+        yield from self._problems()
 
     def _deliveries(self) -> Iterable[Metric]:
         counts = stats.by_provider_and_status(self.connection)
@@ -81,7 +83,7 @@ class Log(Collector):
         )
         took = stats.seconds_to_dispute(self.connection, self.now - WINDOW)
         quantiles = {
-            (str(share),): took[min(int(len(took) * share), len(took) - 1)] for share in QUANTILES if took
+            (str(share),): value for share in QUANTILES if (value := quantile(took, share)) is not None
         }
         yield _gauge(
             "bridge_time_to_dispute_seconds",
@@ -89,15 +91,15 @@ class Log(Collector):
             ("quantile",),
             quantiles,
         )
-        yield self._margins()
+        yield self._time_left()
 
-    def _margins(self) -> Metric:
-        """Count the cases with work due by the time that is left to them."""
+    def _time_left(self) -> Metric:
+        """Count the cases with work due by the time left until their deadlines."""
         hourly = stats.deadlines(self.connection, self.now, 3600.0, max(DEADLINE_HOURS) + 2)
         left = {(str(hours * 3600),): sum(hourly[: hours + 1]) for hours in DEADLINE_HOURS}
         left |= {("0",): hourly[0], ("+Inf",): sum(hourly)}
-        says = "Cases with work due whose deadline comes within so many seconds."
-        return _gauge("bridge_deadlines_within", says, ("seconds",), left)
+        text = "Cases with work due whose deadline comes within so many seconds."
+        return _gauge("bridge_deadlines_within", text, ("seconds",), left)
 
     def _stores(self) -> Iterable[Metric]:
         calls = stats.calls(self.connection)
@@ -106,8 +108,8 @@ class Log(Collector):
             for (store, outcome, status), count in calls.items()
             if outcome != "intended"  # which becomes another outcome
         }
-        says = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
-        yield _counter("bridge_calls", says, ("store", "outcome", "status"), labelled)
+        text = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
+        yield _counter("bridge_calls", text, ("store", "outcome", "status"), labelled)
         throttled: Counter[tuple[str, ...]] = Counter({(store,): 0 for store in self.settings.stores})
         for (store, outcome, _), count in calls.items():
             throttled[(store,)] += count if outcome == "throttled" else 0
@@ -116,7 +118,7 @@ class Log(Collector):
         states = {(store,): int(store in paused) for store in self.settings.stores}
         yield _gauge("bridge_store_paused", "1 while a store is paused.", ("store",), states)
 
-    def _trouble(self) -> Iterable[Metric]:
+    def _problems(self) -> Iterable[Metric]:
         lapses = stats.lapses(self.connection)
         yield _counter("bridge_leases_expired", "Leases that a worker let run out.", (), {(): lapses})
         refused = stats.refused(self.connection, date.min)
@@ -124,20 +126,24 @@ class Log(Collector):
         yield _gauge("bridge_reviews", "Cases that a person decides.", (), {(): self.summary.reviews})
         seen = self.summary.worker_seen_at
         if seen is not None:
-            says = "Seconds since a worker was last heard."
             age = self.now - seen
-            yield _gauge("bridge_worker_heartbeat_age_seconds", says, (), {(): age})
+            yield _gauge(
+                "bridge_worker_heartbeat_age_seconds",
+                "Seconds since the last heartbeat of a worker.",
+                (),
+                {(): age},
+            )
 
 
-def _gauge(name: str, says: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
-    family = GaugeMetricFamily(name, says, labels=labels)
-    for key, value in sorted(values.items()):
-        family.add_metric(key, value)
-    return family
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=labels), values)
 
 
-def _counter(name: str, says: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
-    family = CounterMetricFamily(name, says, labels=labels)
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
+    return _filled(CounterMetricFamily(name, text, labels=labels), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[typing.Any, float]) -> Metric:
     for key, value in sorted(values.items()):
         family.add_metric(key, value)
     return family

@@ -1,4 +1,4 @@
-"""The pages that show how it goes: today, the stores, the providers, and what was refused."""
+"""The overview pages: today, the stores, the providers, and the rejected webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge.storage import stats
 from bridge.storage.pulls import pull_states
 from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
-from bridge.web import charts, viewer
+from bridge.web import charts, current, viewer
 from bridge.worker import checks, notify
 from bridge.worker.checks import Check
 from bridge.worker.provider_checks import check_outcomes, check_refusals
@@ -27,7 +27,8 @@ if typing.TYPE_CHECKING:
 
     from bridge.settings import Store
     from bridge.storage.database import Connection
-    from bridge.web.viewer import Json, View
+    from bridge.web.current import Json
+    from bridge.web.viewer import View
 
 log = structlog.get_logger()
 
@@ -35,16 +36,16 @@ DAYS = 14
 DAY, WEEK = 86_400.0, 7 * 86_400.0
 LATEST = "8"
 URGENT = 8
-SIX_HOURS, STRETCHES = 6 * 3600.0, 13
-TOOK = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-TOOK_LABELS = ("1 s", "2 s", "5 s", "10 s", "30 s", "1 m", "5 m", "more")
-LAST_MINUTE, LAST_TEN = 60.0, 600.0
+SIX_HOURS, DEADLINE_BARS = 6 * 3600.0, 13
+DURATIONS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+DURATION_LABELS = ("1 s", "2 s", "5 s", "10 s", "30 s", "1 m", "5 m", "more")
+MINUTE, TEN_MINUTES = 60.0, 600.0
 
 routes = viewer.blueprint("overview")
 
 
 class Need(typing.NamedTuple):
-    """One thing that needs a person, and how to fix it where that is known."""
+    """One thing that needs attention, and how to fix it if that is known."""
 
     title: str
     text: str
@@ -55,17 +56,17 @@ class Need(typing.NamedTuple):
 
 @routes.get("/")
 def today() -> View:
-    """Show what needs a person, what is due, and how it goes."""
-    settings, now = viewer.settings(), viewer.database().now()
-    with viewer.database().read() as connection:
+    """Show what needs attention, what is due, and the figures of the day."""
+    settings, now = current.settings(), current.database().now()
+    with current.database().read() as connection:
         summary = stats.summary(connection, now - WEEK)
         picture = notify.take_snapshot(connection, settings, now, summary)
         days = _daily_counts(connection, now)
-        ordered = stats.seconds_to_dispute(connection, now - WEEK)
-        deadlines = stats.deadlines(connection, now, SIX_HOURS, STRETCHES)
-        stake, whole = stats.at_stake(connection)
+        durations = stats.seconds_to_dispute(connection, now - WEEK)
+        deadlines = stats.deadlines(connection, now, SIX_HOURS, DEADLINE_BARS)
+        stake, stake_is_whole = stats.at_stake(connection)
         urgent = stats.urgent(connection, URGENT)
-    g.worker_seen_at = summary.worker_seen_at  # for the frame around the page
+    g.worker_seen_at = summary.worker_seen_at  # so that `viewer.context` need not read it
     statuses = summary.statuses
     settled = statuses[Status.FORWARDED] + statuses[Status.FAILED]
     return render_template(
@@ -76,36 +77,37 @@ def today() -> View:
         yesterday=sum(days[-2][1].values()),
         statuses=statuses,
         share=statuses[Status.FORWARDED] / settled if settled else None,
-        median=charts.quantile(ordered, 0.5),
-        slowest=charts.quantile(ordered, 0.95),
+        median=charts.quantile(durations, 0.5),
+        slowest=charts.quantile(durations, 0.95),
         waiting=sum(deadlines),
         stake=stake,
-        stake_is_whole=whole,
+        stake_is_whole=stake_is_whole,
         daily=charts.stacked(days),
-        ahead=charts.plain(_ahead_labels(), deadlines, first_series=1),
-        took=charts.plain(TOOK_LABELS, charts.spread(ordered, TOOK)),
-        latest=viewer.search().deliveries({"limit": LATEST}).results,
+        ahead=charts.plain(_deadline_labels(), deadlines, first_series=1),
+        took=charts.plain(DURATION_LABELS, charts.histogram(durations, DURATIONS)),
+        latest=current.search().deliveries({"limit": LATEST}).results,
     )
 
 
 def _needs(picture: notify.Snapshot) -> list[Need]:
-    """Return what needs a person: first what has happened, then what else the doctor would call bad."""
+    """Return what needs attention: current problems, and whatever else the doctor would report."""
     bad = {check.name: check for check in _checks(picture) if not check.good}
     needs = []
-    for one in notify.conditions(picture):
-        check = bad.pop(one.check, None)
-        needs.append(Need(one.title, one.text, check.fix if check else "", one.path, one.grave))
+    for condition in notify.conditions(picture):
+        check = bad.pop(condition.check, None)
+        fix = check.fix if check else ""
+        needs.append(Need(condition.title, condition.text, fix, condition.path, condition.grave))
     needs += [Need(check.name, check.message, check.fix) for check in bad.values()]
     return sorted(needs, key=lambda need: not need.grave)
 
 
 def _checks(picture: notify.Snapshot) -> Iterator[Check]:
-    """Return what the doctor says of what is known here, without a call to anybody."""
-    settings, now = viewer.settings(), picture.now
+    """Yield the doctor's checks that need no call to anybody."""
+    settings, now = current.settings(), picture.now
     yield from checks.check_settings(settings)
-    if why := current_app.extensions["readiness"].why_not():
-        yield Check("database", good=False, message=why, fix=checks.UNUSABLE)
-    elif viewer.database().sqlite:
+    if problem := current_app.extensions["readiness"].problem():
+        yield Check("database", good=False, message=problem, fix=checks.UNUSABLE)
+    elif current.database().sqlite:
         yield checks.check_disk_space(settings)
     yield checks.check_worker(picture.worker_seen_at, now)
     yield from checks.check_pauses(settings.stores.values(), picture.paused)
@@ -116,24 +118,25 @@ def _checks(picture: notify.Snapshot) -> Iterator[Check]:
 
 def _daily_counts(connection: Connection, now: float) -> list[tuple[date, dict[str, int]]]:
     counts: stats.DailyCounts = current_app.extensions["daily_counts"]
-    return counts.read(connection, list(viewer.settings().providers), now, DAYS)
+    return counts.read(connection, list(current.settings().providers), now, DAYS)
 
 
-def _ahead_labels() -> list[str]:
-    return ["late", *(f"{6 * n} h" for n in range(1, STRETCHES - 1)), "later"]
+def _deadline_labels() -> list[str]:
+    return ["late", *(f"{6 * n} h" for n in range(1, DEADLINE_BARS - 1)), "later"]
 
 
 @routes.get("/stores")
 def stores() -> View:
     """Show each store's pace, backlog and pause."""
-    settings, now = viewer.settings(), viewer.database().now()
-    known = {row["name"]: row for row in viewer.search().stores()}
-    with viewer.database().read() as connection:
-        minute = stats.newest_calls(connection, now - LAST_MINUTE)
-        ten = stats.newest_calls(connection, now - LAST_TEN)
-    most = settings.rate * LAST_MINUTE
+    settings, now = current.settings(), current.database().now()
+    stored = {row["name"]: row for row in current.search().stores()}
+    with current.database().read() as connection:
+        in_minute = stats.newest_calls(connection, now - MINUTE)
+        in_ten_minutes = stats.newest_calls(connection, now - TEN_MINUTES)
+    calls = {name: sum(in_minute.get(name, {}).values()) for name in settings.stores}
+    allowed = settings.rate * MINUTE
     rows = [
-        known.get(name, {"waiting": 0, "paused_at": None, "paused_why": None})
+        stored.get(name, {"waiting": 0, "paused_at": None, "paused_why": None})
         | {
             "name": name,
             "base_url": store.base_url,
@@ -141,9 +144,9 @@ def stores() -> View:
             "look_first": store.look_first,
             "installed": store.installed,
             "missing": store.missing,
-            "calls": sum(minute.get(name, {}).values()),
-            "share": min(sum(minute.get(name, {}).values()) / most, 1.0) if most else None,
-            "outcomes": ten.get(name, {}),
+            "calls": calls[name],
+            "share": min(calls[name] / allowed, 1.0) if allowed else None,
+            "outcomes": in_ten_minutes.get(name, {}),
         }
         for name, store in settings.stores.items()
     ]
@@ -151,15 +154,20 @@ def stores() -> View:
     invited = address.store_of(wanted if "." in wanted else f"{wanted}.29next.store")
     if wanted and not invited:
         flash("That is not a store. Expected a name such as example or example.29next.store.")
-    here = (settings.public_url or "").rstrip("/")
-    offer = {"installs": settings.installs, "invited": invited, "public_url": here}
-    return render_template("stores.html", rows=rows, rate=settings.rate, **offer)
+    return render_template(
+        "stores.html",
+        rows=rows,
+        rate=settings.rate,
+        installs=settings.installs,
+        invited=invited,
+        public_url=(settings.public_url or "").rstrip("/"),
+    )
 
 
 @routes.post("/stores/<name>/pause")
 def pause(name: str) -> View:
     """Stop calling a store until a person resumes it."""
-    viewer.inbox().stores.pause(_store(name).name, BY_HAND, None)
+    current.inbox().stores.pause(_store(name).name, BY_HAND, None)
     log.info("store paused by hand", store=name)
     flash(f"{name} is paused. Its alerts wait, and their deadlines are paused.")
     return redirect(url_for("overview.stores"), 303)
@@ -171,14 +179,14 @@ def resume(name: str) -> View:
     if missing := _store(name).missing:
         flash(f"{name} cannot be resumed. {missing}")
         return redirect(url_for("overview.stores"), 303)
-    viewer.inbox().stores.resume(name)
+    current.inbox().stores.resume(name)
     log.info("store resumed by hand", store=name)
     flash(f"{name} has resumed.")
     return redirect(url_for("overview.stores"), 303)
 
 
 def _store(name: str) -> Store:
-    store = viewer.settings().stores.get(name)
+    store = current.settings().stores.get(name)
     if store is None:
         raise Rejected("not_found", 404, "There is no such store.")
     return store
@@ -186,56 +194,56 @@ def _store(name: str) -> Store:
 
 @routes.get("/providers")
 def providers() -> View:
-    """Show each provider's URL, whether it is switched on, and when it was last heard."""
-    settings, now = viewer.settings(), viewer.database().now()
+    """Show each provider's URL, whether it is enabled, and its last delivery."""
+    settings, now = current.settings(), current.database().now()
     names = list(settings.providers)
-    with viewer.database().read() as connection:
+    with current.database().read() as connection:
         days = _daily_counts(connection, now)
         day = stats.received(connection, names, now - DAY)
         times = stats.newest_times(connection, names)
         pulls = pull_states(connection)
         rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
-    last = viewer.search().last_deliveries()
+    last = current.search().last_deliveries()
     refused: defaultdict[str, int] = defaultdict(int)
     for (name, _), count in rejected.items():
         refused[name] += count
     ignored: defaultdict[str, list[Json]] = defaultdict(list)
-    for row in viewer.search().ignored_events():
+    for row in current.search().ignored_events():
         ignored[row["provider"]].append(row)
     rows = [
         {
             "name": name,
             "ignored": ignored[name],
-            "title": known.title,
+            "title": provider.title,
             "url": settings.url_of(name),
-            "proof": known.proof.kind,
-            "variable": known.secret_variable,
-            "on": settings.is_on(name),
+            "proof": provider.proof.kind,
+            "variable": provider.secret_variable,
+            "on": settings.is_enabled(name),
             "pushed": bool(settings.secrets.get(name)),
             "pull": settings.pulled.get(name),
-            "how": pulls.get(name),
+            "pull_state": pulls.get(name),
             "pulled_at": iso_of(pulls[name].at) if name in pulls else None,
             "rotating": len(settings.secrets.get(name, ())) > 1,
-            "deadline": known.deadline.total_seconds(),
+            "deadline": provider.deadline.total_seconds(),
             "last": last.get(name),
             "day": day.get(name, 0),
             "daily": charts.plain(
-                [f"{one:%b} {one.day}" for one, _ in days], [counts.get(name, 0) for _, counts in days]
+                [f"{date_:%b} {date_.day}" for date_, _ in days], [counts.get(name, 0) for _, counts in days]
             ),
             "refused": refused.get(name, 0),
             "silent": _is_silent(times[name], now),
         }
-        for name, known in settings.providers.items()
+        for name, provider in settings.providers.items()
     ]
     return render_template("providers.html", rows=sorted(rows, key=lambda row: not row["on"]))
 
 
 def _is_silent(times: list[float], now: float) -> bool:
-    usual = notify.usual_silence(times)
-    return usual is not None and now - times[0] > usual
+    longest = notify.usual_silence(times)
+    return longest is not None and now - times[0] > longest
 
 
 @routes.get("/refused")
 def refused() -> View:
-    """Show the refused webhooks, by provider and reason."""
-    return render_template("refused.html", rows=viewer.search().refusals(), settings=viewer.settings())
+    """Show the rejected webhooks, by provider and reason."""
+    return render_template("refused.html", rows=current.search().refusals(), settings=current.settings())

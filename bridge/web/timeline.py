@@ -1,4 +1,4 @@
-"""What happened, in order: a delivery's way to its end, a case's over all its deliveries. Pure."""
+"""The timeline of a delivery, and that of a case over all its deliveries and calls. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.web import formatting
 
 Json = dict[str, typing.Any]
 
-ASKS = {
+REQUESTS = {
     Effect.OPEN: "open a dispute",
     Effect.MATCH: "attach the transaction",
     Effect.RESOLVE: "resolve the dispute",
@@ -22,7 +22,7 @@ ASKS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happened, at a moment or (None) yet to come."""
+    """One thing that happened. `at` is None if it is still to come."""
 
     at: str | None
     tone: str
@@ -33,34 +33,47 @@ class Step:
 
 
 def of_delivery(delivery: Json) -> list[Step]:
-    """Tell a delivery's way, oldest first."""
-    came = f"{delivery['event_type'] or 'no event type'} from {delivery['provider']}"
-    steps = [Step(delivery["received_at"], formatting.QUIET, "Received", came)]
+    """Return the steps of a delivery, oldest first."""
+    event = f"{_event_type(delivery)} from {delivery['provider']}"
+    steps = [Step(delivery["received_at"], formatting.QUIET, "Received", event)]
     if delivery["effect"]:
-        asks = f"Asks the bridge to {ASKS[Effect(delivery['effect'])]}."
-        where = f" Store: {delivery['store']}." if delivery["store"] else ""
-        steps.append(Step(delivery["received_at"], formatting.GOOD, "Translated", asks + where))
-    own = [one for one in delivery["attempts"] if one["started_at"] >= delivery["received_at"]]
-    steps += [_of_attempt(one) for one in own]
+        store = f" Store: {delivery['store']}." if delivery["store"] else ""
+        text = _request(delivery) + store
+        steps.append(Step(delivery["received_at"], formatting.GOOD, "Translated", text))
+    steps += [
+        _of_attempt(attempt)
+        for attempt in delivery["attempts"]
+        if attempt["started_at"] >= delivery["received_at"]
+    ]
     return [*steps, _ending(delivery)]
 
 
 def of_case(case: Json) -> list[Step]:
-    """Tell a case's story over all its deliveries and calls, oldest first."""
-    steps = [_of_attempt(one) for one in case["attempts"]]
-    for one in case["deliveries"]:
-        came = f"{one['provider']}: {one['event_type'] or 'no event type'}"
-        asks = f"Asks the bridge to {ASKS[Effect(one['effect'])]}." if one["effect"] else ""
-        steps.append(Step(one["received_at"], formatting.QUIET, came, asks, delivery=one["id"]))
-        if one["settled_at"]:
-            steps.append(_ending(one, one["id"]))
+    """Return the steps of a case over all its deliveries and calls, oldest first."""
+    steps = [_of_attempt(attempt) for attempt in case["attempts"]]
+    for delivery in case["deliveries"]:
+        ident, event = delivery["id"], f"{delivery['provider']}: {_event_type(delivery)}"
+        received = Step(delivery["received_at"], formatting.QUIET, event, _request(delivery), delivery=ident)
+        steps.append(received)
+        if delivery["settled_at"]:
+            steps.append(_ending(delivery, ident))
     return sorted(steps, key=lambda step: step.at or "~")
 
 
+def _event_type(delivery: Json) -> str:
+    return delivery["event_type"] or "no event type"
+
+
+def _request(delivery: Json) -> str:
+    """Return a sentence on what a delivery requests; nothing if it is not translated."""
+    effect = delivery["effect"]
+    return f"Asks the bridge to {REQUESTS[Effect(effect)]}." if effect else ""
+
+
 def _of_attempt(attempt: Json) -> Step:
-    said = formatting.OUTCOMES.get(attempt["outcome"], "")
-    tone = formatting.tone(attempt["outcome"])
-    return Step(attempt["started_at"], tone, formatting.purpose(attempt), said, attempt)
+    outcome = attempt["outcome"]
+    title, text = formatting.purpose(attempt), formatting.OUTCOMES.get(outcome, "")
+    return Step(attempt["started_at"], formatting.tone(outcome), title, text, attempt)
 
 
 ENDINGS = {
@@ -76,7 +89,7 @@ WAITS = {
 
 
 def _ending(delivery: Json, ident: str | None = None) -> Step:
-    """Tell how it ended, or what it waits for."""
+    """Return the last step of a delivery: how it ended, or what it waits for."""
     status, reason = Status(delivery["status"]), delivery["reason"]
     if reason in WAITS:
         return Step(None, formatting.WAIT, WAITS[reason], delivery=ident)

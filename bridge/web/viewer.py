@@ -1,4 +1,4 @@
-"""What every page stands on: who may look, what each template is given, and how a page says no."""
+"""What all pages share: access, the values and filters of templates, static files, and error pages."""
 
 from __future__ import annotations
 
@@ -9,86 +9,81 @@ import pathlib
 import typing
 
 import structlog
-from flask import Blueprint, Response, current_app, g, render_template, request, url_for
+from flask import Blueprint, Response, g, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from bridge.errors import Rejected, Unavailable
 from bridge.storage import stats
 from bridge.storage.filters import BadFilter
-from bridge.web import auth, formatting
+from bridge.web import auth, current, formatting
+from bridge.web.current import Json
 from bridge.worker import notify
 
 if typing.TYPE_CHECKING:
     from flask.sansio.blueprints import BlueprintSetupState
     from werkzeug.wrappers import Response as AnyResponse
 
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
-    from bridge.storage.inbox import Inbox
-    from bridge.storage.search import Search
-    from bridge.storage.shared_state import SharedState
-
 log = structlog.get_logger()
 
-Json = dict[str, typing.Any]
 View = typing.Union[str, "AnyResponse", tuple[str, int]]
 
 FOLDER = pathlib.Path(__file__).parent / "static"
 
-viewer = Blueprint(
+routes = Blueprint(
     "viewer", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
 )
-"""Style and scripts: everybody's, where there is a viewer."""
+"""Style and scripts: open to everybody if the viewer is on."""
 
 
-@viewer.before_request
-def only_where_it_is_on() -> None:
-    """Know no style where there is nothing to look at."""
-    if settings().password is None and not settings().installs:
+@routes.before_request
+def require_viewer_on() -> None:
+    """Serve style and scripts only where there are pages to see."""
+    if current.settings().password is None and not current.settings().installs:
         auth.require_this_machine("The viewer", "BRIDGE_PASSWORD")
 
 
-@viewer.after_request
-def kept_while_it_is_the_same(response: AnyResponse) -> AnyResponse:
-    """Let a browser keep what has its content in its address, and nothing else."""
-    kept = "public, max-age=31536000, immutable" if "v" in request.args else "no-store"
-    response.headers["Cache-Control"] = kept
+@routes.after_request
+def set_cache_control(response: AnyResponse) -> AnyResponse:
+    """Let browsers cache a file whose URL has its version, and nothing else."""
+    policy = "public, max-age=31536000, immutable" if "v" in request.args else "no-store"
+    response.headers["Cache-Control"] = policy
     return response
 
 
-def blueprint(name: str, guard: typing.Any = auth.guard) -> Blueprint:
-    """Make room for some pages, into which only those get who may look."""
-    made = Blueprint(name, __name__)
-    made.before_request(guard)
-    made.register_error_handler(BadFilter, _bad_filter)
-    made.register_error_handler(Unavailable, _unavailable)
-    made.register_error_handler(Rejected, refusal)
-    made.register_error_handler(Exception, _bug)
-    return made
+def blueprint(name: str, guard: typing.Any = auth.require_sign_in) -> Blueprint:
+    """Return a blueprint for pages, behind a guard and with error pages."""
+    pages = Blueprint(name, __name__)
+    pages.before_request(guard)
+    pages.register_error_handler(BadFilter, _bad_filter)
+    pages.register_error_handler(Unavailable, _unavailable)
+    pages.register_error_handler(Rejected, error_page)
+    pages.register_error_handler(Exception, _bug)
+    return pages
 
 
-@viewer.app_context_processor
+@routes.app_context_processor
 def context() -> Json:
-    """Return what every page needs."""
-    now = database().now()
+    """Return the values that every template may use."""
+    database = current.database()
+    now = database.now()
     try:
         if "worker_seen_at" not in g:
-            with database().read() as connection:
+            with database.read() as connection:
                 g.worker_seen_at = stats.worker_seen_at(connection)
         seen = g.worker_seen_at
     except Unavailable:
-        seen = now  # what keeps the page from being made says so itself
+        seen = now  # the page itself reports that the database is away
     return {
         "now": now,
         "form_token": auth.form_token,
         "asset": asset,
-        "signs_in": settings().password is not None,
+        "signs_in": current.settings().password is not None,
         "worker_gone": seen is None or now - seen > notify.GONE_AFTER,
         "worker_seen_at": seen,
     }
 
 
-for _said in (
+for _filter in (
     formatting.ago,
     formatting.stamp,
     formatting.instant,
@@ -97,16 +92,16 @@ for _said in (
     formatting.money,
     formatting.precise,
     formatting.pretty,
+    notify.span,
+    notify.url_called,
 ):
-    viewer.add_app_template_filter(_said)
-viewer.add_app_template_filter(notify.span)
-viewer.add_app_template_filter(notify.url_called)
+    routes.add_app_template_filter(_filter)
 
 
-@viewer.record_once
-def show_any_text(state: BlueprintSetupState) -> None:
-    """Let nothing that is filled into a template break the page."""
-    state.app.jinja_env.finalize = formatting.shown
+@routes.record_once
+def escape_unprintable_text(state: BlueprintSetupState) -> None:
+    """Escape what cannot be printed in every text that a template shows."""
+    state.app.jinja_env.finalize = formatting.escaped
 
 
 @functools.cache
@@ -117,32 +112,30 @@ def asset(name: str) -> str:
 
 
 def _bad_filter(error: BadFilter) -> AnyResponse | tuple[str, int]:
-    """Say what is wrong with a filter."""
-    return refusal(Rejected("bad_request", 400, str(error)))
+    return error_page(Rejected("bad_request", 400, str(error)))
 
 
 def _unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
-    """Say that the database is away."""
-    return refusal(away(error))
+    return error_page(database_unavailable(error))
 
 
-def away(error: Unavailable) -> Rejected:
-    """Return what anybody may know of a database that is away; its address and user are for the log."""
+def database_unavailable(error: Unavailable) -> Rejected:
+    """Log why the database is unavailable. Returns a rejection that names neither its address nor user."""
     log.warning("database unavailable", why=str(error))
     return Rejected("unavailable", 503, "The database is not available. The log says why.")
 
 
 def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
-    """Say that a page could not be made, without showing why."""
+    """Answer that a page failed, without showing why."""
     if isinstance(error, HTTPException):
         word = "not_found" if error.code == 404 else "bad_request"
-        return refusal(Rejected(word, error.code or 500, error.description or ""))
+        return error_page(Rejected(word, error.code or 500, error.description or ""))
     log.error("bug", page=request.endpoint, exc_info=error)
-    return refusal(Rejected("bug", 500, "This page failed. The log says why."))
+    return error_page(Rejected("bug", 500, "This page failed. The log says why."))
 
 
-def refusal(error: Rejected) -> AnyResponse | tuple[str, int]:
-    """Say no: on a page for a person, in JSON for a program."""
+def error_page(error: Rejected) -> AnyResponse | tuple[str, int]:
+    """Return the error as a page for a browser, and as JSON for a program."""
     if "text/html" not in request.headers.get("Accept", ""):
         answer = Response(json.dumps({"error": error.word, "message": str(error)}), error.status)
         answer.content_type = "application/json"
@@ -150,38 +143,6 @@ def refusal(error: Rejected) -> AnyResponse | tuple[str, int]:
     return render_template("refusal.html", error=error), error.status
 
 
-auth.gate.register_error_handler(Rejected, refusal)
-auth.gate.register_error_handler(Unavailable, _unavailable)
-viewer.register_error_handler(Rejected, refusal)
-
-
-def found(thing: Json | None, kind: str) -> Json:
-    """Return a thing that was looked for, or say that it is not there."""
-    if thing is None:
-        raise Rejected("not_found", 404, f"There is no such {kind}.")
-    return thing
-
-
-def settings() -> Settings:
-    """Return the settings."""
-    return typing.cast("Settings", current_app.extensions["settings"])
-
-
-def search() -> Search:
-    """Return the log."""
-    return typing.cast("Search", current_app.extensions["search"])
-
-
-def database() -> Database:
-    """Return the database."""
-    return inbox().database
-
-
-def shared_state() -> SharedState:
-    """Return what the processes remember for one another."""
-    return typing.cast("SharedState", current_app.extensions["shared_state"])
-
-
-def inbox() -> Inbox:
-    """Return the inbox."""
-    return typing.cast("Inbox", current_app.extensions["inbox"])
+auth.routes.register_error_handler(Rejected, error_page)
+auth.routes.register_error_handler(Unavailable, _unavailable)
+routes.register_error_handler(Rejected, error_page)

@@ -1,4 +1,4 @@
-"""Receives webhooks: size, raw bytes, proof, cutting, commit, and only then the answer."""
+"""Receives webhooks: checks size and proof, cuts card numbers, commits, and only then answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -22,6 +22,7 @@ from bridge.settings.address import client_ip
 from bridge.storage.deliveries import NO_NAME
 from bridge.storage.intake import store_webhook, without_secrets
 from bridge.tree import printable
+from bridge.web import current
 
 if typing.TYPE_CHECKING:
     from flask import Request
@@ -34,12 +35,12 @@ log = structlog.get_logger()
 
 LARGEST = 256 * 1024
 """Bytes of a webhook's body, at most."""
-PIECE = 64 * 1024
+CHUNK = 64 * 1024
 RETRY_SECONDS = 5
 
 PREFIX = "/webhooks"
 LONGEST_NAME = 40
-"""How much is said of a URL that names a wrong provider."""
+"""Characters that are kept of a URL that names an unknown provider."""
 
 routes = Blueprint("receive", __name__)
 
@@ -49,15 +50,14 @@ routes = Blueprint("receive", __name__)
 @routes.post("/webhooks/<provider>/<store>")
 @routes.post("/webhooks/<path:rest>")
 def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
-    """Take one webhook in."""
+    """Receive one webhook."""
     rest = rest or "/".join(filter(None, (provider, store)))  # Flask's `path` holds no line breaks
-    inbox: Inbox = current_app.extensions["inbox"]
-    settings: Settings = current_app.extensions["settings"]
-    arrived = request_ctx.request  # not through Flask's proxy, where each look costs
+    inbox, settings = current.inbox(), current.settings()
+    request = request_ctx.request  # not through Flask's proxy, where each access costs
     provider, _, store = rest.partition("/")
     try:
-        known, webhook = _prove(settings, arrived, provider, store or None)
-        return _keep(inbox, settings, known, webhook)
+        sender, webhook = _verified(settings, request, provider, store or None)
+        return _store(inbox, settings, sender, webhook)
     except Rejected as error:
         is_known = provider in settings.providers
         name = provider if is_known else printable(cut_text(rest))[:LONGEST_NAME] or NO_NAME
@@ -68,65 +68,63 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
         raise
 
 
-def plainly(path: str) -> str:
-    """Return the path of a webhook as it is routed: letters' case and further slashes do not matter.
-
-    Any other path is returned as it is.
-    """
-    plain = re.sub("/{2,}", "/", path.encode("latin-1", "replace").lower().decode("latin-1")).rstrip("/")
-    return plain if plain == PREFIX or plain.startswith(f"{PREFIX}/") else path
+def normalized_path(path: str) -> str:
+    """Return the path of a webhook in lower case and without extra slashes; any other path as it is."""
+    lower = path.encode("latin-1", "replace").lower().decode("latin-1")
+    normalized = re.sub("/{2,}", "/", lower).rstrip("/")
+    return normalized if normalized == PREFIX or normalized.startswith(f"{PREFIX}/") else path
 
 
-def _prove(settings: Settings, arrived: Request, name: str, store: str | None) -> tuple[Provider, Webhook]:
-    """Read the request and have its sender proven."""
+def _verified(settings: Settings, request: Request, name: str, store: str | None) -> tuple[Provider, Webhook]:
+    """Read a request and verify its sender; raises Rejected."""
     provider = settings.providers.get(name)
     if provider is None:
         raise Rejected("unknown_provider", 404, "There is no such provider.")
     if not settings.secrets.get(name):
         raise Rejected("unknown_provider", 404, "This provider is not enabled: no secret is configured.")
-    if not provider.may_call_from(arrived.remote_addr):
-        client = client_ip(arrived.remote_addr) or "unknown"
+    if not provider.may_call_from(request.remote_addr):
+        client = client_ip(request.remote_addr) or "unknown"
         raise Rejected("bad_proof", 401, f"The address {client} is not among the provider's networks.")
-    if arrived.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+    if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise Rejected("unsupported_encoding", 415, "Send the body as it is, without Content-Encoding.")
-    called = str(arrived.environ.get("RAW_URI", ""))
-    if not called.startswith("/"):
-        called = arrived.full_path.rstrip("?")
+    target = str(request.environ.get("RAW_URI", ""))
+    if not target.startswith("/"):
+        target = request.full_path.rstrip("?")
     webhook = Webhook(
         provider=name,
-        path=called.partition("?")[0],
-        body=_body(arrived),
-        headers={key.lower(): value for key, value in arrived.headers.items()},
-        query=arrived.args.to_dict(),
+        path=target.partition("?")[0],
+        body=_body(request),
+        headers={key.lower(): value for key, value in request.headers.items()},
+        query=request.args.to_dict(),
         store=store,
-        method=arrived.method,
-        url=f"{settings.base_url}{called}",
+        method=request.method,
+        url=f"{settings.base_url}{target}",
     )
     provider.proof.verify(webhook, settings.secrets_of(name, store), datetime.now(UTC))
     return provider, webhook
 
 
-def _body(arrived: Request) -> bytes:
-    """Read the raw body, whole, before anything else is held."""
+def _body(request: Request) -> bytes:
+    """Read the whole raw body; raises Rejected if it is too large or incomplete."""
     too_large = Rejected("too_large", 413, f"A webhook has at most {LARGEST // 1024} kB.")
-    if (arrived.content_length or 0) > LARGEST:
+    if (request.content_length or 0) > LARGEST:
         raise too_large
     try:
-        body = b"".join(iter(partial(arrived.stream.read, PIECE), b""))
+        body = b"".join(iter(partial(request.stream.read, CHUNK), b""))
     except RequestEntityTooLarge:
         raise too_large from None
-    except Exception:  # noqa: BLE001  the server's own errors hold the sender's bytes: none is shown
+    except Exception:  # noqa: BLE001  gunicorn's own errors quote the sender's bytes
         raise Rejected("bad_request", 400, "The body is incomplete.") from None
-    if len(body) < (arrived.content_length or 0):
+    if len(body) < (request.content_length or 0):
         raise Rejected("bad_request", 400, "The body is incomplete.")
     if len(body) > LARGEST:
         raise too_large
     return body
 
 
-def _keep(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
-    """Store what is owed, cut, and acknowledge it in the provider's own way."""
-    path = plainly(printable(cut_text(webhook.path)))
+def _store(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
+    """Store a webhook without its secrets and card numbers. Returns the provider's acknowledgement."""
+    path = normalized_path(printable(cut_text(webhook.path)))
     kept, items = without_secrets(provider, webhook, path, settings.secrets[provider.name])
     if len(items) > MOST_ITEMS:
         raise Rejected("too_large", 413, f"A webhook has at most {MOST_ITEMS:,} alerts.")

@@ -66,7 +66,7 @@ def check_settings(settings: Settings) -> Iterator[Check]:
     fix = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
     names = ", ".join(settings.stores)
     yield make_check("stores", settings.stores or settings.installs, names or "none is configured", fix)
-    on = [name for name in settings.providers if settings.is_on(name)]
+    on = [name for name in settings.providers if settings.is_enabled(name)]
     fix = "Set <PROVIDER>_SECRET for each provider that will call, such as ETHOCA_SECRET=user:password."
     yield make_check("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", fix)
     yield _check_secret("viewer", "BRIDGE_PASSWORD", settings.password, settings)

@@ -24,7 +24,7 @@ def choices(inbox: Inbox, settings: Settings, case: Json) -> dict[str, tuple[Wor
 
     They are those of the alert's category, or all words if that is not known.
     """
-    outcomes = settings.told(case["store"])
+    outcomes = settings.outcomes_of(case["store"])
     waiting = [outcome["provider"] for outcome in case["outcomes"] if outcome["state"] == OutcomeState.FAILED]
     return {
         name: outcomes[name].choices(inbox.outcomes.category(case["id"], name))

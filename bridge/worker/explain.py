@@ -79,7 +79,7 @@ def _explain(
         explained.outcome = reading.alert.unknown_outcome or reading.alert.review
     if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
         return explained
-    store = settings.route(provider.name, reading.alert, webhook.store)
+    store = settings.store_of(provider.name, reading.alert, webhook.store)
     explained.store = store.name if store else None
     explained.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
     if store:

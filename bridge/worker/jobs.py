@@ -69,9 +69,9 @@ class Jobs:
             puller = Puller(self.inbox, settings)
             for name in settings.pulled:
                 self.jobs.append(Job(f"pull of {name}", 1.0, partial(puller.pull, name), apart=True))
-        if worker and settings.reported:
+        if worker and settings.reporting:
             reporter = Reporter(self.inbox, settings)
-            for name in settings.reported:
+            for name in settings.reporting:
                 self.jobs.append(Job(f"outcomes of {name}", 1.0, partial(reporter.report, name), apart=True))
         if worker and isinstance(settings.stores, AllStores):
             self.jobs.append(Job("stores", 5.0, partial(self.refresh_stores, settings.stores)))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bridge.errors import TemporaryError, Unclear
-from bridge.outbound.http import Exchange
+from bridge.outbound.http import HttpClient
 from bridge.storage import stats
 from bridge.storage.deliveries import NO_NAME, OTHERS, UNKNOWN
 from bridge.storage.pulls import pull_states
@@ -94,7 +94,7 @@ class Snapshot:
 
 def take_snapshot(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Snapshot:
     """Read everything that may need attention."""
-    configured = [name for name in settings.providers if settings.is_on(name)]
+    configured = [name for name in settings.providers if settings.is_enabled(name)]
     pulls = pull_states(connection) if settings.pulled else {}
     since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
     refusals = stats.refusals_since(connection, since)
@@ -113,8 +113,8 @@ def take_snapshot(connection: Connection, settings: Settings, now: float, summar
         worker_seen_at=summary.worker_seen_at,
         refused=refused,
         refusals=refusals,
-        failed_outcomes=stats.failed_outcomes(connection, now) if settings.reported else {},
-        urgent_outcomes=stats.urgent_outcomes(connection, now) if settings.reported else {},
+        failed_outcomes=stats.failed_outcomes(connection, now) if settings.reporting else {},
+        urgent_outcomes=stats.urgent_outcomes(connection, now) if settings.reporting else {},
         pulls={n: (pull.every or 0.0, pulls[n]) for n, pull in settings.pulled.items() if n in pulls},
         secret_variables={name: provider.secret_variable for name, provider in settings.providers.items()},
     )
@@ -318,7 +318,7 @@ class Notifier:
         self.shared_state = shared_state
         self.settings = settings
         self.notify = notify
-        self.exchange = Exchange("The notification target", timeout=TARGET_SECONDS)
+        self.exchange = HttpClient("The notification target", timeout=TARGET_SECONDS)
 
     def send_new(self, *, only: str | None = None) -> int:
         """Send what is new, or only one key; returns how many notifications were sent."""

@@ -80,7 +80,7 @@ class Reporter:
         self.apis = {
             name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
             for name, key in self.settings.api_keys.items()
-            if name in self.settings.reported
+            if name in self.settings.reporting
         }
         self.stores: dict[str, NextApi] = {}
 
@@ -107,12 +107,12 @@ class Reporter:
         """Return what is to be sent; raises why it cannot be sent."""
         if self.inbox.now() > retry.expires_at(pending.owed_at + DEADLINE):
             raise PermanentError("It could not be sent within seven days after its time.")
-        outcome = self.settings.told(pending.store).get(pending.provider)
+        outcome = self.settings.outcomes_of(pending.store).get(pending.provider)
         if outcome is None:
             raise TemporaryError(f"Outcomes of store {pending.store} are switched off.")
         store = self.settings.stores[pending.store]
         # a repeat, or a person's choice, keeps its word
-        chosen = pending.word or outcome.says(pending.category, pending.resolution)
+        chosen = pending.word or outcome.word_name(pending.category, pending.resolution)
         self._check_existing(outcome, pending, chosen)
         if chosen is None:
             raise PermanentError(why_to_choose(pending.category, pending.resolution))
@@ -122,7 +122,7 @@ class Reporter:
         word = outcome.word(reader.word(chosen) if isinstance(chosen, ByShipment) else chosen)
         if word is None:
             raise PermanentError(f"The word {chosen} is no longer known. Choose another one.")
-        reads_refund = word.refunds and outcome.tells_refunds
+        reads_refund = word.refunds and outcome.reports_refunds
         facts = Facts(
             id=pending.provider_id,
             at=moment(pending.resolved_at),
@@ -199,7 +199,7 @@ class Reporter:
         status = row.get(batch.status) if row else None
         if status == batch.taken:
             return None
-        complaint, may_work_later = batch.complaints(row, batch.errors)
+        complaint, may_work_later = batch.error_messages(row, batch.errors)
         message = f"{title} answered {status}: {complaint or 'without a reason'}"
         if row is None or not isinstance(status, str):
             return Unclear(f"{title} did not mention this outcome in its answer.")

@@ -18,8 +18,8 @@ from bridge.errors import (
     Throttled,
     Unclear,
 )
-from bridge.outbound.authorization import Authorization, Key, oauth
-from bridge.outbound.http import Exchange, beginning, complaint
+from bridge.outbound.authorization import Authorization, Key, OAuth
+from bridge.outbound.http import HttpClient, error_messages, excerpt
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
 from bridge.storage.ids import new_id
@@ -72,7 +72,7 @@ class ProviderApi:
         self.provider = provider
         self.credentials = credentials
         self.inbox = inbox
-        self.exchange = Exchange(provider.title, timeout=timeout)
+        self.exchange = HttpClient(provider.title, timeout=timeout)
         self.token: str | None = None
 
     def call(self, outcome: Outcome, request: Request, read_result: ReadResult | None = None) -> Json:
@@ -95,7 +95,7 @@ class ProviderApi:
         how, key = outcome.authentication, self.credentials
         if isinstance(key, OAuthKeys):
             self.exchange.secret = key.consumer_key
-            return oauth(key)
+            return OAuth(key)
         if isinstance(how, Signature):
             raise PermanentError("Its calls need a signature, but no signing key is set.")
         if isinstance(how, HeaderKey):
@@ -162,13 +162,15 @@ class ProviderApi:
         """Return the error that a status means, or None."""
         if 200 <= status < 300:
             return None
-        complaint_text, may_work_later = complaint(content)[1], False
+        complaint_text, may_work_later = error_messages(content)[1], False
         if outcome.batch:
-            listed, may_work_later = outcome.batch.complaints(_read(content)[0], outcome.batch.call_errors)
+            listed, may_work_later = outcome.batch.error_messages(
+                _read(content)[0], outcome.batch.call_errors
+            )
             complaint_text = listed or complaint_text
         message = f"{self.provider.title} answered {status}: {complaint_text}"
         is_single_report = request.reports and outcome.batch is None and 400 <= status < 500
-        if is_single_report and (status == CONFLICT or outcome.has_one_already(complaint_text)):
+        if is_single_report and (status == CONFLICT or outcome.is_duplicate_error(complaint_text)):
             return HasOne(f"{self.provider.title} says that it has an outcome already.")
         wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())
         if status in UNAUTHORIZED:
@@ -184,7 +186,7 @@ class ProviderApi:
 
 def _read(content: bytes) -> tuple[Json, str]:
     """Return an answer as JSON, if it is JSON, and its beginning as text."""
-    text = beginning(content)
+    text = excerpt(content)
     try:
         return json.loads(content), text
     except (ValueError, RecursionError):

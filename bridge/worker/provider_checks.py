@@ -44,7 +44,7 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
 
 def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
     """Check whether each provider that gets outcomes accepts them."""
-    for name in settings.reported:
+    for name in settings.reporting:
         count, case_id, why = untold.get(name, (0, "", ""))
         message = f"{count} could not be sent; {why}" if count else "all sent"
         fix = (

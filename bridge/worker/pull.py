@@ -18,8 +18,8 @@ from bridge.alert import Webhook
 from bridge.cards import cut_text
 from bridge.disputes import retry
 from bridge.errors import BridgeError, PermanentError, StoreRefused, TemporaryError, Unavailable
-from bridge.outbound.authorization import oauth
-from bridge.outbound.http import WORDS, Exchange, complaint, storable
+from bridge.outbound.authorization import OAuth
+from bridge.outbound.http import MOST_SHOWN, HttpClient, error_messages, storable
 from bridge.storage.intake import store_webhook, without_secrets
 from bridge.storage.pulls import Pulls, PullState, Turn
 from bridge.tree import BadBody, parse, pick, render
@@ -83,7 +83,7 @@ class Puller:
             after = PullState(before.since, at=now)
             due_at = now + (self.settings.pulled[turn.provider].every or 0.0)
         else:
-            after = replace(before, error=str(error)[:WORDS], failures=before.failures + 1)
+            after = replace(before, error=str(error)[:MOST_SHOWN], failures=before.failures + 1)
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
         if self.pulls.end(turn, after, due_at) and _without_details(after.error) != _without_details(
@@ -143,8 +143,8 @@ class Api:
         self.provider: Provider = settings.providers[name]
         self.pull: Pull = settings.pulled[name]
         keys = typing.cast("OAuthKeys", settings.api_keys[name])  # every provider that is pulled has these
-        self.auth = oauth(keys)
-        self.exchange = Exchange(self.provider.title, timeout=settings.timeout, secret=keys.consumer_key)
+        self.auth = OAuth(keys)
+        self.exchange = HttpClient(self.provider.title, timeout=settings.timeout, secret=keys.consumer_key)
         self.now = now
 
     def page(self, most: int | None = None) -> Sequence[Tree]:
@@ -165,7 +165,7 @@ class Api:
             for result in _list_of(answer) or ():
                 if str(pick(result, "status")).lower().startswith(FAILED):
                     why = cut_text(render(pick(result, "errors") or "no reason given").decode())
-                    refused[f"were not accepted as acknowledged ({storable(why)[:WORDS]})"] += 1
+                    refused[f"were not accepted as acknowledged ({storable(why)[:MOST_SHOWN]})"] += 1
         return refused
 
     def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:
@@ -208,4 +208,4 @@ def _complaint(content: bytes) -> str:
     errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
     texts = [pick(error, "Description") or pick(error, "ReasonCode") for error in errors or ()]
     text = "; ".join(str(part) for part in texts if part)
-    return storable(text)[:WORDS] if text else complaint(content)[1]
+    return storable(text)[:MOST_SHOWN] if text else error_messages(content)[1]

@@ -70,10 +70,12 @@ class Translator:
         items = self._items(row.webhook_id, provider, webhook)
         item = items[min(row.item, len(items) - 1)]
         reading = provider.translate(item)
-        if provider.tells:
+        if provider.object_path:
             return self._translate_next_event(provider, item, row, reading)
         if reading.effect in (Effect.IGNORE, Effect.INFORM):
-            return Translation(Status.IGNORED, reading.reason, reading=reading, listed=provider.listed(item))
+            return Translation(
+                Status.IGNORED, reading.reason, reading=reading, listed=provider.is_listed(item)
+            )
         alert = reading.alert
         if alert is None:
             raise Untranslatable
@@ -82,9 +84,9 @@ class Translator:
             return Translation(
                 Status.FAILED, Reason.UNKNOWN_OUTCOME, message, errors=reading.errors, reading=reading
             )
-        store = self.settings.route(row.provider, alert, row.named)
+        store = self.settings.store_of(row.provider, alert, row.named)
         if store is None:
-            message = _no_route(self.settings.goes_to(row.provider, alert, row.named), alert)
+            message = _no_route(self.settings.store_name_of(row.provider, alert, row.named), alert)
             return Translation(Status.FAILED, Reason.NO_STORE, message, reading=reading)
         return Translation(Status.PENDING, reading=reading, store=store)
 
@@ -113,10 +115,10 @@ class Translator:
         if kind == "app":
             content: typing.Any = {"received_at": row.received_at}
         else:
-            content = plain(pick(item.tree, provider.tells or ""))
+            content = plain(pick(item.tree, provider.object_path or ""))
             ident = str(content.get("id", "")) if isinstance(content, dict) else ""
             if not (ident.isdecimal() and len(ident) <= LONGEST_INT):
-                raise Untranslatable(fields={f"{provider.tells}.id": ["The object has no id."]})
+                raise Untranslatable(fields={f"{provider.object_path}.id": ["The object has no id."]})
             content = {**content, "id": int(ident)}
         event = (kind, content)
         return Translation(Status.IGNORED, Reason.INFORM, reading=reading, store=store, next_event=event)

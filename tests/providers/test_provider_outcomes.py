@@ -18,7 +18,7 @@ from bridge.disputes.events import opens
 from bridge.errors import UnknownEvent
 from bridge.providers import fields
 from bridge.providers.base import Item, Provider, Reading
-from bridge.providers.custom_fields import again
+from bridge.providers.custom_fields import changed_field
 from bridge.providers.fields import AlertSchema, Resolution
 from bridge.providers.meanings import Meaning
 from bridge.tree import Tree, pick
@@ -112,7 +112,7 @@ def of_the_other_type(case: Case, item: Item) -> tuple[Provider, DisputeType]:
     other = next(kind for kind in DisputeType if kind is not alert.type)
 
     def turned(table: AlertSchema) -> AlertSchema:
-        made = {name: again(old, table.path(name), {}) for name, old in table.load_fields.items()}
+        made = {name: changed_field(old, table.path(name), {}) for name, old in table.load_fields.items()}
         turned = type(table).from_dict({**made, "type": fields.Constant(other)})()
         assert isinstance(turned, AlertSchema)
         return turned

@@ -227,7 +227,7 @@ def test_an_event_type_about_something_else_is_ignored_by_a_rule_and_not_by_a_li
                 continue
             reading = provider.translate(item)
             assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.IGNORE)
-            assert not provider.listed(item)
+            assert not provider.is_listed(item)
 
 
 INQUIRIES = (
@@ -269,7 +269,7 @@ def test_events_that_are_listed_are_told_from_those_that_are_ignored_by_the_rule
     provider = case.provider
     for item in case.items():
         listed = (item.event_type or "").lower() in provider.events
-        assert provider.listed(item) == listed
+        assert provider.is_listed(item) == listed
         assert listed or provider.about != (ANY,) or provider.unrelated
 
 

@@ -10,19 +10,19 @@ import pytest
 from bridge import providers
 from bridge.alert import Status
 from bridge.cli import samples
-from bridge.cli.run import made_up_secret
+from bridge.cli.run import generate_secret
 from bridge.providers.base import Provider
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import Clock
 
-ALERTING = {name: one for name, one in providers.built_in().items() if not one.tells}
+ALERTING = {name: one for name, one in providers.built_in().items() if not one.object_path}
 DAYS_AFTER = 12
 
 
 @pytest.mark.parametrize("provider", ALERTING.values(), ids=list(ALERTING))
 def test_no_sample_of_any_event_ends_as_failed(make_database: MakeDatabase, provider: Provider) -> None:
-    chance, clock, secret = Random(3), Clock(), made_up_secret(provider)  # noqa: S311  made-up values
+    chance, clock, secret = Random(3), Clock(), generate_secret(provider)  # noqa: S311  made-up values
     now = datetime.fromtimestamp(clock(), UTC)
     sales = {event: samples.make_sale(chance, now) for event in samples.events(provider)}
     sold = [sale.to_transaction() for sale in sales.values()]

@@ -203,7 +203,7 @@ def bridge_in_process(
             "default_store": STORE,
             "providers": known,
             "secrets": {
-                **{name: (run.made_up_secret(table),) for name, table in known.items()},
+                **{name: (run.generate_secret(table),) for name, table in known.items()},
                 **{name: (f"{name}:{password}",) for name, password in PASSWORDS.items()},
                 "next": (NEXT_SECRET,),
             },

@@ -40,7 +40,7 @@ PROOFS: Mapping[type, str] = {
     proof.TimestampedHmac: "HMAC with timestamp",
     proof.Solidgate: "HMAC",
     proof.AdyenItems: "HMAC in each item",
-    proof.Resigned: "HMAC",
+    proof.NextSignature: "HMAC",
 }
 TRUST = re.compile(r"\bdoc\b|third party|inferred")
 ACTIVE = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE, Effect.WITHDRAW)
@@ -49,7 +49,7 @@ REFUND = "the gateway's refund is recorded once"
 
 def matrix(known: Mapping[str, Provider]) -> str:
     """A line for each provider; 29next's own webhooks are no alerts."""
-    return table_of(HEAD, [line(one) for one in known.values() if not one.tells])
+    return table_of(HEAD, [line(one) for one in known.values() if not one.object_path])
 
 
 def line(provider: Provider) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ PROOFS: dict[type, Callable[[Any], tuple[str, str]]] = {
         "the webhook's secret key",
     ),
     proof.AdyenItems: lambda _: ("an HMAC-SHA256 inside each item", "the HMAC key, in hex"),
-    proof.Resigned: lambda one: (
+    proof.NextSignature: lambda one: (
         f"`{one.header}`, HMAC-SHA256 over the body, as sent or as Python writes it again",
         "the signing secret, which `bridge subscribe` hands over",
     ),
@@ -96,7 +96,7 @@ def facts(provider: Provider) -> str:
         "a repeat has the same": ", ".join(map(place, provider.event_id)),
         "answer": " or ".join(filter(None, map(answer, provider.acknowledgements))) or OURS,
     }
-    if not provider.tells:
+    if not provider.object_path:
         rows["any other event"] = others(provider)
     if provider.outcome:
         base = provider.outcome.url or "<api_url>/"
@@ -155,7 +155,7 @@ def events(provider: Provider) -> str:
 
 def does(provider: Provider, meaning: Meaning) -> str:
     """What an event does, and whether it may do more than its effect says."""
-    if provider.tells:
+    if provider.object_path:
         return "keeps the local index, the cases and the stores current"
     known = meaning.table.load_fields if meaning.table else {}
     found = [table.load_fields.get("resolution") for table in meaning.tables()]

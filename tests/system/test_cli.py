@@ -53,7 +53,7 @@ CASE = (
 )
 
 
-class Said:
+class ProviderOutcome:
     """How a command ended, and what it printed."""
 
     def __init__(self, status: int, out: str, err: str) -> None:
@@ -66,7 +66,7 @@ class Said:
         return json.loads(self.out)
 
 
-Bridge = Callable[..., Said]
+Bridge = Callable[..., ProviderOutcome]
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def environ(monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase) -> Ite
 
 @pytest.fixture
 def bridge(environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bridge:  # noqa: ARG001
-    def run(*words: str) -> Said:
-        return Said(cli.main(words), *capsys.readouterr())
+    def run(*words: str) -> ProviderOutcome:
+        return ProviderOutcome(cli.main(words), *capsys.readouterr())
 
     return run
 

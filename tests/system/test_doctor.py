@@ -310,7 +310,9 @@ def test_a_subscription_that_does_not_tell_the_bridge_is_bad_and_repaired_by_sub
         assert check.message.startswith(said)
         assert check.fix == "Run `bridge subscribe --store alpha`."
         subscribe(api, target, "a-secret", "2023-02-10")
-    assert patient.examined()["alpha: webhooks"] == Check("alpha: webhooks", True, f"29next tells {target}")
+    assert patient.examined()["alpha: webhooks"] == Check(
+        "alpha: webhooks", True, f"29next sends webhooks to {target}"
+    )
 
 
 def test_a_subscription_that_may_not_be_looked_at_names_the_scopes(patient: Patient) -> None:

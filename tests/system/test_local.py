@@ -95,7 +95,7 @@ def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this
             ACME.replace("acme", name).replace('kind = "hmac"', proof) for name, proof in kinds.items()
         ),
     )
-    made = run.sandbox_surroundings({"PORT": "8200"}, root)
+    made = run.sandbox_environ({"PORT": "8200"}, root)
     chosen = settings.load(made, root)
     assert set(chosen.secrets) >= {*kinds, "ethoca", "adyen", "next"}
     assert all(chosen.secrets.values())
@@ -104,7 +104,7 @@ def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this
 
 
 def test_the_sandbox_finds_a_port_beside_the_last_one_too(root: Path) -> None:
-    made = run.sandbox_surroundings({"PORT": "65535"}, root)
+    made = run.sandbox_environ({"PORT": "65535"}, root)
     assert settings.load(made, root).stores["sandbox"].base_url == "http://127.0.0.1:65534/api/admin/"
 
 

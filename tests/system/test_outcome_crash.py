@@ -50,7 +50,7 @@ def reporting_bridge(folder: Path, url: str, apis: ProviderApis, provider: str) 
 
 
 def secret_of(provider: str) -> str:
-    return run.made_up_secret(providers.built_in()[provider])
+    return run.generate_secret(providers.built_in()[provider])
 
 
 def post(bridge: RunningBridge, provider: str, body: bytes, headers: dict[str, str], secret: str) -> None:

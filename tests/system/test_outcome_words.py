@@ -249,7 +249,7 @@ def test_a_refunded_fraud_whose_payment_is_not_known_is_a_person_s(reports: Repo
 
 def test_an_alert_of_which_nobody_knows_the_kind_waits_at_ethoca() -> None:
     outcome = OUTCOMES["ethoca"]
-    assert outcome.says(Category.UNKNOWN, "issued_full_refund") is None
+    assert outcome.word_name(Category.UNKNOWN, "issued_full_refund") is None
     names = {word.name for word in outcome.choices(Category.UNKNOWN)}
     assert {"RESOLVED/REFUNDED", "STOPPED/REFUNDED"} <= names
     fraud = {word.name.partition("/")[0] for word in outcome.choices(Category.FRAUD)}

@@ -226,11 +226,11 @@ def test_a_provider_is_told_where_the_file_says_so_and_its_key_is_there() -> Non
     read = load(
         "[providers.midigator]\noutcome = true", MIDIGATOR_API_KEY="k", NEXT_STORE="a", NEXT_ACCESS_TOKEN="t"
     )
-    assert list(read.told("a")) == ["midigator"]
-    assert read.told("a")["midigator"].url == "https://api.midigator.com/"
+    assert list(read.outcomes_of("a")) == ["midigator"]
+    assert read.outcomes_of("a")["midigator"].url == "https://api.midigator.com/"
     assert read.api_keys == {"midigator": "k"}
     assert "'k'" not in repr(read)
-    assert load(NEXT_STORE="a", NEXT_ACCESS_TOKEN="t", MIDIGATOR_API_KEY="k").told("a") == {}
+    assert load(NEXT_STORE="a", NEXT_ACCESS_TOKEN="t", MIDIGATOR_API_KEY="k").outcomes_of("a") == {}
 
 
 @pytest.mark.parametrize(

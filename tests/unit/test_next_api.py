@@ -27,7 +27,7 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.next29.client import MOST_PAGES, Answer
-from bridge.outbound.http import WORDS
+from bridge.outbound.http import MOST_SHOWN
 from bridge.pace import MOST_TURNS, Slot, Turn
 from bridge.settings import Store
 from tests.support.inside import Client
@@ -761,10 +761,10 @@ def test_what_is_kept_can_be_stored_anywhere() -> None:
     for text in (told, record.text):
         text.encode()
         assert "\0" not in text
-    with wired(http(500, b"\x00\xff" * WORDS)) as (_, api), pytest.raises(Unclear):
+    with wired(http(500, b"\x00\xff" * MOST_SHOWN)) as (_, api), pytest.raises(Unclear):
         api.call("POST", "disputes/", body={}, answer=record)
     assert "\0" not in record.text
-    assert len(record.text) <= WORDS
+    assert len(record.text) <= MOST_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -798,7 +798,7 @@ def test_29next_s_own_words_are_kept(body: object, fields: dict[str, list[str]],
 def test_long_words_are_cut() -> None:
     with wired(http(400, {"detail": "x" * 100_000})) as (_, api), pytest.raises(Refused) as caught:
         api.call("POST", "disputes/", body={})
-    assert len(str(caught.value)) < WORDS + 50
+    assert len(str(caught.value)) < MOST_SHOWN + 50
 
 
 def test_no_error_shows_the_token(next29: StandIn, api: Client) -> None:

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
 from time_machine import travel
 
 from bridge.errors import SettingsError
-from bridge.outbound.authorization import Key, oauth
-from bridge.outbound.http import Exchange
+from bridge.outbound.authorization import Key, OAuth
+from bridge.outbound.http import HttpClient
 from bridge.settings import OAuthKeys
 from bridge.settings.oauth import signing_key
 from tests.support.configuring import load, problems
@@ -103,7 +103,7 @@ def test_a_request_is_signed_to_the_letter_as_mastercards_own_signer_does_it(
     monkeypatch.setattr("secrets.token_hex", lambda _: "8f3kA0zQpL2nXv7b")
     keys = OAuthKeys("abc-DEF_1!0123456789abcdef", SIGNING_KEY)
     with travel(1793000000, tick=False):
-        prepared = requests.Request(method, url, data=body, auth=oauth(keys)).prepare()
+        prepared = requests.Request(method, url, data=body, auth=OAuth(keys)).prepare()
     header = prepared.headers["Authorization"]
     assert set(header.removeprefix("OAuth ").split(",")) == {
         'oauth_consumer_key="abc-DEF_1!0123456789abcdef"',
@@ -117,8 +117,8 @@ def test_a_request_is_signed_to_the_letter_as_mastercards_own_signer_does_it(
 
 
 def test_the_api_takes_signed_requests_with_a_query_and_with_a_body(apis: ProviderApis) -> None:
-    exchange = Exchange("Ethoca", timeout=5.0)
-    auth = oauth(OAuthKeys(CONSUMER_KEY, SIGNING_KEY))
+    exchange = HttpClient("Ethoca", timeout=5.0)
+    auth = OAuth(OAuthKeys(CONSUMER_KEY, SIGNING_KEY))
     apis.add(alert(1))
     status, _, content = exchange.send("GET", f"{apis.url('ethoca')}alerts", params={"size": "10"}, auth=auth)
     assert (status, b"PULLED" in content) == (200, True)
@@ -131,10 +131,10 @@ def test_the_api_takes_signed_requests_with_a_query_and_with_a_body(apis: Provid
 
 
 def test_another_key_is_refused(apis: ProviderApis) -> None:
-    exchange = Exchange("Ethoca", timeout=5.0)
+    exchange = HttpClient("Ethoca", timeout=5.0)
     other = rsa.generate_private_key(65537, 2048)
     for keys in (OAuthKeys(CONSUMER_KEY, other), OAuthKeys("another", SIGNING_KEY)):
-        assert exchange.send("GET", f"{apis.url('ethoca')}alerts", auth=oauth(keys))[0] == 401
+        assert exchange.send("GET", f"{apis.url('ethoca')}alerts", auth=OAuth(keys))[0] == 401
     assert apis.refused == ["another signature", "not the consumer key"]
     exchange.close()
 
@@ -147,7 +147,7 @@ def test_a_key_goes_in_its_header_and_into_no_repr() -> None:
     )
     assert "canary" not in repr(auth)
     keys = OAuthKeys(CONSUMER_KEY, SIGNING_KEY)
-    for shown in (repr(keys), repr(oauth(keys)), str(keys)):
+    for shown in (repr(keys), repr(OAuth(keys)), str(keys)):
         assert not any(secret in shown for secret in SECRETS)
 
 

@@ -24,8 +24,8 @@ from bridge.providers.proof import (
     Bearer,
     Header,
     Hmac,
+    NextSignature,
     Proof,
-    Resigned,
     Solidgate,
     StandardWebhooks,
     TimestampedHmac,
@@ -244,7 +244,7 @@ KNOWN: dict[str, tuple[Proof, str, Webhook]] = {
         ),
     ),
     "29next's, over the body written again, openssl": (
-        Resigned(),
+        NextSignature(),
         "next-secret",
         webhook(
             {"x-29next-signature": "21e9441d0b86773914cbeb897fd9b7e3a9243c03988b0bd3024c6b2a6c0bc344"},
@@ -533,7 +533,7 @@ def test_of_29nexts_signature_a_body_that_cannot_be_written_again_is_refused() -
     headers = {"x-29next-signature": "0" * 64}
 
     for body in (b"", b"{", b"\xff", b"[" * 100_000, b"9" * 5000):
-        assert not good(Resigned(), webhook(headers, body), "next-secret")
+        assert not good(NextSignature(), webhook(headers, body), "next-secret")
 
 
 def test_only_the_form_of_the_secret_says_which_of_two_ways_counts() -> None:

@@ -20,7 +20,7 @@ def test_a_pull_is_read_and_wants_its_keys() -> None:
     read = load(PULL, **KEYS)
     pull = read.pulled["ethoca"]
     assert (pull.every, pull.url) == (60.0, "https://api.ethocaweb.com/ethoca/alerts/merchants/")
-    assert read.is_on("ethoca")
+    assert read.is_enabled("ethoca")
     assert (
         load(f'{PULL}\napi_url = "https://sandbox.example.com/x"', **KEYS)
         .pulled["ethoca"]

@@ -502,7 +502,7 @@ TOKENS = {"ALPHA_TOKEN": "a", "BETA_TOKEN": "b"}
 
 
 def routed(routes: str, alert: Alert, provider: str = "midigator", named: str | None = None) -> str | None:
-    store = load(TWO_STORES + routes, **TOKENS, **STORE).route(provider, alert, named)
+    store = load(TWO_STORES + routes, **TOKENS, **STORE).store_of(provider, alert, named)
     return store.name if store else None
 
 
@@ -1042,9 +1042,9 @@ def test_the_documented_routes_work() -> None:
     [toml] = [inside for kind, inside in blocks(chapter) if kind == "toml"]
     read = load(toml, **TOKENS)
     found = [
-        read.route("midigator", Alert(case_number="1", mid="311900012"), None),
-        read.route("ethoca", Alert(case_number="1", descriptor="beta*24"), None),
-        read.route("ethoca", Alert(case_number="1"), None),
+        read.store_of("midigator", Alert(case_number="1", mid="311900012"), None),
+        read.store_of("ethoca", Alert(case_number="1", descriptor="beta*24"), None),
+        read.store_of("ethoca", Alert(case_number="1"), None),
     ]
     assert [store and store.name for store in found] == ["alpha", "beta", None]
 

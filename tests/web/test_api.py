@@ -190,6 +190,16 @@ def test_what_is_no_decision_is_refused_in_the_shape_of_the_api(
     }
 
 
+@pytest.mark.parametrize("route", ["match", "outcomes"])
+@pytest.mark.parametrize("body", [b"", b"{", b"{}", b'{"transaction": "1"}'])
+def test_an_unknown_case_is_404_whatever_the_body(troubled: InProcessBridge, route: str, body: bytes) -> None:
+    path = f"/api/cases/c_{'0' * 21}/{route}"
+    answer = troubled.client.post(path, data=body, content_type="application/json", headers=BEARER)
+    assert answer.status_code == 404, answer.text
+    judge(f"/api/cases/{{id}}/{route}", "post", 404, answer.json)
+    assert answer.json == {"error": "not_found", "message": "There is no such case."}
+
+
 def test_the_document_is_shown_by_no_page_from_elsewhere(troubled: InProcessBridge) -> None:
     known = {rule.endpoint for rule in troubled.app.url_map.iter_rules()}
     assert not [name for name in known if "openapi" in name or "docs" in name]

@@ -493,7 +493,7 @@ def test_few_tokens_are_fetched_at_once_so_that_threads_are_left_for_alerts(agen
     back = agency.asked()
     with contextlib.ExitStack() as held:
         for _ in range(4):
-            held.enter_context(install.AT_ONCE)
+            held.enter_context(install.FETCHING)
         assert agency.browse(back).status_code == 503
     agency.install()
 

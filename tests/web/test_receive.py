@@ -13,7 +13,7 @@ from structlog.testing import CapturingLogger
 from bridge.alert import Webhook
 from bridge.errors import Unavailable
 from bridge.web.app import READY_SECONDS
-from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, plainly
+from bridge.web.webhooks import LARGEST, LONGEST_NAME, RETRY_SECONDS, normalized_path
 from tests.conftest import MakeDatabase
 from tests.support.door import OLD, PASSWORD, TOKEN, Door, basic, opened
 from tests.support.inside import LONGEST_STORE, NO_NAME
@@ -282,8 +282,8 @@ def test_letters_case_and_further_slashes_of_a_url_do_not_matter(door: Door, pat
 
 @pytest.mark.parametrize("path", ["//webhooks/ethoca", "/webhooks//ethoca/", "/Webhooks///ETHOCA//"])
 def test_a_path_of_a_webhook_is_routed_with_single_slashes(path: str) -> None:
-    assert plainly(path) == "/webhooks/ethoca"
-    assert plainly("//deliveries//x/") == "//deliveries//x/"
+    assert normalized_path(path) == "/webhooks/ethoca"
+    assert normalized_path("//deliveries//x/") == "//deliveries//x/"
 
 
 def test_a_store_in_the_path_may_be_written_in_any_case(door: Door) -> None:

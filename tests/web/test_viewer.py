@@ -225,9 +225,13 @@ def test_many_addresses_guess_at_the_same_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_address_of_a_network_counts_as_that_network() -> None:
-    assert auth.network("2001:db8:1:2:3::4") == auth.network("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
-    assert auth.network("192.0.2.7") == "192.0.2.7"
-    assert auth.network(None) == auth.network("nonsense") == "unknown"
+    assert (
+        auth.client_network("2001:db8:1:2:3::4")
+        == auth.client_network("2001:db8:1:2:ffff::1")
+        == "2001:db8:1:2::/64"
+    )
+    assert auth.client_network("192.0.2.7") == "192.0.2.7"
+    assert auth.client_network(None) == auth.client_network("nonsense") == "unknown"
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3])
@@ -864,7 +868,7 @@ def test_charts_fill_their_height_and_no_more() -> None:
     assert chart.top == 10
     assert [[piece.height for piece in bar.pieces] for bar in chart.bars] == [[50], [], [100]]
     assert charts.plain(("a",), (0,)).empty
-    assert charts.spread([0.5, 1.0, 7, 9], (1, 5)) == [1, 1, 2]
+    assert charts.histogram([0.5, 1.0, 7, 9], (1, 5)) == [1, 1, 2]
     assert charts.quantile([1, 2, 3, 4], 0.5) == 3
     assert charts.quantile([], 0.5) is None
 

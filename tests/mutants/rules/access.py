@@ -45,12 +45,12 @@ MUTATIONS = (
         "no-proof-asked",
         "A signature that does not fit is taken.",
         "bridge/providers/signatures.py",
-        "        if not any_of(same(one, right) for one in given for right in expected):\n"
+        "        if not any_of(same(signature, right) for signature in given for right in expected):\n"
         '            raise bad_proof("The signature does not fit the body.")\n\n'
-        "    def check(",
+        "    def check_timestamp(",
         "        if not given or not expected:\n"
         '            raise bad_proof("The signature does not fit the body.")\n\n'
-        "    def check(",
+        "    def check_timestamp(",
         "proofs: a_wrong_secret_is_refused",
         "proofs: a_signature_of_another_body_is_refused",
     ),

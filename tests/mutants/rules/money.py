@@ -96,8 +96,8 @@ MUTATIONS = (
         "told-by-default",
         "Providers are told outcomes though nobody asked for it.",
         "bridge/settings/__init__.py",
-        "        return {name: outcome for name, outcome in known.items() if outcome.on}\n",
-        "        return known\n",
+        "for name, outcome in outcomes.items() if outcome and outcome.on}\n",
+        "for name, outcome in outcomes.items() if outcome}\n",
         "contract: nobody_is_told_by_default_or_of_an_observed_store",
     ),
     one(
@@ -144,8 +144,8 @@ MUTATIONS = (
         "another-word-the-second-time",
         "An outcome that may have arrived is sent again in another word.",
         "bridge/worker/outcomes.py",
-        " = pending.word or outcome.says(",
-        " = outcome.says(",
+        " = pending.word or outcome.word_name(",
+        " = outcome.word_name(",
         "batches: an_answer_that_is_lost_is_sent_again_in_the_same_word",
     ),
     one(
@@ -176,8 +176,8 @@ MUTATIONS = (
         "word-of-another-kind",
         "A person may answer a dispute in a word for fraud.",
         "bridge/providers/outcomes.py",
-        "        is_known = category is not Category.UNKNOWN\n",
-        "        is_known = False\n",
+        "        if category is Category.UNKNOWN:\n            return self.words\n",
+        "        if True:\n            return self.words\n",
         "choices: only_the_words_of_the_alert_s_kind_may_be_chosen",
     ),
     one(

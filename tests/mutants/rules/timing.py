@@ -4,7 +4,7 @@ from tests.mutants.mutation import Mutation, one
 
 REQUEST = "            def request(self, *args: typing.Any, **kwargs: typing.Any) -> None:\n"
 CONNECT = "                if self.sock is None:\n                    self.connect()\n"
-LEAVE = "                line.leave(self)\n"
+LEAVE = "                connection.begin(self)\n"
 
 MUTATIONS = (
     one(

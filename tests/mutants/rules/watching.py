@@ -211,7 +211,7 @@ MUTATIONS = (
         "body-without-a-page",
         "A body with half of a character has no page.",
         "bridge/web/viewer.py",
-        "    state.app.jinja_env.finalize = formatting.shown\n",
+        "    state.app.jinja_env.finalize = formatting.escaped\n",
         "    del state\n",
         "viewer: every_stored_body_has_a_page_whatever_it_is",
     ),

@@ -1,4 +1,4 @@
-"""What the doctor finds at the bridge's public address, asked for through the internet."""
+"""The doctor's check that the bridge's public URL reaches it, through the internet."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if typing.TYPE_CHECKING:
 REACH_SECONDS = 10.0
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Takes a redirect for an answer: no provider follows one."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, as providers follow none."""
 
     def redirect_request(self, *_: typing.Any) -> None:
-        return None
+        """Return None, so that the redirect is an error."""
 
 
-def check_way_in(settings: Settings) -> Check:
-    """Ask for the bridge at its public address, from this machine and through the internet."""
+def check_public_url(settings: Settings) -> Check:
+    """Request the bridge's `/healthz` at its public URL, from this machine and through the internet."""
     what = "public URL"
     if settings.public_url is None:
-        remedy = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
-        return Check(what, good=True, message="unknown: BRIDGE_PUBLIC_URL is not set", fix=remedy)
+        fix = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
+        return Check(what, good=True, message="unknown: BRIDGE_PUBLIC_URL is not set", fix=fix)
     url = f"{settings.public_url.rstrip('/')}/healthz"
     try:
-        opener = urllib.request.build_opener(_NoRedirect)
+        opener = urllib.request.build_opener(NoRedirect)
         with opener.open(url, timeout=REACH_SECONDS) as answer:
             healthy = json.loads(answer.read(1000)) == {"status": "ok"}
             said = "the bridge answers" if healthy else "something else answers"
@@ -39,5 +39,5 @@ def check_way_in(settings: Settings) -> Check:
             healthy, said = False, f"answered with {error.code}"
     except (OSError, ValueError) as error:
         healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
-    remedy = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
-    return make_check(what, healthy, f"{url}: {said}", remedy)
+    fix = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
+    return make_check(what, healthy, f"{url}: {said}", fix)

@@ -1,4 +1,4 @@
-"""Who is let into the sandbox: tokens with their scopes, the limit of calls, and installing by OAuth 2."""
+"""Access to the sandbox: tokens with their scopes, the rate limit, and installation by OAuth 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, current_app, g, redirect, request
@@ -32,7 +32,7 @@ oauth = Blueprint("oauth", __name__, url_prefix="/oauth2")
 
 @dataclass
 class Access:
-    """What one token opens, and the times of its calls in the last second."""
+    """The store and scopes of a token, and the times of its calls in the last second."""
 
     store: Store
     scopes: frozenset[str] | None  # None: all of them
@@ -41,14 +41,14 @@ class Access:
 
 @dataclass
 class Stores:
-    """All stores of this 29next, the tokens that open them, and the codes that apps may trade for one."""
+    """All stores of this 29next, their tokens, and the codes that apps may trade for a token."""
 
     by_name: dict[str, Store] = field(default_factory=dict)
     by_token: dict[str, Access] = field(default_factory=dict)
     codes: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def named(self, name: str) -> Store:
-        """Returns a store, which begins with the sample sales."""
+        """Returns a store. A new one has the sample sales."""
         if name not in self.by_name:
             self.by_name[name] = store = Store()
             for sale in SAMPLE_SALES:
@@ -56,24 +56,22 @@ class Stores:
         return self.by_name[name]
 
     def open(self, token: str, name: str, scopes: frozenset[str] | None = None) -> None:
-        """Lets a token into a store, for these scopes only."""
+        """Gives a token access to a store, with these scopes only."""
         self.by_token[token] = Access(self.named(name), scopes)
 
 
 def stores() -> Stores:
-    """Returns the stores of the app that answers this call."""
-    found: Stores = current_app.extensions["sandbox"]
-    return found
+    """Returns the stores of the running app."""
+    return cast("Stores", current_app.extensions["sandbox"])
 
 
 def store() -> Store:
-    """Returns the store that the token of this call opens."""
-    found: Store = g.store
-    return found
+    """Returns the store of this call's token."""
+    return cast("Store", g.store)
 
 
 def admit() -> None:
-    """Lets a call to the Admin API in, or refuses it in the order that is assumed of 29next."""
+    """Checks the token, rate, version and scope of a call, in the order that is assumed of 29next."""
     if not request.path.startswith(f"{API}/"):
         return
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -88,36 +86,36 @@ def admit() -> None:
     access.calls.append(now)
     if request.headers.get("X-29next-API-Version") not in VERSIONS:
         raise BadRequest("X-29next-API-Version is missing or unknown.")
-    room = request.path.removeprefix(f"{API}/").partition("/")[0].replace("-", "_")
+    resource = request.path.removeprefix(f"{API}/").partition("/")[0].replace("-", "_")
     right = "read" if request.method == "GET" else "write"
-    if access.scopes is not None and access.scopes.isdisjoint((f"{room}:{right}", f"admin:{right}")):
+    if access.scopes is not None and access.scopes.isdisjoint((f"{resource}:{right}", f"admin:{right}")):
         raise Forbidden("You do not have permission to perform this action.")
     g.store = access.store
 
 
 @oauth.get("/authorize/")
 def authorize() -> Response:
-    """Sends the merchant, who always agrees, back to the app with a code."""
-    asked = request.args.to_dict()
-    wanted = {"client_id": CLIENT_ID, "response_type": "code"}
-    if not all(map(asked.get, ("redirect_uri", "scope", "store"))) or not wanted.items() <= asked.items():
+    """Redirects the merchant, who always agrees, to the app with a code."""
+    query = request.args.to_dict()
+    expected = {"client_id": CLIENT_ID, "response_type": "code"}
+    if not all(map(query.get, ("redirect_uri", "scope", "store"))) or not expected.items() <= query.items():
         abort(400, "A client_id, redirect_uri, response_type, scope and store are needed.")
     code = secrets.token_urlsafe(24)
-    stores().codes[code] = asked
-    answer = {"store": asked["store"], "state": asked.get("state", ""), "code": code}
-    return redirect(f"{asked['redirect_uri']}?{urlencode(answer)}")
+    stores().codes[code] = query
+    answer = {"store": query["store"], "state": query.get("state", ""), "code": code}
+    return redirect(f"{query['redirect_uri']}?{urlencode(answer)}")
 
 
 @oauth.post("/token/")
 def trade_code() -> tuple[Json, int]:
-    """Gives a token for a code, once."""
+    """Trades a code for a token, once."""
     form = request.form
     if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
         return {"error": "invalid_client"}, 401
-    asked = stores().codes.pop(form.get("code", ""), None)
-    redirects = asked is not None and asked["redirect_uri"] == form.get("redirect_uri")
-    if asked is None or not redirects or form.get("grant_type") != "authorization_code":
+    grant = stores().codes.pop(form.get("code", ""), None)
+    same_uri = grant is not None and grant["redirect_uri"] == form.get("redirect_uri")
+    if grant is None or not same_uri or form.get("grant_type") != "authorization_code":
         return {"error": "invalid_grant"}, 400
     token = secrets.token_urlsafe(24)
-    stores().open(token, asked["store"].partition(".")[0], frozenset(asked["scope"].split()))
-    return {"access_token": token, "token_type": "Bearer", "scope": asked["scope"]}, 200
+    stores().open(token, grant["store"].partition(".")[0], frozenset(grant["scope"].split()))
+    return {"access_token": token, "token_type": "Bearer", "scope": grant["scope"]}, 200
