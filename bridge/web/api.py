@@ -9,8 +9,8 @@ import functools
 import typing
 
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Response, jsonify, request
-from flask_smorest import Api, Blueprint, current_api
+from flask import Flask, Response, jsonify, request
+from flask_smorest import Api, Blueprint
 from marshmallow import EXCLUDE, RAISE, Schema, fields, missing, validate
 from webargs.flaskparser import FlaskParser
 
@@ -119,8 +119,10 @@ class DocumentedApi(Api):
 routes = ApiBlueprint("api", __name__, url_prefix="/api", description=DESCRIPTION)
 
 
-def register(app: Flask) -> Api:
-    """Add the API to the application. Returns it, with its document."""
+@functools.cache
+def openapi_document() -> Json:
+    """Return the OpenAPI document. Only a request for it takes the time to build it."""
+    app = Flask(__name__, static_folder=None)
     app.config |= {
         "API_TITLE": "dispute-bridge",
         "API_VERSION": __version__,
@@ -130,7 +132,7 @@ def register(app: Flask) -> Api:
     api = DocumentedApi(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(_component_name)})
     api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     api.register_blueprint(routes)
-    return api
+    return dict(api.spec.to_dict())
 
 
 def _component_name(schema: typing.Any) -> str:
@@ -292,4 +294,4 @@ def choose_outcome(choice: Json, case: Json) -> Response:
 @answers({"type": "object"})
 def document() -> Response:
     """Return this document."""
-    return jsonify(current_api.spec.to_dict())
+    return jsonify(openapi_document())

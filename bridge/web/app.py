@@ -63,8 +63,7 @@ def create_app(
     app.extensions["search"] = Search(database)
     app.extensions["daily_counts"] = DailyCounts()
     app.extensions["shared_state"] = SharedState(database)
-    api.register(app)
-    for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer):
+    for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer, api):
         app.register_blueprint(module.routes)
     if watch and settings.notify:
         jobs = Jobs(settings, database, worker=False)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import schemathesis
-from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from jsonschema import Draft202012Validator, FormatChecker
@@ -22,7 +21,7 @@ from tests.support.history import bridge_with_outlet, trouble
 Json = dict[str, Any]
 TOKEN = "a-made-up-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-DOCUMENT: Json = api.register(Flask(__name__)).spec.to_dict()
+DOCUMENT: Json = api.openapi_document()
 OPERATIONS = [
     (path, method)
     for path, methods in DOCUMENT["paths"].items()
