@@ -38,7 +38,8 @@ def running(
 
 
 def answer(port: int, path: str) -> int | None:
+    """The status of an answer; None while nobody answers, as where the processes still start."""
     try:
         return requests.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return None

@@ -485,7 +485,7 @@ def test_what_a_platform_starts_takes_an_alert_and_ends_in_time(
             ends.enter_context(running(shlex.split(command), started.folder, environ, tmp_path / f"{n}.log"))
             for n, command in enumerate(started.processes)
         ]
-        eventually(lambda: answer(port, "/readyz") == 200, 30)
+        eventually(lambda: answer(port, "/readyz") == 200, 60)
         assert answer(port, "/healthz") == 200
         headers = {**sent.headers, "Authorization": basic("midigator", "long-enough-to-be-one")}
         assert requests.post(f"http://127.0.0.1:{port}{sent.path}", sent.body, headers=headers, timeout=30).ok
@@ -543,4 +543,4 @@ def test_a_web_process_starts_where_the_number_of_processes_is_left_empty(tmp_pa
         "WEB_CONCURRENCY": "",
     }
     with running(shlex.split(procfile()["web"]), ROOT, environ, tmp_path / "web.log"):
-        eventually(lambda: answer(port, "/healthz") == 200, 30)
+        eventually(lambda: answer(port, "/healthz") == 200, 60)

@@ -42,7 +42,7 @@ def behind_a_proxy(folder: Path) -> Iterator[int]:
     }
     subprocess.run(shlex.split(procfile()["release"]), cwd=ROOT, env=environ, check=True, timeout=60)
     with running(shlex.split(procfile()["web"]), ROOT, environ, folder / "web.log"):
-        eventually(lambda: answer(port, "/readyz") == 200, 30)
+        eventually(lambda: answer(port, "/readyz") == 200, 60)
         yield port
 
 
