@@ -32,25 +32,24 @@ from tests.support.provider_apis import (
 from tests.support.reporting import alert_of
 
 POINTS = ("before the POST", "after the POST")
+SECRETS = {name: run.generate_secret(providers.built_in()[name]) for name in PROVIDERS}
+CASES = {name: f"{name.upper():X<25}" for name in PROVIDERS}
 BRIEF = {**SHORT, "SHUTDOWN_SECONDS": -4.0, "MOST_CALLS": 2}
 
 
 @contextmanager
-def reporting_bridge(folder: Path, url: str, apis: ProviderApis, provider: str) -> Iterator[RunningBridge]:
-    """A bridge of real processes that tells one provider."""
-    keys = KEYS if provider == "ethoca" else {f"{provider.upper()}_API_KEY": str(API_KEYS[provider])}
-    secrets = {f"{provider.upper()}_SECRET": secret_of(provider), "NEXT_WEBHOOK_SECRET": NEXT_SECRET}
-    environ = {**keys, **secrets}
+def reporting_bridge(folder: Path, url: str, apis: ProviderApis) -> Iterator[RunningBridge]:
+    """A bridge of real processes that tells all providers."""
+    environ = {**KEYS, "NEXT_WEBHOOK_SECRET": NEXT_SECRET}
+    environ |= {f"{name.upper()}_SECRET": secret for name, secret in SECRETS.items()}
+    environ |= {f"{name.upper()}_API_KEY": str(API_KEYS[name]) for name in PROVIDERS if name != "ethoca"}
     with running_bridge(
         folder, url, "--rate", "0", timeout=0.5, settle_seconds=0.5, constants=BRIEF, environ=environ
     ) as bridge:
         with (folder / "bridge.toml").open("a", encoding="utf-8") as file:
-            file.write(f'\n[providers.{provider}]\noutcome = true\napi_url = "{apis.url(provider)}"\n')
+            for name in PROVIDERS:
+                file.write(f'\n[providers.{name}]\noutcome = true\napi_url = "{apis.url(name)}"\n')
         yield bridge
-
-
-def secret_of(provider: str) -> str:
-    return run.generate_secret(providers.built_in()[provider])
 
 
 def post(bridge: RunningBridge, provider: str, body: bytes, headers: dict[str, str], secret: str) -> None:
@@ -86,33 +85,33 @@ def outcome(bridge: RunningBridge, case: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_worker_killed_around_the_call_leaves_the_outcome_to_the_next(
-    make_database: MakeDatabase, tmp_path: Path, provider: str, point: str
+    make_database: MakeDatabase, tmp_path: Path, point: str
 ) -> None:
-    case = f"{provider.upper():X<25}"
+    arrived = point == "after the POST"
     with (
         provider_apis() as apis,
         make_database("sqlite") as url,
-        reporting_bridge(tmp_path, url, apis, provider) as bridge,
+        reporting_bridge(tmp_path, url, apis) as bridge,
     ):
         bridge.start()
         facts = {"amount": "40.00", "currency": "USD", "auth_code": None}
-        post(bridge, provider, *alert_of(provider, case, "dispute", facts, {}), secret_of(provider))
-        eventually(bridge.next29.disputes, 20)
+        for provider, case in CASES.items():
+            post(bridge, provider, *alert_of(provider, case, "dispute", facts, {}), SECRETS[provider])
+        eventually(lambda: len(bridge.next29.disputes()) == len(CASES), 20)
         bridge.wait()
-        bridge.kill_workers()
-        resolve(bridge, case)
-        worker = bridge.start_worker(at=point, nth=2 if provider == LOGS_IN else 1)
-        assert worker.wait(20) == -signal.SIGKILL
-        bridge.workers.remove(worker)
-        assert (apis.ledger.standing(case) is not None) == (point == "after the POST")
-        assert outcome(bridge, case)["state"] == "owed"
-        bridge.start_worker()
-        eventually(lambda: outcome(bridge, case)["state"] != "owed", 30)
-        state, told = outcome(bridge, case)["state"], apis.sent(provider)
+        for provider, case in CASES.items():
+            bridge.kill_workers()
+            resolve(bridge, case)
+            worker = bridge.start_worker(at=point, nth=2 if provider == LOGS_IN else 1)
+            assert worker.wait(20) == -signal.SIGKILL, provider
+            bridge.workers.remove(worker)
+            assert (apis.ledger.standing(case) is not None) == arrived, provider
+            assert outcome(bridge, case)["state"] == "owed", provider
+            bridge.start_worker()
+            eventually(lambda case=case: outcome(bridge, case)["state"] != "owed", 30)  # type: ignore[misc]
 
-    # what may have arrived is looked up, or told again in the same word
-    arrived = point == "after the POST"
-    assert state == (state_after_a_repeat(provider) if arrived else "told")
-    assert told == told[:1] * (2 if arrived and provider not in CAN_BE_ASKED else 1)
+            # what may have arrived is looked up, or told again in the same word
+            state, told = outcome(bridge, case)["state"], apis.sent(provider)
+            assert state == (state_after_a_repeat(provider) if arrived else "told"), provider
+            assert told == told[:1] * (2 if arrived and provider not in CAN_BE_ASKED else 1), provider

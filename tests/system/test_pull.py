@@ -488,7 +488,12 @@ BRIEF = {**SHORT, "SHUTDOWN_SECONDS": -4.5}
 @pytest.fixture
 def running(durable_url: str, tmp_path: Path, apis: ProviderApis) -> Iterator[RunningBridge]:
     """Workers that pull, and no web process."""
-    options = {"timeout": 1.0, "settle_seconds": 0.5, "constants": BRIEF, "environ": KEYS}
+    options = {
+        "timeout": 1.0,
+        "settle_seconds": 0.5,
+        "constants": BRIEF,
+        "environ": KEYS | {"NEXT_RATE": "0"},
+    }
     with running_bridge(tmp_path, durable_url, "--rate", "0", **options) as bridge:
         with (tmp_path / "bridge.toml").open("a", encoding="utf-8") as file:
             file.write(f'\n[providers.ethoca]\npull = "1s"\napi_url = "{apis.url("ethoca")}"\n')
