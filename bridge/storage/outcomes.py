@@ -11,9 +11,10 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, selec
 from sqlalchemy import case as either
 
 from bridge.alert import Alert, Category, DisputeType, Effect
+from bridge.storage.attempts import record_attempts
 from bridge.storage.rows import case_of
-from bridge.storage.schema import attempts, cases, deliveries, outcomes
-from bridge.storage.upsert import insert_missing, insert_or_update
+from bridge.storage.schema import cases, deliveries, outcomes
+from bridge.storage.upsert import insert_missing
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if typing.TYPE_CHECKING:
 
     from bridge.disputes.case import Case
     from bridge.providers.outcomes import Outcome
+    from bridge.storage.attempts import Attempt
     from bridge.storage.database import Database
 
 OutcomesOf = typing.Callable[[str], "Mapping[str, Outcome]"]
@@ -143,20 +145,17 @@ class Outcomes:
             **claimed,
         )
 
-    def record(self, made: Sequence[dict[str, typing.Any]], words: Mapping[str, str] | None = None) -> None:
+    def record(self, made: Sequence[Attempt], words: Mapping[str, str] | None = None) -> None:
         """Record calls to a provider: first that they are about to be made, then how they went.
 
         `words` are the words sent, by case: a repeat sends the same word.
         """
 
         def write(connection: Connection) -> None:
+            record_attempts(connection, made)
             for attempt in made:
-                insert_or_update(connection, attempts, attempt)
-                if word := (words or {}).get(attempt["case_id"]):
-                    this = (
-                        outcomes.c.case_id == attempt["case_id"],
-                        outcomes.c.provider == attempt["provider"],
-                    )
+                if word := (words or {}).get(attempt.case_id):
+                    this = (outcomes.c.case_id == attempt.case_id, outcomes.c.provider == attempt.provider)
                     connection.execute(update(outcomes).where(*this).values(word=word))
 
         self.database.write(write)

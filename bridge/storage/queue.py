@@ -12,6 +12,7 @@ from bridge.alert import Reason
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
 from bridge.pace import LATE, Moment
+from bridge.storage.attempts import record_attempts
 from bridge.storage.duplicates import link_cases, pass_to_duplicates
 from bridge.storage.outcomes import add_outcomes
 from bridge.storage.rows import (
@@ -30,13 +31,13 @@ from bridge.storage.rows import (
     write_cases,
 )
 from bridge.storage.schema import attempts, cases, deliveries, paces, stores
-from bridge.storage.upsert import insert_or_update
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bridge.disputes.case import Case
     from bridge.pace import Slot
+    from bridge.storage.attempts import Attempt
     from bridge.storage.database import Database
     from bridge.storage.outcomes import OutcomesOf
     from bridge.storage.rows import Terms
@@ -48,7 +49,6 @@ PROBE_SECONDS = 30.0
 """Seconds between two probes of a paused store."""
 
 Values = dict[str, typing.Any]
-Attempt = Values
 
 
 _DUE = (
@@ -251,7 +251,7 @@ class Queue:
             slot = self.slots.take_near(connection, token)
             if slot is None or not connection.execute(_HELD, values).rowcount:
                 return None
-            connection.execute(_INTENDED, attempt)
+            connection.execute(_INTENDED, attempt.row())
             return slot
 
         return self.database.write(write)
@@ -262,7 +262,7 @@ class Queue:
             **self.slots.parameters(token),
             **_held(claim),
             **{f"case_{name}": value for name, value in _unconfirmed_values(claim.case).items()},
-            **{f"call_{name}": attempt[name] for name in _INTENT_COLUMNS},
+            **{f"call_{name}": getattr(attempt, name) for name in _INTENT_COLUMNS},
         }
 
         def write(connection: Connection) -> Slot | None:
@@ -297,7 +297,7 @@ class Queue:
         A locked case delays no other: it is left out, unless this `waits`.
         """
         now = self.database.now()
-        insert_or_update(connection, attempts, *(step.attempt for step in steps if step.attempt))
+        record_attempts(connection, [step.attempt for step in steps if step.attempt])
         parameters = {"idents": [step.claim.case_id for step in steps]}
         rows = {
             row.id: row for row in connection.execute(_WAIT_FOR_LOCK if waits else _SKIP_LOCKED, parameters)

@@ -21,7 +21,8 @@ from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, TooLate, Unavailable, trace
 from bridge.next29.client import Answer
 from bridge.pace import Moment, Turn
-from bridge.storage.ids import new_id, token_key
+from bridge.storage.attempts import Attempt, CallOutcome
+from bridge.storage.ids import token_key
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker import results
 from bridge.worker.backfill import Backfill
@@ -30,7 +31,6 @@ from bridge.worker.closing import finish_step
 from bridge.worker.results import (
     Answered,
     Bug,
-    CallOutcome,
     Dropped,
     Idle,
     NotNow,
@@ -70,14 +70,14 @@ class Task:
     store: Store
     call: Call | None = None
     turn: Turn | None = None
-    attempt: dict[str, typing.Any] | None = None
+    attempt: Attempt | None = None
     result: Result | None = None  # None: the call is not made yet
     answer: Answer = field(default_factory=Answer)
 
     @property
-    def made(self) -> dict[str, typing.Any] | None:
+    def made(self) -> Attempt | None:
         """The record of the call, once it was made."""
-        return self.attempt if self.attempt and self.attempt["outcome"] != CallOutcome.INTENDED else None
+        return self.attempt if self.attempt and self.attempt.outcome != CallOutcome.INTENDED else None
 
 
 class Forwarder:
@@ -166,9 +166,9 @@ class Forwarder:
 
     def send(self, task: Task) -> None:
         """Make the call of a task in its slot, and record its result."""
-        if task.call is None or task.attempt is None or task.result:
+        attempt, answer = task.attempt, task.answer
+        if task.call is None or attempt is None or task.result:
             return
-        answer = task.answer
         try:
             result = self._send(task, task.call)
         except Unavailable as error:  # while a later slot was taken, or the pages of a list were read
@@ -176,13 +176,10 @@ class Forwarder:
         except Exception as error:  # noqa: BLE001  as above
             result = _bug(task.claim, error)
         task.result = result
-        task.attempt |= {
-            "status": answer.status,
-            "response": answer.text or results.message_of(result),
-            "outcome": result.outcome,
-            "started_at": self.inbox.now() - answer.seconds,
-            "seconds": round(answer.seconds, 4),
-        }
+        attempt.status, attempt.outcome = answer.status, result.outcome
+        attempt.response = answer.text or results.message_of(result)
+        attempt.started_at = self.inbox.now() - answer.seconds
+        attempt.seconds = round(answer.seconds, 4)
 
     def _send(self, task: Task, call: Call) -> results.Called:
         claim, api, answer = task.claim, self.api(task.store), task.answer
@@ -313,22 +310,17 @@ def _require_ids(call: Call, answered: typing.Any) -> None:
         raise TemporaryError("29next returned a dispute without an id.")
 
 
-def _attempt(claim: Claim, call: Call, now: float) -> dict[str, typing.Any]:
-    """Return the first record of a call."""
-    return {
-        "id": new_id("a", now),
-        "case_id": claim.case_id,
-        "delivery_id": claim.delivery_id,
-        "store": claim.store,
-        "method": call.method,
-        "path": call.path,
-        "request": call.body if call.writes else call.params,
-        "status": None,
-        "response": None,
-        "outcome": CallOutcome.INTENDED,
-        "started_at": now,
-        "seconds": None,
-    }
+def _attempt(claim: Claim, call: Call, now: float) -> Attempt:
+    """Return the record of a call before it is made."""
+    return Attempt(
+        case_id=claim.case_id,
+        delivery_id=claim.delivery_id,
+        store=claim.store,
+        method=call.method,
+        path=call.path,
+        request=call.body if call.writes else call.params,
+        started_at=now,
+    )
 
 
 def _log_call(task: Task, *, held: bool) -> None:
@@ -339,12 +331,12 @@ def _log_call(task: Task, *, held: bool) -> None:
         "called 29next",
         store=task.store.name,
         case=task.claim.case_id,
-        delivery=attempt["delivery_id"],
-        attempt=attempt["id"],
+        delivery=attempt.delivery_id,
+        attempt=attempt.id,
         call=task.call.kind,
-        outcome=attempt["outcome"],
-        status=attempt["status"],
-        seconds=attempt["seconds"],
+        outcome=attempt.outcome,
+        status=attempt.status,
+        seconds=attempt.seconds,
         **({} if held else {"fence": "lost"}),
     )
 

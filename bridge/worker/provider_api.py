@@ -22,7 +22,7 @@ from bridge.outbound.authorization import Authorization, Key, OAuth
 from bridge.outbound.http import HttpClient, error_messages, excerpt
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
-from bridge.storage.ids import new_id
+from bridge.storage.attempts import Attempt, CallOutcome
 from bridge.tree import pick
 
 if typing.TYPE_CHECKING:
@@ -123,6 +123,7 @@ class ProviderApi:
         made = [self._attempt(request, place, url, now) for place in range(len(request.cases))]
         self.inbox.outcomes.record(made, request.words)
         answer: Json = None
+        status: int | None
         found: BridgeError | None = None
         errors: dict[str, BridgeError | None] = {}
         try:
@@ -136,25 +137,30 @@ class ProviderApi:
             )
             if request.kept is not None and found is None:
                 text = f"{request.kept}: {pick(answer, request.kept)}" if request.kept else ""
-            result: Json = {"status": status, "response": cut_text(text)}
+            text = cut_text(text)
         except (TemporaryError, Unclear) as error:
-            found, result = error, {"response": str(error)}
-        result["seconds"] = round(self.inbox.now() - now, 4)
+            found, status, text = error, None, str(error)
         for attempt in made:
-            attempt |= {**result, "outcome": _outcome_of(found or errors.get(attempt["case_id"]))}
+            attempt.status, attempt.response = status, text
+            attempt.outcome = _outcome_of(found or errors.get(attempt.case_id))
+            attempt.seconds = round(self.inbox.now() - now, 4)
         self.inbox.outcomes.record(made)
         if found:
             raise found
         return errors if read_result else answer
 
-    def _attempt(self, request: Request, place: int, url: str, now: float) -> Json:
+    def _attempt(self, request: Request, place: int, url: str, now: float) -> Attempt:
         """Return the first record of a call on one of its cases."""
         about = request.cases[place]
-        attempt: Json = {"id": new_id("a", now), "case_id": about.case_id, "outcome": "intended"}
-        attempt |= {"store": about.store, "provider": self.provider.name, "started_at": now}
-        part = request.parts[place] if request.parts else request.body
-        attempt |= {"method": request.method, "path": url, "request": part}
-        return attempt
+        return Attempt(
+            case_id=about.case_id,
+            store=about.store,
+            provider=self.provider.name,
+            method=request.method,
+            path=url,
+            request=request.parts[place] if request.parts else request.body,
+            started_at=now,
+        )
 
     def _error(
         self, outcome: Outcome, request: Request, status: int, headers: Mapping[str, str], content: bytes
@@ -193,6 +199,11 @@ def _read(content: bytes) -> tuple[Json, str]:
         return None, text
 
 
-def _outcome_of(error: BridgeError | None) -> str:
-    outcomes = {Throttled: "throttled", TemporaryError: "temporary", Unclear: "unclear", type(None): "ok"}
-    return outcomes.get(type(error), "refused")
+def _outcome_of(error: BridgeError | None) -> CallOutcome:
+    outcomes = {
+        Throttled: CallOutcome.THROTTLED,
+        TemporaryError: CallOutcome.TEMPORARY,
+        Unclear: CallOutcome.UNCLEAR,
+        type(None): CallOutcome.OK,
+    }
+    return outcomes.get(type(error), CallOutcome.REFUSED)

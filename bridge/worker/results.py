@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from bridge.alert import Reason
 from bridge.disputes.answers import apply_response
 from bridge.disputes.case import Call, Case, Refusal
 from bridge.disputes.plan import mark_not_sent
 from bridge.disputes.refusals import continue_without
-
-
-class CallOutcome(StrEnum):
-    """The outcome in the record of a call."""
-
-    INTENDED = "intended"
-    OK = "ok"
-    DROPPED = "dropped"
-    THROTTLED = "throttled"
-    TEMPORARY = "temporary"
-    UNCLEAR = "unclear"
-    STORE_REFUSED = "store_refused"
-    REFUSED = "refused"
-    BUG = "bug"
+from bridge.storage.attempts import CallOutcome
 
 
 @dataclass(frozen=True, slots=True)

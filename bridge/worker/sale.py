@@ -23,7 +23,8 @@ from bridge.errors import (
 )
 from bridge.next29.client import Answer
 from bridge.providers.outcomes import ByShipment, Refund
-from bridge.storage.ids import new_id, token_key
+from bridge.storage.attempts import Attempt, CallOutcome
+from bridge.storage.ids import token_key
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,15 +125,14 @@ class SaleReader:
         """Ask 29next, unless the store is paused, and record the call on the case."""
         if self.inbox.stores.is_paused(self.pending.store):
             raise TemporaryError(f"Store {self.pending.store} is paused.")
-        answer, now = Answer(), self.inbox.now()
-        attempt: Json = {"id": new_id("a", now), "case_id": self.pending.case_id, "outcome": "intended"}
-        attempt |= {"store": self.pending.store, "method": "GET", "path": path, "started_at": now}
+        answer, case_id, store = Answer(), self.pending.case_id, self.pending.store
+        attempt = Attempt(case_id=case_id, store=store, method="GET", path=path, started_at=self.inbox.now())
         try:
             answered = read(answer)
-            attempt |= {"outcome": "ok", "response": summarize(answered)}
+            attempt.outcome, attempt.response = CallOutcome.OK, summarize(answered)
             return answered
         except BridgeError as error:
-            attempt |= {"outcome": _outcome_of(error), "response": str(error)}
+            attempt.outcome, attempt.response = _outcome_of(error), str(error)
             if isinstance(error, Throttled):
                 wait = min(error.retry_after or 1.0, LONGEST_RETRY_AFTER)
                 self.inbox.slots.throttle(token_key(self.api.store.token), wait)
@@ -140,7 +140,7 @@ class SaleReader:
                 raise TemporaryError(str(error)) from None
             raise
         finally:
-            attempt |= {"status": answer.status, "seconds": round(answer.seconds, 4)}
+            attempt.status, attempt.seconds = answer.status, round(answer.seconds, 4)
             self.inbox.outcomes.record([attempt])
 
 
@@ -171,6 +171,10 @@ def _statuses(rows: list[Json]) -> str:
     return ", ".join(statuses) or "no fulfilment orders"
 
 
-def _outcome_of(error: BridgeError) -> str:
-    outcomes = {Throttled: "throttled", TemporaryError: "temporary", StoreRefused: "store_refused"}
-    return outcomes.get(type(error), "refused")
+def _outcome_of(error: BridgeError) -> CallOutcome:
+    outcomes = {
+        Throttled: CallOutcome.THROTTLED,
+        TemporaryError: CallOutcome.TEMPORARY,
+        StoreRefused: CallOutcome.STORE_REFUSED,
+    }
+    return outcomes.get(type(error), CallOutcome.REFUSED)

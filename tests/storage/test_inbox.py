@@ -24,6 +24,7 @@ from bridge.pace import AHEAD, LATE
 from bridge.providers.base import Reading
 from bridge.settings import Store
 from bridge.storage.arrivals import NewDelivery
+from bridge.storage.attempts import Attempt, CallOutcome
 from bridge.storage.database import Database
 from bridge.storage.ids import new_id, token_key
 from bridge.storage.inbox import Inbox, make_inbox
@@ -168,12 +169,12 @@ def about(moment: float) -> Any:
     return pytest.approx(moment, rel=0, abs=1e-5)
 
 
-def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: dict[str, Any] | None = None) -> bool:
+def settle(inbox: Inbox, claimed: Claim, change: Change, attempt: Attempt | None = None) -> bool:
     """Settle one claim."""
     return inbox.queue.settle(claimed, change, attempt)
 
 
-def intend(inbox: Inbox, claimed: Claim, attempt: dict[str, Any]) -> bool:
+def intend(inbox: Inbox, claimed: Claim, attempt: Attempt) -> bool:
     """Commit one intent; whether it was."""
     return inbox.queue.commit_intent(claimed, attempt, token_key(ALPHA.token)) is not None
 
@@ -201,16 +202,18 @@ def postpone(until: float | None) -> Callable[[Case, list[Delivery]], Settlement
     return change
 
 
-def attempt(ident: str, claimed: Claim, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"id": ident, "case_id": claimed.case_id, "store": claimed.store}
-    given |= {
-        "delivery_id": None,
-        "method": "POST",
-        "path": "disputes/",
-        "request": {"a": 1},
-        "outcome": "intended",
-    }
-    return {**given, "started_at": START, **changes}
+def attempt(ident: str, claimed: Claim, outcome: str = "intended", **changes: Any) -> Attempt:
+    return Attempt(
+        id=ident,
+        case_id=claimed.case_id,
+        store=claimed.store,
+        method="POST",
+        path="disputes/",
+        request={"a": 1},
+        outcome=CallOutcome(outcome),
+        started_at=START,
+        **changes,
+    )
 
 
 # --- ids -----------------------------------------------------------------------------------------
@@ -731,7 +734,7 @@ def test_a_paced_intent_is_there_too_but_for_who_comes_too_late(paced: Inbox, cl
     clock.now += AHEAD + GAP
     made = attempt("a_2", claimed)
     assert intend(paced, claimed, made)
-    assert {name: getattr(row(paced, attempts), name) for name in made} == made
+    assert dict(row(paced, attempts)._mapping) == made.row()
     assert case_of(row(paced, cases)).unconfirmed == claimed.case.unconfirmed
     assert row(paced, cases).state == State.UNCLEAR
 

@@ -141,7 +141,8 @@ def test_a_value_that_the_database_does_not_take_holds_up_no_other(bridge: InPro
     taken = claims(bridge, 3)
     tasks = call(bridge.inside.forwarder, taken)
     assert tasks[1].attempt
-    tasks[1].attempt["started_at"] = "no time at all" if not bridge.database.sqlite else object()
+    no_time: Any = object() if bridge.database.sqlite else "no time at all"
+    tasks[1].attempt.started_at = no_time
     for task in tasks:
         with contextlib.suppress(StatementError, DataError):  # its lease runs out
             bridge.inside.settle([task])

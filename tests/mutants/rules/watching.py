@@ -143,7 +143,7 @@ MUTATIONS = (
         "calls-not-recorded",
         "A call to 29next leaves no trace.",
         "bridge/storage/queue.py",
-        "        insert_or_update(connection, attempts, *(step.attempt for step in steps if step.attempt))\n",
+        "        record_attempts(connection, [step.attempt for step in steps if step.attempt])\n",
         "",
         "metrics: calls_are_counted_by_store_outcome_and_status",
         "viewer: a_delivery_is_told_from_received_to_settled",
