@@ -268,7 +268,7 @@ class Forwarder:
     # calls for the index, while no dispute needs the slots
 
     def reread(self, store: str, ident: int) -> bool | None:
-        """Read a transaction again that 29next's webhooks contradict each other about.
+        """Read a transaction again, since 29next's webhooks contradict each other about it.
 
         Returns whether 29next answered, or None if it was not asked.
         """
@@ -288,7 +288,7 @@ class Forwarder:
         return True
 
     def read_new(self, store: str, is_stopped: Callable[[], bool]) -> bool | None:
-        """Read the transactions since the end of what the index covers; returns the same."""
+        """Read the transactions since the end of what the index covers; returns the same as `reread`."""
         if not self.inbox.transactions.take_turn(store, self.inbox.now()):
             return None
         target = self.settings.stores[store]
