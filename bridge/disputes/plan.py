@@ -51,7 +51,7 @@ def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.META
     if case.is_duplicate:
         return Done()
     if case.unconfirmed:
-        return _confirm(case, case.unconfirmed, now)
+        return _wait_or_look_up(case, case.unconfirmed, now)
     if holder := case.pending.holder:
         filters = {"transaction_id": str(holder), "type": case.type.value}
         return Call(Kind.FIND_HOLDER, "GET", "disputes/", params=filters)
@@ -158,7 +158,8 @@ def mark_not_sent(case: Case) -> None:
     case.pending.read_at = None
 
 
-def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
+def _wait_or_look_up(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
+    """Return the look-up of an unconfirmed write, once 29next has had time for it."""
     if now < unconfirmed.until:
         return Wait(unconfirmed.until)
     return _look_up(case, unconfirmed.kind)

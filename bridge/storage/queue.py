@@ -130,10 +130,10 @@ class _Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
-    """The consequences of a step beside its case's own row."""
+class _Changes:
+    """What a step changes beside its case's own row."""
 
-    found: list[Terms]
+    terms: list[Terms]
     ended: list[Values]  # of the rows of deliveries
     waiting: list[Values]
     is_related: bool
@@ -257,7 +257,7 @@ class Queue:
         return self.database.write(write)
 
     def _commit_intent_by_one_statement(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
-        """Do the same by one statement: a transaction with three takes five round trips."""
+        """Commit the intent in one statement: a transaction with three takes five round trips."""
         parameters = {
             **self.slots.parameters(token),
             **_held(claim),
@@ -309,22 +309,24 @@ class Queue:
             if is_ours
         ]
         pending = pending_of(connection, [case.id for _, case in ours])
-        settled = [_settled(step, case, pending[case.id], now) for step, case in ours]
+        all_changes = [_apply_step(step, case, pending[case.id], now) for step, case in ours]
         write_cases(connection, [case for _, case in ours])
-        add_search_terms(connection, [found for effects in settled for found in effects.found])
-        for changed in (
-            [row for effects in settled for row in effects.ended],
-            [row for effects in settled for row in effects.waiting],
+        add_search_terms(connection, [terms for changes in all_changes for terms in changes.terms])
+        for values in (
+            [row for changes in all_changes for row in changes.ended],
+            [row for changes in all_changes for row in changes.waiting],
         ):
-            if changed:
-                connection.execute(_DELIVERY, changed)
-        related = [case.id for (_, case), effects in zip(ours, settled, strict=True) if effects.is_related]
+            if values:
+                connection.execute(_DELIVERY, values)
+        related = [
+            case.id for (_, case), changes in zip(ours, all_changes, strict=True) if changes.is_related
+        ]
         shared = _shared(connection, related)
-        for (_, case), effects in zip(ours, settled, strict=True):
-            is_related = effects.is_related and (case.is_duplicate or case.id in shared)
-            if is_related or effects.has_result:
+        for (_, case), changes in zip(ours, all_changes, strict=True):
+            is_related = changes.is_related and (case.is_duplicate or case.id in shared)
+            if is_related or changes.has_result:
                 self._update_related(
-                    connection, case.id, now, is_related=is_related, has_result=effects.has_result
+                    connection, case.id, now, is_related=is_related, has_result=changes.has_result
                 )
         return held
 
@@ -372,7 +374,7 @@ def _is_held(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool 
     return bool(row.fence == claim.fence)
 
 
-def _settled(step: _Step, case: Case, pending: list[Delivery], now: float) -> _Settled:
+def _apply_step(step: _Step, case: Case, pending: list[Delivery], now: float) -> _Changes:
     """Apply a step to its case, and give the lease back."""
     numbers, relations, result = numbers_of(case), _relations(case), _result(case)
     settlement = step.change(case, pending)
@@ -380,8 +382,8 @@ def _settled(step: _Step, case: Case, pending: list[Delivery], now: float) -> _S
     fresh = numbers_of(case) - numbers
     idents = [case.id, *(delivery.id for delivery in pending)] if fresh else []
     ended = settlement.settled
-    return _Settled(
-        found=[(ident, fresh) for ident in idents],
+    return _Changes(
+        terms=[(ident, fresh) for ident in idents],
         ended=[_ended(settlement, delivery, now) for delivery in pending if delivery.id in ended],
         waiting=[
             _waiting(case, settlement, delivery, now) for delivery in pending if delivery.id not in ended
