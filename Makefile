@@ -2,8 +2,8 @@
 # does its own set-up in .venv, again whenever a lock file has changed.
 
 PYTHON ?= python3
-# Processes that share the tests: twice as many as cores, for many tests wait. 0 is none but pytest's own.
-TEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+# Processes that share the tests: three times as many as cores, for many tests wait. 0 is none but pytest's own.
+TEST_WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
 
 VENV := .venv
 BIN := $(VENV)/bin
