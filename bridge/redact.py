@@ -280,6 +280,8 @@ def _written_out(value: str) -> str:
 
 def _cut_card_field(value: str) -> str:
     """Return what is kept of a field that is named for cards."""
+    if len(value) < SHORTEST and "e" not in value.lower():
+        return value  # too short, and written out already
     digits = re.sub(r"\D", "", _written_out(value))
     if len(digits) < SHORTEST:
         return value  # masked already, or not a card
