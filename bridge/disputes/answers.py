@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bridge.cards import cut_text
 from bridge.disputes import lookup, payloads, refunds
-from bridge.disputes.case import Call, Case, Json, Kind, Match, OptionalPart, Rule, Unconfirmed
+from bridge.disputes.case import Call, CallKind, Case, Json, Match, OptionalPart, Rule, Unconfirmed
 from bridge.disputes.plan import WITHDRAWN_MESSAGE
 
 LOOKS = 2
@@ -17,20 +17,20 @@ LOOK_GAP = 5.0
 HELD = ("id", "case_number", "type", "status", "transaction", "resolution")
 """The fields kept of a dispute that holds the transaction of another."""
 SHOWS = {
-    Kind.READ: {Kind.ATTACH, Kind.RESOLVE, Kind.REPLACE},
-    Kind.LIST_REFUNDS: {Kind.REFUND},
-    Kind.LIST_NOTES: {Kind.NOTE},
+    CallKind.READ: {CallKind.ATTACH, CallKind.RESOLVE, CallKind.REPLACE},
+    CallKind.LIST_REFUNDS: {CallKind.REFUND},
+    CallKind.LIST_NOTES: {CallKind.NOTE},
 }
 """The writes that each read shows as done or not."""
 
 
 def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> None:
     """Apply 29next's answer to a call: an object, or the rows of a list."""
-    if call.kind is Kind.SALE:
+    if call.kind is CallKind.SALE:
         refunds.apply_sale(case, answer, now)
     else:
         _APPLY[call.kind](case, call, answer)
-    if call.kind is Kind.READ:
+    if call.kind is CallKind.READ:
         case.pending.read_at = now
     elif call.writes:
         case.pending.read_at = None
@@ -45,20 +45,20 @@ def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
     """Apply the look-up of an unconfirmed write: done, not done after LOOKS empty ones, or look again."""
     body = unconfirmed.body or {}
     is_done = {
-        Kind.CREATE: case.dispute_id is not None,
-        Kind.ATTACH: case.transaction_id is not None,
-        Kind.RESOLVE: case.resolution is not None,
-        Kind.REPLACE: case.resolution == body.get("resolution"),
-        Kind.REFUND: case.refund_recorded,
-        Kind.NOTE: case.withdrawn,
+        CallKind.CREATE: case.dispute_id is not None,
+        CallKind.ATTACH: case.transaction_id is not None,
+        CallKind.RESOLVE: case.resolution is not None,
+        CallKind.REPLACE: case.resolution == body.get("resolution"),
+        CallKind.REFUND: case.refund_recorded,
+        CallKind.NOTE: case.withdrawn,
     }[unconfirmed.kind]
     looks = unconfirmed.looks + 1
     if not is_done and looks < LOOKS:
         unconfirmed.looks, unconfirmed.until = looks, now + LOOK_GAP
         return
-    if is_done and unconfirmed.kind is Kind.RESOLVE:
+    if is_done and unconfirmed.kind is CallKind.RESOLVE:
         _confirm_resolution(case, body)
-    elif is_done and unconfirmed.kind is Kind.REPLACE:
+    elif is_done and unconfirmed.kind is CallKind.REPLACE:
         case.resolved_by_us = case.resolution
     case.unconfirmed = None
 
@@ -76,7 +76,7 @@ def adopt(case: Case, row: Json) -> None:
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
         if case.resolution is None:  # whoever resolved it may have recorded the refund too
-            case.pending.verify.add(Kind.REFUND)
+            case.pending.verify.add(CallKind.REFUND)
         case.resolution = resolution
         message = row.get("resolution_other_message")
         if message and case.standing == resolution:
@@ -91,7 +91,7 @@ def apply_webhook(case: Case, row: Json) -> bool:
     What only adds to the case is adopted. What contradicts it may be old, so the dispute is read again.
     """
     if case.dispute_id is None:
-        if case.unconfirmed is None or case.unconfirmed.kind is Kind.CREATE:
+        if case.unconfirmed is None or case.unconfirmed.kind is CallKind.CREATE:
             adopt(case, row)
             case.unconfirmed = None
         return True
@@ -246,19 +246,19 @@ def _listed_notes(case: Case, _: Call, rows: list[Json]) -> None:
         case.withdrawn = True
 
 
-_APPLY: dict[Kind, Callable[[Case, Call, typing.Any], None]] = {
-    Kind.CREATE: _created,
-    Kind.ATTACH: _attached,
-    Kind.RESOLVE: lambda case, call, _: _apply_resolution(case, call.body or {}),
-    Kind.REPLACE: _replaced,
-    Kind.REFUND: _refunded,
-    Kind.NOTE: _noted,
-    Kind.FIND: _found,
-    Kind.READ: _read,
-    Kind.FIND_HOLDER: _found_holder,
-    Kind.SEARCH: lookup.apply_rows,
-    Kind.ORDER: lookup.apply_rows,
-    Kind.PAYMENT: lookup.apply_rows,
-    Kind.LIST_REFUNDS: _listed_refunds,
-    Kind.LIST_NOTES: _listed_notes,
+_APPLY: dict[CallKind, Callable[[Case, Call, typing.Any], None]] = {
+    CallKind.CREATE: _created,
+    CallKind.ATTACH: _attached,
+    CallKind.RESOLVE: lambda case, call, _: _apply_resolution(case, call.body or {}),
+    CallKind.REPLACE: _replaced,
+    CallKind.REFUND: _refunded,
+    CallKind.NOTE: _noted,
+    CallKind.FIND: _found,
+    CallKind.READ: _read,
+    CallKind.FIND_HOLDER: _found_holder,
+    CallKind.SEARCH: lookup.apply_rows,
+    CallKind.ORDER: lookup.apply_rows,
+    CallKind.PAYMENT: lookup.apply_rows,
+    CallKind.LIST_REFUNDS: _listed_refunds,
+    CallKind.LIST_NOTES: _listed_notes,
 }

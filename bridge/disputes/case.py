@@ -13,7 +13,7 @@ from bridge.alert import Alert, DisputeType, Reason, State
 Json = dict[str, typing.Any]
 
 
-class Kind(StrEnum):
+class CallKind(StrEnum):
     """The calls to 29next, by what each is for."""
 
     # writes
@@ -40,8 +40,10 @@ class Kind(StrEnum):
         return self in WRITES
 
 
-WRITES = frozenset({Kind.CREATE, Kind.ATTACH, Kind.RESOLVE, Kind.REPLACE, Kind.REFUND, Kind.NOTE})
-LOOKED_UP_BEFORE = WRITES - {Kind.CREATE}
+WRITES = frozenset(
+    {CallKind.CREATE, CallKind.ATTACH, CallKind.RESOLVE, CallKind.REPLACE, CallKind.REFUND, CallKind.NOTE}
+)
+LOOKED_UP_BEFORE = WRITES - {CallKind.CREATE}
 """The writes that can be looked up right before they are made; a creation becomes unconfirmed instead."""
 
 
@@ -71,7 +73,7 @@ class OptionalPart(StrEnum):
 class Call:
     """One call to 29next; `path` is below the base URL."""
 
-    kind: Kind
+    kind: CallKind
     method: str
     path: str
     params: Json | None = None
@@ -129,7 +131,7 @@ class Match:
 class Unconfirmed:
     """A write that may have happened: the bridge looks it up at 29next before it does anything else."""
 
-    kind: Kind
+    kind: CallKind
     until: float = 0.0  # 29next may still be working on it
     looks: int = 0  # look-ups that did not find it
     body: Json | None = None  # what was sent; None if only others may have written it
@@ -158,7 +160,7 @@ class Refusal:
 class Pending:
     """What has to be read or settled before the case continues."""
 
-    verify: set[Kind] = field(default_factory=set)  # writes to look up before they are made
+    verify: set[CallKind] = field(default_factory=set)  # writes to look up before they are made
     reread: bool = False  # read the dispute again: a webhook contradicts the case
     holder: int | None = None  # a transaction that another dispute holds: find that dispute
     held: Json | None = None  # the dispute that holds it, as 29next lists it

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.disputes import matching, refunds
-from bridge.disputes.case import LOOKED_UP_BEFORE, Case, Kind, OptionalPart, Unconfirmed
+from bridge.disputes.case import LOOKED_UP_BEFORE, CallKind, Case, OptionalPart, Unconfirmed
 from bridge.disputes.lookup import lacks_transaction
 
 if typing.TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _look_first(case: Case) -> None:
     opening = case.facts and case.dispute_id is None and case.unconfirmed is None
     if opening and not case.pending.looked_first:
         case.pending.looked_first = True
-        case.unconfirmed = Unconfirmed(Kind.CREATE)
+        case.unconfirmed = Unconfirmed(CallKind.CREATE)
 
 
 def _merge_facts(case: Case, provider: str, alert: Alert) -> None:

@@ -6,9 +6,9 @@ import dataclasses
 import typing
 
 from bridge.disputes import matching
-from bridge.disputes.case import Call, Case, Json, Kind, Match, OptionalPart, Rule
+from bridge.disputes.case import Call, CallKind, Case, Json, Match, OptionalPart, Rule
 
-OF_TRANSACTIONS = frozenset({Kind.SEARCH, Kind.ORDER, Kind.PAYMENT})
+OF_TRANSACTIONS = frozenset({CallKind.SEARCH, CallKind.ORDER, CallKind.PAYMENT})
 """The look-ups that return transactions: see `rows_of`."""
 
 
@@ -20,7 +20,7 @@ def next_lookup(case: Case) -> Call | None:
     if match.transaction_id or match.closed or len(match.asked) >= matching.LOOK_UPS:
         return None
     if match.behind:
-        return Call(Kind.PAYMENT, "GET", f"transactions/{match.behind}/", rule=Rule.PAYMENT)
+        return Call(CallKind.PAYMENT, "GET", f"transactions/{match.behind}/", rule=Rule.PAYMENT)
     queries = matching.queries(case.dated_facts)
     return next((call for rule, call in queries.items() if rule not in match.asked), None)
 
@@ -69,7 +69,7 @@ def rows_of(call: Call, answer: typing.Any) -> list[Json]:
 
     An order that does not exist, has another number or cannot be read has none.
     """
-    if call.kind is not Kind.ORDER:
+    if call.kind is not CallKind.ORDER:
         return answer if isinstance(answer, list) else [answer]
     order = answer or {}
     number, rows = order.get("number"), order.get("transactions")

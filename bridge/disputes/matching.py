@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from bridge.disputes.case import Call, Kind, Rule
+from bridge.disputes.case import Call, CallKind, Rule
 from bridge.disputes.payloads import read_amount, read_moment
 
 if typing.TYPE_CHECKING:
@@ -113,10 +113,12 @@ def _query(rung: Rung, alert: Alert) -> Call | None:
         return None
     if rung.rule is Rule.ORDER:
         number = ORDER_NUMBER.fullmatch(filters["order"])
-        return Call(Kind.ORDER, "GET", f"orders/{number[0]}/", rule=rung.rule) if number else None
+        return Call(CallKind.ORDER, "GET", f"orders/{number[0]}/", rule=rung.rule) if number else None
     if rung.rule is Rule.CARD_AND_AMOUNT:
         filters |= _around(alert)
-    return Call(Kind.SEARCH, "GET", "transactions/", params=filters | {"is_test": "false"}, rule=rung.rule)
+    return Call(
+        CallKind.SEARCH, "GET", "transactions/", params=filters | {"is_test": "false"}, rule=rung.rule
+    )
 
 
 def choose(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from bridge.alert import Alert, DisputeType, Reason
 from bridge.disputes import payloads, refunds
-from bridge.disputes.case import LOOKED_UP_BEFORE, Call, Case, Json, Kind, OptionalPart, Unconfirmed
+from bridge.disputes.case import LOOKED_UP_BEFORE, Call, CallKind, Case, Json, OptionalPart, Unconfirmed
 from bridge.disputes.lookup import is_unattached, next_lookup
 
 if typing.TYPE_CHECKING:
@@ -54,7 +54,7 @@ def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.META
         return _wait_or_look_up(case, case.unconfirmed, now)
     if holder := case.pending.holder:
         filters = {"transaction_id": str(holder), "type": case.type.value}
-        return Call(Kind.FIND_HOLDER, "GET", "disputes/", params=filters)
+        return Call(CallKind.FIND_HOLDER, "GET", "disputes/", params=filters)
     step = _for_dispute(case, now) if case.dispute_id else _towards_opening(case, now, metadata)
     if isinstance(step, Call) and step.kind in case.pending.verify:
         return _look_up(case, step.kind)
@@ -69,7 +69,7 @@ def _towards_opening(case: Case, now: float, metadata: Iterable[str]) -> Step:
         if looks == 1:
             return Wait(case.deadline_at, Reason.WAITING_FOR_OPENING)
         return Fail(Reason.NO_OPENING, "No alert opened this case, and 29next has no dispute for it.")
-    return next_lookup(case) or Call(Kind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
+    return next_lookup(case) or Call(CallKind.CREATE, "POST", "disputes/", body=_opening(case, metadata))
 
 
 def wait_longer(case: Case, until: float) -> Wait:
@@ -81,11 +81,11 @@ def wait_longer(case: Case, until: float) -> Wait:
 def _for_dispute(case: Case, now: float) -> Step:
     here = f"disputes/{case.dispute_id}/"
     if case.pending.reread:
-        return Call(Kind.READ, "GET", here)
+        return Call(CallKind.READ, "GET", here)
     if case.facts and case.transaction_id is None and (search := next_lookup(case)):
         return search
     if is_unattached(case):
-        return Call(Kind.ATTACH, "PATCH", here, body={"transaction": case.matched_id})
+        return Call(CallKind.ATTACH, "PATCH", here, body={"transaction": case.matched_id})
     if case.standing and case.standing != case.resolution and case.trouble.refusal is None:
         return _resolve(case, case.standing, now)
     if refunds.is_due(case):
@@ -93,8 +93,8 @@ def _for_dispute(case: Case, now: float) -> Step:
     if case.goal.withdraw and not case.withdrawn:
         if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
             body = payloads.resolution_body("other", WITHDRAWN_MESSAGE)
-            return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
-        return Call(Kind.NOTE, "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
+            return Call(CallKind.RESOLVE, "POST", f"{here}resolve/", body=body)
+        return Call(CallKind.NOTE, "POST", f"{here}notes/", body={"message": WITHDRAWN_MESSAGE})
     return Done()
 
 
@@ -102,13 +102,13 @@ def _resolve(case: Case, resolution: str, now: float) -> Call:
     here, message = f"disputes/{case.dispute_id}/", case.goal.message
     if case.resolution is not None:
         if not _is_read(case, now):
-            return _look_up(case, Kind.REPLACE)
-        return Call(Kind.REPLACE, "PATCH", here, body=payloads.resolution_body(resolution, message))
+            return _look_up(case, CallKind.REPLACE)
+        return Call(CallKind.REPLACE, "PATCH", here, body=payloads.resolution_body(resolution, message))
     if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
         return _read_sale(case)
     with_refund = refunds.is_wanted(case) and refunds.is_the_disputed_amount(case)
     body = payloads.resolution_body(resolution, message, external_refund=with_refund)
-    return Call(Kind.RESOLVE, "POST", f"{here}resolve/", body=body)
+    return Call(CallKind.RESOLVE, "POST", f"{here}resolve/", body=body)
 
 
 def _is_read(case: Case, now: float) -> bool:
@@ -120,14 +120,14 @@ def _record_refund(case: Case, now: float) -> Call:
     if not refunds.is_sale_read(case, now):
         return _read_sale(case)
     body = payloads.refund_body(typing.cast("str", refunds.amount(case)))
-    return Call(Kind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
+    return Call(CallKind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
 
 
 def _read_sale(case: Case) -> Call:
     """Return the read of the sale, or a look-up if others may have recorded the refund."""
-    if Kind.REFUND in case.pending.verify:
-        return _look_up(case, Kind.REFUND)
-    return Call(Kind.SALE, "GET", f"transactions/{case.transaction_id}/")
+    if CallKind.REFUND in case.pending.verify:
+        return _look_up(case, CallKind.REFUND)
+    return Call(CallKind.SALE, "GET", f"transactions/{case.transaction_id}/")
 
 
 def _opening(case: Case, metadata: Iterable[str]) -> Json:
@@ -141,7 +141,7 @@ def _opening(case: Case, metadata: Iterable[str]) -> Json:
 
 
 def _find(case: Case) -> Call:
-    return Call(Kind.FIND, "GET", "disputes/", params={"case_number": case.case_number})
+    return Call(CallKind.FIND, "GET", "disputes/", params={"case_number": case.case_number})
 
 
 # --- writes whose answer is unclear -------------------------------------------------------------
@@ -165,18 +165,18 @@ def _wait_or_look_up(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
     return _look_up(case, unconfirmed.kind)
 
 
-def _look_up(case: Case, kind: Kind) -> Call:
+def _look_up(case: Case, kind: CallKind) -> Call:
     """Return the call that shows whether a write has been done."""
     here = f"disputes/{case.dispute_id}/"
     match kind:
-        case Kind.CREATE:
+        case CallKind.CREATE:
             return _find(case)
-        case Kind.REFUND:
-            return Call(Kind.LIST_REFUNDS, "GET", "transactions/", params=refunds.filters(case))
-        case Kind.NOTE:
-            return Call(Kind.LIST_NOTES, "GET", f"{here}notes/")
+        case CallKind.REFUND:
+            return Call(CallKind.LIST_REFUNDS, "GET", "transactions/", params=refunds.filters(case))
+        case CallKind.NOTE:
+            return Call(CallKind.LIST_NOTES, "GET", f"{here}notes/")
         case _:
-            return Call(Kind.READ, "GET", here)
+            return Call(CallKind.READ, "GET", here)
 
 
 def recover(case: Case) -> None:
@@ -187,7 +187,7 @@ def recover(case: Case) -> None:
     elif case.facts is None:
         case.pending.looks = 0
     else:
-        case.unconfirmed = Unconfirmed(Kind.CREATE)
+        case.unconfirmed = Unconfirmed(CallKind.CREATE)
 
 
 def look_again(case: Case) -> None:
@@ -195,4 +195,4 @@ def look_again(case: Case) -> None:
     case.pending.verify = set(LOOKED_UP_BEFORE)
     is_open = case.due_at is not None and case.unconfirmed is None
     if case.facts and case.dispute_id is None and is_open:
-        case.unconfirmed = Unconfirmed(Kind.CREATE)
+        case.unconfirmed = Unconfirmed(CallKind.CREATE)

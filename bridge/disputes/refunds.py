@@ -50,9 +50,7 @@ def apply_sale(case: Case, row: Json, now: float) -> None:
         leave_out(case, "The gateway's refund is not recorded at 29next, because its amount is not certain.")
     elif room is not None and room < Decimal(ours):
         case.leave_out(OptionalPart.REFUND)
-        case.note(
-            f"29next has {left} of the sale left to refund, so it was told of the gateway's {ours} already."
-        )
+        case.note(f"29next has {left} of the sale left to refund, so it already has the gateway's {ours}.")
 
 
 def leave_out(case: Case, why: str) -> None:

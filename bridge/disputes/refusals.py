@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from bridge.disputes import refunds
-from bridge.disputes.case import Call, Case, Kind, Match, OptionalPart
+from bridge.disputes.case import Call, CallKind, Case, Match, OptionalPart
 
 Complaint = Mapping[str, list[str]]
 """29next's messages, by field."""
@@ -27,7 +27,7 @@ def _is_outdated(case: Case, call: Call, fields: Complaint) -> bool:
     """Whether the call was about another transaction than a person has chosen meanwhile."""
     sent = (call.body or {}).get("transaction")
     other = sent is not None and sent != case.matched_id and "transaction" in fields
-    return case.is_decided and (other or call.kind is Kind.SEARCH)
+    return case.is_decided and (other or call.kind is CallKind.SEARCH)
 
 
 def _create(case: Case, call: Call, fields: Complaint) -> bool:
@@ -119,17 +119,17 @@ def _search(case: Case, _: Call, fields: Complaint) -> bool:
     return True
 
 
-_HANDLERS: Mapping[Kind, Callable[[Case, Call, Complaint], bool]] = {
-    Kind.CREATE: _create,
-    Kind.ATTACH: _attach,
-    Kind.RESOLVE: _resolve,
-    Kind.REPLACE: _replace,
-    Kind.SALE: _sale,
-    Kind.REFUND: _refund,
-    Kind.NOTE: _note,
-    Kind.ORDER: _order,
-    Kind.PAYMENT: _payment,
-    Kind.SEARCH: _search,
+_HANDLERS: Mapping[CallKind, Callable[[Case, Call, Complaint], bool]] = {
+    CallKind.CREATE: _create,
+    CallKind.ATTACH: _attach,
+    CallKind.RESOLVE: _resolve,
+    CallKind.REPLACE: _replace,
+    CallKind.SALE: _sale,
+    CallKind.REFUND: _refund,
+    CallKind.NOTE: _note,
+    CallKind.ORDER: _order,
+    CallKind.PAYMENT: _payment,
+    CallKind.SEARCH: _search,
 }
 
 

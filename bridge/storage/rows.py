@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
 from bridge.disputes.case import (
+    CallKind,
     Case,
     Goal,
-    Kind,
     Match,
     OptionalPart,
     Pending,
@@ -149,12 +149,12 @@ def _match(values: Json | None) -> Match | None:
 
 
 def _unconfirmed(values: Json | None) -> Unconfirmed | None:
-    return Unconfirmed(**{**values, "kind": Kind(values["kind"])}) if values else None
+    return Unconfirmed(**{**values, "kind": CallKind(values["kind"])}) if values else None
 
 
 def _pending(values: Json) -> Pending:
     read = {
-        "verify": {Kind(name) for name in values.get("verify", ())},
+        "verify": {CallKind(name) for name in values.get("verify", ())},
         "early": _alert(values.get("early")),
         "sale": Sale(**values["sale"]) if values.get("sale") else None,
         "refused": _refusal(values.get("refused")),

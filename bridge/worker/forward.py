@@ -16,7 +16,7 @@ import structlog
 
 from bridge import errors
 from bridge.disputes import lookup, retry
-from bridge.disputes.case import Call, Case, Kind
+from bridge.disputes.case import Call, CallKind, Case
 from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, TooLate, Unavailable, trace
 from bridge.next29.client import Answer
@@ -53,8 +53,10 @@ if typing.TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LIST_CALLS = frozenset({Kind.FIND, Kind.FIND_HOLDER, Kind.SEARCH, Kind.LIST_REFUNDS, Kind.LIST_NOTES})
-DISPUTE_CALLS = frozenset({Kind.CREATE, Kind.READ, Kind.FIND, Kind.FIND_HOLDER})
+LIST_CALLS = frozenset(
+    {CallKind.FIND, CallKind.FIND_HOLDER, CallKind.SEARCH, CallKind.LIST_REFUNDS, CallKind.LIST_NOTES}
+)
+DISPUTE_CALLS = frozenset({CallKind.CREATE, CallKind.READ, CallKind.FIND, CallKind.FIND_HOLDER})
 INTENT_SECONDS = 2.0
 """How long after its intent a write may still take a slot, which then opens and closes within as long.
 
@@ -190,7 +192,7 @@ class Forwarder:
                 answered = api.rows(
                     call.path, call.params or {}, answer=answer, turn=task.turn, before_more=hold
                 )
-            elif call.kind is Kind.ORDER:
+            elif call.kind is CallKind.ORDER:
                 answered = api.find(call.path, answer=answer, turn=task.turn)
             else:
                 answered = api.call(call.method, call.path, body=call.body, answer=answer, turn=task.turn)

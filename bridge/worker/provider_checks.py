@@ -34,18 +34,18 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
     last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
     with database.read() as connection:
         refusals = stats.refusals_since(connection, (now - REFUSED_LATELY).date())
-        untold = stats.failed_outcomes(connection, database.now())
+        failed = stats.failed_outcomes(connection, database.now())
     yield from check_refusals(settings, last, refusals, now)
     for name in settings.pulled:
         yield _pull(settings, database, name)
     yield from _new_events(search, now)
-    yield from check_outcomes(settings, untold)
+    yield from check_outcomes(settings, failed)
 
 
-def check_outcomes(settings: Settings, untold: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
+def check_outcomes(settings: Settings, failed: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
     """Check whether each provider that gets outcomes accepts them."""
     for name in settings.reporting:
-        count, case_id, why = untold.get(name, (0, "", ""))
+        count, case_id, why = failed.get(name, (0, "", ""))
         message = f"{count} could not be sent; {why}" if count else "all sent"
         fix = (
             f"See `bridge show {case_id}`; once fixed, `bridge replay {case_id}` sends it again, "

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Row, event, select, text, update
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, Webhook
-from bridge.disputes.case import Case, Kind, Unconfirmed
+from bridge.disputes.case import CallKind, Case, Unconfirmed
 from bridge.disputes.events import FORWARDED, Settled
 from bridge.errors import TooLate
 from bridge.pace import AHEAD, LATE
@@ -712,7 +712,7 @@ def test_an_intent_is_there_before_anything_is_sent(inbox: Inbox, clock: Clock) 
     receive(inbox, "1")
     claimed = taken(inbox)
     case = claimed.case
-    case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80, body={"a": 1})
+    case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80, body={"a": 1})
     assert intend(inbox, claimed, attempt("a_1", claimed))
     assert case_of(row(inbox, cases)).unconfirmed == case.unconfirmed
     assert row(inbox, cases).state == State.UNCLEAR
@@ -727,7 +727,7 @@ def test_a_paced_intent_is_there_too_but_for_who_comes_too_late(paced: Inbox, cl
     clock.now += LEASE + 1
     claimed = taken(paced)
     for one in (late, claimed):
-        one.case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80, body={"a": one.fence})
+        one.case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80, body={"a": one.fence})
     assert not intend(paced, late, attempt("a_1", late))
     assert rows(paced, attempts) == []
     assert case_of(row(paced, cases)).unconfirmed is None
@@ -751,7 +751,7 @@ def test_an_intent_waits_for_who_is_changing_its_case(
     ):
         receive(inbox, "1")
         claimed = taken(inbox)
-        claimed.case.unconfirmed = Unconfirmed(Kind.CREATE, clock.now + 80)
+        claimed.case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80)
         with other.database.begin() as connection:
             fence = claimed.fence + is_lost
             connection.execute(update(cases).values(fence=fence, notes=["an alert came"]))

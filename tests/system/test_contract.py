@@ -20,7 +20,7 @@ import pytest
 from bridge import cli
 from bridge.alert import RESOLUTIONS, Alert, DisputeType, Network
 from bridge.disputes import matching
-from bridge.disputes.case import Call, Case, Goal, Kind, Match, Pending, Rule, Sale, Unconfirmed
+from bridge.disputes.case import Call, CallKind, Case, Goal, Match, Pending, Rule, Sale, Unconfirmed
 from bridge.disputes.plan import next_step
 from bridge.web.formatting import purpose
 from tests.conftest import MakeDatabase
@@ -88,7 +88,7 @@ def states() -> Iterator[Case]:
         read = Pending(read_at=NOW.timestamp())
         yield replace(resolved, resolved_by_us=resolved.resolution, goal=later, pending=read)
         yield replace(matched, goal=Goal(withdraw=True))
-        for written in (Kind.CREATE, Kind.RESOLVE, Kind.REFUND, Kind.NOTE):
+        for written in (CallKind.CREATE, CallKind.RESOLVE, CallKind.REFUND, CallKind.NOTE):
             yield replace(resolved, unconfirmed=Unconfirmed(written))
 
 
@@ -137,7 +137,7 @@ def test_every_call_of_a_case_has_its_words_on_the_pages() -> None:
 
 
 def test_a_case_has_every_kind_of_call() -> None:
-    assert {call.kind for call in calls()} == set(Kind)
+    assert {call.kind for call in calls()} == set(CallKind)
     assert {form(call.method, call.path) for call in calls()} == {
         *("GET disputes/", "GET disputes/1/", "GET disputes/1/notes/", "GET orders/1/", "GET transactions/"),
         *("GET transactions/1/", "POST disputes/", "PATCH disputes/1/", "POST disputes/1/resolve/"),

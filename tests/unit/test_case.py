@@ -24,7 +24,7 @@ from sqlalchemy import Row
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, State, Status, resolvable
 from bridge.disputes import answers, events, lookup, plan, refunds
-from bridge.disputes.case import Call, Case, Kind, Match, Pending, Rule, Trouble, Unconfirmed
+from bridge.disputes.case import Call, CallKind, Case, Match, Pending, Rule, Trouble, Unconfirmed
 from bridge.disputes.events import merge
 from bridge.disputes.plan import Done, Fail, Wait, next_step
 from bridge.disputes.refusals import continue_without
@@ -529,9 +529,9 @@ def test_an_order_that_may_not_be_read_is_noted_once_and_loses_no_transaction() 
     assert worker.case.notes == [said]
 
 
-ORDER = Call(Kind.ORDER, "GET", "orders/1001/", rule=Rule.ORDER)
-SEARCH = Call(Kind.SEARCH, "GET", "transactions/", rule=Rule.AUTH_CODE)
-PAYMENT = Call(Kind.PAYMENT, "GET", "transactions/77/", rule=Rule.PAYMENT)
+ORDER = Call(CallKind.ORDER, "GET", "orders/1001/", rule=Rule.ORDER)
+SEARCH = Call(CallKind.SEARCH, "GET", "transactions/", rule=Rule.AUTH_CODE)
+PAYMENT = Call(CallKind.PAYMENT, "GET", "transactions/77/", rule=Rule.PAYMENT)
 
 
 @pytest.mark.parametrize(("call", "answer"), [(SEARCH, [SALE, SALE]), (SEARCH, []), (PAYMENT, SALE)])
@@ -1419,7 +1419,7 @@ def test_a_refund_that_29next_would_not_record_is_never_called_forwarded(refused
     ("changes", "state"),
     [
         ({}, State.NEW),
-        ({"unconfirmed": Unconfirmed(Kind.CREATE)}, State.UNCLEAR),
+        ({"unconfirmed": Unconfirmed(CallKind.CREATE)}, State.UNCLEAR),
         ({"dispute_id": 1}, State.REVIEW),
         ({"dispute_id": 1, "match": Match(rule=Rule.NONE)}, State.OPEN),
         ({"dispute_id": 1, "transaction_id": 7}, State.OPEN),
@@ -1569,7 +1569,7 @@ def test_the_card_of_a_later_match_finds_the_payment() -> None:
 def reading(kind: str, **facts: Any) -> tuple[PretendWorker, Call]:
     """A case whose accepted RDR is matched, in doubt about a write of one kind."""
     worker = deal(RDR_MATCHED)
-    worker.case.unconfirmed = Unconfirmed(Kind(kind), body=facts)
+    worker.case.unconfirmed = Unconfirmed(CallKind(kind), body=facts)
     step = worker.step()
     assert isinstance(step, Call)
     return worker, step
@@ -1654,7 +1654,7 @@ def test_an_alert_without_a_date_is_matched_by_the_day_of_its_receipt() -> None:
 
 def test_what_29next_tells_of_a_call_under_way_is_no_news_and_ends_no_doubt() -> None:
     case = new_case(dispute_id=1, facts=OPEN[1])
-    case.unconfirmed = Unconfirmed(Kind.RESOLVE, NOW, body={"resolution": "other"})
+    case.unconfirmed = Unconfirmed(CallKind.RESOLVE, NOW, body={"resolution": "other"})
     told = {"id": 1, "case_number": "C-1", "type": "alert", "transaction": None, "status": "resolved"}
     assert not answers.apply_webhook(case, told | {"resolution": "other"})
     assert answers.apply_webhook(case, told | {"resolution": "could_not_find_order"})
