@@ -91,6 +91,7 @@ MUTATIONS = (
         "    held = _HELD.where(",
         '    held = update(cases).where(cases.c.id == bindparam("ident")).where(',
         "inbox: a_paced_intent_is_there_too_but_for_who_comes_too_late",
+        postgres=True,
     ),
     one(
         "late-call-keeps-its-case",
