@@ -102,11 +102,10 @@ MUTATIONS = (
     one(
         "tc40-opens",
         "A report of fraud, by which nobody asks for a refund, opens a dispute.",
-        "bridge/providers/midigator.py",
-        '    inform=frozenset({"tc40"}),\n',
-        "",
-        "providers: a_report_is_kept_and_shown_and_opens_nothing",
-        "providers: what_only_informs_opens_nothing_until_a_policy_says_so",
+        "bridge/providers/base.py",
+        "ONLY_INFORM = INQUIRIES + REPORTS\n",
+        "ONLY_INFORM = INQUIRIES\n",
+        "outcomes: a_report_informs_however_it_is_spelled_and_whoever_relays_it",
     ),
     one(
         "test-traffic-opens",
