@@ -31,7 +31,7 @@ class Deadline:
         return time.monotonic() >= self.at
 
     def shut(self) -> None:
-        """End the exchange: whoever reads or writes on the socket gets an end or an error."""
+        """End the exchange: a thread that reads or writes on the socket gets an end or an error."""
         if self.sock is not None and not self.over:
             with contextlib.suppress(OSError):  # closed already
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

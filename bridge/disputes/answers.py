@@ -75,7 +75,7 @@ def adopt(case: Case, row: Json) -> None:
     if isinstance(row.get("transaction"), int):
         case.transaction_id = row["transaction"]
     if resolution := _resolution(row):
-        if case.resolution is None:  # whoever resolved it may have recorded the refund too
+        if case.resolution is None:  # the person who resolved it may have recorded the refund, too
             case.pending.verify.add(CallKind.REFUND)
         case.resolution = resolution
         message = row.get("resolution_other_message")

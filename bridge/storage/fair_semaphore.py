@@ -1,7 +1,7 @@
 """A semaphore that is fair: threads that wait get in in the order in which they came.
 
-A connection pool gives a connection to whoever asks next: threads that ask again and again would leave
-one that waits without any for seconds.
+A connection pool gives a connection to the thread that asks next: threads that ask again and again would
+leave a waiting thread without one for seconds.
 """
 
 from __future__ import annotations

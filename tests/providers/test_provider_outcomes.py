@@ -809,33 +809,38 @@ KIND_IN = {
 """Alerts by where they say what kind of case they are of."""
 
 
-@pytest.mark.parametrize("word", QUESTIONS)
-@pytest.mark.parametrize(
+wherever_its_kind_stands = pytest.mark.parametrize(
     ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], ids=str
 )
+
+
+def readings_of_kind(name: str, path: str, word: str) -> list[Reading]:
+    """What an alert means once a word for the kind of case stands at a path."""
+    case = case_of(name)
+    return [
+        case.provider.translate(again)
+        for item in case.items()
+        for again in case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
+    ]
+
+
+@pytest.mark.parametrize("word", QUESTIONS)
+@wherever_its_kind_stands
 def test_an_issuer_s_question_informs_however_it_is_spelled_and_wherever_it_stands(
     name: str, path: str, word: str
 ) -> None:
-    case = case_of(name)
-    for item in case.items():
-        (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
-        reading = case.provider.translate(again)
+    for reading in readings_of_kind(name, path, word):
         assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
 
 
 @pytest.mark.parametrize(
     "word", [*REPORTS, "tc-40", "TC 40", "Visa TC40", "TC40_REPORT", "tc_15", "Safe", "Mastercard SAFE"]
 )
-@pytest.mark.parametrize(
-    ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], ids=str
-)
+@wherever_its_kind_stands
 def test_a_report_informs_however_it_is_spelled_and_whoever_relays_it(
     name: str, path: str, word: str
 ) -> None:
-    case = case_of(name)
-    for item in case.items():
-        (again,) = case.provider.read(case.webhook(), tree=placed(item.tree, path, word))
-        reading = case.provider.translate(again)
+    for reading in readings_of_kind(name, path, word):
         assert reading.effect in (Effect.INFORM, Effect.IGNORE)  # some ignore what is not about disputes
 
 
