@@ -22,7 +22,7 @@ import typing
 from contextlib import suppress
 from functools import cache, lru_cache, reduce
 from html.entities import html5
-from itertools import compress, islice
+from itertools import chain, compress, islice
 from operator import and_
 
 if typing.TYPE_CHECKING:
@@ -135,7 +135,7 @@ _MAESTRO = re.compile(
 _DIGITS = b"0123456789"
 _NOT_ZERO = bytes(range(1, 256))
 _ENOUGH = b"0" * SHORTEST
-_LONG_ENOUGH = re.compile(rb"([^|]{%d,})" % SHORTEST)
+_LONG_ENOUGH = re.compile(rb"[^|]{%d,}" % SHORTEST)
 _ZEROS = bytes.maketrans(_DIGITS, b"0" * 10)
 _SINGLE = bytes.maketrans(_DIGITS, bytes(range(10)))
 _DOUBLED = bytes.maketrans(_DIGITS, bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # twice, and its digits' sum
@@ -182,7 +182,7 @@ def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
 def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where a text has card numbers once its escapes are undone, and those that then come to light."""
     plain = text
-    places: Sequence[int] = range(len(text) + 1)  # where what is plain now stood in the text
+    steps: list[tuple[bytes, list[tuple[int, int]]]] = []  # how what is plain now came from the text
     for _ in range(_DEEPEST):
         pieces = _ESCAPE.split(plain)
         if len(pieces) == 1:
@@ -190,23 +190,26 @@ def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
         pieces[1::2] = map(_meaning, pieces[1::2])
         plain = "".join(pieces)
         found = list(_numbers_in(plain))
-        yield from ((places[start], places[end], cut) for start, end, cut in found)
-        if not _NESTED.search(plain.replace(_FILLER, "")):
-            return
-        plain = _with_cuts(plain, ((start, end, _MARK * (end - start)) for start, end, _ in found))
+        if found:
+            places = _places(len(text), steps)
+            yield from ((places[start], places[end], cut) for start, end, cut in found)
+            plain = _with_cuts(plain, ((start, end, _MARK * (end - start)) for start, end, _ in found))
         kept = plain.encode("ascii", "replace").translate(_KEPT)
-        places = [*compress(places, kept), places[-1]]
-        plain, places = _worth_a_look(plain.replace(_FILLER, ""), places)
+        plain = plain.replace(_FILLER, "")
+        if not _NESTED.search(plain):
+            return
+        stretches = [match.span() for match in _STRETCH.finditer(plain) if _WORTH_A_LOOK.match(match[0])]
+        steps.append((kept, stretches))
+        plain = _MARK.join(plain[start:end] for start, end in stretches)
 
 
-def _worth_a_look(plain: str, places: list[int]) -> tuple[str, list[int]]:
-    """Return the stretches of a text that have digits or escapes enough for a number, and their places."""
-    stretches, of_them = [], []
-    for match in _STRETCH.finditer(plain):
-        if _WORTH_A_LOOK.match(match[0]):
-            stretches.append(match[0])
-            of_them += places[match.start() : match.end() + 1]
-    return _MARK.join(stretches), of_them
+def _places(length: int, steps: list[tuple[bytes, list[tuple[int, int]]]]) -> Sequence[int]:
+    """Return where the characters that some steps left stood in a text; found seldom, so made when needed."""
+    places: Sequence[int] = range(length + 1)
+    for kept, stretches in steps:
+        shorter = [*compress(places, kept), places[-1]]
+        places = [place for start, end in stretches for place in shorter[start : end + 1]]
+    return places
 
 
 @lru_cache(1024)
@@ -253,9 +256,8 @@ def _numbers_in(text: str) -> Iterator[tuple[int, int, str]]:
         return
     for start, end in _of_others(text):
         classes[start:end] = _MARK.encode() * (end - start)
-    pieces = _LONG_ENOUGH.split(classes)  # the rest is left alone, at its length
-    pieces[::2] = [b"|" * len(piece) for piece in pieces[::2]]
-    kept = b"".join(pieces)
+    stretches = list(_LONG_ENOUGH.finditer(classes))  # the rest is left alone
+    kept = b"|".join(stretch[0] for stretch in stretches)
     shape = _shape(kept)
     if _ENOUGH not in shape.translate(_ZEROS, b"-"):
         return
@@ -264,10 +266,11 @@ def _numbers_in(text: str) -> Iterator[tuple[int, int, str]]:
     if not together:
         return
     edges = (together ^ together << 8).to_bytes(len(digits), "big")  # the first and the last of each number
-    positions = compress(compress(range(len(kept)), kept.translate(_table(_DIGITS))), edges)
+    places = chain.from_iterable(range(stretch.start(), stretch.end() + 1) for stretch in stretches)
+    positions = compress(compress(places, kept.translate(_table(_DIGITS))), edges)
     for first, last in zip(positions, positions, strict=True):
         end = last + 1
-        number = kept[first:end].translate(None, b"-.\0")
+        number = classes[first:end].translate(None, b"-.\0")
         while text.startswith(_FILLER, end):
             end += 1
         yield first, end, masked(number.decode())

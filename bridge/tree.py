@@ -30,6 +30,8 @@ CONTAINERS = (dict, list)
 MAX_DEPTH = 64
 LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
+MAX_JSON_PARTS = 25_000
+"""Objects, lists and names of a JSON document, counted as brackets and colons: more than a batch can need."""
 MAX_XML_PARTS = 10_000
 """Tags and attributes of an XML document."""
 FORMATS = ("json", "form", "xml")
@@ -264,6 +266,8 @@ _CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 def _parse_json(text: str) -> Tree:
+    if sum(map(text.count, "[{:")) > MAX_JSON_PARTS:
+        raise BadBody("the body has too many objects, lists and names")
     try:
         tree = _JSON.decode(text.strip("\0 \t\r\n"))
     except RecursionError:

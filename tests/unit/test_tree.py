@@ -114,9 +114,12 @@ def test_json_as_it_comes(body: bytes, tree: Any) -> None:
         (b"[01]", "not JSON"),
         (b'["\t]', "not JSON"),
         (b"<a/>", "not JSON"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 20_000, "nested too deeply"),
         (b"[" * 900 + b"]" * 900, "nested too deeply"),
         (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nested too deeply"),
+        (b"[" + b"[]," * 25_000 + b"[]]", "too many objects, lists and names"),
+        (b"[" + b"{}," * 25_000 + b"{}]", "too many objects, lists and names"),
+        (b"{" + b",".join(b'"%d":1' % n for n in range(25_000)) + b"}", "too many objects, lists and names"),
     ],
 )
 def test_what_is_not_json_is_said_so(body: bytes, why: str) -> None:
@@ -129,6 +132,11 @@ def test_a_number_that_is_none_costs_its_field_and_never_the_body(word: str) -> 
     tree = parse(f'{{"a": {word}, "b": 1}}'.encode())
     assert tree == {"a": Number(word), "b": Number("1")}
     assert type(tree["a"]) is Number
+
+
+def test_a_batch_may_hold_a_thousand_alerts_of_twenty_fields() -> None:
+    alert = {f"field{number:02}": "1" for number in range(20)}
+    assert parse(json.dumps([alert] * 1000, separators=(",", ":")).encode()) == [alert] * 1000
 
 
 def test_json_may_be_nested_so_far() -> None:
