@@ -70,17 +70,17 @@ TABLE = {
 """29next's resolutions as Chargeblast's reason codes. `other` has none: its vague codes are declines, and
 "declining an alert will result in a chargeback" (doc)."""
 WORDS = (
-    Word(name="Resolved", says="You refunded the payment.", refunds=True),
-    Word(name="AlreadyRefunded", says="You had refunded the payment before the alert."),
-    Word(name="ResolvedCancelled", says="The payment was canceled. There is nothing to refund."),
-    Word(name="AccountCancelled", says="You canceled the customer's account."),
-    Word(name="UnmatchedCannotFindTransaction", says="You cannot find the payment. This declines the alert."),
-    Word(name="TDS", says="3-D Secure authenticated the payment. This declines the alert."),
-    Word(name="MIDLost", says="The merchant account is closed. This declines the alert."),
-    Word(name="Duplicate", says="It repeats another alert. This declines the alert."),
-    Word(name="AlreadyChargeback", says="There is a chargeback already. This declines the alert."),
-    Word(name="NotMyDescriptor", says="The descriptor is not yours. This declines the alert."),
-    Word(name="Ineligible", says="You do not refund it. This declines the alert: expect a chargeback."),
+    Word("Resolved", "You refunded the payment.", refunds=True),
+    Word("AlreadyRefunded", "You had refunded the payment before the alert."),
+    Word("ResolvedCancelled", "The payment was canceled. There is nothing to refund."),
+    Word("AccountCancelled", "You canceled the customer's account."),
+    Word("UnmatchedCannotFindTransaction", "You cannot find the payment. This declines the alert."),
+    Word("TDS", "3-D Secure authenticated the payment. This declines the alert."),
+    Word("MIDLost", "The merchant account is closed. This declines the alert."),
+    Word("Duplicate", "It repeats another alert. This declines the alert."),
+    Word("AlreadyChargeback", "There is a chargeback already. This declines the alert."),
+    Word("NotMyDescriptor", "The descriptor is not yours. This declines the alert."),
+    Word("Ineligible", "You do not refund it. This declines the alert: expect a chargeback."),
 )
 """The reason codes that end an alert (doc); what each declines is said where a person chooses (inferred)."""
 

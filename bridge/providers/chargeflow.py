@@ -37,12 +37,12 @@ FINALS = {
     **dict.fromkeys(("duplicate", "decline", "error"), "other"),
 }
 WORDS = (
-    Word(name="refunded", says="You refunded the payment.", refunds=True),
-    Word(name="previously_refunded", says="You had refunded the payment before the alert."),
-    Word(name="transaction_not_found", says="You cannot find the payment."),
-    Word(name="duplicate", says="It repeats another alert."),
-    Word(name="decline", says="You do not refund it. Expect a chargeback."),
-    Word(name="error", says="A refund is not possible, for another reason."),
+    Word("refunded", "You refunded the payment.", refunds=True),
+    Word("previously_refunded", "You had refunded the payment before the alert."),
+    Word("transaction_not_found", "You cannot find the payment."),
+    Word("duplicate", "It repeats another alert."),
+    Word("decline", "You do not refund it. Expect a chargeback."),
+    Word("error", "A refund is not possible, for another reason."),
 )
 
 

@@ -35,6 +35,7 @@ ours.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from bridge.alert import Category
 from bridge.providers import fields
@@ -46,108 +47,50 @@ from bridge.providers.pull import Pull
 
 API = "https://api.ethocaweb.com/ethoca/alerts/merchants/"
 
-FRAUD, DISPUTE = frozenset({Category.FRAUD}), frozenset({Category.DISPUTE})
+fraud = partial(Word, categories=frozenset({Category.FRAUD}))
+dispute = partial(Word, categories=frozenset({Category.DISPUTE}))
 WORDS = (
-    Word(
-        name="STOPPED/REFUNDED",
-        says="You held the whole order back and refunded it.",
-        categories=FRAUD,
+    fraud("STOPPED/REFUNDED", "You held the whole order back and refunded it.", refunds=True, stops=True),
+    fraud("STOPPED/NOT_SETTLED", "You held the whole order back before the payment was settled."),
+    fraud("PARTIALLY_STOPPED/REFUNDED", "You held a part of the order back and refunded it.", refunds=True),
+    fraud(
+        "PREVIOUSLY_CANCELLED/REFUNDED",
+        "You had refunded the order before the alert.",
         refunds=True,
         stops=True,
     ),
-    Word(
-        name="STOPPED/NOT_SETTLED",
-        says="You held the whole order back before the payment was settled.",
-        categories=FRAUD,
-    ),
-    Word(
-        name="PARTIALLY_STOPPED/REFUNDED",
-        says="You held a part of the order back and refunded it.",
-        categories=FRAUD,
-        refunds=True,
-    ),
-    Word(
-        name="PREVIOUSLY_CANCELLED/REFUNDED",
-        says="You had refunded the order before the alert.",
-        categories=FRAUD,
+    fraud("PREVIOUSLY_CANCELLED/NOT_SETTLED", "The payment was canceled before it was settled."),
+    fraud("MISSED/REFUNDED", "The order was shipped or used, and you refunded it.", refunds=True),
+    fraud("MISSED/NOT_REFUNDED", "The order was shipped or used, and you do not refund it."),
+    fraud(
+        "ACCOUNT_SUSPENDED/REFUNDED",
+        "You suspended the account and refunded the order.",
         refunds=True,
         stops=True,
     ),
-    Word(
-        name="PREVIOUSLY_CANCELLED/NOT_SETTLED",
-        says="The payment was canceled before it was settled.",
-        categories=FRAUD,
-    ),
-    Word(
-        name="MISSED/REFUNDED",
-        says="The order was shipped or used, and you refunded it.",
-        categories=FRAUD,
-        refunds=True,
-    ),
-    Word(
-        name="MISSED/NOT_REFUNDED",
-        says="The order was shipped or used, and you do not refund it.",
-        categories=FRAUD,
-    ),
-    Word(
-        name="ACCOUNT_SUSPENDED/REFUNDED",
-        says="You suspended the account and refunded the order.",
-        categories=FRAUD,
+    fraud("ACCOUNT_SUSPENDED/NOT_REFUNDED", "You suspended the account and do not refund the order."),
+    dispute("RESOLVED/REFUNDED", "You refunded the payment.", refunds=True, stops=True),
+    dispute("RESOLVED/NOT_REFUNDED", "You settled it with the customer without a refund."),
+    dispute("RESOLVED/NOT_SETTLED", "The payment was never settled. There is nothing to refund."),
+    dispute(
+        "RESOLVED_PREVIOUSLY_REFUNDED/REFUNDED",
+        "You had refunded the payment before the alert.",
         refunds=True,
         stops=True,
     ),
+    dispute("UNRESOLVED_DISPUTE/NOT_REFUNDED", "You disagree with the dispute, and do not refund it."),
+    Word("NOT_FOUND/NOT_REFUNDED", "You cannot find the payment."),
     Word(
-        name="ACCOUNT_SUSPENDED/NOT_REFUNDED",
-        says="You suspended the account and do not refund the order.",
-        categories=FRAUD,
-    ),
-    Word(
-        name="RESOLVED/REFUNDED",
-        says="You refunded the payment.",
-        categories=DISPUTE,
-        refunds=True,
-        stops=True,
-    ),
-    Word(
-        name="RESOLVED/NOT_REFUNDED",
-        says="You settled it with the customer without a refund.",
-        categories=DISPUTE,
-    ),
-    Word(
-        name="RESOLVED/NOT_SETTLED",
-        says="The payment was never settled. There is nothing to refund.",
-        categories=DISPUTE,
-    ),
-    Word(
-        name="RESOLVED_PREVIOUSLY_REFUNDED/REFUNDED",
-        says="You had refunded the payment before the alert.",
-        categories=DISPUTE,
-        refunds=True,
-        stops=True,
-    ),
-    Word(
-        name="UNRESOLVED_DISPUTE/NOT_REFUNDED",
-        says="You disagree with the dispute, and do not refund it.",
-        categories=DISPUTE,
-    ),
-    Word(name="NOT_FOUND/NOT_REFUNDED", says="You cannot find the payment."),
-    Word(
-        name="OTHER/REFUNDED",
-        says="Something else, with a reason. You refunded the payment.",
+        "OTHER/REFUNDED",
+        "Something else, with a reason. You refunded the payment.",
         refunds=True,
         stops=True,
         explains=True,
     ),
     Word(
-        name="OTHER/NOT_REFUNDED",
-        says="Something else, with a reason. You do not refund the payment.",
-        explains=True,
+        "OTHER/NOT_REFUNDED", "Something else, with a reason. You do not refund the payment.", explains=True
     ),
-    Word(
-        name="OTHER/NOT_SETTLED",
-        says="Something else, with a reason. The payment was never settled.",
-        explains=True,
-    ),
+    Word("OTHER/NOT_SETTLED", "Something else, with a reason. The payment was never settled.", explains=True),
 )
 """Mastercard's outcomes (doc), each with what became of the money."""
 STOPPED = ByShipment("STOPPED/REFUNDED", "PARTIALLY_STOPPED/REFUNDED", "MISSED/REFUNDED")

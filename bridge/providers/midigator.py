@@ -32,8 +32,8 @@ SAYS = {
     "unable_to_refund_merchant_account_closed": "The merchant account is closed. A refund is not possible.",
 }
 WORDS = (
-    *(Word(name=name, says=says, fills={"comment": ""}) for name, says in SAYS.items()),
-    Word(name="other", says="Something else, with your reason at 29next.", explains=True),
+    *(Word(name, says, fills={"comment": ""}) for name, says in SAYS.items()),
+    Word("other", "Something else, with your reason at 29next.", explains=True),
 )
 """29next's own resolutions."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 
 from bridge.alert import Category, Network
@@ -64,12 +64,13 @@ class Facts:
     duplicate: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Word:
     """One outcome that the provider takes. A person chooses it by its name, such as `STOPPED/REFUNDED`."""
 
     name: str
     says: str  # what it means, for the person who chooses
+    _: KW_ONLY
     fills: Mapping[str, str] = field(default_factory=dict)  # further placeholders that it sets
     categories: frozenset[Category] = frozenset(Category)
     refunds: bool = False  # it says that the payment was refunded

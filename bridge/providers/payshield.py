@@ -75,35 +75,29 @@ RDR_WORDS = {
 RESOLVED, DECLINED = {"status": "RESOLVED"}, {"status": "DECLINED"}
 DUPLICATE = ("duplicate",)
 WORDS = (
+    Word("100.001", "You refunded the payment, and stopped the loss.", fills=RESOLVED, refunds=True),
     Word(
-        name="100.001", says="You refunded the payment, and stopped the loss.", fills=RESOLVED, refunds=True
-    ),
-    Word(
-        name="101.001",
-        says="You refunded what was left, or a part, of the payment.",
+        "101.001",
+        "You refunded what was left, or a part, of the payment.",
         fills=RESOLVED,
         refunds=True,
         needs=("refund_amount",),
     ),
-    Word(name="102.003", says="The payment was declined or canceled, and not settled.", fills=RESOLVED),
-    Word(name="103.001", says="You suspended the account and refunded it.", fills=RESOLVED, refunds=True),
-    Word(name="951.001", says="You had refunded the payment before the alert.", fills=RESOLVED, refunds=True),
-    Word(name="951.003", says="The payment was canceled before the alert.", fills=RESOLVED),
-    Word(name="900.002", says="You do not refund it, with your reason.", fills=DECLINED, explains=True),
-    Word(name="901.002", says="The descriptor is not yours.", fills=DECLINED),
-    Word(name="902.002", says="You cannot find the payment.", fills=DECLINED),
-    Word(name="940.001", says="It repeats an alert that you refunded.", fills=DECLINED, needs=DUPLICATE),
-    Word(
-        name="940.002", says="It repeats an alert that you did not refund.", fills=DECLINED, needs=DUPLICATE
-    ),
-    Word(name="950.002", says="A refund is not possible, as the account is closed.", fills=DECLINED),
-    Word(name="952.002", says="There is a chargeback already. You did not refund it.", fills=DECLINED),
-    Word(name="953.002", says="The payment is older than 120 days.", fills=DECLINED),
-    Word(name="954.002", says="3-D Secure authenticated the payment. You do not refund it.", fills=DECLINED),
-    Word(
-        name="956.001", says="You could not stop the shipment, but refunded it.", fills=DECLINED, refunds=True
-    ),
-    Word(name="956.002", says="You could not stop the shipment, nor refund it.", fills=DECLINED),
+    Word("102.003", "The payment was declined or canceled, and not settled.", fills=RESOLVED),
+    Word("103.001", "You suspended the account and refunded it.", fills=RESOLVED, refunds=True),
+    Word("951.001", "You had refunded the payment before the alert.", fills=RESOLVED, refunds=True),
+    Word("951.003", "The payment was canceled before the alert.", fills=RESOLVED),
+    Word("900.002", "You do not refund it, with your reason.", fills=DECLINED, explains=True),
+    Word("901.002", "The descriptor is not yours.", fills=DECLINED),
+    Word("902.002", "You cannot find the payment.", fills=DECLINED),
+    Word("940.001", "It repeats an alert that you refunded.", fills=DECLINED, needs=DUPLICATE),
+    Word("940.002", "It repeats an alert that you did not refund.", fills=DECLINED, needs=DUPLICATE),
+    Word("950.002", "A refund is not possible, as the account is closed.", fills=DECLINED),
+    Word("952.002", "There is a chargeback already. You did not refund it.", fills=DECLINED),
+    Word("953.002", "The payment is older than 120 days.", fills=DECLINED),
+    Word("954.002", "3-D Secure authenticated the payment. You do not refund it.", fills=DECLINED),
+    Word("956.001", "You could not stop the shipment, but refunded it.", fills=DECLINED, refunds=True),
+    Word("956.002", "You could not stop the shipment, nor refund it.", fills=DECLINED),
 )
 """The reason codes that end an alert, each with its result: refunded (001), not (002), not settled (003)."""
 
