@@ -21,7 +21,7 @@ from datetime import timedelta
 from bridge.alert import Category
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
-from bridge.providers.meanings import ignored, informs, opens, resolves
+from bridge.providers.meanings import ends, ignored, informs, opens, resolves
 from bridge.providers.proof import AdyenItems
 
 DECIMALS = {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2}
@@ -106,18 +106,6 @@ class ArbitrationAccepted(Result):
     resolution = fields.Resolution(data_key=STATUS, values={"Lost": "lost", "Pending": None})
 
 
-class Won(Result):
-    """A chargeback that was decided for the merchant."""
-
-    resolution = fields.Constant("won")
-
-
-class Lost(Result):
-    """A chargeback that was decided for the cardholder."""
-
-    resolution = fields.Constant("lost")
-
-
 PROVIDER = Provider(
     title="Adyen",
     proof=AdyenItems(),
@@ -143,13 +131,13 @@ PROVIDER = Provider(
         "chargeback_reversed": resolves(Reversed),
         "prearbitration_issuer_withdrawn": resolves(Withdrawn),
         "prearbitration_accepted": resolves(ArbitrationAccepted),
-        "prearbitration_won": resolves(Won),
-        "scheme_arbitration_won": resolves(Won),
-        "issuer_response_timeframe_expired": resolves(Won),
+        "prearbitration_won": ends(Result, "won"),
+        "scheme_arbitration_won": ends(Result, "won"),
+        "issuer_response_timeframe_expired": ends(Result, "won"),
         "dispute_defense_period_ended": resolves(DefenseEnded),
-        "second_chargeback": resolves(Lost),
-        "prearbitration_lost": resolves(Lost),
-        "scheme_arbitration_lost": resolves(Lost),
+        "second_chargeback": ends(Result, "lost"),
+        "prearbitration_lost": ends(Result, "lost"),
+        "scheme_arbitration_lost": ends(Result, "lost"),
         "ach_notification_of_change": ignored,  # about a bank account
         "notificationtest": ignored,
     },

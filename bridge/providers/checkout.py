@@ -14,7 +14,7 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
-from bridge.providers.meanings import informs, opens, resolves
+from bridge.providers.meanings import ends, informs, opens, resolves
 from bridge.providers.proof import Hmac
 
 DECIMALS = {"CLP": 2}
@@ -46,24 +46,6 @@ class Dispute(fields.AlertSchema):
     reason_code = fields.Code(data_key="data.reason_code")
 
 
-class Won(Dispute):
-    """A dispute that ended for the merchant."""
-
-    resolution = fields.Constant("won")
-
-
-class Lost(Dispute):
-    """A dispute that ended for the cardholder."""
-
-    resolution = fields.Constant("lost")
-
-
-class Accepted(Dispute):
-    """A dispute that the merchant accepted."""
-
-    resolution = fields.Constant("accepted")
-
-
 class Settled(Dispute):
     """A dispute that ended without a decision."""
 
@@ -84,13 +66,13 @@ PROVIDER = Provider(
     events={
         "dispute_received": opens(Dispute),
         "dispute_evidence_required": opens(Dispute),
-        "dispute_won": resolves(Won),
-        "dispute_canceled": resolves(Won),
-        "dispute_arbitration_won": resolves(Won),
-        "dispute_lost": resolves(Lost),
-        "dispute_expired": resolves(Lost),
-        "dispute_arbitration_lost": resolves(Lost),
-        "dispute_accepted": resolves(Accepted),
+        "dispute_won": ends(Dispute, "won"),
+        "dispute_canceled": ends(Dispute, "won"),
+        "dispute_arbitration_won": ends(Dispute, "won"),
+        "dispute_lost": ends(Dispute, "lost"),
+        "dispute_expired": ends(Dispute, "lost"),
+        "dispute_arbitration_lost": ends(Dispute, "lost"),
+        "dispute_accepted": ends(Dispute, "accepted"),
         "dispute_resolved": resolves(Settled),
         "dispute_evidence_submitted": informs(Dispute),
         "dispute_evidence_acknowledged_by_scheme": informs(Dispute),

@@ -14,7 +14,7 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
-from bridge.providers.meanings import informs, matches, opens, rapid, resolves
+from bridge.providers.meanings import ends, informs, matches, opens, rapid, resolves
 from bridge.providers.proof import StandardWebhooks
 
 NETWORK = "data.provider|data.providerName|data.alertType"
@@ -57,12 +57,6 @@ class RapidResolution(JusttAlert):
     network = fields.RDR
     resolution = rapid("data.status|data.outcome", by_type=True)
     refunded_by_gateway = fields.Constant(True)
-
-
-class Refunded(JusttAlert):
-    """An alert whose sale Justt has refunded."""
-
-    resolution = fields.Constant("issued_full_refund")
 
 
 class RefundFailed(JusttAlert):
@@ -121,7 +115,7 @@ PROVIDER = Provider(
     events={
         "pre_chargeback_alert.received": opens(JusttAlert, {"*rdr*": RapidResolution}),
         "pre_chargeback_alert.transaction_matched": matches(JusttAlert, {"*rdr*": RapidResolution}),
-        "pre_chargeback_alert.refund.succeeded": resolves(Refunded),
+        "pre_chargeback_alert.refund.succeeded": ends(JusttAlert, "issued_full_refund"),
         "pre_chargeback_alert.refund.failed": resolves(RefundFailed),
         "chargeback.created": opens(Chargeback),
         "chargeback.status.updated": resolves(Chargeback),

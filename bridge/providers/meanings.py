@@ -6,7 +6,7 @@ import typing
 from dataclasses import dataclass, field
 
 from bridge.alert import REFUNDS, Effect
-from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Resolution
+from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Constant, Resolution
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,6 +59,12 @@ def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
 def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
     """Return the meaning of an event with the outcome. With the case's facts it also opens the case."""
     return _meaning(Effect.RESOLVE, table, kinds)
+
+
+def ends(table: Table, resolution: str) -> Meaning:
+    """Return the meaning of an event whose type alone says how the case ended."""
+    ended = table.from_dict({"resolution": Constant(resolution)}, name=table.__name__)
+    return resolves(typing.cast("Table", ended))
 
 
 def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
