@@ -183,7 +183,7 @@ class Alert:
         return resolution is not None and resolution in (self.resolution, *self.equals)
 
     def to_json(self) -> dict[str, typing.Any]:
-        """Return the alert as JSON values, without what is not known."""
+        """Returns the alert as JSON values, without what is not known."""
         return {
             name: _plain(value)
             for name in _TYPES
@@ -192,7 +192,7 @@ class Alert:
 
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:
-        """Return an alert from what `to_json` returned."""
+        """Returns an alert from what `to_json` returned."""
         known = {name: value for name, value in values.items() if name in _TYPES}
         return cls(
             **{
@@ -211,7 +211,7 @@ def _plain(value: typing.Any) -> typing.Any:
 
 
 def _network(value: str) -> Network:
-    """Return the network; an earlier release wrote `verifi` or a card's brand if it knew no more."""
+    """Returns the network; an earlier release wrote `verifi` or a card's brand if it knew no more."""
     return Network(value) if value in set(Network) else Network.OTHER
 
 
@@ -227,7 +227,7 @@ _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
 
 
 def iso(moment: datetime) -> str:
-    """Return a moment in UTC as RFC 3339, with `Z` and only the digits it needs."""
+    """Returns a moment in UTC as RFC 3339, with `Z` and only the digits it needs."""
     micros = moment.microsecond
     precision = "microseconds" if micros % 1000 else "milliseconds" if micros else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -89,7 +89,7 @@ class MissingScope(BridgeError):
 
 
 def trace(error: BaseException) -> str:
-    """Return a traceback without local values, and without the error's message."""
+    """Returns a traceback without local values, and without the error's message."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
     return f"{type(error).__name__} at {places}"

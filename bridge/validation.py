@@ -28,7 +28,7 @@ Reader = Callable[[typing.Any], typing.Any]
 
 
 def checked(schema: Schema, data: object, problems: list[str], file: str = "") -> dict[str, typing.Any]:
-    """Return the valid part of the data, and add a line for each mistake to the problems."""
+    """Returns the valid part of the data, and adds a line for each mistake to the problems."""
     try:
         return dict(schema.load(typing.cast("Mapping[str, typing.Any]", data)))
     except ValidationError as error:
@@ -37,7 +37,7 @@ def checked(schema: Schema, data: object, problems: list[str], file: str = "") -
 
 
 def lines(messages: object, path: str = "") -> Iterator[str]:
-    """Yield each message after the path of its value, such as `routes[1].store`."""
+    """Yields each message after the path of its value, such as `routes[1].store`."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             yield from lines(inner, path if key == SCHEMA else _joined(path, key))
@@ -65,7 +65,7 @@ class Table(Schema):
     def handle_error(
         self, error: ValidationError, data: typing.Any, *, many: bool, **kwargs: typing.Any
     ) -> None:
-        """Replace the messages of unknown keys with ones that list the expected keys."""
+        """Replaces the messages of unknown keys with ones that list the expected keys."""
         if isinstance(data, Mapping):
             keys = [a_field.data_key or name for name, a_field in self.load_fields.items()]
             unknown = {name: [self._unknown(name, keys)] for name in sorted(set(data) - set(keys))}
@@ -82,7 +82,7 @@ class Table(Schema):
 def key(
     read: Reader, name: str | None = None, *, default: typing.Any = missing, absent: str = ""
 ) -> Field[typing.Any]:
-    """Return the field of a key. `absent` is the message if a required key is missing."""
+    """Returns the field of a key. `absent` is the message if a required key is missing."""
     return Function(
         deserialize=read,
         data_key=name,
@@ -93,12 +93,12 @@ def key(
 
 
 def table(fields: Mapping[str, Field[typing.Any]]) -> Reader:
-    """Return the reader of a table with these keys."""
+    """Returns the reader of a table with these keys."""
     return Table.from_dict(dict(fields))().load
 
 
 def read_with(mistakes: Mapping[str, typing.Any], read: Reader, value: object) -> typing.Any:
-    """Read a value in which some mistakes are known already. Raises them together with those of `read`."""
+    """Reads a value in which some mistakes are known already. Raises them together with those of `read`."""
     try:
         result = read(value)
     except ValidationError as error:
@@ -110,7 +110,7 @@ def read_with(mistakes: Mapping[str, typing.Any], read: Reader, value: object) -
 
 
 def mapping(read: Callable[[str, typing.Any], typing.Any], example: str = "") -> Reader:
-    """Return the reader of a table with any keys, which calls `read` with each key and its value.
+    """Returns the reader of a table with any keys, which calls `read` with each key and its value.
 
     With an example of what is expected, the table must not be empty.
     """
@@ -142,7 +142,7 @@ def text(
     words: Collection[str] = (),
     empty: bool = False,
 ) -> Reader:
-    """Return the reader of a text that `read` takes. `read` raises ValueError or LookupError for others.
+    """Returns the reader of a text that `read` takes. `read` raises ValueError or LookupError for others.
 
     For any other text the message names the nearest of the `words`.
     """
@@ -161,13 +161,13 @@ def text(
 
 
 def nearest(word: str, words: Collection[str]) -> str:
-    """Return a question that suggests the most similar of the words, or nothing if none is similar."""
+    """Returns a question that suggests the most similar of the words, or nothing if none is similar."""
     matches = difflib.get_close_matches(word.lower(), list(words), 1, 0.7)
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def fitting(fits: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a function that returns a text if it fits, and raises ValueError otherwise."""
+    """Returns a function that returns a text if it fits, and raises ValueError otherwise."""
 
     def read(text: str) -> str:
         if not fits(text):
@@ -178,14 +178,14 @@ def fitting(fits: Callable[[str], object]) -> Callable[[str], str]:
 
 
 def one_of(words: Mapping[str, typing.Any] | Collection[str], *, empty: bool = False) -> Reader:
-    """Return the reader of one of the words, or of what it maps to. With `empty`, "" is read as None."""
+    """Returns the reader of one of the words, or of what it maps to. With `empty`, "" is read as None."""
     values = dict(words) if isinstance(words, Mapping) else {word: word for word in words}
     read = {**values, "": None} if empty else values
     return text(f"one of {', '.join(values)}", read.__getitem__, words=values, empty=empty)
 
 
 def texts(expected: str, read: Callable[[str], typing.Any] = str) -> Reader:
-    """Return the reader of a list of texts that `read` takes."""
+    """Returns the reader of a list of texts that `read` takes."""
 
     def load(value: object) -> tuple[typing.Any, ...]:
         try:
@@ -199,14 +199,14 @@ def texts(expected: str, read: Callable[[str], typing.Any] = str) -> Reader:
 
 
 def boolean(value: object) -> bool:
-    """Read true or false."""
+    """Reads true or false."""
     if not isinstance(value, bool):
         raise ValidationError("expected true or false")
     return value
 
 
 def duration(days: int = 0, *, example: str = '"20h", "90m" or "3d"') -> Reader:
-    """Return the reader of a duration of at least so many days. It takes seconds only if the example does."""
+    """Returns the reader of a duration of at least so many days; in seconds only if the example is."""
 
     def read(text: str) -> timedelta:
         number, unit = fitting(DURATION.fullmatch)(text)[:-1], UNITS[text[-1]]

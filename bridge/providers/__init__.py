@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 
 def built_in() -> dict[str, Provider]:
-    """Return the provider of every module that has one, by the module's name."""
+    """Returns the provider of every module that has one, by the module's name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     tables = {name: module.PROVIDER for name, module in modules.items() if hasattr(module, "PROVIDER")}

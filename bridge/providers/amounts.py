@@ -72,7 +72,7 @@ class Money(Leaf):
             return False
 
     def read(self, value: str) -> Sum:
-        """Return the amount as it was written."""
+        """Returns the amount as it was written."""
         is_number = isinstance(value, Number) and self.JSON.fullmatch(value)
         number, marks = (Decimal(f"{Decimal(value):f}"), ()) if is_number else self._written(value)
         if number < 0:
@@ -82,7 +82,7 @@ class Money(Leaf):
         return Sum(number, marks)
 
     def _written(self, value: str) -> tuple[Decimal, tuple[str, ...]]:
-        """Return the number in a text, and the signs and codes of currencies next to it."""
+        """Returns the number in a text, and the signs and codes of currencies next to it."""
         text, in_brackets = self.BRACKETS.subn(r"\1\2\3", value.strip())
         shape = self.WRITTEN.fullmatch(text.translate(self.TURNED) if self.decimal_comma else text)
         digits = re.sub(r"[^0-9.]", "", shape["number"]) if shape else ""
@@ -94,7 +94,7 @@ class Money(Leaf):
         return Decimal(digits) * (-1 if minus else 1), marks
 
     def in_major_units(self, amount: Sum, currency: str | None) -> Decimal:
-        """Return an amount in the major units of its currency; raises ValidationError."""
+        """Returns an amount in the major units of its currency; raises ValidationError."""
         for mark in amount.marks:
             if currency and not agrees(mark, currency):
                 raise ValidationError(f"{mark!r} beside the amount is not {currency}.")
@@ -113,7 +113,7 @@ class Currency(Leaf):
     """A currency in use, by its ISO 4217 code or number."""
 
     def read(self, value: str) -> str:
-        """Return the code."""
+        """Returns the code."""
         text = value.strip().upper()
         code = BY_NUMBER.get(text.rjust(3, "0"), text) if text.isdecimal() else text
         if code not in DECIMALS:

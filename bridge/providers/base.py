@@ -64,7 +64,7 @@ class Acknowledgement:
     when: str = ""  # a path: only webhooks with a value there get this acknowledgement
 
     def text(self, tree: Tree) -> str:
-        """Return the body of the answer to a webhook."""
+        """Returns the body of the answer to a webhook."""
         if not self.echo:
             return self.body
         echoed = {path.rpartition(".")[2]: trees.pick(tree, path) for path in self.echo}
@@ -117,7 +117,7 @@ class Items(Sequence[Item]):
         return self._item(index, self.pieces[index].whole())
 
     def heads(self) -> Iterator[tuple[Item, Piece]]:
-        """Yield the items with only their ids and types. The time grows with the length of the body alone."""
+        """Yields the items with only their ids and types, in time that grows with the body's length alone."""
         return ((self._item(index, piece.brief()), piece) for index, piece in enumerate(self.pieces))
 
 
@@ -173,7 +173,7 @@ class Provider:
         return any(client in network for network in self.networks)
 
     def read(self, webhook: Webhook, tree: Tree | None = None) -> Items:
-        """Return the items of a webhook. A body that cannot be parsed is one item.
+        """Returns the items of a webhook. A body that cannot be parsed is one item.
 
         `tree` is the parsed body, if the caller has it already.
         """
@@ -188,7 +188,7 @@ class Provider:
         return Items(self, webhook, pieces, problem)
 
     def translate(self, item: Item) -> Reading:
-        """Return what an item means.
+        """Returns what an item means.
 
         Raises UnknownEvent for an event type that is not listed, Untranslatable without a case number.
         """
@@ -218,21 +218,21 @@ class Provider:
         return Reading(effect, alert, errors=errors)
 
     def deadline_of(self, item: Item) -> timedelta:
-        """Return how long after receipt the provider waits."""
+        """Returns how long after receipt the provider waits."""
         for pattern, deadline in self.deadlines.items():
             if any(fnmatchcase(word, plain_word(pattern)) for word in item.words):
                 return deadline
         return self.deadline
 
     def acknowledgement(self, item: Item) -> tuple[Acknowledgement, str] | None:
-        """Return the acknowledgement of a webhook and its text, or None if the protocol requires none."""
+        """Returns the acknowledgement of a webhook and its text, or None if the protocol requires none."""
         for answer in self.acknowledgements:
             if not answer.when or trees.pick(item.tree, answer.when) is not None:
                 return answer, answer.text(item.tree)
         return None
 
     def tables(self) -> list[AlertSchema]:
-        """Return the tables of all events."""
+        """Returns the tables of all events."""
         return [table for meaning in self.events.values() for table in meaning.tables()]
 
     def is_listed(self, item: Item) -> bool:
@@ -241,7 +241,7 @@ class Provider:
         return word in self.events or self._lists(word) or ANY in self.events
 
     def paths(self, wanted: Callable[[typing.Any], bool]) -> frozenset[str]:
-        """Return the paths of the fields that `wanted` chooses, each alternative separately."""
+        """Returns the paths of the fields that `wanted` chooses, each alternative separately."""
         return frozenset(
             path
             for table in self.tables()
@@ -297,7 +297,7 @@ class Provider:
         return self._as_walked(self.paths(lambda a_field: isinstance(a_field, Card)))
 
     def _as_walked(self, declared: frozenset[str]) -> frozenset[str]:
-        """Return paths as `redact` meets them: without positions, and also below a batch's list."""
+        """Returns paths as `redact` meets them: without positions, and also below a batch's list."""
         paths = {".".join(step for step in path.split(".") if not step.isdecimal()) for path in declared}
         items = self.items if self.items not in (None, TOP) else None
         holder = items.rpartition(".")[0] + "." if items and "." in items else ""
@@ -305,7 +305,7 @@ class Provider:
         return declared | paths | inside
 
     def _embed(self, tree: Tree) -> Tree:
-        """Parse the text fields of a body, or of an item, that hold JSON."""
+        """Parses the text fields of a body, or of an item, that hold JSON."""
         for name in self.embedded if isinstance(tree, dict) else ():
             if isinstance(tree.get(name), str) and tree[name].strip():
                 try:
@@ -315,7 +315,7 @@ class Provider:
         return tree
 
     def _split(self, tree: Tree) -> list[Piece]:
-        """Return the events of a body, with their shared envelope.
+        """Returns the events of a body, with their shared envelope.
 
         An array at the top is a batch even if that is not declared. It may hold batches itself.
         """
@@ -343,7 +343,7 @@ class Provider:
         return batches.steps_of(path for path in (*self.event_id, self.event_type, self.subtype) if path)
 
     def item(self, webhook: Webhook, index: int, tree: Tree, problem: str | None = None) -> Item:
-        """Return the event at an index, with its id and types."""
+        """Returns the event at an index, with its id and types."""
         parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
         kinds, types = (list(self._texts(webhook, tree, path)) for path in (self.subtype, self.event_type))
         types_in_body = self._texts(webhook, tree, _in_body(self.event_type))
@@ -376,7 +376,7 @@ class Provider:
         return {plain_word(word): effect for word, effect in self.policy.items()}
 
     def _texts(self, webhook: Webhook, tree: Tree, path: str | None) -> Iterator[str]:
-        """Yield the texts at the alternatives of a path, in the body, the headers or the query."""
+        """Yields the texts at the alternatives of a path, in the body, the headers or the query."""
         for alternative in path.split("|") if path else ():
             if alternative.startswith(HEADER):
                 value = webhook.headers.get(alternative.removeprefix(HEADER).lower())
@@ -388,7 +388,7 @@ class Provider:
                 yield printable(value)[:LONGEST_ID]
 
     def _meaning(self, item: Item) -> Meaning:
-        """Return what an item's event type means; raises UnknownEvent or Untranslatable."""
+        """Returns what an item's event type means; raises UnknownEvent or Untranslatable."""
         word = plain_word(item.event_type or "")
         listed = self.events.get((item.event_type or "").lower()) or self._plain.get(word)
         if meaning := listed or self.events.get(ANY):
@@ -402,7 +402,7 @@ class Provider:
         raise UnknownEvent(f"{self.title} has no event type {item.event_type!r} that the bridge knows.")
 
     def _effect(self, item: Item, meaning: Meaning) -> Effect:
-        """Return what an event requests, given its subtype and the operator's policy for it."""
+        """Returns what an event requests, given its subtype and the operator's policy for it."""
         if meaning.effect is Effect.IGNORE:
             return Effect.IGNORE
         only_informs = not self._informs.isdisjoint(item.words) or any(map(item.is_like, ONLY_INFORM))
@@ -424,7 +424,7 @@ class Provider:
 
     @staticmethod
     def _readable_alert(meaning: Meaning, item: Item) -> tuple[Alert | None, Mapping[str, list[str]]]:
-        """Return the alert of an event that only informs, if it is readable; such an event never fails."""
+        """Returns the alert of an event that only informs, if it is readable; such an event never fails."""
         table = meaning.table_for(item)
         try:
             return table.translate(item.tree) if table else (None, {})
@@ -433,7 +433,7 @@ class Provider:
 
 
 def _in_body(path: str | None) -> str:
-    """Return the alternatives of a path that are in the body."""
+    """Returns the alternatives of a path that are in the body."""
     alternatives = (path or "").split("|")
     return "|".join(path for path in alternatives if not path.startswith((HEADER, QUERY)))
 

@@ -26,7 +26,7 @@ MOST_WRITTEN = 256 * 1024
 
 
 def steps_of(paths: Iterable[str]) -> frozenset[str]:
-    """Return all keys that may lie on some dotted paths: each step, and each rest of a path."""
+    """Returns all keys that may lie on some dotted paths: each step, and each rest of a path."""
     keys = set()
     for path in "|".join(paths).split("|"):
         steps = path.split(".")
@@ -67,7 +67,7 @@ class Envelope:
 
 
 def _laid_over(levels: list[tuple[dict[str, Tree], str]], own: dict[str, Tree]) -> dict[str, Tree]:
-    """Return an item joined with the object that held its list, and with those around it."""
+    """Returns an item joined with the object that held its list, and with those around it."""
     (beside, _), *outer = reversed(levels)
     tree = {**beside, **own}
     for beside, step in outer:
@@ -83,22 +83,22 @@ class Piece:
     envelope: Envelope | None = None
 
     def whole(self) -> Tree:
-        """Return the event joined with its whole envelope."""
+        """Returns the event joined with its whole envelope."""
         return _laid_over(self.envelope.levels, self.own) if self.envelope else self.own
 
     def brief(self) -> Tree:
-        """Return the event joined with the part of its envelope that has its id and types."""
+        """Returns the event joined with the part of its envelope that has its id and types."""
         return _laid_over(self.envelope.brief, self.own) if self.envelope else self.own
 
     def content(self) -> bytes:
-        """Return bytes that are the same only for the same event: all of it, or a large envelope's digest."""
+        """Returns bytes that only the same event has: all of it, or with a large envelope its digest."""
         if self.envelope is None or self.envelope.is_small:
             return trees.render(self.whole())
         return self.envelope.digest.encode() + b"\n" + trees.render(self.own)
 
 
 def split(tree: Tree, path: str | None, wanted: Collection[str]) -> list[Piece]:
-    """Return the events of a body, which may have a list of them at a path.
+    """Returns the events of a body, which may have a list of them at a path.
 
     An event is an object. A list without any object is part of a single event, which cannot be read.
     """

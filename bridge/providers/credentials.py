@@ -7,21 +7,19 @@ import binascii
 import hmac
 import re
 import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bridge.alert import Webhook
 from bridge.errors import Rejected
 
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-
 NAMES_OF_HEADERS = re.compile(r"(?i)x-.+|authorization|.+-(?:key|token|secret)")
 
 
-class Proof(typing.Protocol):
-    """How a provider authenticates its webhooks.
+class Proof(ABC):
+    """How a provider authenticates its webhooks. By default the secret is a key, which is not sent itself.
 
     `secrets` holds the current secret and, during a rotation, the previous one.
     """
@@ -31,40 +29,37 @@ class Proof(typing.Protocol):
     @property
     def secret_headers(self) -> frozenset[str]:
         """Headers, in lower case, whose values are never stored."""
+        return frozenset()
 
     def problem(self, secret: str) -> str | None:
-        """Return what is wrong with the form of a secret, without quoting it; None if nothing is."""
+        """Returns what is wrong with the form of a secret, without quoting it; None if nothing is."""
+        return None if secret else "must not be empty"
 
+    @abstractmethod
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Verify that the sender knows one of the secrets; raises Rejected if not."""
+        """Verifies that the sender knows one of the secrets; raises Rejected if not."""
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the headers that a sender with this secret adds."""
+        """Returns the headers that a sender with this secret adds."""
+        return {}
 
     def seal(self, body: bytes, secret: str) -> bytes:
-        """Return the body with the signatures that a sender puts inside it."""
-
-
-class InHeaders:
-    """A base for proofs that are only in the headers, or the URL: nothing in the body changes."""
-
-    def seal(self, body: bytes, secret: str) -> bytes:
-        """Return the body as it is."""
+        """Returns the body with the signatures that a sender puts inside it."""
         return body
 
 
 def bad_proof(message: str) -> Rejected:
-    """Return the rejection of a webhook whose proof is missing or wrong."""
+    """Returns the rejection of a webhook whose proof is missing or wrong."""
     return Rejected("bad_proof", 401, message)
 
 
 def same(given: str | bytes, expected: str | bytes) -> bool:
-    """Compare two texts in constant time, whatever characters the sender used."""
+    """Compares two texts in constant time, whatever characters the sender used."""
     return hmac.compare_digest(as_bytes(given), as_bytes(expected))
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Return a text as bytes, even if it has lone surrogates."""
+    """Returns a text as bytes, even if it has lone surrogates."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
@@ -74,19 +69,19 @@ def any_of(matches: Iterable[bool]) -> bool:
 
 
 @dataclass(frozen=True)
-class Basic(InHeaders):
+class Basic(Proof):
     """HTTP Basic authentication; the secret is `user:password`."""
 
     kind: typing.ClassVar[str] = "basic"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Require `user:password`. `Name: value` is the secret of a header."""
+        """Requires `user:password`. `Name: value` is the secret of a header."""
         user, _, password = secret.partition(":")
         return None if user and password and not password[0].isspace() else "must be user:password"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the credentials as bytes."""
+        """Compares the credentials as bytes."""
         scheme, _, encoded = webhook.headers.get("authorization", "").partition(" ")
         if not encoded:
             raise bad_proof("HTTP Basic credentials are missing.")
@@ -98,23 +93,23 @@ class Basic(InHeaders):
             raise bad_proof("The credentials are wrong.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the Authorization header."""
+        """Returns the Authorization header."""
         return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()}
 
 
 @dataclass(frozen=True)
-class Bearer(InHeaders):
+class Bearer(Proof):
     """A bearer token in the Authorization header; the secret is the token."""
 
     kind: typing.ClassVar[str] = "bearer"
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Require one word."""
+        """Requires one word."""
         return None if secret and not re.search(r"\s", secret) else "must be one word"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the token."""
+        """Compares the token."""
         scheme, _, given = webhook.headers.get("authorization", "").partition(" ")
         if not given:
             raise bad_proof("The bearer token is missing.")
@@ -123,12 +118,12 @@ class Bearer(InHeaders):
             raise bad_proof("The bearer token is wrong.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the Authorization header."""
+        """Returns the Authorization header."""
         return {"Authorization": f"Bearer {secret}"}
 
 
 @dataclass(frozen=True)
-class Header(InHeaders):
+class Header(Proof):
     """One static header. The secret is `Name: value`, or the value where `header` names it."""
 
     kind: typing.ClassVar[str] = "header"
@@ -140,14 +135,14 @@ class Header(InHeaders):
         return frozenset({self.header.lower()} - {""})
 
     def problem(self, secret: str) -> str | None:
-        """Require a valid header."""
+        """Requires a valid header."""
         name, value = self._split(secret)
         if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and value and value.isprintable():
             return None
         return "must be a value" if self.header else "must be Name: value"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the header's value."""
+        """Compares the header's value."""
         wanted = [self._split(secret) for secret in secrets]
         if not any(name.lower() in webhook.headers for name, _ in wanted):
             raise bad_proof("The agreed header is missing.")
@@ -155,7 +150,7 @@ class Header(InHeaders):
             raise bad_proof("The agreed header has a wrong value.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the header."""
+        """Returns the header."""
         return dict([self._split(secret)])
 
     def _split(self, secret: str) -> tuple[str, str]:
@@ -166,28 +161,23 @@ class Header(InHeaders):
 
 
 @dataclass(frozen=True)
-class Url(InHeaders):
+class Url(Proof):
     """A secret in the URL (`?key=`), for services that can send nothing else. It is never logged."""
 
     kind: typing.ClassVar[str] = "url"
-    secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
 
     def problem(self, secret: str) -> str | None:
-        """Require a secret that is too long to guess."""
+        """Requires a secret that is too long to guess."""
         return None if len(secret) >= 16 else "must have at least 16 characters"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the query's key."""
+        """Compares the query's key."""
         if not any_of(same(webhook.query.get("key", ""), secret) for secret in secrets):
             raise bad_proof("The key in the URL is missing or wrong.")
 
-    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return no header: the key is in the URL."""
-        return {}
-
 
 def refusal(proof: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
-    """Return why a proof rejects a webhook, or None if it accepts it."""
+    """Returns why a proof rejects a webhook, or None if it accepts it."""
     try:
         proof.verify(webhook, secrets, now)
     except Rejected as error:
@@ -196,7 +186,7 @@ def refusal(proof: Proof, webhook: Webhook, secrets: Sequence[str], now: datetim
 
 
 @dataclass(frozen=True)
-class BasicOrHeader(InHeaders):
+class BasicOrHeader(Proof):
     """Basic if the secret is `user:password`, a static header if it is `Name: value`.
 
     The blank may be missing if the name is typical of a header, such as `X-Key`.
@@ -206,17 +196,17 @@ class BasicOrHeader(InHeaders):
     secret_headers: typing.ClassVar[frozenset[str]] = frozenset({"authorization"})
 
     def problem(self, secret: str) -> str | None:
-        """Require either form."""
+        """Requires either form."""
         return "must be user:password or Name: value" if self._proof_by(secret).problem(secret) else None
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Verify with each secret as its form says; one that fits is enough."""
+        """Verifies with each secret as its form says; one that fits is enough."""
         refusals = [refusal(self._proof_by(secret), webhook, [secret], now) for secret in secrets]
         if None not in refusals:
             raise next(filter(None, refusals), bad_proof("There is no secret to compare with."))
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the header that the secret's form requires."""
+        """Returns the header that the secret's form requires."""
         return self._proof_by(secret).sign(body, secret, now)
 
     @staticmethod

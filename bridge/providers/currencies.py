@@ -82,5 +82,5 @@ def agrees(mark: str, currency: str) -> bool:
 
 
 def code_in(marks: tuple[str, ...]) -> str | None:
-    """Return the currency whose code is next to an amount, or None."""
+    """Returns the currency whose code is next to an amount, or None."""
     return next((mark.upper() for mark in marks if mark.upper() in DECIMALS), None)

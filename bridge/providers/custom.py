@@ -65,7 +65,7 @@ PLACE = text(A_PLACE, fitting(is_place))
 
 
 def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider:
-    """Return a new provider, or a changed built-in one; raises ValidationError with all problems."""
+    """Returns a new provider, or a changed built-in one; raises ValidationError with all problems."""
     if not isinstance(value, Mapping):
         raise ValidationError(A_TABLE)
     if name in built_in:
@@ -83,7 +83,7 @@ def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider
 
 
 def _new_provider(name: str, value: Mapping[str, typing.Any]) -> Provider:
-    """Return a provider without code."""
+    """Returns a provider without code."""
     kind = KINDS.get(str(value.get("type")), DisputeType.ALERT)
     typed, fields = "event_type" in value, value.get("fields", {})
     only_kind = None if isinstance(fields, Mapping) and "type" in fields else kind
@@ -117,7 +117,7 @@ def _new_provider(name: str, value: Mapping[str, typing.Any]) -> Provider:
 
 
 def _changed_provider(provider: Provider, value: Mapping[str, typing.Any]) -> Provider:
-    """Return a built-in provider with the changes of its table."""
+    """Returns a built-in provider with the changes of its table."""
     events_with_table = [name for name, meaning in provider.events.items() if meaning.table]
     keys = {
         "effects": key(_effects_like(events_with_table), default=dict),
@@ -173,7 +173,7 @@ class ChangesTable(Table):
 
 
 def _effects(*, typed: bool) -> Reader:
-    """Return the reader of the effect of each event type. `typed` says whether events have a type."""
+    """Returns the reader of the effect of each event type. `typed` says whether events have a type."""
 
     def read(word: str, value: object) -> Effect:
         if word != ANY and not typed:
@@ -192,7 +192,7 @@ def _effect(word: str, value: object) -> Effect:
 
 
 def _effects_like(events: list[str]) -> Reader:
-    """Return the reader of an effect, or of a table that also names the event with the same fields."""
+    """Returns the reader of an effect, or of a table that also names the event with the same fields."""
     effect = key(one_of(EFFECTS), absent=f"missing; expected one of {', '.join(EFFECTS)}")
     read_table = table({"effect": effect, "like": key(one_of(events))})
 
@@ -208,7 +208,7 @@ def _effects_like(events: list[str]) -> Reader:
 
 
 def _like(events: Mapping[str, Meaning], names: list[str], effect: Effect) -> Meaning:
-    """Return a meaning with the table of the first of these events that has one, else of one that opens."""
+    """Returns a meaning with the table of the first of these events that has one, else of one that opens."""
     if effect is Effect.IGNORE:
         return ignored
     meanings = [events[name] for name in names if name in events]
@@ -217,7 +217,7 @@ def _like(events: Mapping[str, Meaning], names: list[str], effect: Effect) -> Me
 
 
 def _fields(provider: Mapping[str, typing.Any], kind: DisputeType | None, value: object) -> object:
-    """Read the fields of a provider without code; reports those that its effects require."""
+    """Reads the fields of a provider without code; reports those that its effects require."""
     required = {"case_number": "every alert has one"}
     effects = _values(provider.get("effects", {ANY: Effect.OPEN}))
     if Effect.OPEN in (*effects, *_values(provider.get("inform"))):
@@ -241,7 +241,7 @@ def _values(table: object) -> list[object]:
 
 
 def _proof(value: object) -> proof.Proof:
-    """Read how webhooks are authenticated."""
+    """Reads how webhooks are authenticated."""
     if not isinstance(value, Mapping):
         raise ValidationError(A_TABLE)
     problems: dict[str, list[str]] = {}
@@ -258,7 +258,7 @@ def _proof(value: object) -> proof.Proof:
 
 
 def _event_id(value: object) -> tuple[str, ...]:
-    """Read where the event's id is: one place, or several that are joined to one id."""
+    """Reads where the event's id is: one place, or several that are joined to one id."""
     if isinstance(value, list) and value:
         places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", fitting(is_place))(value)
         return places
@@ -270,7 +270,7 @@ def _is_batch(path: str) -> bool:
 
 
 def _mark(value: object) -> str:
-    """Read the value that marks test traffic, which never becomes a dispute."""
+    """Reads the value that marks test traffic, which never becomes a dispute."""
     if not isinstance(value, str | bool | int) or value == "":
         raise ValidationError(f"expected {A_MARK}")
     return str(value).lower()
@@ -284,14 +284,14 @@ def _json(text: str) -> typing.Any:
 
 
 def _test(value: object) -> tuple[str, str]:
-    """Read the path and value that mark test traffic."""
+    """Reads the path and value that mark test traffic."""
     path = key(text(A_PATH, fitting(is_path)), absent=f"missing; expected {A_PATH}")
     row = table({"path": path, "value": key(_mark, absent=f"missing; expected {A_MARK}")})(value)
     return row["path"], row["value"]
 
 
 def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
-    """Read the answer that the provider's protocol requires."""
+    """Reads the answer that the provider's protocol requires."""
     options = table(
         {
             "body": String(load_default="", error_messages={"invalid": "expected text, in quotes"}),
@@ -313,7 +313,7 @@ def _acknowledgement(value: object) -> tuple[Acknowledgement, ...]:
 
 
 def _pull_acknowledgement(text: str) -> typing.Any:
-    """Read the body that acknowledges pulled alerts."""
+    """Reads the body that acknowledges pulled alerts."""
     body = json.loads(text)
     if not names_each(body):
         raise ValueError(text)

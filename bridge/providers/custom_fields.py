@@ -103,7 +103,7 @@ def is_place(text: str) -> bool:
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return a time zone by its name; raises ValueError or LookupError."""
+    """Returns a time zone by its name; raises ValueError or LookupError."""
     try:
         return ZoneInfo(name)
     except OSError as error:  # a folder of zones
@@ -134,7 +134,7 @@ def _is_format(text: str) -> bool:
 
 
 def _our_words(name: str, kind: DisputeType | None) -> dict[str, typing.Any] | None:
-    """Return the words that a field may have, if there is a list of them, and their values."""
+    """Returns the words that a field may have, if there is a list of them, and their values."""
     if enum := ENUMS.get(name):
         return {member.value: member for member in enum}
     if name == "resolution":
@@ -144,7 +144,7 @@ def _our_words(name: str, kind: DisputeType | None) -> dict[str, typing.Any] | N
 
 
 def _values(name: str, kind: DisputeType | None) -> Reader:
-    """Return the reader of a table from the provider's words to ours. An empty word of ours is None."""
+    """Returns the reader of a table from the provider's words to ours. An empty word of ours is None."""
     words = _our_words(name, kind)
     read_ours = text("our word for it", lambda word: word or None, empty=True)
     if FIELDS[name] is fields.Flag:
@@ -157,7 +157,7 @@ def _values(name: str, kind: DisputeType | None) -> Reader:
 
 
 def _outcomes(kind: DisputeType | None) -> Reader:
-    """Return the reader of a table of outcomes, which may be given by type of dispute."""
+    """Returns the reader of a table of outcomes, which may be given by type of dispute."""
     by_type = {str(each): _values("resolution", each) for each in DisputeType}
 
     def load(value: object) -> dict[str, typing.Any]:
@@ -169,7 +169,7 @@ def _outcomes(kind: DisputeType | None) -> Reader:
 
 
 def _options(name: str, kind: DisputeType | None) -> dict[str, Field[typing.Any]]:
-    """Return the keys of a field's table besides its path. `value` takes the place of the path."""
+    """Returns the keys of a field's table besides its path. `value` takes the place of the path."""
     field, words = FIELDS[name], _our_words(name, kind)
     if field is fields.Money:
         return {"unit": key(UNIT), "decimals": key(COUNTS), "decimal_comma": key(boolean)}
@@ -188,7 +188,7 @@ def _options(name: str, kind: DisputeType | None) -> dict[str, Field[typing.Any]
 
 
 def source_reader(kind: DisputeType | None, *, new: bool = False) -> Callable[[str, object], Source]:
-    """Return the reader of a field: a path, or a table.
+    """Returns the reader of a field: a path, or a table.
 
     `kind` is the type of the provider's disputes, if they all have the same. A new provider needs a path.
     """
@@ -214,7 +214,7 @@ def source_reader(kind: DisputeType | None, *, new: bool = False) -> Callable[[s
 def new_table(
     sources: Mapping[str, Source], common: Source, kind: DisputeType, effect: Effect
 ) -> AlertSchema:
-    """Return the table for the events of an effect. `common` has the options of all amounts and times."""
+    """Returns the table for the events of an effect. `common` has the options of all amounts and times."""
     declared = {} if "type" in sources else {"type": fields.Constant(kind)}
     return changed_table(_table_with(AlertSchema, declared), effect, sources, common, kind)
 
@@ -226,7 +226,7 @@ def changed_table(
     common: Source,
     kind: DisputeType | None = None,
 ) -> AlertSchema:
-    """Return a table with these sources and options, which also add fields that it lacks."""
+    """Returns a table with these sources and options, which also add fields that it lacks."""
     declared = {
         name: changed_field(field, old.path(name), _options_for(type(field), common))
         for name, field in old.load_fields.items()
@@ -245,7 +245,7 @@ def changed_table(
 
 
 def _rest_options(values: Mapping[str, typing.Any], effect: Effect) -> Source:
-    """Return the options for `*` in a table of outcomes.
+    """Returns the options for `*` in a table of outcomes.
 
     It stands for every other word and a missing one. If the event only opens a case, it is not final.
     """
@@ -266,7 +266,7 @@ OPTIONS = (
 
 
 def changed_field(old: AnyField, path: str | None, options: Source) -> AnyField:
-    """Return a field with other options. Words and decimals are added to those that it has.
+    """Returns a field with other options. Words and decimals are added to those that it has.
 
     A constant, or a field of several places, stays as it is.
     """
@@ -291,7 +291,7 @@ def changed_field(old: AnyField, path: str | None, options: Source) -> AnyField:
 
 
 def _merged(old: Mapping[str, typing.Any], new: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """Return old words with new ones. A new value for one type of dispute keeps the old one for the other."""
+    """Returns old words with new ones. A new value for one type of dispute leaves the other type's."""
     merged = dict(old)
     for word, ours in ((plain_word(name), value) for name, value in new.items()):
         before = merged.get(word)
@@ -304,7 +304,7 @@ def _merged(old: Mapping[str, typing.Any], new: Mapping[str, typing.Any]) -> dic
 
 
 def _new_field(name: str, options: Source, common: Source, kind: DisputeType | None) -> AnyField:
-    """Return a field that a table lacks."""
+    """Returns a field that a table lacks."""
     if "value" in options:
         return fields.Constant(options["value"])
     field = FIELDS[name]
@@ -319,11 +319,11 @@ def _new_field(name: str, options: Source, common: Source, kind: DisputeType | N
 
 
 def _true_words(options: Source) -> tuple[str, ...]:
-    """Return the words of a flag that mean true."""
+    """Returns the words of a flag that mean true."""
     return tuple(word for word, is_true in options.get("true", {}).items() if is_true)
 
 
 def _options_for(field: type[AnyField], common: Source) -> dict[str, typing.Any]:
-    """Return the common options that apply to a kind of field."""
+    """Returns the common options that apply to a kind of field."""
     names = {fields.Money: ("unit", "decimals", "decimal_comma"), fields.Moment: ("zone",)}.get(field, ())
     return {name: common[name] for name in names if name in common}

@@ -49,7 +49,7 @@ class BodyField:
     """Whether the value is an identifier, which must not be cut as a card number."""
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return the first alternative whose word is listed, else the first that says something."""
+        """Returns the first alternative whose word is listed, else the first that says something."""
         alternatives = path.split("|")
         places = [Place(alternative, pick(tree, alternative)) for alternative in alternatives]
         for place in places:
@@ -73,7 +73,7 @@ class Constant(BodyField, marshmallow.Constant[Any]):
     """A field with the same value for every body."""
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return a place without a value: the body has none."""
+        """Returns a place without a value: the body has none."""
         return Place(path)
 
 
@@ -88,7 +88,7 @@ class Leaf(BodyField, Field[Any]):
         self.beside = beside
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return the first alternative that says something."""
+        """Returns the first alternative that says something."""
         if self.beside and placeholders.names_nothing(pick(tree, self.beside)):
             return Place(path.partition("|")[0])
         return super().find(tree, path)
@@ -102,7 +102,7 @@ class Leaf(BodyField, Field[Any]):
         return self.read(value)
 
     def read(self, value: str) -> Any:
-        """Return our value for the sender's text, which is a `Number` if it was a number in JSON."""
+        """Returns our value for the sender's text, which is a `Number` if it was a number in JSON."""
         raise NotImplementedError
 
 
@@ -112,7 +112,7 @@ class Text(Leaf):
     is_evidence = False
 
     def read(self, value: str) -> str:
-        """Return the text with single blanks, cut at 255 characters."""
+        """Returns the text with single blanks, cut at 255 characters."""
         return printable(" ".join(value.split()))[:MAX_LENGTH]
 
 
@@ -120,7 +120,7 @@ class ExactText(Leaf):
     """Text in which every character counts."""
 
     def read(self, value: str) -> Any:
-        """Return the text trimmed, and without invisible characters."""
+        """Returns the text trimmed, and without invisible characters."""
         text = placeholders.visible(value).strip()
         if len(text) > MAX_LENGTH:
             raise ValidationError(f"Longer than {MAX_LENGTH} characters.")
@@ -142,7 +142,7 @@ class Identifier(ExactText):
         return placeholders.names_nothing(value)
 
     def read(self, value: str) -> Any:
-        """Return the identifier. Rejects a number that has already lost digits."""
+        """Returns the identifier. Rejects a number that has already lost digits."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
         text = placeholders.visible(value).strip()
@@ -189,7 +189,7 @@ class Word(ExactText):
         return isinstance(value, str) and not self.says_nothing(value) and self.look_up(value)[0]
 
     def read(self, value: str) -> Any:
-        """Return our word for the provider's."""
+        """Returns our word for the provider's."""
         word = super().read(value)
         if self.values is None:
             return word.lower()
@@ -199,7 +199,7 @@ class Word(ExactText):
         return ours
 
     def look_up(self, word: str) -> tuple[bool, Any]:
-        """Return whether the table lists a word, and ours for it."""
+        """Returns whether the table lists a word, and ours for it."""
         values, word = self.values or {}, plain_word(word)
         if word in values:
             return True, values[word]
@@ -229,7 +229,7 @@ class Resolution(Word):
         super().__init__(values=by_word(values or {}), **kwargs)
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return the alternative that decides, else the first that is listed as not final."""
+        """Returns the alternative that decides, else the first that is listed as not final."""
         places = [Place(alternative, pick(tree, alternative)) for alternative in path.split("|")]
         given = [place for place in places if not self.says_nothing(place.value)]
         looked_up = [
@@ -241,12 +241,12 @@ class Resolution(Word):
         return next(stops, None) or next(decides, given[0] if given else Place(places[0].path))
 
     def read(self, value: str) -> ProviderOutcome:
-        """Return the outcome. A word that is not listed is no error here, but fails visibly later."""
+        """Returns the outcome. A word that is not listed is no error here, but fails visibly later."""
         return ProviderOutcome(printable(value.strip())[:MAX_LENGTH], *self.look_up(value))
 
 
 def by_word(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a table by type of dispute into one by word; return any other table as it is."""
+    """Turns a table by type of dispute into one by word; any other table stays as it is."""
     if not set(values) <= set(DisputeType) or not all(isinstance(ours, dict) for ours in values.values()):
         return dict(values)
     words = {plain_word(word) for table in values.values() for word in table}
@@ -289,7 +289,7 @@ class Every(BodyField, Field[Any]):
         self.flags = {path: Flag(true=words) for path, words in places.items()}
 
     def find(self, tree: Tree, path: str) -> Place:
-        """Return `then` if each path holds one of its words."""
+        """Returns `then` if each path holds one of its words."""
         all_true = all(flag.knows(flag.find(tree, at).value) for at, flag in self.flags.items())
         return Place(path, self.then if all_true else None)
 
@@ -321,7 +321,7 @@ class Card(MaskedDigits):
     FULL = re.compile(r"[0-9]{12,19}")
 
     def read(self, value: str) -> CardNumber:
-        """Return the first six and last four, as far as they are not masked."""
+        """Returns the first six and last four, as far as they are not masked."""
         text = re.sub(r"[\s-]", "", value)
         if self.FULL.fullmatch(text):
             return CardNumber(text[:6], text[-4:])
@@ -341,7 +341,7 @@ class CardDigits(MaskedDigits):
     longest = 0
 
     def read(self, value: str) -> str:
-        """Return the digits."""
+        """Returns the digits."""
         digits = placeholders.MASKS.sub("", value)
         if isinstance(value, Number):
             digits = value.rjust(self.wanted, "0")
@@ -363,5 +363,5 @@ class LastFour(CardDigits):
 
 
 def shown(value: str) -> str:
-    """Return the beginning of a value for a message, in quotes."""
+    """Returns the beginning of a value for a message, in quotes."""
     return repr(str(value.strip()[:40]))

@@ -28,16 +28,16 @@ class Meaning:
     kinds: Mapping[str, AlertSchema] = field(default_factory=dict)
 
     def table_for(self, item: Item) -> AlertSchema | None:
-        """Return the table for an item."""
+        """Returns the table for an item."""
         kinds = (table for kind, table in self.kinds.items() if all(map(item.is_like, kind.split("&"))))
         return next(kinds, self.table)
 
     def tables(self) -> list[AlertSchema]:
-        """Return all tables for the event type."""
+        """Returns all tables for the event type."""
         return [*([self.table] if self.table else []), *self.kinds.values()]
 
     def map(self, change: Callable[[AlertSchema], AlertSchema]) -> Meaning:
-        """Return the meaning with every table changed."""
+        """Returns the meaning with every table changed."""
         kinds = {kind: change(table) for kind, table in self.kinds.items()}
         return Meaning(self.effect, change(self.table) if self.table else None, kinds)
 
@@ -47,33 +47,33 @@ Kinds = typing.Mapping[str, Table]
 
 
 def opens(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event that opens a case. `kinds` has other tables, by pattern of subtype."""
+    """Returns the meaning of an event that opens a case. `kinds` has other tables, by pattern of subtype."""
     return _meaning(Effect.OPEN, table, kinds)
 
 
 def matches(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event that names the payment. With the case's facts it also opens the case."""
+    """Returns the meaning of an event that names the payment. With the case's facts it opens the case too."""
     return _meaning(Effect.MATCH, table, kinds)
 
 
 def resolves(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event with the outcome. With the case's facts it also opens the case."""
+    """Returns the meaning of an event with the outcome. With the case's facts it also opens the case."""
     return _meaning(Effect.RESOLVE, table, kinds)
 
 
 def ends(table: Table, resolution: str) -> Meaning:
-    """Return the meaning of an event whose type alone says how the case ended."""
+    """Returns the meaning of an event whose type alone says how the case ended."""
     ended = table.from_dict({"resolution": Constant(resolution)}, name=table.__name__)
     return resolves(typing.cast("Table", ended))
 
 
 def withdraws(table: Table, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event that revokes a case."""
+    """Returns the meaning of an event that revokes a case."""
     return _meaning(Effect.WITHDRAW, table, kinds)
 
 
 def informs(table: Table | None = None, kinds: Kinds | None = None) -> Meaning:
-    """Return the meaning of an event that requests no refund. A policy may turn it into an opening."""
+    """Returns the meaning of an event that requests no refund. A policy may turn it into an opening."""
     return _meaning(Effect.INFORM, table, kinds)
 
 
@@ -96,7 +96,7 @@ DECLINES = (
 def rapid(
     data_key: str, values: Mapping[str, typing.Any] | None = None, *, by_type: bool = False
 ) -> Resolution:
-    """Return the field for the outcome of an RDR case: refunded if it was accepted, open if it was declined.
+    """Returns the field for the outcome of an RDR case: refunded if it was accepted, open if it was declined.
 
     `values` lists further words; any other is unknown. With `by_type` a case without any word counts as
     accepted.
@@ -108,7 +108,7 @@ def rapid(
 
 
 def open_unless_refunded(values: Mapping[str, typing.Any], rest: str | None = None) -> dict[str, typing.Any]:
-    """Return an alert's table of outcomes for an RDR case: those that do not end it become `rest`."""
+    """Returns an alert's table of outcomes for an RDR case: those that do not end it become `rest`."""
     stays = (*REFUNDS, "previously_refunded_nothing_to_do", REVIEW, NOTE, NOT_FINAL)
     return {word: ours if ours in stays else rest for word, ours in values.items()}
 

@@ -46,14 +46,14 @@ class Moment(Leaf):
         return year < EARLIEST or year == NO_YEAR
 
     def _year(self, text: str) -> int | None:
-        """Return the year of a readable time, or None."""
+        """Returns the year of a readable time, or None."""
         try:
             return self._parsed(text).year
         except ValidationError:
             return None
 
     def read(self, value: str) -> datetime:
-        """Return the time, with its zone."""
+        """Returns the time, with its zone."""
         moment = self._parsed(value.strip())
         if moment.year >= LATEST:
             raise ValidationError(f"{shown(value)} is not a plausible date.")

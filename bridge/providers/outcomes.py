@@ -79,7 +79,7 @@ class Word:
     needs: tuple[str, ...] = ()  # placeholders without whose values it cannot be sent
 
     def values(self, facts: Facts) -> dict[str, typing.Any]:
-        """Return the values of the placeholders, without those that are unknown."""
+        """Returns the values of the placeholders, without those that are unknown."""
         word, slash, status = self.name.partition("/")
         values: dict[str, typing.Any] = {"id": facts.id, "word": word, "at": facts.at}
         if slash:
@@ -154,13 +154,13 @@ class Batch:
     says: tuple[str, ...]  # in an error: its texts
 
     def answer_for(self, answer: Json, ident: str) -> Json | None:
-        """Return the result of one outcome in an answer, or None."""
+        """Returns the result of one outcome in an answer, or None."""
         answers = pick(answer, self.answers)
         rows = answers if isinstance(answers, list) else []
         return next((row for row in rows if isinstance(row, dict) and row.get(self.id) == ident), None)
 
     def error_messages(self, answer: Json, path: str) -> tuple[str, bool]:
-        """Return the errors at a path as text, and whether all of them say that it may work later."""
+        """Returns the errors at a path as text, and whether all of them say that it may work later."""
         errors = pick(answer, path)
         rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
         texts = (": ".join(str(row[key]) for key in self.says if row.get(key)) for row in rows)
@@ -196,21 +196,21 @@ class Outcome:
         return any(name.startswith(("refund_", "stopped_")) for name in names_in(self.body))
 
     def word_name(self, category: Category, resolution: str) -> WordName | None:
-        """Return the name of the word for a resolution, or None if a person has to choose."""
+        """Returns the name of the word for a resolution, or None if a person has to choose."""
         return self.table.get(category, {}).get(resolution)
 
     def word(self, name: str) -> Word | None:
-        """Return a word by its name."""
+        """Returns a word by its name."""
         return next((word for word in self.words if word.name == name), None)
 
     def choices(self, category: Category) -> tuple[Word, ...]:
-        """Return the words for alerts of a category; all of them if the category is unknown."""
+        """Returns the words for alerts of a category; all of them if the category is unknown."""
         if category is Category.UNKNOWN:
             return self.words
         return tuple(word for word in self.words if category in word.categories)
 
     def equals(self, resolution: str | None) -> tuple[str, ...]:
-        """Return the other resolutions whose word the provider sends back as this one."""
+        """Returns the other resolutions whose word the provider sends back as this one."""
         if not self.on or resolution is None:
             return ()
         pairs = {pair for table in self.table.values() for pair in table.items()}
@@ -221,7 +221,7 @@ class Outcome:
         return self.finals.get(name, ours) if isinstance(name, str) else ours
 
     def item(self, word: Word, facts: Facts) -> tuple[Json, list[str]]:
-        """Return the body of one outcome, and the names of the values that its word needs but are unknown."""
+        """Returns the body of one outcome, and the names of the unknown values that its word needs."""
         values = word.values(facts)
         return filled(self.body, values) or {}, [name for name in word.needs if name not in values]
 
@@ -231,12 +231,12 @@ class Outcome:
 
 
 def in_every_category(table: Table) -> Mapping[Category, Table]:
-    """Return the table of a provider that has the same words for all categories."""
+    """Returns the table of a provider that has the same words for all categories."""
     return dict.fromkeys(Category, table)
 
 
 def filled(template: Json, values: Mapping[str, typing.Any]) -> Json | None:
-    """Return a template with its values, without keys whose value is unknown.
+    """Returns a template with its values, without keys whose value is unknown.
 
     An object with placeholders but without any of their values is None.
     """
@@ -251,7 +251,7 @@ def filled(template: Json, values: Mapping[str, typing.Any]) -> Json | None:
 
 
 def names_in(template: Json) -> Iterable[str]:
-    """Yield the placeholders of a template."""
+    """Yields the placeholders of a template."""
     if isinstance(template, Mapping):
         for part in template.values():
             yield from names_in(part)
@@ -265,5 +265,5 @@ def _name(text: object) -> str | None:
 
 
 def _number(amount: Decimal) -> int | float:
-    """Return an amount as a number for JSON, with the same digits."""
+    """Returns an amount as a number for JSON, with the same digits."""
     return int(amount) if amount == amount.to_integral_value() else float(amount)

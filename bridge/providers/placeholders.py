@@ -45,7 +45,7 @@ MILLENNIUM = 946_684_800
 
 
 def visible(text: str) -> str:
-    """Return a text without invisible characters."""
+    """Returns a text without invisible characters."""
     return text if text.isascii() else INVISIBLE.sub("", text)
 
 
@@ -68,7 +68,7 @@ def shows_nothing(value: Tree) -> bool:
 
 
 def year_of(text: str) -> int | None:
-    """Return the year of an unreadable date, or None if it is not certain; 0 if the text is no date at all.
+    """Returns the year of an unreadable date, or None if it is not certain; 0 if the text is no date at all.
 
     Digits without separators count only if they cannot be a later day in another order.
     """
@@ -88,5 +88,5 @@ def year_of(text: str) -> int | None:
 
 
 def plain_word(text: str) -> str:
-    """Return a provider's word in lower case, with `_` for blanks and dashes."""
+    """Returns a provider's word in lower case, with `_` for blanks and dashes."""
     return re.sub(r"[\s_-]+", "_", text.strip().lower())

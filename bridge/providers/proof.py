@@ -15,28 +15,24 @@ from bridge.providers.credentials import (
     Header,
     Proof,
     Url,
-    bad_proof,
     refusal,
     same,
 )
 from bridge.providers.signatures import (
     ALGORITHMS,
     ENCODINGS,
-    TOLERANCE,
     AdyenItems,
     Hmac,
     NextSignature,
     Solidgate,
     StandardWebhooks,
     TimestampedHmac,
-    check_age,
 )
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "TOLERANCE",
     "AdyenItems",
     "Basic",
     "BasicOrHeader",
@@ -49,9 +45,7 @@ __all__ = [
     "StandardWebhooks",
     "TimestampedHmac",
     "Url",
-    "bad_proof",
     "build",
-    "check_age",
     "refusal",
     "same",
 ]
@@ -63,7 +57,7 @@ KINDS: dict[str, type] = {
 
 
 def build(table: Mapping[str, typing.Any]) -> Proof:
-    """Return the proof of a table in `bridge.toml`; raises ValueError with all problems as arguments."""
+    """Returns the proof of a table in `bridge.toml`; raises ValueError with all problems as arguments."""
     options = {name: value for name, value in table.items() if name != "kind"}
     kind = KINDS.get(str(table.get("kind")))
     kinds = [kind] if kind else KINDS.values()

@@ -26,7 +26,7 @@ class Pull:
     every: float | None = None  # seconds between two pulls, the operator's; None: not pulled
 
     def body(self, idents: Sequence[str]) -> Json:
-        """Return the body that acknowledges these alerts."""
+        """Returns the body that acknowledges these alerts."""
         return _repeated(self.acknowledgement, idents)
 
 

@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
     from datetime import datetime
 
 
-from bridge.providers.credentials import InHeaders, any_of, as_bytes, bad_proof, same
+from bridge.providers.credentials import Proof, any_of, as_bytes, bad_proof, same
 
 ALGORITHMS: dict[str, Callable[..., typing.Any]] = {
     "sha1": hashlib.sha1,
@@ -37,22 +37,12 @@ TOLERANCE = 300
 """Seconds that a signed timestamp may lie in the past or in the future."""
 
 
-class Keyed(InHeaders):
-    """A base for signatures: the secret is a key, and no header shows it."""
-
-    secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
-
-    def problem(self, secret: str) -> str | None:
-        """Require a key."""
-        return None if secret else "must not be empty"
-
-
 PLACE = re.compile(r"\{(body|timestamp|url|path|method|header:[A-Za-z0-9-]+)\}")
 """The places in a template of the signed text."""
 
 
 @dataclass(frozen=True)
-class Hmac(Keyed):
+class Hmac(Proof):
     """An HMAC in one header, in hex or base64. The template `signed` says what is signed.
 
     `parse` says how the header is split, such as `t=,s=`: the first name is the timestamp's, the last the
@@ -68,7 +58,7 @@ class Hmac(Keyed):
     parse: str = ""
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare each signature in the header with the right one by each secret."""
+        """Compares each signature in the header with the right one by each secret."""
         header = webhook.headers.get(self.header.lower(), "").strip()
         if not header:
             raise bad_proof(f"The header {self.header} is missing.")
@@ -81,10 +71,10 @@ class Hmac(Keyed):
             raise bad_proof("The signature does not fit the body.")
 
     def check_timestamp(self, stamp: str, now: datetime) -> None:
-        """Accept any timestamp, since it may be a nonce."""
+        """Accepts any timestamp, since it may be a nonce."""
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the header with the signature."""
+        """Returns the header with the signature."""
         stamp = str(int(now.timestamp()))
         webhook = Webhook("", urlsplit(url).path, body, url=url)
         signature = self.prefix + self._signature(webhook, stamp, secret)
@@ -94,7 +84,7 @@ class Hmac(Keyed):
         return {self.header: f"{first}={stamp},{last}={signature}"}
 
     def problems(self) -> list[str]:
-        """Return all that is wrong with the options."""
+        """Returns all that is wrong with the options."""
         problems, names = list[str](), self.parse.split(",")
         rest = PLACE.sub("", self.signed)
         if "{" in rest or "}" in rest or "{body}" not in self.signed:
@@ -111,7 +101,7 @@ class Hmac(Keyed):
         return first, last
 
     def _split(self, header: str) -> tuple[str, list[str]]:
-        """Return the timestamp and the signatures of a header. A part may itself contain commas."""
+        """Returns the timestamp and the signatures of a header. A part may itself contain commas."""
         malformed = bad_proof(f"The header {self.header} is malformed.")
         if not self.parse:
             if not header.startswith(self.prefix):
@@ -159,12 +149,12 @@ class TimestampedHmac(Hmac):
     parse: str = "t=,v1="
 
     def check_timestamp(self, stamp: str, now: datetime) -> None:
-        """Reject a timestamp that is old, or in the future."""
+        """Rejects a timestamp that is old, or in the future."""
         check_age(stamp, now)
 
 
 @dataclass(frozen=True)
-class StandardWebhooks(InHeaders):
+class StandardWebhooks(Proof):
     """The Standard Webhooks specification: three headers `<prefix>-id`, `-timestamp`, `-signature`.
 
     HMAC-SHA256 over `{id}.{timestamp}.{raw body}` with the base64 part of `whsec_...`. Svix sends the
@@ -172,20 +162,19 @@ class StandardWebhooks(InHeaders):
     """
 
     kind: typing.ClassVar[str] = "standard_webhooks"
-    secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
     prefix: str = "webhook"
     key: str = "base64"  # or "text", if the secret is the key as it is
     PREFIXES: typing.ClassVar[tuple[str, ...]] = ("webhook", "svix")
 
     def problem(self, secret: str) -> str | None:
-        """Require the base64 key that the provider shows."""
+        """Requires the base64 key that the provider shows."""
         try:
             return None if self._key_of(secret) else "must not be empty"
         except ValueError:
             return "must be whsec_ and base64"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Check the timestamp's age, then compare each v1 signature with the right one by each secret."""
+        """Checks the timestamp's age, then compare each v1 signature with the right one by each secret."""
         names = self._names(webhook.headers)
         ident, stamp, signatures = (webhook.headers.get(name, "") for name in names)
         if not (ident and stamp and signatures):
@@ -199,7 +188,7 @@ class StandardWebhooks(InHeaders):
             raise bad_proof("The signature does not fit the body.")
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return the three headers."""
+        """Returns the three headers."""
         stamp = str(int(now.timestamp()))
         ident = "msg_" + hashlib.sha256(body + stamp.encode()).hexdigest()[:24]
         signature = self._signature(ident, stamp, body, secret)
@@ -214,7 +203,7 @@ class StandardWebhooks(InHeaders):
         return next((names for names in families if not headers.keys().isdisjoint(names)), families[0])
 
     def problems(self) -> list[str]:
-        """Return all that is wrong with the options."""
+        """Returns all that is wrong with the options."""
         problems = []
         if self.prefix not in self.PREFIXES:
             problems.append(f"prefix must be one of {', '.join(self.PREFIXES)}")
@@ -233,7 +222,7 @@ class StandardWebhooks(InHeaders):
 
 
 @dataclass(frozen=True)
-class Solidgate(Keyed):
+class Solidgate(Proof):
     """Solidgate's two signatures. Only a webhook with the first has the header `merchant`.
 
     Version 1: base64 of the hex text of an HMAC-SHA512 over public key, raw body, public key, where
@@ -244,7 +233,7 @@ class Solidgate(Keyed):
     version_2: typing.ClassVar[Hmac] = Hmac(header="signature", algorithm="sha256", encoding="base64")
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the signature of the webhook's version."""
+        """Compares the signature of the webhook's version."""
         merchant = webhook.headers.get("merchant")
         if merchant is None:
             return self.version_2.verify(webhook, secrets, now)
@@ -256,12 +245,12 @@ class Solidgate(Keyed):
         return None
 
     def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return version 2's header."""
+        """Returns version 2's header."""
         return self.version_2.sign(body, secret, now)
 
     @staticmethod
     def version_1(body: bytes, merchant: str, secret: str) -> str:
-        """Return version 1's signature."""
+        """Returns version 1's signature."""
         key = as_bytes(merchant)
         return base64.b64encode(
             as_bytes(hmac.digest(secret.encode(), key + body + key, "sha512").hex())
@@ -269,14 +258,13 @@ class Solidgate(Keyed):
 
 
 @dataclass(frozen=True)
-class AdyenItems:
+class AdyenItems(Proof):
     """Adyen's signature inside each item of a batch: base64 HMAC-SHA256 with a key in hex.
 
     It signs eight fields of the item, joined by colons. Every item must have the right signature.
     """
 
     kind: typing.ClassVar[str] = "adyen"
-    secret_headers: typing.ClassVar[frozenset[str]] = frozenset()
     SIGNED: typing.ClassVar[tuple[str, ...]] = (
         "pspReference",
         "originalReference",
@@ -290,11 +278,11 @@ class AdyenItems:
     SIGNATURE: typing.ClassVar[str] = "additionalData.hmacSignature"
 
     def problem(self, secret: str) -> str | None:
-        """Require the key in hex, as Adyen shows it."""
+        """Requires the key in hex, as Adyen shows it."""
         return None if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", secret) else "must be an HMAC key in hex"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Compare the signature of each item."""
+        """Compares the signature of each item."""
         for item in self._items(webhook.body):
             given = trees.pick(item, self.SIGNATURE)
             if not isinstance(given, str):
@@ -302,12 +290,8 @@ class AdyenItems:
             if not any_of(same(given, self._signature(item, secret)) for secret in secrets):
                 raise bad_proof("The signature of an item does not fit it.")
 
-    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Return no header: the signatures are inside the body."""
-        return {}
-
     def seal(self, body: bytes, secret: str) -> bytes:
-        """Return the body with each item signed."""
+        """Returns the body with each item signed."""
         tree = trees.parse(body, ("json",))
         for wrapped in tree["notificationItems"]:
             item = wrapped["NotificationRequestItem"]
@@ -347,7 +331,7 @@ class NextSignature(Hmac):
     header: str = "X-29Next-Signature"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Try the raw body, then the body as `json.dumps` writes it."""
+        """Tries the raw body, then the body as `json.dumps` writes it."""
         try:
             super().verify(webhook, secrets, now)
         except Rejected:
@@ -361,7 +345,7 @@ class NextSignature(Hmac):
 
 
 def check_age(stamp: str, now: datetime) -> None:
-    """Reject a signed timestamp (unix seconds) that is further off than the tolerance, in either direction.
+    """Rejects a signed timestamp (unix seconds) that is further off than the tolerance, in either direction.
 
     It compares whole seconds, as they are signed: 300 pass and 301 do not.
     """

@@ -53,20 +53,20 @@ class AlertSchema(Schema):
         unknown = EXCLUDE
 
     def on_bind_field(self, field_name: str, field_obj: Field[Any]) -> None:
-        """Store the path: marshmallow would take a dotted key literally, and let no two fields share it."""
+        """Stores the path: marshmallow would take a dotted key literally, and let no two fields share it."""
         self.__dict__.setdefault("paths", {})[field_name] = field_obj.data_key or field_name
         field_obj.data_key = None
 
     def path(self, name: str) -> str:
-        """Return the provider's path of a field."""
+        """Returns the provider's path of a field."""
         return str(self.__dict__["paths"].get(name, name))
 
     def place(self, name: str, tree: Tree) -> Place:
-        """Return where the value of a field is in a body."""
+        """Returns where the value of a field is in a body."""
         return typing.cast("BodyField", self.load_fields[name]).find(tree, self.path(name))
 
     def translate(self, tree: Tree) -> Translated:
-        """Return the alert of a parsed item; raises Untranslatable if it has no readable case number."""
+        """Returns the alert of a parsed item; raises Untranslatable if it has no readable case number."""
         alert, errors = self._alert(*self._read(tree))
         by_path = {self.place(name, tree).path: messages for name, messages in errors.items()}
         if not alert.case_number:
@@ -74,13 +74,13 @@ class AlertSchema(Schema):
         return Translated(alert, by_path)
 
     def readable(self, tree: Tree) -> dict[str, str]:
-        """Return the readable fields of a body as text."""
+        """Returns the readable fields of a body as text."""
         values, errors = self._read(tree)
         fields = {"card": _masked(values)} | self._alert(values, errors).alert.to_json()
         return {name: value for name, value in fields.items() if value != ""}
 
     def _read(self, tree: Tree) -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """Return the readable values, and the errors of the others, both by our names."""
+        """Returns the readable values, and the errors of the others, both by our names."""
         places = {name: self.place(name, tree) for name in self.load_fields}
         raw = {name: place.value for name, place in places.items() if place.value is not None}
         try:
@@ -92,7 +92,7 @@ class AlertSchema(Schema):
             return values, {name: list(messages) for name, messages in error.messages_dict.items()}
 
     def sources(self) -> dict[str, str]:
-        """Return the provider's path of every field that has one."""
+        """Returns the provider's path of every field that has one."""
         fields = self.load_fields.items()
         return {
             name: self.path(name) for name, a_field in fields if not isinstance(a_field, Constant | Every)
@@ -106,7 +106,7 @@ class AlertSchema(Schema):
         return {path: [f"{problem} Expected the number of the case."]}
 
     def _alert(self, values: dict[str, Any], errors: dict[str, list[str]]) -> Translated:
-        """Return the alert of the readable values. A value that does not fit the others joins the errors."""
+        """Returns the alert of the readable values. A value that does not fit the others joins the errors."""
         values = {"case_number": "", **values}
         card: CardNumber | None = values.pop("card", None)
         if card:
@@ -125,7 +125,7 @@ class AlertSchema(Schema):
         return name == "type" or (is_evidence and name not in NO_EVIDENCE)
 
     def _complete_amounts(self, values: dict[str, Any], errors: dict[str, list[str]]) -> None:
-        """Turn the amounts into major units. If there is only the transaction's, it counts for both.
+        """Turns the amounts into major units. If there is only the transaction's, it counts for both.
 
         An unreadable amount is not replaced by the other, of which it may be a part.
         """
@@ -155,7 +155,7 @@ class AlertSchema(Schema):
     def _set_outcome(
         values: dict[str, Any], outcome: ProviderOutcome | str | None, errors: Mapping[str, list[str]]
     ) -> None:
-        """Set how the case ended, or why its outcome is not understood; nothing if it has not ended."""
+        """Sets how the case ended, or why its outcome is not understood; nothing if it has not ended."""
         kind = values.get("type", DisputeType.ALERT)
         if isinstance(outcome, str):
             values["resolution"] = outcome
@@ -175,7 +175,7 @@ def _masked(values: Mapping[str, Any]) -> str:
 
 
 def _outcome_fields(outcome: ProviderOutcome, kind: DisputeType) -> dict[str, str]:
-    """Return the fields of an Alert that an outcome sets, for a type of dispute."""
+    """Returns the fields of an Alert that an outcome sets, for a type of dispute."""
     word, ours = outcome.word, outcome.ours
     if isinstance(ours, dict):
         ours = ours.get(kind, kind)
