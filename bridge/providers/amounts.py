@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import typing
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,9 +12,6 @@ from marshmallow import ValidationError
 from bridge.providers.currencies import BY_NUMBER, DECIMALS, agrees
 from bridge.providers.kinds import Leaf, shown
 from bridge.tree import Number, Tree
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Sum(NamedTuple):

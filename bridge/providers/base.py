@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from bridge import tree as trees
-from bridge.alert import Alert, Effect, Reason
+from bridge.alert import Alert, Effect, Reason, Webhook
 from bridge.errors import UnknownEvent, Untranslatable
 from bridge.providers import batches, placeholders
 from bridge.providers.batches import Piece
@@ -29,9 +29,6 @@ from bridge.providers.pull import Pull
 from bridge.tree import BadBody, Tree, printable
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from bridge.alert import Webhook
     from bridge.providers.proof import Proof
 
 LONGEST_ID = 200

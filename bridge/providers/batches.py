@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import typing
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from bridge import tree as trees
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from bridge.tree import Tree
+from bridge.tree import Tree
 
 MOST_ITEMS = 1000
 """The limit of items in one webhook."""

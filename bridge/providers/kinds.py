@@ -7,7 +7,7 @@ without it, and the error is shown. Only the case number is indispensable.
 from __future__ import annotations
 
 import re
-import typing
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -19,9 +19,6 @@ from bridge.alert import DisputeType
 from bridge.providers import placeholders
 from bridge.providers.placeholders import plain_word
 from bridge.tree import Number, Tree, holds, pick, printable
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_LENGTH = 255
 

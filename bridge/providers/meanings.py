@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.alert import REFUNDS, Effect
 from bridge.providers.fields import NOT_FINAL, NOTE, REVIEW, AlertSchema, Constant, Resolution
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from bridge.providers.base import Item
 
 ANY = "*"

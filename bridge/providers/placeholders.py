@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-import typing
 
-from bridge.tree import Number
-
-if typing.TYPE_CHECKING:
-    from bridge.tree import Tree
+from bridge.tree import Number, Tree
 
 _WORD = (
     r"(?:n\s?[./\\-]?\s?a\.?|none|null|nil|nan|undefined|unknown|[-_\u2010-\u2015\u2212]+|\*+|\?+|\.{2,}"

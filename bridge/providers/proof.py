@@ -8,16 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from bridge.providers.credentials import (
-    Basic,
-    BasicOrHeader,
-    Bearer,
-    Header,
-    Proof,
-    Url,
-    refusal,
-    same,
-)
+from bridge.providers.credentials import Basic, BasicOrHeader, Bearer, Header, Proof, Url, refusal, same
 from bridge.providers.signatures import (
     ALGORITHMS,
     ENCODINGS,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Json = typing.Any
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError, missing
@@ -25,9 +26,6 @@ from bridge.providers.kinds import (
     shown,
 )
 from bridge.tree import Tree, locate
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NO_EVIDENCE = frozenset({"case_number", "provider_id", "event_at"})
 """Fields that no match rests on, whatever their kind."""
