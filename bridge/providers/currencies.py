@@ -59,18 +59,15 @@ SIGNS: dict[str, frozenset[str]] = {
     "\N{NEW SHEQEL SIGN}": frozenset({"ILS"}),
     "\N{PESO SIGN}": frozenset({"PHP"}),
     "\N{NAIRA SIGN}": frozenset({"NGN"}),
-    "kr": frozenset(["SEK", "NOK", "DKK", "ISK"]),
-    "z\N{LATIN SMALL LETTER L WITH STROKE}": frozenset({"PLN"}),
+    "KR": frozenset(["SEK", "NOK", "DKK", "ISK"]),
+    "Z\N{LATIN CAPITAL LETTER L WITH STROKE}": frozenset({"PLN"}),
 }
-"""The currencies that a sign next to an amount may mean."""
+"""The currencies that a sign next to an amount may mean, by the sign in capitals."""
 
 
 def agrees(mark: str, currency: str) -> bool:
     """Whether a sign or code next to an amount may mean a currency. An unknown sign does not."""
-    if mark.upper() == currency:
-        return True
-    signs = {sign.upper(): currencies for sign, currencies in SIGNS.items()}
-    return currency in signs.get(mark.upper(), ())
+    return mark.upper() == currency or currency in SIGNS.get(mark.upper(), ())
 
 
 def code_in(marks: tuple[str, ...]) -> str | None:

@@ -50,16 +50,16 @@ OUTCOME = ("outcome", "api_url")
 """Keys of a provider to which the bridge can report outcomes."""
 PULL = ("pull", "pull_acknowledgement")
 """Keys of a provider whose alerts the bridge can pull."""
-A_BODY = 'JSON with a list that has {id} in it, such as {"alerts": [{"alertId": "{id}"}]}'
 DEFINITION = ("title", "format", "type", "items", "embedded")
 """Keys of a provider without code. A built-in one has them in its module."""
+A_BATCH = 'a path such as "data.cases", or "." for the whole'
+A_BODY = 'JSON with a list that has {id} in it, such as {"alerts": [{"alertId": "{id}"}]}'
 A_MARK = 'the value that marks test traffic, such as true or "test"'
 A_STATUS = "a number from 200 to 299 (204 and 205 have no body)"
 COMMON = ("zone", "unit", "decimals", "decimal_comma")
 """Options of all amounts and times of a provider."""
 
-EFFECTS = {str(effect): effect for effect in Effect}
-POLICY = one_of({str(effect): effect for effect in (Effect.OPEN, Effect.INFORM, Effect.IGNORE)})
+POLICY = one_of((Effect.OPEN, Effect.INFORM, Effect.IGNORE))
 KINDS = {str(kind): kind for kind in DisputeType}
 PLACE = text(A_PLACE, fitting(is_place))
 
@@ -96,7 +96,7 @@ def _new_provider(name: str, value: Mapping[str, typing.Any]) -> Provider:
         "title": key(text("text"), default=name.replace("_", " ").title()),
         "formats": key(one_of({name: (name,) for name in FORMATS}), "format", default=("json",)),
         "type": key(one_of(KINDS)),
-        "items": key(text('a path such as "data.cases", or "." for the whole', fitting(_is_batch))),
+        "items": key(text(A_BATCH, fitting(lambda path: path == TOP or is_one_path(path)))),
         "embedded": key(texts("a list of names of text fields that hold JSON")),
     }
     options = table({**KEYS, **keys})({"fields": {}, **value})
@@ -188,12 +188,12 @@ def _effects(*, typed: bool) -> Reader:
 def _effect(word: str, value: object) -> Effect:
     if ANY in word and word != ANY:
         raise ValidationError(f'"{ANY}" stands alone, for all types that are not named')
-    return Effect(one_of(EFFECTS)(value))
+    return Effect(one_of(tuple(Effect))(value))
 
 
 def _effects_like(events: list[str]) -> Reader:
     """Returns the reader of an effect, or of a table that also names the event with the same fields."""
-    effect = key(one_of(EFFECTS), absent=f"missing; expected one of {', '.join(EFFECTS)}")
+    effect = key(one_of(tuple(Effect)), absent=f"missing; expected one of {', '.join(Effect)}")
     read_table = table({"effect": effect, "like": key(one_of(events))})
 
     def read(word: str, value: object) -> tuple[Effect, str | None]:
@@ -263,10 +263,6 @@ def _event_id(value: object) -> tuple[str, ...]:
         places: tuple[str, ...] = texts(f"a list, each {A_PLACE}", fitting(is_place))(value)
         return places
     return (PLACE(value),)
-
-
-def _is_batch(path: str) -> bool:
-    return path == TOP or is_one_path(path)
 
 
 def _mark(value: object) -> str:

@@ -24,11 +24,7 @@ if typing.TYPE_CHECKING:
 
 from bridge.providers.credentials import Proof, any_of, as_bytes, bad_proof, same
 
-ALGORITHMS: dict[str, Callable[..., typing.Any]] = {
-    "sha1": hashlib.sha1,
-    "sha256": hashlib.sha256,
-    "sha512": hashlib.sha512,
-}
+ALGORITHMS = ("sha1", "sha256", "sha512")
 ENCODINGS: dict[str, Callable[[bytes], str]] = {
     "hex": lambda digest: digest.hex(),
     "base64": lambda digest: base64.b64encode(digest).decode(),
@@ -137,7 +133,7 @@ class Hmac(Proof):
                 message += values[piece]
             else:
                 message += as_bytes(webhook.headers.get(piece.partition(":")[2].lower(), ""))
-        return ENCODINGS[self.encoding](hmac.digest(secret.encode(), message, ALGORITHMS[self.algorithm]))
+        return ENCODINGS[self.encoding](hmac.digest(secret.encode(), message, self.algorithm))
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,7 @@ class StandardWebhooks(Proof):
 
     def _signature(self, ident: str, stamp: str, body: bytes, secret: str) -> str:
         message = as_bytes(f"{ident}.{stamp}.") + body
-        return ENCODINGS["base64"](hmac.digest(self._key_of(secret), message, hashlib.sha256))
+        return ENCODINGS["base64"](hmac.digest(self._key_of(secret), message, "sha256"))
 
 
 @dataclass(frozen=True)
