@@ -106,6 +106,8 @@ class ArbitrationAccepted(Result):
     resolution = fields.Resolution(data_key=STATUS, values={"Lost": "lost", "Pending": None})
 
 
+WON, LOST = ends(Result, "won"), ends(Result, "lost")
+
 PROVIDER = Provider(
     title="Adyen",
     proof=AdyenItems(),
@@ -114,30 +116,25 @@ PROVIDER = Provider(
     event_type="NotificationRequestItem.eventCode",
     events={
         "notification_of_fraud": informs(FraudNotice),
-        **dict.fromkeys(
-            (
-                "request_for_information",
-                "information_supplied",
-                "issuer_comments",
-                "prearbitration_open",
-                "prearbitration_declined",
-                "scheme_arbitration",
-            ),
-            informs(Question),
-        ),
+        "request_for_information": informs(Question),
+        "information_supplied": informs(Question),
+        "issuer_comments": informs(Question),
+        "prearbitration_open": informs(Question),
+        "prearbitration_declined": informs(Question),
+        "scheme_arbitration": informs(Question),
         "notification_of_chargeback": opens(Chargeback),
         "chargeback": opens(Chargeback),
         "dispute_opened_with_chargeback": opens(Chargeback),
         "chargeback_reversed": resolves(Reversed),
         "prearbitration_issuer_withdrawn": resolves(Withdrawn),
         "prearbitration_accepted": resolves(ArbitrationAccepted),
-        "prearbitration_won": ends(Result, "won"),
-        "scheme_arbitration_won": ends(Result, "won"),
-        "issuer_response_timeframe_expired": ends(Result, "won"),
+        "prearbitration_won": WON,
+        "scheme_arbitration_won": WON,
+        "issuer_response_timeframe_expired": WON,
         "dispute_defense_period_ended": resolves(DefenseEnded),
-        "second_chargeback": ends(Result, "lost"),
-        "prearbitration_lost": ends(Result, "lost"),
-        "scheme_arbitration_lost": ends(Result, "lost"),
+        "second_chargeback": LOST,
+        "prearbitration_lost": LOST,
+        "scheme_arbitration_lost": LOST,
         "ach_notification_of_change": ignored,  # about a bank account
         "notificationtest": ignored,
     },

@@ -58,6 +58,8 @@ class Settled(Dispute):
     )
 
 
+WON, LOST = ends(Dispute, "won"), ends(Dispute, "lost")
+
 PROVIDER = Provider(
     title="Checkout.com",
     proof=Hmac(header="Cko-Signature", algorithm="sha256", encoding="hex"),
@@ -66,12 +68,12 @@ PROVIDER = Provider(
     events={
         "dispute_received": opens(Dispute),
         "dispute_evidence_required": opens(Dispute),
-        "dispute_won": ends(Dispute, "won"),
-        "dispute_canceled": ends(Dispute, "won"),
-        "dispute_arbitration_won": ends(Dispute, "won"),
-        "dispute_lost": ends(Dispute, "lost"),
-        "dispute_expired": ends(Dispute, "lost"),
-        "dispute_arbitration_lost": ends(Dispute, "lost"),
+        "dispute_won": WON,
+        "dispute_canceled": WON,
+        "dispute_arbitration_won": WON,
+        "dispute_lost": LOST,
+        "dispute_expired": LOST,
+        "dispute_arbitration_lost": LOST,
         "dispute_accepted": ends(Dispute, "accepted"),
         "dispute_resolved": resolves(Settled),
         "dispute_evidence_submitted": informs(Dispute),

@@ -77,7 +77,7 @@ MUTATIONS = (
     one(
         "unlisted-outcome-ignored",
         "An outcome that nobody listed counts as not final.",
-        "bridge/providers/table.py",
+        "bridge/providers/fields.py",
         '        return {"unknown_outcome": f"The outcome {word!r} is not listed."}\n',
         "        return {}\n",
         "outcomes: a_word_that_nobody_listed_fails_visibly_and_still_opens",
@@ -134,7 +134,7 @@ MUTATIONS = (
     one(
         "unreadable-costs-the-alert",
         "A field that cannot be read costs the whole alert.",
-        "bridge/providers/table.py",
+        "bridge/providers/fields.py",
         "        if not alert.case_number:\n            raise Untranslatable",
         "        if by_path or not alert.case_number:\n            raise Untranslatable",
         "provider_fields: what_cannot_be_read_costs_itself_and_is_named",
