@@ -186,20 +186,14 @@ class Alert:
         """Returns the alert as JSON values, without what is not known."""
         return {
             name: _plain(value)
-            for name in _TYPES
+            for name in _READERS
             if (value := getattr(self, name)) is not None and value is not False and value != ()
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, typing.Any]) -> Alert:
         """Returns an alert from what `to_json` returned."""
-        known = {name: value for name, value in values.items() if name in _TYPES}
-        return cls(
-            **{
-                name: read(value) if (read := _READ.get(_TYPES[name])) else value
-                for name, value in known.items()
-            }
-        )
+        return cls(**{name: _READERS[name](value) for name, value in values.items() if name in _READERS})
 
 
 def _plain(value: typing.Any) -> typing.Any:
@@ -215,8 +209,7 @@ def _network(value: str) -> Network:
     return Network(value) if value in set(Network) else Network.OTHER
 
 
-_TYPES: dict[str, str] = {f.name: str(f.type) for f in dataclasses.fields(Alert)}
-_READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
+_BY_TYPE: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
     "Decimal | None": Decimal,
     "datetime | None": datetime.fromisoformat,
     "DisputeType": DisputeType,
@@ -224,6 +217,7 @@ _READ: dict[str, typing.Callable[[typing.Any], typing.Any]] = {
     "Network": _network,
     "tuple[str, ...]": tuple,
 }
+_READERS = {f.name: _BY_TYPE.get(str(f.type), lambda value: value) for f in dataclasses.fields(Alert)}
 
 
 def iso(moment: datetime) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 from bridge.alert import Webhook
 from bridge.errors import Rejected
 
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 NAMES_OF_HEADERS = re.compile(r"(?i)x-.+|authorization|.+-(?:key|token|secret)")
 
 
@@ -137,7 +138,7 @@ class Header(Proof):
     def problem(self, secret: str) -> str | None:
         """Requires a valid header."""
         name, value = self._split(secret)
-        if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) and value and value.isprintable():
+        if HEADER_NAME.fullmatch(name) and value and value.isprintable():
             return None
         return "must be a value" if self.header else "must be Name: value"
 

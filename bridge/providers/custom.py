@@ -21,7 +21,8 @@ from marshmallow.fields import String
 from bridge.alert import DisputeType, Effect
 from bridge.providers import custom_fields, proof
 from bridge.providers.base import TOP, Acknowledgement, Provider
-from bridge.providers.custom_fields import A_PATH, A_PLACE, HEADER_NAME, is_one_path, is_path, is_place
+from bridge.providers.credentials import HEADER_NAME
+from bridge.providers.custom_fields import A_PATH, A_PLACE, is_one_path, is_path, is_place
 from bridge.providers.meanings import ANY, Meaning, ignored
 from bridge.providers.pull import names_each
 from bridge.tree import FORMATS

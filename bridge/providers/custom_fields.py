@@ -18,13 +18,13 @@ from marshmallow.fields import Field
 from bridge.alert import RESOLUTIONS, Category, DisputeType, Effect, Network
 from bridge.providers import fields
 from bridge.providers.base import HEADER, QUERY
+from bridge.providers.credentials import HEADER_NAME
 from bridge.providers.currencies import DECIMALS
 from bridge.providers.fields import REVIEW, AlertSchema
 from bridge.providers.meanings import ANY
 from bridge.providers.placeholders import plain_word
 from bridge.validation import Reader, boolean, fitting, key, mapping, nearest, one_of, table, text
 
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 LONGEST_PATH = 200
 TRUE = ("true", "yes", "1")
 MOST_DECIMALS = 6

@@ -93,16 +93,12 @@ class Chargeback(fields.AlertSchema):
         values={
             "won": "won",
             "lost": "lost",
-            **dict.fromkeys(
-                (
-                    "needs_response",
-                    "under_review",
-                    "evidence_not_submitted_by_psp",
-                    "split",
-                    "not_applicable",
-                    "unknown",
-                )
-            ),
+            "needs_response": None,
+            "under_review": None,
+            "evidence_not_submitted_by_psp": None,
+            "split": None,
+            "not_applicable": None,
+            "unknown": None,
         },
     )
 

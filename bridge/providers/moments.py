@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,6 +16,7 @@ from bridge.tree import Tree
 
 EARLIEST, LATEST, NO_YEAR = 2000, 2100, 9999
 """Years: before EARLIEST and in NO_YEAR a time says nothing; from LATEST on it is a mistake."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Moment(Leaf):
@@ -25,7 +26,7 @@ class Moment(Leaf):
     11/20/2026, cannot be read without a format.
     """
 
-    EPOCH = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,9})?|[0-9]{13}")
+    SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,9})?|[0-9]{13}")
     DIGITS = re.compile(r"[0-9]{1,7}|(?!20)[0-9]{8}|[0-9]{9,}")  # the parts of a date in an unknown order
     ZONED = re.compile(r"(.*[0-9])\s*(UTC|GMT|Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
     RFC_2822 = re.compile(r"(?:[A-Za-z]{3,9},?\s+)?[0-9]{1,2}\s+[A-Za-z]{3,9}\.?,?\s+[0-9]{4}\s.*")
@@ -69,8 +70,9 @@ class Moment(Leaf):
             raise ValidationError(f"{shown(text)} is not a date {like}.") from None
 
     def _in_a_common_form(self, text: str) -> datetime:
-        if self.EPOCH.fullmatch(text):
-            return self._epoch(Decimal(text) / (1 if len(text.partition(".")[0]) < 13 else 1000))
+        if self.SECONDS.fullmatch(text):
+            seconds = Decimal(text) / (1 if len(text.partition(".")[0]) < 13 else 1000)
+            return EPOCH + timedelta(microseconds=int(seconds * 1_000_000))
         if self.RFC_2822.fullmatch(text):
             return parsedate_to_datetime(text)
         if self.DIGITS.fullmatch(text):
@@ -79,9 +81,3 @@ class Moment(Leaf):
             zone = "+00:00" if zoned[2].isalpha() else zoned[2]
             return datetime.fromisoformat(zoned[1] + zone)
         return datetime.fromisoformat(text)
-
-    @staticmethod
-    def _epoch(seconds: Decimal) -> datetime:
-        whole = int(seconds)
-        micros = int((seconds - whole) * 1_000_000)
-        return datetime.fromtimestamp(whole, UTC).replace(microsecond=micros)

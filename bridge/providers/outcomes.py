@@ -89,8 +89,7 @@ class Word:
         if self.explains:
             reason = REASONS.get(facts.resolution) or facts.message or NO_REASON
             values["comment"] = reason[:LONGEST_COMMENT]
-        refund = facts.refund if self.refunds else None
-        if refund:
+        if self.refunds and (refund := facts.refund):
             values |= {"at": refund.at, "refund_at": refund.at, "refund_currency": refund.currency}
             values |= {"refund_amount": _number(refund.amount), "refund_amount_text": str(refund.amount)}
             if refund.id:
