@@ -208,7 +208,8 @@ class Provider:
             effect = Effect.WITHDRAW
         if self.outcome:
             alert = replace(alert, equals=self.outcome.equals(alert.resolution))
-        if effect is Effect.RESOLVE and not _has_ended(alert):
+        has_ended = any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
+        if effect is Effect.RESOLVE and not has_ended:
             if alert.carries_facts:
                 return Reading(Effect.OPEN, alert, errors=errors)
             return Reading(Effect.IGNORE, alert, Reason.IGNORE, errors)
@@ -343,9 +344,11 @@ class Provider:
         """Returns the event at an index, with its id and types."""
         parts = [next(self._texts(webhook, tree, path), None) for path in self.event_id]
         kinds, types = (list(self._texts(webhook, tree, path)) for path in (self.subtype, self.event_type))
-        types_in_body = self._texts(webhook, tree, _in_body(self.event_type))
-        listed_types = [word for word in types_in_body if self._lists(word)]
-        event_type = next(iter([*listed_types, *types]), None)
+        in_body = [
+            path for path in (self.event_type or "").split("|") if not path.startswith((HEADER, QUERY))
+        ]
+        listed = [word for word in self._texts(webhook, tree, "|".join(in_body)) if self._lists(word)]
+        event_type = next(iter([*listed, *types]), None)
         return Item(
             index=index,
             tree=tree,
@@ -427,17 +430,6 @@ class Provider:
             return table.translate(item.tree) if table else (None, {})
         except Untranslatable:
             return None, {}
-
-
-def _in_body(path: str | None) -> str:
-    """Returns the alternatives of a path that are in the body."""
-    alternatives = (path or "").split("|")
-    return "|".join(path for path in alternatives if not path.startswith((HEADER, QUERY)))
-
-
-def _has_ended(alert: Alert) -> bool:
-    """Whether an alert has an outcome, understood or not."""
-    return any((alert.resolution, alert.unknown_outcome, alert.review, alert.note))
 
 
 def _is_like(word: str, patterns: tuple[str, ...]) -> bool:

@@ -119,7 +119,9 @@ class AlertSchema(Schema):
     def readable(self, tree: Tree) -> dict[str, str]:
         """Returns the readable fields of a body as text."""
         values, errors = self._read(tree)
-        fields = {"card": _masked(values)} | self._alert(values, errors).alert.to_json()
+        card: CardNumber | None = values.get("card")
+        masked = f"{card.first_six or ''}******{card.last_four or ''}" if card else ""
+        fields = {"card": masked} | self._alert(values, errors).alert.to_json()
         return {name: value for name, value in fields.items() if value != ""}
 
     def _read(self, tree: Tree) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -210,11 +212,6 @@ class AlertSchema(Schema):
             values.setdefault("message", outcome.word)
         if values.get("resolution") not in REFUNDS:
             values.pop("refunded_by_gateway", None)
-
-
-def _masked(values: Mapping[str, Any]) -> str:
-    card: CardNumber | None = values.get("card")
-    return f"{card.first_six or ''}******{card.last_four or ''}" if card else ""
 
 
 def _outcome_fields(outcome: ProviderOutcome, kind: DisputeType) -> dict[str, str]:

@@ -142,14 +142,14 @@ class Identifier(ExactText):
         """Returns the identifier. Rejects a number that has already lost digits."""
         if isinstance(value, Number) and not value.isdecimal():
             raise ValidationError(f"An identifier cannot be the number {value[:40]}: digits are lost.")
-        text = placeholders.visible(value).strip()
+        text: str = super().read(value)
         if self.LOST.fullmatch(text):
             raise ValidationError(f"{shown(text)} is no identifier: the sender has lost what it was.")
         if self.CUT.fullmatch(text):
             raise ValidationError(
                 "This identifier was cut, for it looks like a card number, or is named as a code."
             )
-        return super().read(value)
+        return text
 
 
 class Code(Identifier):
