@@ -21,6 +21,12 @@ from bridge.providers.proof import Solidgate
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"
 OUTCOME = "data.prevention_alert.outcome|alert.outcome"
 SOURCE = "data.prevention_alert.provider|alert.provider|alert.provider_name"
+OUTCOMES = {
+    "REVERSED": "issued_full_refund",
+    "PREVIOUSLY_REVERSED": "previously_refunded_nothing_to_do",
+    "REVERSE_ERROR": fields.REVIEW,
+    **dict.fromkeys(("PENDING", "ACKNOWLEDGED"), None),
+}
 
 
 class PreventionAlert(fields.AlertSchema):
@@ -43,13 +49,10 @@ class PreventionAlert(fields.AlertSchema):
     resolution = fields.Resolution(
         data_key=OUTCOME,
         values={
-            "REVERSED": "issued_full_refund",
-            "PREVIOUSLY_REVERSED": "previously_refunded_nothing_to_do",
+            **OUTCOMES,
             "DECLINE": "declined_or_canceled_nothing_to_do",
             "NOT_FOUND": "could_not_find_order",
             **dict.fromkeys(("DUPLICATE", "ERROR", "SHIPPED"), "other"),
-            "REVERSE_ERROR": fields.REVIEW,
-            **dict.fromkeys(("PENDING", "ACKNOWLEDGED"), None),
         },
     )
 
@@ -58,16 +61,7 @@ class RapidResolution(PreventionAlert):
     """A prevention that the network settled by crediting the cardholder, Verifi's: an RDR case."""
 
     network = fields.RDR
-    resolution = rapid(
-        OUTCOME,
-        {
-            "REVERSED": "issued_full_refund",
-            "PREVIOUSLY_REVERSED": "previously_refunded_nothing_to_do",
-            **dict.fromkeys(("DUPLICATE", "ERROR", "SHIPPED"), fields.NOT_FINAL),
-            "REVERSE_ERROR": fields.REVIEW,
-            **dict.fromkeys(("PENDING", "ACKNOWLEDGED")),
-        },
-    )
+    resolution = rapid(OUTCOME, OUTCOMES | dict.fromkeys(("DUPLICATE", "ERROR", "SHIPPED"), fields.NOT_FINAL))
     refunded_by_gateway = fields.Constant(True)
 
 
