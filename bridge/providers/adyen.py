@@ -22,7 +22,7 @@ from bridge.alert import Category
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
 from bridge.providers.meanings import ends, ignored, informs, opens, resolves
-from bridge.providers.proof import AdyenItems
+from bridge.providers.signatures import AdyenItems
 
 DECIMALS = {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2}
 """Currencies that Adyen counts in another way than ISO 4217 (currency-codes, 2025-09-05)."""

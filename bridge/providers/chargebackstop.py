@@ -17,7 +17,7 @@ from bridge.alert import Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ignored, informs, opens, resolves
-from bridge.providers.proof import TimestampedHmac
+from bridge.providers.signatures import TimestampedHmac
 
 OUTCOMES = {
     "REFUNDED": "issued_full_refund",

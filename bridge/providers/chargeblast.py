@@ -33,7 +33,7 @@ from bridge.providers.meanings import (
     resolves,
 )
 from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
-from bridge.providers.proof import StandardWebhooks
+from bridge.providers.signatures import StandardWebhooks
 
 REASONS = {
     "Resolved": "issued_full_refund",

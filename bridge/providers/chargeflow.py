@@ -28,7 +28,7 @@ from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import informs, matches, opens, rapid, resolves
 from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
-from bridge.providers.proof import TimestampedHmac
+from bridge.providers.signatures import TimestampedHmac
 
 FINALS = {
     "refunded": "issued_full_refund",

@@ -15,7 +15,7 @@ from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ends, informs, opens, resolves
-from bridge.providers.proof import Hmac
+from bridge.providers.signatures import Hmac
 
 DECIMALS = {"CLP": 2}
 

@@ -4,69 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
 import typing
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.alert import Webhook
-from bridge.errors import Rejected
+from bridge.providers.proof import Proof, any_of, bad_proof, refusal, same
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 NAMES_OF_HEADERS = re.compile(r"(?i)x-.+|authorization|.+-(?:key|token|secret)")
-
-
-class Proof(ABC):
-    """How a provider authenticates its webhooks. By default the secret is a key, which is not sent itself.
-
-    `secrets` holds the current secret and, during a rotation, the previous one.
-    """
-
-    kind: typing.ClassVar[str]
-
-    @property
-    def secret_headers(self) -> frozenset[str]:
-        """Headers, in lower case, whose values are never stored."""
-        return frozenset()
-
-    def problem(self, secret: str) -> str | None:
-        """Returns what is wrong with the form of a secret, without quoting it; None if nothing is."""
-        return None if secret else "must not be empty"
-
-    @abstractmethod
-    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
-        """Verifies that the sender knows one of the secrets; raises Rejected if not."""
-
-    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Returns the headers that a sender with this secret adds."""
-        return {}
-
-    def seal(self, body: bytes, secret: str) -> bytes:
-        """Returns the body with the signatures that a sender puts inside it."""
-        return body
-
-
-def bad_proof(message: str) -> Rejected:
-    """Returns the rejection of a webhook whose proof is missing or wrong."""
-    return Rejected("bad_proof", 401, message)
-
-
-def same(given: str | bytes, expected: str | bytes) -> bool:
-    """Compares two texts in constant time, whatever characters the sender used."""
-    return hmac.compare_digest(as_bytes(given), as_bytes(expected))
-
-
-def as_bytes(text: str | bytes) -> bytes:
-    """Returns a text as bytes, even if it has lone surrogates."""
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-
-
-def any_of(matches: Iterable[bool]) -> bool:
-    """Whether any is true. It computes all of them, so that the time does not show which one was."""
-    return any(list(matches))
 
 
 @dataclass(frozen=True)
@@ -175,15 +123,6 @@ class Url(Proof):
         """Compares the query's key."""
         if not any_of(same(webhook.query.get("key", ""), secret) for secret in secrets):
             raise bad_proof("The key in the URL is missing or wrong.")
-
-
-def refusal(proof: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
-    """Returns why a proof rejects a webhook, or None if it accepts it."""
-    try:
-        proof.verify(webhook, secrets, now)
-    except Rejected as error:
-        return error
-    return None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A `[providers.NAME]` table becomes a Provider with a table of fields for each ev
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import typing
@@ -19,12 +20,14 @@ from marshmallow.exceptions import SCHEMA
 from marshmallow.fields import String
 
 from bridge.alert import DisputeType, Effect
-from bridge.providers import custom_fields, proof
+from bridge.providers import custom_fields
 from bridge.providers.base import TOP, Acknowledgement, Provider
-from bridge.providers.credentials import HEADER_NAME
+from bridge.providers.credentials import HEADER_NAME, Basic, Bearer, Header, Url
 from bridge.providers.custom_fields import A_PATH, A_PLACE, is_one_path, is_path, is_place
 from bridge.providers.meanings import ANY, Meaning, ignored
+from bridge.providers.proof import Proof
 from bridge.providers.pull import names_each
+from bridge.providers.signatures import ALGORITHMS, ENCODINGS, Hmac, StandardWebhooks, TimestampedHmac
 from bridge.tree import FORMATS
 from bridge.validation import (
     A_TABLE,
@@ -63,6 +66,13 @@ COMMON = ("zone", "unit", "decimals", "decimal_comma")
 POLICY = one_of((Effect.OPEN, Effect.INFORM, Effect.IGNORE))
 KINDS = {str(kind): kind for kind in DisputeType}
 PLACE = text(A_PLACE, fitting(is_place))
+
+PROOFS: dict[str, type] = {
+    proof.kind: proof for proof in (Basic, Bearer, Header, Url, Hmac, TimestampedHmac, StandardWebhooks)
+}
+"""The kinds of proof by their words in `bridge.toml`."""
+CHOICES: Mapping[str, typing.Iterable[str]] = {"algorithm": ALGORITHMS, "encoding": ENCODINGS}
+"""The options that are one of some words."""
 
 
 def read(name: str, value: object, built_in: Mapping[str, Provider]) -> Provider:
@@ -241,7 +251,7 @@ def _values(table: object) -> list[object]:
 # the rest
 
 
-def _proof(value: object) -> proof.Proof:
+def _proof(value: object) -> Proof:
     """Reads how webhooks are authenticated."""
     if not isinstance(value, Mapping):
         raise ValidationError(A_TABLE)
@@ -250,12 +260,36 @@ def _proof(value: object) -> proof.Proof:
     if isinstance(header, str) and not HEADER_NAME.fullmatch(header):
         problems["header"] = ["expected the name of a header"]
     try:
-        built = proof.build(value)
+        built = build_proof(value)
     except ValueError as error:
         problems[SCHEMA] = list(error.args)
     if problems:
         raise ValidationError(problems)
     return built
+
+
+def build_proof(table: Mapping[str, typing.Any]) -> Proof:
+    """Returns the proof of a table in `bridge.toml`; raises ValueError with all problems as arguments."""
+    options = {name: value for name, value in table.items() if name != "kind"}
+    kind = PROOFS.get(str(table.get("kind")))
+    kinds = [kind] if kind else PROOFS.values()
+    names = {field.name for each in kinds for field in dataclasses.fields(each)}
+    problems = [] if kind else [f"kind must be one of {', '.join(sorted(PROOFS))}"]
+    if unknown := sorted(set(options) - names):
+        expected = f"; expected one of {', '.join(sorted(names))}" if names else ""
+        problems.append(f"{table.get('kind')} has no option {', '.join(unknown)}{expected}")
+    for name in sorted(names & set(options)):
+        if not isinstance(options[name], str):
+            problems.append(f"{name}: every option is text, in quotes")
+        elif options[name] not in (words := CHOICES.get(name, [options[name]])):
+            problems.append(f"{name} must be one of {', '.join(words)}")
+    usable = {name: options[name] for name in names & set(options) if isinstance(options[name], str)}
+    proof = kind(**usable) if kind else None
+    if isinstance(proof, Hmac | StandardWebhooks):
+        problems += proof.problems()
+    if problems:
+        raise ValueError(*problems)
+    return typing.cast("Proof", proof)
 
 
 def _event_id(value: object) -> tuple[str, ...]:

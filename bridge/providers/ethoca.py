@@ -40,9 +40,9 @@ from functools import partial
 from bridge.alert import Category
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
+from bridge.providers.credentials import Basic
 from bridge.providers.meanings import opens
 from bridge.providers.outcomes import Batch, ByShipment, Outcome, Signature, Table, Word
-from bridge.providers.proof import Basic
 from bridge.providers.pull import Pull
 
 API = "https://api.ethocaweb.com/ethoca/alerts/merchants/"

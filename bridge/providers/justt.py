@@ -15,7 +15,7 @@ from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ends, informs, matches, opens, rapid, resolves
-from bridge.providers.proof import StandardWebhooks
+from bridge.providers.signatures import StandardWebhooks
 
 NETWORK = "data.provider|data.providerName|data.alertType"
 

@@ -15,8 +15,8 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import Header
 from bridge.providers.meanings import informs, opens, rapid
-from bridge.providers.proof import Header
 
 
 class KountAlert(fields.AlertSchema):

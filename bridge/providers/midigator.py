@@ -18,9 +18,9 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import Basic
 from bridge.providers.meanings import ignored, informs, matches, opens, rapid, resolves
 from bridge.providers.outcomes import Login, Outcome, Word, in_every_category
-from bridge.providers.proof import Basic
 
 SAYS = {
     "could_not_find_order": "No order fits the alert.",

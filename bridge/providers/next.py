@@ -12,7 +12,7 @@ from bridge.alert import DisputeType
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import informs
-from bridge.providers.proof import NextSignature
+from bridge.providers.signatures import NextSignature
 
 ENVELOPE = ("object", "event_id", "event_type", "api_version", "webhook.id", "webhook.store")
 OF_BOTH = ("id", "type", "status", "amount", "currency", "order", "date_created")

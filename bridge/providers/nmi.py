@@ -13,7 +13,7 @@ from bridge.alert import Category
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import opens
-from bridge.providers.proof import Hmac
+from bridge.providers.signatures import Hmac
 
 
 class Chargeback(fields.AlertSchema):

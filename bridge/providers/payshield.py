@@ -21,9 +21,9 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Acknowledgement, Provider
+from bridge.providers.credentials import Bearer
 from bridge.providers.meanings import informs, open_unless_refunded, opens, rapid, resolves
 from bridge.providers.outcomes import HeaderKey, Outcome, Word, in_every_category
-from bridge.providers.proof import Bearer
 
 REASONS = {
     "100": "issued_full_refund",

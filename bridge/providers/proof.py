@@ -5,71 +5,70 @@ A malformed proof is rejected like a wrong one. The time of a comparison does no
 
 from __future__ import annotations
 
-import dataclasses
+import hmac
 import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from bridge.providers.credentials import Basic, BasicOrHeader, Bearer, Header, Proof, Url, refusal, same
-from bridge.providers.signatures import (
-    ALGORITHMS,
-    ENCODINGS,
-    AdyenItems,
-    Hmac,
-    NextSignature,
-    Solidgate,
-    StandardWebhooks,
-    TimestampedHmac,
-)
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "AdyenItems",
-    "Basic",
-    "BasicOrHeader",
-    "Bearer",
-    "Header",
-    "Hmac",
-    "NextSignature",
-    "Proof",
-    "Solidgate",
-    "StandardWebhooks",
-    "TimestampedHmac",
-    "Url",
-    "build",
-    "refusal",
-    "same",
-]
-
-KINDS: dict[str, type] = {
-    proof.kind: proof for proof in (Basic, Bearer, Header, Url, Hmac, TimestampedHmac, StandardWebhooks)
-}
-"""The kinds of proof by their words in `bridge.toml`."""
+from bridge.alert import Webhook
+from bridge.errors import Rejected
 
 
-def build(table: Mapping[str, typing.Any]) -> Proof:
-    """Returns the proof of a table in `bridge.toml`; raises ValueError with all problems as arguments."""
-    options = {name: value for name, value in table.items() if name != "kind"}
-    kind = KINDS.get(str(table.get("kind")))
-    kinds = [kind] if kind else KINDS.values()
-    names = {field.name for each in kinds for field in dataclasses.fields(each)}
-    problems = [] if kind else [f"kind must be one of {', '.join(sorted(KINDS))}"]
-    if unknown := sorted(set(options) - names):
-        expected = f"; expected one of {', '.join(sorted(names))}" if names else ""
-        problems.append(f"{table.get('kind')} has no option {', '.join(unknown)}{expected}")
-    for name in sorted(names & set(options)):
-        if not isinstance(options[name], str):
-            problems.append(f"{name}: every option is text, in quotes")
-        elif options[name] not in (words := CHOICES.get(name, [options[name]])):
-            problems.append(f"{name} must be one of {', '.join(words)}")
-    usable = {name: options[name] for name in names & set(options) if isinstance(options[name], str)}
-    proof = kind(**usable) if kind else None
-    if isinstance(proof, Hmac | StandardWebhooks):
-        problems += proof.problems()
-    if problems:
-        raise ValueError(*problems)
-    return typing.cast("Proof", proof)
+class Proof(ABC):
+    """How a provider authenticates its webhooks. By default the secret is a key, which is not sent itself.
+
+    `secrets` holds the current secret and, during a rotation, the previous one.
+    """
+
+    kind: typing.ClassVar[str]
+
+    @property
+    def secret_headers(self) -> frozenset[str]:
+        """Headers, in lower case, whose values are never stored."""
+        return frozenset()
+
+    def problem(self, secret: str) -> str | None:
+        """Returns what is wrong with the form of a secret, without quoting it; None if nothing is."""
+        return None if secret else "must not be empty"
+
+    @abstractmethod
+    def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
+        """Verifies that the sender knows one of the secrets; raises Rejected if not."""
+
+    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
+        """Returns the headers that a sender with this secret adds."""
+        return {}
+
+    def seal(self, body: bytes, secret: str) -> bytes:
+        """Returns the body with the signatures that a sender puts inside it."""
+        return body
 
 
-CHOICES: Mapping[str, typing.Iterable[str]] = {"algorithm": ALGORITHMS, "encoding": ENCODINGS}
-"""The options that are one of some words."""
+def bad_proof(message: str) -> Rejected:
+    """Returns the rejection of a webhook whose proof is missing or wrong."""
+    return Rejected("bad_proof", 401, message)
+
+
+def same(given: str | bytes, expected: str | bytes) -> bool:
+    """Compares two texts in constant time, whatever characters the sender used."""
+    return hmac.compare_digest(as_bytes(given), as_bytes(expected))
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """Returns a text as bytes, even if it has lone surrogates."""
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def any_of(matches: Iterable[bool]) -> bool:
+    """Whether any is true. It computes all of them, so that the time does not show which one was."""
+    return any(list(matches))
+
+
+def refusal(proof: Proof, webhook: Webhook, secrets: Sequence[str], now: datetime) -> Rejected | None:
+    """Returns why a proof rejects a webhook, or None if it accepts it."""
+    try:
+        proof.verify(webhook, secrets, now)
+    except Rejected as error:
+        return error
+    return None

@@ -9,20 +9,16 @@ import hmac
 import json
 import re
 import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from bridge import tree as trees
 from bridge.alert import Webhook
 from bridge.errors import Rejected
+from bridge.providers.proof import Proof, any_of, as_bytes, bad_proof, same
 from bridge.tree import BadBody, Tree
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-
-from bridge.providers.credentials import Proof, any_of, as_bytes, bad_proof, same
 
 ALGORITHMS = ("sha1", "sha256", "sha512")
 ENCODINGS: dict[str, Callable[[bytes], str]] = {
@@ -31,8 +27,6 @@ ENCODINGS: dict[str, Callable[[bytes], str]] = {
 }
 TOLERANCE = 300
 """Seconds that a signed timestamp may lie in the past or in the future."""
-
-
 PLACE = re.compile(r"\{(body|timestamp|url|path|method|header:[A-Za-z0-9-]+)\}")
 """The places in a template of the signed text."""
 
@@ -218,7 +212,7 @@ class StandardWebhooks(Proof):
 
 
 @dataclass(frozen=True)
-class Solidgate(Proof):
+class Solidgate(Hmac):
     """Solidgate's two signatures. Only a webhook with the first has the header `merchant`.
 
     Version 1: base64 of the hex text of an HMAC-SHA512 over public key, raw body, public key, where
@@ -226,13 +220,14 @@ class Solidgate(Proof):
     """
 
     kind: typing.ClassVar[str] = "solidgate"
-    version_2: typing.ClassVar[Hmac] = Hmac(header="signature", algorithm="sha256", encoding="base64")
+    header: str = "signature"
+    encoding: str = "base64"
 
     def verify(self, webhook: Webhook, secrets: Sequence[str], now: datetime) -> None:
         """Compares the signature of the webhook's version."""
         merchant = webhook.headers.get("merchant")
         if merchant is None:
-            return self.version_2.verify(webhook, secrets, now)
+            return super().verify(webhook, secrets, now)
         given = webhook.headers.get("signature", "").strip()
         if not given:
             raise bad_proof("The header signature is missing.")
@@ -240,17 +235,12 @@ class Solidgate(Proof):
             raise bad_proof("The signature does not fit the body.")
         return None
 
-    def sign(self, body: bytes, secret: str, now: datetime, url: str = "") -> dict[str, str]:
-        """Returns version 2's header."""
-        return self.version_2.sign(body, secret, now)
-
     @staticmethod
     def version_1(body: bytes, merchant: str, secret: str) -> str:
         """Returns version 1's signature."""
         key = as_bytes(merchant)
-        return base64.b64encode(
-            as_bytes(hmac.digest(secret.encode(), key + body + key, "sha512").hex())
-        ).decode()
+        signature = hmac.digest(secret.encode(), key + body + key, "sha512").hex()
+        return ENCODINGS["base64"](signature.encode())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ignored, informs, opens, rapid
-from bridge.providers.proof import Solidgate
+from bridge.providers.signatures import Solidgate
 
 TYPE = "data.prevention_alert.alert_type|alert.alert_type|alert.type"
 OUTCOME = "data.prevention_alert.outcome|alert.outcome"

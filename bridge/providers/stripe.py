@@ -19,7 +19,7 @@ from bridge.alert import Category, DisputeType, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
 from bridge.providers.meanings import ignored, informs, opens, resolves
-from bridge.providers.proof import TimestampedHmac
+from bridge.providers.signatures import TimestampedHmac
 
 DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}
 """Currencies that Stripe counts in another way than ISO 4217."""

@@ -12,8 +12,8 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import BasicOrHeader
 from bridge.providers.meanings import opens, rapid, resolves
-from bridge.providers.proof import BasicOrHeader
 
 STATUSES = {
     "REFUNDED": "issued_full_refund",

@@ -18,8 +18,8 @@ from datetime import timedelta
 from bridge.alert import Category, Network
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import Basic
 from bridge.providers.meanings import informs, opens, rapid
-from bridge.providers.proof import Basic
 
 
 class Case(fields.AlertSchema):

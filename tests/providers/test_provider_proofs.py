@@ -13,7 +13,7 @@ from bridge.alert import Webhook
 from bridge.errors import Rejected
 from bridge.providers import proof
 from bridge.providers.base import Provider
-from bridge.providers.proof import AdyenItems, StandardWebhooks, TimestampedHmac
+from bridge.providers.signatures import AdyenItems, StandardWebhooks, TimestampedHmac
 from tests.support.examples import examples
 from tests.support.fixtures import NOW, Case, any_case, any_provider, cases_of, other_secret, secret_of
 

@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import Basic
 from bridge.providers.meanings import opens
-from bridge.providers.proof import Basic
 from bridge.tree import MAX_XML_PARTS
 
 _WORDS = r"""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.alert import Category, Effect, Network
-from bridge.providers import fields, proof
+from bridge.providers import credentials, fields, signatures
 from bridge.providers.base import Provider
 from bridge.providers.fields import AlertSchema
 from tests.support.provider_pages import hours, outcomes_of, source, table_of, tells
@@ -31,16 +31,16 @@ HEAD = (
     "format known from",
 )
 PROOFS: Mapping[type, str] = {
-    proof.Basic: "Basic",
-    proof.Bearer: "bearer token",
-    proof.Header: "static header",
-    proof.BasicOrHeader: "Basic or static header",
-    proof.StandardWebhooks: "Standard Webhooks",
-    proof.Hmac: "HMAC",
-    proof.TimestampedHmac: "HMAC with timestamp",
-    proof.Solidgate: "HMAC",
-    proof.AdyenItems: "HMAC in each item",
-    proof.NextSignature: "HMAC",
+    credentials.Basic: "Basic",
+    credentials.Bearer: "bearer token",
+    credentials.Header: "static header",
+    credentials.BasicOrHeader: "Basic or static header",
+    signatures.StandardWebhooks: "Standard Webhooks",
+    signatures.Hmac: "HMAC",
+    signatures.TimestampedHmac: "HMAC with timestamp",
+    signatures.Solidgate: "HMAC",
+    signatures.AdyenItems: "HMAC in each item",
+    signatures.NextSignature: "HMAC",
 }
 TRUST = re.compile(r"\bdoc\b|third party|inferred")
 ACTIVE = (Effect.OPEN, Effect.MATCH, Effect.RESOLVE, Effect.WITHDRAW)

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import Any
 
 from bridge.alert import REFUNDS, Alert, DisputeType, Effect
-from bridge.providers import fields, proof
+from bridge.providers import credentials, fields, signatures
 from bridge.providers.base import HEADER, QUERY, Provider
 from bridge.providers.fields import AlertSchema, Constant, Resolution
 from bridge.providers.meanings import ANY, DECLINES, Meaning
 from bridge.tree import Tree
 
 
-def keyed(one: proof.Hmac) -> str:
+def keyed(one: signatures.Hmac) -> str:
     """How an HMAC stands in its header, and what it is made over."""
     name = f"HMAC-{one.algorithm.upper()}"
     if one.parse:
@@ -28,28 +28,28 @@ def keyed(one: proof.Hmac) -> str:
 
 
 PROOFS: dict[type, Callable[[Any], tuple[str, str]]] = {
-    proof.Basic: lambda _: ("HTTP Basic", "`user:password`"),
-    proof.Bearer: lambda _: ("a bearer token in `Authorization`", "the token"),
-    proof.Header: lambda _: ("one static header", "`Name: value`"),
-    proof.BasicOrHeader: lambda _: (
+    credentials.Basic: lambda _: ("HTTP Basic", "`user:password`"),
+    credentials.Bearer: lambda _: ("a bearer token in `Authorization`", "the token"),
+    credentials.Header: lambda _: ("one static header", "`Name: value`"),
+    credentials.BasicOrHeader: lambda _: (
         "HTTP Basic, or one static header",
         "`user:password`, or `Name: value`",
     ),
-    proof.StandardWebhooks: lambda one: (
+    signatures.StandardWebhooks: lambda one: (
         f"Standard Webhooks: `{one.prefix}-id`, `-timestamp` and `-signature`, 5 minutes old at most",
         "the signing secret, `whsec_...`",
     ),
-    proof.Hmac: lambda one: (keyed(one), "the signing key, as it is shown"),
-    proof.TimestampedHmac: lambda one: (
+    signatures.Hmac: lambda one: (keyed(one), "the signing key, as it is shown"),
+    signatures.TimestampedHmac: lambda one: (
         f"`{one.header}: t=...,v1=...`, HMAC-{one.algorithm.upper()}, 5 minutes old at most",
         "the signing secret, as it is shown",
     ),
-    proof.Solidgate: lambda _: (
+    signatures.Solidgate: lambda _: (
         "`signature`, HMAC over the body; version 1 with the header `merchant` too",
         "the webhook's secret key",
     ),
-    proof.AdyenItems: lambda _: ("an HMAC-SHA256 inside each item", "the HMAC key, in hex"),
-    proof.NextSignature: lambda one: (
+    signatures.AdyenItems: lambda _: ("an HMAC-SHA256 inside each item", "the HMAC key, in hex"),
+    signatures.NextSignature: lambda one: (
         f"`{one.header}`, HMAC-SHA256 over the body, as sent or as Python writes it again",
         "the signing secret, which `bridge subscribe` hands over",
     ),

@@ -12,7 +12,7 @@ import pytest
 
 from bridge import cli, settings
 from bridge.cli import run
-from bridge.providers.proof import KINDS
+from bridge.providers.custom import PROOFS
 from tests.support.clock import eventually
 from tests.support.commands import answer, running
 from tests.support.documents import ROOT
@@ -85,7 +85,7 @@ def test_the_sandbox_is_not_meant_where_anything_is_set_or_wrong(
 def test_the_sandbox_has_a_fitting_secret_for_every_provider_and_listens_to_this_machine_only(
     root: Path,
 ) -> None:
-    kinds = {f"p{n}": f'kind = "{kind}"' for n, kind in enumerate(KINDS)} | {
+    kinds = {f"p{n}": f'kind = "{kind}"' for n, kind in enumerate(PROOFS)} | {
         "named": 'kind = "header", header = "X-Key"'
     }
     configure(

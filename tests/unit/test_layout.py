@@ -124,7 +124,8 @@ def test_a_provider_is_a_table_and_knows_no_other() -> None:
         assert ours(module) <= {
             "alert",
             "providers.fields",
-            "providers.proof",
+            "providers.credentials",
+            "providers.signatures",
             "providers.base",
             "providers.meanings",
             "providers.outcomes",

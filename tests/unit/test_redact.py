@@ -23,8 +23,8 @@ from bridge import providers, redact
 from bridge import tree as trees
 from bridge.providers import fields
 from bridge.providers.base import Provider
+from bridge.providers.credentials import Basic, Bearer, Header, Url
 from bridge.providers.meanings import opens
-from bridge.providers.proof import Basic, Bearer, Header, Url
 from bridge.redact import CUT, cut_body, cut_headers, cut_text, masked
 from tests.support import hostile_bodies as hostile
 from tests.support.examples import examples

@@ -19,7 +19,7 @@ MUTATIONS = (
     one(
         "signature-by-its-beginning",
         "The first half of a secret or signature is enough.",
-        "bridge/providers/credentials.py",
+        "bridge/providers/proof.py",
         "    return hmac.compare_digest(as_bytes(given), as_bytes(expected))\n",
         "    half = len(expected) // 2\n"
         "    return hmac.compare_digest(as_bytes(given)[:half], as_bytes(expected)[:half])\n",
@@ -28,7 +28,7 @@ MUTATIONS = (
     one(
         "signature-cut-short",
         "A signature that was cut short is taken.",
-        "bridge/providers/credentials.py",
+        "bridge/providers/proof.py",
         "    return hmac.compare_digest(as_bytes(given), as_bytes(expected))\n",
         "    return as_bytes(expected).startswith(as_bytes(given))\n",
         "rules: a_signature_is_compared_whole",
