@@ -141,12 +141,12 @@ def _changed_provider(provider: Provider, value: Mapping[str, typing.Any]) -> Pr
         default = provider.pull.acknowledgement
         keys["pull_acknowledgement"] = key(text(A_BODY, _pull_acknowledgement), default=default)
     if provider.outcome or provider.pull:
-        keys["api_url"] = key(text("the base URL of its API"), default=provider.api_url)
+        base = text("the base URL of its API", lambda url: url.rstrip("/") + "/")
+        keys["api_url"] = key(base, default=provider.api_url)
     changes = ChangesTable.from_dict({**KEYS, **keys})().load(value)
     effects, sources = changes.pop("effects"), changes.pop("fields")
     common = {option: changes.pop(option) for option in COMMON if option in changes}
     url = changes.pop("api_url", None)
-    url = url and url.rstrip("/") + "/"
     if provider.outcome:
         changes["outcome"] = replace(provider.outcome, on=changes["outcome"], url=url)
     if provider.pull:
