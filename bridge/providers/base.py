@@ -25,11 +25,9 @@ from bridge.providers.fields import AlertSchema, Card
 from bridge.providers.meanings import ANY, Meaning, ignored
 from bridge.providers.outcomes import Outcome
 from bridge.providers.placeholders import plain_word
+from bridge.providers.proof import Proof
 from bridge.providers.pull import Pull
 from bridge.tree import BadBody, Tree, printable
-
-if typing.TYPE_CHECKING:
-    from bridge.providers.proof import Proof
 
 LONGEST_ID = 200
 HEADER, QUERY = "header:", "query:"
