@@ -107,6 +107,10 @@ class Settlement:
         """Whether a delivery has failed."""
         return any(end.status is Status.FAILED for end in self.settled.values())
 
+    def left(self, pending: Iterable[Delivery]) -> list[Delivery]:
+        """Return those that stay pending."""
+        return [delivery for delivery in pending if delivery.id not in self.settled]
+
 
 IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
 """The condition that no worker holds a case; its parameters are `lease_parameters`."""

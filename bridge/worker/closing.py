@@ -9,34 +9,26 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Refusal
 from bridge.disputes.events import Settled
 from bridge.disputes.plan import Done, Fail, Wait, look_again, next_step, wait_longer
+from bridge.errors import StoreRefused
 from bridge.storage.rows import Delivery, Settlement
 from bridge.worker import results
-from bridge.worker.results import Answered, Bug, Observed, Result, StoreRefused
+from bridge.worker.results import Answered, Bug, Idle, Observed, Task
 
 if typing.TYPE_CHECKING:
     from random import Random
 
-    from bridge.settings import Store
-
 ENDED_OTHERWISE = "Its case ended differently. The notes on the case say how."
 
 
-def finish_step(
-    case: Case,
-    pending: list[Delivery],
-    result: Result,
-    call: Call | None,
-    *,
-    store: Store,
-    now: float,
-    chance: Random,
-) -> Settlement:
+def finish_step(task: Task, case: Case, pending: list[Delivery], now: float, chance: Random) -> Settlement:
     """Apply the result of a step to its case, end the deliveries it settles, and set when it is due next."""
-    if isinstance(result, Observed):
-        return _observed(case, pending, result.message)
-    was_unconfirmed = case.unconfirmed is not None
-    results.apply(result, case, call, now)
-    settlement = Settlement(message=results.message_of(result))
+    if isinstance(task.result, Observed):
+        case.note(task.result.message)
+        case.due_at = None
+        return Settlement({delivery.id: Settled(Status.IGNORED, Reason.IGNORE) for delivery in pending})
+    was_unconfirmed, look_first = case.unconfirmed is not None, task.store.look_first
+    results.apply(task, case, now)
+    settlement = Settlement(message=results.message_of(task.result))
     refused, case.pending.refused = case.pending.refused, None
     if refused:
         case.trouble.refusal = refused
@@ -47,29 +39,22 @@ def finish_step(
             settlement.settled[delivery.id] = Settled(Status.FAILED, refused.reason, refused.message)
     if refused and not settlement.settled:  # no delivery is left that could show it
         case.note(refused.message)
-    left = [delivery for delivery in pending if delivery.id not in settlement.settled]
+    left = settlement.left(pending)
     tries = case.tries
-    _schedule(case, left, result, settlement, store=store, now=now, chance=chance)
-    has_read = isinstance(result, Answered) and call is not None and not call.writes
-    if was_unconfirmed and has_read and store.look_first:  # a read alone is no progress
+    _schedule(task, case, left, settlement, now, chance)
+    if was_unconfirmed and task.has_read and look_first:  # a read alone is no progress
         case.tries = tries
     if refused and not left:
         case.due_at = None
-    if store.look_first and (case.due_at is None or not has_read):
+    if look_first and (case.due_at is None or not task.has_read):
         look_again(case)
     return settlement
 
 
 def _schedule(
-    case: Case,
-    left: list[Delivery],
-    result: Result,
-    settlement: Settlement,
-    *,
-    store: Store,
-    now: float,
-    chance: Random,
+    task: Task, case: Case, left: list[Delivery], settlement: Settlement, now: float, chance: Random
 ) -> None:
+    result = task.result or Idle()
     over = False
     tried = results.counts_as_try(result, late=now > case.deadline_at)
     if tried:
@@ -78,12 +63,12 @@ def _schedule(
     elif isinstance(result, Answered):
         case.tries = 0
     case.deadline_at = min((delivery.deadline_at for delivery in left), default=case.deadline_at)
-    # the bug may be in `next_step` itself
-    step = None if isinstance(result, Bug) else next_step(case, now, metadata=store.metadata)
+    is_bug = isinstance(result, Bug)  # it may be in `next_step` itself
+    step = None if is_bug else next_step(case, now, metadata=task.store.metadata)
     if isinstance(step, Fail):
         end = Settled(Status.FAILED, step.reason, step.message)
         settlement.settled |= {delivery.id: end for delivery in left if delivery.deadline_at <= now}
-        left = [delivery for delivery in left if delivery.id not in settlement.settled]
+        left = settlement.left(left)
         step = wait_longer(case, min(delivery.deadline_at for delivery in left)) if left else step
     elif isinstance(step, Done) and left:
         if lookup.needs_index(case):
@@ -91,7 +76,7 @@ def _schedule(
         elif not case.is_duplicate:
             end = Settled(Status.FAILED, Reason.REFUSED, ENDED_OTHERWISE)
             settlement.settled |= {delivery.id: end for delivery in left}
-    is_bug = isinstance(result, Bug)  # it is tried again even if no delivery waits
+    # a bug is tried again even if no delivery waits
     idle = not (left or case.unconfirmed or is_bug or isinstance(step, Call))
     again_after = results.again_after(result)
     if over or idle or isinstance(step, Done):
@@ -108,7 +93,7 @@ def _schedule(
 
 
 def _give_up(
-    case: Case, left: list[Delivery], result: Result, settlement: Settlement, now: float
+    case: Case, left: list[Delivery], result: results.Result, settlement: Settlement, now: float
 ) -> tuple[list[Delivery], bool]:
     """Fail what was tried for long enough; returns the deliveries left, and whether the case is given up.
 
@@ -119,20 +104,14 @@ def _give_up(
         return left, False
     is_bug = isinstance(result, Bug) and case.tries >= retry.BUG_TRIES
     reason, sentence = Reason.EXPIRED, "29next has not accepted it seven days after its deadline."
-    if isinstance(result, Bug) and is_bug:
-        reason, sentence = Reason.BUG, result.message
+    if is_bug:
+        reason, sentence = Reason.BUG, str(result)
     failed = [delivery for delivery in left if is_bug or now > retry.expires_at(delivery.deadline_at)]
     settlement.settled |= {delivery.id: Settled(Status.FAILED, reason, sentence) for delivery in failed}
-    left = [delivery for delivery in left if delivery not in failed]
+    left = settlement.left(left)
     over = not left and bool(is_bug or failed or now > retry.expires_at(case.deadline_at))
     if over and case.resolution is None and case.goal.resolution:
         case.trouble.refusal = Refusal(reason, sentence)
     elif over and not failed:
         case.note(f"The bridge has given up ({reason}): {sentence}")
     return left, over
-
-
-def _observed(case: Case, pending: list[Delivery], would: str) -> Settlement:
-    case.note(would)
-    case.due_at = None
-    return Settlement({delivery.id: Settled(Status.IGNORED, Reason.IGNORE) for delivery in pending})

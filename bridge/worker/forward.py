@@ -9,38 +9,34 @@ import random
 import threading
 import time
 import typing
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
-from bridge import errors
 from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, CallKind, Case
 from bridge.disputes.plan import mark_sent, next_step
-from bridge.errors import MissingScope, NotFound, PermanentError, TemporaryError, TooLate, Unavailable, trace
-from bridge.next29.client import Answer
+from bridge.errors import (
+    MissingScope,
+    NotFound,
+    PermanentError,
+    Refused,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    TooLate,
+    Unavailable,
+    Unclear,
+    trace,
+)
 from bridge.pace import Moment, Turn
-from bridge.storage.attempts import Attempt, CallOutcome
+from bridge.storage.attempts import Attempt
 from bridge.storage.ids import token_key
 from bridge.storage.queue import PROBE_SECONDS
-from bridge.worker import results
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
 from bridge.worker.closing import finish_step
-from bridge.worker.results import (
-    Answered,
-    Bug,
-    Dropped,
-    Idle,
-    NotNow,
-    Observed,
-    Refused,
-    Result,
-    StoreRefused,
-    Throttled,
-    Unclear,
-)
+from bridge.worker.results import Answered, Bug, Failure, Idle, Observed, Task, message_of, outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,24 +58,6 @@ INTENT_SECONDS = 2.0
 
 The intent records until when 29next may be working on the write. After a crash nothing else does.
 """
-
-
-@dataclass(eq=False)
-class Task:
-    """One step of a claimed case: the call to make, and then its result."""
-
-    claim: Claim
-    store: Store
-    call: Call | None = None
-    turn: Turn | None = None
-    attempt: Attempt | None = None
-    result: Result | None = None  # None: the call is not made yet
-    answer: Answer = field(default_factory=Answer)
-
-    @property
-    def made(self) -> Attempt | None:
-        """The record of the call, once it was made."""
-        return self.attempt if self.attempt and self.attempt.outcome != CallOutcome.INTENDED else None
 
 
 class Forwarder:
@@ -172,18 +150,15 @@ class Forwarder:
         if task.call is None or attempt is None or task.result:
             return
         try:
-            result = self._send(task, task.call)
-        except Unavailable as error:  # while a later slot was taken, or the pages of a list were read
-            result = Dropped(str(error))
+            task.result = result = self._send(task, task.call)
         except Exception as error:  # noqa: BLE001  as above
-            result = _bug(task.claim, error)
-        task.result = result
-        attempt.status, attempt.outcome = answer.status, result.outcome
-        attempt.response = answer.text or results.message_of(result)
+            task.result = result = _bug(task.claim, error)
+        attempt.status, attempt.outcome = answer.status, outcome_of(result)
+        attempt.response = answer.text or message_of(result)
         attempt.started_at = self.inbox.now() - answer.seconds
         attempt.seconds = round(answer.seconds, 4)
 
-    def _send(self, task: Task, call: Call) -> results.Called:
+    def _send(self, task: Task, call: Call) -> Answered | Failure:
         claim, api, answer = task.claim, self.api(task.store), task.answer
         answered: typing.Any
         try:
@@ -201,18 +176,13 @@ class Forwarder:
             elif call.kind in lookup.OF_TRANSACTIONS:
                 answered = self._with_family(claim, lookup.rows_of(call, answered))
             return Answered(answered)
-        except errors.Throttled as error:
-            return Throttled(str(error), error.retry_after or 1.0)
-        except TemporaryError as error:
-            return NotNow(str(error), error.retry_after)
-        except errors.Unclear as error:
-            return Unclear(str(error), self.inbox.now() + self.settings.settle_seconds)
-        except errors.StoreRefused as error:
-            return StoreRefused(str(error))
         except MissingScope as error:
-            return Refused(str(error), {"detail": [str(error)]})
-        except PermanentError as error:
-            return Refused(str(error), error.fields)
+            return Refused(str(error), fields={"detail": [str(error)]})
+        except Unclear as error:
+            task.busy_until = self.inbox.now() + self.settings.settle_seconds
+            return error
+        except (PermanentError, TemporaryError, StoreRefused, Unavailable) as error:
+            return error
 
     def settle(self, task: Task) -> None:
         """Settle the case of a task as it is in the inbox now, with the result of the task.
@@ -233,32 +203,26 @@ class Forwarder:
             log.warning("database unavailable", store=task.store.name, why=str(error))
 
     def _apply(self, task: Task, case: Case, pending: list[Delivery]) -> Settlement:
-        planned, result = task.claim.case, task.result or Idle()
-        if not isinstance(result, Observed):
+        planned = task.claim.case
+        if not isinstance(task.result, Observed):
             stale = lookup.needs_index(case) and lookup.is_stale(case, planned)
             if lookup.needs_index(case) and not stale:
                 case.match = planned.match
             same = not stale and case.matched_id == planned.matched_id
             case.duplicate_of = case.duplicate_of or (planned.duplicate_of if same else None)
-        return finish_step(
-            case,
-            pending,
-            result,
-            task.call,
-            store=task.store,
-            now=self.inbox.now(),
-            chance=self.chance,
-        )
+        return finish_step(task, case, pending, self.inbox.now(), self.chance)
 
     def _apply_to_store(self, task: Task) -> None:
         """Apply a refusal or a throttle to the whole store, and end a pause after an answer."""
         result, store = task.result, task.store
         if isinstance(result, StoreRefused):
-            log.error("store paused", store=store.name, why=result.message)
-            self.inbox.stores.pause(store.name, result.message, PROBE_SECONDS)
+            log.error("store paused", store=store.name, why=str(result))
+            self.inbox.stores.pause(store.name, str(result), PROBE_SECONDS)
         elif isinstance(result, Throttled):
-            self.inbox.slots.throttle(token_key(store.token), result.seconds)
-        elif task.claim.probes and isinstance(result, Answered | Refused) and task.answer.status != 403:
+            self.inbox.slots.throttle(token_key(store.token), result.retry_after or 1.0)
+        elif (
+            task.claim.probes and isinstance(result, Answered | PermanentError) and task.answer.status != 403
+        ):
             log.info("store resumed", store=store.name)
             self.inbox.stores.resume(store.name, by_hand=False)
 
@@ -284,7 +248,7 @@ class Forwarder:
             return True
         except TemporaryError:
             return False
-        except (errors.StoreRefused, MissingScope, PermanentError):
+        except (StoreRefused, MissingScope, PermanentError):
             return True
         self.inbox.cases.add_transactions(store, [row], certain=True)
         return True
@@ -298,7 +262,7 @@ class Forwarder:
             Backfill(self.inbox, self.api(target), target, sleep=self.sleep, is_stopped=is_stopped).read_new()
         except TemporaryError:
             return False
-        except (errors.StoreRefused, MissingScope, PermanentError):
+        except (StoreRefused, MissingScope, PermanentError):
             return True
         return True
 
@@ -308,7 +272,7 @@ def _require_ids(call: Call, answered: typing.Any) -> None:
     disputes = answered if isinstance(answered, list) else [answered]
     if not all(isinstance(row.get("id"), int) for row in disputes):
         if call.writes:
-            raise errors.Unclear("29next reported a new dispute without its id.")
+            raise Unclear("29next reported a new dispute without its id.")
         raise TemporaryError("29next returned a dispute without an id.")
 
 

@@ -19,15 +19,16 @@ from functools import partial
 import structlog
 
 from bridge import logs
-from bridge.errors import Unavailable
-from bridge.worker.results import Dropped, Idle, NotNow, Observed, Result, Unclear
+from bridge.errors import TemporaryError, Throttled, Unavailable, Unclear
+from bridge.worker.results import Idle, Observed
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim
-    from bridge.worker.forward import Forwarder, Task
+    from bridge.worker.forward import Forwarder
+    from bridge.worker.results import Result, Task
     from bridge.worker.translate import Translator
 
 log = structlog.get_logger()
@@ -268,9 +269,9 @@ class Worker:
 
 def _has_answered(result: Result | None) -> bool | None:
     """Whether 29next answered a call; None if there was no call."""
-    if result is None or isinstance(result, Idle | Observed | Dropped):
+    if result is None or isinstance(result, Idle | Observed | Unavailable):
         return None
-    return not isinstance(result, NotNow | Unclear)
+    return isinstance(result, Throttled) or not isinstance(result, TemporaryError | Unclear)
 
 
 def run(worker: Worker) -> None:

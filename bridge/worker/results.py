@@ -1,4 +1,4 @@
-"""The possible results of one step of a case, and what each means for the case."""
+"""One step of a case, how its call ended, and what that means for the case."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ from dataclasses import dataclass, field
 
 from bridge.alert import Reason
 from bridge.disputes.answers import apply_response
-from bridge.disputes.case import Call, Case, Refusal
+from bridge.disputes.case import Refusal
 from bridge.disputes.plan import mark_not_sent
 from bridge.disputes.refusals import continue_without
+from bridge.errors import (
+    BridgeError,
+    PermanentError,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    Unavailable,
+    Unclear,
+)
+from bridge.next29.client import Answer
 from bridge.storage.attempts import CallOutcome
+
+if typing.TYPE_CHECKING:
+    from bridge.disputes.case import Call, Case
+    from bridge.pace import Turn
+    from bridge.settings import Store
+    from bridge.storage.attempts import Attempt
+    from bridge.storage.rows import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,111 +47,89 @@ class Answered:
     """29next accepted the call."""
 
     answer: typing.Any
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.OK
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """29next refused the call: the case continues without it if it can."""
-
-    message: str
-    fields: dict[str, list[str]] = field(default_factory=dict)
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.REFUSED
+class Bug(BridgeError):
+    """A bug of ours; its message is a trace that holds no values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """The call was not sent: it got no slot in time."""
+Failure = PermanentError | TemporaryError | Unclear | StoreRefused | Unavailable | Bug
+"""How a call failed. Unavailable: it was not sent, since the database gave it no slot in time."""
+Result = Idle | Observed | Answered | Failure
 
-    message: str | None = None
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.DROPPED
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """29next asks for a pause of some seconds; the call did not happen."""
-
-    message: str
-    seconds: float
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.THROTTLED
+_OUTCOMES: dict[type, CallOutcome] = {
+    Answered: CallOutcome.OK,
+    Unavailable: CallOutcome.DROPPED,
+    Throttled: CallOutcome.THROTTLED,
+    TemporaryError: CallOutcome.TEMPORARY,
+    Unclear: CallOutcome.UNCLEAR,
+    StoreRefused: CallOutcome.STORE_REFUSED,
+    Bug: CallOutcome.BUG,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class NotNow:
-    """The call certainly did not happen; it is tried again, after `seconds` at least."""
+@dataclass(eq=False)
+class Task:
+    """One step of a claimed case: the call to make, and then its result."""
 
-    message: str
-    seconds: float | None = None
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.TEMPORARY
+    claim: Claim
+    store: Store
+    call: Call | None = None
+    turn: Turn | None = None
+    attempt: Attempt | None = None
+    result: Result | None = None  # None: the call is not made yet
+    answer: Answer = field(default_factory=Answer)
+    busy_until: float = 0.0  # 29next may still be working on a call whose answer is unclear
 
+    @property
+    def made(self) -> Attempt | None:
+        """The record of the call, once it was made."""
+        return self.attempt if self.attempt and self.attempt.outcome != CallOutcome.INTENDED else None
 
-@dataclass(frozen=True, slots=True)
-class Unclear:
-    """A write may have happened; 29next may still be working on it until `until`."""
-
-    message: str
-    until: float
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.UNCLEAR
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRefused:
-    """The store refuses the bridge as a whole."""
-
-    message: str
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.STORE_REFUSED
+    @property
+    def has_read(self) -> bool:
+        """Whether it has read something at 29next."""
+        return isinstance(self.result, Answered) and self.call is not None and not self.call.writes
 
 
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """A bug of ours; its trace holds no values."""
-
-    message: str
-    outcome: typing.ClassVar[CallOutcome] = CallOutcome.BUG
+def outcome_of(result: Answered | BridgeError) -> CallOutcome:
+    """Return the outcome to record for a call."""
+    return _OUTCOMES.get(type(result), CallOutcome.REFUSED)
 
 
-Called = Answered | Refused | Dropped | Throttled | NotNow | Unclear | StoreRefused | Bug
-Result = Idle | Observed | Called
-
-
-def message_of(result: Result) -> str | None:
+def message_of(result: Result | None) -> str | None:
     """Return why a step failed, in a sentence, or None."""
-    return None if isinstance(result, Idle | Answered | Observed) else result.message
+    return str(result) if isinstance(result, BridgeError) else None
 
 
 def counts_as_try(result: Result, *, late: bool) -> bool:
     """Whether a result counts as a failed try; a throttle does only if the case is `late`."""
-    return isinstance(result, NotNow | Unclear | StoreRefused | Bug) or (
-        isinstance(result, Throttled) and late
-    )
+    if isinstance(result, Throttled):
+        return late
+    return isinstance(result, TemporaryError | Unclear | StoreRefused | Bug)
 
 
-def apply(result: Result, case: Case, call: Call | None, now: float) -> None:
+def apply(task: Task, case: Case, now: float) -> None:
     """Apply the result of a call to its case."""
+    result, call = task.result, task.call
     if call is None:
         return
     match result:
         case Answered(answer):
             apply_response(case, call, answer, now)
-        case Refused(message, fields):
+        case PermanentError():
             if call.writes:
                 mark_not_sent(case)
-            if not continue_without(case, call, fields):
-                case.pending.refused = Refusal(Reason.REFUSED, message)
-        case Dropped() | Throttled() | NotNow() | StoreRefused() if call.writes:
+            if not continue_without(case, call, result.fields):
+                case.pending.refused = Refusal(Reason.REFUSED, str(result))
+        case TemporaryError() | StoreRefused() | Unavailable() if call.writes:
             mark_not_sent(case)
-        case Unclear(until=until) if case.unconfirmed:
-            case.unconfirmed.until = until
-        case _:
-            pass
+        case Unclear() if case.unconfirmed:
+            case.unconfirmed.until = task.busy_until
 
 
 def again_after(result: Result) -> float | None:
     """Return the seconds until the next step, or None for the schedule of retries."""
-    match result:
-        case Answered() | Refused() | Dropped():
-            return 0.0
-        case Throttled(seconds=seconds) | NotNow(seconds=seconds):
-            return seconds
-        case _:
-            return None
+    if isinstance(result, TemporaryError):
+        return result.retry_after
+    return 0.0 if isinstance(result, Answered | PermanentError | Unavailable) else None

@@ -41,10 +41,11 @@ from bridge.storage.stores import BY_HAND
 from bridge.storage.transactions import Transactions, row_of
 from bridge.storage.translation import Translation
 from bridge.worker.backfill import Backfill
-from bridge.worker.forward import Forwarder, Task
+from bridge.worker.forward import Forwarder
 from bridge.worker.jobs import A_SECOND, Jobs
 from bridge.worker.loop import Worker
 from bridge.worker.reconcile import reconcile
+from bridge.worker.results import Task
 from bridge.worker.translate import Translator
 
 Json = dict[str, Any]

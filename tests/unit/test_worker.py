@@ -30,8 +30,9 @@ from bridge.storage.slots import GAPS_AHEAD
 from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
-from bridge.worker.forward import INTENT_SECONDS, Task
+from bridge.worker.forward import INTENT_SECONDS
 from bridge.worker.loop import THREADS, UNANSWERED_LIMIT, Load, Worker
+from bridge.worker.results import Task
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, call, work_off
