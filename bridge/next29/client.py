@@ -8,7 +8,6 @@ Facts: 29next's OpenAPI documents (doc) for paths, versions and the limit of 4 c
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 import typing
@@ -28,7 +27,7 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.outbound.http import MOST_BYTES, HttpClient, error_messages, excerpt
+from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
 from bridge.pace import Turn
 
 if typing.TYPE_CHECKING:
@@ -84,8 +83,9 @@ class NextApi:
         body: Json = None,
         answer: Answer | None = None,
         turn: Turn | None = None,
+        kinds: tuple[type, ...] = (dict,),
     ) -> Json:
-        """Make one call and return its JSON; `answer` is filled in in any case.
+        """Make one call and return its JSON, of one of these kinds; `answer` is filled in in any case.
 
         It waits for its turn: the given one, or one of its own.
 
@@ -93,33 +93,7 @@ class NextApi:
         happened, Refused (NotFound) with 29next's message, StoreRefused if 29next rejects the token or the
         store, and MissingScope if the token lacks a scope that disputes do not need.
         """
-        answered = self._json(method, path, params=params, body=body, answer=answer, turn=turn)
-        if not isinstance(answered, dict):
-            raise _unreadable(writes=method != "GET")
-        return answered
-
-    def get_objects(self, path: str, *, answer: Answer | None = None) -> list[Json]:
-        """Return the objects at a path: 29next answers an array, a page of them, or a single one."""
-        answered = self._json("GET", path, answer=answer)
-        if isinstance(answered, dict):
-            if answered.get("next"):
-                raise Refused("29next's list has more than one page.")
-            answered = answered.get("results", [answered])
-        if not isinstance(answered, list) or not all(isinstance(row, dict) for row in answered):
-            raise _unreadable(writes=False)
-        return answered
-
-    def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Json = None,
-        answer: Answer | None = None,
-        turn: Turn | None = None,
-    ) -> Json:
-        record = answer if answer is not None else Answer()
+        record, writes = answer or Answer(), method != "GET"
         if turn is None and self.take:
             turn = Turn(self.take, sleep=self.sleep)
         started = time.monotonic()
@@ -132,17 +106,29 @@ class NextApi:
                 before=turn.wait if turn else lambda: None,
             )
         except Unclear as error:
-            raise (error if method != "GET" else TemporaryError(str(error))) from None
+            raise (error if writes else TemporaryError(str(error))) from None
         except TooLate as error:
             raise TemporaryError(str(error)) from None
         finally:
-            began = (turn and turn.came_at) or started
-            record.seconds = time.monotonic() - began
+            record.seconds = time.monotonic() - ((turn and turn.came_at) or started)
         record.status, record.text = status, excerpt(content)
         record.date = _moment(headers.get("Date"))
-        if 200 <= status < 300:
-            return self._readable(content, writes=method != "GET")
-        raise self._error(method, path, status, headers, content)
+        if not 200 <= status < 300:
+            raise self._error(path, status, headers, content, writes=writes)
+        answered = json_of(content)
+        if not isinstance(answered, kinds):
+            message = "29next reported success, but its response could not be parsed."
+            raise _unclear_or_later(message, writes=writes)
+        return answered
+
+    def get_objects(self, path: str, *, answer: Answer | None = None) -> list[Json]:
+        """Return the objects at a path: 29next answers an array, a page of them, or a single one."""
+        answered = self.call("GET", path, answer=answer, kinds=(dict, list))
+        if isinstance(answered, dict):
+            if answered.get("next"):
+                raise Refused("29next's list has more than one page.")
+            answered = answered.get("results", [answered])
+        return _objects(answered)
 
     def find(self, path: str, *, answer: Answer | None = None, turn: Turn | None = None) -> Json:
         """Return the object at a path, or None if 29next does not know it."""
@@ -185,38 +171,23 @@ class NextApi:
     ) -> tuple[list[Json], str | None]:
         """Return the rows of one page of a list, and the path of the next page, if any."""
         page = self.call("GET", path, params=params, answer=answer, turn=turn)
-        rows = page.get("results") if isinstance(page, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise TemporaryError("29next returned an invalid list.")
-        following = page.get("next")
+        rows, following = _objects(page.get("results")), page.get("next")
         return rows, _page_after(path, str(following)) if following else None
 
     def close(self) -> None:
         """Close the connections."""
         self.exchange.close()
 
-    # what an answer means
-
-    @staticmethod
-    def _readable(content: bytes, *, writes: bool) -> Json:
-        try:
-            if len(content) > MOST_BYTES:
-                raise ValueError("too large")
-            return json.loads(content)
-        except (ValueError, RecursionError):
-            raise _unreadable(writes=writes) from None
-
     def _error(
-        self, method: str, path: str, status: int, headers: Mapping[str, str], content: bytes
+        self, path: str, status: int, headers: Mapping[str, str], content: bytes, *, writes: bool
     ) -> Exception:
-        writes = method != "GET"
+        """Return the error that a status means."""
         collection = path in ("disputes/", "transactions/")
         fields, complaint_text = error_messages(content)
         message = f"29next answered {status}: {complaint_text}"
+        retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         if status == 429:
-            return Throttled(
-                message, retry_after=parse_retry_after(headers.get("Retry-After"), self.clock()) or 1.0
-            )
+            return Throttled(message, retry_after=retry_after or 1.0)
         if status == 401 or (status == 403 and path.startswith("disputes/")):
             return StoreRefused(message)
         if status == 403:
@@ -229,18 +200,18 @@ class NextApi:
             return StoreRefused(message) if collection else NotFound(message, fields=fields)
         if 400 <= status < 500 and status != 408:
             return Refused(message, fields=fields)
-        retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         return Unclear(message) if writes else TemporaryError(message, retry_after=retry_after)
 
 
-def _unreadable(*, writes: bool) -> Exception:
-    """Return the error of a successful answer that cannot be parsed."""
-    message = "29next reported success, but its response could not be parsed."
-    return _unclear_or_later(message, writes=writes)
+def _objects(rows: Json) -> list[Json]:
+    """Return the rows of a list, checked."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TemporaryError("29next returned an invalid list.")
+    return rows
 
 
 def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
-    """HttpClient the code of an installation for the store's access token, by OAuth 2.
+    """Return the access token of a store for the code of its installation, by OAuth 2.
 
     Raises TemporaryError if 29next does not answer, PermanentError if it issues no token.
     """
@@ -251,11 +222,8 @@ def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
         raise TemporaryError(str(error)) from None
     finally:
         exchange.close()
-    try:
-        response = json.loads(content) if len(content) <= MOST_BYTES else None
-    except (ValueError, RecursionError):
-        response = None
-    response = response if isinstance(response, dict) else {}
+    answered = json_of(content)
+    response = answered if isinstance(answered, dict) else {}
     token, kind = str(response.get("access_token", "")), str(response.get("token_type", ""))
     if status == 200 and TOKEN.fullmatch(token) and kind.lower() == "bearer":
         return token

@@ -154,6 +154,14 @@ def error_messages(content: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, text[:MOST_SHOWN]
 
 
+def json_of(content: bytes) -> typing.Any:
+    """Return an answer as JSON values, or None if it is too large or not JSON."""
+    try:
+        return json.loads(content) if len(content) <= MOST_BYTES else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def excerpt(content: bytes) -> str:
     """Return the beginning of an answer, as much as is kept, with card numbers cut."""
     return storable(content[: MOST_SHOWN + LONGEST_CARD].decode("utf-8", "replace"))[:MOST_SHOWN]

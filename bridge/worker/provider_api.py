@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import typing
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -19,7 +18,7 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.outbound.authorization import Authorization, Key, OAuth
-from bridge.outbound.http import HttpClient, error_messages, excerpt
+from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
 from bridge.storage.attempts import Attempt, CallOutcome
@@ -128,7 +127,7 @@ class ProviderApi:
         errors: dict[str, BridgeError | None] = {}
         try:
             status, headers, content = self.exchange.send(request.method, url, body=request.body, auth=auth)
-            answer, text = _read(content)
+            answer, text = json_of(content), excerpt(content)
             found = self._error(outcome, request, status, headers, content)
             errors = (
                 {case.case_id: read_result(answer, case) for case in request.cases}
@@ -170,9 +169,7 @@ class ProviderApi:
             return None
         complaint_text, may_work_later = error_messages(content)[1], False
         if outcome.batch:
-            listed, may_work_later = outcome.batch.error_messages(
-                _read(content)[0], outcome.batch.call_errors
-            )
+            listed, may_work_later = outcome.batch.error_messages(json_of(content), outcome.batch.call_errors)
             complaint_text = listed or complaint_text
         message = f"{self.provider.title} answered {status}: {complaint_text}"
         is_single_report = request.reports and outcome.batch is None and 400 <= status < 500
@@ -188,15 +185,6 @@ class ProviderApi:
         if status == THROTTLED:
             return Throttled(message, retry_after=wait or 1.0)
         return Unclear(message) if request.method == "POST" else TemporaryError(message, retry_after=wait)
-
-
-def _read(content: bytes) -> tuple[Json, str]:
-    """Return an answer as JSON, if it is JSON, and its beginning as text."""
-    text = excerpt(content)
-    try:
-        return json.loads(content), text
-    except (ValueError, RecursionError):
-        return None, text
 
 
 def _outcome_of(error: BridgeError | None) -> CallOutcome:

@@ -47,8 +47,8 @@ MUTATIONS = (
         "unreadable-201-is-temporary",
         "A 201 that cannot be read counts as if nothing had been created.",
         "bridge/next29/client.py",
-        "    return _unclear_or_later(message, writes=writes)\n\n\ndef fetch_token(",
-        "    return TemporaryError(message)\n\n\ndef fetch_token(",
+        "            raise _unclear_or_later(message, writes=writes)\n",
+        "            raise TemporaryError(message)\n",
         "rules: a_write_whose_answer_is_lost_is_done_once",
     ),
     one(
