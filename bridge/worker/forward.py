@@ -241,30 +241,34 @@ class Forwarder:
         now = self.inbox.now()
         if not self.inbox.transactions.postpone(store, ident, now, now + retry.CEILING):
             return None
-        try:
-            row = self.api(self.settings.stores[store]).call("GET", f"transactions/{ident}/")
-        except NotFound:
-            self.inbox.transactions.forget(store, ident)
-            return True
-        except TemporaryError:
-            return False
-        except (StoreRefused, MissingScope, PermanentError):
-            return True
-        self.inbox.cases.add_transactions(store, [row], certain=True)
-        return True
+
+        def read() -> None:
+            try:
+                row = self.api(self.settings.stores[store]).call("GET", f"transactions/{ident}/")
+                self.inbox.cases.add_transactions(store, [row], certain=True)
+            except NotFound:
+                self.inbox.transactions.forget(store, ident)
+
+        return _is_answered(read)
 
     def read_new(self, store: str, is_stopped: Callable[[], bool]) -> bool | None:
         """Read the transactions since the end of what the index covers; returns the same as `reread`."""
         if not self.inbox.transactions.take_turn(store, self.inbox.now()):
             return None
         target = self.settings.stores[store]
-        try:
-            Backfill(self.inbox, self.api(target), target, sleep=self.sleep, is_stopped=is_stopped).read_new()
-        except TemporaryError:
-            return False
-        except (StoreRefused, MissingScope, PermanentError):
-            return True
-        return True
+        backfill = Backfill(self.inbox, self.api(target), target, sleep=self.sleep, is_stopped=is_stopped)
+        return _is_answered(backfill.read_new)
+
+
+def _is_answered(read: Callable[[], object]) -> bool:
+    """Read something for the index; returns whether 29next answered."""
+    try:
+        read()
+    except TemporaryError:
+        return False
+    except (StoreRefused, MissingScope, PermanentError):
+        pass
+    return True
 
 
 def _require_ids(call: Call, answered: typing.Any) -> None:

@@ -23,6 +23,7 @@ from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
 from bridge.storage.attempts import Attempt, CallOutcome
 from bridge.tree import pick
+from bridge.worker.results import outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,19 +124,16 @@ class ProviderApi:
         self.inbox.outcomes.record(made, request.words)
         answer: Json = None
         status: int | None
-        found: BridgeError | None = None
         errors: dict[str, BridgeError | None] = {}
         try:
             status, headers, content = self.exchange.send(request.method, url, body=request.body, auth=auth)
             answer, text = json_of(content), excerpt(content)
             found = self._error(outcome, request, status, headers, content)
-            errors = (
-                {case.case_id: read_result(answer, case) for case in request.cases}
-                if read_result and not found
-                else {}
-            )
-            if request.kept is not None and found is None:
-                text = f"{request.kept}: {pick(answer, request.kept)}" if request.kept else ""
+            if found is None:
+                if read_result:
+                    errors = {case.case_id: read_result(answer, case) for case in request.cases}
+                if request.kept is not None:
+                    text = f"{request.kept}: {pick(answer, request.kept)}" if request.kept else ""
             text = cut_text(text)
         except (TemporaryError, Unclear) as error:
             found, status, text = error, None, str(error)
@@ -188,10 +186,6 @@ class ProviderApi:
 
 
 def _outcome_of(error: BridgeError | None) -> CallOutcome:
-    outcomes = {
-        Throttled: CallOutcome.THROTTLED,
-        TemporaryError: CallOutcome.TEMPORARY,
-        Unclear: CallOutcome.UNCLEAR,
-        type(None): CallOutcome.OK,
-    }
-    return outcomes.get(type(error), CallOutcome.REFUSED)
+    if error is None:
+        return CallOutcome.OK
+    return CallOutcome.REFUSED if isinstance(error, StoreRefused) else outcome_of(error)

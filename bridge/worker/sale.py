@@ -15,7 +15,6 @@ from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import (
     BridgeError,
     MissingScope,
-    NotFound,
     PermanentError,
     StoreRefused,
     TemporaryError,
@@ -25,6 +24,7 @@ from bridge.next29.client import Answer
 from bridge.providers.outcomes import ByShipment, Refund
 from bridge.storage.attempts import Attempt, CallOutcome
 from bridge.storage.ids import token_key
+from bridge.worker.results import outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,8 @@ class SaleReader:
         """
         try:
             number = self._order()
-            path = f"orders/{number}/fulfillment-orders/"
-            rows = self._read(path, lambda answer: self.api.get_objects(path, answer=answer), _statuses)
-        except (MissingScope, NotFound, PermanentError) as error:
+            rows = self._read(f"orders/{number}/fulfillment-orders/", _statuses, many=True)
+        except (MissingScope, PermanentError) as error:
             message = f"The bridge cannot read what was shipped of the order. Choose the word here. {error}"
             raise PermanentError(message) from None
         held = [_is_held(row) for row in rows if row.get("status") != NOTHING_TO_SHIP]
@@ -73,17 +72,11 @@ class SaleReader:
         """Return the refund of the sale, else the disputed amount at the resolution; None if unknown."""
         try:
             number = self._order()
-            order = self._read(
-                f"orders/{number}/",
-                lambda answer: self.api.call("GET", f"orders/{number}/", answer=answer),
-                lambda found: f"refunds: {len(self._refunds(found))}",
-            )
-            newest = max(self._refunds(order), key=lambda refund: refund.at, default=None)
-        except (MissingScope, NotFound, PermanentError):
-            newest = None
-        return newest or self._disputed()
-
-    def _disputed(self) -> Refund | None:
+            order = self._read(f"orders/{number}/", lambda order: f"refunds: {len(self._refunds(order))}")
+            if refunds := self._refunds(order):
+                return max(refunds, key=lambda refund: refund.at)
+        except (MissingScope, PermanentError):
+            pass
         amount, currency = _amount(self.pending.amount), self.pending.currency
         if amount is None or not currency:
             return None
@@ -109,30 +102,28 @@ class SaleReader:
             sale = self.pending.transaction_id
             if sale is None:
                 raise PermanentError("The payment of this alert is not known.")
-            path = f"transactions/{sale}/"
-            row = self._read(
-                path,
-                lambda answer: self.api.call("GET", path, answer=answer),
-                lambda found: f"order: {found.get('order')}",
-            )
+            row = self._read(f"transactions/{sale}/", lambda row: f"order: {row.get('order')}")
             number = row.get("order")
             if not isinstance(number, str) or not number.strip():
                 raise PermanentError("29next does not say which order the payment belongs to.")
             self.number = quote(number, safe="")
         return self.number
 
-    def _read(self, path: str, read: Callable[[Answer], Json], summarize: Callable[[Json], str]) -> Json:
-        """Ask 29next, unless the store is paused, and record the call on the case."""
+    def _read(self, path: str, summarize: Callable[[Json], str], *, many: bool = False) -> Json:
+        """Read an object or `many`, unless the store is paused, and record the call on the case."""
         if self.inbox.stores.is_paused(self.pending.store):
             raise TemporaryError(f"Store {self.pending.store} is paused.")
         answer, case_id, store = Answer(), self.pending.case_id, self.pending.store
         attempt = Attempt(case_id=case_id, store=store, method="GET", path=path, started_at=self.inbox.now())
         try:
-            answered = read(answer)
+            if many:
+                answered: Json = self.api.get_objects(path, answer=answer)
+            else:
+                answered = self.api.call("GET", path, answer=answer)
             attempt.outcome, attempt.response = CallOutcome.OK, summarize(answered)
             return answered
         except BridgeError as error:
-            attempt.outcome, attempt.response = _outcome_of(error), str(error)
+            attempt.outcome, attempt.response = outcome_of(error), str(error)
             if isinstance(error, Throttled):
                 wait = min(error.retry_after or 1.0, LONGEST_RETRY_AFTER)
                 self.inbox.slots.throttle(token_key(self.api.store.token), wait)
@@ -169,12 +160,3 @@ def _is_held(row: Json) -> bool:
 def _statuses(rows: list[Json]) -> str:
     statuses = (f"{row.get('status')} ({row.get('request_status')})" for row in rows)
     return ", ".join(statuses) or "no fulfilment orders"
-
-
-def _outcome_of(error: BridgeError) -> CallOutcome:
-    outcomes = {
-        Throttled: CallOutcome.THROTTLED,
-        TemporaryError: CallOutcome.TEMPORARY,
-        StoreRefused: CallOutcome.STORE_REFUSED,
-    }
-    return outcomes.get(type(error), CallOutcome.REFUSED)
