@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:
     from bridge.storage.inbox import Inbox
     from bridge.storage.rows import Claim
     from bridge.worker.forward import Forwarder
+    from bridge.worker.jobs import Jobs
     from bridge.worker.results import Result, Task
     from bridge.worker.translate import Translator
 
@@ -48,13 +49,6 @@ DRAIN_SECONDS = 16.0
 """How long running calls may take after SIGTERM; platforms kill after 30 seconds."""
 LAST_SECONDS = 19
 """Seconds after SIGTERM at which the process ends, even if something still hangs."""
-
-
-class Jobs(typing.Protocol):
-    """What a worker does beside forwarding, in a thread of its own."""
-
-    def run(self, stopping: threading.Event) -> None:
-        """Run them until `stopping` is set; never raises."""
 
 
 class Load:
@@ -194,7 +188,7 @@ class Worker:
                 self.changed.set()
             if task:
                 self.forwarder.send(task)
-                self._settle(task)
+                self._keep_trying(partial(self.forwarder.settle, task), claim)
         except Exception:  # its lease runs out, and the case is looked up as after a crash
             log.exception("working on a case failed", case=claim.case_id)
         finally:
@@ -210,9 +204,6 @@ class Worker:
         self._keep_trying(partial(self.inbox.queue.release, claim), claim)
         return None
 
-    def _settle(self, task: Task) -> None:
-        self._keep_trying(partial(self.forwarder.settle, task), task.claim)
-
     def _keep_trying(self, write: Callable[[], object], claim: Claim) -> None:
         """Repeat a write until the database takes it, for as long as the lease holds.
 
@@ -221,13 +212,12 @@ class Worker:
         while True:
             try:
                 write()
+                return
             except Unavailable as error:
                 log.warning("database unavailable", case=claim.case_id, why=str(error))
                 if self.inbox.now() >= claim.until:
                     return
                 self.forwarder.sleep(DATABASE_SECONDS)
-            else:
-                return
 
     def _refresh_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
         """While no dispute needs a slot, read contradictory and new transactions into the index."""

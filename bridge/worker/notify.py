@@ -6,6 +6,7 @@ so that only one of several processes sends it. It never delays forwarding.
 
 from __future__ import annotations
 
+import html
 import itertools
 import typing
 from collections import Counter
@@ -82,13 +83,12 @@ class Snapshot:
     oldest_pending: float | None = None
     queue_old: float = 600.0
     worker_seen_at: float | None = None
-    refused: Mapping[tuple[str, str], int] = field(default_factory=dict)  # of today
     # provider -> count, case, why, and until when
     failed_outcomes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
     urgent_outcomes: Mapping[str, tuple[int, str, str, float]] = field(default_factory=dict)
     # provider -> its interval, how its pulls are going
     pulls: Mapping[str, tuple[float, PullState]] = field(default_factory=dict)
-    refusals: Sequence[stats.Refusal] = ()  # the same with the newest message, newest first
+    refusals: Sequence[stats.Refusal] = ()  # of today, newest first
     secret_variables: Mapping[str, str] = field(default_factory=dict)  # provider, enabled or not -> its own
 
 
@@ -97,10 +97,6 @@ def take_snapshot(connection: Connection, settings: Settings, now: float, summar
     configured = [name for name in settings.providers if settings.is_enabled(name)]
     pulls = pull_states(connection) if settings.pulled else {}
     since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
-    refusals = stats.refusals_since(connection, since)
-    refused: Counter[tuple[str, str]] = Counter()
-    for refusal in refusals:
-        refused[refusal.provider, refusal.reason] += refusal.count
     return Snapshot(
         now=now,
         failed=stats.failed(connection),
@@ -111,8 +107,7 @@ def take_snapshot(connection: Connection, settings: Settings, now: float, summar
         oldest_pending=summary.oldest_pending,
         queue_old=settings.notify.queue_old if settings.notify else Snapshot.queue_old,
         worker_seen_at=summary.worker_seen_at,
-        refused=refused,
-        refusals=refusals,
+        refusals=stats.refusals_since(connection, since),
         failed_outcomes=stats.failed_outcomes(connection, now) if settings.reporting else {},
         urgent_outcomes=stats.urgent_outcomes(connection, now) if settings.reporting else {},
         pulls={n: (pull.every or 0.0, pulls[n]) for n, pull in settings.pulled.items() if n in pulls},
@@ -129,8 +124,12 @@ def read_snapshot(database: Database, settings: Settings) -> Snapshot:
 
 def conditions(seen: Snapshot) -> list[Condition]:
     """Return what needs attention, the grave conditions first."""
-    found = [*_worker(seen), *_paused(seen), *_expiring(seen), *_failed(seen), *_queue(seen)]
-    found += [
+    found = [
+        *_worker(seen),
+        *_paused(seen),
+        *_expiring(seen),
+        *_failed(seen),
+        *_queue(seen),
         *_not_pulled(seen),
         *_reviews(seen),
         *_failed_outcomes(seen),
@@ -161,7 +160,8 @@ def _expiring(seen: Snapshot) -> Iterable[Condition]:
     for share, share_text, grave in ((MOST, "nine tenths", True), (HALF, "half", False)):
         count = sum(used >= share for used in seen.used)
         if count:
-            title = f"{_count(count, 'alert')} {_has(count)} used {share_text} of the deadline"
+            has = "has" if count == 1 else "have"
+            title = f"{_count(count, 'alert')} {has} used {share_text} of the deadline"
             text = "Not forwarded yet. The calls on each case say why."
             yield Condition(f"expiring:{share}", title, text, "/deliveries?status=pending", count, grave)
 
@@ -169,8 +169,8 @@ def _expiring(seen: Snapshot) -> Iterable[Condition]:
 def _failed_outcomes(seen: Snapshot) -> Iterable[Condition]:
     for provider, (count, case_id, why) in sorted(seen.failed_outcomes.items()):
         title = f"{_count(count, 'outcome')} could not be sent to {provider}"
-        check = f"{provider}: outcomes"
-        yield Condition(f"untold:{provider}", title, why, f"/cases/{case_id}", count, check=check)
+        path, check = f"/cases/{case_id}", f"{provider}: outcomes"
+        yield Condition(f"untold:{provider}", title, why, path, count, check=check)
 
 
 def _urgent_outcomes(seen: Snapshot) -> Iterable[Condition]:
@@ -178,11 +178,9 @@ def _urgent_outcomes(seen: Snapshot) -> Iterable[Condition]:
         title = f"{_count(count, 'outcome')} for {provider} not sent yet"
         left = span(abs(until - seen.now))
         text = f"The provider waits {left} more." if until > seen.now else f"Late: its time ended {left} ago."
+        key, path, text = f"untold:{provider}:urgent", f"/cases/{case_id}", f"{text} {why}".strip()
         over = f"No outcome for {provider} is urgent any more."
-        path = f"/cases/{case_id}"
-        yield Condition(
-            f"untold:{provider}:urgent", title, f"{text} {why}".strip(), path, count, True, over=over
-        )
+        yield Condition(key, title, text, path, count, grave=True, over=over)
 
 
 def _not_pulled(seen: Snapshot) -> Iterable[Condition]:
@@ -234,7 +232,10 @@ def _silent(seen: Snapshot) -> Iterable[Condition]:
 
 def _refused(seen: Snapshot) -> Iterable[Condition]:
     newest = {refusal.provider: refusal.reason for refusal in reversed(seen.refusals)}
-    for (provider, reason), count in sorted(seen.refused.items(), key=lambda pair: -pair[1]):
+    refused: Counter[tuple[str, str]] = Counter()
+    for refusal in seen.refusals:
+        refused[refusal.provider, refusal.reason] += refusal.count
+    for (provider, reason), count in refused.most_common():
         title = f"{_count(count, 'webhook')} of {provider} rejected: {reason.replace('_', ' ')}"
         text = "Since yesterday. The settings at the provider and here do not match."
         if reason == UNKNOWN and provider in seen.secret_variables:
@@ -368,28 +369,15 @@ class Notifier:
         url = base_url.rstrip("/") + new.path
         if self.notify.form == "slack":
             lines = [f"*{new.title}*", new.text, url]
-            return {"text": "\n".join(_slack(line) for line in lines if line)}
+            # the three characters that Slack's documentation names
+            return {"text": "\n".join(html.escape(line, quote=False) for line in lines if line)}
         at = datetime.fromtimestamp(round(now), UTC).isoformat().replace("+00:00", "Z")
-        content = {
-            "key": new.key,
-            "title": new.title,
-            "text": new.text,
-            "url": url,
-        }
+        content = {"key": new.key, "title": new.title, "text": new.text, "url": url}
         return content | {"count": new.count, "ended": new.ended, "at": at}
-
-
-def _slack(line: str) -> str:
-    """Escape the three characters that Slack's documentation names."""
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _count(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def _has(count: int) -> str:
-    return "has" if count == 1 else "have"
 
 
 def span(seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import typing
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -47,15 +48,6 @@ DEADLINE = retry.DAY
 
 class HasAnother(PermanentError):
     """The provider has another outcome of this alert already."""
-
-
-@dataclass(frozen=True, slots=True)
-class TryResult:
-    """The result of one try, and when it is tried again."""
-
-    state: OutcomeState
-    message: str | None = None
-    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +114,12 @@ class Reporter:
         word = outcome.word(reader.word(chosen) if isinstance(chosen, ByShipment) else chosen)
         if word is None:
             raise PermanentError(f"The word {chosen} is no longer known. Choose another one.")
-        reads_refund = word.refunds and outcome.reports_refunds
         facts = Facts(
             id=pending.provider_id,
             at=moment(pending.resolved_at),
             resolution=pending.resolution,
             message=cut_text(pending.message) if pending.message else None,
-            refund=reader.refund() if reads_refund else None,
+            refund=reader.refund() if word.refunds and outcome.reports_refunds else None,
             duplicate=pending.duplicate,
         )
         item, missing = outcome.item(word, facts)
@@ -144,10 +135,9 @@ class Reporter:
         if outcome.read is None:
             return
         path, field_path = outcome.read
+        request = Request("GET", path, [pending], kept=field_path)
         try:
-            answer = self.apis[pending.provider].call(
-                outcome, Request("GET", path, [pending], kept=field_path)
-            )
+            answer = self.apis[pending.provider].call(outcome, request)
         except NotFound:
             return
         present = pick(answer, field_path)
@@ -172,12 +162,8 @@ class Reporter:
             reports=True,
         )
         provider = ready[0].pending.provider
-
-        def read_result(answer: Json, pending: PendingOutcome) -> BridgeError | None:
-            return self._result_error(outcome, answer, pending)
-
         try:
-            errors = self.apis[provider].call(outcome, request, read_result)
+            errors = self.apis[provider].call(outcome, request, partial(self._result_error, outcome))
         except (PermanentError, HasOne) as error:
             alone = TemporaryError(f"{error} (sent with others; next alone)") if len(ready) > 1 else error
             for report in ready:
@@ -220,30 +206,31 @@ class Reporter:
     def _settle(self, pending: PendingOutcome, error: BridgeError | None) -> None:
         if isinstance(error, Unavailable):
             raise error  # nothing can be recorded: it is tried again once its lease is over
-        result = self._result_of(pending, error)
-        kept = self.inbox.outcomes.settle(pending, result.state, result.message, result.due_at)
-        level = log.info if result.state == OutcomeState.SENT else log.warning
-        level(
-            "outcome sent" if result.state == OutcomeState.SENT else "outcome not sent",
+        state, message, due_at = self._result_of(pending, error)
+        kept = self.inbox.outcomes.settle(pending, state, message, due_at)
+        is_sent = state == OutcomeState.SENT
+        (log.info if is_sent else log.warning)(
+            "outcome sent" if is_sent else "outcome not sent",
             provider=pending.provider,
             case=pending.case_id,
             resolution=pending.resolution,
-            state=result.state,
-            why=result.message,
+            state=state,
+            why=message,
             **({} if kept else {"fence": "lost"}),
         )
 
-    def _result_of(self, pending: PendingOutcome, error: BridgeError | None) -> TryResult:
-        """Return the result of a try: sent, again later, or a person decides."""
+    def _result_of(
+        self, pending: PendingOutcome, error: BridgeError | None
+    ) -> tuple[OutcomeState, str | None, float | None]:
+        """Return the state after a try, why it is not sent, and when it is tried again."""
         if error is None:
-            return TryResult(OutcomeState.SENT)
+            return OutcomeState.SENT, None, None
         if isinstance(error, (TemporaryError, Unclear)):
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             deadline = pending.owed_at + DEADLINE
             due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, wait)
-            return TryResult(OutcomeState.OWED, str(error), due_at)
+            return OutcomeState.OWED, str(error), due_at
         if isinstance(error, HasOne):
-            return TryResult(OutcomeState.SENT, str(error))
-        if isinstance(error, StoreRefused):
-            return TryResult(OutcomeState.FAILED, str(error), self.inbox.now() + retry.LATE_INTERVAL)
-        return TryResult(OutcomeState.FAILED, str(error))
+            return OutcomeState.SENT, str(error), None
+        again_at = self.inbox.now() + retry.LATE_INTERVAL if isinstance(error, StoreRefused) else None
+        return OutcomeState.FAILED, str(error), again_at
