@@ -100,9 +100,8 @@ def apply_webhook(case: Case, row: Json) -> bool:
         return False
     theirs = (_resolution(row), row.get("transaction"))
     ours = (case.resolution, case.transaction_id)
-    sent = (
-        case.unconfirmed.body if case.unconfirmed else None
-    ) or {}  # the echo of our own write is nothing new
+    # the echo of our own write is nothing new
+    sent = (case.unconfirmed.body if case.unconfirmed else None) or {}
     if theirs in (ours, (sent.get("resolution") or ours[0], sent.get("transaction") or ours[1])):
         return False
     if not case.unconfirmed and all(known in (None, new) for known, new in zip(ours, theirs, strict=True)):
@@ -157,9 +156,8 @@ def _attached(case: Case, call: Call, _: Json) -> None:
 
 def _note_overtaken(case: Case, sent: int | None) -> None:
     if sent is not None and sent != case.matched_id:
-        case.note(
-            f"29next has transaction {sent} now: it was under way before {case.matched_id} was decided."
-        )
+        decided = f"it was under way before {case.matched_id} was decided."
+        case.note(f"29next has transaction {sent} now: {decided}")
 
 
 def _found(case: Case, _: Call, rows: list[Json]) -> None:
@@ -186,12 +184,12 @@ def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if not held:
         case.leave_out(OptionalPart.TRANSACTION)
-    elif (
-        held[0]["id"] == case.dispute_id or str(held[0].get("case_number") or "").strip() == case.case_number
-    ):
-        adopt(case, held[0])  # our own, which 29next made after all
+        return
+    dispute, number = held[0], str(held[0].get("case_number") or "").strip()
+    if dispute["id"] == case.dispute_id or number == case.case_number:
+        adopt(case, dispute)  # our own, which 29next made after all
     else:
-        case.pending.held = {name: held[0].get(name) for name in HELD}
+        case.pending.held = {name: dispute.get(name) for name in HELD}
 
 
 # --- resolutions --------------------------------------------------------------------------------
@@ -217,8 +215,7 @@ def _confirm_resolution(case: Case, body: Json) -> None:
         case.note(f"29next has it resolved as {case.resolution}; the alert said {body.get('resolution')}.")
 
 
-def _replaced(case: Case, call: Call, _: object = None) -> None:
-    """Apply that another resolution has replaced ours."""
+def _replaced(case: Case, call: Call, _: Json) -> None:
     body = call.body or {}
     case.note(f"The outcome {body['resolution']} has replaced {case.resolution}.")
     case.resolution = case.resolved_by_us = body["resolution"]
@@ -228,21 +225,15 @@ def _replaced(case: Case, call: Call, _: object = None) -> None:
 # --- refunds and notes --------------------------------------------------------------------------
 
 
-def _refunded(case: Case, _: Call, __: Json) -> None:
-    case.refund_recorded = True
-
-
-def _noted(case: Case, _: Call, __: Json) -> None:
-    case.withdrawn = True
-
-
-def _listed_refunds(case: Case, _: Call, rows: list[Json]) -> None:
-    if any(row.get("parent_id") == case.transaction_id for row in rows):
+def _refunded(case: Case, call: Call, answer: typing.Any) -> None:
+    """Apply that the refund was recorded, or a list that shows it."""
+    if call.writes or any(row.get("parent_id") == case.transaction_id for row in answer):
         case.refund_recorded = True
 
 
-def _listed_notes(case: Case, _: Call, rows: list[Json]) -> None:
-    if any(row.get("message") == WITHDRAWN_MESSAGE for row in rows):
+def _noted(case: Case, call: Call, answer: typing.Any) -> None:
+    """Apply that the note was written, or a list that shows it."""
+    if call.writes or any(row.get("message") == WITHDRAWN_MESSAGE for row in answer):
         case.withdrawn = True
 
 
@@ -259,6 +250,6 @@ _APPLY: dict[CallKind, Callable[[Case, Call, typing.Any], None]] = {
     CallKind.SEARCH: lookup.apply_rows,
     CallKind.ORDER: lookup.apply_rows,
     CallKind.PAYMENT: lookup.apply_rows,
-    CallKind.LIST_REFUNDS: _listed_refunds,
-    CallKind.LIST_NOTES: _listed_notes,
+    CallKind.LIST_REFUNDS: _refunded,
+    CallKind.LIST_NOTES: _noted,
 }

@@ -34,11 +34,6 @@ class CallKind(StrEnum):
     LIST_REFUNDS = "list_refunds"
     LIST_NOTES = "list_notes"
 
-    @property
-    def writes(self) -> bool:
-        """Whether the call changes something at 29next, so that an unclear answer has to be looked up."""
-        return self in WRITES
-
 
 WRITES = frozenset(
     {CallKind.CREATE, CallKind.ATTACH, CallKind.RESOLVE, CallKind.REPLACE, CallKind.REFUND, CallKind.NOTE}
@@ -82,8 +77,8 @@ class Call:
 
     @property
     def writes(self) -> bool:
-        """Whether it changes something at 29next."""
-        return self.kind.writes
+        """Whether it changes something at 29next, so that an unclear answer has to be looked up."""
+        return self.kind in WRITES
 
 
 @dataclass(slots=True)
@@ -120,11 +115,6 @@ class Match:
     closed: bool = False  # no look-up is left
     woken_at: float | None = None  # when the local index last got a transaction that may fit
     heeded_at: float | None = None  # the `woken_at` that this match has taken into account
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether a person has chosen the transaction, or said that there is none."""
-        return self.rule in (Rule.MANUAL, Rule.NONE)
 
 
 @dataclass(slots=True)
@@ -243,7 +233,7 @@ class Case:
     @property
     def is_decided(self) -> bool:
         """Whether a person has chosen the transaction, or said that there is none."""
-        return self.match is not None and self.match.is_decided
+        return self.match is not None and self.match.rule in (Rule.MANUAL, Rule.NONE)
 
     @property
     def is_ended(self) -> bool:
@@ -271,7 +261,6 @@ class Case:
 
     @property
     def _needs_a_person(self) -> bool:
-        """Whether outcomes contradict one another, a field cannot be read, or no transaction was found."""
         unreadable = self.facts is not None and self.facts.unreadable and not self.is_decided
         unfinished = self.trouble.review and self.resolution is None
         has_none = self.match is not None and self.match.rule is Rule.NONE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -69,8 +69,6 @@ class Payment:
 
 
 CARD = (("card_first_six", "bankcard_first_six"), ("card_last_four", "bankcard_last_four"))
-OWN = Rule.EXTERNAL_ID
-"""The only id that no other payment has: an order has several, and rebills share the network's id."""
 IDS = ("auth_code", "network_transaction_id", "external_id")
 LADDER = (
     Rung(Rule.ORDER, (("order", "order"),), unique=True),
@@ -96,7 +94,7 @@ class Choice:
 
     transaction_id: int | None = None
     rule: Rule | None = None
-    candidates: tuple[Row, ...] = field(default=())
+    candidates: tuple[Row, ...] = ()
 
 
 def queries(alert: Alert) -> dict[Rule, Call]:
@@ -177,8 +175,9 @@ def _fitting(
     rung: Rung, alert: Alert, named: list[Payment], remaining: Mapping[int, Payment], *, complete: bool
 ) -> dict[int, Payment]:
     """Return the remaining payments that a rung names with the evidence that it needs."""
-    # an id that several payments have, or may have, is not enough by itself
-    sure = rung.unique and len(named) == 1 and (complete or rung.rule is OWN)
+    # an id that several payments have, or may have, is not enough by itself: an order has several payments,
+    # and rebills share the network's id
+    sure = rung.unique and len(named) == 1 and (complete or rung.rule is Rule.EXTERNAL_ID)
     if not (sure or complete or (rung.unique and alert.transaction_at)):
         return {}
     possible = [payment for payment in named if payment.id in remaining]
@@ -242,9 +241,10 @@ def contradictions(alert: Alert, payment: Payment) -> dict[str, str]:
         return {"status": FAILED}
     if row.get("is_test") is True:
         return {"test": "a test"}
+    is_another_card = _has_another_card(alert, row) and not _is_virtual(alert, row)
     reasons = {
         "amount": _another_amount(alert, row),
-        "card": _another_card(alert, row),
+        "card": "another card" if is_another_card else None,
         "id": _another_id(alert, payment),
         "date": _another_date(alert, payment),
     }
@@ -269,10 +269,6 @@ def _another_amount(alert: Alert, row: Row) -> str | None:
 def _has_another_currency(alert: Alert, row: Row) -> bool:
     ours, theirs = _money(alert)[1], _field(row, "currency").upper()
     return bool(ours and theirs and ours != theirs)
-
-
-def _another_card(alert: Alert, row: Row) -> str | None:
-    return "another card" if _has_another_card(alert, row) and not _is_virtual(alert, row) else None
 
 
 def _has_another_card(alert: Alert, row: Row) -> bool:
@@ -308,10 +304,7 @@ def _kind(ident: str) -> tuple[str, int]:
 
 def _another_date(alert: Alert, payment: Payment) -> str | None:
     """Return how the date contradicts the alert, or None; an authorization may be captured much later."""
-    compared = [
-        payment.row,
-        *(relative for relative in payment.related if relative.get("type") == "authorize"),
-    ]
+    compared = [payment.row, *(row for row in payment.related if row.get("type") == "authorize")]
     moments = [moment for row in compared if (moment := read_moment(row.get("date_created")))]
     since, until = window(alert)
     if moments and ((since and max(moments) < since) or (until and min(moments) > until)):
@@ -361,20 +354,18 @@ def _payments(rows: Iterable[Row]) -> list[Payment]:
         own = children.get(ident, [])
         refunds = [child for child in own if child.get("type") == "refund"]
         parent = by_id.get(typing.cast("int", row.get("parent_id")), {})
-        if row.get("type") == "debit" and not any(_is_void(child) for child in own):
+        if row.get("type") == "debit" and not any(_has_succeeded(child, "void") for child in own):
             authorized = [parent] if parent.get("type") == "authorize" else []
             payments.append(Payment(row, (*refunds, *authorized)))
-        elif row.get("type") == "authorize" and not any(_ends_authorization(child) for child in own):
+        elif row.get("type") == "authorize" and not any(
+            _has_succeeded(child, "void", "debit") for child in own
+        ):
             payments.append(Payment(row))
     return payments
 
 
-def _ends_authorization(row: Row) -> bool:
-    return _is_void(row) or (row.get("type") == "debit" and row.get("status") == "succeeded")
-
-
-def _is_void(row: Row) -> bool:
-    return row.get("type") == "void" and row.get("status") == "succeeded"
+def _has_succeeded(row: Row, *types: str) -> bool:
+    return row.get("type") in types and row.get("status") == "succeeded"
 
 
 def _candidates(

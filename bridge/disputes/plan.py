@@ -50,8 +50,10 @@ def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.META
     """Return the one thing to do for a case now."""
     if case.is_duplicate:
         return Done()
+    if case.unconfirmed and now < case.unconfirmed.until:  # 29next may still be working on it
+        return Wait(case.unconfirmed.until)
     if case.unconfirmed:
-        return _wait_or_look_up(case, case.unconfirmed, now)
+        return _look_up(case, case.unconfirmed.kind)
     if holder := case.pending.holder:
         filters = {"transaction_id": str(holder), "type": case.type.value}
         return Call(CallKind.FIND_HOLDER, "GET", "disputes/", params=filters)
@@ -89,7 +91,10 @@ def _for_dispute(case: Case, now: float) -> Step:
     if case.standing and case.standing != case.resolution and case.trouble.refusal is None:
         return _resolve(case, case.standing, now)
     if refunds.is_due(case):
-        return _record_refund(case, now)
+        if not refunds.is_sale_read(case, now):
+            return _read_sale(case)
+        body = payloads.refund_body(typing.cast("str", refunds.amount(case)))
+        return Call(CallKind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
     if case.goal.withdraw and not case.withdrawn:
         if case.resolution is None and case.type is DisputeType.ALERT:  # chargebacks know no `other`
             body = payloads.resolution_body("other", WITHDRAWN_MESSAGE)
@@ -101,7 +106,8 @@ def _for_dispute(case: Case, now: float) -> Step:
 def _resolve(case: Case, resolution: str, now: float) -> Call:
     here, message = f"disputes/{case.dispute_id}/", case.goal.message
     if case.resolution is not None:
-        if not _is_read(case, now):
+        read_at = case.pending.read_at  # just now, so that no person's decision at 29next is overwritten
+        if read_at is None or now - read_at > refunds.FRESH:
             return _look_up(case, CallKind.REPLACE)
         return Call(CallKind.REPLACE, "PATCH", here, body=payloads.resolution_body(resolution, message))
     if refunds.is_wanted(case) and not refunds.is_sale_read(case, now):
@@ -109,18 +115,6 @@ def _resolve(case: Case, resolution: str, now: float) -> Call:
     with_refund = refunds.is_wanted(case) and refunds.is_the_disputed_amount(case)
     body = payloads.resolution_body(resolution, message, external_refund=with_refund)
     return Call(CallKind.RESOLVE, "POST", f"{here}resolve/", body=body)
-
-
-def _is_read(case: Case, now: float) -> bool:
-    """Whether the dispute was read just now, so that no person's decision at 29next is overwritten."""
-    return case.pending.read_at is not None and now - case.pending.read_at <= refunds.FRESH
-
-
-def _record_refund(case: Case, now: float) -> Call:
-    if not refunds.is_sale_read(case, now):
-        return _read_sale(case)
-    body = payloads.refund_body(typing.cast("str", refunds.amount(case)))
-    return Call(CallKind.REFUND, "POST", f"transactions/{case.transaction_id}/refund/", body=body)
 
 
 def _read_sale(case: Case) -> Call:
@@ -156,13 +150,6 @@ def mark_not_sent(case: Case) -> None:
     """Mark a write as certainly not done; before another try the dispute is read again."""
     case.unconfirmed = None
     case.pending.read_at = None
-
-
-def _wait_or_look_up(case: Case, unconfirmed: Unconfirmed, now: float) -> Step:
-    """Return the look-up of an unconfirmed write, once 29next has had time for it."""
-    if now < unconfirmed.until:
-        return Wait(unconfirmed.until)
-    return _look_up(case, unconfirmed.kind)
 
 
 def _look_up(case: Case, kind: CallKind) -> Call:

@@ -6,7 +6,6 @@ sale has that amount left: 29next is asked right before. If that is not certain,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from bridge.disputes import payloads
@@ -29,7 +28,7 @@ def is_due(case: Case) -> bool:
 
 def is_the_disputed_amount(case: Case) -> bool:
     """Whether 29next can take the amount from the dispute: in another currency it would be a wrong number."""
-    facts, currency = case.facts, _money(case).currency
+    facts, (_, currency) = case.facts, _money(case)
     return bool(facts and currency and facts.currency == currency.upper())
 
 
@@ -66,11 +65,11 @@ def amount(case: Case) -> str | None:
     An alert in another currency than the sale's is about all of it. An alert without a readable amount may
     be about a part.
     """
-    money, facts = _money(case), case.facts
-    if not money.currency or facts is None or facts.amount is None or facts.currency is None:
+    facts, (whole, currency) = case.facts, _money(case)
+    if not currency or facts is None or facts.amount is None or facts.currency is None:
         return None
-    is_same = facts.currency == money.currency.upper()
-    return payloads.amount_text(facts.amount if is_same else payloads.read_amount(money.amount))
+    is_same = facts.currency == currency.upper()
+    return payloads.amount_text(facts.amount if is_same else payloads.read_amount(whole))
 
 
 def filters(case: Case) -> Json:
@@ -78,19 +77,13 @@ def filters(case: Case) -> Json:
     found: Json = {"type": "refund", "is_external": "true"}
     if (ours := amount(case)) is None:
         return found
-    both = sorted({Decimal(ours), Decimal(_money(case).amount or ours)})
+    both = sorted({Decimal(ours), Decimal(_money(case)[0] or ours)})
     return found | {"amount_min": f"{both[0]:.2f}", "amount_max": f"{both[-1]:.2f}"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Money:
-    amount: str | None = None
-    currency: str | None = None
-
-
-def _money(case: Case) -> _Money:
+def _money(case: Case) -> tuple[str | None, str | None]:
     """Return the amount and currency of the sale, as it was read, else from the match."""
     for known in (case.pending.sale, case.match):
         if known is not None and known.transaction_id == case.transaction_id:
-            return _Money(known.amount, known.currency)
-    return _Money()
+            return known.amount, known.currency
+    return None, None

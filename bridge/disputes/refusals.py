@@ -34,9 +34,8 @@ def _create(case: Case, call: Call, fields: Complaint) -> bool:
     body = call.body or {}
     if "metadata" in fields and "metadata" in body:
         case.leave_out(OptionalPart.METADATA)
-        case.note(
-            "29next rejected the metadata. The bridge creates the dispute without it: " + _words(fields)
-        )
+        without = "The bridge creates the dispute without it"
+        case.note(f"29next rejected the metadata. {without}: {_words(fields)}")
         return True
     if "transaction" not in fields or "transaction" not in body:
         return False

@@ -37,13 +37,11 @@ def next_try(
     if now >= deadline:
         wait = chance.uniform(0.5, 1.0) * LATE_INTERVAL
     else:
-        ceiling = min(2.0**tries, EARLY_CEILING) if tries <= EARLY_TRIES else _later(tries)
+        ceiling = min(2.0 ** min(tries, EARLY_TRIES), EARLY_CEILING)
+        if tries > EARLY_TRIES:
+            ceiling = min(EARLY_CEILING * 2.0 ** min(tries - EARLY_TRIES, 10), CEILING)
         wait = min(chance.uniform(0, ceiling), max(deadline - now, 0.0))
     return now + max(wait, retry_after or 0.0)
-
-
-def _later(tries: int) -> float:
-    return min(EARLY_CEILING * 2.0 ** min(tries - EARLY_TRIES, 10), CEILING)
 
 
 def expires_at(deadline: float) -> float:

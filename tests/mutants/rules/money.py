@@ -64,7 +64,7 @@ MUTATIONS = (
         "refund-in-another-currency",
         "A refund is recorded in a currency that is not the sale's.",
         "bridge/disputes/refunds.py",
-        "    is_same = facts.currency == money.currency.upper()\n",
+        "    is_same = facts.currency == currency.upper()\n",
         "    is_same = True\n",
         "way_back: the_refund_of_an_alert_in_another_currency_is_of_the_transaction_s_amount",
     ),
