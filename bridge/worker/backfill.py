@@ -83,9 +83,8 @@ class Backfill:
                     continue
                 begins, ends = _seconds(first) + ZONES, _seconds(last) + ZONES + DAY
                 self.inbox.transactions.cover(self.store.name, begins, ends)
-                self.report(
-                    f"{first}  {changed_now} new or changed  ({(today - first).days - 1} of {days} days)"
-                )
+                read = (today - first).days - 1
+                self.report(f"{first}  {changed_now} new or changed  ({read} of {days} days)")
                 width = max(min(2 * width, width * PAGES // pages), 1)
             last = min(first, last) - timedelta(days=1)
         return changed
@@ -156,11 +155,8 @@ class Backfill:
         waited = 0.0
         if self.is_stopped():
             raise TemporaryError("Stopped. Run it again to continue.")
-        while (
-            self.inbox.slots.gap
-            and waited < LONGEST_YIELD
-            and self.inbox.stores.has_due_cases(self.store.name)
-        ):
+        is_paced, stores = self.inbox.slots.gap, self.inbox.stores
+        while is_paced and waited < LONGEST_YIELD and stores.has_due_cases(self.store.name):
             self.sleep(YIELD_SECONDS)
             waited += YIELD_SECONDS
 

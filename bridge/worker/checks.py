@@ -167,9 +167,8 @@ def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator
     for store in stores:
         why = paused.get(store.name)
         if why is not None and why != store.missing:
-            fix = (
-                "Correct what 29next reports. The bridge retries twice a minute and then continues by itself."
-            )
+            again = "The bridge retries twice a minute and then continues by itself."
+            fix = f"Correct what 29next reports. {again}"
             if why == BY_HAND:
                 fix = "Resume it on the page /stores."
             yield Check(f"{store.name}: paused", good=False, message=why, fix=fix)

@@ -24,7 +24,7 @@ from bridge.redact import cut_body
 if typing.TYPE_CHECKING:
     from bridge.alert import Webhook
     from bridge.providers.base import Item, Provider
-    from bridge.settings import Settings
+    from bridge.settings import Settings, Store
 
 Json = dict[str, typing.Any]
 
@@ -68,24 +68,22 @@ def _explain(
     try:
         reading = provider.translate(item)
     except PermanentError as error:
-        explained.problem = str(error)
-        explained.errors = error.fields
+        explained.problem, explained.errors = str(error), error.fields
         explained.fields = _fields(provider, item, explained.errors)
         return explained
     explained.effect, explained.reason = reading.effect, reading.reason
     explained.errors = dict(reading.errors)
     explained.fields = _fields(provider, item, explained.errors)
-    if reading.alert:
-        explained.outcome = reading.alert.unknown_outcome or reading.alert.review
-    if reading.alert is None or reading.effect in (Effect.INFORM, Effect.IGNORE):
+    alert = reading.alert
+    if alert is None:
         return explained
-    store = settings.store_of(provider.name, reading.alert, webhook.store)
-    explained.store = store.name if store else None
-    explained.case = {"case_number": reading.alert.case_number, "type": reading.alert.type}
-    if store:
-        explained.requests = _requests(
-            provider, reading.alert, reading.effect, store.name, store.metadata, now
-        )
+    explained.outcome = alert.unknown_outcome or alert.review
+    if reading.effect in (Effect.INFORM, Effect.IGNORE):
+        return explained
+    explained.case = {"case_number": alert.case_number, "type": alert.type}
+    if store := settings.store_of(provider.name, alert, webhook.store):
+        explained.store = store.name
+        explained.requests = _requests(provider, alert, reading.effect, store, now.timestamp())
     return explained
 
 
@@ -111,32 +109,17 @@ def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> 
     return rows
 
 
-def _requests(
-    provider: Provider,
-    alert: Alert,
-    effect: Effect,
-    store: str,
-    metadata: typing.Iterable[str],
-    now: datetime,
-) -> list[Json]:
+def _requests(provider: Provider, alert: Alert, effect: Effect, store: Store, now: float) -> list[Json]:
     """Return the requests for a new case, as if 29next found no transaction and accepted every call."""
-    case = Case(
-        id="",
-        store=store,
-        case_number=alert.case_number,
-        type=alert.type,
-        provider=provider.name,
-        opened_at=now.timestamp(),
-        deadline_at=now.timestamp(),
-    )
-    merge(case, provider.name, effect, alert, now.timestamp())
+    case = Case("", store.name, alert.case_number, alert.type, provider.name, opened_at=now, deadline_at=now)
+    merge(case, provider.name, effect, alert, now)
     requests: list[Json] = []
     for _ in range(8):
-        step = next_step(case, now.timestamp(), metadata=metadata)
+        step = next_step(case, now, metadata=store.metadata)
         if not isinstance(step, Call):
             break
         requests.append({"method": step.method, "path": step.path, "params": step.params, "body": step.body})
         created = {"id": 1, "case_number": case.case_number, "type": case.type}
         answer: typing.Any = [] if step.method == "GET" else created
-        apply_response(case, step, answer, now.timestamp())
+        apply_response(case, step, answer, now)
     return requests

@@ -62,10 +62,8 @@ def _pull(settings: Settings, database: Database, name: str) -> Check:
     message, fix = f"last pull {at}", "Start `bridge worker`: it pulls."
     overdue = not how or is_overdue(database.now(), settings.pulled[name].every or 0.0, how)
     if how and how.error:
-        message, fix = (
-            f"{message}, the next one failed: {how.error}",
-            "Fix what it says. The worker retries by itself.",
-        )
+        message += f", the next one failed: {how.error}"
+        fix = "Fix what it says. The worker retries by itself."
     try:
         Api(settings, name, database.now).page(1)
     except BridgeError as error:
@@ -123,9 +121,8 @@ def _new_events(search: Search, now: datetime) -> Iterator[Check]:
     rows = [row for row in search.ignored_events() if not row["listed"]]
     new = [row for row in rows if now - datetime.fromisoformat(row["first_at"]) < NEW_EVENTS]
     if new:
-        message = ", ".join(
-            f"{row['provider']} {row['event_type']} ({row['count']})" for row in new[:MOST_NAMED]
-        )
+        types = (f"{row['provider']} {row['event_type']} ({row['count']})" for row in new[:MOST_NAMED])
+        message = ", ".join(types)
         fix = "If one of them is about a dispute, list it under [providers.NAME.effects] in bridge.toml."
         yield Check("new event types, ignored", good=True, message=message, fix=fix)
 
@@ -140,10 +137,8 @@ def _provider(
         fix = _FIX_BY_REASON.get(refusal.reason, _FIX_BAD_PROOF)
         fix = next((better for text, better in _FIX_BY_TEXT.items() if text in refusal.message), fix)
         return Check(provider.name, good=False, message=message, fix=fix.format(variable))
-    rotating = (
-        f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
-    )
-    return Check(provider.name, good=True, message=message, fix=rotating)
+    fix = f"Remove {variable}_PREVIOUS once the provider uses the new secret." if len(secrets) > 1 else ""
+    return Check(provider.name, good=True, message=message, fix=fix)
 
 
 _FIX_BAD_PROOF = (

@@ -86,9 +86,8 @@ class Puller:
             after = replace(before, error=str(error)[:MOST_SHOWN], failures=before.failures + 1)
             wait = error.retry_after if isinstance(error, TemporaryError) else None
             due_at = retry.next_try(now, after.failures, math.inf, self.chance, wait)
-        if self.pulls.end(turn, after, due_at) and _without_details(after.error) != _without_details(
-            before.error
-        ):
+        is_news = _without_details(after.error) != _without_details(before.error)
+        if self.pulls.end(turn, after, due_at) and is_news:
             if after.error:
                 log.warning("alerts not pulled", provider=turn.provider, why=after.error)
             else:
@@ -112,24 +111,19 @@ class Puller:
 
     def _store(self, api: Api, problems: Counter[str]) -> Iterator[str]:
         """Store the alerts of the next page, each as if it had been pushed; yields their ids."""
+        provider = api.provider
+        path, headers = f"/webhooks/{provider.name}", {"content-type": "application/json"}
         for alert in api.page():
-            pushed = Webhook(
-                api.provider.name,
-                f"/webhooks/{api.provider.name}",
-                render(alert),
-                {"content-type": "application/json"},
-            )
+            pushed = Webhook(provider.name, path, render(alert), headers)
             try:
-                store_webhook(
-                    self.inbox.deliveries, api.provider, *without_secrets(api.provider, pushed, pushed.path)
-                )
+                store_webhook(self.inbox.deliveries, provider, *without_secrets(provider, pushed, path))
             except Unavailable:
                 raise
             except Exception:  # one that cannot be stored stops no other
-                log.exception("alert not stored", provider=api.provider.name)
+                log.exception("alert not stored", provider=provider.name)
                 problems["could not be stored, see the log"] += 1
                 continue
-            ident = pick(alert, api.provider.event_id[0])
+            ident = pick(alert, provider.event_id[0])
             if isinstance(ident, str) and ident.strip():
                 yield ident
             else:

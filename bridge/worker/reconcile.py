@@ -90,15 +90,14 @@ def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | N
             yield f"unfinished: case {case.id} ({case.type} {case.case_number}) is not settled at 29next yet"
     for delivery, stored in unsettled:
         named = f"delivery {delivery.id} of {delivery.provider}"
-        alert, effect = delivery.alert, delivery.effect
         if delivery.status is Status.PENDING:
             yield f"unfinished: {named} is not translated yet"
-        elif alert is None or effect is None:
+        elif delivery.alert is None or delivery.effect is None:
             yield f"failed: {named} was not understood; nobody knows whether 29next has what it asked for"
-        elif (
-            end := delivery.settled(known[stored.id if stored else _key(alert)])
-        ) is None or end.status is Status.FAILED:
-            yield f"failed: {named} asked for what 29next does not have"
+        else:
+            end = delivery.settled(known[stored.id if stored else _key(delivery.alert)])
+            if end is None or end.status is Status.FAILED:
+                yield f"failed: {named} asked for what 29next does not have"
 
 
 def _case_of(alert: Alert, store: Store) -> Case:

@@ -47,14 +47,7 @@ def problem(
     return None
 
 
-def subscribe(
-    api: NextApi,
-    target: str,
-    secret: str,
-    version: str,
-    *,
-    events: Sequence[str] = EVENTS,
-) -> str:
+def subscribe(api: NextApi, target: str, secret: str, version: str, *, events: Sequence[str] = EVENTS) -> str:
     """Create or repair the subscription; returns a word for what was done."""
     hooks = api.rows("webhooks/", {})
     hook = find_subscription(hooks, target)

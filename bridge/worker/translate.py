@@ -51,8 +51,7 @@ class Translator:
         try:
             return self._translate(row)
         except Untranslatable as error:
-            message = str(error)
-            return Translation(Status.FAILED, Reason.UNTRANSLATABLE, message, errors=error.fields)
+            return Translation(Status.FAILED, Reason.UNTRANSLATABLE, str(error), errors=error.fields)
         except UnknownEvent as error:
             return Translation(Status.FAILED, Reason.UNKNOWN_EVENT, str(error))
         except Unavailable:
