@@ -69,13 +69,13 @@ def print_details(item: Json) -> None:
 
 
 def _readable(value: typing.Any) -> str:
-    """Return a value of JSON as one line of text."""
+    """Return a value of JSON as one line of text, without empty lists in it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(_readable, value))
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {_readable(part)}" for name, part in value.items())
+        return "; ".join(f"{name}: {_readable(part)}" for name, part in value.items() if part != [])
     return "-" if value is None else str(value)
 
 

@@ -159,7 +159,7 @@ class Pending:
     looked_first: bool = False  # the creation was looked up before it was made
     sale: Sale | None = None
     read_at: float | None = None  # when the dispute was read, so that no person's decision is overwritten
-    refused: Refusal | None = None  # a refusal that the next settlement passes on
+    refusal: Refusal | None = None  # a refusal that the next settlement passes on
 
 
 @dataclass(slots=True)

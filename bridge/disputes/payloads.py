@@ -7,12 +7,9 @@ and the reporting fields are read-only and never sent.
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-
-from marshmallow import Schema, fields
 
 from bridge.alert import Alert, Network, iso
 
@@ -27,20 +24,6 @@ METADATA = ("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_a
 """The metadata keys that are sent by default."""
 
 
-class DisputeSchema(Schema):
-    """Dumps an Alert as the body of `POST /disputes/`."""
-
-    type = fields.String()
-    case_number = fields.String()
-    amount = fields.Function(lambda alert: amount_text(alert.amount) if alert.currency else None)
-    currency = fields.String()
-    happened_at = fields.Function(lambda alert: iso(alert.happened_at) if alert.happened_at else None)
-    arn = fields.String()
-
-
-_DUMP = DisputeSchema()
-
-
 def dispute_body(
     alert: Alert,
     *,
@@ -50,10 +33,18 @@ def dispute_body(
     metadata: Iterable[str] = METADATA,
 ) -> dict[str, typing.Any]:
     """Return the body that creates the dispute; unknown fields are left out, never null."""
-    known = alert
-    if alert.happened_at is None and "happened_at" not in alert.unreadable:  # it cannot be changed later
-        known = dataclasses.replace(alert, happened_at=received_at)
-    body = {name: value for name, value in _DUMP.dump(known).items() if value is not None}
+    happened_at = alert.happened_at
+    if happened_at is None and "happened_at" not in alert.unreadable:  # it cannot be changed later
+        happened_at = received_at
+    known: dict[str, typing.Any] = {
+        "type": alert.type.value,
+        "case_number": alert.case_number,
+        "amount": amount_text(alert.amount) if alert.currency else None,
+        "currency": alert.currency,
+        "happened_at": iso(happened_at) if happened_at else None,
+        "arn": alert.arn,
+    }
+    body = {name: value for name, value in known.items() if value is not None}
     if transaction_id is not None:
         body["transaction"] = transaction_id
     if extra := metadata_of(alert, provider, metadata):

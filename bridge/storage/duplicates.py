@@ -124,7 +124,7 @@ def pass_to_duplicates(connection: Connection, holder: Case, now: float) -> None
         case = case_of(row)
         case.resolution = _settled_resolution(holder)
         case.due_at = now
-        case.pending.refused = refusal or case.pending.refused
+        case.pending.refusal = refusal or case.pending.refusal
         write_cases(connection, [case])
 
 

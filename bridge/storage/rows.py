@@ -121,6 +121,8 @@ def lease_parameters(now: float, lease: float) -> dict[str, float]:
     return {"now": now, "held": now + lease + SET_BACK}
 
 
+_REFUSAL = "refused"
+"""The JSON key of a pending refusal."""
 _TYPED = ("type", "facts", "goal", "match", "unconfirmed", "pending", "trouble", "without")
 _SAME = tuple(part.name for part in dataclasses.fields(Case) if part.name not in _TYPED)
 """The fields that a case and its row have in the same form."""
@@ -161,9 +163,15 @@ def _pending(values: Json) -> Pending:
         "verify": {CallKind(name) for name in values.get("verify", ())},
         "early": _alert(values.get("early")),
         "sale": Sale(**values["sale"]) if values.get("sale") else None,
-        "refused": _refusal(values.get("refused")),
+        "refusal": _refusal(values.get(_REFUSAL)),
     }
-    return Pending(**{**values, **read})
+    same = {name: value for name, value in values.items() if name != _REFUSAL}
+    return Pending(**{**same, **read})
+
+
+def _pending_json(pending: Pending) -> Json:
+    values = json_of(pending)
+    return {_REFUSAL if name == "refusal" else name: value for name, value in values.items()}
 
 
 def _trouble(values: Json) -> Trouble:
@@ -197,7 +205,7 @@ def values_of(case: Case) -> dict[str, typing.Any]:
         "goal": json_of(case.goal),
         "match": json_of(case.match),
         "unconfirmed": json_of(case.unconfirmed),
-        "pending": json_of(case.pending),
+        "pending": _pending_json(case.pending),
         "trouble": json_of(case.trouble),
         "without": list(case.without),
         "amount": str(facts.amount) if facts and facts.amount is not None else None,

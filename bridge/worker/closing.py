@@ -29,22 +29,22 @@ def finish_step(task: Task, case: Case, pending: list[Delivery], now: float, cha
     was_unconfirmed, look_first = case.unconfirmed is not None, task.store.look_first
     results.apply(task, case, now)
     settlement = Settlement(message=results.message_of(task.result))
-    refused, case.pending.refused = case.pending.refused, None
-    if refused:
-        case.trouble.refusal = refused
+    refusal, case.pending.refusal = case.pending.refusal, None
+    if refusal:
+        case.trouble.refusal = refusal
     for delivery in pending:
         if end := delivery.settled(case):
             settlement.settled[delivery.id] = end
-        elif refused:
-            settlement.settled[delivery.id] = Settled(Status.FAILED, refused.reason, refused.message)
-    if refused and not settlement.settled:  # no delivery is left that could show it
-        case.note(refused.message)
+        elif refusal:
+            settlement.settled[delivery.id] = Settled(Status.FAILED, refusal.reason, refusal.message)
+    if refusal and not settlement.settled:  # no delivery is left that could show it
+        case.note(refusal.message)
     left = settlement.left(pending)
     tries = case.tries
     _schedule(task, case, left, settlement, now, chance)
     if was_unconfirmed and task.has_read and look_first:  # a read alone is no progress
         case.tries = tries
-    if refused and not left:
+    if refusal and not left:
         case.due_at = None
     if look_first and (case.due_at is None or not task.has_read):
         look_again(case)

@@ -121,7 +121,7 @@ def apply(task: Task, case: Case, now: float) -> None:
             if call.writes:
                 mark_not_sent(case)
             if not continue_without(case, call, result.fields):
-                case.pending.refused = Refusal(Reason.REFUSED, str(result))
+                case.pending.refusal = Refusal(Reason.REFUSED, str(result))
         case TemporaryError() | StoreRefused() | Unavailable() if call.writes:
             mark_not_sent(case)
         case Unclear() if case.unconfirmed:

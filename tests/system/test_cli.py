@@ -145,6 +145,12 @@ def test_cases_are_listed_for_a_person_and_as_json(bridge: Bridge, storage: Stor
     assert bridge("cases", "--json", "--type", "chargeback").json["results"] == []
 
 
+def test_a_match_without_candidates_shows_none(bridge: Bridge, storage: Storage) -> None:
+    keep(storage, "C-1")
+    [case] = bridge("cases", "--json").json["results"]
+    assert "\nmatch           rule: -\n" in bridge("show", case["id"]).out
+
+
 def test_a_list_that_goes_on_says_so(bridge: Bridge, storage: Storage) -> None:
     for number in range(3):
         keep(storage, f"C-{number}")
@@ -412,6 +418,7 @@ def in_review(at_work: InProcessBridge) -> tuple[str, list[int]]:
 def test_a_transaction_is_matched_by_hand_once(bridge: Bridge, at_work: InProcessBridge) -> None:
     case, twins = in_review(at_work)
     assert bridge("cases", "--state", "review", "--json").json["results"][0]["id"] == case
+    assert f"candidates: id: {twins[0]}; " in bridge("show", case).out
     said = bridge("match", case, str(twins[1]))
     assert (said.status, said.out) == (0, f"{case} saved. The worker updates 29next.\n")
     with at_work.counted() as calls:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bridge.alert import Reason, Status
 from bridge.errors import Unavailable
 from bridge.settings import Notify
+from bridge.storage.stats import Refusal
 from bridge.worker.notify import (
     AGAIN_AFTER,
     GONE_AFTER,
@@ -61,7 +62,10 @@ def test_where_all_is_well_nothing_is_told() -> None:
         ({"oldest_pending": NOW - 601}, "An alert has been waiting for 10 min"),
         ({"worker_seen_at": NOW - GONE_AFTER - 1}, "No worker is running"),
         ({"worker_seen_at": None}, "No worker is running"),
-        ({"refused": {("kount", "bad_proof"): 9}}, "9 webhooks of kount rejected: bad proof"),
+        (
+            {"refusals": [Refusal("kount", "bad_proof", count, "", NOW) for count in (4, 5)]},
+            "9 webhooks of kount rejected: bad proof",
+        ),
         (
             {"times": {"ethoca": [NOW - 90_000 - n * 3600 for n in range(10)]}},
             "ethoca has been silent for 25 h",

@@ -185,8 +185,8 @@ MUTATIONS = (
         "amount-without-currency",
         "An amount is sent without its currency.",
         "bridge/disputes/payloads.py",
-        "amount_text(alert.amount) if alert.currency else None)\n",
-        "amount_text(alert.amount))\n",
+        "amount_text(alert.amount) if alert.currency else None,\n",
+        "amount_text(alert.amount),\n",
         "dispute: an_amount_without_its_currency_is_kept_beside_and_never_sent",
     ),
     one(
