@@ -127,7 +127,15 @@ class Forwarder:
     def _take_slot(self, task: Task, call: Call) -> bool:
         """Take the slot of a call, and with it commit the intent of a write."""
         claim, now, token = task.claim, self.inbox.now(), token_key(task.store.token)
-        task.attempt = _attempt(claim, call, now)
+        task.attempt = Attempt(
+            case_id=claim.case_id,
+            delivery_id=claim.delivery_id,
+            store=claim.store,
+            method=call.method,
+            path=call.path,
+            request=call.body if call.writes else call.params,
+            started_at=now,
+        )
         begun = Moment()
         if call.writes:
             until = now + 2 * INTENT_SECONDS + self.settings.timeout + self.settings.settle_seconds
@@ -163,10 +171,8 @@ class Forwarder:
         answered: typing.Any
         try:
             if call.kind in LIST_CALLS:
-                hold = partial(self.inbox.queue.extend_lease, claim)
-                answered = api.rows(
-                    call.path, call.params or {}, answer=answer, turn=task.turn, before_more=hold
-                )
+                filters, hold = call.params or {}, partial(self.inbox.queue.extend_lease, claim)
+                answered = api.rows(call.path, filters, answer=answer, turn=task.turn, before_more=hold)
             elif call.kind is CallKind.ORDER:
                 answered = api.find(call.path, answer=answer, turn=task.turn)
             else:
@@ -280,21 +286,7 @@ def _require_ids(call: Call, answered: typing.Any) -> None:
         raise TemporaryError("29next returned a dispute without an id.")
 
 
-def _attempt(claim: Claim, call: Call, now: float) -> Attempt:
-    """Return the record of a call before it is made."""
-    return Attempt(
-        case_id=claim.case_id,
-        delivery_id=claim.delivery_id,
-        store=claim.store,
-        method=call.method,
-        path=call.path,
-        request=call.body if call.writes else call.params,
-        started_at=now,
-    )
-
-
 def _log_call(task: Task, *, held: bool) -> None:
-    """Log a call."""
     if task.call is None or (attempt := task.made) is None:
         return
     log.info(

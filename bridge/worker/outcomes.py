@@ -46,10 +46,6 @@ DEADLINE = retry.DAY
 """How long networks wait for an outcome; after that it is tried hourly for seven days."""
 
 
-class HasAnother(PermanentError):
-    """The provider has another outcome of this alert already."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ready:
     """An outcome that is ready to be sent."""
@@ -105,7 +101,8 @@ class Reporter:
         store = self.settings.stores[pending.store]
         # a repeat, or a person's choice, keeps its word
         chosen = pending.word or outcome.word_name(pending.category, pending.resolution)
-        self._check_existing(outcome, pending, chosen)
+        if existing := self._existing(outcome, pending, chosen):
+            raise existing
         if chosen is None:
             raise PermanentError(why_to_choose(pending.category, pending.resolution))
         if store.name not in self.stores or self.stores[store.name].store != store:
@@ -128,23 +125,24 @@ class Reporter:
             raise PermanentError(f"{word.name} needs {names}, which is not known. Choose another word.")
         return Ready(pending, word, item)
 
-    def _check_existing(
+    def _existing(
         self, outcome: Outcome, pending: PendingOutcome, chosen: str | ByShipment | None
-    ) -> None:
-        """Raise if the provider has an outcome already: there too the first one stands."""
+    ) -> BridgeError | None:
+        """Return the error if the provider has an outcome already: there too the first one stands."""
         if outcome.read is None:
-            return
+            return None
         path, field_path = outcome.read
         request = Request("GET", path, [pending], kept=field_path)
         try:
             answer = self.apis[pending.provider].call(outcome, request)
         except NotFound:
-            return
+            return None
         present = pick(answer, field_path)
         if present is not None and present == chosen:
-            raise HasOne(f"It has {present} already.")
+            return HasOne(f"It has {present} already.")
         if isinstance(present, str) and present in outcome.finals:
-            raise HasAnother(f"It has {present} already, and 29next {pending.resolution}.")
+            return PermanentError(f"It has {present} already, and 29next {pending.resolution}.")
+        return None
 
     # sending
 
@@ -194,12 +192,9 @@ class Reporter:
     def _error_of_refusal(self, outcome: Outcome, report: Ready, error: BridgeError) -> BridgeError:
         """Return the error of a refused outcome, or that the provider has it (or another one) already."""
         try:
-            self._check_existing(outcome, report.pending, report.word.name)
-        except (HasOne, HasAnother) as stands:
-            return stands
+            return self._existing(outcome, report.pending, report.word.name) or error
         except BridgeError:
-            pass
-        return error
+            return error
 
     # after it
 
