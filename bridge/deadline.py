@@ -31,7 +31,7 @@ class Deadline:
         return time.monotonic() >= self.at
 
     def shut(self) -> None:
-        """End the exchange: a thread that reads or writes on the socket gets an end or an error."""
+        """Ends the exchange: a thread that reads or writes on the socket gets an end or an error."""
         if self.sock is not None and not self.over:
             with contextlib.suppress(OSError):  # closed already
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
@@ -47,7 +47,7 @@ class Watch:
         self.thread: threading.Thread | None = None
 
     def begin(self, seconds: float, sock: socket.socket | None) -> Deadline:
-        """Watch over an exchange from now on, until it is marked as over."""
+        """Watches over an exchange from now on, until it is marked as over."""
         deadline = Deadline(seconds, sock)
         with self.changed:
             heapq.heappush(self.heap, (deadline.at, next(self.count), deadline))
@@ -60,7 +60,7 @@ class Watch:
 
     @contextlib.contextmanager
     def within(self, seconds: float, sock: socket.socket | None) -> Iterator[Deadline]:
-        """Watch over an exchange for as long as the block runs."""
+        """Watches over an exchange for as long as the block runs."""
         deadline = self.begin(seconds, sock)
         try:
             yield deadline

@@ -58,7 +58,7 @@ class Moment:
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
     def slot(self, seconds: float, late: float) -> Slot:
-        """Return the slot that was said to open in so many seconds, and to close `late` seconds after."""
+        """Returns the slot that was said to open in so many seconds, and to close `late` seconds after."""
         return Slot(
             time.monotonic() + seconds, self.monotonic + seconds + late, self.wall + max(seconds, 0.0) + late
         )
@@ -80,7 +80,7 @@ class Turn:
         self.came_at: float | None = None  # monotonic
 
     def wait(self) -> None:
-        """Return once the call may leave; raises TooLate where it may not any more."""
+        """Returns once the call may leave; raises TooLate where it may not any more."""
         for _ in range(MOST_TURNS):
             self.slot = slot = self.slot or self.take()
             if (wait := slot.opens - time.monotonic()) > 0:

@@ -25,7 +25,7 @@ SHOWS = {
 
 
 def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> None:
-    """Apply 29next's answer to a call: an object, or the rows of a list."""
+    """Applies 29next's answer to a call: an object, or the rows of a list."""
     if call.kind is CallKind.SALE:
         refunds.apply_sale(case, answer, now)
     else:
@@ -42,7 +42,7 @@ def apply_response(case: Case, call: Call, answer: typing.Any, now: float) -> No
 
 
 def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
-    """Apply the look-up of an unconfirmed write: done, not done after LOOKS empty ones, or look again."""
+    """Applies the look-up of an unconfirmed write: done, not done after LOOKS empty ones, or looks again."""
     body = unconfirmed.body or {}
     is_done = {
         CallKind.CREATE: case.dispute_id is not None,
@@ -67,7 +67,7 @@ def _confirm(case: Case, unconfirmed: Unconfirmed, now: float) -> None:
 
 
 def adopt(case: Case, row: Json) -> None:
-    """Adopt a dispute as 29next shows it; of two disputes of one case, the first known stays."""
+    """Adopts a dispute as 29next shows it; of two disputes of one case, the first known stays."""
     if case.dispute_id not in (None, int(row["id"])):
         case.note(f"29next has more than one dispute of this case: also {row['id']}.")
         return
@@ -86,7 +86,7 @@ def adopt(case: Case, row: Json) -> None:
 
 
 def apply_webhook(case: Case, row: Json) -> bool:
-    """Apply a dispute from a webhook of 29next; returns whether the case has work to do.
+    """Applies a dispute from a webhook of 29next; returns whether the case has work to do.
 
     What only adds to the case is adopted. What contradicts it may be old, so the dispute is read again.
     """
@@ -116,7 +116,7 @@ def _resolution(row: Json) -> str | None:
 
 
 def _read(case: Case, _: Call, row: Json) -> None:
-    """Adopt a dispute as it is now; the bridge does not repeat what 29next has undone."""
+    """Adopts a dispute as it is now; the bridge does not repeat what 29next has undone."""
     _yield_to_person(case, row)
     if case.pending.reread:
         case.pending.reread = False
@@ -131,7 +131,7 @@ def _read(case: Case, _: Call, row: Json) -> None:
 
 
 def _yield_to_person(case: Case, row: Json) -> None:
-    """Give up the outcome that should replace ours if a person has replaced ours at 29next."""
+    """Gives up the outcome that should replace ours if a person has replaced ours at 29next."""
     ours, wanted, theirs = case.resolution, case.standing, _resolution(row)
     sent = (case.unconfirmed.body if case.unconfirmed else None) or {"resolution": ours}
     if ours is None or wanted == ours or theirs in (ours, sent.get("resolution", ours)):
@@ -179,7 +179,7 @@ def _found(case: Case, _: Call, rows: list[Json]) -> None:
 
 
 def _found_holder(case: Case, _: Call, rows: list[Json]) -> None:
-    """Link the case with the dispute that holds its transaction, or leave the transaction out."""
+    """Links the case with the dispute that holds its transaction, or leaves the transaction out."""
     holder, case.pending.holder = case.pending.holder, None
     held = [row for row in rows if row.get("transaction") == holder and row.get("type") == case.type]
     if not held:
@@ -207,7 +207,7 @@ def _apply_resolution(case: Case, body: Json) -> None:
 
 
 def _confirm_resolution(case: Case, body: Json) -> None:
-    """Apply that an unconfirmed dispute is resolved: by our call, unless the resolution differs."""
+    """Applies that an unconfirmed dispute is resolved: by our call, unless the resolution differs."""
     if case.resolution == body.get("resolution"):
         _apply_resolution(case, body)
     else:
@@ -226,13 +226,13 @@ def _replaced(case: Case, call: Call, _: Json) -> None:
 
 
 def _refunded(case: Case, call: Call, answer: typing.Any) -> None:
-    """Apply that the refund was recorded, or a list that shows it."""
+    """Applies that the refund was recorded, or a list that shows it."""
     if call.writes or any(row.get("parent_id") == case.transaction_id for row in answer):
         case.refund_recorded = True
 
 
 def _noted(case: Case, call: Call, answer: typing.Any) -> None:
-    """Apply that the note was written, or a list that shows it."""
+    """Applies that the note was written, or a list that shows it."""
     if call.writes or any(row.get("message") == WITHDRAWN_MESSAGE for row in answer):
         case.withdrawn = True
 

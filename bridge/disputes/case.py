@@ -268,11 +268,11 @@ class Case:
         return bool(self.trouble.contradicted or unreadable or unfinished or unmatched)
 
     def note(self, text: str) -> None:
-        """Add a note for people, once."""
+        """Adds a note for people, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def leave_out(self, part: OptionalPart) -> None:
-        """Leave out something that 29next refused."""
+        """Leaves out something that 29next refused."""
         if part not in self.without:
             self.without.append(part)

@@ -43,7 +43,7 @@ def merge(
     errors: Mapping[str, list[str]] | None = None,
     look_first: bool = False,
 ) -> None:
-    """Merge an alert into its case; `errors` are the fields that could not be read."""
+    """Merges an alert into its case; `errors` are the fields that could not be read."""
     if provider not in case.providers:
         case.providers.append(provider)
     _add_notes(case, provider, alert, errors or {})
@@ -81,7 +81,7 @@ def opens(effect: Effect, alert: Alert) -> bool:
 
 
 def _try_again(case: Case, effect: Effect, alert: Alert) -> None:
-    """Clear what 29next refused of such an alert before, since this one asks for it again."""
+    """Clears what 29next refused of such an alert before, since this one asks for it again."""
     trouble = case.trouble
     if effect is Effect.WITHDRAW and trouble.unnoted:
         trouble.unnoted, case.withdrawn = None, False
@@ -95,7 +95,7 @@ def _try_again(case: Case, effect: Effect, alert: Alert) -> None:
 
 
 def _leave_refund_out(case: Case) -> None:
-    """Record no refund of a withdrawn case; note one that is on record."""
+    """Records no refund of a withdrawn case; notes one that is on record."""
     if case.refund_recorded:
         case.note(RECORDED)
     elif OptionalPart.REFUND not in case.without:
@@ -104,7 +104,7 @@ def _leave_refund_out(case: Case) -> None:
 
 
 def _add_notes(case: Case, provider: str, alert: Alert, errors: Mapping[str, list[str]]) -> None:
-    """Note for people what cannot be read in an alert, and what is not final."""
+    """Notes for people what cannot be read in an alert, and what is not final."""
     for path, messages in errors.items():
         case.note(f"{provider} sent {path}, which cannot be read: {' '.join(messages)}")
     for text in filter(None, (alert.review, alert.note)):
@@ -114,7 +114,7 @@ def _add_notes(case: Case, provider: str, alert: Alert, errors: Mapping[str, lis
 
 
 def _look_first(case: Case) -> None:
-    """Make the case look up every write before it is made, also if it was only observed so far."""
+    """Makes the case look up every write before it is made, also if it was only observed so far."""
     if not case.pending.verify:
         case.pending.verify = set(LOOKED_UP_BEFORE)
     opening = case.facts and case.dispute_id is None and case.unconfirmed is None
@@ -137,14 +137,14 @@ def _merge_facts(case: Case, provider: str, alert: Alert) -> None:
 
 
 def _combined(old: Alert, new: Alert) -> Alert:
-    """Return an earlier alert with the fields of a later one over it; what can be read now is readable."""
+    """Returns an earlier alert with the fields of a later one over it; what can be read now is readable."""
     still_unreadable = (name for name in old.unreadable if getattr(new, name, None) is None)
     unreadable = tuple(sorted({*still_unreadable, *new.unreadable}))
     return dataclasses.replace(Alert.from_json({**old.to_json(), **new.to_json()}), unreadable=unreadable)
 
 
 def _add_ids(case: Case, alert: Alert) -> None:
-    """Add the ids that help to find the transaction, without changing what the dispute was opened with."""
+    """Adds the ids that help to find the transaction, without changing what the dispute was opened with."""
     facts = typing.cast("Alert", case.facts)
     fresh = {n: getattr(alert, n) for n in MATCH_FACTS if getattr(alert, n) and not getattr(facts, n)}
     if fresh:
@@ -154,7 +154,7 @@ def _add_ids(case: Case, alert: Alert) -> None:
 
 
 def _apply_resolution(case: Case, provider: str, alert: Alert, received_at: float) -> None:
-    """Apply an outcome: the first one stands, except a chargeback's that the same provider replaces."""
+    """Applies an outcome: the first one stands, except a chargeback's that the same provider replaces."""
     stands, goal = case.standing, case.goal
     if stands is None or _replaces(case, provider, alert, received_at):
         goal.resolution, goal.message, goal.by = alert.resolution, alert.message, provider
@@ -208,7 +208,7 @@ def _takes_acceptance_back(case: Case, alert: Alert, received_at: float) -> bool
 
 
 def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at: float) -> Settled | None:
-    """Return how a delivery of a case ends, or None while 29next lacks what it asks for."""
+    """Returns how a delivery of a case ends, or None while 29next lacks what it asks for."""
     if case.is_duplicate:
         if alert.resolution and case.resolution is None:
             return None
@@ -230,7 +230,7 @@ def settled(case: Case, provider: str, effect: Effect, alert: Alert, received_at
 
 
 def _ended(case: Case, provider: str, alert: Alert, received_at: float) -> Settled | None:
-    """Return how the delivery of an outcome ends."""
+    """Returns how the delivery of an outcome ends."""
     stands = case.resolution if case.is_duplicate else case.standing
     if stands is None:  # 29next has reopened it
         is_given_up = case.trouble.contradicted == alert.resolution

@@ -13,7 +13,7 @@ OF_TRANSACTIONS = frozenset({CallKind.SEARCH, CallKind.ORDER, CallKind.PAYMENT})
 
 
 def next_lookup(case: Case) -> Call | None:
-    """Return the next look-up for the transaction at 29next; None once it was found, or none is left."""
+    """Returns the next look-up for the transaction at 29next; None once it was found, or none is left."""
     if OptionalPart.TRANSACTION in case.without or case.facts is None:
         return None
     match = case.match or Match()
@@ -47,7 +47,7 @@ def needs_index(case: Case) -> bool:
 
 
 def apply_index(case: Case, rows: list[Json], *, complete: bool) -> None:
-    """Match the case with transactions of the local index; if several fit there, 29next is not asked.
+    """Matches the case with transactions of the local index; if several fit there, 29next is not asked.
 
     A case that is matched again asks 29next again too, unless the index is complete.
     """
@@ -65,7 +65,7 @@ def apply_index(case: Case, rows: list[Json], *, complete: bool) -> None:
 
 
 def rows_of(call: Call, answer: typing.Any) -> list[Json]:
-    """Return the transactions of an answer: a list, a single one, or all of an order.
+    """Returns the transactions of an answer: a list, a single one, or all of an order.
 
     An order that does not exist, has another number or cannot be read has none.
     """
@@ -81,7 +81,7 @@ def rows_of(call: Call, answer: typing.Any) -> list[Json]:
 
 
 def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
-    """Match the case with transactions that 29next returned; candidates of earlier look-ups stay."""
+    """Matches the case with transactions that 29next returned; candidates of earlier look-ups stay."""
     if case.is_decided:
         return
     before = case.match or Match()
@@ -104,7 +104,7 @@ def apply_rows(case: Case, call: Call, rows: list[Json]) -> None:
 
 
 def match_of(choice: matching.Choice, rows: list[Json]) -> Match:
-    """Return a choice as a match, with the transaction's amount: a refund is recorded in its currency."""
+    """Returns a choice as a match, with the transaction's amount: a refund is recorded in its currency."""
     row = next((row for row in rows if row["id"] == choice.transaction_id), {})
     return Match(
         rule=choice.rule,
@@ -116,7 +116,7 @@ def match_of(choice: matching.Choice, rows: list[Json]) -> Match:
 
 
 def decide_match(case: Case, transaction_id: int | None) -> None:
-    """Apply a person's decision: a transaction, or None if there is none."""
+    """Applies a person's decision: a transaction, or None if there is none."""
     before = case.match or Match()
     row: Json = next((candidate for candidate in before.candidates if candidate["id"] == transaction_id), {})
     case.match = dataclasses.replace(

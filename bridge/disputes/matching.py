@@ -98,14 +98,14 @@ class Choice:
 
 
 def queries(alert: Alert) -> dict[Rule, Call]:
-    """Return the look-ups to make at 29next, the best first, two at most."""
+    """Returns the look-ups to make at 29next, the best first, two at most."""
     rungs = [_RUNGS[rule] for rule in ASKED if _counts(_RUNGS[rule], alert)]
     calls = [(rung.rule, call) for rung in rungs if (call := _query(rung, alert))]
     return dict(calls[:LOOK_UPS])
 
 
 def _query(rung: Rung, alert: Alert) -> Call | None:
-    """Return the look-up for a rung at 29next, or None if the alert lacks the facts."""
+    """Returns the look-up for a rung at 29next, or None if the alert lacks the facts."""
     filters = {theirs: _fact(alert, ours) for ours, theirs in rung.facts}
     if not all(filters.values()):
         return None
@@ -122,7 +122,7 @@ def _query(rung: Rung, alert: Alert) -> Call | None:
 def choose(
     alert: Alert, rows: Iterable[Row], *, complete: bool = True, earlier: Sequence[Row] = ()
 ) -> Choice:
-    """Choose the one transaction that fits, or none; candidates say why each was not taken.
+    """Chooses the one transaction that fits, or none; candidates say why each was not taken.
 
     Three phases: drop the payments that a fact contradicts, then try the ids, then the weaker rules with the
     evidence they need. If several fit a rung, only these are tried on the rungs below. If two of the alert's
@@ -152,7 +152,7 @@ def choose(
 
 
 def _named(alert: Alert, payments: list[Payment]) -> dict[Rule, list[Payment]]:
-    """Return the payments that each rung names, including those that another fact contradicts."""
+    """Returns the payments that each rung names, including those that another fact contradicts."""
     tried = [payment for payment in payments if payment.row.get("status") != "failed"]
     return {
         rung.rule: [payment for payment in tried if _counts(rung, alert) and payment.is_named_by(rung, alert)]
@@ -174,7 +174,7 @@ def _ids_disagree(named: Mapping[Rule, list[Payment]], earlier: Sequence[Row]) -
 def _fitting(
     rung: Rung, alert: Alert, named: list[Payment], remaining: Mapping[int, Payment], *, complete: bool
 ) -> dict[int, Payment]:
-    """Return the remaining payments that a rung names with the evidence that it needs."""
+    """Returns the remaining payments that a rung names with the evidence that it needs."""
     # an id that several payments have, or may have, is not enough by itself: an order has several payments,
     # and rebills share the network's id
     sure = rung.unique and len(named) == 1 and (complete or rung.rule is Rule.EXTERNAL_ID)
@@ -191,7 +191,7 @@ def _rivals(
     named: Iterable[Payment],
     against: Mapping[int, Mapping[str, str]],
 ) -> dict[int, Payment]:
-    """Return the payments that would fit too, but for facts that are tolerated in the fitting ones.
+    """Returns the payments that would fit too, but for facts that are tolerated in the fitting ones.
 
     The card of a wallet and an amount in another currency cannot be compared. So they cannot decide between
     a payment that differs in them and another one: the alert's own fact may be wrong.
@@ -207,7 +207,7 @@ def _rivals(
 
 
 def _tolerated(alert: Alert, row: Row) -> Iterator[str]:
-    """Yield the facts in which a payment differs without a contradiction."""
+    """Yields the facts in which a payment differs without a contradiction."""
     if _has_another_card(alert, row):
         yield "card"
     if _has_another_currency(alert, row):
@@ -220,7 +220,7 @@ def _counts(rung: Rung, alert: Alert) -> bool:
 
 
 def payment_behind(alert: Alert, rows: Iterable[Row]) -> int | None:
-    """Return the id of the payment of a refund that the alert names, if the rows lack it."""
+    """Returns the id of the payment of a refund that the alert names, if the rows lack it."""
     rows = list(rows)
     known = {row.get("id") for row in rows}
     parents = [
@@ -235,7 +235,7 @@ def shares_fact(alert: Alert, row: Row) -> bool:
 
 
 def contradictions(alert: Alert, payment: Payment) -> dict[str, str]:
-    """Return the reasons against a payment, by the fact that it contradicts."""
+    """Returns the reasons against a payment, by the fact that it contradicts."""
     row = payment.row
     if row.get("status") != "succeeded":
         return {"status": FAILED}
@@ -252,7 +252,7 @@ def contradictions(alert: Alert, payment: Payment) -> dict[str, str]:
 
 
 def _another_amount(alert: Alert, row: Row) -> str | None:
-    """Return how the amount contradicts the alert, or None.
+    """Returns how the amount contradicts the alert, or None.
 
     Without the transaction's amount in the alert, a part of it may be disputed. Amounts in different
     currencies are not compared.
@@ -288,7 +288,7 @@ def _is_virtual(alert: Alert, row: Row) -> bool:
 
 
 def _another_id(alert: Alert, payment: Payment) -> str | None:
-    """Return how an id contradicts the alert, or None; only ids of the same form are compared."""
+    """Returns how an id contradicts the alert, or None; only ids of the same form are compared."""
     for name in IDS:
         ours = _fact(alert, name)
         theirs = {_field(row, name) for row in (payment.row, *payment.related)}
@@ -298,12 +298,12 @@ def _another_id(alert: Alert, payment: Payment) -> str | None:
 
 
 def _kind(ident: str) -> tuple[str, int]:
-    """Return the form of an id: pi_... and ch_... are a payment's and a charge's."""
+    """Returns the form of an id: pi_... and ch_... are a payment's and a charge's."""
     return ident.rpartition("_")[0], len(ident)
 
 
 def _another_date(alert: Alert, payment: Payment) -> str | None:
-    """Return how the date contradicts the alert, or None; an authorization may be captured much later."""
+    """Returns how the date contradicts the alert, or None; an authorization may be captured much later."""
     compared = [payment.row, *(row for row in payment.related if row.get("type") == "authorize")]
     moments = [moment for row in compared if (moment := read_moment(row.get("date_created")))]
     since, until = window(alert)
@@ -313,7 +313,7 @@ def _another_date(alert: Alert, payment: Payment) -> str | None:
 
 
 def window(alert: Alert) -> tuple[datetime | None, datetime | None]:
-    """Return the moments between which the alert's transaction was made."""
+    """Returns the moments between which the alert's transaction was made."""
     transaction_at, happened = alert.transaction_at, alert.happened_at
     since = transaction_at - BEFORE if transaction_at else happened - OLDEST if happened else None
     ends = [transaction_at + AFTER] if transaction_at else []
@@ -341,7 +341,7 @@ def _same_amount(alert: Alert, row: Row) -> bool:
 
 
 def _payments(rows: Iterable[Row]) -> list[Payment]:
-    """Return the payments among transactions, each once: debits, and authorizations without one.
+    """Returns the payments among transactions, each once: debits, and authorizations without one.
 
     A voided transaction is not a payment. A refund leads to its parent, an authorization to its debits.
     """
@@ -374,7 +374,7 @@ def _candidates(
     reasons: Mapping[int, str | None],
     other: str = "too little evidence",
 ) -> tuple[Row, ...]:
-    """Return what was considered, by which rung, and why it was not taken; the strongest evidence first."""
+    """Returns what was considered, by which rung, and why it was not taken; the strongest evidence first."""
     shown = ("id", "order", "amount", "currency", "date_created")
     rules = [*(rung.rule for rung in LADDER), None]
 
@@ -400,7 +400,7 @@ def _around(alert: Alert) -> dict[str, str]:
 
 
 def _money(alert: Alert) -> tuple[Decimal | None, str | None]:
-    """Return the transaction's amount as the alert has it, else the disputed one."""
+    """Returns the transaction's amount as the alert has it, else the disputed one."""
     if alert.transaction_amount is not None:
         return alert.transaction_amount, alert.transaction_currency
     return alert.amount, alert.currency
@@ -419,7 +419,7 @@ def _field(row: Row, name: str) -> str:
 
 
 def spelling(name: str, value: object) -> str:
-    """Return a fact in the form in which facts are compared; "" if it says nothing.
+    """Returns a fact in the form in which facts are compared; "" if it says nothing.
 
     A code that was a number has lost its leading zeros; an order may be written with `#`.
     """

@@ -32,7 +32,7 @@ def dispute_body(
     transaction_id: int | None = None,
     metadata: Iterable[str] = METADATA,
 ) -> dict[str, typing.Any]:
-    """Return the body that creates the dispute; unknown fields are left out, never null."""
+    """Returns the body that creates the dispute; unknown fields are left out, never null."""
     happened_at = alert.happened_at
     if happened_at is None and "happened_at" not in alert.unreadable:  # it cannot be changed later
         happened_at = received_at
@@ -53,7 +53,7 @@ def dispute_body(
 
 
 def metadata_of(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, str]:
-    """Return the metadata with the wanted keys; `bridge_amount` is set if `amount` cannot be sent."""
+    """Returns the metadata with the wanted keys; `bridge_amount` is set if `amount` cannot be sent."""
     values = {
         "bridge_provider": provider,
         "bridge_network": None if alert.network is Network.OTHER else alert.network.value,
@@ -72,7 +72,7 @@ def metadata_of(alert: Alert, provider: str, keys: Iterable[str]) -> dict[str, s
 def resolution_body(
     resolution: str, message: str | None = None, *, external_refund: bool = False
 ) -> dict[str, typing.Any]:
-    """Return the body of `POST /disputes/{id}/resolve/`."""
+    """Returns the body of `POST /disputes/{id}/resolve/`."""
     body: dict[str, typing.Any] = {"resolution": resolution}
     if message:
         body["resolution_other_message"] = message
@@ -82,19 +82,19 @@ def resolution_body(
 
 
 def refund_body(amount: str) -> dict[str, typing.Any]:
-    """Return the body that records a refund of the gateway: it moves no money and sends no mail."""
+    """Returns the body that records a refund of the gateway: it moves no money and sends no mail."""
     return {"amount": amount, "is_external": True, "send_refund_notification": False}
 
 
 def amount_text(amount: Decimal | None) -> str | None:
-    """Return an amount as 29next takes it, or None if that would change it."""
+    """Returns an amount as 29next takes it, or None if that would change it."""
     if amount is None or not 0 <= amount < TOO_LARGE or amount != amount.quantize(CENT):
         return None
     return f"{amount:.2f}"
 
 
 def read_amount(value: object) -> Decimal | None:
-    """Read an amount of 29next; None if it is not a finite number."""
+    """Reads an amount of 29next; None if it is not a finite number."""
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
@@ -103,7 +103,7 @@ def read_amount(value: object) -> Decimal | None:
 
 
 def read_moment(value: object) -> datetime | None:
-    """Read a moment of 29next, in UTC if it names no zone; None if it is none."""
+    """Reads a moment of 29next, in UTC if it names no zone; None if it is none."""
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
@@ -112,7 +112,7 @@ def read_moment(value: object) -> datetime | None:
 
 
 def card_text(alert: Alert) -> str | None:
-    """Return what is known of the card: first six and last four."""
+    """Returns what is known of the card: first six and last four."""
     if not alert.card_last_four:
         return None
     return f"{alert.card_first_six or ''}******{alert.card_last_four}"

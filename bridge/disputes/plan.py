@@ -47,7 +47,7 @@ Step = Call | Wait | Fail | Done
 
 
 def next_step(case: Case, now: float, *, metadata: Iterable[str] = payloads.METADATA) -> Step:
-    """Return the one thing to do for a case now."""
+    """Returns the one thing to do for a case now."""
     if case.is_duplicate:
         return Done()
     if case.unconfirmed and now < case.unconfirmed.until:  # 29next may still be working on it
@@ -75,7 +75,7 @@ def _towards_opening(case: Case, now: float, metadata: Iterable[str]) -> Step:
 
 
 def wait_longer(case: Case, until: float) -> Wait:
-    """Make a case wait for its opening beyond the deadline of its first delivery."""
+    """Makes a case wait for its opening beyond the deadline of its first delivery."""
     case.deadline_at, case.pending.looks = until, 1
     return Wait(until, Reason.WAITING_FOR_OPENING)
 
@@ -118,7 +118,7 @@ def _resolve(case: Case, resolution: str, now: float) -> Call:
 
 
 def _read_sale(case: Case) -> Call:
-    """Return the read of the sale, or a look-up if others may have recorded the refund."""
+    """Returns the read of the sale, or a look-up if others may have recorded the refund."""
     if CallKind.REFUND in case.pending.verify:
         return _look_up(case, CallKind.REFUND)
     return Call(CallKind.SALE, "GET", f"transactions/{case.transaction_id}/")
@@ -142,18 +142,18 @@ def _find(case: Case) -> Call:
 
 
 def mark_sent(case: Case, call: Call, until: float) -> None:
-    """Mark a write as about to be sent: from now on it may have happened."""
+    """Marks a write as about to be sent: from now on it may have happened."""
     case.unconfirmed = Unconfirmed(call.kind, until, body=call.body)
 
 
 def mark_not_sent(case: Case) -> None:
-    """Mark a write as certainly not done; before another try the dispute is read again."""
+    """Marks a write as certainly not done; before another try the dispute is read again."""
     case.unconfirmed = None
     case.pending.read_at = None
 
 
 def _look_up(case: Case, kind: CallKind) -> Call:
-    """Return the call that shows whether a write has been done."""
+    """Returns the call that shows whether a write has been done."""
     here = f"disputes/{case.dispute_id}/"
     match kind:
         case CallKind.CREATE:
@@ -167,7 +167,7 @@ def _look_up(case: Case, kind: CallKind) -> Call:
 
 
 def recover(case: Case) -> None:
-    """Make a case look up what 29next has of it before it writes, as after a restored backup."""
+    """Makes a case look up what 29next has of it before it writes, as after a restored backup."""
     case.pending.verify = set(LOOKED_UP_BEFORE)
     if case.dispute_id is not None:
         case.pending.reread = True
@@ -178,7 +178,7 @@ def recover(case: Case) -> None:
 
 
 def look_again(case: Case) -> None:
-    """Make a case look up its next write, since others may write for it too."""
+    """Makes a case look up its next write, since others may write for it too."""
     case.pending.verify = set(LOOKED_UP_BEFORE)
     is_open = case.due_at is not None and case.unconfirmed is None
     if case.facts and case.dispute_id is None and is_open:

@@ -39,7 +39,7 @@ def is_sale_read(case: Case, now: float) -> bool:
 
 
 def apply_sale(case: Case, row: Json, now: float) -> None:
-    """Apply a read of the sale; leave out a refund larger than what is left, or of an uncertain amount."""
+    """Applies a read of the sale; leaves out a refund larger than what is left, or of an uncertain amount."""
     if case.transaction_id is None:
         return
     left = row.get("amount_available_for_refund")
@@ -53,14 +53,14 @@ def apply_sale(case: Case, row: Json, now: float) -> None:
 
 
 def leave_out(case: Case, why: str) -> None:
-    """Leave the refund out, and note why."""
+    """Leaves the refund out, and notes why."""
     case.leave_out(OptionalPart.REFUND)
     case.trouble.unrecorded = why
     case.note(why)
 
 
 def amount(case: Case) -> str | None:
-    """Return what the gateway refunded, in the currency of the sale; None if that is not certain.
+    """Returns what the gateway refunded, in the currency of the sale; None if that is not certain.
 
     An alert in another currency than the sale's is about all of it. An alert without a readable amount may
     be about a part.
@@ -73,7 +73,7 @@ def amount(case: Case) -> str | None:
 
 
 def filters(case: Case) -> Json:
-    """Return the filters that find it at 29next: by its amount, or that of the whole sale."""
+    """Returns the filters that find it at 29next: by its amount, or that of the whole sale."""
     found: Json = {"type": "refund", "is_external": "true"}
     if (ours := amount(case)) is None:
         return found
@@ -82,7 +82,7 @@ def filters(case: Case) -> Json:
 
 
 def _money(case: Case) -> tuple[str | None, str | None]:
-    """Return the amount and currency of the sale, as it was read, else from the match."""
+    """Returns the amount and currency of the sale, as it was read, else from the match."""
     for known in (case.pending.sale, case.match):
         if known is not None and known.transaction_id == case.transaction_id:
             return known.amount, known.currency

@@ -15,7 +15,7 @@ DUPLICATE_WORDS = ("already", "exists", "duplicate", "unique", "one alert", "one
 
 
 def continue_without(case: Case, call: Call, fields: Complaint) -> bool:
-    """Continue without what 29next refused; returns False if the case cannot do without it."""
+    """Continues without what 29next refused; returns False if the case cannot do without it."""
     if _is_outdated(case, call, fields):
         case.note("29next rejected a call that was under way before a person decided: " + _words(fields))
         return True
@@ -66,7 +66,7 @@ def _resolve(case: Case, _: Call, fields: Complaint) -> bool:
 
 
 def _replace(case: Case, call: Call, fields: Complaint) -> bool:
-    """Keep the former resolution, for a person to look at."""
+    """Keeps the former resolution, for a person to look at."""
     wanted = (call.body or {}).get("resolution")
     why = f"29next keeps {case.resolution}, and refused {wanted}: {_words(fields)}"
     case.trouble.contradicted, case.trouble.irreplaceable = wanted, why
@@ -96,7 +96,7 @@ def _note(case: Case, _: Call, fields: Complaint) -> bool:
 
 
 def _order(case: Case, call: Call, fields: Complaint) -> bool:
-    """Look for the transaction by the alert's other facts."""
+    """Looks for the transaction by the alert's other facts."""
     case.note(f"29next refused to show the order{_scope(fields, 'orders:read')}: {_words(fields)}")
     return _payment(case, call, fields)
 
@@ -109,7 +109,7 @@ def _payment(case: Case, call: Call, _: Complaint) -> bool:
 
 
 def _search(case: Case, _: Call, fields: Complaint) -> bool:
-    """Stop looking: the token lacks the scope, or there are too many transactions."""
+    """Stops looking: the token lacks the scope, or there are too many transactions."""
     case.leave_out(OptionalPart.TRANSACTION)
     case.match = Match()
     scope = "The access token may not read transactions (scope transactions:read)."
@@ -138,7 +138,7 @@ def _says_duplicate(fields: Complaint) -> bool:
 
 
 def _scope(fields: Complaint, scope: str) -> str:
-    """Return the scope that may be missing: 29next then sends `detail`."""
+    """Returns the scope that may be missing: 29next then sends `detail`."""
     return f" (scope {scope})" if "detail" in fields else ""
 
 

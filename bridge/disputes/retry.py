@@ -30,7 +30,7 @@ BUG_TRIES = 5
 def next_try(
     now: float, tries: int, deadline: float, chance: Random, retry_after: float | None = None
 ) -> float:
-    """Return when to try again after the `tries`-th failed try, with full jitter.
+    """Returns when to try again after the `tries`-th failed try, with full jitter.
 
     Before the deadline the waits grow; one try is made right before it; after it they are hourly.
     """
@@ -45,12 +45,12 @@ def next_try(
 
 
 def expires_at(deadline: float) -> float:
-    """Return when a delivery that still does not succeed expires."""
+    """Returns when a delivery that still does not succeed expires."""
     return deadline + GIVE_UP_AFTER
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds of a Retry-After header, which has seconds or a date; None if it is unreadable.
+    """Returns the seconds of a Retry-After header, which has seconds or a date; None if it is unreadable.
 
     Negative values and past dates are no wait; absurd ones are cut to five minutes.
     """

@@ -85,7 +85,7 @@ class NextApi:
         turn: Turn | None = None,
         kinds: tuple[type, ...] = (dict,),
     ) -> Json:
-        """Make one call and return its JSON, of one of these kinds; `answer` is filled in in any case.
+        """Makes one call and returns its JSON, of one of these kinds; `answer` is filled in in any case.
 
         It waits for its turn: the given one, or one of its own.
 
@@ -122,7 +122,7 @@ class NextApi:
         return answered
 
     def get_objects(self, path: str, *, answer: Answer | None = None) -> list[Json]:
-        """Return the objects at a path: 29next answers an array, a page of them, or a single one."""
+        """Returns the objects at a path: 29next answers an array, a page of them, or a single one."""
         answered = self.call("GET", path, answer=answer, kinds=(dict, list))
         if isinstance(answered, dict):
             if answered.get("next"):
@@ -131,7 +131,7 @@ class NextApi:
         return _objects(answered)
 
     def find(self, path: str, *, answer: Answer | None = None, turn: Turn | None = None) -> Json:
-        """Return the object at a path, or None if 29next does not know it."""
+        """Returns the object at a path, or None if 29next does not know it."""
         with contextlib.suppress(NotFound):
             return self.call("GET", path, answer=answer, turn=turn)
         return None
@@ -146,7 +146,7 @@ class NextApi:
         before_more: Callable[[], None] = lambda: None,
         most: int = MOST_PAGES,
     ) -> list[Json]:
-        """Return the rows of all pages of a list; raises Refused if there are more than `most`.
+        """Returns the rows of all pages of a list; raises Refused if there are more than `most`.
 
         `turn` is the first page's; `before_more` is called before each further one.
         """
@@ -169,19 +169,19 @@ class NextApi:
         answer: Answer | None = None,
         turn: Turn | None = None,
     ) -> tuple[list[Json], str | None]:
-        """Return the rows of one page of a list, and the path of the next page, if any."""
+        """Returns the rows of one page of a list, and the path of the next page, if any."""
         page = self.call("GET", path, params=params, answer=answer, turn=turn)
         rows, following = _objects(page.get("results")), page.get("next")
         return rows, _page_after(path, str(following)) if following else None
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self.exchange.close()
 
     def _error(
         self, path: str, status: int, headers: Mapping[str, str], content: bytes, *, writes: bool
     ) -> Exception:
-        """Return the error that a status means."""
+        """Returns the error that a status means."""
         collection = path in ("disputes/", "transactions/")
         fields, complaint_text = error_messages(content)
         message = f"29next answered {status}: {complaint_text}"
@@ -204,14 +204,14 @@ class NextApi:
 
 
 def _objects(rows: Json) -> list[Json]:
-    """Return the rows of a list, checked."""
+    """Returns the rows of a list, checked."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TemporaryError("29next returned an invalid list.")
     return rows
 
 
 def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
-    """Return the access token of a store for the code of its installation, by OAuth 2.
+    """Returns the access token of a store for the code of its installation, by OAuth 2.
 
     Raises TemporaryError if 29next does not answer, PermanentError if it issues no token.
     """
@@ -234,7 +234,7 @@ def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
 
 
 def _page_after(path: str, url: str) -> str:
-    """Return the path of a further page; only the query of 29next's URL is used."""
+    """Returns the path of a further page; only the query of 29next's URL is used."""
     try:
         query = urlsplit(url).query
     except ValueError:

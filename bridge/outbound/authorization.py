@@ -46,7 +46,7 @@ class Key(AuthBase):
     key: str = field(repr=False)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set the header."""
+        """Sets the header."""
         request.headers[self.header] = f"{self.scheme}{self.key}"
         return request
 
@@ -58,7 +58,7 @@ class OAuth(AuthBase):
     keys: OAuthKeys
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set the Authorization header."""
+        """Sets the Authorization header."""
         body = request.body or b""
         body_hash = hashlib.sha256(body.encode() if isinstance(body, str) else body).digest()
         parameters = {
@@ -78,7 +78,7 @@ class OAuth(AuthBase):
 
 
 def base_string(method: str, url: str, parameters: Mapping[str, str]) -> str:
-    """Return the text to sign: the method, the URL, and the parameters of the query and of OAuth."""
+    """Returns the text to sign: the method, the URL, and the parameters of the query and of OAuth."""
     split = urlsplit(url)
     is_default_port = split.port in (None, DEFAULT_PORTS[split.scheme])
     host = (split.hostname or "") if is_default_port else split.netloc.lower()

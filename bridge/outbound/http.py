@@ -81,7 +81,7 @@ class HttpClient:
         auth: AuthBase | None = None,
         before: Callable[[], None] = lambda: None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request. Returns status, headers and content, which may exceed the limit by one byte.
+        """Makes one request. Returns status, headers and content, which may exceed the limit by one byte.
 
         It calls `before` once it is connected, right before the first byte. Time spent in `before` does not
         count against the timeout, and an exception from it ends the request unsent. Raises TemporaryError if
@@ -115,7 +115,7 @@ class HttpClient:
 
     @contextlib.contextmanager
     def _connection(self, before: Callable[[], None]) -> Iterator[Connection]:
-        """Yield the connection used last, which is the most likely to be open still, or a new one."""
+        """Yields the connection used last, which is the most likely to be open still, or a new one."""
         try:
             connection = self.idle.pop()
         except IndexError:
@@ -128,13 +128,13 @@ class HttpClient:
             self.idle.append(connection)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Closes the idle connections."""
         while self.idle:
             self.idle.pop().session.close()
 
 
 def error_messages(content: bytes) -> tuple[dict[str, list[str]], str]:
-    """Return the messages of an error answer by field, and as one text. Of HTML it only says "(no JSON)"."""
+    """Returns the messages of an error answer by field, and as one text. Of HTML it only says "(no JSON)"."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):
@@ -155,7 +155,7 @@ def error_messages(content: bytes) -> tuple[dict[str, list[str]], str]:
 
 
 def json_of(content: bytes) -> typing.Any:
-    """Return an answer as JSON values, or None if it is too large or not JSON."""
+    """Returns an answer as JSON values, or None if it is too large or not JSON."""
     try:
         return json.loads(content) if len(content) <= MOST_BYTES else None
     except (ValueError, RecursionError):
@@ -163,17 +163,17 @@ def json_of(content: bytes) -> typing.Any:
 
 
 def excerpt(content: bytes) -> str:
-    """Return the beginning of an answer, as much as is kept, with card numbers cut."""
+    """Returns the beginning of an answer, as much as is kept, with card numbers cut."""
     return storable(content[: MOST_SHOWN + LONGEST_CARD].decode("utf-8", "replace"))[:MOST_SHOWN]
 
 
 def storable(text: str) -> str:
-    """Return a text with card numbers cut, and without what a database rejects: NUL and lone surrogates."""
+    """Returns a text with card numbers cut, and without what a database rejects: NUL and lone surrogates."""
     return cut_text(text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
 
 
 def _cause(error: BaseException) -> str:
-    """Return the cause of a library's error in plain words."""
+    """Returns the cause of a library's error in plain words."""
     while inner := getattr(error, "reason", None) or (error.args[0] if error.args else None):
         if not isinstance(inner, BaseException):
             break
@@ -212,7 +212,7 @@ class Connection:
         return self.deadline is not None and self.deadline.passed
 
     def send(self, request: requests.Request) -> requests.Response:
-        """Send a request. Returns its response with an unread body."""
+        """Sends a request. Returns its response with an unread body."""
         return self.session.send(
             request.prepare(),  # not by the session, which would send an earlier answer's cookies
             timeout=(min(CONNECT_SECONDS, self.timeout), self.timeout),
@@ -222,12 +222,12 @@ class Connection:
         )
 
     def begin(self, opened: HTTPConnection) -> None:
-        """Call `before` on a connection that is open, and start the timeout."""
+        """Calls `before` on a connection that is open, and starts the timeout."""
         self.before()
         self.deadline = WATCH.begin(self.timeout, opened.sock)
 
     def end(self) -> None:
-        """Stop the timeout, so that it no longer closes the connection."""
+        """Stops the timeout, so that it no longer closes the connection."""
         if self.deadline:
             self.deadline.over = True
         self.deadline = None
@@ -241,7 +241,7 @@ class Adapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *args: typing.Any, **kwargs: typing.Any) -> None:
-        """Call `Connection.begin` at the very last moment, once nothing but the request is left to send."""
+        """Calls `Connection.begin` at the very last moment, once nothing but the request is left to send."""
         super().init_poolmanager(*args, **kwargs)
         connection = self.connection
 

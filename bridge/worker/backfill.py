@@ -64,7 +64,7 @@ class Backfill:
         self.is_stopped = is_stopped
 
     def run(self, days: int) -> int:
-        """Read the last `days` days; returns how many transactions were new or changed.
+        """Reads the last `days` days; returns how many transactions were new or changed.
 
         Days that are covered already are left out. Raises TemporaryError if 29next does not answer for a
         long time, MissingScope if the token may not read transactions.
@@ -90,7 +90,7 @@ class Backfill:
         return changed
 
     def _first_of_stretch(self, oldest: date, last: date, width: int) -> date:
-        """Return the first of at most `width` days up to the last that are not covered yet."""
+        """Returns the first of at most `width` days up to the last that are not covered yet."""
         covered = self.inbox.transactions.covered(self.store.name)
         first = last + timedelta(days=1)
         for back in range(width):
@@ -102,7 +102,7 @@ class Backfill:
         return first
 
     def read_new(self, since: date | None = None) -> int:
-        """Read what was created since a day, or since the end of what the index covers."""
+        """Reads what was created since a day, or since the end of what the index covers."""
         now = self.inbox.now()
         covered = self.inbox.transactions.covered(self.store.name)
         day = since or _day(max((until for _, until in covered), default=now) - ZONES)
@@ -112,7 +112,7 @@ class Backfill:
         return changed
 
     def _read(self, first: date, last: date | None) -> tuple[int, int, bool]:
-        """Read the transactions of some days.
+        """Reads the transactions of some days.
 
         Returns how many were new or changed, how many pages were read, and whether these were all.
         """
@@ -144,14 +144,14 @@ class Backfill:
                 return changed, pages, path is None
 
     def _wait_after_failure(self, error: TemporaryError, failures: int) -> None:
-        """Wait longer after each failure; a pause that 29next asks for holds for all calls with the token."""
+        """Waits longer after each failure; a pause that 29next asks for holds for the whole token."""
         log.warning("backfill waits", store=self.store.name, missed=failures, why=str(error))
         if isinstance(error, Throttled):
             self.inbox.slots.throttle(token_key(self.store.token), error.retry_after or 1.0)
         self.sleep(min(2.0 ** (failures - 1), LONGEST_WAIT))
 
     def _yield_to_disputes(self) -> None:
-        """Wait until no dispute needs the next slot, for LONGEST_YIELD at most."""
+        """Waits until no dispute needs the next slot, for LONGEST_YIELD at most."""
         waited = 0.0
         if self.is_stopped():
             raise TemporaryError("Stopped. Run it again to continue.")

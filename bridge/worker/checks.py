@@ -42,17 +42,17 @@ class Check:
     fix: str = ""
 
     def to_json(self) -> dict[str, typing.Any]:
-        """Return the check as the doctor prints it with `--json`."""
+        """Returns the check as the doctor prints it with `--json`."""
         return {"what": self.name, "good": self.good, "said": self.message, "remedy": self.fix}
 
 
 def make_check(name: str, good: object, message: str, fix: str) -> Check:
-    """Return a check whose fix is left out if it is good."""
+    """Returns a check whose fix is left out if it is good."""
     return Check(name, bool(good), message, "" if good else fix)
 
 
 def check_clock(name: str, ahead: float) -> Check:
-    """Check how many seconds this machine's clock is ahead of another one."""
+    """Checks how many seconds this machine's clock is ahead of another one."""
     message = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} this machine's"
     fix = "Synchronize this machine's clock (NTP). Signed webhooks are rejected if it is five minutes off."
     return make_check(name, abs(ahead) <= CLOCK_TOLERANCE, message, fix)
@@ -62,7 +62,7 @@ def check_clock(name: str, ahead: float) -> Check:
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
-    """Check what is configured: stores, providers, passwords, the rate."""
+    """Checks what is configured: stores, providers, passwords, the rate."""
     fix = "Set NEXT_STORE and NEXT_ACCESS_TOKEN, or [stores.NAME] in config/bridge.toml."
     names = ", ".join(settings.stores)
     yield make_check("stores", settings.stores or settings.installs, names or "none is configured", fix)
@@ -101,7 +101,7 @@ def _check_rate(settings: Settings) -> Check:
 
 
 def check_database(database: Database) -> Check | None:
-    """Return why the database cannot store webhooks, or None if it can."""
+    """Returns why the database cannot store webhooks, or None if it can."""
     try:
         problem = migrate.problem(database)
     except Unavailable as error:
@@ -110,7 +110,7 @@ def check_database(database: Database) -> Check | None:
 
 
 def check_commits(settings: Settings, database: Database) -> Check:
-    """Check that commits are durable, by the settings that the database really uses."""
+    """Checks that commits are durable, by the settings that the database really uses."""
     with database.read() as connection:
 
         def ask(question: str) -> str:
@@ -130,14 +130,14 @@ def check_commits(settings: Settings, database: Database) -> Check:
 
 
 def check_disk_space(settings: Settings, message: str = "SQLite") -> Check:
-    """Check how much space the disk of an SQLite inbox has left."""
+    """Checks how much space the disk of an SQLite inbox has left."""
     free = shutil.disk_usage(address.sqlite_file(settings.database_url).resolve().parent).free
     message = f"{message}, {free // 1_000_000} MB free"
     return make_check("database", free >= LEAST_FREE, message, "Free some space on the disk of the database.")
 
 
 def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[Check]:
-    """Check the connection to a Postgres database, and its clock."""
+    """Checks the connection to a Postgres database, and its clock."""
     if database.sqlite:
         return
     with database.read() as connection:
@@ -152,7 +152,7 @@ def check_postgres(database: Database, clock: Callable[[], float]) -> Iterator[C
 
 
 def check_worker(seen_at: float | None, now: float) -> Check:
-    """Check when the last heartbeat of a worker was received."""
+    """Checks when the last heartbeat of a worker was received."""
     silence = None if seen_at is None else now - seen_at
     message = "no heartbeat received yet" if silence is None else f"last heartbeat {silence:.0f} s ago"
     fix = "Start `bridge worker` (on Heroku `heroku ps:scale worker=1`): nothing is forwarded without it."
@@ -163,7 +163,7 @@ def check_worker(seen_at: float | None, now: float) -> Check:
 
 
 def check_pauses(stores: Iterable[Store], paused: Mapping[str, str]) -> Iterator[Check]:
-    """Return a bad check for each paused store, and for each store without a token."""
+    """Returns a bad check for each paused store, and for each store without a token."""
     for store in stores:
         why = paused.get(store.name)
         if why is not None and why != store.missing:

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def choices(inbox: Inbox, settings: Settings, case: Json) -> dict[str, tuple[Word, ...]]:
-    """Return the words to choose from, by provider, for each outcome of a case that waits for a person.
+    """Returns the words to choose from, by provider, for each outcome of a case that waits for a person.
 
     They are those of the alert's category, or all words if that is not known.
     """
@@ -34,7 +34,7 @@ def choices(inbox: Inbox, settings: Settings, case: Json) -> dict[str, tuple[Wor
 
 
 def choose(inbox: Inbox, settings: Settings, case: Json, provider: str, word: str, by: str) -> None:
-    """Send an outcome with a chosen word; raises PermanentError if it cannot be chosen now."""
+    """Sends an outcome with a chosen word; raises PermanentError if it cannot be chosen now."""
     offered = choices(inbox, settings, case)
     if provider not in offered:
         waiting = ", ".join(offered) or "none"

@@ -24,7 +24,7 @@ def client_of(
     timeout: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> NextApi:
-    """Return a client of a store; `timeout` replaces the settings'."""
+    """Returns a client of a store; `timeout` replaces the settings'."""
     return NextApi(
         store,
         version=settings.api_version,

@@ -21,7 +21,7 @@ ENDED_OTHERWISE = "Its case ended differently. The notes on the case say how."
 
 
 def finish_step(task: Task, case: Case, pending: list[Delivery], now: float, chance: Random) -> Settlement:
-    """Apply the result of a step to its case, end the deliveries it settles, and set when it is due next."""
+    """Applies the result of a step to its case, ends deliveries, and sets when the case is due next."""
     if isinstance(task.result, Observed):
         case.note(task.result.message)
         case.due_at = None
@@ -95,7 +95,7 @@ def _schedule(
 def _give_up(
     case: Case, left: list[Delivery], result: results.Result, settlement: Settlement, now: float
 ) -> tuple[list[Delivery], bool]:
-    """Fail what was tried for long enough; returns the deliveries left, and whether the case is given up.
+    """Fails what was tried for long enough; returns the deliveries left, and whether the case is given up.
 
     Work that no delivery here waits for (a person's match, a duplicate's result) ends by the deadline of the
     case, and its duplicates get the reason.

@@ -46,14 +46,14 @@ class Explained:
     requests: list[Json] = field(default_factory=list)
 
     def to_json(self) -> Json:
-        """Return it as JSON values."""
+        """Returns it as JSON values."""
         return dict(vars(self))
 
 
 def explain(
     settings: Settings, provider: Provider, webhook: Webhook, now: datetime, item: int | None = None
 ) -> list[Explained]:
-    """Explain each item of a webhook, or the one at an index; it is cut first, as it would be stored."""
+    """Explains each item of a webhook, or the one at an index; it is cut first, as it would be stored."""
     cut = cut_body(webhook.body, provider, webhook.headers.get("content-type", ""))
     kept = replace(webhook, provider=provider.name, body=cut)
     items = provider.read(kept)
@@ -88,7 +88,7 @@ def _explain(
 
 
 def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> list[Json]:
-    """Return a row for each field of the item, readable or not."""
+    """Returns a row for each field of the item, readable or not."""
     meaning = provider.events.get((item.event_type or "").lower()) or provider.events.get(ANY)
     table = meaning.table_for(item) if meaning else None
     if table is None or item.tree is None:
@@ -110,7 +110,7 @@ def _fields(provider: Provider, item: Item, errors: Mapping[str, list[str]]) -> 
 
 
 def _requests(provider: Provider, alert: Alert, effect: Effect, store: Store, now: float) -> list[Json]:
-    """Return the requests for a new case, as if 29next found no transaction and accepted every call."""
+    """Returns the requests for a new case, as if 29next found no transaction and accepted every call."""
     case = Case("", store.name, alert.case_number, alert.type, provider.name, opened_at=now, deadline_at=now)
     merge(case, provider.name, effect, alert, now)
     requests: list[Json] = []

@@ -79,7 +79,7 @@ class Forwarder:
         self.lock = threading.Lock()
 
     def api(self, store: Store) -> NextApi:
-        """Return the client of a store, with its connections; a new token gets a new client."""
+        """Returns the client of a store, with its connections; a new token gets a new client."""
         with self.lock:
             known = self.apis.get(store.name)
             if known is None or known.store != store:
@@ -88,7 +88,7 @@ class Forwarder:
             return known
 
     def begin(self, claim: Claim) -> Task | None:
-        """Plan the step of a claimed case, take its slot, and commit what is about to be written.
+        """Plans the step of a claimed case, takes its slot, and commits what is about to be written.
 
         Returns None if there is nothing to do now: another worker has the case, or the store's next slot is
         far ahead. A task without a result is for `send`. Raises Unavailable.
@@ -109,7 +109,7 @@ class Forwarder:
         return task
 
     def _plan(self, task: Task) -> None:
-        """Decide what to do for a case now; first query the index, and who else has the sale."""
+        """Decides what to do for a case now; first queries the index, and who else has the sale."""
         case, store, now = task.claim.case, task.store, self.inbox.now()
         if lookup.needs_index(case):
             rows, complete = self.inbox.transactions.look_up(case.store, case.dated_facts, now)
@@ -125,7 +125,7 @@ class Forwarder:
             task.call = step
 
     def _take_slot(self, task: Task, call: Call) -> bool:
-        """Take the slot of a call, and with it commit the intent of a write."""
+        """Takes the slot of a call, and with it commits the intent of a write."""
         claim, now, token = task.claim, self.inbox.now(), token_key(task.store.token)
         task.attempt = Attempt(
             case_id=claim.case_id,
@@ -153,7 +153,7 @@ class Forwarder:
         return slot is not None
 
     def send(self, task: Task) -> None:
-        """Make the call of a task in its slot, and record its result."""
+        """Makes the call of a task in its slot, and records its result."""
         attempt, answer = task.attempt, task.answer
         if task.call is None or attempt is None or task.result:
             return
@@ -191,7 +191,7 @@ class Forwarder:
             return error
 
     def settle(self, task: Task) -> None:
-        """Settle the case of a task as it is in the inbox now, with the result of the task.
+        """Settles the case of a task as it is in the inbox now, with the result of the task.
 
         Raises Unavailable, and may be called again then.
         """
@@ -219,7 +219,7 @@ class Forwarder:
         return finish_step(task, case, pending, self.inbox.now(), self.chance)
 
     def _apply_to_store(self, task: Task) -> None:
-        """Apply a refusal or a throttle to the whole store, and end a pause after an answer."""
+        """Applies a refusal or a throttle to the whole store, and ends a pause after an answer."""
         result, store = task.result, task.store
         if isinstance(result, StoreRefused):
             log.error("store paused", store=store.name, why=str(result))
@@ -233,14 +233,14 @@ class Forwarder:
             self.inbox.stores.resume(store.name, by_hand=False)
 
     def _with_family(self, claim: Claim, rows: list[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
-        """Add transactions to the index; return them with the known ones of the same payments."""
+        """Adds transactions to the index; returns them with the known ones of the same payments."""
         self.inbox.cases.add_transactions(claim.store, rows, asked_by=claim.case_id)
         return self.inbox.transactions.with_family(claim.store, rows)
 
     # calls for the index, while no dispute needs the slots
 
     def reread(self, store: str, ident: int) -> bool | None:
-        """Read a transaction again, since 29next's webhooks contradict each other about it.
+        """Reads a transaction again, since 29next's webhooks contradict each other about it.
 
         Returns whether 29next answered, or None if it was not asked.
         """
@@ -258,7 +258,7 @@ class Forwarder:
         return _is_answered(read)
 
     def read_new(self, store: str, is_stopped: Callable[[], bool]) -> bool | None:
-        """Read the transactions since the end of what the index covers; returns the same as `reread`."""
+        """Reads the transactions since the end of what the index covers; returns the same as `reread`."""
         if not self.inbox.transactions.take_turn(store, self.inbox.now()):
             return None
         target = self.settings.stores[store]
@@ -267,7 +267,7 @@ class Forwarder:
 
 
 def _is_answered(read: Callable[[], object]) -> bool:
-    """Read something for the index; returns whether 29next answered."""
+    """Reads something for the index; returns whether 29next answered."""
     try:
         read()
     except TemporaryError:
@@ -278,7 +278,7 @@ def _is_answered(read: Callable[[], object]) -> bool:
 
 
 def _require_ids(call: Call, answered: typing.Any) -> None:
-    """Raise if 29next returned a dispute without its id."""
+    """Raises if 29next returned a dispute without its id."""
     disputes = answered if isinstance(answered, list) else [answered]
     if not all(isinstance(row.get("id"), int) for row in disputes):
         if call.writes:

@@ -85,7 +85,7 @@ class Jobs:
             self.jobs.append(Job("notifications", 30.0, lambda: notifier.send_new(only=only), apart=True))
 
     def run(self, stopping: threading.Event) -> None:
-        """Run due jobs until `stopping` is set."""
+        """Runs due jobs until `stopping` is set."""
         for job in self.jobs:
             if job.apart:
                 run = partial(self._repeat, [job], stopping)
@@ -97,7 +97,7 @@ class Jobs:
             self.run_due(time.monotonic(), jobs)
 
     def run_due(self, now: float, jobs: Sequence[Job] | None = None) -> None:
-        """Run the jobs that are due at a moment, on any clock; never raises."""
+        """Runs the jobs that are due at a moment, on any clock; never raises."""
         for job in self.jobs if jobs is None else jobs:
             if job.due_at <= now:
                 job.due_at = now + job.every
@@ -109,7 +109,7 @@ class Jobs:
                     log.exception("job failed", job=job.name)
 
     def replay(self) -> None:
-        """Run one step of each bulk replay.
+        """Runs one step of each bulk replay.
 
         Its deliveries are put back before its progress is recorded: a crash between the two only puts them
         back twice, which changes nothing.
@@ -126,12 +126,12 @@ class Jobs:
                 log.info("bulk replay done", replay=replay.id)
 
     def fail_removed_stores(self) -> None:
-        """Fail what waits for stores that are no longer configured."""
+        """Fails what waits for stores that are no longer configured."""
         if count := self.inbox.stores.fail_removed(self.settings.stores):
             log.error("deliveries failed", reason="no_store", count=count)
 
     def refresh_stores(self, stores: AllStores) -> None:
-        """Pause stores without a token, resume those with one; encrypt tokens with the newest key."""
+        """Pauses stores without a token, resumes those with one; encrypts tokens with the newest key."""
         with self.database.read() as connection:
             paused = stats.paused(connection)
         for store in stores.values():
@@ -144,7 +144,7 @@ class Jobs:
             log.info("tokens encrypted again", count=count)
 
     def drop_bodies(self) -> None:
-        """Remove bodies past their retention, BODIES at most."""
+        """Removes bodies past their retention, BODIES at most."""
         if self.settings.keep_bodies:
             dropped = self.shared_state.drop_bodies(
                 self.shared_state.now() - self.settings.keep_bodies, BODIES
@@ -153,7 +153,7 @@ class Jobs:
                 log.info("bodies removed", count=dropped)
 
     def drop_index(self) -> None:
-        """Remove transactions past their retention from the index, BODIES of each store at most."""
+        """Removes transactions past their retention from the index, BODIES of each store at most."""
         if self.settings.keep_index:
             before = self.shared_state.now() - self.settings.keep_index
             for store in self.settings.stores:

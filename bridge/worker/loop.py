@@ -67,25 +67,25 @@ class Load:
             return self.under_way.total()
 
     def begin(self, store: str, *, waits: bool) -> None:
-        """Count a thread that begins; `waits` says that it has to take its slot yet."""
+        """Counts a thread that begins; `waits` says that it has to take its slot yet."""
         with self.lock:
             self.under_way[store] += 1
             self.waiting[store] += waits
 
     def has_slot(self, store: str) -> None:
-        """Count a thread that has its slot: the next case of the store may be claimed."""
+        """Counts a thread that has its slot: the next case of the store may be claimed."""
         with self.lock:
             self.waiting[store] -= 1
 
     def end(self, store: str, *, answered: bool | None) -> None:
-        """Count a thread that ends; `answered` is None if 29next was not called."""
+        """Counts a thread that ends; `answered` is None if 29next was not called."""
         with self.lock:
             self.under_way[store] -= 1
             if answered is not None:
                 self.unanswered[store] = 0 if answered else self.unanswered[store] + 1
 
     def free(self, names: typing.Iterable[str]) -> list[str]:
-        """Return the stores that may have another thread."""
+        """Returns the stores that may have another thread."""
         with self.lock:
             left = THREADS - self.under_way.total()
             share = max(left // SHARE, 1)
@@ -124,7 +124,7 @@ class Worker:
         self.changed = threading.Event()  # a slot was taken, or a thread has ended
 
     def run(self) -> bool:
-        """Work until stopped, and wait for a database that is away. Returns whether all calls ended."""
+        """Works until stopped, and waits for a database that is away. Returns whether all calls ended."""
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="case")
         if self.jobs:
             threading.Thread(target=self.jobs.run, args=(self.stopping,), name="jobs", daemon=True).start()
@@ -150,12 +150,12 @@ class Worker:
         return drained
 
     def stop(self, *_: object) -> None:
-        """Claim nothing more, and finish the running calls."""
+        """Claims nothing more, and finishes the running calls."""
         if self.stopped_at is None:
             self.stopped_at = time.monotonic()
 
     def run_once(self, pool: ThreadPoolExecutor) -> bool:
-        """Translate a batch, and start the cases whose slots open soon; returns False if there were none."""
+        """Translates a batch, and starts cases whose slots open soon; returns False if there were none."""
         self.changed.clear()
         self._beat()
         self.newest = not self.newest
@@ -172,13 +172,13 @@ class Worker:
         return bool(translated or claims)
 
     def _beat(self) -> None:
-        """Send the heartbeat from the loop that forwards: another thread would send it even if this hangs."""
+        """Sends the heartbeat from the loop that forwards: another thread would do so even if this hangs."""
         if time.monotonic() >= self.beaten_at + BEAT_SECONDS:
             self.beat(self.name)
             self.beaten_at = time.monotonic()
 
     def _work(self, claim: Claim) -> None:
-        """Do the next step of a case, from its plan to its settlement."""
+        """Does the next step of a case, from its plan to its settlement."""
         task = None
         try:
             try:
@@ -196,7 +196,7 @@ class Worker:
             self.changed.set()
 
     def _begin(self, claim: Claim) -> Task | None:
-        """Begin a step; if the database fails, release the case, or it would wait for its whole lease."""
+        """Begins a step; if the database fails, releases the case, or it would wait for its whole lease."""
         try:
             return self.forwarder.begin(claim)
         except Unavailable as error:
@@ -205,7 +205,7 @@ class Worker:
         return None
 
     def _keep_trying(self, write: Callable[[], object], claim: Claim) -> None:
-        """Repeat a write until the database takes it, for as long as the lease holds.
+        """Repeats a write until the database takes it, for as long as the lease holds.
 
         After that, the case is looked up as after a crash.
         """
@@ -220,7 +220,7 @@ class Worker:
                 self.forwarder.sleep(DATABASE_SECONDS)
 
     def _refresh_index(self, pool: ThreadPoolExecutor, free: list[str]) -> None:
-        """While no dispute needs a slot, read contradictory and new transactions into the index."""
+        """While no dispute needs a slot, reads contradictory and new transactions into the index."""
         if time.monotonic() < self.refreshed_at + REFRESH_SECONDS:
             return
         self.refreshed_at = time.monotonic()
@@ -249,7 +249,7 @@ class Worker:
         self.load.end(store, answered=answered)
 
     def _drain(self) -> bool:
-        """Wait for running calls; what does not end is looked up after its lease, as after a crash."""
+        """Waits for running calls; what does not end is looked up after its lease, as after a crash."""
         until = (self.stopped_at or time.monotonic()) + DRAIN_SECONDS
         while self.load.total and time.monotonic() < until:
             self.changed.clear()
@@ -265,7 +265,7 @@ def _has_answered(result: Result | None) -> bool | None:
 
 
 def run(worker: Worker) -> None:
-    """Run until SIGTERM or SIGINT, and end in time even if a call or the database hangs."""
+    """Runs until SIGTERM or SIGINT, and ends in time even if a call or the database hangs."""
 
     def stop(*_: object) -> None:
         if worker.stopped_at is None:

@@ -93,7 +93,7 @@ class Snapshot:
 
 
 def take_snapshot(connection: Connection, settings: Settings, now: float, summary: stats.Summary) -> Snapshot:
-    """Read everything that may need attention."""
+    """Reads everything that may need attention."""
     configured = [name for name in settings.providers if settings.is_enabled(name)]
     pulls = pull_states(connection) if settings.pulled else {}
     since = (datetime.fromtimestamp(now, UTC) - timedelta(days=1)).date()
@@ -116,14 +116,14 @@ def take_snapshot(connection: Connection, settings: Settings, now: float, summar
 
 
 def read_snapshot(database: Database, settings: Settings) -> Snapshot:
-    """Read everything that may need attention, over one connection."""
+    """Reads everything that may need attention, over one connection."""
     now = database.now()
     with database.read() as connection:
         return take_snapshot(connection, settings, now, stats.summary(connection, now))
 
 
 def conditions(seen: Snapshot) -> list[Condition]:
-    """Return what needs attention, the grave conditions first."""
+    """Returns what needs attention, the grave conditions first."""
     found = [
         *_worker(seen),
         *_paused(seen),
@@ -252,19 +252,19 @@ def _refused(seen: Snapshot) -> Iterable[Condition]:
 
 
 def named(name: str) -> str:
-    """Return the name from a URL, in quotes if it has a blank."""
+    """Returns the name from a URL, in quotes if it has a blank."""
     return f'"{name}"' if " " in name else name
 
 
 def url_called(name: str) -> str:
-    """Return the URL that was called with an unknown name."""
+    """Returns the URL that was called with an unknown name."""
     if name == OTHERS:
         return "/webhooks/ and any other name"
     return "/webhooks without a name" if name == NO_NAME else named(f"/webhooks/{name}")
 
 
 def usual_silence(times: Sequence[float]) -> float | None:
-    """Return how long a provider may be silent by its own rhythm, or None if it has none yet."""
+    """Returns how long a provider may be silent by its own rhythm, or None if it has none yet."""
     if len(times) < LEAST_RHYTHM:
         return None
     longest = max(newer - older for newer, older in itertools.pairwise(times))
@@ -291,7 +291,7 @@ class Notification:
 def new_notifications(
     now: float, found: Iterable[Condition], sent: Mapping[str, tuple[float, typing.Any]]
 ) -> list[Notification]:
-    """Return what to send now: what is new, has grown, has ended, or is unchanged for a day."""
+    """Returns what to send now: what is new, has grown, has ended, or is unchanged for a day."""
     chosen, standing = [], set()
     for condition in found:
         if not condition.is_sent:
@@ -322,7 +322,7 @@ class Notifier:
         self.exchange = HttpClient("The notification target", timeout=TARGET_SECONDS)
 
     def send_new(self, *, only: str | None = None) -> int:
-        """Send what is new, or only one key; returns how many notifications were sent."""
+        """Sends what is new, or only one key; returns how many notifications were sent."""
         seen = read_snapshot(self.database, self.settings)
         found, sent_before = conditions(seen), self.shared_state.notifications()
         if only is not None:
@@ -346,7 +346,7 @@ class Notifier:
         )
 
     def _release(self, new: Notification) -> None:
-        """Release the claim, so that the next run sends it."""
+        """Releases the claim, so that the next run sends it."""
         if new.ended:
             self.shared_state.claim_notification(new.key, {"count": new.count, "over": new.title}, None)
         else:
@@ -381,7 +381,7 @@ def _count(count: int, word: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its largest fitting unit."""
+    """Returns a length of time in its largest fitting unit."""
     for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
         if seconds < size * most:
             return f"{seconds / size:.0f} {unit}"

@@ -64,7 +64,7 @@ class Reporter:
     chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        """Make the API of each provider that takes outcomes."""
+        """Makes the API of each provider that takes outcomes."""
         self.apis = {
             name: ProviderApi(self.settings.providers[name], key, self.inbox, timeout=self.settings.timeout)
             for name, key in self.settings.api_keys.items()
@@ -73,7 +73,7 @@ class Reporter:
         self.stores: dict[str, NextApi] = {}
 
     def report(self, provider: str) -> bool:
-        """Report to a provider the outcomes due longest, in one call; returns whether there were any."""
+        """Reports to a provider the outcomes due longest, in one call; returns whether there were any."""
         outcome = self.settings.providers[provider].outcome
         claimed = self.inbox.outcomes.claim(provider, outcome.most) if outcome else []
         begun, ready = self.inbox.now(), list[Ready]()
@@ -92,7 +92,7 @@ class Reporter:
     # before it is sent
 
     def _prepare(self, pending: PendingOutcome) -> Ready:
-        """Return what is to be sent; raises why it cannot be sent."""
+        """Returns what is to be sent; raises why it cannot be sent."""
         if self.inbox.now() > retry.expires_at(pending.owed_at + DEADLINE):
             raise PermanentError("It could not be sent within seven days after its time.")
         outcome = self.settings.outcomes_of(pending.store).get(pending.provider)
@@ -128,7 +128,7 @@ class Reporter:
     def _existing(
         self, outcome: Outcome, pending: PendingOutcome, chosen: str | ByShipment | None
     ) -> BridgeError | None:
-        """Return the error if the provider has an outcome already: there too the first one stands."""
+        """Returns the error if the provider has an outcome already: there too the first one stands."""
         if outcome.read is None:
             return None
         path, field_path = outcome.read
@@ -147,7 +147,7 @@ class Reporter:
     # sending
 
     def _send(self, outcome: Outcome, ready: list[Ready]) -> None:
-        """Send outcomes in one call, and settle each by its part of the answer."""
+        """Sends outcomes in one call, and settles each by its part of the answer."""
         batch = outcome.batch
         items = [report.item for report in ready]
         request = Request(
@@ -174,7 +174,7 @@ class Reporter:
                 self._settle(report.pending, errors[report.pending.case_id])
 
     def _result_error(self, outcome: Outcome, answer: Json, pending: PendingOutcome) -> BridgeError | None:
-        """Return the error of one outcome in an answer, or None if it was accepted."""
+        """Returns the error of one outcome in an answer, or None if it was accepted."""
         batch = outcome.batch
         if batch is None:
             return None
@@ -190,7 +190,7 @@ class Reporter:
         return TemporaryError(message) if may_work_later else PermanentError(message)
 
     def _error_of_refusal(self, outcome: Outcome, report: Ready, error: BridgeError) -> BridgeError:
-        """Return the error of a refused outcome, or that the provider has it (or another one) already."""
+        """Returns the error of a refused outcome, or that the provider has it (or another one) already."""
         try:
             return self._existing(outcome, report.pending, report.word.name) or error
         except BridgeError:
@@ -217,7 +217,7 @@ class Reporter:
     def _result_of(
         self, pending: PendingOutcome, error: BridgeError | None
     ) -> tuple[OutcomeState, str | None, float | None]:
-        """Return the state after a try, why it is not sent, and when it is tried again."""
+        """Returns the state after a try, why it is not sent, and when it is tried again."""
         if error is None:
             return OutcomeState.SENT, None, None
         if isinstance(error, (TemporaryError, Unclear)):

@@ -76,7 +76,7 @@ class ProviderApi:
         self.token: str | None = None
 
     def call(self, outcome: Outcome, request: Request, read_result: ReadResult | None = None) -> Json:
-        """Make one call and return its answer; a token that is no longer accepted is replaced.
+        """Makes one call and returns its answer; a token that is no longer accepted is replaced.
 
         With `read_result` it returns the error of each case, by the case's id. Raises the error of the call
         as a whole.
@@ -91,7 +91,7 @@ class ProviderApi:
             return self._send(outcome, request, self._authorized(outcome, request), read_result)
 
     def _authorized(self, outcome: Outcome, request: Request) -> Authorization:
-        """Return the authorization of a call: a key, a token from a login, or a signature."""
+        """Returns the authorization of a call: a key, a token from a login, or a signature."""
         how, key = outcome.authentication, self.credentials
         if isinstance(key, OAuthKeys):
             self.exchange.secret = key.consumer_key
@@ -117,7 +117,7 @@ class ProviderApi:
     def _send(
         self, outcome: Outcome, request: Request, auth: Authorization, read_result: ReadResult | None
     ) -> Json:
-        """Make and record one call."""
+        """Makes and records one call."""
         url = (outcome.url or "") + request.path.format(id=quote(request.cases[0].provider_id, safe=""))
         now = self.inbox.now()
         made = [self._attempt(request, place, url, now) for place in range(len(request.cases))]
@@ -147,7 +147,7 @@ class ProviderApi:
         return errors if read_result else answer
 
     def _attempt(self, request: Request, place: int, url: str, now: float) -> Attempt:
-        """Return the first record of a call on one of its cases."""
+        """Returns the first record of a call on one of its cases."""
         about = request.cases[place]
         return Attempt(
             case_id=about.case_id,
@@ -162,7 +162,7 @@ class ProviderApi:
     def _error(
         self, outcome: Outcome, request: Request, status: int, headers: Mapping[str, str], content: bytes
     ) -> BridgeError | None:
-        """Return the error that a status means, or None."""
+        """Returns the error that a status means, or None."""
         if 200 <= status < 300:
             return None
         complaint_text, may_work_later = error_messages(content)[1], False

@@ -29,7 +29,7 @@ MISTYPED = "mistyped URLs"
 
 
 def check_providers(settings: Settings, database: Database, now: datetime) -> Iterator[Check]:
-    """Check when each enabled provider last delivered, and whether it was rejected since."""
+    """Checks when each enabled provider last delivered, and whether it was rejected since."""
     search = Search(database)
     last = {name: datetime.fromisoformat(at) for name, at in search.last_deliveries().items()}
     with database.read() as connection:
@@ -43,7 +43,7 @@ def check_providers(settings: Settings, database: Database, now: datetime) -> It
 
 
 def check_outcomes(settings: Settings, failed: Mapping[str, tuple[int, str, str]]) -> Iterator[Check]:
-    """Check whether each provider that gets outcomes accepts them."""
+    """Checks whether each provider that gets outcomes accepts them."""
     for name in settings.reporting:
         count, case_id, why = failed.get(name, (0, "", ""))
         message = f"{count} could not be sent; {why}" if count else "all sent"
@@ -55,7 +55,7 @@ def check_outcomes(settings: Settings, failed: Mapping[str, tuple[int, str, str]
 
 
 def _pull(settings: Settings, database: Database, name: str) -> Check:
-    """Check the key by reading one alert, which changes nothing, and when the worker last pulled."""
+    """Checks the key by reading one alert, which changes nothing, and when the worker last pulled."""
     with database.read() as connection:
         how = pull_states(connection).get(name)
     at = f"{datetime.fromtimestamp(how.at, UTC):%Y-%m-%d %H:%M} UTC" if how and how.at else "never"
@@ -75,7 +75,7 @@ def _pull(settings: Settings, database: Database, name: str) -> Check:
 def check_refusals(
     settings: Settings, last: Mapping[str, datetime], refusals: Sequence[stats.Refusal], now: datetime
 ) -> Iterator[Check]:
-    """Check each enabled provider by its last delivery and its rejected webhooks."""
+    """Checks each enabled provider by its last delivery and its rejected webhooks."""
     recent = [refusal for refusal in refusals if now - _moment(refusal) < REFUSED_LATELY]
     newest: dict[str, stats.Refusal] = {}
     for refusal in recent:
@@ -93,7 +93,7 @@ def _moment(refusal: stats.Refusal) -> datetime:
 def _mistyped(
     settings: Settings, last: Mapping[str, datetime], recent: Iterable[stats.Refusal], now: datetime
 ) -> Iterator[Check]:
-    """Return a check of the recently called URLs that belong to no provider.
+    """Returns a check of the recently called URLs that belong to no provider.
 
     Anybody can call them, so it is bad only if one looks like an enabled provider that sends nothing.
     """
@@ -117,7 +117,7 @@ def _mistyped(
 
 
 def _new_events(search: Search, now: datetime) -> Iterator[Check]:
-    """Return a check of the new event types that no table lists and that are ignored by rule."""
+    """Returns a check of the new event types that no table lists and that are ignored by rule."""
     rows = [row for row in search.ignored_events() if not row["listed"]]
     new = [row for row in rows if now - datetime.fromisoformat(row["first_at"]) < NEW_EVENTS]
     if new:

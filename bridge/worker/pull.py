@@ -51,13 +51,13 @@ class Puller:
     chance: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        """Make the API of each provider that is pulled."""
+        """Makes the API of each provider that is pulled."""
         self.pulls = Pulls(self.inbox.database)
         self.lease = CALLS * self.settings.lease
         self.apis = {name: Api(self.settings, name, self.inbox.now) for name in self.settings.pulled}
 
     def pull(self, name: str) -> bool:
-        """Pull all alerts of a provider, if a pull is due; returns whether it was."""
+        """Pulls all alerts of a provider, if a pull is due; returns whether it was."""
         longest = max(self.lease, retry.CEILING, self.settings.pulled[name].every or 0.0)
         turn = self.pulls.take_turn(name, self.lease, longest)
         if turn is None:
@@ -77,7 +77,7 @@ class Puller:
         return True
 
     def _end(self, turn: Turn, error: BridgeError | None) -> None:
-        """Record how the pull went; the same failure again is not logged again."""
+        """Records how the pull went; the same failure again is not logged again."""
         now, before = self.inbox.now(), turn.pulled
         if error is None:
             after = PullState(before.since, at=now)
@@ -94,7 +94,7 @@ class Puller:
                 log.info("alerts pulled again", provider=turn.provider)
 
     def _take_page(self, api: Api, done: set[str], problems: Counter[str]) -> bool:
-        """Store a page of alerts and acknowledge them; returns whether any was new.
+        """Stores a page of alerts and acknowledges them; returns whether any was new.
 
         Counts in `problems` why some could not be acknowledged.
         """
@@ -110,7 +110,7 @@ class Puller:
         return is_new
 
     def _store(self, api: Api, problems: Counter[str]) -> Iterator[str]:
-        """Store the alerts of the next page, each as if it had been pushed; yields their ids."""
+        """Stores the alerts of the next page, each as if it had been pushed; yields their ids."""
         provider = api.provider
         path, headers = f"/webhooks/{provider.name}", {"content-type": "application/json"}
         for alert in api.page():
@@ -142,7 +142,7 @@ class Api:
         self.now = now
 
     def page(self, most: int | None = None) -> Sequence[Tree]:
-        """Return alerts that are not acknowledged yet, `most` at most."""
+        """Returns alerts that are not acknowledged yet, `most` at most."""
         asked = {"size": str(most or self.pull.most)}
         answer = self._call("GET", self.pull.path, params=asked)
         alerts = _list_of(answer) if answer is not None else []
@@ -151,7 +151,7 @@ class Api:
         return alerts
 
     def acknowledge(self, idents: Sequence[str]) -> Counter[str]:
-        """Acknowledge stored alerts; returns how many acknowledgements were not accepted, by reason."""
+        """Acknowledges stored alerts; returns how many acknowledgements were not accepted, by reason."""
         refused = Counter[str]()
         for start in range(0, len(idents), self.pull.most):
             some = idents[start : start + self.pull.most]
@@ -163,7 +163,7 @@ class Api:
         return refused
 
     def _call(self, method: str, path: str, **sent: typing.Any) -> Tree | None:
-        """Make one call; returns its answer as JSON, or None if it is empty."""
+        """Makes one call; returns its answer as JSON, or None if it is empty."""
         status, headers, content = self.exchange.send(method, self.pull.url + path, auth=self.auth, **sent)
         message = f"{self.provider.title} answered {status}: {_complaint(content)}"
         if status in UNAUTHORIZED:
@@ -181,12 +181,12 @@ class Api:
 
 
 def _without_details(error: str | None) -> str | None:
-    """Return an error without its details, which may differ each time."""
+    """Returns an error without its details, which may differ each time."""
     return error and error.partition(":")[0]
 
 
 def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
-    """Return an array at the top, or the first one in an object (inferred: no document shows which)."""
+    """Returns an array at the top, or the first one in an object (inferred: no document shows which)."""
     if isinstance(tree, list):
         return tree
     values = tree.values() if isinstance(tree, dict) else ()
@@ -194,7 +194,7 @@ def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
 
 
 def _complaint(content: bytes) -> str:
-    """Return the message of an error, in Mastercard's envelope or any other."""
+    """Returns the message of an error, in Mastercard's envelope or any other."""
     try:
         tree = parse(content, ("json",))
     except BadBody:

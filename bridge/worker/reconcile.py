@@ -28,7 +28,7 @@ MOST_PAGES = 100_000
 
 
 def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator[str]:
-    """Yield a line for each difference since a day; none means that the two agree.
+    """Yields a line for each difference since a day; none means that the two agree.
 
     That includes disputes that the bridge does not know: another service or a person made them, or a backup
     was restored.
@@ -72,7 +72,7 @@ def reconcile(inbox: Inbox, api: NextApi, store: Store, since: date) -> Iterator
 
 
 def _adopted(case: Case, rows: list[Json]) -> dict[int, Json]:
-    """Give an ended case the dispute that somebody else made for it; returns all disputes of the case."""
+    """Gives an ended case the dispute that somebody else made for it; returns all disputes of the case."""
     same = [row for row in rows if _is_of(row, case)]
     for row in sorted(same, key=lambda row: int(row["id"]))[:1]:
         adopt(case, row)
@@ -84,7 +84,7 @@ def _is_of(row: Json, case: Case) -> bool:
 
 
 def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | None]]) -> Iterator[str]:
-    """Yield a line for each unfinished case, and for each delivery that 29next does not reflect."""
+    """Yields a line for each unfinished case, and for each delivery that 29next does not reflect."""
     for case in known.values():
         if case.provider and (case.dispute_id is None or case.unconfirmed or case.due_at is not None):
             yield f"unfinished: case {case.id} ({case.type} {case.case_number}) is not settled at 29next yet"
@@ -101,7 +101,7 @@ def _unfinished(known: dict[str, Case], unsettled: list[tuple[Delivery, Case | N
 
 
 def _case_of(alert: Alert, store: Store) -> Case:
-    """Return the case that an alert without a store would have in this one; it has no provider."""
+    """Returns the case that an alert without a store would have in this one; it has no provider."""
     key = _key(alert)
     return Case(key, store.name, alert.case_number, alert.type, "", opened_at=0.0, deadline_at=0.0)
 

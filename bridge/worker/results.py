@@ -93,12 +93,12 @@ class Task:
 
 
 def outcome_of(result: Answered | BridgeError) -> CallOutcome:
-    """Return the outcome to record for a call."""
+    """Returns the outcome to record for a call."""
     return _OUTCOMES.get(type(result), CallOutcome.REFUSED)
 
 
 def message_of(result: Result | None) -> str | None:
-    """Return why a step failed, in a sentence, or None."""
+    """Returns why a step failed, in a sentence, or None."""
     return str(result) if isinstance(result, BridgeError) else None
 
 
@@ -110,7 +110,7 @@ def counts_as_try(result: Result, *, late: bool) -> bool:
 
 
 def apply(task: Task, case: Case, now: float) -> None:
-    """Apply the result of a call to its case."""
+    """Applies the result of a call to its case."""
     result, call = task.result, task.call
     if call is None:
         return
@@ -129,7 +129,7 @@ def apply(task: Task, case: Case, now: float) -> None:
 
 
 def again_after(result: Result) -> float | None:
-    """Return the seconds until the next step, or None for the schedule of retries."""
+    """Returns the seconds until the next step, or None for the schedule of retries."""
     if isinstance(result, TemporaryError):
         return result.retry_after
     return 0.0 if isinstance(result, Answered | PermanentError | Unavailable) else None

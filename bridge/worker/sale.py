@@ -53,7 +53,7 @@ class SaleReader:
         self.number: str | None = None
 
     def word(self, by: ByShipment) -> str:
-        """Return the word for what was held back of the order.
+        """Returns the word for what was held back of the order.
 
         Raises PermanentError if that cannot be read: a person has to choose.
         """
@@ -69,7 +69,7 @@ class SaleReader:
         return by.part if any(held) else by.nothing
 
     def refund(self) -> Refund | None:
-        """Return the refund of the sale, else the disputed amount at the resolution; None if unknown."""
+        """Returns the refund of the sale, else the disputed amount at the resolution; None if unknown."""
         try:
             number = self._order()
             order = self._read(f"orders/{number}/", lambda order: f"refunds: {len(self._refunds(order))}")
@@ -83,7 +83,7 @@ class SaleReader:
         return Refund(amount=amount, currency=currency, at=moment(self.pending.resolved_at))
 
     def _refunds(self, order: Json) -> list[Refund]:
-        """Return the refunds of the sale that succeeded."""
+        """Returns the refunds of the sale that succeeded."""
         rows = order.get("transactions")
         refunds = []
         for row in rows if isinstance(rows, list) else []:
@@ -97,7 +97,7 @@ class SaleReader:
         return refunds
 
     def _order(self) -> str:
-        """Return the number of the sale's order."""
+        """Returns the number of the sale's order."""
         if self.number is None:
             sale = self.pending.transaction_id
             if sale is None:
@@ -110,7 +110,7 @@ class SaleReader:
         return self.number
 
     def _read(self, path: str, summarize: Callable[[Json], str], *, many: bool = False) -> Json:
-        """Read an object or `many`, unless the store is paused, and record the call on the case."""
+        """Reads an object or `many`, unless the store is paused, and records the call on the case."""
         if self.inbox.stores.is_paused(self.pending.store):
             raise TemporaryError(f"Store {self.pending.store} is paused.")
         answer, case_id, store = Answer(), self.pending.case_id, self.pending.store
@@ -136,7 +136,7 @@ class SaleReader:
 
 
 def moment(seconds: float) -> str:
-    """Return a moment in UTC as text, to the second."""
+    """Returns a moment in UTC as text, to the second."""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 

@@ -19,20 +19,20 @@ NAME = "dispute-bridge"
 
 
 def find_subscription(hooks: list[Json], target: str) -> Json | None:
-    """Return the bridge's subscription among a store's webhooks: by its target, else by its name."""
+    """Returns the bridge's subscription among a store's webhooks: by its target, else by its name."""
     by_target = [hook for hook in hooks if hook.get("target") == target]
     return next(iter([*by_target, *(hook for hook in hooks if hook.get("name") == NAME)]), None)
 
 
 def events_of(store: Store) -> tuple[str, ...]:
-    """Return the events that the bridge subscribes to in a store."""
+    """Returns the events that the bridge subscribes to in a store."""
     return EVENTS + APP_EVENTS if store.installed else EVENTS
 
 
 def problem(
     hooks: list[Json], target: str, secret: str | None = None, events: Sequence[str] = EVENTS
 ) -> str | None:
-    """Return what is wrong with the bridge's subscription among a store's webhooks, or None."""
+    """Returns what is wrong with the bridge's subscription among a store's webhooks, or None."""
     hook = find_subscription(hooks, target)
     if hook is None:
         return "there is no webhook subscription for the bridge"
@@ -48,7 +48,7 @@ def problem(
 
 
 def subscribe(api: NextApi, target: str, secret: str, version: str, *, events: Sequence[str] = EVENTS) -> str:
-    """Create or repair the subscription; returns a word for what was done."""
+    """Creates or repairs the subscription; returns a word for what was done."""
     hooks = api.rows("webhooks/", {})
     hook = find_subscription(hooks, target)
     body = {

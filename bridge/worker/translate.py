@@ -37,7 +37,7 @@ class Translator:
     batches: dict[tuple[str, int], Items] = field(default_factory=dict)  # the last used is last
 
     def translate_batch(self, most: int, *, newest: bool = False) -> int:
-        """Translate some deliveries, the oldest of them or the newest; returns how many there were."""
+        """Translates some deliveries, the oldest of them or the newest; returns how many there were."""
         rows = self.inbox.deliveries.untranslated(most, newest=newest)
         if not rows:
             return 0
@@ -47,7 +47,7 @@ class Translator:
         return len(rows)
 
     def translate(self, row: typing.Any) -> Translation:
-        """Return what a stored delivery means and where it belongs."""
+        """Returns what a stored delivery means and where it belongs."""
         try:
             return self._translate(row)
         except Untranslatable as error:
@@ -90,7 +90,7 @@ class Translator:
         return Translation(Status.PENDING, reading=reading, store=store)
 
     def _items(self, webhook_id: str, provider: Provider, webhook: Webhook) -> Items:
-        """Return the items of a webhook; a batch is cached for its next items."""
+        """Returns the items of a webhook; a batch is cached for its next items."""
         key = (webhook_id, id(provider))
         items = self.batches.pop(key, None)
         if items is None:
@@ -104,7 +104,7 @@ class Translator:
     def _translate_next_event(
         self, provider: Provider, item: Item, row: typing.Any, reading: Reading
     ) -> Translation:
-        """Translate a webhook of 29next: a transaction, a dispute, or the removal of the app."""
+        """Translates a webhook of 29next: a transaction, a dispute, or the removal of the app."""
         domain = str(pick(item.tree, provider.store or "") or "").partition(".")[0]
         store = self._store_of(row.named, domain)
         if store is None:
@@ -123,7 +123,7 @@ class Translator:
         return Translation(Status.IGNORED, Reason.INFORM, reading=reading, store=store, next_event=event)
 
     def _store_of(self, named: str | None, domain: str) -> Store | None:
-        """Return the store of a webhook of 29next: the path's, the one it names, or the only one."""
+        """Returns the store of a webhook of 29next: the path's, the one it names, or the only one."""
         stores = self.settings.stores
         if named is not None:
             return stores.get(named)
@@ -134,7 +134,7 @@ class Translator:
         return stores.get(domain) or next(hosts, only)
 
     def after_bug(self, row: typing.Any, error: Exception) -> Translation:
-        """Return the translation after a bug of ours: it is tried again, and fails in the end."""
+        """Returns the translation after a bug of ours: it is tried again, and fails in the end."""
         log.error("translation failed", delivery=row.id, provider=row.provider, trace=trace(error))
         if row.tries + 1 >= retry.BUG_TRIES:
             return Translation(Status.FAILED, Reason.BUG, trace(error))
