@@ -12,7 +12,7 @@ from bridge.disputes.plan import Done, Fail, Wait, look_again, next_step, wait_l
 from bridge.errors import StoreRefused
 from bridge.storage.rows import Delivery, Settlement
 from bridge.worker import results
-from bridge.worker.results import Answered, Bug, Idle, Observed, Task
+from bridge.worker.results import Answered, Bug, Observed, Task
 
 if typing.TYPE_CHECKING:
     from random import Random
@@ -54,8 +54,7 @@ def finish_step(task: Task, case: Case, pending: list[Delivery], now: float, cha
 def _schedule(
     task: Task, case: Case, left: list[Delivery], settlement: Settlement, now: float, chance: Random
 ) -> None:
-    result = task.result or Idle()
-    over = False
+    result, over = task.result, False
     tried = results.counts_as_try(result, late=now > case.deadline_at)
     if tried:
         case.tries += 1
@@ -93,7 +92,7 @@ def _schedule(
 
 
 def _give_up(
-    case: Case, left: list[Delivery], result: results.Result, settlement: Settlement, now: float
+    case: Case, left: list[Delivery], result: results.Result | None, settlement: Settlement, now: float
 ) -> tuple[list[Delivery], bool]:
     """Fails what was tried for long enough; returns the deliveries left, and whether the case is given up.
 

@@ -36,7 +36,7 @@ from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
 from bridge.worker.closing import finish_step
-from bridge.worker.results import Answered, Bug, Failure, Idle, Observed, Task, message_of, outcome_of
+from bridge.worker.results import Answered, Bug, Failure, Observed, Task, message_of, outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ class Forwarder:
         task = Task(claim, store)
         try:
             self._plan(task)
-            if task.call and task.result is None and not self._take_slot(task, task.call):
+            if task.call and not self._take_slot(task, task.call):
                 self.inbox.queue.release(claim)
                 return None
         except Unavailable:
@@ -117,12 +117,11 @@ class Forwarder:
         if lookup.claims_transaction(case):
             case.duplicate_of = self.inbox.cases.find_holder(case)
         step = next_step(case, now, metadata=store.metadata)
-        if not isinstance(step, Call):
-            task.result = Idle()
-        elif step.writes and store.observe:
-            task.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
-        else:
-            task.call = step
+        if isinstance(step, Call):
+            if step.writes and store.observe:
+                task.result = Observed(f"Observed: {step.method} {step.path} {step.body}")
+            else:
+                task.call = step
 
     def _take_slot(self, task: Task, call: Call) -> bool:
         """Takes the slot of a call, and with it commits the intent of a write."""
@@ -156,7 +155,7 @@ class Forwarder:
         """Makes the call of a task in its slot, and records its result."""
         attempt, answer = task.attempt, task.answer
         if task.call is None or attempt is None or task.result:
-            return
+            return  # there is nothing to call, or planning it failed
         try:
             task.result = result = self._send(task, task.call)
         except Exception as error:  # noqa: BLE001  as above

@@ -20,7 +20,7 @@ import structlog
 
 from bridge import logs
 from bridge.errors import TemporaryError, Throttled, Unavailable, Unclear
-from bridge.worker.results import Idle, Observed
+from bridge.worker.results import Observed
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,7 +259,7 @@ class Worker:
 
 def _has_answered(result: Result | None) -> bool | None:
     """Whether 29next answered a call; None if there was no call."""
-    if result is None or isinstance(result, Idle | Observed | Unavailable):
+    if result is None or isinstance(result, Observed | Unavailable):
         return None
     return isinstance(result, Throttled) or not isinstance(result, TemporaryError | Unclear)
 

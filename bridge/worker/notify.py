@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bridge.alert import iso
 from bridge.errors import TemporaryError, Unclear
 from bridge.outbound.http import HttpClient
 from bridge.storage import stats
@@ -371,7 +372,7 @@ class Notifier:
             lines = [f"*{new.title}*", new.text, url]
             # the three characters that Slack's documentation names
             return {"text": "\n".join(html.escape(line, quote=False) for line in lines if line)}
-        at = datetime.fromtimestamp(round(now), UTC).isoformat().replace("+00:00", "Z")
+        at = iso(datetime.fromtimestamp(round(now), UTC))
         content = {"key": new.key, "title": new.title, "text": new.text, "url": url}
         return content | {"count": new.count, "ended": new.ended, "at": at}
 

@@ -31,11 +31,6 @@ if typing.TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """There was nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
 class Observed:
     """The store is only observed: `message` is what would have been sent."""
 
@@ -55,7 +50,7 @@ class Bug(BridgeError):
 
 Failure = PermanentError | TemporaryError | Unclear | StoreRefused | Unavailable | Bug
 """How a call failed. Unavailable: it was not sent, since the database gave it no slot in time."""
-Result = Idle | Observed | Answered | Failure
+Result = Observed | Answered | Failure
 
 _OUTCOMES: dict[type, CallOutcome] = {
     Answered: CallOutcome.OK,
@@ -77,7 +72,7 @@ class Task:
     call: Call | None = None
     turn: Turn | None = None
     attempt: Attempt | None = None
-    result: Result | None = None  # None: the call is not made yet
+    result: Result | None = None  # None: the call is not made yet, or there is none to make
     answer: Answer = field(default_factory=Answer)
     busy_until: float = 0.0  # 29next may still be working on a call whose answer is unclear
 
@@ -102,7 +97,7 @@ def message_of(result: Result | None) -> str | None:
     return str(result) if isinstance(result, BridgeError) else None
 
 
-def counts_as_try(result: Result, *, late: bool) -> bool:
+def counts_as_try(result: Result | None, *, late: bool) -> bool:
     """Whether a result counts as a failed try; a throttle does only if the case is `late`."""
     if isinstance(result, Throttled):
         return late
@@ -128,7 +123,7 @@ def apply(task: Task, case: Case, now: float) -> None:
             case.unconfirmed.until = task.busy_until
 
 
-def again_after(result: Result) -> float | None:
+def again_after(result: Result | None) -> float | None:
     """Returns the seconds until the next step, or None for the schedule of retries."""
     if isinstance(result, TemporaryError):
         return result.retry_after

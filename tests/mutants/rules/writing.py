@@ -155,8 +155,8 @@ MUTATIONS = (
         "observing-writes",
         "A store that is only observed is written to.",
         "bridge/worker/forward.py",
-        "        elif step.writes and store.observe:\n",
-        "        elif step.writes and store.observe and store.look_first:\n",
+        "            if step.writes and store.observe:\n",
+        "            if step.writes and store.observe and store.look_first:\n",
         "way_back: a_store_that_observes_shows_what_would_be_sent_and_sends_nothing",
     ),
     one(
