@@ -77,9 +77,7 @@ def check_refusals(
 ) -> Iterator[Check]:
     """Checks each enabled provider by its last delivery and its rejected webhooks."""
     recent = [refusal for refusal in refusals if now - _moment(refusal) < REFUSED_LATELY]
-    newest: dict[str, stats.Refusal] = {}
-    for refusal in recent:
-        newest.setdefault(refusal.provider, refusal)
+    newest = {refusal.provider: refusal for refusal in reversed(recent)}
     for name, provider in settings.providers.items():
         if settings.secrets.get(name):
             yield _provider(provider, last.get(name), newest.get(name), settings.secrets[name])

@@ -196,10 +196,10 @@ def _list_of(tree: Tree | None) -> Sequence[Tree] | None:
 def _complaint(content: bytes) -> str:
     """Returns the message of an error, in Mastercard's envelope or any other."""
     try:
-        tree = parse(content, ("json",))
+        errors = pick(parse(content, ("json",)), "Errors.Error")
     except BadBody:
-        tree = None
-    errors = pick(tree, "Errors.Error") if isinstance(tree, dict) else None
-    texts = [pick(error, "Description") or pick(error, "ReasonCode") for error in errors or ()]
+        errors = None
+    rows = errors if isinstance(errors, list) else []
+    texts = [pick(row, "Description") or pick(row, "ReasonCode") for row in rows]
     text = "; ".join(str(part) for part in texts if part)
     return storable(text)[:MOST_SHOWN] if text else error_messages(content)[1]
