@@ -88,6 +88,10 @@ class MissingScope(BridgeError):
     """The access token lacks a scope that the bridge can do without."""
 
 
+class Bug(BridgeError):
+    """A bug of ours; its message is a trace."""
+
+
 def trace(error: BaseException) -> str:
     """Returns a traceback without local values, and without the error's message."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]

@@ -7,6 +7,15 @@ import typing
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bridge.errors import (
+    BridgeError,
+    Bug,
+    StoreRefused,
+    TemporaryError,
+    Throttled,
+    Unavailable,
+    Unclear,
+)
 from bridge.storage.ids import new_id
 from bridge.storage.schema import attempts
 from bridge.storage.upsert import insert_or_update
@@ -29,6 +38,21 @@ class CallOutcome(StrEnum):
     STORE_REFUSED = "store_refused"
     REFUSED = "refused"
     BUG = "bug"
+
+
+_OUTCOMES: dict[type, CallOutcome] = {
+    Unavailable: CallOutcome.DROPPED,  # the database gave it no slot in time
+    Throttled: CallOutcome.THROTTLED,
+    TemporaryError: CallOutcome.TEMPORARY,
+    Unclear: CallOutcome.UNCLEAR,
+    StoreRefused: CallOutcome.STORE_REFUSED,
+    Bug: CallOutcome.BUG,
+}
+
+
+def outcome_of(error: BridgeError | None) -> CallOutcome:
+    """Return the outcome of a call by its error; None: it was accepted."""
+    return CallOutcome.OK if error is None else _OUTCOMES.get(type(error), CallOutcome.REFUSED)
 
 
 @dataclass(slots=True, kw_only=True)

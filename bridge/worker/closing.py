@@ -9,10 +9,10 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, Case, Refusal
 from bridge.disputes.events import Settled
 from bridge.disputes.plan import Done, Fail, Wait, look_again, next_step, wait_longer
-from bridge.errors import StoreRefused
+from bridge.errors import Bug, StoreRefused
 from bridge.storage.rows import Delivery, Settlement
 from bridge.worker import results
-from bridge.worker.results import Answered, Bug, Observed, Task
+from bridge.worker.results import Answered, Observed, Task
 
 if typing.TYPE_CHECKING:
     from random import Random

@@ -17,6 +17,7 @@ from bridge.disputes import lookup, retry
 from bridge.disputes.case import Call, CallKind, Case
 from bridge.disputes.plan import mark_sent, next_step
 from bridge.errors import (
+    Bug,
     MissingScope,
     NotFound,
     PermanentError,
@@ -30,13 +31,13 @@ from bridge.errors import (
     trace,
 )
 from bridge.pace import Moment, Turn
-from bridge.storage.attempts import Attempt
+from bridge.storage.attempts import Attempt, outcome_of
 from bridge.storage.ids import token_key
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
 from bridge.worker.closing import finish_step
-from bridge.worker.results import Answered, Bug, Failure, Observed, Task, message_of, outcome_of
+from bridge.worker.results import Answered, Failure, Observed, Task
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,8 +161,9 @@ class Forwarder:
             task.result = result = self._send(task, task.call)
         except Exception as error:  # noqa: BLE001  as above
             task.result = result = _bug(task.claim, error)
-        attempt.status, attempt.outcome = answer.status, outcome_of(result)
-        attempt.response = answer.text or message_of(result)
+        failure = None if isinstance(result, Answered) else result
+        attempt.status, attempt.outcome = answer.status, outcome_of(failure)
+        attempt.response = answer.text or (str(failure) if failure else None)
         attempt.started_at = self.inbox.now() - answer.seconds
         attempt.seconds = round(answer.seconds, 4)
 

@@ -21,9 +21,8 @@ from bridge.outbound.authorization import Authorization, Key, OAuth
 from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings import HEADER_WORD, OAuthKeys
-from bridge.storage.attempts import Attempt, CallOutcome
+from bridge.storage.attempts import Attempt, CallOutcome, outcome_of
 from bridge.tree import pick
-from bridge.worker.results import outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,6 +185,4 @@ class ProviderApi:
 
 
 def _outcome_of(error: BridgeError | None) -> CallOutcome:
-    if error is None:
-        return CallOutcome.OK
     return CallOutcome.REFUSED if isinstance(error, StoreRefused) else outcome_of(error)

@@ -12,6 +12,7 @@ from bridge.disputes.plan import mark_not_sent
 from bridge.disputes.refusals import continue_without
 from bridge.errors import (
     BridgeError,
+    Bug,
     PermanentError,
     StoreRefused,
     TemporaryError,
@@ -44,23 +45,9 @@ class Answered:
     answer: typing.Any
 
 
-class Bug(BridgeError):
-    """A bug of ours; its message is a trace that holds no values."""
-
-
 Failure = PermanentError | TemporaryError | Unclear | StoreRefused | Unavailable | Bug
 """How a call failed. Unavailable: it was not sent, since the database gave it no slot in time."""
 Result = Observed | Answered | Failure
-
-_OUTCOMES: dict[type, CallOutcome] = {
-    Answered: CallOutcome.OK,
-    Unavailable: CallOutcome.DROPPED,
-    Throttled: CallOutcome.THROTTLED,
-    TemporaryError: CallOutcome.TEMPORARY,
-    Unclear: CallOutcome.UNCLEAR,
-    StoreRefused: CallOutcome.STORE_REFUSED,
-    Bug: CallOutcome.BUG,
-}
 
 
 @dataclass(eq=False)
@@ -85,11 +72,6 @@ class Task:
     def has_read(self) -> bool:
         """Whether it has read something at 29next."""
         return isinstance(self.result, Answered) and self.call is not None and not self.call.writes
-
-
-def outcome_of(result: Answered | BridgeError) -> CallOutcome:
-    """Returns the outcome to record for a call."""
-    return _OUTCOMES.get(type(result), CallOutcome.REFUSED)
 
 
 def message_of(result: Result | None) -> str | None:

@@ -22,9 +22,8 @@ from bridge.errors import (
 )
 from bridge.next29.client import Answer
 from bridge.providers.outcomes import ByShipment, Refund
-from bridge.storage.attempts import Attempt, CallOutcome
+from bridge.storage.attempts import Attempt, CallOutcome, outcome_of
 from bridge.storage.ids import token_key
-from bridge.worker.results import outcome_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
