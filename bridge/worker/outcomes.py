@@ -33,7 +33,7 @@ from bridge.worker.sale import SaleReader, moment
 
 if typing.TYPE_CHECKING:
     from bridge.next29.client import NextApi
-    from bridge.providers.outcomes import Outcome, Word
+    from bridge.providers.outcomes import Batch, Outcome, Word
     from bridge.settings import Settings
     from bridge.storage.inbox import Inbox
     from bridge.storage.outcomes import PendingOutcome
@@ -132,9 +132,9 @@ class Reporter:
         if outcome.read is None:
             return None
         path, field_path = outcome.read
-        request = Request("GET", path, [pending], kept=field_path)
+        request = Request(outcome, "GET", path, [pending], kept=field_path)
         try:
-            answer = self.apis[pending.provider].call(outcome, request)
+            answer = self.apis[pending.provider].call(request)
         except NotFound:
             return None
         present = pick(answer, field_path)
@@ -151,17 +151,18 @@ class Reporter:
         batch = outcome.batch
         items = [report.item for report in ready]
         request = Request(
+            outcome,
             "POST",
             outcome.path,
             [report.pending for report in ready],
             body={batch.items: items} if batch else items[0],
             parts=items,
             words={report.pending.case_id: report.word.name for report in ready},
-            reports=True,
+            read_result=partial(self._result_error, outcome.batch),
         )
         provider = ready[0].pending.provider
         try:
-            errors = self.apis[provider].call(outcome, request, partial(self._result_error, outcome))
+            errors = self.apis[provider].call(request)
         except (PermanentError, HasOne) as error:
             alone = TemporaryError(f"{error} (sent with others; next alone)") if len(ready) > 1 else error
             for report in ready:
@@ -173,9 +174,8 @@ class Reporter:
             for report in ready:
                 self._settle(report.pending, errors[report.pending.case_id])
 
-    def _result_error(self, outcome: Outcome, answer: Json, pending: PendingOutcome) -> BridgeError | None:
+    def _result_error(self, batch: Batch | None, answer: Json, pending: PendingOutcome) -> BridgeError | None:
         """Returns the error of one outcome in an answer, or None if it was accepted."""
-        batch = outcome.batch
         if batch is None:
             return None
         title = self.settings.providers[pending.provider].title

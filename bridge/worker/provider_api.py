@@ -44,10 +44,15 @@ class HasOne(BridgeError):
     """The provider has an outcome of this alert already."""
 
 
+ReadResult = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
+"""Returns the error of one case in a successful answer, or None if its outcome was accepted."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One call about some cases; `parts` are its content for each of them."""
 
+    outcome: Outcome
     method: str
     path: str
     cases: Sequence[PendingOutcome]
@@ -55,11 +60,7 @@ class Request:
     parts: Sequence[Json] = ()
     words: Mapping[str, str] = field(default_factory=dict)  # the words that it sends, by case
     kept: str | None = None  # a path: of a successful answer only this is recorded; empty: nothing
-    reports: bool = False  # it reports the outcome
-
-
-ReadResult = typing.Callable[[Json, "PendingOutcome"], "BridgeError | None"]
-"""Returns the error of one case in a successful answer, or None if its outcome was accepted."""
+    read_result: ReadResult | None = None  # of a call that reports the outcome
 
 
 class ProviderApi:
@@ -74,7 +75,7 @@ class ProviderApi:
         self.exchange = HttpClient(provider.title, timeout=timeout)
         self.token: str | None = None
 
-    def call(self, outcome: Outcome, request: Request, read_result: ReadResult | None = None) -> Json:
+    def call(self, request: Request) -> Json:
         """Makes one call and returns its answer; a token that is no longer accepted is replaced.
 
         With `read_result` it returns the error of each case, by the case's id. Raises the error of the call
@@ -82,16 +83,16 @@ class ProviderApi:
         """
         had_token = self.token is not None
         try:
-            return self._send(outcome, request, self._authorized(outcome, request), read_result)
+            return self._send(request, self._authorized(request))
         except StoreRefused:
             if not had_token:
                 raise
             self.token = None
-            return self._send(outcome, request, self._authorized(outcome, request), read_result)
+            return self._send(request, self._authorized(request))
 
-    def _authorized(self, outcome: Outcome, request: Request) -> Authorization:
+    def _authorized(self, request: Request) -> Authorization:
         """Returns the authorization of a call: a key, a token from a login, or a signature."""
-        how, key = outcome.authentication, self.credentials
+        how, key = request.outcome.authentication, self.credentials
         if isinstance(key, OAuthKeys):
             self.exchange.secret = key.consumer_key
             return OAuth(key)
@@ -102,24 +103,34 @@ class ProviderApi:
             return Key(how.header, how.scheme, key)
         if self.token is None:
             self.exchange.secret = key
-            self.token = self._log_in(outcome, how, Key("Authorization", "Bearer ", key), request)
+            self.token = self._log_in(how, Key("Authorization", "Bearer ", key), request)
         self.exchange.secret = self.token
         return Key("Authorization", "Bearer ", self.token)
 
-    def _log_in(self, outcome: Outcome, how: Login, auth: Authorization, request: Request) -> str:
-        login = Request("POST", how.path, request.cases[:1], kept="")
-        token = pick(self._send(outcome, login, auth, None), how.token)
+    def _log_in(self, how: Login, auth: Authorization, request: Request) -> str:
+        login = Request(request.outcome, "POST", how.path, request.cases[:1], kept="")
+        token = pick(self._send(login, auth), how.token)
         if not isinstance(token, str) or not HEADER_WORD.fullmatch(token):
             raise PermanentError("Its login returned no token.")
         return token
 
-    def _send(
-        self, outcome: Outcome, request: Request, auth: Authorization, read_result: ReadResult | None
-    ) -> Json:
+    def _send(self, request: Request, auth: Authorization) -> Json:
         """Makes and records one call."""
-        url = (outcome.url or "") + request.path.format(id=quote(request.cases[0].provider_id, safe=""))
-        now = self.inbox.now()
-        made = [self._attempt(request, place, url, now) for place in range(len(request.cases))]
+        path = request.path.format(id=quote(request.cases[0].provider_id, safe=""))
+        url, now = (request.outcome.url or "") + path, self.inbox.now()
+        parts = request.parts or [request.body] * len(request.cases)
+        made = [
+            Attempt(
+                case_id=case.case_id,
+                store=case.store,
+                provider=self.provider.name,
+                method=request.method,
+                path=url,
+                request=part,
+                started_at=now,
+            )
+            for case, part in zip(request.cases, parts, strict=True)
+        ]
         self.inbox.outcomes.record(made, request.words)
         answer: Json = None
         status: int | None
@@ -127,10 +138,10 @@ class ProviderApi:
         try:
             status, headers, content = self.exchange.send(request.method, url, body=request.body, auth=auth)
             answer, text = json_of(content), excerpt(content)
-            found = self._error(outcome, request, status, headers, content)
+            found = self._error(request, status, headers, content)
             if found is None:
-                if read_result:
-                    errors = {case.case_id: read_result(answer, case) for case in request.cases}
+                if request.read_result:
+                    errors = {case.case_id: request.read_result(answer, case) for case in request.cases}
                 if request.kept is not None:
                     text = f"{request.kept}: {pick(answer, request.kept)}" if request.kept else ""
             text = cut_text(text)
@@ -143,34 +154,22 @@ class ProviderApi:
         self.inbox.outcomes.record(made)
         if found:
             raise found
-        return errors if read_result else answer
-
-    def _attempt(self, request: Request, place: int, url: str, now: float) -> Attempt:
-        """Returns the first record of a call on one of its cases."""
-        about = request.cases[place]
-        return Attempt(
-            case_id=about.case_id,
-            store=about.store,
-            provider=self.provider.name,
-            method=request.method,
-            path=url,
-            request=request.parts[place] if request.parts else request.body,
-            started_at=now,
-        )
+        return errors if request.read_result else answer
 
     def _error(
-        self, outcome: Outcome, request: Request, status: int, headers: Mapping[str, str], content: bytes
+        self, request: Request, status: int, headers: Mapping[str, str], content: bytes
     ) -> BridgeError | None:
         """Returns the error that a status means, or None."""
         if 200 <= status < 300:
             return None
         complaint_text, may_work_later = error_messages(content)[1], False
-        if outcome.batch:
-            listed, may_work_later = outcome.batch.error_messages(json_of(content), outcome.batch.call_errors)
+        batch = request.outcome.batch
+        if batch:
+            listed, may_work_later = batch.error_messages(json_of(content), batch.call_errors)
             complaint_text = listed or complaint_text
         message = f"{self.provider.title} answered {status}: {complaint_text}"
-        is_single_report = request.reports and outcome.batch is None and 400 <= status < 500
-        if is_single_report and (status == CONFLICT or outcome.is_duplicate_error(complaint_text)):
+        is_single_report = request.read_result and batch is None and 400 <= status < 500
+        if is_single_report and (status == CONFLICT or request.outcome.is_duplicate_error(complaint_text)):
             return HasOne(f"{self.provider.title} says that it has an outcome already.")
         wait = retry.parse_retry_after(headers.get("Retry-After"), self.inbox.now())
         if status in UNAUTHORIZED:
