@@ -121,7 +121,7 @@ _RANGES = [
 
 
 def _allowed(place: int, digit: str) -> int:
-    """Return the bits of the ranges that may have a digit in a place."""
+    """Returns the bits of the ranges that may have a digit in a place."""
     return sum(
         1 << bit for bit, prefix in enumerate(_RANGES) if place >= len(prefix) or digit in prefix[place]
     )
@@ -144,12 +144,12 @@ _KEPT = bytes(code > 0 for code in range(256))
 
 
 def masked(digits: str) -> str:
-    """Write a card number the one way: first six, stars, last four."""
+    """Writes a card number the one way: first six, stars, last four."""
     return f"{digits[:6]}{_STARS[: max(len(digits) - 10, 3)]}{digits[-4:]}"
 
 
 def cut_text(text: str) -> str:
-    """Return a text with every stretch that looks like a card number cut, escapes or not."""
+    """Returns a text with every stretch that looks like a card number cut, escapes or not."""
     if len(text) < SHORTEST:
         return text
     text = _with_cuts(text, _numbers_in(text))
@@ -157,7 +157,7 @@ def cut_text(text: str) -> str:
 
 
 def cut_texts(texts: list[str]) -> list[str]:
-    """Cut many texts at once, which costs little more than one."""
+    """Cuts many texts at once, which costs little more than one."""
     joined = _MARK.join(texts)
     cut = cut_text(joined)
     if cut == joined:
@@ -170,7 +170,7 @@ def cut_texts(texts: list[str]) -> list[str]:
 
 
 def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
-    """Put something else in the places of a text that are named by where they begin and end."""
+    """Puts something else in the places of a text that are named by where they begin and end."""
     pieces = []
     done = 0
     for start, end, instead in cuts:
@@ -180,7 +180,7 @@ def _with_cuts(text: str, cuts: Iterable[tuple[int, int, str]]) -> str:
 
 
 def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where a text has card numbers once its escapes are undone, and those that then come to light."""
+    """Yields where a text has card numbers once its escapes are undone, and those that then come to light."""
     plain = text
     steps: list[tuple[bytes, list[tuple[int, int]]]] = []  # how what is plain now came from the text
     for _ in range(_DEEPEST):
@@ -204,7 +204,7 @@ def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _places(length: int, steps: list[tuple[bytes, list[tuple[int, int]]]]) -> Sequence[int]:
-    """Return where the characters that some steps left stood in a text; found seldom, so made when needed."""
+    """Returns where what some steps left stood in a text. Made when a number is found, for that is rare."""
     places: Sequence[int] = range(length + 1)
     for kept, stretches in steps:
         shorter = [*compress(places, kept), places[-1]]
@@ -214,7 +214,7 @@ def _places(length: int, steps: list[tuple[bytes, list[tuple[int, int]]]]) -> Se
 
 @lru_cache(1024)
 def _meaning(escape: str) -> str:
-    """Return the character that an escape means, or a mark if that is none; as long as the escape."""
+    """Returns the character that an escape means, or a mark if that is none; as long as the escape."""
     if escape[0] == "\\":
         name = escape.lstrip("\\")
         if len(name) > 5:
@@ -237,7 +237,7 @@ def _meaning(escape: str) -> str:
 
 
 def _misread(text: str) -> str:
-    """Return the character whose UTF-8 was read as another charset, if it may be part of a number."""
+    """Returns the character whose UTF-8 was read as another charset, if it may be part of a number."""
     for charset in (_WINDOWS, _LATIN_9):
         with suppress(UnicodeError):
             character = text.translate(charset).encode("latin-1").decode()
@@ -247,7 +247,7 @@ def _misread(text: str) -> str:
 
 
 def _numbers_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where a text has card numbers, with the rest of an escape behind them, and what to put there.
+    """Yields where a text has card numbers, with the rest of an escape behind them, and what to put there.
 
     Those that overlap are one.
     """
@@ -293,13 +293,13 @@ _CLASS_OF = _Classes()
 
 
 def _classes(text: str) -> bytearray:
-    """Return the class of each character of a text."""
+    """Returns the class of each character of a text."""
     known = text if text.isascii() else _FOREIGN.sub(_MARK, text)
     return bytearray(known.translate(_CLASS_OF), "ascii")
 
 
 def _of_others(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where a text has digits that belong to something else."""
+    """Yields where a text has digits that belong to something else."""
     for pattern, before in _NO_CARDS:
         for match in pattern.finditer(text):
             yield match.start() - before, match.end()
@@ -309,7 +309,7 @@ def _of_others(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _shape(classes: bytes) -> bytes:
-    """Return the digits of a text, with `-` where groups may belong to one number, and `|` where not."""
+    """Returns the digits of a text, with `-` where groups may belong to one number, and `|` where not."""
     shape = _TOO_WIDE.sub(b"|", b"|%b|" % classes.replace(b"\0", b""))
     for wide, narrow in 2 * ((b"--", b"-"), (b"-.", b"."), (b".-", b"."), (b"..", b".")):
         shape = shape.replace(wide, narrow)
@@ -319,7 +319,7 @@ def _shape(classes: bytes) -> bytes:
 
 
 def _together(shape: bytes, digits: bytes) -> int:
-    """Return a row that has 1 for each digit that belongs to a card number together with the digit before it.
+    """Returns a row that has 1 for each digit that belongs to a card number with the digit before it.
 
     All lengths are tried everywhere at once, so that no text is slow. A row is an integer with a byte
     for each digit. Shifted by some bytes, and added, it adds to each digit one that stands before it:
@@ -351,17 +351,17 @@ def _together(shape: bytes, digits: bytes) -> int:
 
 
 def _issuers(digits: bytes) -> int:
-    """Return a row that has 1 where an issuer's range begins."""
+    """Returns a row that has 1 where an issuer's range begins."""
     bits = (int.from_bytes(digits.translate(table), "big") << 8 * at for at, table in enumerate(_ALLOWED))
     return _row(digits, _TELLING) | _row(reduce(and_, bits).to_bytes(len(digits), "big"), _NOT_ZERO)
 
 
 @cache
 def _table(characters: bytes) -> bytes:
-    """Return a table that turns some bytes into 1, all others into 0."""
+    """Returns a table that turns some bytes into 1, all others into 0."""
     return bytes(code in characters for code in range(256))
 
 
 def _row(text: bytes, characters: bytes) -> int:
-    """Return a row that has 1 where a text has one of some characters."""
+    """Returns a row that has 1 where a text has one of some characters."""
     return int.from_bytes(text.translate(_table(characters)), "big")

@@ -38,7 +38,7 @@ SHORTEST_SECRET = 4  # a shorter piece of a secret would cut half of the headers
 
 
 def _names(kind: str, *parts: str) -> dict[bytes, str]:
-    """Return a kind of the names that the choices of each part make together."""
+    """Returns a kind of the names that the choices of each part make together."""
     return {"".join(name).encode(): kind for name in product(*(part.split("|") for part in parts))}
 
 
@@ -75,12 +75,12 @@ _NAME_LENGTH = 100  # as much of a name as tells what stands there, however a bo
 
 
 def cut_body(body: bytes, provider: Provider, content_type: str = "") -> bytes:
-    """Return a body with its card numbers cut: the same bytes where there are none."""
+    """Returns a body with its card numbers cut: the same bytes where there are none."""
     return cut(body, provider, content_type)[0]
 
 
 def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes, Tree | None]:
-    """Return a body with its card numbers cut, and its tree where that is known without parsing it again.
+    """Returns a body with its card numbers cut, and its tree where that is known without parsing it again.
 
     Cut on the parsed tree where the body parses, so that it still does, in the charset that its content
     type declares; else on the bytes. Where a provider says what of its bodies may be kept, nothing else is.
@@ -106,7 +106,7 @@ def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes,
 
 
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
-    """Return headers (lower case) without secrets and card numbers."""
+    """Returns headers (lower case) without secrets and card numbers."""
     hidden = SECRET_HEADERS | provider.proof.secret_headers
     kept = {}
     for name, value in headers.items():
@@ -116,7 +116,7 @@ def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[st
 
 
 def _without(secrets: list[str], value: str) -> str:
-    """Return a header's value without any of the secrets."""
+    """Returns a header's value without any of the secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             value = value.replace(secret, CUT)
@@ -138,19 +138,19 @@ _NOWHERE = _Place({}, None)
 
 @lru_cache(64)
 def _root(cards: frozenset[str], spared: frozenset[str]) -> _Place:
-    """Return the place of a whole body, from which all others are reached."""
+    """Returns the place of a whole body, from which all others are reached."""
     leading = {path[: dot.start()]: "" for path in cards | spared for dot in re.finditer(r"\.", path)}
     return _Place({**leading, **dict.fromkeys(spared, "identifier"), **dict.fromkeys(cards, "card")})
 
 
 def _below(place: _Place, name: str) -> _Place:
-    """Return the place at a name below a place."""
+    """Returns the place at a name below a place."""
     return _remembered_below(place, name[:_NAME_LENGTH])
 
 
 @lru_cache(1024)
 def _remembered_below(place: _Place, name: str) -> _Place:
-    """Return the place at a name below a place: those of a provider are always the same."""
+    """Returns the place at a name below a place: those of a provider are always the same."""
     path = f"{place.path}.{name}" if place.path else name
     stated = None if place.path is None else place.declared.get(path)
     squeezed, kind = place.name, place.kind
@@ -178,12 +178,12 @@ class _Document:
         self.renamed: dict[int, tuple[dict[str, Tree], dict[str, str]]] = {}
 
     def rename(self, entry: tuple[dict[str, Tree], str], cut: str) -> None:
-        """Note the cut name of an entry."""
+        """Notes the cut name of an entry."""
         mapping, name = entry
         self.renamed.setdefault(id(mapping), (mapping, {}))[1][name] = cut.replace("*", self.star)
 
     def write_names(self) -> None:
-        """Write the cut names where they stand."""
+        """Writes the cut names where they stand."""
         for mapping, names in self.renamed.values():
             entries = [(names.get(name, name), value) for name, value in mapping.items()]
             mapping.clear()
@@ -201,7 +201,7 @@ class _Cutter:
         self.tried = 0
 
     def finish(self) -> bool:
-        """Cut all there is, and return whether there was anything to cut."""
+        """Cuts all there is, and returns whether there was anything to cut."""
         while self.todo:
             self._walk(*self.todo.pop())
         cuts = cut_texts([text for _, _, text, _ in self.gathered])
@@ -218,7 +218,7 @@ class _Cutter:
         return self.body.changed
 
     def _walk(self, tree: Tree, place: _Place, document: _Document) -> None:
-        """Cut what stands in an object or a list, but for the objects and lists in it."""
+        """Cuts what stands in an object or a list, but for the objects and lists in it."""
         below, named = place, isinstance(tree, dict)
         entries: Iterable[tuple[typing.Any, Tree]] = trees.sent(tree) if named else enumerate(tree)
         for key, value in entries:
@@ -234,7 +234,7 @@ class _Cutter:
                 self.todo.append((value, below, document))
 
     def value(self, put: Put, key: typing.Any, value: str, place: _Place, document: _Document) -> None:
-        """Cut a value by its place, or gather it."""
+        """Cuts a value by its place, or gathers it."""
         kind, cut = place.kind, value
         if kind == "code":
             cut = CUT
@@ -255,7 +255,7 @@ class _Cutter:
             self.gathered.append((put, key, _written_out(cut), document))
 
     def _parsed(self, value: str) -> _Document | None:
-        """Return a value as JSON, if it is any and not too many were tried."""
+        """Returns a value as JSON, if it is any and not too many were tried."""
         self.tried += 1
         if self.tried <= _MOST_JSON:
             with suppress(BadBody):
@@ -269,7 +269,7 @@ def _is_fraction(value: str) -> bool:
 
 
 def _written_out(value: str) -> str:
-    """Write a JSON number such as 4.1e15 with all its digits."""
+    """Writes a JSON number such as 4.1e15 with all its digits."""
     if isinstance(value, Number) and "e" in value.lower():
         with suppress(InvalidOperation):  # no exponent may have more than 18 digits
             number = Decimal(value)
@@ -279,7 +279,7 @@ def _written_out(value: str) -> str:
 
 
 def _cut_card_field(value: str) -> str:
-    """Return what is kept of a field that is named for cards."""
+    """Returns what is kept of a field that is named for cards."""
     if len(value) < SHORTEST and "e" not in value.lower():
         return value  # too short, and written out already
     digits = re.sub(r"\D", "", _written_out(value))
@@ -290,7 +290,7 @@ def _cut_card_field(value: str) -> str:
 
 
 def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
-    """Cut an XML document; one that hides something where no value stands is written anew as well."""
+    """Cuts an XML document; one that hides something where no value stands is written anew as well."""
     text = trees.decode(body, content_type)
     root = trees.xml(text)
     cutter = _Cutter(star="x")  # a star is no part of a name
@@ -319,27 +319,27 @@ def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
 
 
 def _hidden(text: str) -> str:
-    """Return what the elements of an XML document do not show."""
+    """Returns what the elements of an XML document do not show."""
     return "|".join(match[1] or "" for match in _HIDDEN.finditer(text))
 
 
 def _rename(element: Element, cut: str) -> None:
-    """Write an element's cut name; a star is no part of a name."""
+    """Writes an element's cut name; a star is no part of a name."""
     element.tag = cut.replace("*", "x")
 
 
 def _without_codes(text: str) -> str:
-    """Return a text without the codes that stand beside their names."""
+    """Returns a text without the codes that stand beside their names."""
     return _CODE_SAID.sub(lambda match: match[1] + CUT, text)
 
 
 def _text(body: bytes) -> str:
-    """Return a body as text, without the NULs that UTF-16 has between digits."""
+    """Returns a body as text, without the NULs that UTF-16 has between digits."""
     return body.decode("utf-8", "surrogateescape").replace("\0", "")
 
 
 def _cut_bytes(body: bytes, content_type: str = "") -> bytes:
-    """Cut what does not parse, in each of its readings; where something is cut, the NULs go too."""
+    """Cuts what does not parse, in each of its readings; where something is cut, the NULs go too."""
     for codec in trees.wide_codecs_of(body, content_type):
         text = body.decode(codec, "replace")
         if (cut := _without_codes(cut_text(text))) != text:

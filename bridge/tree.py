@@ -30,10 +30,8 @@ CONTAINERS = (dict, list)
 MAX_DEPTH = 64
 LONGEST_INT = 18
 MAX_FORM_FIELDS = 2000
-MAX_JSON_PARTS = 25_000
-"""Objects, lists and names of a JSON document, counted as brackets and colons: more than a batch can need."""
-MAX_XML_PARTS = 10_000
-"""Tags and attributes of an XML document."""
+MAX_JSON_PARTS = 25_000  # objects, lists and names, counted as brackets and colons: a batch has fewer
+MAX_XML_PARTS = 10_000  # tags and attributes
 FORMATS = ("json", "form", "xml")
 CHARSETS = {
     **dict.fromkeys(("utf-8", "utf8"), "utf-8-sig"),
@@ -71,7 +69,7 @@ class _Pairs(dict[str, Tree]):
 
 
 def parse(body: bytes | str, formats: Iterable[str] = FORMATS, content_type: str = "") -> Tree:
-    """Parse a body in the first of the formats that its first character allows.
+    """Parses a body in the first of the formats that its first character allows.
 
     Raises BadBody, with a sentence for the sender's developer.
     """
@@ -90,13 +88,13 @@ def is_empty(body: bytes) -> bool:
 
 
 def decode(body: bytes, content_type: str = "") -> str:
-    """Return a body as text: in its declared charset, else as UTF-8 or UTF-16, else as windows-1252."""
+    """Returns a body as text: in its declared charset, else as UTF-8 or UTF-16, else as windows-1252."""
     codec = codec_of(body, content_type)
     return body.decode(codec, "bridge.controls").lstrip("\ufeff").rstrip("\0")
 
 
 def codec_of(body: bytes, content_type: str = "") -> str:
-    """Name the codec that a body is read by; a charset that is none of CHARSETS counts as undeclared."""
+    """Names the codec that a body is read by; a charset that is none of CHARSETS counts as undeclared."""
     for codec in _meant(body, content_type):
         try:
             if codec:
@@ -108,12 +106,12 @@ def codec_of(body: bytes, content_type: str = "") -> str:
 
 
 def wide_codecs_of(body: bytes, content_type: str = "") -> list[str]:
-    """Name the codecs of several bytes that a body may be in, also where some of it is broken."""
+    """Names the codecs of several bytes that a body may be in, also where some of it is broken."""
     return [codec for codec in _meant(body, content_type) if codec and is_wide(codec)]
 
 
 def _meant(body: bytes, content_type: str) -> tuple[str | None, str]:
-    """Return the codec that is declared, if it is one of CHARSETS, and the one that the bytes look like."""
+    """Returns the codec that is declared, if it is one of CHARSETS, and the one that the bytes look like."""
     said = CHARSET.search(content_type)
     declared = CHARSETS.get(said[1].lower()) if said else None
     if declared == "utf-16" and body[:2] not in (b"\xff\xfe", b"\xfe\xff"):
@@ -122,7 +120,7 @@ def _meant(body: bytes, content_type: str) -> tuple[str | None, str]:
 
 
 def format_of(text: str, formats: Iterable[str] = FORMATS) -> str:
-    """Return the format that a body is parsed in; raises BadBody where none of them can be meant."""
+    """Returns the format that a body is parsed in; raises BadBody where none of them can be meant."""
     allowed = tuple(formats)
     start = text.lstrip("\ufeff\0 \t\r\n")[:1]
     if not start:
@@ -137,12 +135,12 @@ def format_of(text: str, formats: Iterable[str] = FORMATS) -> str:
 
 
 def render(tree: Tree, codec: str = "utf-8") -> bytes:
-    """Write a tree as JSON, its numbers digit for digit as they came; only what a codec lacks is escaped."""
+    """Writes a tree as JSON, its numbers digit for digit as they came; only what a codec lacks is escaped."""
     return in_codec(_render(tree), codec, "bridge.json")
 
 
 def rewritten(tree: Tree, kind: str, codec: str, content_type: str = "") -> bytes:
-    """Write a tree again in its format and codec, so that it is read as before."""
+    """Writes a tree again in its format and codec, so that it is read as before."""
     if kind == "json":
         return render(tree, codec)
     if MULTIPART.match(content_type):
@@ -154,19 +152,19 @@ def rewritten(tree: Tree, kind: str, codec: str, content_type: str = "") -> byte
 
 
 def in_codec(text: str, codec: str, lacking: str = "strict") -> bytes:
-    """Write a text in a codec; `lacking` names how to write what the codec lacks."""
+    """Writes a text in a codec; `lacking` names how to write what the codec lacks."""
     return text.encode(codec.removesuffix("-sig"), lacking)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Write as JSON escapes what a codec lacks, or UTF-8: a lone surrogate."""
+    """Writes as JSON escapes what a codec lacks, or UTF-8: a lone surrogate."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _controls(error: UnicodeError) -> tuple[str, int]:
-    """Read bytes that windows-1252 lacks as the control characters of their numbers, as browsers do."""
+    """Reads bytes that windows-1252 lacks as the control characters of their numbers, as browsers do."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return error.object[error.start : error.end].decode("latin-1"), error.end
@@ -182,12 +180,12 @@ def is_wide(codec: str) -> bool:
 
 
 def sent(tree: dict[str, Tree]) -> Iterable[tuple[str, Tree]]:
-    """Return the keys and values of an object as they were sent, also where a key came again."""
+    """Returns the keys and values of an object as they were sent, also where a key came again."""
     return tree.sent if isinstance(tree, _Pairs) else tree.items()
 
 
 def only(tree: Tree, paths: Iterable[str]) -> Tree:
-    """Return of an object what stands at some dotted paths; of anything else, all."""
+    """Returns of an object what stands at some dotted paths; of anything else, all."""
     if not isinstance(tree, dict):
         return tree
     below: dict[str, list[str]] = {}
@@ -202,7 +200,7 @@ def only(tree: Tree, paths: Iterable[str]) -> Tree:
 
 
 def plain(tree: Tree) -> Tree:
-    """Return a tree that can be stored: whole numbers are int again, others the text that they were."""
+    """Returns a tree that can be stored: whole numbers are int again, others the text that they were."""
     if isinstance(tree, Number):
         return int(tree) if tree.lstrip("-").isdecimal() and len(tree) <= LONGEST_INT else str(tree)
     if isinstance(tree, str):
@@ -213,7 +211,7 @@ def plain(tree: Tree) -> Tree:
 
 
 def pick(tree: Tree, path: str) -> Tree:
-    """Return what stands at a dotted path, or None; `a|b` takes the first of several that is there.
+    """Returns what stands at a dotted path, or None; `a|b` takes the first of several that is there.
 
     A step into a list is a number; a step that names the whole rest of a path wins over its parts.
     """
@@ -221,7 +219,7 @@ def pick(tree: Tree, path: str) -> Tree:
 
 
 def locate(tree: Tree, path: str) -> tuple[str, Tree]:
-    """Return the alternative of a path that was there, and its value; else the first one and None."""
+    """Returns the alternative of a path that was there, and its value; else the first one and None."""
     alternatives = path.split("|")
     for alternative in alternatives:
         value = _walk(tree, alternative)
@@ -311,7 +309,7 @@ def _is_too_deep(json_text: str) -> bool:
 
 
 def _parse_form(text: str, codec: str = "utf-8") -> Tree:
-    """Read a form; what it escapes is in its declared charset too, else UTF-8, else windows-1252."""
+    """Reads a form; what it escapes is in its declared charset too, else UTF-8, else windows-1252."""
     for one in (_escaping(codec), "utf-8", "windows-1252", "latin-1"):
         try:
             return _pairs(_pairs_of(text.strip("\0\r\n"), one))
@@ -323,7 +321,7 @@ def _parse_form(text: str, codec: str = "utf-8") -> Tree:
 
 
 def _escaping(codec: str) -> str:
-    """Name the codec of what a form escapes."""
+    """Names the codec of what a form escapes."""
     return "utf-8" if is_wide(codec) else codec.removesuffix("-sig")
 
 
@@ -333,7 +331,7 @@ def _pairs_of(text: str, codec: str) -> list[tuple[str, str]]:
 
 
 def _parse_multipart(body: bytes, content_type: str) -> Tree:
-    """Read `multipart/form-data` as the form that it is; a file is its text, and so are parts in a part.
+    """Reads `multipart/form-data` as the form that it is; a file is its text, and so are parts in a part.
 
     What stands around the parts, and those that have no name, are left out.
     """
@@ -361,7 +359,7 @@ def _boundary(content_type: str) -> str:
 
 
 def _field(part: bytes) -> tuple[str | None, str]:
-    """Return the name of a part and its content, as text."""
+    """Returns the name of a part and its content, as text."""
     head, _, content = re.sub(rb"^\r?\n", b"", part).replace(b"\r\n\r\n", b"\n\n", 1).partition(b"\n\n")
     lines = re.sub(r"\r?\n[ \t]+", " ", decode(head)).splitlines()
     headers = {name.strip().lower(): value for name, _, value in (line.partition(":") for line in lines)}
@@ -374,7 +372,7 @@ def _field(part: bytes) -> tuple[str | None, str]:
 
 
 def _parameters(header: str) -> dict[str, str]:
-    """Return what a header says behind its first semicolon, by names in lower case."""
+    """Returns what a header says behind its first semicolon, by names in lower case."""
     found: dict[str, str] = {}
     for match in _PARAMETER.finditer(header):
         name, value = match[1].lower(), match[2].strip()
@@ -387,7 +385,7 @@ def _parameters(header: str) -> dict[str, str]:
 
 
 def _in_parts(tree: Tree, content_type: str) -> bytes:
-    """Write the fields of a form in parts again, between the same lines."""
+    """Writes the fields of a form in parts again, between the same lines."""
     line = _boundary(content_type)
     parts = []
     for name, value in tree.items():
@@ -404,7 +402,7 @@ def _parse_xml(text: str) -> Tree:
 
 
 def xml(text: str) -> Element:
-    """Parse an XML document into its elements, without a document type or entities; raises BadBody."""
+    """Parses an XML document into its elements, without a document type or entities; raises BadBody."""
     try:
         root = fromstring(text.strip("\0 \t\r\n"), forbid_dtd=True)
     except DefusedXmlException:
@@ -422,7 +420,7 @@ def xml(text: str) -> Element:
 
 
 def _element(element: Element) -> Tree:
-    """Turn an element into a dict of its attributes and children, or into its text."""
+    """Turns an element into a dict of its attributes and children, or into its text."""
     tree: dict[str, Tree] = {f"@{local(name)}": value for name, value in element.attrib.items()}
     for child in element:
         name, value = local(child.tag), _element(child)
@@ -441,12 +439,12 @@ def _element(element: Element) -> Tree:
 
 
 def local(name: str) -> str:
-    """Return an XML name without its namespace."""
+    """Returns an XML name without its namespace."""
     return name.rpartition("}")[2]
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Make text safe to store and to show: no NUL, no control characters but some, no broken unicode."""
+    """Makes text safe to store and to show: no NUL, no control characters but some, no broken unicode."""
     if text.translate(dict.fromkeys(map(ord, keep))).isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else f"\\u{ord(c):04x}" for c in text)
