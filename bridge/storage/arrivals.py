@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
-from bridge.alert import Status
+from bridge.alert import Status, Webhook
 from bridge.storage.ids import new_id
 from bridge.storage.schema import deliveries
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bridge.alert import Webhook
 
 Values = dict[str, typing.Any]
 Arrival = tuple["Webhook", "Sequence[NewDelivery]"]

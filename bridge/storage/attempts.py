@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from sqlalchemy import Connection
 
 from bridge.errors import (
     BridgeError,
@@ -19,11 +22,6 @@ from bridge.errors import (
 from bridge.storage.ids import new_id
 from bridge.storage.schema import attempts
 from bridge.storage.upsert import insert_or_update
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy import Connection
 
 
 class CallOutcome(StrEnum):

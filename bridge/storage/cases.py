@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from bridge.alert import Alert, Reason, Status
+from bridge.disputes.case import Case
 from bridge.disputes.lookup import decide_match
 from bridge.disputes.plan import recover
+from bridge.storage.database import Database
 from bridge.storage.next_events import add_transactions
 from bridge.storage.rows import Delivery, case_of, delivery_of, reopen, write_cases
 from bridge.storage.schema import StateKind, cases, deliveries, shared_state
 from bridge.storage.upsert import insert_or_update
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from bridge.disputes.case import Case
-    from bridge.storage.database import Database
 
 Json = dict[str, typing.Any]
 

@@ -11,14 +11,12 @@ import queue
 import threading
 import time
 import typing
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 
 from bridge.errors import Unavailable
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Item = typing.TypeVar("Item")
 T = typing.TypeVar("T")

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from bridge.alert import Reason, Status
+from bridge.alert import Reason, Status, Webhook
 from bridge.errors import Unavailable
-from bridge.storage.arrivals import insert_webhooks
+from bridge.storage.arrivals import Arrival, NewDelivery, insert_webhooks
+from bridge.storage.database import Database
+from bridge.storage.outcomes import OutcomesOf
 from bridge.storage.rows import case_of, write_cases
 from bridge.storage.schema import cases, deliveries, refusals, webhooks
-from bridge.storage.translation import apply_translations
+from bridge.storage.translation import Translated, apply_translations
 from bridge.storage.upsert import insert_into
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bridge.alert import Webhook
-    from bridge.storage.arrivals import Arrival, NewDelivery
-    from bridge.storage.database import Database
-    from bridge.storage.outcomes import OutcomesOf
-    from bridge.storage.translation import Translated
 
 UNKNOWN = "unknown_provider"
 MOST_UNKNOWN = 20

@@ -16,12 +16,9 @@ from bridge.providers.fields import MAX_LENGTH
 from bridge.storage import search_terms
 from bridge.storage.hints import save_notes
 from bridge.storage.ids import new_id
-from bridge.storage.outcomes import add_outcomes
+from bridge.storage.outcomes import OutcomesOf, add_outcomes
 from bridge.storage.rows import add_search_terms, case_of, insert_cases, numbers_of, reopen, write_cases
 from bridge.storage.schema import cases, deliveries
-
-if typing.TYPE_CHECKING:
-    from bridge.storage.outcomes import OutcomesOf
 
 Json = dict[str, typing.Any]
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import threading
-import typing
+from collections.abc import Iterator
 
 from bridge.errors import Unavailable
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class FairSemaphore:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status
 from bridge.storage.ids import ALPHABET, DIGITS
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
 
 LIMIT, MOST = 50, 500
 LONGEST = 200

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, Select, bindparam, exists, func, select, tuple_, update
 
+from bridge.disputes.case import Case
 from bridge.storage import search_terms
 from bridge.storage.rows import CASES, case_of
 from bridge.storage.schema import cases, marks
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bridge.disputes.case import Case
 
 MOST_HINTS = 5
 """How many other cases with the same ARN or network id are noted on one case."""

@@ -6,21 +6,17 @@ rows in the same database as the alerts, so nothing can get lost between "stored
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
 
+from bridge.settings import Settings
 from bridge.storage.cases import Cases
+from bridge.storage.database import Database
 from bridge.storage.deliveries import Deliveries
-from bridge.storage.outcomes import Outcomes
+from bridge.storage.outcomes import Outcomes, OutcomesOf
 from bridge.storage.queue import Queue
 from bridge.storage.slots import Slots
 from bridge.storage.stores import Stores
 from bridge.storage.transactions import Transactions
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
-    from bridge.storage.outcomes import OutcomesOf
 
 
 @dataclass(frozen=True)

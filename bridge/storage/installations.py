@@ -7,22 +7,16 @@ are stored encrypted, each with the name of its store, so that no row can be use
 from __future__ import annotations
 
 import time
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
-from bridge.settings import NOT_INSTALLED, Store
+from bridge.settings import NOT_INSTALLED, Settings, Store
+from bridge.storage.database import Database
 from bridge.storage.schema import installations
 from bridge.storage.upsert import insert_or_update
-
-if typing.TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
 
 FRESH_SECONDS = 2.0
 """How old the list of installed stores may be."""

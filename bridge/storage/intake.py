@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import typing
+from collections.abc import Sequence
 
 import structlog
 
 from bridge.alert import Webhook
+from bridge.providers.base import Item, Items, Provider
 from bridge.redact import cut, cut_headers, cut_text
 from bridge.storage.arrivals import NewDelivery
+from bridge.storage.deliveries import Deliveries
 from bridge.tree import printable
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bridge.providers.base import Item, Items, Provider
-    from bridge.storage.deliveries import Deliveries
 
 log = structlog.get_logger()
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, or_, select, update
 
 from bridge.disputes import matching
-from bridge.disputes.case import Match
+from bridge.disputes.case import Case, Match
 from bridge.storage import search_terms
 from bridge.storage.duplicates import apply_dispute
+from bridge.storage.outcomes import OutcomesOf
 from bridge.storage.rows import CASES, case_of, json_of
 from bridge.storage.schema import cases, installations, marks
 from bridge.storage.transactions import row_of, upsert_transactions
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bridge.disputes.case import Case
-    from bridge.storage.outcomes import OutcomesOf
 
 Json = dict[str, typing.Any]
 

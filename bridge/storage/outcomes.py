@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy import case as either
 
 from bridge.alert import Alert, Category, DisputeType, Effect
-from bridge.storage.attempts import record_attempts
+from bridge.disputes.case import Case
+from bridge.providers.outcomes import Outcome
+from bridge.storage.attempts import Attempt, record_attempts
+from bridge.storage.database import Database
 from bridge.storage.rows import case_of
 from bridge.storage.schema import cases, deliveries, outcomes
 from bridge.storage.upsert import insert_missing
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from sqlalchemy import Row
-
-    from bridge.disputes.case import Case
-    from bridge.providers.outcomes import Outcome
-    from bridge.storage.attempts import Attempt
-    from bridge.storage.database import Database
 
 OutcomesOf = typing.Callable[[str], "Mapping[str, Outcome]"]
 """Returns the providers that take the outcomes of a store's cases, and how they take them."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 import typing
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
+from bridge.storage.database import Database
 from bridge.storage.rows import SET_BACK
 from bridge.storage.schema import StateKind, shared_state
 from bridge.storage.upsert import insert_into
-
-if typing.TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from bridge.storage.database import Database
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, or_, select, true, update
 
 from bridge.alert import Reason
+from bridge.disputes.case import Case
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
-from bridge.pace import LATE, Moment
-from bridge.storage.attempts import record_attempts
+from bridge.pace import LATE, Moment, Slot
+from bridge.storage.attempts import Attempt, record_attempts
+from bridge.storage.database import Database
 from bridge.storage.duplicates import link_cases, pass_to_duplicates
-from bridge.storage.outcomes import add_outcomes
+from bridge.storage.outcomes import OutcomesOf, add_outcomes
 from bridge.storage.rows import (
     IS_FREE,
     NOT_LEASED,
@@ -22,6 +25,7 @@ from bridge.storage.rows import (
     Claim,
     Delivery,
     Settlement,
+    Terms,
     add_search_terms,
     case_of,
     json_of,
@@ -31,17 +35,7 @@ from bridge.storage.rows import (
     write_cases,
 )
 from bridge.storage.schema import attempts, cases, deliveries, paces, stores
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bridge.disputes.case import Case
-    from bridge.pace import Slot
-    from bridge.storage.attempts import Attempt
-    from bridge.storage.database import Database
-    from bridge.storage.outcomes import OutcomesOf
-    from bridge.storage.rows import Terms
-    from bridge.storage.slots import Slots
+from bridge.storage.slots import Slots
 
 log = structlog.get_logger()
 

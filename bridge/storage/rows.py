@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, or_, select, update
@@ -29,10 +30,6 @@ from bridge.disputes.case import (
 from bridge.disputes.events import Settled, settled
 from bridge.storage.schema import cases, deliveries, marks
 from bridge.storage.upsert import insert_missing
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
 
 SET_BACK = 60.0
 """Seconds: a lease or slot this much further ahead than possible is from before the clock was set back."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -21,9 +22,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.types import TypeDecorator
-
-if typing.TYPE_CHECKING:
-    from sqlalchemy import Dialect
 
 
 class Json(TypeDecorator[typing.Any]):

@@ -8,12 +8,28 @@ the next one continues.
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, LargeBinary, Row, Table, and_, func, literal, literal_column, or_, select
+from marshmallow import Schema
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    LargeBinary,
+    Row,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from bridge.alert import Status
 from bridge.storage import search_terms, shapes
+from bridge.storage.database import Database
 from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, ID, MOST, BadFilter
 from bridge.storage.ids import first_id
 from bridge.storage.outcomes import OutcomeState
@@ -28,14 +44,6 @@ from bridge.storage.schema import (
     stores,
     webhooks,
 )
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from marshmallow import Schema
-    from sqlalchemy import ColumnElement, Select
-
-    from bridge.storage.database import Database
 
 Json = dict[str, typing.Any]
 

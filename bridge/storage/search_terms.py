@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Mapping
 
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.alert import Alert
+from bridge.alert import Alert
 
 FACTS = (
     "case_number",

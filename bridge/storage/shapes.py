@@ -6,15 +6,13 @@ The API's document is made of them: the description of a key here is what a call
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from marshmallow import RAISE, Schema, fields, pre_dump, validate
 
 from bridge.alert import DisputeType, Effect, Reason, State, Status, iso
 from bridge.storage.filters import IDS
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Json = dict[str, typing.Any]
 

@@ -6,20 +6,15 @@ It also removes old bodies. Each write is small and ends by itself: no process w
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
+from bridge.storage.database import Database
 from bridge.storage.ids import first_id, new_id
 from bridge.storage.schema import StateKind, deliveries, replays, shared_state, webhooks
 from bridge.storage.upsert import insert_missing, insert_or_update
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sqlalchemy import ColumnElement, Connection, Row
-
-    from bridge.storage.database import Database
 
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""

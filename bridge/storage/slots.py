@@ -10,12 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, or_, 
 
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.pace import AHEAD, LATE, UNPACED_LATE, Moment, Slot
-from bridge.storage.database import MOMENT
+from bridge.storage.database import MOMENT, Database
 from bridge.storage.rows import SET_BACK
 from bridge.storage.schema import paces
-
-if typing.TYPE_CHECKING:
-    from bridge.storage.database import Database
 
 CLOCK_SLACK = 0.2
 """Seconds that this machine's clock may differ from its monotonic one before it counts as set."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import typing
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import and_, func, literal, null, or_, select, type_coerce, union_all
+from sqlalchemy import Connection, and_, func, literal, null, or_, select, type_coerce, union_all
 from sqlalchemy import case as either
 
 from bridge.alert import Reason, State, Status
@@ -31,11 +32,6 @@ from bridge.storage.schema import (
     stores,
 )
 from bridge.storage.stores import PAUSED_STORES
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sqlalchemy import Connection
 
 DAY = 86_400.0
 FAILURES = (

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, Update, case, delete, func, or_, select, update
 
 from bridge.alert import Reason, Status
+from bridge.settings import Store
+from bridge.storage.database import Database
 from bridge.storage.ids import token_key
 from bridge.storage.rows import IS_FREE, lease_parameters
 from bridge.storage.schema import cases, deliveries, installations, paces, stores
 from bridge.storage.upsert import insert_missing, insert_or_update
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from bridge.settings import Store
-    from bridge.storage.database import Database
 
 MOST_FAILED_AT_ONCE = 500
 """How many cases of a removed store are ended at once."""

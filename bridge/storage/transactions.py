@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections import ChainMap, Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import (
@@ -26,16 +27,12 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.alert import Alert
 from bridge.disputes import matching
 from bridge.disputes.payloads import read_amount, read_moment
+from bridge.storage.database import Database
 from bridge.storage.schema import StateKind, coverage, shared_state, transactions
 from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bridge.alert import Alert
-    from bridge.storage.database import Database
 
 Row = dict[str, typing.Any]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Row, Select, bindparam, select, tuple_, update
@@ -16,25 +17,19 @@ from bridge.alert import Alert, Reason, Status
 from bridge.disputes.case import Case
 from bridge.disputes.events import Settled, merge, settled
 from bridge.disputes.lookup import needs_index
+from bridge.providers.base import Reading
+from bridge.settings import Store
 from bridge.storage import search_terms
 from bridge.storage.cases import restore_times
 from bridge.storage.duplicates import pass_to_holder
 from bridge.storage.hints import note_shared_ids
 from bridge.storage.ids import new_id
 from bridge.storage.next_events import apply_event
-from bridge.storage.outcomes import add_outcomes, echoed_resolutions
-from bridge.storage.rows import add_search_terms, case_of, insert_cases, numbers_of, write_cases
+from bridge.storage.outcomes import OutcomesOf, add_outcomes, echoed_resolutions
+from bridge.storage.rows import Terms, add_search_terms, case_of, insert_cases, numbers_of, write_cases
 from bridge.storage.schema import cases, deliveries, ignored_events
 from bridge.storage.stores import PAUSED_STORES
 from bridge.storage.upsert import insert_into
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from bridge.providers.base import Reading
-    from bridge.settings import Store
-    from bridge.storage.outcomes import OutcomesOf
-    from bridge.storage.rows import Terms
 
 _NAMES: Select[typing.Any] = select(cases.c.store, cases.c.case_number, cases.c.type).where(
     tuple_(cases.c.store, cases.c.case_number, cases.c.type).in_(bindparam("keys", expanding=True))

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Mapping, Sequence
 
+from sqlalchemy import Column, Connection, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sqlalchemy import Column, Connection, Row, Table
 
 _INSERTS: dict[str, typing.Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
