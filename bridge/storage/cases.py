@@ -35,8 +35,6 @@ class Cases:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    # a person
-
     def decide(self, case_id: str, transaction_id: int | None) -> bool:
         """Match a case with the transaction that a person chose; None says that there is none.
 
@@ -85,8 +83,6 @@ class Cases:
 
         return self.database.write(write)
 
-    # 29next
-
     def add_transactions(
         self, store: str, rows: Iterable[Json], *, certain: bool = False, asked_by: str | None = None
     ) -> int:
@@ -109,22 +105,20 @@ class Cases:
         A case of the other type does not count: it has its own dispute.
         """
         sale = {"of": case.store, "sold": case.matched_id, "kind": case.type, "itself": case.id}
-        with self.database.read() as connection:
-            return connection.execute(_HOLDER, sale).scalar()
+        holder = self.database.first(_HOLDER, sale)
+        return holder.id if holder else None
 
     def cases_since(self, store: str, since: float) -> list[Case]:
         """Return a store's cases that were opened since a moment, or that still have work."""
         chosen = select(cases).where(
             cases.c.store == store, or_(cases.c.opened_at >= since, cases.c.due_at.is_not(None))
         )
-        with self.database.read() as connection:
-            return [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id))]
+        return [case_of(row) for row in self.database.rows(chosen.order_by(cases.c.id))]
 
     def case_of_dispute(self, store: str, dispute_id: int) -> Case | None:
         """Return the case of a dispute, whenever it was opened."""
         holder = select(cases).where(cases.c.store == store, cases.c.dispute_id == dispute_id)
-        with self.database.read() as connection:
-            row = connection.execute(holder.where(cases.c.duplicate_of.is_(None))).first()
+        row = self.database.first(holder.where(cases.c.duplicate_of.is_(None)))
         return case_of(row) if row else None
 
     def unsettled_since(self, store: str, since: float) -> list[tuple[Delivery, Case | None]]:

@@ -24,9 +24,9 @@ from bridge.storage.engines import BUSY_STEP, open_postgres, open_sqlite, unavai
 from bridge.storage.fair_semaphore import FairSemaphore
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Row, Select, UpdateBase
 
 Item = typing.TypeVar("Item")
 T = typing.TypeVar("T")
@@ -74,6 +74,24 @@ class Database:
         until = time.monotonic() + (patience or PATIENCE)
         with unavailable_on_failure(), self._connection(self._reading, until) as connection:
             yield connection
+
+    def rows(
+        self, statement: Select[typing.Any], parameters: Mapping[str, typing.Any] | None = None
+    ) -> Sequence[Row[typing.Any]]:
+        """Return the rows of a statement; raises Unavailable."""
+        with self.read() as connection:
+            return connection.execute(statement, parameters).all()
+
+    def first(
+        self, statement: Select[typing.Any], parameters: Mapping[str, typing.Any] | None = None
+    ) -> Row[typing.Any] | None:
+        """Return the first row of a statement, if there is one; raises Unavailable."""
+        with self.read() as connection:
+            return connection.execute(statement, parameters).first()
+
+    def change(self, statement: UpdateBase) -> int:
+        """Update or delete rows in a transaction; returns how many. Raises Unavailable."""
+        return self.write(lambda connection: connection.execute(statement).rowcount)
 
     def write(self, function: Callable[[Connection], T], *, by_one_statement: bool = False) -> T:
         """Run a function in a transaction and return once it is durable; raises Unavailable.

@@ -83,14 +83,13 @@ class Deliveries:
 
     # translating
 
-    def untranslated(self, most: int, *, newest: bool = False) -> list[Row[typing.Any]]:
+    def untranslated(self, most: int, *, newest: bool = False) -> Sequence[Row[typing.Any]]:
         """Return deliveries to translate now, with their webhooks: the oldest of them, or the newest.
 
         Alternate between the two, so that a flood delays no single alert.
         """
-        waiting = _NEWEST if newest else _OLDEST
-        with self.database.read() as connection:
-            return list(connection.execute(waiting, {"now": self.database.now(), "most": most}))
+        parameters = {"now": self.database.now(), "most": most}
+        return self.database.rows(_NEWEST if newest else _OLDEST, parameters)
 
     def apply_translations(self, translated: Sequence[Translated]) -> list[tuple[Row[typing.Any], Exception]]:
         """Apply the translations of some deliveries; returns those that failed, and why.

@@ -60,8 +60,7 @@ class AllStores(Mapping[str, Store]):
 
     def read(self) -> Mapping[str, Store]:
         """Read what is installed, and return every store; raises Unavailable."""
-        with self.database.read() as connection:
-            rows = connection.execute(select(installations)).all()
+        rows = self.database.rows(select(installations))
         installed = {row.store: self._installed(row.store, row.token) for row in rows}
         configured = {n: store for n, store in self.configured.items() if store.token or n not in installed}
         self.known = stores = {**installed, **configured}
@@ -102,11 +101,10 @@ class AllStores(Mapping[str, Store]):
 
     def rotate(self) -> int:
         """Encrypt again, with the newest key, the tokens that only an older key opens; returns how many."""
-        with self.database.read() as connection:
-            rows = connection.execute(select(installations).where(installations.c.token.is_not(None))).all()
+        kept = select(installations).where(installations.c.token.is_not(None))
         old = [
             row
-            for row in rows
+            for row in self.database.rows(kept)
             if not self._opens(self.newest, row.token) and self._opens(self.vault, row.token)
         ]
 

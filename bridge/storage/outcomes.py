@@ -92,9 +92,8 @@ class Outcomes:
         now = self.database.now()
         due = select(outcomes).where(outcomes.c.provider == provider, outcomes.c.due_at <= now)
         due = due.order_by(outcomes.c.due_at).limit(most)
-        with self.database.read() as connection:
-            if connection.execute(due).first() is None:
-                return []
+        if self.database.first(due) is None:
+            return []
 
         def write(connection: Connection) -> list[PendingOutcome]:
             rows = connection.execute(due.with_for_update(skip_locked=True)).all()
@@ -170,7 +169,7 @@ class Outcomes:
             outcomes.c.provider == pending.provider,
             outcomes.c.due_at == pending.due_at,
         )
-        return self.database.write(lambda connection: connection.execute(held.values(**values)).rowcount > 0)
+        return self.database.change(held.values(**values)) > 0
 
     # a person
 
@@ -180,8 +179,7 @@ class Outcomes:
             outcomes.c.case_id == case_id, outcomes.c.state == OutcomeState.FAILED
         )
         word = either((outcomes.c.chosen_by.is_not(None), outcomes.c.word))  # else by the resolution again
-        values = self._pending_again() | {"word": word}
-        return self.database.write(lambda connection: connection.execute(failed.values(**values)).rowcount)
+        return self.database.change(failed.values(**self._pending_again() | {"word": word}))
 
     def choose_word(self, case_id: str, provider: str, word: str, by: str) -> bool:
         """Make an outcome pending with the word that a person chose; returns False if it waits for none."""

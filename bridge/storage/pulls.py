@@ -54,9 +54,8 @@ class Pulls:
         ours = select(shared_state.c.at).where(
             shared_state.c.kind == StateKind.PULL, shared_state.c.name == provider
         )
-        with self.database.read() as connection:
-            if connection.execute(ours.where(~free)).first():
-                return None
+        if self.database.first(ours.where(~free)):
+            return None
 
         def write(connection: Connection) -> Turn | None:
             fresh = asdict(PullState(since=now))
@@ -84,7 +83,7 @@ class Pulls:
             shared_state.c.name == turn.provider,
             shared_state.c.at == turn.until,
         )
-        return self.database.write(lambda connection: connection.execute(held.values(**values)).rowcount > 0)
+        return self.database.change(held.values(**values)) > 0
 
 
 def pull_states(connection: Connection) -> dict[str, PullState]:

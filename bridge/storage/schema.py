@@ -39,10 +39,14 @@ class Json(TypeDecorator[typing.Any]):
         return None if value is None else json.loads(value)
 
 
+def _where(condition: str, name: str, *columns: str) -> Index:
+    """Index only the rows that fulfil a condition."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 def _where_set(name: str, first: str, *others: str) -> Index:
     """Index only the rows whose first column is set."""
-    condition = text(f"{first} IS NOT NULL")
-    return Index(name, first, *others, sqlite_where=condition, postgresql_where=condition)
+    return _where(f"{first} IS NOT NULL", name, first, *others)
 
 
 class StateKind(StrEnum):
@@ -117,13 +121,7 @@ deliveries = Table(
     _where_set("ix_deliveries_effect_id", "effect", "id"),
     _where_set("ix_deliveries_reason_id", "reason", "id"),
     # the first queue: what is stored and not yet translated
-    Index(
-        "ix_deliveries_waiting",
-        "status",
-        "due_at",
-        sqlite_where=text("case_id IS NULL"),
-        postgresql_where=text("case_id IS NULL"),
-    ),
+    _where("case_id IS NULL", "ix_deliveries_waiting", "status", "due_at"),
 )
 
 cases = Table(
@@ -170,32 +168,14 @@ cases = Table(
     Index("ix_cases_provider_id", "provider", "id"),
     _where_set("ix_cases_transaction_id", "transaction_id"),
     _where_set("ix_cases_duplicate_of", "duplicate_of"),
-    Index(
-        "ix_cases_lapses",
-        "lapses",
-        sqlite_where=text("lapses > 0"),
-        postgresql_where=text("lapses > 0"),
-    ),
+    _where("lapses > 0", "ix_cases_lapses", "lapses"),
     Index("ix_cases_arn", "arn"),
     Index("ix_cases_dispute_id", "dispute_id"),
     Index("ix_cases_state_id", "state", "id"),
     # cases that a later transaction may belong to
-    Index(
-        "ix_cases_unmatched",
-        "store",
-        "deadline_at",
-        sqlite_where=text("transaction_id IS NULL"),
-        postgresql_where=text("transaction_id IS NULL"),
-    ),
+    _where("transaction_id IS NULL", "ix_cases_unmatched", "store", "deadline_at"),
     # the second queue: each store's work, most urgent first
-    Index(
-        "ix_cases_work",
-        "store",
-        "deadline_at",
-        "id",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    _where("due_at IS NOT NULL", "ix_cases_work", "store", "deadline_at", "id"),
 )
 
 attempts = Table(
@@ -320,13 +300,7 @@ transactions = Table(
     Index("ix_transactions_external_id", "store", "external_id"),
     Index("ix_transactions_card", "store", "bankcard_last_four", "bankcard_first_six", "created_at"),
     Index("ix_transactions_parent_id", "store", "parent_id"),
-    Index(
-        "ix_transactions_reread_at",
-        "store",
-        "reread_at",
-        sqlite_where=text("reread_at IS NOT NULL"),
-        postgresql_where=text("reread_at IS NOT NULL"),
-    ),
+    _where("reread_at IS NOT NULL", "ix_transactions_reread_at", "store", "reread_at"),
 )
 
 # the stretches of time for which the index has every transaction; those that touch are joined

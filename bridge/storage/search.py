@@ -15,6 +15,7 @@ from marshmallow import Schema
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     LargeBinary,
     Row,
     Select,
@@ -115,9 +116,7 @@ class Search:
 
     def _page(self, query: _Query, statement: Select[typing.Any], shape: Schema) -> Page:
         ordered = self._narrowed(query, statement).order_by(query.order).limit(query.limit + 1)
-        with self.database.read() as connection:
-            rows = connection.execute(ordered).all()
-        return _page(rows, query.limit, shape)
+        return _page(self.database.rows(ordered), query.limit, shape)
 
     def _in_bodies(self, query: _Query, statement: Select[typing.Any], needle: str) -> Page:
         """Search the bodies of the deliveries that match the other filters, until the page is full."""
@@ -153,19 +152,14 @@ class Search:
 
     def delivery(self, delivery_id: str) -> Json | None:
         """Return one delivery with its webhook as received (cut), its alert and its attempts."""
-        if not ID.fullmatch(delivery_id):
-            return None
         with self.database.read() as connection:
-            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+            row = _by_id(connection, deliveries, delivery_id)
             if row is None:
                 return None
-            webhook = connection.execute(select(webhooks).where(webhooks.c.id == row.webhook_id)).first()
-            case = connection.execute(select(cases).where(cases.c.id == row.case_id)).first()
-            made = connection.execute(
-                select(attempts)
-                .where(or_(attempts.c.delivery_id == delivery_id, attempts.c.case_id == row.case_id))
-                .order_by(attempts.c.id)
-            ).all()
+            webhook = _by_id(connection, webhooks, row.webhook_id)
+            case = _by_id(connection, cases, row.case_id)
+            calls = or_(attempts.c.delivery_id == delivery_id, attempts.c.case_id == row.case_id)
+            made = connection.execute(select(attempts).where(calls).order_by(attempts.c.id)).all()
         dispute_id = case.dispute_id if case else None
         known = {"dispute_id": dispute_id, "webhook": webhook, "attempts": made}
         whole: Json = DELIVERY.dump(row._asdict() | known)
@@ -173,21 +167,18 @@ class Search:
 
     def case(self, case_id: str) -> Json | None:
         """Return one case with its deliveries, attempts and outcomes."""
-        if not ID.fullmatch(case_id):
-            return None
         with self.database.read() as connection:
-            row = connection.execute(select(cases).where(cases.c.id == case_id)).first()
+            row = _by_id(connection, cases, case_id)
             if row is None:
                 return None
-            received = connection.execute(
-                select(deliveries).where(deliveries.c.case_id == case_id).order_by(deliveries.c.id)
-            ).all()
-            made = connection.execute(
-                select(attempts).where(attempts.c.case_id == case_id).order_by(attempts.c.id)
-            ).all()
-            reported = connection.execute(
-                select(outcomes).where(outcomes.c.case_id == case_id).order_by(outcomes.c.provider)
-            ).all()
+            received, made, reported = (
+                connection.execute(select(table).where(table.c.case_id == case_id).order_by(order)).all()
+                for table, order in (
+                    (deliveries, deliveries.c.id),
+                    (attempts, attempts.c.id),
+                    (outcomes, outcomes.c.provider),
+                )
+            )
         now = self.database.now()
         reports = [report._asdict() | {"late": _is_late(report, now)} for report in reported]
         things = {"deliveries": received, "attempts": made, "outcomes": reports}
@@ -205,16 +196,14 @@ class Search:
 
     def webhook(self, ident: str) -> Json | None:
         """Return a webhook as it was received, cut."""
-        if not ID.fullmatch(ident):
-            return None
         with self.database.read() as connection:
-            row = connection.execute(select(webhooks).where(webhooks.c.id == ident)).first()
+            row = _by_id(connection, webhooks, ident)
         return WEBHOOK.dump(row) if row else None
 
     def body(self, webhook_id: str) -> bytes | None:
         """Return the bytes of a webhook's body, or None where retention has removed it."""
-        with self.database.read() as connection:
-            return connection.execute(select(webhooks.c.body).where(webhooks.c.id == webhook_id)).scalar()
+        row = self.database.first(select(webhooks.c.body).where(webhooks.c.id == webhook_id))
+        return row.body if row else None
 
     # small tables
 
@@ -231,8 +220,6 @@ class Search:
             .outerjoin(waiting, waiting.c.store == stores.c.name)
             .order_by(stores.c.name)
         )
-        with self.database.read() as connection:
-            rows = connection.execute(statement).all()
         return [
             {
                 "name": row.name,
@@ -240,7 +227,7 @@ class Search:
                 "paused_why": row.paused_why,
                 "waiting": row.waiting or 0,
             }
-            for row in rows
+            for row in self.database.rows(statement)
         ]
 
     def last_deliveries(self) -> dict[str, str]:
@@ -258,20 +245,16 @@ class Search:
 
     def ignored_events(self) -> list[Json]:
         """Return the ignored event types, by provider, the newest first."""
-        statement = select(ignored_events).order_by(
-            ignored_events.c.provider, ignored_events.c.first_at.desc()
-        )
-        with self.database.read() as connection:
-            rows = connection.execute(statement.limit(MOST)).all()
-        times = ("first_at", "last_at")
-        return [row._asdict() | {name: shapes.iso_of(getattr(row, name)) for name in times} for row in rows]
+        newest = select(ignored_events).order_by(ignored_events.c.provider, ignored_events.c.first_at.desc())
+        return [
+            row._asdict() | {name: shapes.iso_of(getattr(row, name)) for name in ("first_at", "last_at")}
+            for row in self.database.rows(newest.limit(MOST))
+        ]
 
     def refusals(self) -> list[Json]:
         """Return refused webhooks by provider, reason and day, newest first."""
-        statement = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
-        with self.database.read() as connection:
-            rows = connection.execute(statement).all()
-        return [row._asdict() | {"last_at": shapes.iso_of(row.last_at)} for row in rows]
+        newest = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
+        return [row._asdict() | {"last_at": shapes.iso_of(row.last_at)} for row in self.database.rows(newest)]
 
 
 class _Query:
@@ -350,6 +333,13 @@ def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
     if values.get("status") in (Status.FAILED, Status.PENDING) and "provider" not in values:
         return ("status",) if "reason" not in values else ("reason",)
     return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
+
+
+def _by_id(connection: Connection, table: Table, ident: str | None) -> Row[typing.Any] | None:
+    """Return the row with an id of the bridge; None if it is no such id, or not there."""
+    if ident is None or not ID.fullmatch(ident):
+        return None
+    return connection.execute(select(table).where(table.c.id == ident)).first()
 
 
 def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Schema) -> Page:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from bridge.storage.database import Database
 from bridge.storage.ids import first_id, new_id
@@ -67,8 +67,7 @@ class SharedState:
     def notifications(self) -> dict[str, tuple[float, typing.Any]]:
         """Return the notifications that were sent, by key: when, and with which value."""
         statement = select(shared_state).where(shared_state.c.kind == StateKind.NOTIFIED)
-        with self.database.read() as connection:
-            return {row.name: (row.at, row.value) for row in connection.execute(statement)}
+        return {row.name: (row.at, row.value) for row in self.database.rows(statement)}
 
     def claim_notification(self, key: str, value: typing.Any, before: float | None) -> bool:
         """Claim the sending of a notification; returns False if another process was faster.
@@ -87,8 +86,7 @@ class SharedState:
 
     def forget_notification(self, key: str) -> bool:
         """Forget that a notification was sent; returns False if another process was faster."""
-        gone = delete(shared_state).where(*_named(StateKind.NOTIFIED, key))
-        return self.database.write(lambda connection: connection.execute(gone).rowcount > 0)
+        return self.database.change(delete(shared_state).where(*_named(StateKind.NOTIFIED, key))) > 0
 
     # what is valid once
 
@@ -106,9 +104,7 @@ class SharedState:
 
     def is_redeemed(self, kind: str, mark: str) -> bool:
         """Whether a mark was redeemed; known for the seconds that `redeem_once` was given."""
-        statement = select(shared_state.c.name).where(*_named(kind, mark))
-        with self.database.read() as connection:
-            return connection.execute(statement).first() is not None
+        return self.database.first(select(shared_state.c.name).where(*_named(kind, mark))) is not None
 
     # bulk replays
 
@@ -130,8 +126,7 @@ class SharedState:
     def end_replay(self, ident: str, state: str) -> None:
         """End a bulk replay that is `done` or `stopped`; what was replayed so far stays replayed."""
         ended = update(replays).where(replays.c.id == ident, replays.c.state == "running")
-        values = {"state": state, "ended_at": self.now()}
-        self.database.write(lambda connection: connection.execute(ended.values(**values)))
+        self.database.change(ended.values(state=state, ended_at=self.now()))
 
     def advance_replay(self, replay: Replay, ids: Sequence[str]) -> bool:
         """Claim the next deliveries; returns False if another process has them, or the replay was stopped."""
@@ -140,22 +135,19 @@ class SharedState:
             replays.c.state == "running",
             replays.c.cursor.is_not_distinct_from(replay.cursor),
         )
-        values = {"cursor": ids[-1], "done": replays.c.done + len(ids)}
-        return self.database.write(lambda connection: connection.execute(mine.values(**values)).rowcount > 0)
+        return self.database.change(mine.values(cursor=ids[-1], done=replays.c.done + len(ids))) > 0
 
     def replays(self, *, running: bool = False) -> list[Replay]:
         """List the newest bulk replays."""
         statement = select(replays).order_by(replays.c.id.desc()).limit(MOST_REPLAYS)
         if running:
             statement = statement.where(replays.c.state == "running")
-        with self.database.read() as connection:
-            return [_replay(row) for row in connection.execute(statement)]
+        return [Replay(**row._asdict()) for row in self.database.rows(statement)]
 
     def replay(self, ident: str) -> Replay | None:
         """Return one bulk replay."""
-        with self.database.read() as connection:
-            row = connection.execute(select(replays).where(replays.c.id == ident)).first()
-        return _replay(row) if row else None
+        row = self.database.first(select(replays).where(replays.c.id == ident))
+        return Replay(**row._asdict()) if row else None
 
     # retention
 
@@ -197,7 +189,3 @@ def _is_first(connection: Connection, kind: str, name: str, value: typing.Any, n
     """Insert a row; returns False if it exists already."""
     row = {"kind": kind, "name": name, "value": value, "at": now}
     return bool(insert_missing(connection, shared_state, [row], shared_state.c.name))
-
-
-def _replay(row: Row[typing.Any]) -> Replay:
-    return Replay(**row._asdict())

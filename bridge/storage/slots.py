@@ -72,7 +72,7 @@ class Slots:
         """Move a token's next slot into the future, as 29next asked for."""
         until = self.database.now() + seconds
         later = update(paces).where(paces.c.token == token, paces.c.next_at < until).values(next_at=until)
-        self.database.write(lambda connection: connection.execute(later))
+        self.database.change(later)
 
 
 def _next(now: ColumnElement[float], gap: float) -> typing.Any:

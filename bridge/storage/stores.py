@@ -34,9 +34,8 @@ class Stores:
         rows = [{"name": store.name, "token": token_key(store.token)} for store in wanted]
 
         def write(connection: Connection) -> None:
-            for row in rows:
-                insert_or_update(connection, stores, row)
-                insert_missing(connection, paces, [{"token": row["token"], "next_at": 0.0}])
+            insert_or_update(connection, stores, *rows)
+            insert_missing(connection, paces, [{"token": row["token"], "next_at": 0.0} for row in rows])
 
         if rows:
             self.database.write(write)
@@ -83,17 +82,14 @@ class Stores:
 
     def is_paused(self, store: str) -> bool:
         """Whether a store is paused."""
-        paused_at = select(stores.c.paused_at).where(stores.c.name == store)
-        with self.database.read() as connection:
-            return connection.execute(paused_at).scalar() is not None
+        return self.database.first(PAUSED_STORES.where(stores.c.name == store)) is not None
 
     def has_due_cases(self, store: str) -> bool:
         """Whether cases of a store wait for its slots; none does while it is paused."""
         now = self.database.now()
         due = select(cases.c.id).join(stores, stores.c.name == cases.c.store)
         due = due.where(cases.c.store == store, stores.c.paused_at.is_(None), cases.c.due_at <= now, IS_FREE)
-        with self.database.read() as connection:
-            return connection.execute(due.limit(1), lease_parameters(now, self.lease)).first() is not None
+        return self.database.first(due.limit(1), lease_parameters(now, self.lease)) is not None
 
     def is_idle(self, store: str) -> bool:
         """Whether a store has slots left for calls that no dispute waits for."""
@@ -108,9 +104,7 @@ class Stores:
         """
         now = self.database.now()
         gone = select(stores.c.name).where(stores.c.name.not_in(list(configured)))
-        with self.database.read() as connection:
-            names = list(connection.execute(gone).scalars())
-        return sum(self._fail_removed(name, now) for name in names)
+        return sum(self._fail_removed(row.name, now) for row in self.database.rows(gone))
 
     def forget(self, store: str) -> int | None:
         """Dismiss the pending deliveries of a store that cannot be called; forget it and its installation.
@@ -124,10 +118,10 @@ class Stores:
         of_cases = select(cases.c.id).where(cases.c.store == store)
 
         def write(connection: Connection) -> int | None:
-            removed = connection.execute(delete(stores).where(stores.c.name == store)).rowcount
-            removed += connection.execute(
-                delete(installations).where(installations.c.store == store)
-            ).rowcount
+            removed = (
+                connection.execute(delete(stores).where(stores.c.name == store)).rowcount
+                + connection.execute(delete(installations).where(installations.c.store == store)).rowcount
+            )
             if not removed:
                 return None
             of_store = or_(deliveries.c.store == store, deliveries.c.case_id.in_(of_cases))
@@ -148,12 +142,10 @@ class Stores:
             idents = list(connection.execute(overdue, lease_parameters(now, self.lease)).scalars())
             twins = connection.execute(select(cases.c.id).where(cases.c.duplicate_of.in_(idents))).scalars()
             both = [*idents, *twins]
-            pending = update(deliveries).where(
-                deliveries.c.case_id.in_(both), deliveries.c.settled_at.is_(None)
-            )
-            failed = connection.execute(pending.values(**ended, due_at=None))
+            pending = update(deliveries).where(deliveries.c.settled_at.is_(None))
+            pending = pending.where(deliveries.c.case_id.in_(both)).values(**ended, due_at=None)
             connection.execute(update(cases).where(cases.c.id.in_(idents)).values(due_at=None))
-            return failed.rowcount
+            return connection.execute(pending).rowcount
 
         return self.database.write(write)
 

@@ -172,15 +172,13 @@ class Transactions:
     def covered(self, store: str) -> list[tuple[float, float]]:
         """Return the stretches (since, until) of which the index has every transaction, oldest first."""
         statement = select(coverage).where(coverage.c.store == store).order_by(coverage.c.since)
-        with self.database.read() as connection:
-            return [(row.since, row.until) for row in connection.execute(statement)]
+        return [(row.since, row.until) for row in self.database.rows(statement)]
 
     def stores_behind(self, now: float) -> list[str]:
         """Return the stores whose index was filled once, but not lately."""
         latest = select(coverage.c.store).group_by(coverage.c.store)
         latest = latest.having(func.max(coverage.c.until) < now - KEEP_UP)
-        with self.database.read() as connection:
-            return list(connection.execute(latest).scalars())
+        return [row.store for row in self.database.rows(latest)]
 
     def take_turn(self, store: str, now: float) -> bool:
         """Claim the reading of a store's new transactions; returns False if another worker does it."""
@@ -199,21 +197,20 @@ class Transactions:
         """Return, by store, the id of a transaction that is due to be read again."""
         marked = select(transactions.c.store, func.min(transactions.c.id).label("id"))
         marked = marked.where(transactions.c.reread_at <= now).group_by(transactions.c.store)
-        with self.database.read() as connection:
-            return {row.store: int(row.id) for row in connection.execute(marked)}
+        return {row.store: int(row.id) for row in self.database.rows(marked)}
 
     def postpone(self, store: str, ident: int, now: float, until: float) -> bool:
         """Claim a transaction that is due to be read again, until a later time; False if it is not due."""
         due = update(transactions).where(
             transactions.c.store == store, transactions.c.id == ident, transactions.c.reread_at <= now
         )
-        postponed = due.values(reread_at=until)
-        return self.database.write(lambda connection: bool(connection.execute(postponed).rowcount))
+        return self.database.change(due.values(reread_at=until)) > 0
 
     def forget(self, store: str, ident: int) -> None:
         """Remove a transaction that 29next no longer has."""
-        gone = delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
-        self.database.write(lambda connection: connection.execute(gone))
+        self.database.change(
+            delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
+        )
 
 
 def upsert_transactions(
