@@ -164,12 +164,12 @@ class Outcomes:
         return self._change(pending, {"due_at": self.database.now(), "tries": pending.tries - 1})
 
     def _change(self, pending: PendingOutcome, values: dict[str, typing.Any]) -> bool:
-        held = update(outcomes).where(
+        ours = update(outcomes).where(
             outcomes.c.case_id == pending.case_id,
             outcomes.c.provider == pending.provider,
             outcomes.c.due_at == pending.due_at,
         )
-        return self.database.change(held.values(**values)) > 0
+        return self.database.change(ours.values(**values)) > 0
 
     # a person
 

@@ -78,12 +78,12 @@ class Pulls:
         return self._write(turn, at=due_at, value=asdict(pulled))
 
     def _write(self, turn: Turn, **values: typing.Any) -> bool:
-        held = update(shared_state).where(
+        ours = update(shared_state).where(
             shared_state.c.kind == StateKind.PULL,
             shared_state.c.name == turn.provider,
             shared_state.c.at == turn.until,
         )
-        return self.database.change(held.values(**values)) > 0
+        return self.database.change(ours.values(**values)) > 0
 
 
 def pull_states(connection: Connection) -> dict[str, PullState]:

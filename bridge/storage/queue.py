@@ -5,9 +5,10 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
-from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, or_, select, true, update
+from sqlalchemy import Connection, Row, Select, bindparam, exists, or_, select, true, update
 
 from bridge.alert import Reason
 from bridge.disputes.case import Case
@@ -84,24 +85,12 @@ _MOST_URGENT = (
 )
 
 
-_IS_HELD = and_(cases.c.id == bindparam("ident"), cases.c.fence == bindparam("taken"))
-_HELD = update(cases).where(_IS_HELD)
-_LEASE_UNTIL = _HELD.values(lease_until=bindparam("until"))
+_UNDER_FENCE = update(cases).where(cases.c.id == bindparam("ident"), cases.c.fence == bindparam("taken"))
+_LEASE_UNTIL = _UNDER_FENCE.values(lease_until=bindparam("until"))
 _ANY = select(cases).where(cases.c.id.in_(bindparam("idents", expanding=True))).order_by(cases.c.id)
 _WAIT_FOR_LOCK, _SKIP_LOCKED = _ANY.with_for_update(), _ANY.with_for_update(skip_locked=True)
 _INTENDED = attempts.insert()
-_INTENT_COLUMNS = (
-    "id",
-    "case_id",
-    "delivery_id",
-    "store",
-    "method",
-    "path",
-    "request",
-    "outcome",
-    "started_at",
-)
-"""The columns of an attempt that are known before its call."""
+
 _DELIVERY = update(deliveries).where(deliveries.c.id == bindparam("ident"))
 _OTHER = cases.alias("other")
 _SHARED = select(cases.c.id).where(
@@ -125,8 +114,9 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """What a step changes beside its case's own row."""
+    """What a step changes: its case, and rows beside it."""
 
+    case: Case
     terms: list[Terms]
     ended: list[Values]  # of the rows of deliveries
     waiting: list[Values]
@@ -189,12 +179,12 @@ class Queue:
                 row.case_id: row.id
                 for row in connection.execute(_MOST_URGENT, {"idents": [row.id for row in rows]})
             }
-            held = [(row, case) for row in rows if (case := _read_case(row))]
             return [
                 Claim(
                     replace(case, fence=row.fence + 1), until, urgent.get(row.id), bool(chosen[row.id].probes)
                 )
-                for row, case in held
+                for row in rows
+                if (case := _read_case(row))
             ]
 
         return self.database.write(write)
@@ -208,8 +198,8 @@ class Queue:
         self._lease_until(claim, self.database.now() + self.lease)
 
     def _lease_until(self, claim: Claim, until: float) -> None:
-        held = {**_held(claim), "until": until}
-        self.database.write(lambda connection: connection.execute(_LEASE_UNTIL, held))
+        parameters = {**_fence_of(claim), "until": until}
+        self.database.write(lambda connection: connection.execute(_LEASE_UNTIL, parameters))
 
     def take_slot(self, token: str) -> Slot | None:
         """Take a slot for a read; returns None if it opens too far ahead."""
@@ -221,10 +211,10 @@ class Queue:
         Raises TooLate if another worker has the case now, which may make the same call, or if the slot
         opens too far ahead.
         """
-        held = {**_held(claim), "until": self.database.now() + self.lease}
+        parameters = {**_fence_of(claim), "until": self.database.now() + self.lease}
 
         def write(connection: Connection) -> Slot:
-            if not connection.execute(_LEASE_UNTIL, held).rowcount:
+            if not connection.execute(_LEASE_UNTIL, parameters).rowcount:
                 raise TooLate("Another worker holds the case.")
             if (slot := self.slots.take_near(connection, token)) is None:
                 raise TooLate("The store's next time slot is too far away.")
@@ -239,11 +229,11 @@ class Queue:
         """
         if self._one_statement:
             return self._commit_intent_by_one_statement(claim, attempt, token)
-        values = _held(claim) | _unconfirmed_values(claim.case)
+        values = _fence_of(claim) | _unconfirmed_values(claim.case)
 
         def write(connection: Connection) -> Slot | None:
             slot = self.slots.take_near(connection, token)
-            if slot is None or not connection.execute(_HELD, values).rowcount:
+            if slot is None or not connection.execute(_UNDER_FENCE, values).rowcount:
                 return None
             connection.execute(_INTENDED, attempt.row())
             return slot
@@ -254,9 +244,9 @@ class Queue:
         """Commit the intent in one statement: a transaction with three takes five round trips."""
         parameters = {
             **self.slots.parameters(token),
-            **_held(claim),
+            **_fence_of(claim),
             **{f"case_{name}": value for name, value in _unconfirmed_values(claim.case).items()},
-            **{f"call_{name}": getattr(attempt, name) for name in _INTENT_COLUMNS},
+            **{f"call_{name}": value for name, value in attempt.row().items()},
         }
 
         def write(connection: Connection) -> Slot | None:
@@ -278,15 +268,16 @@ class Queue:
         another worker has the case now; then only the attempt is recorded.
         """
         step = _Step(claim, change, attempt)
-        held = self._settle_together(step)
-        if held is None:
-            held = self.database.write(lambda connection: self._settle_all(connection, [step], waits=True)[0])
-        return bool(held)
+        is_ours = self._settle_together(step)
+        if is_ours is None:
+            waiting = partial(self._settle_all, steps=[step], waits=True)
+            [is_ours] = self.database.write(waiting)
+        return bool(is_ours)
 
     def _settle_all(
         self, connection: Connection, steps: Sequence[_Step], *, waits: bool = False
     ) -> list[bool | None]:
-        """Settle the cases of some steps; returns whether each was still held, or None if it is locked.
+        """Settle the cases of some steps; returns whether each claim was valid, or None for a locked case.
 
         A locked case delays no other: it is left out, unless this `waits`.
         """
@@ -296,33 +287,28 @@ class Queue:
         rows = {
             row.id: row for row in connection.execute(_WAIT_FOR_LOCK if waits else _SKIP_LOCKED, parameters)
         }
-        held = [_is_held(step.claim, rows.get(step.claim.case_id), waits=waits) for step in steps]
-        ours = [
-            (step, case_of(rows[step.claim.case_id]))
-            for step, is_ours in zip(steps, held, strict=True)
-            if is_ours
+        are_valid = [_is_valid(step.claim, rows.get(step.claim.case_id), waits=waits) for step in steps]
+        ours = [step for step, is_valid in zip(steps, are_valid, strict=True) if is_valid]
+        pending = pending_of(connection, [step.claim.case_id for step in ours])
+        made = [
+            _apply_step(step, case_of(rows[step.claim.case_id]), pending[step.claim.case_id], now)
+            for step in ours
         ]
-        pending = pending_of(connection, [case.id for _, case in ours])
-        all_changes = [_apply_step(step, case, pending[case.id], now) for step, case in ours]
-        write_cases(connection, [case for _, case in ours])
-        add_search_terms(connection, [terms for changes in all_changes for terms in changes.terms])
+        write_cases(connection, [changes.case for changes in made])
+        add_search_terms(connection, [terms for changes in made for terms in changes.terms])
         for values in (
-            [row for changes in all_changes for row in changes.ended],
-            [row for changes in all_changes for row in changes.waiting],
+            [row for changes in made for row in changes.ended],
+            [row for changes in made for row in changes.waiting],
         ):
             if values:
                 connection.execute(_DELIVERY, values)
-        related = [
-            case.id for (_, case), changes in zip(ours, all_changes, strict=True) if changes.is_related
-        ]
-        shared = _shared(connection, related)
-        for (_, case), changes in zip(ours, all_changes, strict=True):
+        shared = _shared(connection, [changes.case.id for changes in made if changes.is_related])
+        for changes in made:
+            case, has_result = changes.case, changes.has_result
             is_related = changes.is_related and (case.is_duplicate or case.id in shared)
-            if is_related or changes.has_result:
-                self._update_related(
-                    connection, case.id, now, is_related=is_related, has_result=changes.has_result
-                )
-        return held
+            if is_related or has_result:
+                self._update_related(connection, case.id, now, is_related=is_related, has_result=has_result)
+        return are_valid
 
     def _update_related(
         self, connection: Connection, case_id: str, now: float, *, is_related: bool, has_result: bool
@@ -349,20 +335,20 @@ def _intent_statement(near: typing.Any) -> Select[typing.Any]:
         name: bindparam(f"case_{name}", type_=cases.c[name].type)
         for name in ("unconfirmed", "state", "match")
     }
-    held = _HELD.where(select(slot).exists()).values(values).returning(cases.c.id).cte("held")
-    call_values = (bindparam(f"call_{name}", type_=attempts.c[name].type) for name in _INTENT_COLUMNS)
-    row = select(*call_values).select_from(held)
-    recorded = _INTENDED.from_select(_INTENT_COLUMNS, row).returning(attempts.c.id).cte("recorded")
+    case = _UNDER_FENCE.where(select(slot).exists()).values(values).returning(cases.c.id).cte("ours")
+    call_values = (bindparam(f"call_{column.name}", type_=column.type) for column in attempts.columns)
+    row = select(*call_values).select_from(case)
+    recorded = _INTENDED.from_select(attempts.columns.keys(), row).returning(attempts.c.id).cte("recorded")
     return select(slot.c.seconds).join(recorded, true())
 
 
-def _held(claim: Claim) -> dict[str, typing.Any]:
-    """Return the parameters for a case that its claim still holds."""
+def _fence_of(claim: Claim) -> Values:
+    """Return the parameters of _UNDER_FENCE."""
     return {"ident": claim.case_id, "taken": claim.fence}
 
 
-def _is_held(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool | None:
-    """Whether the claim of a case still holds; None if another transaction has locked its row."""
+def _is_valid(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool | None:
+    """Whether no other worker has claimed the case since; None if its row is locked."""
     if row is None:
         return False if waits else None
     return bool(row.fence == claim.fence)
@@ -377,6 +363,7 @@ def _apply_step(step: _Step, case: Case, pending: list[Delivery], now: float) ->
     idents = [case.id, *(delivery.id for delivery in pending)] if fresh else []
     ended = settlement.settled
     return _Changes(
+        case=case,
         terms=[(ident, fresh) for ident in idents],
         ended=[_ended(settlement, delivery, now) for delivery in pending if delivery.id in ended],
         waiting=[
@@ -409,14 +396,14 @@ def _result(case: Case) -> tuple[object, ...]:
     return (case.resolution, case.trouble.refusal)
 
 
-def _ended(settlement: Settlement, delivery: Delivery, now: float) -> dict[str, typing.Any]:
+def _ended(settlement: Settlement, delivery: Delivery, now: float) -> Values:
     """Return the new values of a delivery that has ended."""
     end = settlement.settled[delivery.id]
     over = {"ident": delivery.id, "due_at": None, "settled_at": now}
     return over | {"status": end.status, "reason": end.reason, "message": end.message}
 
 
-def _waiting(case: Case, settlement: Settlement, delivery: Delivery, now: float) -> dict[str, typing.Any]:
+def _waiting(case: Case, settlement: Settlement, delivery: Delivery, now: float) -> Values:
     """Return the new values of a delivery that is still pending."""
     paused = Reason.STORE_PAUSED if delivery.reason == Reason.STORE_PAUSED else None
     return {

@@ -68,7 +68,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """A case that one worker holds, for its next step."""
+    """A case that one worker has leased, for its next step."""
 
     case: Case  # as it was claimed
     until: float  # when the lease is over
@@ -87,7 +87,7 @@ class Claim:
 
     @property
     def fence(self) -> int:
-        """The fencing token under which the case is held."""
+        """The fencing token of the lease."""
         return self.case.fence
 
 
@@ -109,13 +109,13 @@ class Settlement:
         return [delivery for delivery in pending if delivery.id not in self.settled]
 
 
-IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))
+IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("latest"))
 """The condition that no worker holds a case; its parameters are `lease_parameters`."""
 
 
 def lease_parameters(now: float, lease: float) -> dict[str, float]:
     """Return the parameters of IS_FREE."""
-    return {"now": now, "held": now + lease + SET_BACK}
+    return {"now": now, "latest": now + lease + SET_BACK}
 
 
 _REFUSAL = "refused"

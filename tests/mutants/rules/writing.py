@@ -80,16 +80,16 @@ MUTATIONS = (
         "no-fence-on-intent",
         "A worker that lost its case to another one writes for it all the same.",
         "bridge/storage/queue.py",
-        "            if slot is None or not connection.execute(_HELD, values).rowcount:\n",
-        "            if slot is None or connection.execute(_HELD, values).rowcount > 1:\n",
+        "            if slot is None or not connection.execute(_UNDER_FENCE, values).rowcount:\n",
+        "            if slot is None or connection.execute(_UNDER_FENCE, values).rowcount > 1:\n",
         "rules: a_worker_whose_lease_was_over_sends_nothing",
     ),
     one(
         "no-fence-on-paced-intent",
         "The same on Postgres, where one statement takes the slot and commits the intent.",
         "bridge/storage/queue.py",
-        "    held = _HELD.where(",
-        '    held = update(cases).where(cases.c.id == bindparam("ident")).where(',
+        "    case = _UNDER_FENCE.where(",
+        '    case = update(cases).where(cases.c.id == bindparam("ident")).where(',
         "inbox: a_paced_intent_is_there_too_but_for_who_comes_too_late",
         postgres=True,
     ),
@@ -97,10 +97,10 @@ MUTATIONS = (
         "late-call-keeps-its-case",
         "A worker that was stopped past its lease makes the call that another one has made.",
         "bridge/storage/queue.py",
-        """            if not connection.execute(_LEASE_UNTIL, held).rowcount:
+        """            if not connection.execute(_LEASE_UNTIL, parameters).rowcount:
                 raise TooLate("Another worker holds the case.")
 """,
-        "            connection.execute(_LEASE_UNTIL, held)\n",
+        "            connection.execute(_LEASE_UNTIL, parameters)\n",
         "inbox: a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s",
     ),
     one(
@@ -115,8 +115,8 @@ MUTATIONS = (
         "lease-not-heeded",
         "Two workers work on one case at the same time.",
         "bridge/storage/rows.py",
-        'IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("held"))\n',
-        'IS_FREE = or_(cases.c.lease_until <= bindparam("held"), cases.c.lease_until > bindparam("now"))\n',
+        'IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bindparam("latest"))\n',
+        'IS_FREE = or_(cases.c.lease_until <= bindparam("latest"), cases.c.lease_until > bindparam("now"))\n',
         "rules: a_case_that_one_worker_has_is_nobody_elses",
     ),
     one(
