@@ -110,11 +110,13 @@ class Outcomes:
         holder = connection.execute(select(cases).where(cases.c.id == case.duplicate_of)).first()
         ended = case_of(holder) if holder else case
         by_provider = {row.provider: self.outcomes_of(case.store).get(row.provider)}
-        report = next(iter(_reports(connection, [case.id], by_provider)), None)
+        reports = {
+            report.case_id: report for report in _reports(connection, [case.id, ended.id], by_provider)
+        }
+        report, first = reports.get(case.id), reports.get(ended.id) if holder else None
         if ended.resolution is None or report is None:
             connection.execute(delete(outcomes).where(this))
             return None
-        first = next(iter(_reports(connection, [holder.id], by_provider)), None) if holder else None
         claimed = {
             "resolution": ended.resolution,
             "due_at": now + MOST_CALLS * self.lease,
@@ -175,9 +177,8 @@ class Outcomes:
 
     def send_again(self, case_id: str) -> int:
         """Make the failed outcomes of a case pending again; returns how many."""
-        failed = update(outcomes).where(
-            outcomes.c.case_id == case_id, outcomes.c.state == OutcomeState.FAILED
-        )
+        failed = update(outcomes).where(outcomes.c.case_id == case_id)
+        failed = failed.where(outcomes.c.state == OutcomeState.FAILED)
         word = either((outcomes.c.chosen_by.is_not(None), outcomes.c.word))  # else by the resolution again
         return self.database.change(failed.values(**self._pending_again() | {"word": word}))
 
@@ -225,24 +226,16 @@ def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: Ou
             if by_provider[report.provider].word_name(report.category, case.resolution) is not None:
                 row |= {"state": OutcomeState.OWED, "due_at": now}
             else:
-                row |= {
-                    "state": OutcomeState.FAILED,
-                    "message": why_to_choose(report.category, case.resolution),
-                }
+                why = why_to_choose(report.category, case.resolution)
+                row |= {"state": OutcomeState.FAILED, "message": why}
             insert_missing(connection, outcomes, [row])
     ended = outcomes.c.case_id.in_([case.id, *duplicates])
     differs = and_(ended, outcomes.c.resolution.is_not(None), outcomes.c.resolution != case.resolution)
-    message = (
-        f"29next has it as {case.resolution} now. The first outcome stands. Report the new one yourself."
+    why = f"29next has it as {case.resolution} now. The first outcome stands. Report the new one yourself."
+    failed = {"state": OutcomeState.FAILED, "message": why}
+    connection.execute(
+        update(outcomes).where(differs).values(**failed, due_at=None, word=None, chosen_by=None)
     )
-    failed = {
-        "state": OutcomeState.FAILED,
-        "message": message,
-        "due_at": None,
-        "word": None,
-        "chosen_by": None,
-    }
-    connection.execute(update(outcomes).where(differs).values(**failed))
 
 
 def echoed_resolutions(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, or_, select, update
 from bridge.storage.database import Database
 from bridge.storage.rows import SET_BACK
 from bridge.storage.schema import StateKind, shared_state
-from bridge.storage.upsert import insert_into
+from bridge.storage.shared_state import claim_state, named
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,11 @@ class Pulls:
         now = self.database.now()
         until = now + seconds
         free = or_(shared_state.c.at <= now, shared_state.c.at > now + longest + SET_BACK)
-        ours = select(shared_state.c.at).where(
-            shared_state.c.kind == StateKind.PULL, shared_state.c.name == provider
-        )
-        if self.database.first(ours.where(~free)):
+        if self.database.first(select(shared_state.c.at).where(*named(StateKind.PULL, provider), ~free)):
             return None
 
         def write(connection: Connection) -> Turn | None:
-            fresh = asdict(PullState(since=now))
-            turn = insert_into(connection, shared_state).values(
-                kind=StateKind.PULL, name=provider, value=fresh, at=until
-            )
-            turn = turn.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": until}, where=free)
-            row = connection.execute(turn.returning(shared_state.c.value)).first()
+            row = claim_state(connection, StateKind.PULL, provider, until, free, asdict(PullState(since=now)))
             return Turn(provider, until, PullState(**row.value)) if row else None
 
         return self.database.write(write)
@@ -78,12 +70,8 @@ class Pulls:
         return self._write(turn, at=due_at, value=asdict(pulled))
 
     def _write(self, turn: Turn, **values: typing.Any) -> bool:
-        ours = update(shared_state).where(
-            shared_state.c.kind == StateKind.PULL,
-            shared_state.c.name == turn.provider,
-            shared_state.c.at == turn.until,
-        )
-        return self.database.change(ours.values(**values)) > 0
+        ours = (*named(StateKind.PULL, turn.provider), shared_state.c.at == turn.until)
+        return self.database.change(update(shared_state).where(*ours).values(**values)) > 0
 
 
 def pull_states(connection: Connection) -> dict[str, PullState]:

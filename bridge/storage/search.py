@@ -13,14 +13,11 @@ from dataclasses import dataclass
 
 from marshmallow import Schema
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
-    LargeBinary,
     Row,
     Select,
     Table,
-    and_,
     func,
     literal,
     literal_column,
@@ -81,10 +78,9 @@ class Search:
 
     def delivery_page(self, filters: Json, *, newest_first: bool = True) -> Page:
         """List deliveries by filters as DELIVERY_FILTERS has loaded them."""
-        query = _Query(deliveries, filters, newest_first=newest_first)
-        statement = select(deliveries, cases.c.dispute_id).outerjoin(
-            cases, cases.c.id == deliveries.c.case_id
-        )
+        query = self._query(deliveries, filters, newest_first=newest_first)
+        both = deliveries.outerjoin(cases, cases.c.id == deliveries.c.case_id)
+        statement = select(deliveries, cases.c.dispute_id).select_from(both)
         if needle := query.values.get("text"):
             return self._in_bodies(query, statement, needle)
         return self._page(query, statement, LISTED_DELIVERY)
@@ -95,7 +91,7 @@ class Search:
 
     def case_page(self, filters: Json) -> Page:
         """List cases by filters as CASE_FILTERS has loaded them."""
-        return self._page(_Query(cases, filters, newest_first=True), select(cases), LISTED_CASE)
+        return self._page(self._query(cases, filters, newest_first=True), select(cases), LISTED_CASE)
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
         """Return the ids of the deliveries that match, oldest first."""
@@ -104,18 +100,18 @@ class Search:
 
     def count(self, filters: Mapping[str, str], most: int) -> int:
         """Count the deliveries that match, up to `most`."""
-        query = _Query(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
+        query = self._query(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
         if "text" in query.values:
             raise BadFilter("Deliveries are not counted by the text of their bodies.")
-        some = self._narrowed(query, select(literal(1)).select_from(deliveries)).limit(most).subquery()
+        some = query.narrowed(select(literal(1)).select_from(deliveries)).limit(most).subquery()
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
-    def _narrowed(self, query: _Query, statement: Select[typing.Any]) -> Select[typing.Any]:
-        return query.narrowed(statement, steer=self.database.sqlite)
+    def _query(self, table: Table, filters: Json, *, newest_first: bool) -> _Query:
+        return _Query(table, filters, newest_first=newest_first, steer=self.database.sqlite)
 
     def _page(self, query: _Query, statement: Select[typing.Any], shape: Schema) -> Page:
-        ordered = self._narrowed(query, statement).order_by(query.order).limit(query.limit + 1)
+        ordered = query.narrowed(statement).order_by(query.order).limit(query.limit + 1)
         return _page(self.database.rows(ordered), query.limit, shape)
 
     def _in_bodies(self, query: _Query, statement: Select[typing.Any], needle: str) -> Page:
@@ -125,13 +121,10 @@ class Search:
         edge: str | None = None
         with self.database.read() as connection:
             for _ in range(STRETCHES):
-                stretch_ids = self._narrowed(query, select(query.key).select_from(deliveries)).order_by(
-                    query.order
-                )
-                edge = connection.execute(stretch_ids.offset(STRETCH - 1).limit(1)).scalar()
-                stretch = self._narrowed(query, statement).join(
-                    webhooks, webhooks.c.id == deliveries.c.webhook_id
-                )
+                ids = query.narrowed(select(query.key).select_from(deliveries)).order_by(query.order)
+                edge = connection.execute(ids.offset(STRETCH - 1).limit(1)).scalar()
+                stretch = query.narrowed(statement)
+                stretch = stretch.join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
                 if edge:
                     stretch = stretch.where(query.until(edge))
                 rows = stretch.where(holds).order_by(query.order).limit(query.limit + 1 - len(found))
@@ -143,7 +136,7 @@ class Search:
         return page if page.next else Page(page.results, edge)
 
     def _holds(self, needle: str) -> ColumnElement[bool]:
-        sought = literal(needle.encode("utf-8", "surrogateescape"), LargeBinary)
+        sought = literal(needle.encode("utf-8", "surrogateescape"))
         if self.database.sqlite:
             return func.instr(webhooks.c.body, sought) > 0
         return func.position(sought.op("IN")(webhooks.c.body)) > 0
@@ -209,24 +202,11 @@ class Search:
 
     def stores(self) -> list[Json]:
         """Return each store with its pause and its backlog."""
-        waiting = (
-            select(cases.c.store, func.count().label("waiting"))
-            .where(cases.c.due_at.is_not(None))
-            .group_by(cases.c.store)
-            .subquery()
-        )
-        statement = (
-            select(stores, waiting.c.waiting)
-            .outerjoin(waiting, waiting.c.store == stores.c.name)
-            .order_by(stores.c.name)
-        )
+        waiting = select(func.count()).where(cases.c.store == stores.c.name, cases.c.due_at.is_not(None))
+        columns = (stores.c.name, stores.c.paused_at, stores.c.paused_why)
+        statement = select(*columns, waiting.scalar_subquery().label("waiting")).order_by(stores.c.name)
         return [
-            {
-                "name": row.name,
-                "paused_at": shapes.iso_of(row.paused_at),
-                "paused_why": row.paused_why,
-                "waiting": row.waiting or 0,
-            }
+            row._asdict() | {"paused_at": shapes.iso_of(row.paused_at)}
             for row in self.database.rows(statement)
         ]
 
@@ -260,14 +240,15 @@ class Search:
 class _Query:
     """One page of a list: its filters, its order, and where it begins."""
 
-    def __init__(self, table: Table, filters: Json, *, newest_first: bool) -> None:
+    def __init__(self, table: Table, filters: Json, *, newest_first: bool, steer: bool) -> None:
         self.table = table
         self.values = dict(filters)
         self.newest_first = newest_first
+        self.steer = steer  # SQLite to the right index, which it cannot choose itself
         self.limit: int = self.values.pop("limit")
         self.cursor: str | None = self.values.pop("cursor", None)
-        self.marks = [marks.alias(f"mark{n}") for n, _ in enumerate(self._terms())]
-        self.key: Column[typing.Any] = self.marks[0].c.id if self.marks else table.c.id
+        self.marks = [(marks.alias(f"mark{n}"), term) for n, term in enumerate(self._terms())]
+        self.key: ColumnElement[typing.Any] = self.marks[0][0].c.id if self.marks else table.c.id
 
     @property
     def order(self) -> ColumnElement[typing.Any]:
@@ -278,14 +259,14 @@ class _Query:
         """Return the condition for the rows up to an edge, in the list's order."""
         return self.key >= edge if self.newest_first else self.key <= edge
 
-    def narrowed(self, statement: Select[typing.Any], *, steer: bool) -> Select[typing.Any]:
-        """Add every filter; `steer` makes SQLite use the right index, which it cannot choose itself."""
-        for mark, term in zip(self.marks, self._terms(), strict=True):
-            statement = statement.join(mark, and_(mark.c.id == self.table.c.id, mark.c.word == term))
+    def narrowed(self, statement: Select[typing.Any]) -> Select[typing.Any]:
+        """Add every filter."""
+        for mark, term in self.marks:
+            statement = statement.join(mark, mark.c.id == self.table.c.id).where(mark.c.word == term)
         if self.cursor:
             after = self.key < self.cursor if self.newest_first else self.key > self.cursor
             statement = statement.where(after)
-        return statement.where(*self._conditions(steer=steer))
+        return statement.where(*self._conditions())
 
     def _terms(self) -> list[str]:
         """Return the search terms that rows must have."""
@@ -303,8 +284,8 @@ class _Query:
         columns = {"d": "id", "c": "case_id", "w": "webhook_id"} if self.table is deliveries else {"c": "id"}
         return columns.get(sought[0]) if ID.fullmatch(sought) else None
 
-    def _conditions(self, *, steer: bool) -> Iterable[ColumnElement[bool]]:
-        leading = () if not steer else ("id",) if self.marks else _leading(self.values)
+    def _conditions(self) -> Iterable[ColumnElement[bool]]:
+        leading = () if not self.steer else ("id",) if self.marks else _leading(self.values)
         for name, value in self.values.items():
             if name == "since":
                 yield self.key >= first_id(self.table, value)

@@ -9,12 +9,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from bridge.storage.database import Database
 from bridge.storage.ids import first_id, new_id
 from bridge.storage.schema import StateKind, deliveries, replays, shared_state, webhooks
-from bridge.storage.upsert import insert_missing, insert_or_update
+from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
 
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""
@@ -79,14 +79,14 @@ class SharedState:
         def write(connection: Connection) -> bool:
             if before is None:
                 return _is_first(connection, StateKind.NOTIFIED, key, value, now)
-            ours = update(shared_state).where(*_named(StateKind.NOTIFIED, key), shared_state.c.at == before)
+            ours = update(shared_state).where(*named(StateKind.NOTIFIED, key), shared_state.c.at == before)
             return connection.execute(ours.values(value=value, at=now)).rowcount > 0
 
         return self.database.write(write)
 
     def forget_notification(self, key: str) -> bool:
         """Forget that a notification was sent; returns False if another process was faster."""
-        return self.database.change(delete(shared_state).where(*_named(StateKind.NOTIFIED, key))) > 0
+        return self.database.change(delete(shared_state).where(*named(StateKind.NOTIFIED, key))) > 0
 
     # what is valid once
 
@@ -104,7 +104,7 @@ class SharedState:
 
     def is_redeemed(self, kind: str, mark: str) -> bool:
         """Whether a mark was redeemed; known for the seconds that `redeem_once` was given."""
-        return self.database.first(select(shared_state.c.name).where(*_named(kind, mark))) is not None
+        return self.database.first(select(shared_state.c.name).where(*named(kind, mark))) is not None
 
     # bulk replays
 
@@ -159,7 +159,7 @@ class SharedState:
         now = self.now()
 
         def write(connection: Connection) -> int:
-            last = select(shared_state.c.value).where(*_named(StateKind.RETENTION, ""))
+            last = select(shared_state.c.value).where(*named(StateKind.RETENTION, ""))
             done = connection.execute(last).scalar() or ""
             old = (
                 select(webhooks.c.id)
@@ -177,7 +177,23 @@ class SharedState:
         return self.database.write(write)
 
 
-def _named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
+def claim_state(
+    connection: Connection,
+    kind: StateKind,
+    name: str,
+    at: float,
+    free: ColumnElement[bool],
+    value: typing.Any = None,
+) -> Row[typing.Any] | None:
+    """Insert a row, or move the time of a `free` one; returns it, or None if another process has it."""
+    new = insert_into(connection, shared_state).values(kind=kind, name=name, value=value, at=at)
+    claimed = new.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": at}, where=free)
+    row: Row[typing.Any] | None = connection.execute(claimed.returning(shared_state)).first()
+    return row
+
+
+def named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for the row of a kind with a name."""
     return (shared_state.c.kind == kind, shared_state.c.name == name)
 
 

@@ -12,27 +12,15 @@ from collections import ChainMap, Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import (
-    Connection,
-    Executable,
-    Select,
-    and_,
-    bindparam,
-    delete,
-    func,
-    literal,
-    select,
-    true,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal, select, true, union_all, update
 
 from bridge.alert import Alert
 from bridge.disputes import matching
 from bridge.disputes.payloads import read_amount, read_moment
 from bridge.storage.database import Database
 from bridge.storage.schema import StateKind, coverage, shared_state, transactions
-from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
+from bridge.storage.shared_state import claim_state
+from bridge.storage.upsert import insert_missing, insert_or_update
 
 Row = dict[str, typing.Any]
 
@@ -138,7 +126,7 @@ class Transactions:
             rows = connection.execute(select(coverage).where(meeting).with_for_update()).all()
             low = min([since, *(row.since for row in rows)])
             high = max([until, *(row.until for row in rows)])
-            connection.execute(delete(coverage).where(meeting))
+            connection.execute(coverage.delete().where(meeting))
             insert_or_update(connection, coverage, {"store": store, "since": low, "until": high})
 
         self.database.write(write)
@@ -161,10 +149,10 @@ class Transactions:
         def write(connection: Connection) -> int:
             ids = [row.id for row in connection.execute(oldest) if row.created_at and row.created_at < before]
             if ids:
-                connection.execute(delete(coverage).where(aged, coverage.c.until <= since))
+                connection.execute(coverage.delete().where(aged, coverage.c.until <= since))
                 connection.execute(update(coverage).where(aged).values(since=since))
                 gone = and_(transactions.c.store == store, transactions.c.id.in_(ids))
-                connection.execute(delete(transactions).where(gone))
+                connection.execute(transactions.delete().where(gone))
             return len(ids)
 
         return self.database.write(write)
@@ -182,14 +170,9 @@ class Transactions:
 
     def take_turn(self, store: str, now: float) -> bool:
         """Claim the reading of a store's new transactions; returns False if another worker does it."""
-        free = shared_state.c.at < now - KEEP_UP / 2
-
-        def write(connection: Connection) -> bool:
-            turn = insert_into(connection, shared_state).values(kind=StateKind.INDEX, name=store, at=now)
-            turn = turn.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": now}, where=free)
-            return connection.execute(turn.returning(shared_state.c.name)).first() is not None
-
-        return self.database.write(write)
+        free, kind = shared_state.c.at < now - KEEP_UP / 2, StateKind.INDEX
+        turn = self.database.write(lambda connection: claim_state(connection, kind, store, now, free))
+        return turn is not None
 
     # contradictory transactions
 
@@ -209,7 +192,7 @@ class Transactions:
     def forget(self, store: str, ident: int) -> None:
         """Remove a transaction that 29next no longer has."""
         self.database.change(
-            delete(transactions).where(transactions.c.store == store, transactions.c.id == ident)
+            transactions.delete().where(transactions.c.store == store, transactions.c.id == ident)
         )
 
 
@@ -231,7 +214,7 @@ def upsert_transactions(
         row = row_of(store, by_id[ident])
         this_row = and_(transactions.c.store == store, transactions.c.id == ident)
         if by_id[ident].get("is_test"):
-            connection.execute(delete(transactions).where(this_row))
+            connection.execute(transactions.delete().where(this_row))
         elif not certain and _contradicts(before._asdict(), row):
             reread = func.coalesce(transactions.c.reread_at, now)
             connection.execute(update(transactions).where(this_row).values(reread_at=reread))
@@ -276,14 +259,14 @@ class _Found:
     is_covered: bool = False  # the index has every transaction of the wanted time
     opened: set[int] = field(default_factory=set)
 
-    def add(self, connection: Connection, query: Executable, facts: Row, most: int = MOST_FOUND) -> None:
+    def add(
+        self, connection: Connection, query: Select[typing.Any], facts: Row, most: int = MOST_FOUND
+    ) -> None:
         """Add what a query returns; if it was cut off for any rule, the right one may be missing."""
-        rows = [
-            dict(row)
-            for row in connection.execute(query, {"of": self.store, "most": most, **facts}).mappings()
-        ]
-        sure = [row.pop("is_covered", False) for row in rows]
-        self.is_covered = self.is_covered or any(sure)
+        parameters = {"of": self.store, "most": most, **facts}
+        rows = [dict(row) for row in connection.execute(query, parameters).mappings()]
+        for row in rows:
+            self.is_covered |= row.pop("is_covered", False)
         by_rule = Counter(row.pop("rule", None) for row in rows)
         self.is_whole = self.is_whole and all(count < most for count in by_rule.values())
         for row in rows:

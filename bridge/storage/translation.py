@@ -80,6 +80,9 @@ class _Reported(typing.NamedTuple):
         return (self.store.name, self.alert.case_number, self.alert.type.value)
 
 
+_Locked = tuple[Row[typing.Any], Translation, _Reported | None]
+
+
 def apply_translations(
     connection: Connection, translated: Sequence[Translated], now: float, outcomes_of: OutcomesOf
 ) -> None:
@@ -89,12 +92,12 @@ def apply_translations(
     taken: list[tuple[dict[str, typing.Any], list[Terms]]] = []
     changed: dict[str, Case] = {}
     mine = _untranslated(connection, translated, now)
-    for _, translation in mine:
+    for _, translation, _ in mine:
         if translation.next_event and translation.store:
             apply_event(connection, translation.store.name, *translation.next_event, now, outcomes_of)
-    new = _new_cases(connection, [reported for pair in mine if (reported := _reported(*pair))])
-    for row, translation in mine:
-        reported, case = _reported(row, translation), None
+    new = _new_cases(connection, [reported for *_, reported in mine if reported])
+    for row, translation, received in mine:
+        reported, case = received, None
         if reported:
             if reported.alert.resolution and row.provider in outcomes_of(reported.store.name):
                 echoes = echoed_resolutions(connection, reported.store.name, row.provider, reported.alert)
@@ -117,7 +120,7 @@ def apply_translations(
         add_outcomes(connection, case, now, outcomes_of)  # it may be resolved already
 
 
-def _untranslated(connection: Connection, translated: Sequence[Translated], now: float) -> list[Translated]:
+def _untranslated(connection: Connection, translated: Sequence[Translated], now: float) -> list[_Locked]:
     """Return, locked, those that are still untranslated, in the same order in all processes.
 
     29next's own events come first, then case by case, and for each case what was received first.
@@ -131,11 +134,11 @@ def _untranslated(connection: Connection, translated: Sequence[Translated], now:
         if row.status == Status.PENDING and row.case_id is None and row.due_at <= now
     }
 
-    def order(pair: Translated) -> tuple[typing.Any, ...]:
-        row, reported = pair[0], _reported(*pair)
+    def order(locked: _Locked) -> tuple[typing.Any, ...]:
+        row, _, reported = locked
         return (reported.key if reported else (), row.received_at, row.id)
 
-    return sorted((pair for pair in translated if pair[0].id in ours), key=order)
+    return sorted(((*pair, _reported(*pair)) for pair in translated if pair[0].id in ours), key=order)
 
 
 def _new_cases(connection: Connection, reported: Sequence[_Reported]) -> dict[_Key, Case]:
@@ -178,11 +181,11 @@ def _merge_into_case(
     return case
 
 
-def _count_ignored(connection: Connection, translated: Sequence[Translated], now: float) -> None:
+def _count_ignored(connection: Connection, translated: Sequence[_Locked], now: float) -> None:
     """Count the ignored event types, so that a new one is noticed."""
     ignored = Counter(
         (row.provider, row.event_type, translation.listed)
-        for row, translation in translated
+        for row, translation, _ in translated
         if translation.reason is Reason.IGNORE and row.event_type
     )
     for (provider, event_type, listed), count in sorted(ignored.items()):
@@ -216,21 +219,17 @@ def _known_since(case: Case, reported: _Reported) -> float:
     """Return since when 29next may know of a case."""
     if case.facts:
         return case.opened_at
-    received_at = float(reported.row.received_at)
-    return min(
-        reported.alert.happened_at.timestamp() if reported.alert.happened_at else received_at, received_at
-    )
+    received_at, happened_at = float(reported.row.received_at), reported.alert.happened_at
+    return min(happened_at.timestamp(), received_at) if happened_at else received_at
 
 
 def _make_due(case: Case, reported: _Reported, now: float) -> None:
     """Make a case due if the alert needs something of it, by the more urgent of the deadlines."""
     unmatched = case.transaction_id is None and needs_index(case)
     if unmatched or case.due_at is not None or reported.settled(case) is None:
-        idle = case.due_at is None
-        case.tries = 0 if idle else case.tries
-        case.deadline_at = (
-            reported.row.deadline_at if idle else min(case.deadline_at, reported.row.deadline_at)
-        )
+        if case.due_at is None:
+            case.tries, case.deadline_at = 0, reported.row.deadline_at
+        case.deadline_at = min(case.deadline_at, reported.row.deadline_at)
         case.due_at = min(case.due_at or reported.row.received_at, now)
 
 

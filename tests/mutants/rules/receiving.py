@@ -41,8 +41,8 @@ MUTATIONS = (
         "stalled-worker-ends-another-s-turn",
         "A worker that comes back after its turn writes over what the next one found.",
         "bridge/storage/pulls.py",
-        "            shared_state.c.at == turn.until,\n",
-        "",
+        "turn.provider), shared_state.c.at == turn.until)\n",
+        "turn.provider),)\n",
         "pull: a_worker_that_stalls_past_its_turn_changes_nothing_of_the_next_one_s",
     ),
     one(
