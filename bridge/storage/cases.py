@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from bridge.alert import Alert, Reason, Status
-from bridge.disputes.case import Case
+from bridge.disputes.case import Case, Json
 from bridge.disputes.lookup import decide_match
 from bridge.disputes.plan import recover
 from bridge.storage.database import Database
 from bridge.storage.next_events import add_transactions
-from bridge.storage.rows import Delivery, case_of, delivery_of, reopen, write_cases
+from bridge.storage.rows import Delivery, case_of, delivery_of, lock_case, lock_cases, reopen, write_cases
 from bridge.storage.schema import StateKind, cases, deliveries, shared_state
 from bridge.storage.upsert import insert_or_update
-
-Json = dict[str, typing.Any]
 
 _HOLDER = (
     select(cases.c.id)
@@ -43,10 +40,9 @@ class Cases:
         now = self.database.now()
 
         def write(connection: Connection) -> bool:
-            row = connection.execute(select(cases).where(cases.c.id == case_id).with_for_update()).first()
-            if row is None or row.transaction_id or row.duplicate_of:
+            case = lock_case(connection, cases.c.id == case_id)
+            if case is None or case.transaction_id or case.duplicate_of:
                 return False
-            case = case_of(row)
             if case.is_ended or (case.dispute_id and case.opened_at < restore_times(connection)(case.store)):
                 recover(case)
             decide_match(case, transaction_id)
@@ -65,14 +61,12 @@ class Cases:
         now = self.database.now()
         unmatched = and_(cases.c.transaction_id.is_(None), cases.c.deadline_at >= since)
         unfinished = or_(cases.c.dispute_id.is_(None), cases.c.due_at.is_not(None), unmatched)
-        chosen = select(cases).where(cases.c.duplicate_of.is_(None))
-        chosen = chosen.where(or_(unfinished, cases.c.opened_at >= since))
+        chosen = [cases.c.duplicate_of.is_(None), or_(unfinished, cases.c.opened_at >= since)]
         if store:
-            chosen = chosen.where(cases.c.store == store)
+            chosen.append(cases.c.store == store)
 
         def write(connection: Connection) -> int:
-            rows = connection.execute(chosen.order_by(cases.c.id).with_for_update())
-            unsure = [case_of(row) for row in rows]
+            unsure = lock_cases(connection, *chosen)
             for case in unsure:
                 recover(case)
                 reopen(case, now)

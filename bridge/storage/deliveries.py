@@ -13,7 +13,7 @@ from bridge.errors import Unavailable
 from bridge.storage.arrivals import Arrival, NewDelivery, insert_webhooks
 from bridge.storage.database import Database
 from bridge.storage.outcomes import OutcomesOf
-from bridge.storage.rows import case_of, write_cases
+from bridge.storage.rows import lock_case, write_cases
 from bridge.storage.schema import cases, deliveries, refusals, webhooks
 from bridge.storage.translation import Translated, apply_translations
 from bridge.storage.upsert import insert_into
@@ -25,14 +25,8 @@ OTHERS, NO_NAME = "*", "-"
 
 
 _WAITING = (
-    select(
-        deliveries,
-        webhooks.c.path,
-        webhooks.c.headers,
-        webhooks.c.query,
-        webhooks.c.body,
-        webhooks.c.store.label("named"),
-    )
+    select(deliveries, *(webhooks.c[name] for name in ("path", "headers", "query", "body")))
+    .add_columns(webhooks.c.store.label("named"))
     .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
     .where(deliveries.c.status == Status.PENDING, deliveries.c.case_id.is_(None))
     .where(deliveries.c.due_at <= bindparam("now"))
@@ -71,13 +65,11 @@ class Deliveries:
 
         def write(connection: Connection) -> None:
             name = provider if known or _has_room(connection, provider, reason, day) else OTHERS
-            row = {"provider": name, "reason": reason, "day": day, "message": message, "last_at": now}
-            statement = insert_into(connection, refusals).values(count=1, **row)
-            statement = statement.on_conflict_do_update(
-                index_elements=["provider", "reason", "day"],
-                set_={"count": refusals.c.count + 1, "message": message, "last_at": now},
-            )
-            connection.execute(statement)
+            key = {"provider": name, "reason": reason, "day": day}
+            newest = {"message": message, "last_at": now}
+            first = insert_into(connection, refusals).values(**key, **newest, count=1)
+            again = newest | {"count": refusals.c.count + 1}
+            connection.execute(first.on_conflict_do_update(index_elements=list(key), set_=again))
 
         self.database.write(write)
 
@@ -176,11 +168,9 @@ def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:
 
 def _clear_contradiction(connection: Connection, case_id: str) -> None:
     """Clear the contradiction of a case, unless another delivery still contradicts it."""
-    left = select(deliveries.c.id).where(
-        deliveries.c.case_id == case_id, deliveries.c.reason == Reason.CONTRADICTED
-    )
-    row = connection.execute(select(cases).where(cases.c.id == case_id).with_for_update()).first()
-    if row is not None and connection.execute(left.limit(1)).first() is None:
-        case = case_of(row)
+    left = select(deliveries.c.id).where(deliveries.c.case_id == case_id)
+    left = left.where(deliveries.c.reason == Reason.CONTRADICTED).limit(1)
+    case = lock_case(connection, cases.c.id == case_id)
+    if case and connection.execute(left).first() is None:
         case.trouble.contradicted = None
         write_cases(connection, [case])

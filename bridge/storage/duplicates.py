@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from bridge.alert import DisputeType, Effect
 from bridge.disputes.answers import adopt, apply_webhook
-from bridge.disputes.case import Case
+from bridge.disputes.case import Case, Json
 from bridge.disputes.events import merge
 from bridge.providers.fields import MAX_LENGTH
 from bridge.storage import search_terms
 from bridge.storage.hints import save_notes
 from bridge.storage.ids import new_id
 from bridge.storage.outcomes import OutcomesOf, add_outcomes
-from bridge.storage.rows import add_search_terms, case_of, insert_cases, numbers_of, reopen, write_cases
+from bridge.storage.rows import (
+    add_search_terms,
+    insert_cases,
+    lock_case,
+    lock_cases,
+    numbers_of,
+    reopen,
+    write_cases,
+)
 from bridge.storage.schema import cases, deliveries
-
-Json = dict[str, typing.Any]
 
 
 def link_cases(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:
@@ -29,14 +34,9 @@ def link_cases(connection: Connection, case: Case, now: float, outcomes_of: Outc
         _link_duplicate(connection, case, now, outcomes_of)
     if case.is_duplicate or case.transaction_id is None:
         return
-    same = select(cases).where(
-        cases.c.store == case.store,
-        cases.c.transaction_id == case.transaction_id,
-        cases.c.type != case.type,
-        cases.c.duplicate_of.is_(None),
-    )
-    for row in connection.execute(same.order_by(cases.c.id).with_for_update()).all():
-        other = case_of(row)
+    same_sale = (cases.c.store == case.store, cases.c.transaction_id == case.transaction_id)
+    of_other_type = (cases.c.type != case.type, cases.c.duplicate_of.is_(None))
+    for other in lock_cases(connection, *same_sale, *of_other_type):
         alert, chargeback = (other, case) if case.type is DisputeType.CHARGEBACK else (case, other)
         alert.note(f"The alert did not prevent chargeback {chargeback.case_number} ({chargeback.id}).")
         chargeback.note(f"Alert {alert.case_number} ({alert.id}) did not prevent it.")
@@ -72,10 +72,8 @@ def _holder(connection: Connection, case: Case, now: float, outcomes_of: Outcome
     """
     held = case.pending.held
     if held is None:
-        holders = select(cases).where(cases.c.id == case.duplicate_of, cases.c.store == case.store)
-        holders = holders.where(cases.c.id != case.id, cases.c.duplicate_of.is_(None))
-        row = connection.execute(holders.with_for_update()).first()
-        return case_of(row) if row else None
+        others = (cases.c.store == case.store, cases.c.id != case.id, cases.c.duplicate_of.is_(None))
+        return lock_case(connection, cases.c.id == case.duplicate_of, *others)
     holder = apply_dispute(connection, case.store, held, now, outcomes_of)
     if holder and holder.dispute_id != held["id"]:  # a second one with its number
         return _adopt(connection, case.store, {**held, "case_number": None}, now, outcomes_of)
@@ -84,9 +82,7 @@ def _holder(connection: Connection, case: Case, now: float, outcomes_of: Outcome
 
 def pass_to_holder(connection: Connection, case: Case, now: float) -> None:
     """Pass on a result that arrived after its case became a duplicate."""
-    holder_row = select(cases).where(cases.c.id == case.duplicate_of).with_for_update()
-    if row := connection.execute(holder_row).first():
-        holder = case_of(row)
+    if holder := lock_case(connection, cases.c.id == case.duplicate_of):
         _pass_result(holder, case, now)
         case.resolution = _settled_resolution(holder)
         write_cases(connection, [holder])
@@ -116,9 +112,7 @@ def pass_to_duplicates(connection: Connection, holder: Case, now: float) -> None
     refusal = holder.trouble.refusal
     pending = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
     pending = pending.where(deliveries.c.settled_at.is_(None))
-    waiting = select(cases).where(cases.c.duplicate_of == holder.id, pending.exists())
-    for row in connection.execute(waiting.order_by(cases.c.id).with_for_update(of=cases)).all():
-        case = case_of(row)
+    for case in lock_cases(connection, cases.c.duplicate_of == holder.id, pending.exists()):
         case.resolution = _settled_resolution(holder)
         case.due_at = now
         case.pending.refusal = refusal or case.pending.refusal
@@ -141,13 +135,12 @@ def apply_dispute(
     A webhook does not say when the dispute looked like this, and an old state must not undo a newer one:
     what contradicts the case is read again.
     """
-    row = _case_of(connection, store, dispute)
-    if row is None:
+    case = _case_of(connection, store, dispute)
+    if case is None:
         if (made := _adopt(connection, store, dispute, now, outcomes_of)) is not None:
             return made
-        if (row := _case_of(connection, store, dispute)) is None:
+        if (case := _case_of(connection, store, dispute)) is None:
             return None  # else another worker has made it at the same moment
-    case = case_of(row)
     before, resolution = case.transaction_id, case.resolution
     if apply_webhook(case, dispute):
         reopen(case, now)
@@ -160,15 +153,13 @@ def apply_dispute(
     return case
 
 
-def _case_of(connection: Connection, store: str, dispute: Json) -> Row[typing.Any] | None:
+def _case_of(connection: Connection, store: str, dispute: Json) -> Case | None:
     """Return the case of a dispute, by its id, else by its number and type."""
-    held = (cases.c.dispute_id == dispute["id"], cases.c.duplicate_of.is_(None))
-    named = (cases.c.case_number == case_number_of(dispute), cases.c.type == str(dispute.get("type")))
-    for conditions in (held, named):
-        matching_case = select(cases).where(cases.c.store == store, *conditions).with_for_update()
-        if row := connection.execute(matching_case).first():
-            return row
-    return None
+    by_id = (cases.c.dispute_id == dispute["id"], cases.c.duplicate_of.is_(None))
+    by_number = (cases.c.case_number == case_number_of(dispute), cases.c.type == str(dispute.get("type")))
+    return lock_case(connection, cases.c.store == store, *by_id) or lock_case(
+        connection, cases.c.store == store, *by_number
+    )
 
 
 def _adopt(

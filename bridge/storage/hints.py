@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select, tupl
 
 from bridge.disputes.case import Case
 from bridge.storage import search_terms
-from bridge.storage.rows import CASES, case_of
+from bridge.storage.rows import CASES, lock_cases
 from bridge.storage.schema import cases, marks
 
 MOST_HINTS = 5
@@ -56,8 +56,7 @@ def _note_others(connection: Connection, known: Case, ids: dict[str, str]) -> No
     others = _sharing(connection, known, ids)
     if not others:
         return
-    chosen = select(cases).where(cases.c.id.in_([known.id, *others]))
-    locked = [case_of(row) for row in connection.execute(chosen.order_by(cases.c.id).with_for_update())]
+    locked = lock_cases(connection, cases.c.id.in_([known.id, *others]))
     case = next(other for other in locked if other.id == known.id)
     for other in [other for other in locked if other is not case and other.facts][-MOST_HINTS:]:
         same = next((name for name in ids if getattr(other.facts, name) == ids[name]), None)

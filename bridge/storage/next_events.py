@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, or_, select, update
 
 from bridge.disputes import matching
-from bridge.disputes.case import Case, Match
+from bridge.disputes.case import Case, Json, Match
 from bridge.storage import search_terms
 from bridge.storage.duplicates import apply_dispute
 from bridge.storage.outcomes import OutcomesOf
-from bridge.storage.rows import CASES, case_of, json_of
+from bridge.storage.rows import CASES, json_of, lock_cases
 from bridge.storage.schema import cases, installations, marks
 from bridge.storage.transactions import row_of, upsert_transactions
-
-Json = dict[str, typing.Any]
 
 MOST_WOKEN = 500
 """How many cases are compared with new transactions at once."""
@@ -65,16 +62,17 @@ def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: f
     if not terms:
         return []
     named = select(marks.c.id).where(marks.c.word.in_(terms), marks.c.id.between(*CASES))
-    waiting = select(cases).where(
+    waiting = lock_cases(
+        connection,
         cases.c.id.in_(named),
         cases.c.store == store,
         cases.c.transaction_id.is_(None),
         cases.c.duplicate_of.is_(None),
         cases.c.deadline_at >= now,
         or_(cases.c.dispute_id.is_not(None), cases.c.due_at.is_not(None)),  # else it has been ended
+        most=MOST_WOKEN,
     )
-    rows = connection.execute(waiting.order_by(cases.c.id).limit(MOST_WOKEN).with_for_update())
-    return [case for case in map(case_of, rows) if not case.matched_id]
+    return [case for case in waiting if not case.matched_id]
 
 
 def _forget_token(connection: Connection, store: str, received_at: float, now: float) -> None:

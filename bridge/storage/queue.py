@@ -14,7 +14,7 @@ from bridge.alert import Reason
 from bridge.disputes.case import Case
 from bridge.disputes.retry import LONGEST_RETRY_AFTER
 from bridge.errors import TooLate
-from bridge.pace import LATE, Moment, Slot
+from bridge.pace import Slot
 from bridge.storage.attempts import Attempt, record_attempts
 from bridge.storage.database import Database
 from bridge.storage.duplicates import link_cases, pass_to_duplicates
@@ -250,9 +250,7 @@ class Queue:
         }
 
         def write(connection: Connection) -> Slot | None:
-            before = Moment()
-            seconds = connection.execute(self._intent_statement, parameters).scalar_one_or_none()
-            return None if seconds is None else before.slot(float(seconds), LATE)
+            return self.slots.timed(connection, self._intent_statement, parameters)
 
         return self.database.write(write, by_one_statement=True)
 
@@ -344,14 +342,14 @@ def _intent_statement(near: typing.Any) -> Select[typing.Any]:
 
 def _fence_of(claim: Claim) -> Values:
     """Return the parameters of _UNDER_FENCE."""
-    return {"ident": claim.case_id, "taken": claim.fence}
+    return {"ident": claim.case_id, "taken": claim.case.fence}
 
 
 def _is_valid(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool | None:
     """Whether no other worker has claimed the case since; None if its row is locked."""
     if row is None:
         return False if waits else None
-    return bool(row.fence == claim.fence)
+    return bool(row.fence == claim.case.fence)
 
 
 def _apply_step(step: _Step, case: Case, pending: list[Delivery], now: float) -> _Changes:

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Row, Text, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql
 
 from bridge.alert import Alert, DisputeType, Effect, Reason, Status
@@ -18,6 +18,7 @@ from bridge.disputes.case import (
     CallKind,
     Case,
     Goal,
+    Json,
     Match,
     OptionalPart,
     Pending,
@@ -41,7 +42,6 @@ ALLOWED = 86_400.0
 CASES = ("c_", "c_~")
 """All ids of cases lie between these two."""
 
-Json = dict[str, typing.Any]
 Terms = tuple[str, set[str]]
 """An id, and the search terms that find it."""
 
@@ -84,11 +84,6 @@ class Claim:
     def store(self) -> str:
         """The store of the case."""
         return self.case.store
-
-    @property
-    def fence(self) -> int:
-        """The fencing token of the lease."""
-        return self.case.fence
 
 
 @dataclass(slots=True)
@@ -138,6 +133,20 @@ def case_of(row: Row[typing.Any]) -> Case:
         trouble=_trouble(row.trouble),
         without=[OptionalPart(name) for name in row.without],
     )
+
+
+def lock_case(connection: Connection, *conditions: ColumnElement[bool]) -> Case | None:
+    """Return the case that meets some conditions, if there is one, and lock its row."""
+    row = connection.execute(select(cases).where(*conditions).with_for_update()).first()
+    return case_of(row) if row else None
+
+
+def lock_cases(
+    connection: Connection, *conditions: ColumnElement[bool], most: int | None = None
+) -> list[Case]:
+    """Return the cases that meet some conditions, and lock them: in one order, so that none deadlock."""
+    chosen = select(cases).where(*conditions).order_by(cases.c.id).limit(most).with_for_update()
+    return [case_of(row) for row in connection.execute(chosen)]
 
 
 def _alert(values: Json | None) -> Alert | None:
@@ -196,24 +205,18 @@ def values_of(case: Case) -> dict[str, typing.Any]:
     facts = case.facts
     same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence")}
     return same | {
-        "type": case.type,
-        "state": case.state,
-        "facts": facts.to_json() if facts else None,
-        "goal": json_of(case.goal),
-        "match": json_of(case.match),
-        "unconfirmed": json_of(case.unconfirmed),
+        **{name: json_of(getattr(case, name)) for name in _TYPED},
         "pending": _pending_json(case.pending),
-        "trouble": json_of(case.trouble),
-        "without": list(case.without),
+        "state": case.state,
         "amount": str(facts.amount) if facts and facts.amount is not None else None,
         "currency": facts.currency if facts else None,
         "arn": facts.arn if facts else None,
     }
 
 
-_DELIVERY_COLUMNS = tuple(deliveries.c[part.name] for part in dataclasses.fields(Delivery))
-PENDING: Select[typing.Any] = (
-    select(*_DELIVERY_COLUMNS, deliveries.c.case_id)
+_DELIVERY_COLUMNS = ("case_id", *(part.name for part in dataclasses.fields(Delivery)))
+_PENDING = (
+    select(*(deliveries.c[name] for name in _DELIVERY_COLUMNS))
     .where(deliveries.c.case_id.in_(bindparam("idents", expanding=True)))
     .where(deliveries.c.settled_at.is_(None))  # not by its status: SQLite would read all that is pending
     .order_by(deliveries.c.deadline_at, deliveries.c.id)
@@ -276,7 +279,7 @@ def numbers_of(case: Case) -> set[str]:
 def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
     """Return the pending deliveries of some cases, the most urgent of each first."""
     pending: dict[str, list[Delivery]] = {ident: [] for ident in idents}
-    for row in connection.execute(PENDING, {"idents": list(idents)}) if idents else ():
+    for row in connection.execute(_PENDING, {"idents": list(idents)}) if idents else ():
         pending[row.case_id].append(delivery_of(row))
     return pending
 

@@ -42,8 +42,7 @@ from bridge.storage.schema import (
     stores,
     webhooks,
 )
-
-Json = dict[str, typing.Any]
+from bridge.storage.shapes import Json
 
 STRETCH, STRETCHES = 5_000, 4
 """Bodies that one query searches, and queries that one page may take."""

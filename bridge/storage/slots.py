@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import typing
+from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Connection, Double, bindparam, case, or_, update
 
@@ -40,10 +41,8 @@ class Slots:
             return Moment().slot(0.0, UNPACED_LATE)
 
         def write(connection: Connection) -> Slot:
-            before = Moment()
-            return before.slot(
-                float(connection.execute(self._any, self.parameters(token)).scalar_one()), LATE
-            )
+            before, parameters = Moment(), self.parameters(token)
+            return before.slot(float(connection.execute(self._any, parameters).scalar_one()), LATE)
 
         return self.database.write(write)
 
@@ -51,8 +50,14 @@ class Slots:
         """Take the next slot of a token within a transaction; returns None if it opens too far ahead."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
+        return self.timed(connection, self.near, self.parameters(token))
+
+    def timed(
+        self, connection: Connection, statement: typing.Any, parameters: Mapping[str, typing.Any]
+    ) -> Slot | None:
+        """Return the slot that a statement takes, which returns the seconds until it opens; None without."""
         before = Moment()
-        seconds = connection.execute(self.near, self.parameters(token)).scalar_one_or_none()
+        seconds = connection.execute(statement, parameters).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
     def parameters(self, token: str) -> dict[str, typing.Any]:

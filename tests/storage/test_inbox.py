@@ -484,7 +484,7 @@ def test_a_claimed_case_is_nobody_else_s_until_its_lease_is_over(
     clock.now += 0.2
     second = taken(other)
     assert second.case_id == first.case_id
-    assert second.fence > first.fence
+    assert second.case.fence > first.case.fence
 
 
 def test_a_lease_can_be_prolonged_by_its_holder_only(both: tuple[Inbox, Inbox], clock: Clock) -> None:
@@ -499,7 +499,7 @@ def test_a_lease_can_be_prolonged_by_its_holder_only(both: tuple[Inbox, Inbox], 
     second = taken(other)
     one.queue.extend_lease(first)  # it is not its own any more
     clock.now += LEASE + 1
-    assert taken(one).fence > second.fence
+    assert taken(one).case.fence > second.case.fence
 
 
 def test_claimers_never_get_one_case_twice(both: tuple[Inbox, Inbox]) -> None:
@@ -703,7 +703,7 @@ def test_who_comes_too_late_changes_nothing_but_says_what_it_did(
     assert not settle(one, late, forward, attempt("a_2", late, outcome="ok"))
     assert [one.id for one in rows(one, attempts)] == ["a_2"]
     case_row = row(one, cases)
-    assert (case_row.dispute_id, case_row.fence) == (None, current.fence)
+    assert (case_row.dispute_id, case_row.fence) == (None, current.case.fence)
     assert row(one, deliveries).status == Status.PENDING
     assert settle(other, current, forward)
 
@@ -727,7 +727,7 @@ def test_a_paced_intent_is_there_too_but_for_who_comes_too_late(paced: Inbox, cl
     clock.now += LEASE + 1
     claimed = taken(paced)
     for one in (late, claimed):
-        one.case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80, body={"a": one.fence})
+        one.case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80, body={"a": one.case.fence})
     assert not intend(paced, late, attempt("a_1", late))
     assert rows(paced, attempts) == []
     assert case_of(row(paced, cases)).unconfirmed is None
@@ -753,7 +753,7 @@ def test_an_intent_waits_for_who_is_changing_its_case(
         claimed = taken(inbox)
         claimed.case.unconfirmed = Unconfirmed(CallKind.CREATE, clock.now + 80)
         with other.database.begin() as connection:
-            fence = claimed.fence + is_lost
+            fence = claimed.case.fence + is_lost
             connection.execute(update(cases).values(fence=fence, notes=["an alert came"]))
             end = pool.submit(intend, inbox, claimed, attempt("a_1", claimed))
             eventually(lambda: waits(other))
@@ -893,7 +893,7 @@ def test_a_late_call_gets_no_other_slot_once_the_case_is_another_worker_s(paced:
     assert paced.queue.take_another_slot(first, key), "nobody has taken it meanwhile"
     assert claim(paced) is None, "and it is leased anew"
     clock.now += LEASE + 1
-    assert taken(paced).fence > first.fence
+    assert taken(paced).case.fence > first.case.fence
     with pytest.raises(TooLate):
         paced.queue.take_another_slot(first, key)
 
@@ -972,7 +972,7 @@ def test_what_follows_a_failure_of_the_database_is_given_back_at_once(inbox: Inb
     first = taken(inbox)
     inbox.queue.release(first)
     again = taken(inbox)
-    assert again.fence > first.fence
+    assert again.case.fence > first.case.fence
     inbox.queue.release(first)  # it is not its own any more
     assert claim(inbox) is None
 

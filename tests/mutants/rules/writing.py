@@ -72,7 +72,7 @@ MUTATIONS = (
         "no-fence-on-settle",
         "A worker that lost its case to another one settles it all the same.",
         "bridge/storage/queue.py",
-        "    return bool(row.fence == claim.fence)\n",
+        "    return bool(row.fence == claim.case.fence)\n",
         "    return True\n",
         "rules: a_worker_whose_lease_was_over_changes_nothing_of_what_the_next_one_found_out",
     ),
