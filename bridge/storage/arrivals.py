@@ -65,7 +65,7 @@ class NewDelivery:
 
 
 def insert_webhooks(connection: Connection, arrived: Sequence[Arrival], now: float) -> list[str]:
-    """Store webhooks and the deliveries that are not stored yet; returns the first delivery of each.
+    """Stores webhooks and the deliveries that are not stored yet; returns the first delivery of each.
 
     A webhook that adds none is a repeat: it is not stored, and its first delivery is the earlier one.
     """
@@ -87,7 +87,7 @@ def insert_webhooks(connection: Connection, arrived: Sequence[Arrival], now: flo
 def _in_sqlite(
     connection: Connection, webhook_rows: list[Values], delivery_rows: list[Values]
 ) -> Iterable[Row[typing.Any]]:
-    """Insert what is new; returns new and earlier deliveries."""
+    """Inserts what is new; returns new and earlier deliveries."""
     connection.exec_driver_sql(ADD_DELIVERY, delivery_rows)
     known = _known(connection, [row["fingerprint"] for row in delivery_rows])
     new = {row.webhook_id for row in known}
@@ -99,7 +99,7 @@ def _in_sqlite(
 def _in_postgres(
     connection: Connection, webhook_rows: list[Values], delivery_rows: list[Values]
 ) -> Iterable[Row[typing.Any]]:
-    """Insert what is new; returns the new deliveries."""
+    """Inserts what is new; returns the new deliveries."""
     written = [{**row, "body": f"\\x{row['body'].hex()}"} for row in webhook_rows]
     return connection.exec_driver_sql(ADD_BOTH, (json.dumps(delivery_rows), json.dumps(written))).all()
 

@@ -75,7 +75,7 @@ class Attempt:
         self.id = self.id or new_id("a", self.started_at)
 
     def row(self) -> dict[str, typing.Any]:
-        """Return its row in the database."""
+        """Returns its row in the database."""
         return {name: getattr(self, name) for name in _COLUMNS}
 
 
@@ -83,5 +83,5 @@ _COLUMNS = tuple(column.name for column in dataclasses.fields(Attempt))
 
 
 def record_attempts(connection: Connection, made: Iterable[Attempt]) -> None:
-    """Record calls; a later record of the same call replaces the earlier one."""
+    """Records calls; a later record of the same call replaces the earlier one."""
     insert_or_update(connection, attempts, *(attempt.row() for attempt in made))

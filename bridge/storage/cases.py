@@ -33,7 +33,7 @@ class Cases:
         self.database = database
 
     def decide(self, case_id: str, transaction_id: int | None) -> bool:
-        """Match a case with the transaction that a person chose; None says that there is none.
+        """Matches a case with the transaction that a person chose; None says that there is none.
 
         Returns False if there is no such case, or if 29next knows its transaction already.
         """
@@ -53,7 +53,7 @@ class Cases:
         return self.database.write(write)
 
     def recover(self, since: float, store: str | None = None) -> int:
-        """After a restored backup: look up each case before anything is sent for it; returns how many.
+        """Has each case looked up, after a restored backup, before anything is sent for it; returns how many.
 
         These are the cases that are unfinished or were opened since a moment: 29next may have more of them
         than the backup. The same holds for a case that an older alert opens from now on.
@@ -80,7 +80,7 @@ class Cases:
     def add_transactions(
         self, store: str, rows: Iterable[Json], *, certain: bool = False, asked_by: str | None = None
     ) -> int:
-        """Add transactions that were read from 29next; returns how many were new or changed.
+        """Adds transactions that were read from 29next; returns how many were new or changed.
 
         `certain` rows were read to settle a contradiction, so they win. The case `asked_by` is not woken.
         """
@@ -94,7 +94,7 @@ class Cases:
     # queries
 
     def find_holder(self, case: Case) -> str | None:
-        """Return the id of the case that already holds the dispute of a case's transaction, if there is one.
+        """Returns the id of the case that already holds the dispute of a case's transaction, if there is one.
 
         A case of the other type does not count: it has its own dispute.
         """
@@ -103,20 +103,20 @@ class Cases:
         return holder.id if holder else None
 
     def cases_since(self, store: str, since: float) -> list[Case]:
-        """Return a store's cases that were opened since a moment, or that still have work."""
+        """Returns a store's cases that were opened since a moment, or that still have work."""
         chosen = select(cases).where(
             cases.c.store == store, or_(cases.c.opened_at >= since, cases.c.due_at.is_not(None))
         )
         return [case_of(row) for row in self.database.rows(chosen.order_by(cases.c.id))]
 
     def case_of_dispute(self, store: str, dispute_id: int) -> Case | None:
-        """Return the case of a dispute, whenever it was opened."""
+        """Returns the case of a dispute, whenever it was opened."""
         holder = select(cases).where(cases.c.store == store, cases.c.dispute_id == dispute_id)
         row = self.database.first(holder.where(cases.c.duplicate_of.is_(None)))
         return case_of(row) if row else None
 
     def unsettled_since(self, store: str, since: float) -> list[tuple[Delivery, Case | None]]:
-        """Return the failed and the untranslated deliveries since a moment, with their cases.
+        """Returns the failed and the untranslated deliveries since a moment, with their cases.
 
         They belong to a store, or to none.
         """
@@ -136,7 +136,7 @@ class Cases:
 
 
 def restore_times(connection: Connection) -> Callable[[str], float]:
-    """Return when a backup was restored, by store: 29next may have more of older cases than the database."""
+    """Returns when a backup was restored, by store: 29next may have more of older cases than the database."""
     restored = select(shared_state.c.name, shared_state.c.at).where(
         shared_state.c.kind == StateKind.RECOVERED
     )

@@ -42,7 +42,7 @@ class Committer(typing.Generic[Item, T]):
         self.lock = threading.Lock()
 
     def commit(self, item: Item, patience: float) -> T:
-        """Commit an item and wait until it is durable; raises its error, or Unavailable."""
+        """Commits an item and waits until it is durable; raises its error, or Unavailable."""
         entry: _Waiting[Item, T] = _Waiting(item)
         self._start()
         self.waiting.put(entry)
@@ -53,13 +53,13 @@ class Committer(typing.Generic[Item, T]):
             raise Unavailable("The database did not answer in time.") from None
 
     def close(self, patience: float) -> None:
-        """Commit what waits, and end the thread."""
+        """Commits what waits, and ends the thread."""
         if self.thread:
             self.waiting.put(None)
             self.thread.join(patience)
 
     def _start(self) -> None:
-        """Start the thread with the first item: the process may have been forked before."""
+        """Starts the thread with the first item: the process may have been forked before."""
         with self.lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="commits", daemon=True)
@@ -80,7 +80,7 @@ class Committer(typing.Generic[Item, T]):
                 time.sleep(self.breath)
 
     def _commit(self, group: Sequence[_Waiting[Item, T]]) -> None:
-        """Commit a group; if it fails, commit each item alone, so that each gets its own error."""
+        """Commits a group; if it fails, each item alone, so that each gets its own error."""
         try:
             results = self.commit_all([entry.item for entry in group]) if group else ()
         except Exception as error:  # noqa: BLE001  the callers' to handle

@@ -60,7 +60,7 @@ class Database:
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self))
 
     def now(self) -> float:
-        """Return the time that all processes share: the database's, on Postgres."""
+        """Returns the time that all processes share: the database's, on Postgres."""
         return self._clock()
 
     @property
@@ -70,7 +70,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self, patience: float | None = None) -> Iterator[Connection]:
-        """Give a connection for reading, for `patience` (PATIENCE) seconds at most; raises Unavailable."""
+        """Gives a connection for reading, for `patience` (PATIENCE) seconds at most; raises Unavailable."""
         until = time.monotonic() + (patience or PATIENCE)
         with unavailable_on_failure(), self._connection(self._reading, until) as connection:
             yield connection
@@ -78,23 +78,23 @@ class Database:
     def rows(
         self, statement: Select[typing.Any], parameters: Mapping[str, typing.Any] | None = None
     ) -> Sequence[Row[typing.Any]]:
-        """Return the rows of a statement; raises Unavailable."""
+        """Returns the rows of a statement; raises Unavailable."""
         with self.read() as connection:
             return connection.execute(statement, parameters).all()
 
     def first(
         self, statement: Select[typing.Any], parameters: Mapping[str, typing.Any] | None = None
     ) -> Row[typing.Any] | None:
-        """Return the first row of a statement, if there is one; raises Unavailable."""
+        """Returns the first row of a statement, if there is one; raises Unavailable."""
         with self.read() as connection:
             return connection.execute(statement, parameters).first()
 
     def change(self, statement: UpdateBase) -> int:
-        """Update or delete rows in a transaction; returns how many. Raises Unavailable."""
+        """Updates or deletes rows in a transaction; returns how many. Raises Unavailable."""
         return self.write(lambda connection: connection.execute(statement).rowcount)
 
     def write(self, function: Callable[[Connection], T], *, by_one_statement: bool = False) -> T:
-        """Run a function in a transaction and return once it is durable; raises Unavailable.
+        """Runs a function in a transaction and returns once it is durable; raises Unavailable.
 
         The function may be run again, so it must do nothing but talk to the database. What writes by one
         statement needs no transaction on Postgres: that would take two more round trips.
@@ -107,7 +107,7 @@ class Database:
     def sharing(
         self, write: Callable[[Connection, Sequence[Item]], Sequence[T]], *, by_one_statement: bool = False
     ) -> Callable[[Item], T]:
-        """Return a function that writes an item together with those of other threads at the same time.
+        """Returns a function that writes an item together with those of other threads at the same time.
 
         The function returns a result for each item, under the rules of `write`.
         """
@@ -122,7 +122,7 @@ class Database:
         return lambda item: shared.commit(item, PATIENCE)
 
     def _transact(self, functions: Sequence[Write], engine: Engine | None = None) -> list[typing.Any]:
-        """Run functions in one transaction, with a fresh connection if the pooled one is dead."""
+        """Runs functions in one transaction, with a fresh connection if the pooled one is dead."""
         until = time.monotonic() + PATIENCE
         with unavailable_on_failure():
             try:
@@ -138,14 +138,14 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
-        """Give a connection until a moment; it waits for one until then."""
+        """Gives a connection until a moment; it waits for one until then."""
         place = self._connections.acquired(max(until - time.monotonic(), 0.0))
         with place, engine.connect() as connection, _ended_by(until, connection):
             yield connection
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Give a connection in its own transaction, for what must run only once; raises Unavailable."""
+        """Gives a connection in its own transaction, for what must run only once; raises Unavailable."""
         with (
             unavailable_on_failure(),
             self._connections.acquired(PATIENCE),
@@ -154,7 +154,7 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Finish the waiting writes, and disconnect."""
+        """Finishes the waiting writes, and disconnects."""
         for committer in self._committers:
             committer.close(PATIENCE)
         self.engine.dispose()
@@ -162,7 +162,7 @@ class Database:
 
 @contextlib.contextmanager
 def _ended_by(until: float, connection: Connection) -> Iterator[None]:
-    """Shut a Postgres connection's socket at a moment; SQLite never hangs longer than for its lock."""
+    """Shuts a Postgres connection's socket at a moment; SQLite never hangs longer than for its lock."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         yield
@@ -205,7 +205,7 @@ class _PostgresClock:
         return known[1] + (time.monotonic() - known[0])
 
     def _read(self) -> tuple[float, float] | None:
-        """Read both clocks, one right after the other."""
+        """Reads both clocks, one right after the other."""
         try:
             with self.database.read(CLOCK_PATIENCE) as connection:
                 mark = time.monotonic()

@@ -46,7 +46,7 @@ class Deliveries:
     # receiving
 
     def add(self, webhook: Webhook, new: Sequence[NewDelivery]) -> str:
-        """Store a webhook and its deliveries durably; a repeat adds nothing.
+        """Stores a webhook and its deliveries durably; a repeat adds nothing.
 
         Returns the id of the first delivery, or of the earlier one if this is a repeat.
         """
@@ -56,7 +56,7 @@ class Deliveries:
         return insert_webhooks(connection, arrived, self.database.now())
 
     def count_refusal(self, provider: str, reason: str, message: str, *, known: bool = True) -> None:
-        """Count a webhook that was refused; nothing of its content is stored.
+        """Counts a webhook that was refused; nothing of its content is stored.
 
         Unknown provider names are counted too, but only MOST_UNKNOWN of them a day by name.
         """
@@ -76,7 +76,7 @@ class Deliveries:
     # translating
 
     def untranslated(self, most: int, *, newest: bool = False) -> Sequence[Row[typing.Any]]:
-        """Return deliveries to translate now, with their webhooks: the oldest of them, or the newest.
+        """Returns deliveries to translate now, with their webhooks: the oldest of them, or the newest.
 
         Alternate between the two, so that a flood delays no single alert.
         """
@@ -84,7 +84,7 @@ class Deliveries:
         return self.database.rows(_NEWEST if newest else _OLDEST, parameters)
 
     def apply_translations(self, translated: Sequence[Translated]) -> list[tuple[Row[typing.Any], Exception]]:
-        """Apply the translations of some deliveries; returns those that failed, and why.
+        """Applies the translations of some deliveries; returns those that failed, and why.
 
         If two workers translate the same delivery, the first one counts. One that fails delays no other.
         """
@@ -104,7 +104,7 @@ class Deliveries:
     # what a person asks
 
     def replay(self, ids: Sequence[str]) -> list[str]:
-        """Put deliveries back into the first queue, each with a new deadline; returns which.
+        """Puts deliveries back into the first queue, each with a new deadline; returns which.
 
         Leaves out what is pending already, and what has lost its body to retention.
         """
@@ -141,7 +141,7 @@ class Deliveries:
         return self.database.write(write)
 
     def dismiss(self, ids: Sequence[str]) -> list[str]:
-        """Dismiss failed deliveries, which then need no attention; returns which.
+        """Dismisses failed deliveries, which then need no attention; returns which.
 
         A case whose contradictions are all dismissed keeps its outcome.
         """
@@ -167,7 +167,7 @@ def _has_room(connection: Connection, name: str, reason: str, day: str) -> bool:
 
 
 def _clear_contradiction(connection: Connection, case_id: str) -> None:
-    """Clear the contradiction of a case, unless another delivery still contradicts it."""
+    """Clears the contradiction of a case, unless another delivery still contradicts it."""
     left = select(deliveries.c.id).where(deliveries.c.case_id == case_id)
     left = left.where(deliveries.c.reason == Reason.CONTRADICTED).limit(1)
     case = lock_case(connection, cases.c.id == case_id)

@@ -29,7 +29,7 @@ from bridge.storage.schema import cases, deliveries
 
 
 def link_cases(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:
-    """Link a case with the other cases of the same transaction."""
+    """Links a case with the other cases of the same transaction."""
     if case.is_duplicate:
         _link_duplicate(connection, case, now, outcomes_of)
     if case.is_duplicate or case.transaction_id is None:
@@ -47,7 +47,7 @@ def link_cases(connection: Connection, case: Case, now: float, outcomes_of: Outc
 
 
 def _link_duplicate(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:
-    """Link a duplicate to the case that holds the dispute, and pass its result on."""
+    """Links a duplicate to the case that holds the dispute, and passes its result on."""
     holder = _holder(connection, case, now, outcomes_of)
     if holder is None:
         return
@@ -66,7 +66,7 @@ def _link_duplicate(connection: Connection, case: Case, now: float, outcomes_of:
 
 
 def _holder(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> Case | None:
-    """Return the case that holds the dispute of a duplicate; it is made if there is none yet.
+    """Returns the case that holds the dispute of a duplicate; it is made if there is none yet.
 
     The dispute that was read updates its own case too, whose creation may still be unclear.
     """
@@ -81,7 +81,7 @@ def _holder(connection: Connection, case: Case, now: float, outcomes_of: Outcome
 
 
 def pass_to_holder(connection: Connection, case: Case, now: float) -> None:
-    """Pass on a result that arrived after its case became a duplicate."""
+    """Passes on a result that arrived after its case became a duplicate."""
     if holder := lock_case(connection, cases.c.id == case.duplicate_of):
         _pass_result(holder, case, now)
         case.resolution = _settled_resolution(holder)
@@ -89,7 +89,7 @@ def pass_to_holder(connection: Connection, case: Case, now: float) -> None:
 
 
 def _pass_result(holder: Case, case: Case, now: float) -> None:
-    """Give the case that holds the dispute the result of its duplicate."""
+    """Gives the case that holds the dispute the result of its duplicate."""
     goal = case.goal
     if goal.resolution is None or case.facts is None:
         return
@@ -108,7 +108,7 @@ def _pass_result(holder: Case, case: Case, now: float) -> None:
 
 
 def pass_to_duplicates(connection: Connection, holder: Case, now: float) -> None:
-    """Give the duplicates of a case its resolution, or the reason why it has none."""
+    """Gives the duplicates of a case its resolution, or the reason why it has none."""
     refusal = holder.trouble.refusal
     pending = select(deliveries.c.id).where(deliveries.c.case_id == cases.c.id)
     pending = pending.where(deliveries.c.settled_at.is_(None))
@@ -120,7 +120,7 @@ def pass_to_duplicates(connection: Connection, holder: Case, now: float) -> None
 
 
 def _settled_resolution(holder: Case) -> str | None:
-    """Return the resolution of a dispute, unless another one is about to replace it."""
+    """Returns the resolution of a dispute, unless another one is about to replace it."""
     return holder.resolution if holder.standing == holder.resolution else None
 
 
@@ -130,7 +130,7 @@ def _settled_resolution(holder: Case) -> str | None:
 def apply_dispute(
     connection: Connection, store: str, dispute: Json, now: float, outcomes_of: OutcomesOf
 ) -> Case | None:
-    """Update the case of a dispute, or make one for its alert to find.
+    """Updates the case of a dispute, or makes one for its alert to find.
 
     A webhook does not say when the dispute looked like this, and an old state must not undo a newer one:
     what contradicts the case is read again.
@@ -154,7 +154,7 @@ def apply_dispute(
 
 
 def _case_of(connection: Connection, store: str, dispute: Json) -> Case | None:
-    """Return the case of a dispute, by its id, else by its number and type."""
+    """Returns the case of a dispute, by its id, else by its number and type."""
     by_id = (cases.c.dispute_id == dispute["id"], cases.c.duplicate_of.is_(None))
     by_number = (cases.c.case_number == case_number_of(dispute), cases.c.type == str(dispute.get("type")))
     return lock_case(connection, cases.c.store == store, *by_id) or lock_case(
@@ -165,7 +165,7 @@ def _case_of(connection: Connection, store: str, dispute: Json) -> Case | None:
 def _adopt(
     connection: Connection, store: str, dispute: Json, now: float, outcomes_of: OutcomesOf
 ) -> Case | None:
-    """Make a case for a dispute that somebody else made: its alert finds it, or becomes its duplicate."""
+    """Makes a case for a dispute that somebody else made: its alert finds it, or becomes its duplicate."""
     if dispute.get("type") not in set(DisputeType):
         return None
     case = Case(
@@ -190,5 +190,5 @@ def _adopt(
 
 
 def case_number_of(dispute: Json) -> str:
-    """Return the case number of a dispute; one that has none is known by its id."""
+    """Returns the case number of a dispute; one that has none is known by its id."""
     return str(dispute.get("case_number") or f"29next-{dispute['id']}").strip()[:MAX_LENGTH]

@@ -37,7 +37,7 @@ FIXES = {
 
 @contextlib.contextmanager
 def unavailable_on_failure() -> Iterator[None]:
-    """Raise Unavailable for what a database cannot do now; a wrong value is a bug."""
+    """Raises Unavailable for what a database cannot do now; a wrong value is a bug."""
     try:
         yield
     except (IntegrityError, DataError):
@@ -55,7 +55,7 @@ def _first_line(error: Exception) -> str:
 
 
 def open_sqlite(url: str, pool_size: int) -> Engine:
-    """Open a file; only one connection at a time may write."""
+    """Opens a file; only one connection at a time may write."""
     engine = create_engine(
         url,
         hide_parameters=True,  # no fact of an alert in an error's text
@@ -66,7 +66,7 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def make(*_: object) -> None:
-        """Create the file readable by its owner only; SQLite gives its other files the same rights."""
+        """Creates the file readable by its owner only; SQLite gives its other files the same rights."""
         with contextlib.suppress(OSError):  # it is there, or cannot be: SQLite says so better
             os.close(os.open(address.sqlite_file(url), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
@@ -88,7 +88,7 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
 
 
 def _begin_to_write(connection: Connection) -> None:
-    """Take the writer's lock, soon after another process releases it.
+    """Takes the writer's lock, soon after another process releases it.
 
     SQLite itself waits up to a tenth of a second between tries, while a commit takes a few milliseconds.
     """
@@ -112,7 +112,7 @@ def _is_busy(error: OperationalError) -> bool:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log, which SQLite does not wait for when two do so at the same time."""
+    """Switches to the write-ahead log, which SQLite does not wait for when two do so at the same time."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -126,7 +126,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def open_postgres(url: str, pool_size: int) -> Engine:
-    """Open a pool of connections to a server, all of them with timeouts."""
+    """Opens a pool of connections to a server, all of them with timeouts."""
     return create_engine(
         url,
         hide_parameters=True,

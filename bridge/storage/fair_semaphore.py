@@ -24,7 +24,7 @@ class FairSemaphore:
 
     @contextlib.contextmanager
     def acquired(self, patience: float) -> Iterator[None]:
-        """Hold the semaphore; raises Unavailable if it is not free within `patience` seconds."""
+        """Holds the semaphore; raises Unavailable if it is not free within `patience` seconds."""
         if not self._acquire(patience):
             raise Unavailable("All connections to the database are in use.")
         try:

@@ -103,7 +103,7 @@ class Filters(Schema):
     def handle_error(
         self, error: ValidationError, data: typing.Any, *, many: bool, **kwargs: typing.Any
     ) -> None:
-        """Raise BadFilter with a sentence about each wrong filter."""
+        """Raises BadFilter with a sentence about each wrong filter."""
         said = []
         for name, messages in error.messages_dict.items():
             if name in self.fields:
@@ -171,5 +171,5 @@ CASE_FILTERS = CaseFilters()
 
 
 def choices_of(filters: Filters) -> dict[str, list[str]]:
-    """Return the values that each filter of a list can have; an empty list if it takes any."""
+    """Returns the values that each filter of a list can have; an empty list if it takes any."""
     return {name: list(getattr(field, "choices", ())) for name, field in filters.fields.items()}

@@ -39,7 +39,7 @@ _IS_SHARED: Select[typing.Any] = select(marks.c.id).where(
 
 
 def note_shared_ids(connection: Connection, changed: Iterable[Case]) -> None:
-    """Note on cases, and on the others, that they share an id: no proof, since rebills share them."""
+    """Notes on cases, and on the others, that they share an id: no proof, since rebills share them."""
     with_ids = {case.id: (case, ids) for case in changed if (ids := _shared_ids(case))}
     own = [
         (search_terms.normalize(value), ident)
@@ -68,7 +68,7 @@ def _note_others(connection: Connection, known: Case, ids: dict[str, str]) -> No
 
 
 def save_notes(connection: Connection, case: Case) -> None:
-    """Write the notes of a case."""
+    """Writes the notes of a case."""
     connection.execute(update(cases).where(cases.c.id == case.id).values(notes=case.notes))
 
 
@@ -77,7 +77,7 @@ def _shared_ids(case: Case) -> dict[str, str]:
 
 
 def _sharing(connection: Connection, known: Case, ids: dict[str, str]) -> set[str]:
-    """Return the newest other cases of the store that have one of some ids.
+    """Returns the newest other cases of the store that have one of some ids.
 
     Every alert of every store may have the same placeholder, so only MOST_SHARED of them are searched.
     """

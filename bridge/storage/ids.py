@@ -16,12 +16,12 @@ LAST_MOMENT = (1 << (5 * DIGITS - CHANCE_BITS)) - 1
 
 
 def new_id(letter: str, now: float) -> str:
-    """Return a new id that sorts by time."""
+    """Returns a new id that sorts by time."""
     return _encode(letter, (int(now * 1000) << CHANCE_BITS) | random.getrandbits(CHANCE_BITS))
 
 
 def first_id(table: Table, seconds: float) -> str:
-    """Return an id below all those that were made at a moment or later, to the millisecond."""
+    """Returns an id below all those that were made at a moment or later, to the millisecond."""
     return _encode(table.name[0], min(max(round(seconds * 1000), 0), LAST_MOMENT) << CHANCE_BITS)
 
 
@@ -31,5 +31,5 @@ def _encode(letter: str, number: int) -> str:
 
 
 def token_key(token: str) -> str:
-    """Return a digest that stands for an access token."""
+    """Returns a digest that stands for an access token."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]

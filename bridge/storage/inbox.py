@@ -33,19 +33,19 @@ class Inbox:
     outcomes: Outcomes
 
     def now(self) -> float:
-        """Return the time that all processes share."""
+        """Returns the time that all processes share."""
         return self.database.now()
 
 
 def open_inbox(database: Database, settings: Settings) -> Inbox:
-    """Return the inbox, set up by the settings."""
+    """Returns the inbox, set up by the settings."""
     return make_inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.outcomes_of)
 
 
 def make_inbox(
     database: Database, *, gap: float, lease: float, outcomes_of: OutcomesOf = lambda _: {}
 ) -> Inbox:
-    """Return the inbox. `gap` and `lease` are seconds: between calls with one token, and of a lease.
+    """Returns the inbox. `gap` and `lease` are seconds: between calls with one token, and of a lease.
 
     `outcomes_of` says which providers take the outcomes of a store's cases; none, if it is left out.
     """

@@ -29,7 +29,7 @@ WITHOUT_TOKEN = (NOT_INSTALLED, UNINSTALLED, LOCKED)
 
 
 def with_installed(settings: Settings, database: Database) -> Settings:
-    """Return the settings with the installed stores among theirs, if the bridge can be installed."""
+    """Returns the settings with the installed stores among theirs, if the bridge can be installed."""
     return replace(settings, stores=AllStores(settings, database)) if settings.encryption_keys else settings
 
 
@@ -59,7 +59,7 @@ class AllStores(Mapping[str, Store]):
         return self.known if time.monotonic() < self.read_at + FRESH_SECONDS else self.read()
 
     def read(self) -> Mapping[str, Store]:
-        """Read what is installed, and return every store; raises Unavailable."""
+        """Reads what is installed, and returns every store; raises Unavailable."""
         rows = self.database.rows(select(installations))
         installed = {row.store: self._installed(row.store, row.token) for row in rows}
         configured = {n: store for n, store in self.configured.items() if store.token or n not in installed}
@@ -68,7 +68,7 @@ class AllStores(Mapping[str, Store]):
         return stores
 
     def _installed(self, name: str, kept: str | None) -> Store:
-        """Return a store with its stored token, or with the reason why it has none."""
+        """Returns a store with its stored token, or with the reason why it has none."""
         if kept is None:
             return replace(self._blank(name), missing=UNINSTALLED)
         try:
@@ -84,12 +84,12 @@ class AllStores(Mapping[str, Store]):
         return replace(self.configured.get(name, store), installed=True)
 
     def opened(self, name: str, token: str) -> Store:
-        """Return a store with the token of its installation; a configured store keeps its own."""
+        """Returns a store with the token of its installation; a configured store keeps its own."""
         known = self.configured.get(name)
         return known if known and known.token else replace(self._blank(name), token=token, missing="")
 
     def install(self, name: str, token: str) -> None:
-        """Store the token of a store; it replaces an earlier one."""
+        """Stores the token of a store; it replaces an earlier one."""
         row = {
             "store": name,
             "token": self.vault.encrypt(f"{name} {token}".encode()).decode(),
@@ -100,7 +100,7 @@ class AllStores(Mapping[str, Store]):
         self.read()
 
     def rotate(self) -> int:
-        """Encrypt again, with the newest key, the tokens that only an older key opens; returns how many."""
+        """Encrypts again, with the newest key, the tokens that only an older key opens; returns how many."""
         kept = select(installations).where(installations.c.token.is_not(None))
         old = [
             row

@@ -22,7 +22,7 @@ LONGEST_STORE = 100
 def without_secrets(
     provider: Provider, webhook: Webhook, path: str, secrets: Sequence[str] = ()
 ) -> tuple[Webhook, Items]:
-    """Return a webhook as it may be stored, under a path without card numbers, and its items."""
+    """Returns a webhook as it may be stored, under a path without card numbers, and its items."""
     body, tree = cut(webhook.body, provider, webhook.headers.get("content-type", ""))
     parts = [part for secret in secrets for part in (secret, *_parts(secret))]
     kept = Webhook(
@@ -37,7 +37,7 @@ def without_secrets(
 
 
 def store_webhook(deliveries: Deliveries, provider: Provider, kept: Webhook, items: Items) -> str:
-    """Store a webhook without secrets, with a delivery for each item; returns the first one's id."""
+    """Stores a webhook without secrets, with a delivery for each item; returns the first one's id."""
     single = len(items) == 1
     new = [
         _delivery(provider, kept, item, kept.body if single else piece.content())
@@ -49,12 +49,12 @@ def store_webhook(deliveries: Deliveries, provider: Provider, kept: Webhook, ite
 
 
 def _parts(secret: str) -> list[str]:
-    """Return the parts of a secret that are secret by themselves: a password, a header's value."""
+    """Returns the parts of a secret that are secret by themselves: a password, a header's value."""
     return [part.strip() for part in secret.split(":", 1)[1:] if part.strip()]
 
 
 def _delivery(provider: Provider, kept: Webhook, item: Item, content: bytes) -> NewDelivery:
-    """Return the delivery of an item; a repeat has the same provider, path, event id and (cut) content."""
+    """Returns the delivery of an item; a repeat has the same provider, path, event id and (cut) content."""
     parts = (provider.name, kept.path, item.event_id, hashlib.sha256(content).hexdigest())
     return NewDelivery(
         item=item.index,

@@ -30,7 +30,7 @@ def _config() -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Migrate to the newest schema; raises Unavailable. Of several at the same time, each waits its turn."""
+    """Migrates to the newest schema; raises Unavailable. Of several at the same time, each waits its turn."""
     config = _config()
     with database.begin() as connection:
         if not database.sqlite:
@@ -47,7 +47,7 @@ def _newest() -> str | None:
 
 
 def problem(database: Database) -> str | None:
-    """Return why the database cannot store webhooks, or None; raises Unavailable.
+    """Returns why the database cannot store webhooks, or None; raises Unavailable.
 
     It writes a row, to notice a full disk.
     """

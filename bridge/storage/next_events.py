@@ -23,7 +23,7 @@ MOST_WOKEN = 500
 def apply_event(
     connection: Connection, store: str, kind: str, thing: Json, now: float, outcomes_of: OutcomesOf
 ) -> None:
-    """Apply a webhook of 29next about a transaction, a dispute or the installation of a store."""
+    """Applies a webhook of 29next about a transaction, a dispute or the installation of a store."""
     if kind == "transaction":
         add_transactions(connection, store, [thing], now)
     elif kind == "dispute":
@@ -41,7 +41,7 @@ def add_transactions(
     certain: bool = False,
     asked_by: str | None = None,
 ) -> int:
-    """Add transactions to the index, and wake the cases they may belong to; returns how many changed it.
+    """Adds transactions to the index, and wakes the cases they may belong to; returns how many changed it.
 
     `certain` rows were read to settle a contradiction, so they win. The case `asked_by` is not woken: it
     takes its rows in by itself.
@@ -57,7 +57,7 @@ def add_transactions(
 
 
 def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: float) -> list[Case]:
-    """Return, locked, the cases that wait for their transaction and share a search term with one of these."""
+    """Returns, locked, the cases that wait for a transaction and share a search term with one of these."""
     terms = sorted({term for row in fresh for term in search_terms.of_transaction(row_of(store, row))})
     if not terms:
         return []
@@ -76,7 +76,7 @@ def _unmatched(connection: Connection, store: str, fresh: Sequence[Json], now: f
 
 
 def _forget_token(connection: Connection, store: str, received_at: float, now: float) -> None:
-    """Remove the token of a store that has removed the bridge, unless it was installed again since."""
+    """Removes the token of a store that has removed the bridge, unless it was installed again since."""
     known = update(installations).where(
         installations.c.store == store, installations.c.installed_at < received_at
     )

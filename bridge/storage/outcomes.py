@@ -84,7 +84,7 @@ class Outcomes:
         self.outcomes_of = outcomes_of
 
     def claim(self, provider: str, most: int = 1) -> list[PendingOutcome]:
-        """Claim the outcomes of a provider that have been due longest, as many as fit in one call.
+        """Claims the outcomes of a provider that have been due longest, as many as fit in one call.
 
         One that was tried before goes alone, so that it cannot fail the others. An outcome is dropped if
         its case is open again, or if the provider itself has reported how it ended.
@@ -141,7 +141,7 @@ class Outcomes:
         )
 
     def record(self, made: Sequence[Attempt], words: Mapping[str, str] | None = None) -> None:
-        """Record calls to a provider: first that they are about to be made, then how they went.
+        """Records calls to a provider: first that they are about to be made, then how they went.
 
         `words` are the words sent, by case: a repeat sends the same word.
         """
@@ -158,11 +158,11 @@ class Outcomes:
     def settle(
         self, pending: PendingOutcome, state: OutcomeState, message: str | None, due_at: float | None
     ) -> bool:
-        """Record how far an outcome is; returns False if another worker has it now."""
+        """Records how far an outcome is; returns False if another worker has it now."""
         return self._change(pending, {"state": state, "message": message, "due_at": due_at})
 
     def release(self, pending: PendingOutcome) -> bool:
-        """Give back an outcome untried; returns False if another worker has it now."""
+        """Gives back an outcome untried; returns False if another worker has it now."""
         return self._change(pending, {"due_at": self.database.now(), "tries": pending.tries - 1})
 
     def _change(self, pending: PendingOutcome, values: dict[str, typing.Any]) -> bool:
@@ -176,14 +176,14 @@ class Outcomes:
     # a person
 
     def send_again(self, case_id: str) -> int:
-        """Make the failed outcomes of a case pending again; returns how many."""
+        """Makes the failed outcomes of a case pending again; returns how many."""
         failed = update(outcomes).where(outcomes.c.case_id == case_id)
         failed = failed.where(outcomes.c.state == OutcomeState.FAILED)
         word = either((outcomes.c.chosen_by.is_not(None), outcomes.c.word))  # else by the resolution again
         return self.database.change(failed.values(**self._pending_again() | {"word": word}))
 
     def choose_word(self, case_id: str, provider: str, word: str, by: str) -> bool:
-        """Make an outcome pending with the word that a person chose; returns False if it waits for none."""
+        """Makes an outcome pending with the word that a person chose; returns False if it waits for none."""
         this = (outcomes.c.case_id == case_id, outcomes.c.provider == provider)
         waits = update(outcomes).where(*this, outcomes.c.state == OutcomeState.FAILED)
         holder = cases.alias()
@@ -204,14 +204,14 @@ class Outcomes:
         return {"state": OutcomeState.OWED, "resolution": None, "owed_at": now, "due_at": now, "tries": 0}
 
     def category(self, case_id: str, provider: str) -> Category:
-        """Return the category of a case by a provider's alerts."""
+        """Returns the category of a case by a provider's alerts."""
         with self.database.read() as connection:
             rows = _alerts(connection, [case_id], [provider])
         return next((_category(group) for _, group in rows), Category.UNKNOWN)
 
 
 def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:
-    """Add the outcome of a case, and of its duplicates, for each provider that takes it.
+    """Adds the outcome of a case, and of its duplicates, for each provider that takes it.
 
     The first outcome stands: if another one was sent already, a person decides.
     """
@@ -239,7 +239,7 @@ def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: Ou
 
 
 def echoed_resolutions(connection: Connection, store: str, provider: str, alert: Alert) -> tuple[str, ...]:
-    """Return the resolution for which a person chose the word that was sent to a provider, if one was.
+    """Returns the resolution for which a person chose the word that was sent to a provider, if one was.
 
     The first outcome stands there, so what the provider says of its alert now is our own word.
     """
@@ -250,12 +250,12 @@ def echoed_resolutions(connection: Connection, store: str, provider: str, alert:
 
 
 def why_to_choose(category: Category, resolution: str) -> str:
-    """Return why a person has to choose the word."""
+    """Returns why a person has to choose the word."""
     return NO_CATEGORY if category is Category.UNKNOWN and resolution != "other" else NO_WORD
 
 
 def is_urgent(now: float) -> ColumnElement[bool]:
-    """Return the condition that an outcome is pending though its provider will not wait much longer."""
+    """Returns the condition that an outcome is pending though its provider will not wait much longer."""
     left = outcomes.c.deadline_at - now
     half = (outcomes.c.deadline_at - outcomes.c.resolved_at) / 2
     return and_(outcomes.c.state == OutcomeState.OWED, or_(left <= URGENT_BEFORE, left <= half))
@@ -267,7 +267,7 @@ Alerts = list[tuple[Alert | None, typing.Any]]
 def _reports(
     connection: Connection, of_cases: Sequence[str], by_provider: Mapping[str, Outcome | None]
 ) -> list[_Report]:
-    """Return which providers take the outcomes of some cases, and by which ids."""
+    """Returns which providers take the outcomes of some cases, and by which ids."""
     reports = []
     for (case_id, provider), group in _alerts(connection, of_cases, by_provider):
         outcome = by_provider[provider]
@@ -281,7 +281,7 @@ def _reports(
 def _alerts(
     connection: Connection, of_cases: Sequence[str], providers: Iterable[str]
 ) -> list[tuple[tuple[str, str], Alerts]]:
-    """Return the alerts of some providers about cases, by case and provider, the newest last."""
+    """Returns the alerts of some providers about cases, by case and provider, the newest last."""
     known = deliveries.c
     columns = (known.case_id, known.provider, known.effect, known.alert, known.received_at, known.allowed)
     chosen = select(*columns).where(known.case_id.in_(list(of_cases)), known.provider.in_(list(providers)))
@@ -294,7 +294,7 @@ def _alerts(
 
 
 def _provider_id(group: Alerts, outcome: Outcome | None) -> str | None:
-    """Return the id by which a provider takes an outcome; None if it sent one itself, or takes none."""
+    """Returns the id by which a provider takes an outcome; None if it sent one itself, or takes none."""
     if any((alert and alert.resolution) or row.effect == Effect.WITHDRAW for alert, row in group):
         return None
     named = [alert for alert, _ in reversed(group) if alert and alert.provider_id]

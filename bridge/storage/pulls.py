@@ -44,7 +44,7 @@ class Pulls:
         self.database = database
 
     def take_turn(self, provider: str, seconds: float, longest: float) -> Turn | None:
-        """Take the turn for some seconds, if a pull is due and no other worker has the turn.
+        """Takes the turn for some seconds, if a pull is due and no other worker has the turn.
 
         A pull due further ahead than `longest` was scheduled before the clock was set back: it is due now.
         """
@@ -61,12 +61,12 @@ class Pulls:
         return self.database.write(write)
 
     def extend(self, turn: Turn, seconds: float) -> Turn | None:
-        """Keep the turn for some seconds from now; returns None if another worker has it."""
+        """Keeps the turn for some seconds from now; returns None if another worker has it."""
         until = self.database.now() + seconds
         return replace(turn, until=until) if self._write(turn, at=until) else None
 
     def end(self, turn: Turn, pulled: PullState, due_at: float) -> bool:
-        """Record how the pull went and when the next is due; returns False if another worker has the turn."""
+        """Records how the pull went and when the next is due; False if another worker has the turn."""
         return self._write(turn, at=due_at, value=asdict(pulled))
 
     def _write(self, turn: Turn, **values: typing.Any) -> bool:
@@ -75,7 +75,7 @@ class Pulls:
 
 
 def pull_states(connection: Connection) -> dict[str, PullState]:
-    """Return how the pulls of each provider are going."""
+    """Returns how the pulls of each provider are going."""
     rows = connection.execute(
         select(shared_state.c.name, shared_state.c.value).where(shared_state.c.kind == StateKind.PULL)
     )

@@ -137,7 +137,7 @@ class Queue:
         self._settle_together = database.sharing(self._settle_all)
 
     def claim(self, names: Sequence[str], most: int) -> list[Claim]:
-        """Claim the most urgent case of each named store whose next slot opens within one gap.
+        """Claims the most urgent case of each named store whose next slot opens within one gap.
 
         The stores that have waited longest come first, and each token gets one case at most. Each case is
         leased with a new fencing token, so a worker with an older one cannot write.
@@ -190,11 +190,11 @@ class Queue:
         return self.database.write(write)
 
     def release(self, claim: Claim) -> None:
-        """Give back the lease of a case for which nothing was done."""
+        """Gives back the lease of a case for which nothing was done."""
         self._lease_until(claim, NOT_LEASED)
 
     def extend_lease(self, claim: Claim) -> None:
-        """Extend a lease, for a step of several calls."""
+        """Extends a lease, for a step of several calls."""
         self._lease_until(claim, self.database.now() + self.lease)
 
     def _lease_until(self, claim: Claim, until: float) -> None:
@@ -202,11 +202,11 @@ class Queue:
         self.database.write(lambda connection: connection.execute(_LEASE_UNTIL, parameters))
 
     def take_slot(self, token: str) -> Slot | None:
-        """Take a slot for a read; returns None if it opens too far ahead."""
+        """Takes a slot for a read; returns None if it opens too far ahead."""
         return self.database.write(lambda connection: self.slots.take_near(connection, token))
 
     def take_another_slot(self, claim: Claim, token: str) -> Slot:
-        """Take another slot for a call that missed its slot, and extend the lease with it.
+        """Takes another slot for a call that missed its slot, and extends the lease with it.
 
         Raises TooLate if another worker has the case now, which may make the same call, or if the slot
         opens too far ahead.
@@ -223,7 +223,7 @@ class Queue:
         return self.database.write(write)
 
     def commit_intent(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
-        """Take a slot for a write, and commit that it is about to be sent.
+        """Takes a slot for a write, and commits that it is about to be sent.
 
         Returns None, with neither done, if the slot opens too far ahead or another worker has the case now.
         """
@@ -241,7 +241,7 @@ class Queue:
         return self.database.write(write)
 
     def _commit_intent_by_one_statement(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
-        """Commit the intent in one statement: a transaction with three takes five round trips."""
+        """Commits the intent in one statement: a transaction with three takes five round trips."""
         parameters = {
             **self.slots.parameters(token),
             **_fence_of(claim),
@@ -260,7 +260,7 @@ class Queue:
         change: Callable[[Case, list[Delivery]], Settlement],
         attempt: Attempt | None = None,
     ) -> bool:
-        """Record an attempt, let `change` update its case, and give the lease back.
+        """Records an attempt, lets `change` update its case, and gives the lease back.
 
         The case is read again under lock, since alerts may have been merged meanwhile. Returns False if
         another worker has the case now; then only the attempt is recorded.
@@ -275,7 +275,7 @@ class Queue:
     def _settle_all(
         self, connection: Connection, steps: Sequence[_Step], *, waits: bool = False
     ) -> list[bool | None]:
-        """Settle the cases of some steps; returns whether each claim was valid, or None for a locked case.
+        """Settles the cases of some steps; returns whether each claim was valid, or None for a locked case.
 
         A locked case delays no other: it is left out, unless this `waits`.
         """
@@ -311,7 +311,7 @@ class Queue:
     def _update_related(
         self, connection: Connection, case_id: str, now: float, *, is_related: bool, has_result: bool
     ) -> None:
-        """Update the other cases of the same sale, and add the outcome for the providers."""
+        """Updates the other cases of the same sale, and adds the outcome for the providers."""
         case = case_of(connection.execute(select(cases).where(cases.c.id == case_id)).one())
         if is_related:
             link_cases(connection, case, now, self.outcomes_of)
@@ -322,12 +322,12 @@ class Queue:
 
 
 def _unconfirmed_values(case: Case) -> Values:
-    """Return the values of a case while a write of it may have happened."""
+    """Returns the values of a case while a write of it may have happened."""
     return {"unconfirmed": json_of(case.unconfirmed), "state": case.state, "match": json_of(case.match)}
 
 
 def _intent_statement(near: typing.Any) -> Select[typing.Any]:
-    """Return the statement that commits an intent on Postgres; it returns a row only if all was done."""
+    """Returns the statement that commits an intent on Postgres; it returns a row only if all was done."""
     slot = near.cte("slot")
     values = {
         name: bindparam(f"case_{name}", type_=cases.c[name].type)
@@ -341,7 +341,7 @@ def _intent_statement(near: typing.Any) -> Select[typing.Any]:
 
 
 def _fence_of(claim: Claim) -> Values:
-    """Return the parameters of _UNDER_FENCE."""
+    """Returns the parameters of _UNDER_FENCE."""
     return {"ident": claim.case_id, "taken": claim.case.fence}
 
 
@@ -353,7 +353,7 @@ def _is_valid(claim: Claim, row: Row[typing.Any] | None, *, waits: bool) -> bool
 
 
 def _apply_step(step: _Step, case: Case, pending: list[Delivery], now: float) -> _Changes:
-    """Apply a step to its case, and give the lease back."""
+    """Applies a step to its case, and gives the lease back."""
     numbers, relations, result = numbers_of(case), _relations(case), _result(case)
     settlement = step.change(case, pending)
     case.lease_until = NOT_LEASED
@@ -373,7 +373,7 @@ def _apply_step(step: _Step, case: Case, pending: list[Delivery], now: float) ->
 
 
 def _read_case(row: Row[typing.Any]) -> Case | None:
-    """Read a case; None if it cannot be read: it stays leased, so that it delays no other."""
+    """Reads a case; None if it cannot be read: it stays leased, so that it delays no other."""
     try:
         return case_of(row)
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
@@ -382,7 +382,7 @@ def _read_case(row: Row[typing.Any]) -> Case | None:
 
 
 def _shared(connection: Connection, idents: list[str]) -> set[str]:
-    """Return those of some cases whose sale another case is about, too."""
+    """Returns those of some cases whose sale another case is about, too."""
     return set(connection.execute(_SHARED, {"idents": idents}).scalars()) if idents else set()
 
 
@@ -395,14 +395,14 @@ def _result(case: Case) -> tuple[object, ...]:
 
 
 def _ended(settlement: Settlement, delivery: Delivery, now: float) -> Values:
-    """Return the new values of a delivery that has ended."""
+    """Returns the new values of a delivery that has ended."""
     end = settlement.settled[delivery.id]
     over = {"ident": delivery.id, "due_at": None, "settled_at": now}
     return over | {"status": end.status, "reason": end.reason, "message": end.message}
 
 
 def _waiting(case: Case, settlement: Settlement, delivery: Delivery, now: float) -> Values:
-    """Return the new values of a delivery that is still pending."""
+    """Returns the new values of a delivery that is still pending."""
     paused = Reason.STORE_PAUSED if delivery.reason == Reason.STORE_PAUSED else None
     return {
         "ident": delivery.id,

@@ -60,7 +60,7 @@ class Delivery:
     deadline_at: float
 
     def settled(self, case: Case) -> Settled | None:
-        """Return how it ends with its case as it is now, or None while it is pending."""
+        """Returns how it ends with its case as it is now, or None while it is pending."""
         if self.effect is None or self.alert is None:
             return None
         return settled(case, self.provider, self.effect, self.alert, self.received_at)
@@ -109,7 +109,7 @@ IS_FREE = or_(cases.c.lease_until <= bindparam("now"), cases.c.lease_until > bin
 
 
 def lease_parameters(now: float, lease: float) -> dict[str, float]:
-    """Return the parameters of IS_FREE."""
+    """Returns the parameters of IS_FREE."""
     return {"now": now, "latest": now + lease + SET_BACK}
 
 
@@ -121,7 +121,7 @@ _SAME = tuple(part.name for part in dataclasses.fields(Case) if part.name not in
 
 
 def case_of(row: Row[typing.Any]) -> Case:
-    """Read a case from its row."""
+    """Reads a case from its row."""
     return Case(
         **{name: getattr(row, name) for name in _SAME},
         type=DisputeType(row.type),
@@ -136,7 +136,7 @@ def case_of(row: Row[typing.Any]) -> Case:
 
 
 def lock_case(connection: Connection, *conditions: ColumnElement[bool]) -> Case | None:
-    """Return the case that meets some conditions, if there is one, and lock its row."""
+    """Returns the case that meets some conditions, if there is one, and locks its row."""
     row = connection.execute(select(cases).where(*conditions).with_for_update()).first()
     return case_of(row) if row else None
 
@@ -144,7 +144,7 @@ def lock_case(connection: Connection, *conditions: ColumnElement[bool]) -> Case 
 def lock_cases(
     connection: Connection, *conditions: ColumnElement[bool], most: int | None = None
 ) -> list[Case]:
-    """Return the cases that meet some conditions, and lock them: in one order, so that none deadlock."""
+    """Returns the cases that meet some conditions, and locks them: in one order, so that none deadlock."""
     chosen = select(cases).where(*conditions).order_by(cases.c.id).limit(most).with_for_update()
     return [case_of(row) for row in connection.execute(chosen)]
 
@@ -189,7 +189,7 @@ def _refusal(values: Json | None) -> Refusal | None:
 
 
 def json_of(value: typing.Any) -> typing.Any:
-    """Return a part of a case as JSON values, without what is not set."""
+    """Returns a part of a case as JSON values, without what is not set."""
     if isinstance(value, Alert):
         return value.to_json()
     if isinstance(value, set):
@@ -201,7 +201,7 @@ def json_of(value: typing.Any) -> typing.Any:
 
 
 def values_of(case: Case) -> dict[str, typing.Any]:
-    """Return the columns that a step may change."""
+    """Returns the columns that a step may change."""
     facts = case.facts
     same = {n: getattr(case, n) for n in _SAME if n not in ("id", "fence")}
     return same | {
@@ -224,7 +224,7 @@ _PENDING = (
 
 
 def reopen(case: Case, now: float) -> None:
-    """Make a case due now, with a deadline in the future."""
+    """Makes a case due now, with a deadline in the future."""
     case.due_at, case.tries = now, 0
     if case.deadline_at < now:
         case.deadline_at = now + ALLOWED
@@ -234,7 +234,7 @@ _STORED = select(cases.c.id).where(cases.c.id.in_(bindparam("idents", expanding=
 
 
 def insert_cases(connection: Connection, new: Iterable[Case]) -> set[str]:
-    """Store new cases; returns the ids of those that no other process has made at the same moment."""
+    """Stores new cases; returns the ids of those that no other process has made at the same moment."""
     rows = [{"id": case.id, "fence": 0, **values_of(case)} for case in new]
     insert_missing(connection, cases, rows)
     ours = {"idents": [row["id"] for row in rows]}
@@ -245,7 +245,7 @@ _CHANGE = update(cases).where(cases.c.id == bindparam("ident"))
 
 
 def write_cases(connection: Connection, changed: Sequence[Case]) -> None:
-    """Write changed cases, which this transaction has locked."""
+    """Writes changed cases, which this transaction has locked."""
     if changed:
         connection.execute(_CHANGE, [{"ident": case.id, **values_of(case)} for case in changed])
 
@@ -262,7 +262,7 @@ _MARK_ALL = (
 
 
 def add_search_terms(connection: Connection, searchable: Iterable[Terms]) -> None:
-    """Store the search terms of deliveries and cases."""
+    """Stores the search terms of deliveries and cases."""
     rows = [{"word": term, "id": ident} for ident, terms in searchable for term in sorted(terms) if term]
     if rows and connection.dialect.name == "postgresql":
         columns = {f"{name}s": [row[name] for row in rows] for name in ("word", "id")}
@@ -272,12 +272,12 @@ def add_search_terms(connection: Connection, searchable: Iterable[Terms]) -> Non
 
 
 def numbers_of(case: Case) -> set[str]:
-    """Return the numbers of a case's dispute and transaction, which are search terms too."""
+    """Returns the numbers of a case's dispute and transaction, which are search terms too."""
     return {str(number) for number in (case.dispute_id, case.transaction_id) if number is not None}
 
 
 def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, list[Delivery]]:
-    """Return the pending deliveries of some cases, the most urgent of each first."""
+    """Returns the pending deliveries of some cases, the most urgent of each first."""
     pending: dict[str, list[Delivery]] = {ident: [] for ident in idents}
     for row in connection.execute(_PENDING, {"idents": list(idents)}) if idents else ():
         pending[row.case_id].append(delivery_of(row))
@@ -285,7 +285,7 @@ def pending_of(connection: Connection, idents: Collection[str]) -> dict[str, lis
 
 
 def delivery_of(row: Row[typing.Any]) -> Delivery:
-    """Read a delivery from its row."""
+    """Reads a delivery from its row."""
     return Delivery(
         id=row.id,
         provider=row.provider,

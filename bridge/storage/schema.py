@@ -31,21 +31,21 @@ class Json(TypeDecorator[typing.Any]):
     cache_ok = True
 
     def process_bind_param(self, value: typing.Any, dialect: Dialect) -> str | None:
-        """Write the value."""
+        """Writes the value."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> typing.Any:
-        """Read the value."""
+        """Reads the value."""
         return None if value is None else json.loads(value)
 
 
 def _where(condition: str, name: str, *columns: str) -> Index:
-    """Index only the rows that fulfil a condition."""
+    """Indexs only the rows that fulfil a condition."""
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 def _where_set(name: str, first: str, *others: str) -> Index:
-    """Index only the rows whose first column is set."""
+    """Indexs only the rows whose first column is set."""
     return _where(f"{first} IS NOT NULL", name, first, *others)
 
 

@@ -59,7 +59,7 @@ class Page:
     next: str | None
 
     def to_json(self) -> Json:
-        """Return the page as the API answers it."""
+        """Returns the page as the API answers it."""
         return {"results": self.results, "next": self.next}
 
 
@@ -72,11 +72,11 @@ class Search:
     # lists
 
     def deliveries(self, filters: Mapping[str, str], *, newest_first: bool = True) -> Page:
-        """List deliveries by DELIVERY_FILTERS; raises BadFilter."""
+        """Lists deliveries by DELIVERY_FILTERS; raises BadFilter."""
         return self.delivery_page(DELIVERY_FILTERS.load(filters), newest_first=newest_first)
 
     def delivery_page(self, filters: Json, *, newest_first: bool = True) -> Page:
-        """List deliveries by filters as DELIVERY_FILTERS has loaded them."""
+        """Lists deliveries by filters as DELIVERY_FILTERS has loaded them."""
         query = self._query(deliveries, filters, newest_first=newest_first)
         both = deliveries.outerjoin(cases, cases.c.id == deliveries.c.case_id)
         statement = select(deliveries, cases.c.dispute_id).select_from(both)
@@ -85,20 +85,20 @@ class Search:
         return self._page(query, statement, LISTED_DELIVERY)
 
     def cases(self, filters: Mapping[str, str]) -> Page:
-        """List cases by CASE_FILTERS; raises BadFilter."""
+        """Lists cases by CASE_FILTERS; raises BadFilter."""
         return self.case_page(CASE_FILTERS.load(filters))
 
     def case_page(self, filters: Json) -> Page:
-        """List cases by filters as CASE_FILTERS has loaded them."""
+        """Lists cases by filters as CASE_FILTERS has loaded them."""
         return self._page(self._query(cases, filters, newest_first=True), select(cases), LISTED_CASE)
 
     def ids(self, filters: Mapping[str, str], most: int) -> list[str]:
-        """Return the ids of the deliveries that match, oldest first."""
+        """Returns the ids of the deliveries that match, oldest first."""
         page = self.deliveries({**filters, "limit": str(min(most, MOST))}, newest_first=False)
         return [row["id"] for row in page.results]
 
     def count(self, filters: Mapping[str, str], most: int) -> int:
-        """Count the deliveries that match, up to `most`."""
+        """Counts the deliveries that match, up to `most`."""
         query = self._query(deliveries, DELIVERY_FILTERS.load(filters), newest_first=False)
         if "text" in query.values:
             raise BadFilter("Deliveries are not counted by the text of their bodies.")
@@ -114,7 +114,7 @@ class Search:
         return _page(self.database.rows(ordered), query.limit, shape)
 
     def _in_bodies(self, query: _Query, statement: Select[typing.Any], needle: str) -> Page:
-        """Search the bodies of the deliveries that match the other filters, until the page is full."""
+        """Searches the bodies of the deliveries that match the other filters, until the page is full."""
         holds = self._holds(needle)
         found: list[Row[typing.Any]] = []
         edge: str | None = None
@@ -143,7 +143,7 @@ class Search:
     # single rows
 
     def delivery(self, delivery_id: str) -> Json | None:
-        """Return one delivery with its webhook as received (cut), its alert and its attempts."""
+        """Returns one delivery with its webhook as received (cut), its alert and its attempts."""
         with self.database.read() as connection:
             row = _by_id(connection, deliveries, delivery_id)
             if row is None:
@@ -158,7 +158,7 @@ class Search:
         return whole
 
     def case(self, case_id: str) -> Json | None:
-        """Return one case with its deliveries, attempts and outcomes."""
+        """Returns one case with its deliveries, attempts and outcomes."""
         with self.database.read() as connection:
             row = _by_id(connection, cases, case_id)
             if row is None:
@@ -178,7 +178,7 @@ class Search:
         return whole
 
     def find(self, ident: str) -> Json | None:
-        """Return a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
+        """Returns a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
         if ident.startswith("c_"):
             return self.case(ident)
         if ident.startswith("w_"):
@@ -187,20 +187,20 @@ class Search:
         return self.delivery(ident)
 
     def webhook(self, ident: str) -> Json | None:
-        """Return a webhook as it was received, cut."""
+        """Returns a webhook as it was received, cut."""
         with self.database.read() as connection:
             row = _by_id(connection, webhooks, ident)
         return WEBHOOK.dump(row) if row else None
 
     def body(self, webhook_id: str) -> bytes | None:
-        """Return the bytes of a webhook's body, or None where retention has removed it."""
+        """Returns the bytes of a webhook's body, or None where retention has removed it."""
         row = self.database.first(select(webhooks.c.body).where(webhooks.c.id == webhook_id))
         return row.body if row else None
 
     # small tables
 
     def stores(self) -> list[Json]:
-        """Return each store with its pause and its backlog."""
+        """Returns each store with its pause and its backlog."""
         waiting = select(func.count()).where(cases.c.store == stores.c.name, cases.c.due_at.is_not(None))
         columns = (stores.c.name, stores.c.paused_at, stores.c.paused_why)
         statement = select(*columns, waiting.scalar_subquery().label("waiting")).order_by(stores.c.name)
@@ -210,7 +210,7 @@ class Search:
         ]
 
     def last_deliveries(self) -> dict[str, str]:
-        """Return when each provider's last delivery was received."""
+        """Returns when each provider's last delivery was received."""
         last_by_provider = {}
         with self.database.read() as connection:
             provider = connection.execute(select(func.min(deliveries.c.provider))).scalar()
@@ -223,7 +223,7 @@ class Search:
         return last_by_provider
 
     def ignored_events(self) -> list[Json]:
-        """Return the ignored event types, by provider, the newest first."""
+        """Returns the ignored event types, by provider, the newest first."""
         newest = select(ignored_events).order_by(ignored_events.c.provider, ignored_events.c.first_at.desc())
         return [
             row._asdict() | {name: shapes.iso_of(getattr(row, name)) for name in ("first_at", "last_at")}
@@ -231,7 +231,7 @@ class Search:
         ]
 
     def refusals(self) -> list[Json]:
-        """Return refused webhooks by provider, reason and day, newest first."""
+        """Returns refused webhooks by provider, reason and day, newest first."""
         newest = select(refusals).order_by(refusals.c.last_at.desc()).limit(MOST)
         return [row._asdict() | {"last_at": shapes.iso_of(row.last_at)} for row in self.database.rows(newest)]
 
@@ -255,11 +255,11 @@ class _Query:
         return self.key.desc() if self.newest_first else self.key
 
     def until(self, edge: str) -> ColumnElement[bool]:
-        """Return the condition for the rows up to an edge, in the list's order."""
+        """Returns the condition for the rows up to an edge, in the list's order."""
         return self.key >= edge if self.newest_first else self.key <= edge
 
     def narrowed(self, statement: Select[typing.Any]) -> Select[typing.Any]:
-        """Add every filter."""
+        """Adds every filter."""
         for mark, term in self.marks:
             statement = statement.join(mark, mark.c.id == self.table.c.id).where(mark.c.word == term)
         if self.cursor:
@@ -268,7 +268,7 @@ class _Query:
         return statement.where(*self._conditions())
 
     def _terms(self) -> list[str]:
-        """Return the search terms that rows must have."""
+        """Returns the search terms that rows must have."""
         terms = []
         if (sought := self.values.get("q")) and not self._ident(sought):
             terms.append(search_terms.from_query(sought))
@@ -279,7 +279,7 @@ class _Query:
         return terms
 
     def _ident(self, sought: str) -> str | None:
-        """Return the column of this list for an id of the bridge, if `sought` is one."""
+        """Returns the column of this list for an id of the bridge, if `sought` is one."""
         columns = {"d": "id", "c": "case_id", "w": "webhook_id"} if self.table is deliveries else {"c": "id"}
         return columns.get(sought[0]) if ID.fullmatch(sought) else None
 
@@ -309,21 +309,21 @@ _INDEXED = (
 
 
 def _leading(values: Mapping[str, typing.Any]) -> tuple[str, ...]:
-    """Return the index for some filters; failed and pending deliveries are rare in any store."""
+    """Returns the index for some filters; failed and pending deliveries are rare in any store."""
     if values.get("status") in (Status.FAILED, Status.PENDING) and "provider" not in values:
         return ("status",) if "reason" not in values else ("reason",)
     return next((columns for columns in _INDEXED if set(columns) <= set(values)), ())
 
 
 def _by_id(connection: Connection, table: Table, ident: str | None) -> Row[typing.Any] | None:
-    """Return the row with an id of the bridge; None if it is no such id, or not there."""
+    """Returns the row with an id of the bridge; None if it is no such id, or not there."""
     if ident is None or not ID.fullmatch(ident):
         return None
     return connection.execute(select(table).where(table.c.id == ident)).first()
 
 
 def _page(rows: Sequence[Row[typing.Any]], limit: int, shape: Schema) -> Page:
-    """Return the rows of a page; one row more than its limit means that there is a next page."""
+    """Returns the rows of a page; one row more than its limit means that there is a next page."""
     return Page(shape.dump(rows[:limit], many=True), rows[limit - 1].id if len(rows) > limit else None)
 
 

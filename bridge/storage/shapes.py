@@ -18,7 +18,7 @@ Json = dict[str, typing.Any]
 
 
 def iso_of(seconds: float | None) -> str | None:
-    """Return a moment as text, cut to the millisecond as in ids."""
+    """Returns a moment as text, cut to the millisecond as in ids."""
     return None if seconds is None else iso(datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC))
 
 
@@ -30,67 +30,67 @@ class Moment(fields.String):
 
 
 def text(says: str = "", **options: typing.Any) -> fields.String:
-    """Return a field for text."""
+    """Returns a field for text."""
     return fields.String(required=True, metadata=_described(says), **options)
 
 
 def text_or_none(says: str = "", **options: typing.Any) -> fields.String:
-    """Return a field for text that may be missing."""
+    """Returns a field for text that may be missing."""
     return text(says, allow_none=True, **options)
 
 
 def ident(says: str = "", **options: typing.Any) -> fields.String:
-    """Return a field for an id of the bridge."""
+    """Returns a field for an id of the bridge."""
     return text(says, validate=validate.Regexp(IDS), **options)
 
 
 def word(words: Iterable[str], says: str = "") -> fields.String:
-    """Return a field for one of some words."""
+    """Returns a field for one of some words."""
     return text(says, validate=validate.OneOf([*map(str, words)]))
 
 
 def word_or_none(words: Iterable[str], says: str = "") -> fields.String:
-    """Return a field for one of some words, or none of them yet."""
+    """Returns a field for one of some words, or none of them yet."""
     return text_or_none(says, validate=validate.OneOf([*map(str, words), None]))
 
 
 def moment(says: str = "", **options: typing.Any) -> Moment:
-    """Return a field for a moment."""
+    """Returns a field for a moment."""
     return Moment(required=True, metadata={**_described(says), "format": "date-time"}, **options)
 
 
 def moment_or_none(says: str) -> Moment:
-    """Return a field for a moment that may be missing."""
+    """Returns a field for a moment that may be missing."""
     return moment(says, allow_none=True)
 
 
 def number(says: str) -> fields.Integer:
-    """Return a field for a number."""
+    """Returns a field for a number."""
     return fields.Integer(required=True, metadata=_described(says))
 
 
 def number_or_none(says: str) -> fields.Integer:
-    """Return a field for a number that may be missing."""
+    """Returns a field for a number that may be missing."""
     return fields.Integer(required=True, allow_none=True, metadata=_described(says))
 
 
 def texts() -> fields.List[typing.Any]:
-    """Return a field for a list of texts."""
+    """Returns a field for a list of texts."""
     return fields.List(fields.String(), required=True)
 
 
 def named_texts(says: str = "", **options: typing.Any) -> fields.Dict:
-    """Return a field for texts by their names."""
+    """Returns a field for texts by their names."""
     return fields.Dict(fields.String(), fields.String(), required=True, metadata=_described(says), **options)
 
 
 def anything(says: str) -> fields.Dict:
-    """Return a field for an object whose keys are others' words, or none."""
+    """Returns a field for an object whose keys are others' words, or none."""
     return fields.Dict(required=True, allow_none=True, metadata=_described(says))
 
 
 def many(schema: type[Schema]) -> fields.List[typing.Any]:
-    """Return a field for a list of things."""
+    """Returns a field for a list of things."""
     return fields.List(fields.Nested(schema), required=True)
 
 
@@ -110,11 +110,11 @@ class Thing(Closed):
 
     @pre_dump
     def from_row(self, row: typing.Any, **_: typing.Any) -> Json:
-        """Return the values of a row, or of a mapping, with the derived ones."""
+        """Returns the values of a row, or of a mapping, with the derived ones."""
         return self.derived(row if isinstance(row, dict) else row._asdict())
 
     def derived(self, values: Json) -> Json:
-        """Return the values with those that are no columns."""
+        """Returns the values with those that are no columns."""
         return values
 
 
@@ -147,7 +147,7 @@ class Webhook(Thing):
     body = text_or_none("None once retention has removed it.")
 
     def derived(self, values: Json) -> Json:
-        """Return the body as text, whatever its bytes are."""
+        """Returns the body as text, whatever its bytes are."""
         body = values["body"]
         return values | {"body": None if body is None else body.decode("utf-8", "backslashreplace")}
 
@@ -181,7 +181,7 @@ class Delivery(Thing):
     tries = number("Failed tries.")
 
     def derived(self, values: Json) -> Json:
-        """Return the values with errors, if only an empty object."""
+        """Returns the values with errors, if only an empty object."""
         return values | {"errors": values["errors"] or {}}
 
 
@@ -193,7 +193,7 @@ class ListedDelivery(Delivery):
     currency = text_or_none()
 
     def derived(self, values: Json) -> Json:
-        """Return the values with the amount of the alert."""
+        """Returns the values with the amount of the alert."""
         alert = values["alert"] or {}
         money = {name: alert.get(name) for name in ("amount", "currency")}
         return super().derived(values) | money
@@ -238,7 +238,7 @@ class Case(Thing):
     notes = texts()
 
     def derived(self, values: Json) -> Json:
-        """Return the values with a match, if only an empty one."""
+        """Returns the values with a match, if only an empty one."""
         return values | {"match": values["match"] or {}}
 
 
@@ -282,7 +282,7 @@ class WholeCase(Case):
     outcomes = many(Outcome)
 
     def derived(self, values: Json) -> Json:
-        """Return the values with a word for the recorded refund."""
+        """Returns the values with a word for the recorded refund."""
         refund = "recorded" if values["refund_recorded"] else None
         return super().derived(values) | {"refund": refund}
 

@@ -52,7 +52,7 @@ class SharedState:
     # the worker's heartbeat
 
     def record_heartbeat(self, worker: str) -> None:
-        """Record that a worker is alive."""
+        """Records that a worker is alive."""
         now = self.now()
 
         def write(connection: Connection) -> None:
@@ -65,12 +65,12 @@ class SharedState:
     # notifications
 
     def notifications(self) -> dict[str, tuple[float, typing.Any]]:
-        """Return the notifications that were sent, by key: when, and with which value."""
+        """Returns the notifications that were sent, by key: when, and with which value."""
         statement = select(shared_state).where(shared_state.c.kind == StateKind.NOTIFIED)
         return {row.name: (row.at, row.value) for row in self.database.rows(statement)}
 
     def claim_notification(self, key: str, value: typing.Any, before: float | None) -> bool:
-        """Claim the sending of a notification; returns False if another process was faster.
+        """Claims the sending of a notification; returns False if another process was faster.
 
         `before` is when it was sent last, as `notifications` says, or None.
         """
@@ -85,13 +85,13 @@ class SharedState:
         return self.database.write(write)
 
     def forget_notification(self, key: str) -> bool:
-        """Forget that a notification was sent; returns False if another process was faster."""
+        """Forgets that a notification was sent; returns False if another process was faster."""
         return self.database.change(delete(shared_state).where(*named(StateKind.NOTIFIED, key))) > 0
 
     # what is valid once
 
     def redeem_once(self, kind: str, mark: str, seconds: float) -> bool:
-        """Redeem a mark that is valid once, within `seconds`; returns False if it was redeemed already."""
+        """Redeems a mark that is valid once, within `seconds`; returns False if it was redeemed already."""
         now = self.now()
 
         def write(connection: Connection) -> bool:
@@ -109,7 +109,7 @@ class SharedState:
     # bulk replays
 
     def start_replay(self, filters: Mapping[str, str], total: int) -> str:
-        """Start the replay of all deliveries that match now; returns its id."""
+        """Starts the replay of all deliveries that match now; returns its id."""
         now = self.now()
         row = {
             "id": new_id("r", now),
@@ -124,12 +124,12 @@ class SharedState:
         return str(row["id"])
 
     def end_replay(self, ident: str, state: str) -> None:
-        """End a bulk replay that is `done` or `stopped`; what was replayed so far stays replayed."""
+        """Ends a bulk replay that is `done` or `stopped`; what was replayed so far stays replayed."""
         ended = update(replays).where(replays.c.id == ident, replays.c.state == "running")
         self.database.change(ended.values(state=state, ended_at=self.now()))
 
     def advance_replay(self, replay: Replay, ids: Sequence[str]) -> bool:
-        """Claim the next deliveries; returns False if another process has them, or the replay was stopped."""
+        """Claims the next deliveries; returns False if another process has them, or the replay is stopped."""
         mine = update(replays).where(
             replays.c.id == replay.id,
             replays.c.state == "running",
@@ -138,21 +138,21 @@ class SharedState:
         return self.database.change(mine.values(cursor=ids[-1], done=replays.c.done + len(ids))) > 0
 
     def replays(self, *, running: bool = False) -> list[Replay]:
-        """List the newest bulk replays."""
+        """Lists the newest bulk replays."""
         statement = select(replays).order_by(replays.c.id.desc()).limit(MOST_REPLAYS)
         if running:
             statement = statement.where(replays.c.state == "running")
         return [Replay(**row._asdict()) for row in self.database.rows(statement)]
 
     def replay(self, ident: str) -> Replay | None:
-        """Return one bulk replay."""
+        """Returns one bulk replay."""
         row = self.database.first(select(replays).where(replays.c.id == ident))
         return Replay(**row._asdict()) if row else None
 
     # retention
 
     def drop_bodies(self, before: float, most: int) -> int:
-        """Remove the headers and bodies of the oldest webhooks received before a moment.
+        """Removes the headers and bodies of the oldest webhooks received before a moment.
 
         Continues where it stopped last time; returns how many, `most` at most.
         """
@@ -185,7 +185,7 @@ def claim_state(
     free: ColumnElement[bool],
     value: typing.Any = None,
 ) -> Row[typing.Any] | None:
-    """Insert a row, or move the time of a `free` one; returns it, or None if another process has it."""
+    """Inserts a row, or moves the time of a `free` one; returns it, or None if another process has it."""
     new = insert_into(connection, shared_state).values(kind=kind, name=name, value=value, at=at)
     claimed = new.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": at}, where=free)
     row: Row[typing.Any] | None = connection.execute(claimed.returning(shared_state)).first()
@@ -193,7 +193,7 @@ def claim_state(
 
 
 def named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for the row of a kind with a name."""
+    """Returns the conditions for the row of a kind with a name."""
     return (shared_state.c.kind == kind, shared_state.c.name == name)
 
 
@@ -202,6 +202,6 @@ def _set(connection: Connection, kind: str, name: str, value: typing.Any, now: f
 
 
 def _is_first(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> bool:
-    """Insert a row; returns False if it exists already."""
+    """Inserts a row; returns False if it exists already."""
     row = {"kind": kind, "name": name, "value": value, "at": now}
     return bool(insert_missing(connection, shared_state, [row], shared_state.c.name))

@@ -36,7 +36,7 @@ class Slots:
         self.paused_until = 0.0  # monotonic
 
     def take(self, token: str) -> Slot:
-        """Take the next slot of a token, whenever it opens; raises Unavailable."""
+        """Takes the next slot of a token, whenever it opens; raises Unavailable."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
 
@@ -47,7 +47,7 @@ class Slots:
         return self.database.write(write)
 
     def take_near(self, connection: Connection, token: str) -> Slot | None:
-        """Take the next slot of a token within a transaction; returns None if it opens too far ahead."""
+        """Takes the next slot of a token within a transaction; returns None if it opens too far ahead."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
         return self.timed(connection, self.near, self.parameters(token))
@@ -55,18 +55,18 @@ class Slots:
     def timed(
         self, connection: Connection, statement: typing.Any, parameters: Mapping[str, typing.Any]
     ) -> Slot | None:
-        """Return the slot that a statement takes, which returns the seconds until it opens; None without."""
+        """Returns the slot that a statement takes; its row is the seconds until the slot opens."""
         before = Moment()
         seconds = connection.execute(statement, parameters).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
     def parameters(self, token: str) -> dict[str, typing.Any]:
-        """Return the parameters of the statements that take a slot of a token."""
+        """Returns the parameters of the statements that take a slot of a token."""
         own_clock = {} if self.database.tells_time else {"now": self.database.now()}
         return {"of": token, "ahead": max(self._seconds_to_wait(), AHEAD), **own_clock}
 
     def _seconds_to_wait(self) -> float:
-        """Return the seconds until calls from before a change of the clock no longer count."""
+        """Returns the seconds until calls from before a change of the clock no longer count."""
         with self.lock:
             before, self.offset = self.offset, time.time() - time.monotonic()
             if abs(self.offset - before) > CLOCK_SLACK:
@@ -74,14 +74,14 @@ class Slots:
             return max(self.paused_until - time.monotonic(), 0.0)
 
     def throttle(self, token: str, seconds: float) -> None:
-        """Move a token's next slot into the future, as 29next asked for."""
+        """Moves a token's next slot into the future, as 29next asked for."""
         until = self.database.now() + seconds
         later = update(paces).where(paces.c.token == token, paces.c.next_at < until).values(next_at=until)
         self.database.change(later)
 
 
 def _next(now: ColumnElement[float], gap: float) -> typing.Any:
-    """Return the statement that takes a token's next slot and returns the seconds until it opens."""
+    """Returns the statement that takes a token's next slot and returns the seconds until it opens."""
     soonest = now + bindparam("ahead", type_=Double)
     opens = case((or_(paces.c.next_at < soonest, _was_set_back(now)), soonest), else_=paces.c.next_at)
     taken = update(paces).where(paces.c.token == bindparam("of")).values(next_at=opens + gap)
@@ -89,5 +89,5 @@ def _next(now: ColumnElement[float], gap: float) -> typing.Any:
 
 
 def _was_set_back(now: ColumnElement[float]) -> ColumnElement[bool]:
-    """Return the condition that a slot is further ahead than possible: the clock was set back since."""
+    """Returns the condition that a slot is further ahead than possible: the clock was set back since."""
     return paces.c.next_at > now + (LONGEST_RETRY_AFTER + SET_BACK)

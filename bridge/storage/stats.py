@@ -99,7 +99,7 @@ class DailyCounts:
     def read(
         self, connection: Connection, providers: Sequence[str], now: float, days: int
     ) -> list[tuple[date, dict[str, int]]]:
-        """Return the counts of the last days, the oldest first."""
+        """Returns the counts of the last days, the oldest first."""
         today = datetime.fromtimestamp(now, UTC).date()
         wanted = [today - timedelta(days=back) for back in reversed(range(days))]
         fresh = {day: dict[str, int]() for day in wanted if day not in self.known}
@@ -125,7 +125,7 @@ def _on_day(day: date, providers: Sequence[str]) -> typing.Any:
 
 
 def summary(connection: Connection, since: float) -> Summary:
-    """Return the single numbers; the statuses are those of the deliveries received since a moment."""
+    """Returns the single numbers; the statuses are those of the deliveries received since a moment."""
     within = deliveries.c.id >= first_id(deliveries, since)
     counted = [
         select(func.count()).select_from(deliveries).where(deliveries.c.status == status, within)
@@ -145,7 +145,7 @@ def summary(connection: Connection, since: float) -> Summary:
 
 
 def received(connection: Connection, providers: Sequence[str], since: float) -> dict[str, int]:
-    """Count the alerts that each provider has sent since a moment."""
+    """Counts the alerts that each provider has sent since a moment."""
     within = deliveries.c.id >= first_id(deliveries, since)
     counted = select(deliveries.c.provider, func.count()).where(
         deliveries.c.provider.in_(list(providers)), within
@@ -154,7 +154,7 @@ def received(connection: Connection, providers: Sequence[str], since: float) -> 
 
 
 def failed(connection: Connection) -> dict[str, int]:
-    """Count the failed deliveries by reason, the most frequent first."""
+    """Counts the failed deliveries by reason, the most frequent first."""
     counted = (
         select(deliveries.c.reason, func.count())
         .where(deliveries.c.reason.in_(FAILURES))
@@ -165,13 +165,13 @@ def failed(connection: Connection) -> dict[str, int]:
 
 
 def by_provider_and_status(connection: Connection) -> dict[tuple[str, str], int]:
-    """Count every delivery, by provider and status."""
+    """Counts every delivery, by provider and status."""
     by = (deliveries.c.provider, deliveries.c.status)
     return {(row[0], row[1]): row[2] for row in connection.execute(select(*by, func.count()).group_by(*by))}
 
 
 def newest_times(connection: Connection, providers: Iterable[str]) -> dict[str, list[float]]:
-    """Return when each provider's newest deliveries were received, the newest first."""
+    """Returns when each provider's newest deliveries were received, the newest first."""
     times: dict[str, list[float]] = {provider: [] for provider in providers}
     newest = [
         select(deliveries.c.id, deliveries.c.provider, deliveries.c.received_at)
@@ -192,7 +192,7 @@ def newest_times(connection: Connection, providers: Iterable[str]) -> dict[str, 
 
 
 def urgent(connection: Connection, most: int) -> list[Urgent]:
-    """Return the cases with work due whose deadlines come first."""
+    """Returns the cases with work due whose deadlines come first."""
     statement = (
         select(cases.c.id, cases.c.store, cases.c.case_number, cases.c.state, cases.c.deadline_at)
         .where(cases.c.due_at.is_not(None))
@@ -203,7 +203,7 @@ def urgent(connection: Connection, most: int) -> list[Urgent]:
 
 
 def deadlines_used(connection: Connection, most: int, now: float) -> list[float]:
-    """Return the share of its deadline that each delivery of the most urgent cases has used.
+    """Returns the share of its deadline that each delivery of the most urgent cases has used.
 
     Paused stores are left out, since their deadlines are paused.
     """
@@ -223,7 +223,7 @@ def deadlines_used(connection: Connection, most: int, now: float) -> list[float]
 
 
 def deadlines(connection: Connection, now: float, width: float, count: int) -> list[int]:
-    """Count the cases with work due by how far their deadline is away, in steps of `width` seconds.
+    """Counts the cases with work due by how far their deadline is away, in steps of `width` seconds.
 
     The first count is of late cases, the last one of all beyond the steps.
     """
@@ -239,7 +239,7 @@ def deadlines(connection: Connection, now: float, width: float, count: int) -> l
 
 
 def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
-    """Sum the disputed amounts of unfinished cases, by currency; returns too whether the sums are complete.
+    """Sums the disputed amounts of unfinished cases, by currency; returns too whether the sums are complete.
 
     Of very many amounts only some are summed.
     """
@@ -270,7 +270,7 @@ def at_stake(connection: Connection) -> tuple[dict[str, Decimal], bool]:
 
 
 def seconds_to_dispute(connection: Connection, since: float) -> list[float]:
-    """Return how long the newest disputes took, from the webhook to 29next's answer, shortest first."""
+    """Returns how long the newest disputes took, from the webhook to 29next's answer, shortest first."""
     newest = select(attempts).order_by(attempts.c.id.desc()).limit(NEWEST_CALLS).subquery()
     took = (newest.c.started_at + func.coalesce(newest.c.seconds, 0.0) - cases.c.opened_at).label("took")
     statement = (
@@ -283,7 +283,7 @@ def seconds_to_dispute(connection: Connection, since: float) -> list[float]:
 
 
 def lapses(connection: Connection) -> int:
-    """Count the leases that ran out: a worker was killed, or took too long."""
+    """Counts the leases that ran out: a worker was killed, or took too long."""
     counted = select(func.coalesce(func.sum(cases.c.lapses), 0)).where(cases.c.lapses > 0)
     return int(connection.execute(counted).scalar_one())
 
@@ -292,7 +292,7 @@ def lapses(connection: Connection) -> int:
 
 
 def calls(connection: Connection) -> dict[tuple[str, str, int | None], int]:
-    """Count every call by target (a store, or `provider:NAME`), outcome and HTTP status."""
+    """Counts every call by target (a store, or `provider:NAME`), outcome and HTTP status."""
     by = (attempts.c.store, attempts.c.provider, attempts.c.outcome, attempts.c.status)
     counts: Counter[tuple[str, str, int | None]] = Counter()
     for store, provider, outcome, status, count in connection.execute(
@@ -303,7 +303,7 @@ def calls(connection: Connection) -> dict[tuple[str, str, int | None], int]:
 
 
 def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, int]]:
-    """Count the calls to 29next since a moment, by store and outcome."""
+    """Counts the calls to 29next since a moment, by store and outcome."""
     newest = (  # with a limit, so that SQLite walks along the ids and not along the stores
         select(attempts.c.store, attempts.c.outcome)
         .where(attempts.c.id >= first_id(attempts, since), attempts.c.provider.is_(None))
@@ -322,7 +322,7 @@ def newest_calls(connection: Connection, since: float) -> dict[str, dict[str, in
 
 
 def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
-    """Count the rejected webhooks since a day, by provider and reason."""
+    """Counts the rejected webhooks since a day, by provider and reason."""
     statement = (
         select(refusals.c.provider, refusals.c.reason, func.sum(refusals.c.count))
         .where(refusals.c.day >= since.isoformat())
@@ -332,7 +332,7 @@ def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
 
 
 def refusals_since(connection: Connection, since: date) -> list[Refusal]:
-    """Return the rejected webhooks since a day, by provider, reason and day, the newest first."""
+    """Returns the rejected webhooks since a day, by provider, reason and day, the newest first."""
     newest = select(refusals).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
     rows = connection.execute(newest).mappings()
     return [
@@ -342,7 +342,7 @@ def refusals_since(connection: Connection, since: date) -> list[Refusal]:
 
 
 def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:
-    """Count each provider's recent failed outcomes; returns with them the newest one's case and reason."""
+    """Counts each provider's recent failed outcomes; returns with them the newest one's case and reason."""
     recent = outcomes.c.owed_at >= now - FAILED_OUTCOMES_FOR
     newest = select(outcomes).where(outcomes.c.state == OutcomeState.FAILED, recent)
     newest = newest.order_by(outcomes.c.owed_at.desc()).limit(MOST_FAILED_OUTCOMES)
@@ -354,7 +354,7 @@ def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, 
 
 
 def urgent_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str, float]]:
-    """Count each provider's urgent outcomes.
+    """Counts each provider's urgent outcomes.
 
     Returns with them the case, reason and deadline of the one whose deadline comes first.
     """
@@ -369,13 +369,13 @@ def urgent_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, 
 
 
 def paused(connection: Connection) -> dict[str, str]:
-    """Return why each paused store is paused."""
+    """Returns why each paused store is paused."""
     statement = select(stores.c.name, stores.c.paused_why).where(stores.c.paused_at.is_not(None))
     return {row.name: row.paused_why or "" for row in connection.execute(statement)}
 
 
 def worker_seen_at(connection: Connection) -> float | None:
-    """Return when the last heartbeat was received, or None if there was none."""
+    """Returns when the last heartbeat was received, or None if there was none."""
     return connection.execute(_heartbeat()).scalar()
 
 

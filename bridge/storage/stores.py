@@ -30,7 +30,7 @@ class Stores:
         self.lease = lease
 
     def register(self, wanted: Iterable[Store]) -> None:
-        """Add the stores that are configured."""
+        """Adds the stores that are configured."""
         rows = [{"name": store.name, "token": token_key(store.token)} for store in wanted]
 
         def write(connection: Connection) -> None:
@@ -43,7 +43,7 @@ class Stores:
     # pauses
 
     def pause(self, store: str, why: str, probe_after: float | None) -> None:
-        """Stop calling a store, except for a probe now and then; without probes an operator has to resume it.
+        """Stops calling a store, except for a probe now and then; without probes an operator must resume it.
 
         A store that a person has paused stays as it is.
         """
@@ -62,7 +62,7 @@ class Stores:
         self.database.write(write)
 
     def resume(self, store: str, *, by_hand: bool = True) -> None:
-        """Call a store again; the deadlines of its alerts were paused with it.
+        """Calls a store again; the deadlines of its alerts were paused with it.
 
         Only a person resumes what a person has paused.
         """
@@ -98,7 +98,7 @@ class Stores:
     # removed stores
 
     def fail_removed(self, configured: Collection[str]) -> int:
-        """Fail the pending deliveries of stores that are no longer configured, once their deadline is over.
+        """Fails the pending deliveries of stores that are no longer configured, once their deadline is over.
 
         Until then a store may come back, as when two deploys overlap. Returns how many failed.
         """
@@ -107,7 +107,7 @@ class Stores:
         return sum(self._fail_removed(row.name, now) for row in self.database.rows(gone))
 
     def forget(self, store: str) -> int | None:
-        """Dismiss the pending deliveries of a store that cannot be called; forget it and its installation.
+        """Dismisses the pending deliveries of a store that cannot be called; forgets it and its installation.
 
         Its cases and deliveries stay, and can be replayed once it is back. Returns how many deliveries were
         dismissed, or None if there is no such store.
@@ -151,12 +151,12 @@ class Stores:
 
 
 def _pending(store: str) -> Update:
-    """Return an update of all pending deliveries of a store."""
+    """Returns an update of all pending deliveries of a store."""
     return update(deliveries).where(deliveries.c.store == store, deliveries.c.status == Status.PENDING)
 
 
 def _move_deadlines(connection: Connection, store: str, paused_at: float, now: float) -> None:
-    """Move the deadlines of a store by the time that it was paused, and make its cases due."""
+    """Moves the deadlines of a store by the time that it was paused, and makes its cases due."""
     began = deliveries.c.deadline_at - deliveries.c.allowed  # a replay's own
     since = case((began > paused_at, began), else_=paused_at)
     connection.execute(

@@ -63,7 +63,7 @@ _IS_COVERED = select(_COVERS.exists().label("is_covered"))
 
 @functools.cache
 def _of_rungs(rungs: tuple[matching.Rung, ...]) -> Select[typing.Any]:
-    """Return the query for transactions with the facts of any of some rungs, each by its own index.
+    """Returns the query for transactions with the facts of any of some rungs, each by its own index.
 
     Those of a card are limited to a time, since a card has many. Each row says too whether the index is
     complete; if no transaction fits, one row without a transaction says so.
@@ -96,7 +96,7 @@ class Transactions:
     # queries
 
     def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
-        """Return the transactions that an alert may be about, and whether these are certainly all.
+        """Returns the transactions that an alert may be about, and whether these are certainly all.
 
         Those with contradictory versions are left out until they are read again.
         """
@@ -110,7 +110,7 @@ class Transactions:
         return certain, found.is_covered and found.is_whole and len(certain) == len(found.rows)
 
     def with_family(self, store: str, rows: list[Row]) -> list[Row]:
-        """Return transactions that were read, with the known ones of the same payments."""
+        """Returns transactions that were read, with the known ones of the same payments."""
         found = _Found(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
         with self.database.read() as connection:
             found.add_family(connection)
@@ -119,7 +119,7 @@ class Transactions:
     # coverage
 
     def cover(self, store: str, since: float, until: float) -> None:
-        """Record that a stretch of time was read completely; it is joined with those that it touches."""
+        """Records that a stretch of time was read completely; it is joined with those that it touches."""
 
         def write(connection: Connection) -> None:
             meeting = and_(coverage.c.store == store, coverage.c.since <= until, coverage.c.until >= since)
@@ -132,7 +132,7 @@ class Transactions:
         self.database.write(write)
 
     def drop(self, store: str, before: float, most: int) -> int:
-        """Remove the oldest transactions from before a moment; returns how many, `most` at most.
+        """Removes the oldest transactions from before a moment; returns how many, `most` at most.
 
         The order is that of their ids, which 29next gives out in the order of time. Coverage ends with whole
         days, in any time zone, so that a backfill can run at the same time.
@@ -158,18 +158,18 @@ class Transactions:
         return self.database.write(write)
 
     def covered(self, store: str) -> list[tuple[float, float]]:
-        """Return the stretches (since, until) of which the index has every transaction, oldest first."""
+        """Returns the stretches (since, until) of which the index has every transaction, oldest first."""
         statement = select(coverage).where(coverage.c.store == store).order_by(coverage.c.since)
         return [(row.since, row.until) for row in self.database.rows(statement)]
 
     def stores_behind(self, now: float) -> list[str]:
-        """Return the stores whose index was filled once, but not lately."""
+        """Returns the stores whose index was filled once, but not lately."""
         latest = select(coverage.c.store).group_by(coverage.c.store)
         latest = latest.having(func.max(coverage.c.until) < now - KEEP_UP)
         return [row.store for row in self.database.rows(latest)]
 
     def take_turn(self, store: str, now: float) -> bool:
-        """Claim the reading of a store's new transactions; returns False if another worker does it."""
+        """Claims the reading of a store's new transactions; returns False if another worker does it."""
         free, kind = shared_state.c.at < now - KEEP_UP / 2, StateKind.INDEX
         turn = self.database.write(lambda connection: claim_state(connection, kind, store, now, free))
         return turn is not None
@@ -177,20 +177,20 @@ class Transactions:
     # contradictory transactions
 
     def contradictory(self, now: float) -> dict[str, int]:
-        """Return, by store, the id of a transaction that is due to be read again."""
+        """Returns, by store, the id of a transaction that is due to be read again."""
         marked = select(transactions.c.store, func.min(transactions.c.id).label("id"))
         marked = marked.where(transactions.c.reread_at <= now).group_by(transactions.c.store)
         return {row.store: int(row.id) for row in self.database.rows(marked)}
 
     def postpone(self, store: str, ident: int, now: float, until: float) -> bool:
-        """Claim a transaction that is due to be read again, until a later time; False if it is not due."""
+        """Claims a transaction that is due to be read again, until a later time; False if it is not due."""
         due = update(transactions).where(
             transactions.c.store == store, transactions.c.id == ident, transactions.c.reread_at <= now
         )
         return self.database.change(due.values(reread_at=until)) > 0
 
     def forget(self, store: str, ident: int) -> None:
-        """Remove a transaction that 29next no longer has."""
+        """Removes a transaction that 29next no longer has."""
         self.database.change(
             transactions.delete().where(transactions.c.store == store, transactions.c.id == ident)
         )
@@ -199,7 +199,7 @@ class Transactions:
 def upsert_transactions(
     connection: Connection, store: str, sent: Iterable[Row], now: float, *, certain: bool
 ) -> list[Row]:
-    """Store transactions as 29next sends them; returns those that are new or changed.
+    """Stores transactions as 29next sends them; returns those that are new or changed.
 
     Webhooks carry no time of change and may overtake each other, and lists may lag. A version that
     contradicts the earlier one is not stored; the transaction is marked to be read again instead.
@@ -228,7 +228,7 @@ def upsert_transactions(
 
 
 def row_of(store: str, sent: Row) -> Row:
-    """Return the index's row of a transaction, from 29next's nested object."""
+    """Returns the index's row of a transaction, from 29next's nested object."""
     ident: int = sent["id"]
     details = sent.get("payment_details")
     details = details if isinstance(details, dict) else {}
@@ -262,7 +262,7 @@ class _Found:
     def add(
         self, connection: Connection, query: Select[typing.Any], facts: Row, most: int = MOST_FOUND
     ) -> None:
-        """Add what a query returns; if it was cut off for any rule, the right one may be missing."""
+        """Adds what a query returns; if it was cut off for any rule, the right one may be missing."""
         parameters = {"of": self.store, "most": most, **facts}
         rows = [dict(row) for row in connection.execute(query, parameters).mappings()]
         for row in rows:
@@ -274,18 +274,18 @@ class _Found:
                 self.rows.setdefault(row["id"], row)
 
     def add_family(self, connection: Connection) -> None:
-        """Add the payments of refunds, their authorizations, and the transactions that followed both."""
+        """Adds the payments of refunds, their authorizations, and the transactions that followed both."""
         for _ in range(GENERATIONS):
             for query, idents in ((_BY_ID, self.parents()), (_BY_PARENT, self.to_open())):
                 if idents:
                     self.add(connection, query, {"idents": sorted(idents)}, MOST_RELATED)
 
     def parents(self) -> set[int]:
-        """Return the ids of the parents of those found that are not among them."""
+        """Returns the ids of the parents of those found that are not among them."""
         return {parent for row in self.rows.values() if (parent := row.get("parent_id"))} - self.rows.keys()
 
     def to_open(self) -> set[int]:
-        """Return the ids of the payments found whose later transactions were not read yet."""
+        """Returns the ids of the payments found whose later transactions were not read yet."""
         payments = {ident for ident, row in self.rows.items() if row.get("type") in ("authorize", "debit")}
         fresh, self.opened = payments - self.opened, self.opened | payments
         return fresh
@@ -295,7 +295,7 @@ class _Found:
 
 
 def _facts(rung: matching.Rung, alert: Alert) -> Row:
-    """Return the facts of an alert that a rung needs, as 29next spells them; empty if one is missing."""
+    """Returns the facts of an alert that a rung needs, as 29next spells them; empty if one is missing."""
     facts: Row = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
     if not all(facts.values()):
         return {}
@@ -306,7 +306,7 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
 
 
 def _stretch(alert: Alert, now: float) -> Row:
-    """Return the stretch of time that the index must cover; an alert without a date is covered by none."""
+    """Returns the stretch of time that the index must cover; an alert without a date is covered by none."""
     since, until = matching.window(alert)
     end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
     return {"begin": min(since.timestamp(), end) if since else 0.0, "end": end}

@@ -71,7 +71,7 @@ class _Reported(typing.NamedTuple):
     store: Store
 
     def settled(self, case: Case) -> Settled | None:
-        """Return how it ends with its case as it is now, or None while it is pending."""
+        """Returns how it ends with its case as it is now, or None while it is pending."""
         return settled(case, self.row.provider, self.reading.effect, self.alert, self.row.received_at)
 
     @property
@@ -86,7 +86,7 @@ _Locked = tuple[Row[typing.Any], Translation, _Reported | None]
 def apply_translations(
     connection: Connection, translated: Sequence[Translated], now: float, outcomes_of: OutcomesOf
 ) -> None:
-    """Apply the translations of those deliveries that no other worker has translated meanwhile."""
+    """Applies the translations of those deliveries that no other worker has translated meanwhile."""
     paused = set(connection.execute(PAUSED_STORES).scalars())
     restored = restore_times(connection)
     taken: list[tuple[dict[str, typing.Any], list[Terms]]] = []
@@ -121,7 +121,7 @@ def apply_translations(
 
 
 def _untranslated(connection: Connection, translated: Sequence[Translated], now: float) -> list[_Locked]:
-    """Return, locked, those that are still untranslated, in the same order in all processes.
+    """Returns, locked, those that are still untranslated, in the same order in all processes.
 
     29next's own events come first, then case by case, and for each case what was received first.
     """
@@ -142,7 +142,7 @@ def _untranslated(connection: Connection, translated: Sequence[Translated], now:
 
 
 def _new_cases(connection: Connection, reported: Sequence[_Reported]) -> dict[_Key, Case]:
-    """Return a new case for each alert that has no stored case."""
+    """Returns a new case for each alert that has no stored case."""
     first = {delivery.key: delivery for delivery in reversed(reported)}
     known = {tuple(row) for row in connection.execute(_NAMES, {"keys": list(first)})} if first else set()
     return {key: _new_case(delivery) for key, delivery in sorted(first.items()) if key not in known}
@@ -155,7 +155,7 @@ def _merge_into_case(
     restored: Callable[[str], float],
     now: float,
 ) -> Case:
-    """Merge an alert into its case, a `new` one or the stored one; returns the case."""
+    """Merges an alert into its case, a `new` one or the stored one; returns the case."""
     store, number, kind = reported.key
     case = new or case_of(connection.execute(_KNOWN, {"of": store, "number": number, "kind": kind}).one())
     if ended := case.is_ended:
@@ -182,7 +182,7 @@ def _merge_into_case(
 
 
 def _count_ignored(connection: Connection, translated: Sequence[_Locked], now: float) -> None:
-    """Count the ignored event types, so that a new one is noticed."""
+    """Counts the ignored event types, so that a new one is noticed."""
     ignored = Counter(
         (row.provider, row.event_type, translation.listed)
         for row, translation, _ in translated
@@ -196,7 +196,7 @@ def _count_ignored(connection: Connection, translated: Sequence[_Locked], now: f
 
 
 def _reported(row: Row[typing.Any], translation: Translation) -> _Reported | None:
-    """Return the delivery with its alert if it is to be forwarded to a store, else None."""
+    """Returns the delivery with its alert if it is to be forwarded to a store, else None."""
     reading, store = translation.reading, translation.store
     if translation.status is Status.PENDING and reading and reading.alert and store:
         return _Reported(row, reading, reading.alert, store)
@@ -216,7 +216,7 @@ def _new_case(reported: _Reported) -> Case:
 
 
 def _known_since(case: Case, reported: _Reported) -> float:
-    """Return since when 29next may know of a case."""
+    """Returns since when 29next may know of a case."""
     if case.facts:
         return case.opened_at
     received_at, happened_at = float(reported.row.received_at), reported.alert.happened_at
@@ -224,7 +224,7 @@ def _known_since(case: Case, reported: _Reported) -> float:
 
 
 def _make_due(case: Case, reported: _Reported, now: float) -> None:
-    """Make a case due if the alert needs something of it, by the more urgent of the deadlines."""
+    """Makes a case due if the alert needs something of it, by the more urgent of the deadlines."""
     unmatched = case.transaction_id is None and needs_index(case)
     if unmatched or case.due_at is not None or reported.settled(case) is None:
         if case.due_at is None:
@@ -241,7 +241,7 @@ def _values(
     paused: Collection[str],
     now: float,
 ) -> dict[str, typing.Any]:
-    """Return the new values of a delivery's row."""
+    """Returns the new values of a delivery's row."""
     reading, store = translation.reading, translation.store
     alert = reading.alert if reading else None
     status, reason, due_at = translation.status, translation.reason, translation.again_at
@@ -272,7 +272,7 @@ def _values(
 def _search_terms(
     row: Row[typing.Any], translation: Translation, reported: _Reported | None, case: Case | None
 ) -> Iterable[Terms]:
-    """Yield the search terms of a delivery and its case."""
+    """Yields the search terms of a delivery and its case."""
     terms = {search_terms.normalize(row.event_id)}
     if translation.reading and translation.reading.alert:
         terms |= search_terms.of_alert(translation.reading.alert)

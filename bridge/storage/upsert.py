@@ -16,7 +16,7 @@ _INSERTS: dict[str, typing.Any] = {"sqlite": sqlite.insert, "postgresql": postgr
 
 
 def insert_into(connection: Connection, table: Table) -> typing.Any:
-    """Return an insert that can say what to do on a conflict."""
+    """Returns an insert that can say what to do on a conflict."""
     return _INSERTS[connection.dialect.name](table)
 
 
@@ -26,7 +26,7 @@ def insert_missing(
     rows: Sequence[Mapping[str, typing.Any]],
     *returned: Column[typing.Any],
 ) -> Sequence[Row[typing.Any]]:
-    """Insert the rows whose keys are new; returns the wanted columns of these."""
+    """Inserts the rows whose keys are new; returns the wanted columns of these."""
     if not rows:
         return ()
     result = connection.execute(_missing(connection.dialect.name, table, returned), rows)
@@ -34,7 +34,7 @@ def insert_missing(
 
 
 def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, typing.Any]) -> None:
-    """Insert rows of the same columns; each replaces an earlier one with the same primary key."""
+    """Inserts rows of the same columns; each replaces an earlier one with the same primary key."""
     if rows:
         connection.execute(_upsert(connection.dialect.name, table, tuple(rows[0])), rows)
 
