@@ -109,36 +109,22 @@ class Deliveries:
         Leaves out what is pending already, and what has lost its body to retention.
         """
         now = self.database.now()
-
-        def write(connection: Connection) -> list[str]:
-            wanted = (
-                select(deliveries.c.id)
-                .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
-                .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)
-                .where(webhooks.c.body.is_not(None))
-            )
-            replayed = list(connection.execute(wanted).scalars())
-            if not replayed:
-                return []
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id.in_(replayed))
-                .values(
-                    status=Status.PENDING,
-                    reason=None,
-                    message=None,
-                    errors=None,
-                    case_id=None,
-                    due_at=now,
-                    deadline_at=now + deliveries.c.allowed,
-                    late=False,
-                    tries=0,
-                    settled_at=None,
-                )
-            )
-            return replayed
-
-        return self.database.write(write)
+        webhook = select(webhooks.c.id).where(webhooks.c.id == deliveries.c.webhook_id)
+        wanted = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)
+            .where(webhook.where(webhooks.c.body.is_not(None)).exists())
+        )
+        fresh = {
+            **dict.fromkeys(("reason", "message", "errors", "case_id", "settled_at")),
+            "status": Status.PENDING,
+            "due_at": now,
+            "deadline_at": now + deliveries.c.allowed,
+            "late": False,
+            "tries": 0,
+        }
+        again = wanted.values(**fresh).returning(deliveries.c.id)
+        return self.database.write(lambda connection: list(connection.execute(again).scalars()))
 
     def dismiss(self, ids: Sequence[str]) -> list[str]:
         """Dismisses failed deliveries, which then need no attention; returns which.

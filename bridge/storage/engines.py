@@ -16,7 +16,7 @@ from bridge.errors import Unavailable
 from bridge.settings import address
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
 
@@ -73,7 +73,8 @@ def open_sqlite(url: str, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: typing.Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin below, not in the driver
-        _write_ahead(connection)
+        # SQLite itself does not wait when two processes switch at the same time
+        _when_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -92,35 +93,22 @@ def _begin_to_write(connection: Connection) -> None:
 
     SQLite itself waits up to a tenth of a second between tries, while a commit takes a few milliseconds.
     """
-    until = time.monotonic() + BUSY_SECONDS
     connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    _when_free(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+
+
+def _when_free(statement: Callable[[], object]) -> None:
+    """Runs a statement as soon as SQLite's lock is free; raises its error after BUSY_SECONDS."""
+    until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > until:
+            statement()
+        except (OperationalError, sqlite3.OperationalError) as error:
+            code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+            if code & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(BUSY_STEP)
-        else:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-            return
-
-
-def _is_busy(error: OperationalError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", 0)
-    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switches to the write-ahead log, which SQLite does not wait for when two do so at the same time."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
         else:
             return
 

@@ -6,8 +6,6 @@ rows in the same database as the alerts, so nothing can get lost between "stored
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bridge.settings import Settings
 from bridge.storage.cases import Cases
 from bridge.storage.database import Database
@@ -19,44 +17,26 @@ from bridge.storage.stores import Stores
 from bridge.storage.transactions import Transactions
 
 
-@dataclass(frozen=True)
 class Inbox:
-    """The parts of the inbox over one database."""
+    """The parts of the inbox over one database.
 
-    database: Database
-    deliveries: Deliveries
-    cases: Cases
-    transactions: Transactions
-    stores: Stores
-    slots: Slots
-    queue: Queue
-    outcomes: Outcomes
+    `gap` and `lease` are seconds: between two calls with one token, and of a lease.
+    """
 
-    def now(self) -> float:
-        """Returns the time that all processes share."""
-        return self.database.now()
+    def __init__(
+        self, database: Database, *, gap: float, lease: float, outcomes_of: OutcomesOf = lambda _: {}
+    ) -> None:
+        self.database = database
+        self.now = database.now
+        self.deliveries = Deliveries(database, outcomes_of)
+        self.cases = Cases(database)
+        self.transactions = Transactions(database)
+        self.stores = Stores(database, lease)
+        self.slots = Slots(database, gap)
+        self.queue = Queue(database, self.slots, lease, outcomes_of)
+        self.outcomes = Outcomes(database, lease, outcomes_of)
 
 
 def open_inbox(database: Database, settings: Settings) -> Inbox:
     """Returns the inbox, set up by the settings."""
-    return make_inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.outcomes_of)
-
-
-def make_inbox(
-    database: Database, *, gap: float, lease: float, outcomes_of: OutcomesOf = lambda _: {}
-) -> Inbox:
-    """Returns the inbox. `gap` and `lease` are seconds: between calls with one token, and of a lease.
-
-    `outcomes_of` says which providers take the outcomes of a store's cases; none, if it is left out.
-    """
-    slots = Slots(database, gap)
-    return Inbox(
-        database=database,
-        deliveries=Deliveries(database, outcomes_of),
-        cases=Cases(database),
-        transactions=Transactions(database),
-        stores=Stores(database, lease),
-        slots=slots,
-        queue=Queue(database, slots, lease, outcomes_of),
-        outcomes=Outcomes(database, lease, outcomes_of),
-    )
+    return Inbox(database, gap=settings.gap, lease=settings.lease, outcomes_of=settings.outcomes_of)

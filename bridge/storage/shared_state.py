@@ -9,12 +9,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, false, select, update
 
 from bridge.storage.database import Database
 from bridge.storage.ids import first_id, new_id
 from bridge.storage.schema import StateKind, deliveries, replays, shared_state, webhooks
-from bridge.storage.upsert import insert_into, insert_missing, insert_or_update
+from bridge.storage.upsert import insert_into, insert_or_update
 
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""
@@ -179,7 +179,7 @@ class SharedState:
 
 def claim_state(
     connection: Connection,
-    kind: StateKind,
+    kind: str,
     name: str,
     at: float,
     free: ColumnElement[bool],
@@ -203,5 +203,4 @@ def _set(connection: Connection, kind: str, name: str, value: typing.Any, now: f
 
 def _is_first(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> bool:
     """Inserts a row; returns False if it exists already."""
-    row = {"kind": kind, "name": name, "value": value, "at": now}
-    return bool(insert_missing(connection, shared_state, [row], shared_state.c.name))
+    return claim_state(connection, kind, name, now, false(), value) is not None

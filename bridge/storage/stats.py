@@ -333,12 +333,10 @@ def refused(connection: Connection, since: date) -> dict[tuple[str, str], int]:
 
 def refusals_since(connection: Connection, since: date) -> list[Refusal]:
     """Returns the rejected webhooks since a day, by provider, reason and day, the newest first."""
-    newest = select(refusals).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
-    rows = connection.execute(newest).mappings()
-    return [
-        Refusal(row["provider"], row["reason"], row["count"], row["message"] or "", row["last_at"])
-        for row in rows
-    ]
+    message = func.coalesce(refusals.c.message, "")
+    columns = (refusals.c.provider, refusals.c.reason, refusals.c.count, message, refusals.c.last_at)
+    newest = select(*columns).where(refusals.c.day >= since.isoformat()).order_by(refusals.c.last_at.desc())
+    return [Refusal(*row) for row in connection.execute(newest)]
 
 
 def failed_outcomes(connection: Connection, now: float) -> dict[str, tuple[int, str, str]]:

@@ -9,7 +9,7 @@ import functools
 import typing
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Column, Connection, Row, Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 _INSERTS: dict[str, typing.Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -20,17 +20,10 @@ def insert_into(connection: Connection, table: Table) -> typing.Any:
     return _INSERTS[connection.dialect.name](table)
 
 
-def insert_missing(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[Mapping[str, typing.Any]],
-    *returned: Column[typing.Any],
-) -> Sequence[Row[typing.Any]]:
-    """Inserts the rows whose keys are new; returns the wanted columns of these."""
-    if not rows:
-        return ()
-    result = connection.execute(_missing(connection.dialect.name, table, returned), rows)
-    return result.all() if returned else ()
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, typing.Any]]) -> None:
+    """Inserts the rows whose keys are new."""
+    if rows:
+        connection.execute(_missing(connection.dialect.name, table), rows)
 
 
 def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, typing.Any]) -> None:
@@ -40,9 +33,8 @@ def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, t
 
 
 @functools.cache
-def _missing(dialect: str, table: Table, returned: tuple[Column[typing.Any], ...]) -> typing.Any:
-    statement = _INSERTS[dialect](table).on_conflict_do_nothing()
-    return statement.returning(*returned) if returned else statement
+def _missing(dialect: str, table: Table) -> typing.Any:
+    return _INSERTS[dialect](table).on_conflict_do_nothing()
 
 
 @functools.cache

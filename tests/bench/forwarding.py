@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from bridge.alert import Status
 from bridge.cli.samples import Sale
 from bridge.storage.database import Database
-from bridge.storage.inbox import make_inbox
+from bridge.storage.inbox import Inbox
 from bridge.storage.schema import deliveries
 from tests.bench.places import HEADERS, PATH, ROOT, STORES, Place, alert, cpu_of, sales
 from tests.support.load import load, post
@@ -148,7 +148,7 @@ def stock(next29: StandInProcess, url: str, count: int, names: list[str]) -> lis
     """Sell something for each alert, and let the index know it as the webhooks of 29next would."""
     sold = sales(count)
     with closing(Database(url, pool_size=1)) as database:
-        inbox = make_inbox(database, gap=0.0, lease=60.0)
+        inbox = Inbox(database, gap=0.0, lease=60.0)
         for number, name in enumerate(names):
             own = [{"store": name, **sale.to_transaction()} for sale in sold[number :: len(names)]]
             inbox.cases.add_transactions(name, next29.control("POST", "transactions", own))

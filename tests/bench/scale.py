@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from bridge.settings import Store
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.inbox import Inbox
 from bridge.storage.rows import NOT_LEASED
 from bridge.storage.schema import cases
 from bridge.storage.search import Search
@@ -39,7 +39,7 @@ def cost(here: Place, kind: str, sizes: tuple[int, ...]) -> Iterator[str]:
 def _at(here: Place, kind: str, size: int) -> dict[str, float]:
     url = here.database(kind)
     with closing(Database(url)) as database:
-        inbox = make_inbox(database, gap=0.0, lease=60.0)
+        inbox = Inbox(database, gap=0.0, lease=60.0)
         inbox.stores.register([Store(STORE, "http://127.0.0.1:9/api/admin/", "bench-token")])
         bench_log.fill(database, size, inbox.now())
         _make_due(database, inbox.now())

@@ -27,7 +27,7 @@ from bridge.storage.arrivals import NewDelivery
 from bridge.storage.attempts import Attempt, CallOutcome
 from bridge.storage.database import Database
 from bridge.storage.ids import new_id, token_key
-from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.inbox import Inbox
 from bridge.storage.queue import PROBE_SECONDS
 from bridge.storage.rows import Claim, Delivery, Settlement, case_of
 from bridge.storage.schema import attempts, cases, deliveries, paces, refusals, stores, webhooks
@@ -61,7 +61,7 @@ def clock() -> Clock:
 def opened(url: str, clock: Callable[[], float], gap: float = 0.0) -> Iterator[Inbox]:
     """An inbox as a process of its own would have it."""
     with contextlib.closing(Database(url, clock=clock, pool_size=4)) as database:
-        inbox = make_inbox(database, gap=gap, lease=LEASE)
+        inbox = Inbox(database, gap=gap, lease=LEASE)
         inbox.stores.register([ALPHA, BETA, TWIN])
         yield inbox
 

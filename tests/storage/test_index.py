@@ -12,7 +12,7 @@ import pytest
 
 from bridge.alert import Alert
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.inbox import Inbox
 from bridge.storage.transactions import MOST_FOUND, UNDISPUTED, Transactions
 from tests.support.clock import DAY, HOUR, NOON
 from tests.support.sales import sold
@@ -25,7 +25,7 @@ NOW = NOON.timestamp()
 @pytest.fixture
 def inbox(database_url: str) -> Iterator[Inbox]:
     with closing(Database(database_url, clock=lambda: NOW)) as database:
-        yield make_inbox(database, gap=0.0, lease=60.0)
+        yield Inbox(database, gap=0.0, lease=60.0)
 
 
 @pytest.fixture

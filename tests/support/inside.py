@@ -30,7 +30,7 @@ from bridge.storage.arrivals import NewDelivery
 from bridge.storage.database import Database
 from bridge.storage.duplicates import apply_dispute
 from bridge.storage.ids import token_key
-from bridge.storage.inbox import Inbox, make_inbox
+from bridge.storage.inbox import Inbox
 from bridge.storage.outcomes import Outcomes
 from bridge.storage.queue import Queue
 from bridge.storage.rows import Claim
@@ -77,7 +77,7 @@ class Storage:
 
     def __init__(self, database: Database, inbox: Inbox | None = None, lease: float = 60.0) -> None:
         self.database = database
-        self.inbox = inbox or make_inbox(database, gap=0.0, lease=lease)
+        self.inbox = inbox or Inbox(database, gap=0.0, lease=lease)
         self.shared_state = SharedState(database)
         self.search = Search(database)
 

@@ -289,8 +289,8 @@ MUTATIONS = (
         "replay-keeps-its-old-deadline",
         "What is replayed has no time left.",
         "bridge/storage/deliveries.py",
-        "                    deadline_at=now + deliveries.c.allowed,\n",
-        "                    deadline_at=deliveries.c.deadline_at,\n",
+        '            "deadline_at": now + deliveries.c.allowed,\n',
+        '            "deadline_at": deliveries.c.deadline_at,\n',
         "rules: what_is_replayed_has_its_whole_time_again",
     ),
 )

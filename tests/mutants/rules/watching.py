@@ -24,8 +24,8 @@ MUTATIONS = (
         "pending-replayed",
         "What is still owed is begun anew by a replay.",
         "bridge/storage/deliveries.py",
-        "                .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)\n",
-        "                .where(deliveries.c.id.in_(ids))\n",
+        "            .where(deliveries.c.id.in_(ids), deliveries.c.status != Status.PENDING)\n",
+        "            .where(deliveries.c.id.in_(ids))\n",
         "viewer: a_pending_delivery_is_left_as_it_is",
     ),
     one(
@@ -203,8 +203,8 @@ MUTATIONS = (
         "replay-without-a-body",
         "A replay of what has no body any more makes it failed.",
         "bridge/storage/deliveries.py",
-        "                .where(webhooks.c.body.is_not(None))\n",
-        "",
+        ".where(webhook.where(webhooks.c.body.is_not(None)).exists())\n",
+        ".where(webhook.exists())\n",
         "viewer: a_replay_leaves_alone_what_has_no_body_any_more",
     ),
     one(
