@@ -81,15 +81,11 @@ def _sharing(connection: Connection, known: Case, ids: dict[str, str]) -> set[st
 
     Every alert of every store may have the same placeholder, so only MOST_SHARED of them are searched.
     """
+    given = {"of": known.store, "itself": known.id, "most": MOST_SHARED}
     newest: set[str] = set()
     for value in ids.values():  # one by one, so that each is answered from the end of its index
-        given = {
-            "sought": search_terms.normalize(value),
-            "of": known.store,
-            "itself": known.id,
-            "most": MOST_SHARED,
-        }
-        newest |= set(connection.execute(_NEWEST, given).scalars())
+        sought = {"sought": search_terms.normalize(value)}
+        newest |= set(connection.execute(_NEWEST, given | sought).scalars())
     return newest
 
 

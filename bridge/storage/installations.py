@@ -6,6 +6,7 @@ are stored encrypted, each with the name of its store, so that no row can be use
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -101,26 +102,18 @@ class AllStores(Mapping[str, Store]):
 
     def rotate(self) -> int:
         """Encrypts again, with the newest key, the tokens that only an older key opens; returns how many."""
-        kept = select(installations).where(installations.c.token.is_not(None))
-        old = [
-            row
-            for row in self.database.rows(kept)
-            if not self._opens(self.newest, row.token) and self._opens(self.vault, row.token)
-        ]
+        rotated = []
+        for row in self.database.rows(select(installations).where(installations.c.token.is_not(None))):
+            try:
+                self.newest.decrypt(row.token)
+            except InvalidToken:
+                with contextlib.suppress(InvalidToken):  # no key opens it
+                    rotated.append((row, self.vault.rotate(row.token).decode()))
 
         def write(connection: Connection) -> int:
-            for row in old:
+            for row, token in rotated:
                 same = (installations.c.store == row.store, installations.c.token == row.token)
-                token = self.vault.rotate(row.token).decode()
                 connection.execute(update(installations).where(*same).values(token=token))
-            return len(old)
+            return len(rotated)
 
-        return self.database.write(write) if old else 0
-
-    @staticmethod
-    def _opens(vault: Fernet | MultiFernet, kept: str) -> bool:
-        try:
-            vault.decrypt(kept)
-        except InvalidToken:
-            return False
-        return True
+        return self.database.write(write) if rotated else 0

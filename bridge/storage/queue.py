@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 from sqlalchemy import Connection, Row, Select, bindparam, exists, or_, select, true, update
+from sqlalchemy import case as either
 
 from bridge.alert import Reason
 from bridge.disputes.case import Case
@@ -73,10 +74,11 @@ _CLAIMED = (
     .order_by(cases.c.id)  # one order for all, so no deadlock
     .with_for_update(skip_locked=True)
 )
+_HAS_LAPSED = either((cases.c.lease_until > NOT_LEASED, 1), else_=0)
 _LEASE = (
     update(cases)
-    .where(cases.c.id == bindparam("ident"))
-    .values(lease_until=bindparam("until"), fence=bindparam("taken"), lapses=bindparam("lapsed"))
+    .where(cases.c.id.in_(bindparam("idents", expanding=True)))
+    .values(lease_until=bindparam("until"), fence=cases.c.fence + 1, lapses=cases.c.lapses + _HAS_LAPSED)
 )
 _MOST_URGENT = (
     select(deliveries.c.case_id, deliveries.c.id)
@@ -149,8 +151,7 @@ class Queue:
             "opens": now + self.slots.gap,
             "set_back": now + LONGEST_RETRY_AFTER + SET_BACK,
         }
-        with self.database.read() as connection:
-            ready = connection.execute(_READY, parameters).all() if names else []
+        ready = self.database.rows(_READY, parameters) if names else []
         by_token = {row.token: row for row in reversed(ready) if row.case_id is not None}
         chosen = {row.case_id: row for row in list(reversed(by_token.values()))[:most]}
         if not chosen:
@@ -160,25 +161,14 @@ class Queue:
             rows = connection.execute(_CLAIMED, {**parameters, "idents": list(chosen)}).all()
             if not rows:
                 return []
-            until = now + self.lease
-            leases = [
-                {
-                    "ident": row.id,
-                    "until": until,
-                    "taken": row.fence + 1,
-                    "lapsed": row.lapses + (row.lease_until > NOT_LEASED),
-                }
-                for row in rows
-            ]
-            connection.execute(_LEASE, leases)
+            until, idents = now + self.lease, [row.id for row in rows]
+            connection.execute(_LEASE, {"idents": idents, "until": until})
             for row in rows:
                 if chosen[row.id].probes:
                     probe = update(stores).where(stores.c.name == row.store)
                     connection.execute(probe.values(probe_at=now + PROBE_SECONDS))
-            urgent = {
-                row.case_id: row.id
-                for row in connection.execute(_MOST_URGENT, {"idents": [row.id for row in rows]})
-            }
+            pending = connection.execute(_MOST_URGENT, {"idents": idents})
+            urgent = {row.case_id: row.id for row in pending}  # the last of a case is the most urgent
             return [
                 Claim(
                     replace(case, fence=row.fence + 1), until, urgent.get(row.id), bool(chosen[row.id].probes)
