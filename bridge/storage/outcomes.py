@@ -104,7 +104,7 @@ class Outcomes:
         return self.database.write(write)
 
     def _claim(self, connection: Connection, row: Row[typing.Any], now: float) -> PendingOutcome | None:
-        this = and_(outcomes.c.case_id == row.case_id, outcomes.c.provider == row.provider)
+        this = _is(row.case_id, row.provider)
         mine = connection.execute(select(cases).where(cases.c.id == row.case_id)).one()
         case = case_of(mine)
         holder = connection.execute(select(cases).where(cases.c.id == case.duplicate_of)).first()
@@ -150,8 +150,8 @@ class Outcomes:
             record_attempts(connection, made)
             for attempt in made:
                 if word := (words or {}).get(attempt.case_id):
-                    this = (outcomes.c.case_id == attempt.case_id, outcomes.c.provider == attempt.provider)
-                    connection.execute(update(outcomes).where(*this).values(word=word))
+                    this = _is(attempt.case_id, attempt.provider)
+                    connection.execute(update(outcomes).where(this).values(word=word))
 
         self.database.write(write)
 
@@ -166,12 +166,8 @@ class Outcomes:
         return self._change(pending, {"due_at": self.database.now(), "tries": pending.tries - 1})
 
     def _change(self, pending: PendingOutcome, values: dict[str, typing.Any]) -> bool:
-        ours = update(outcomes).where(
-            outcomes.c.case_id == pending.case_id,
-            outcomes.c.provider == pending.provider,
-            outcomes.c.due_at == pending.due_at,
-        )
-        return self.database.change(ours.values(**values)) > 0
+        ours = (_is(pending.case_id, pending.provider), outcomes.c.due_at == pending.due_at)
+        return self.database.change(update(outcomes).where(*ours).values(**values)) > 0
 
     # a person
 
@@ -184,20 +180,14 @@ class Outcomes:
 
     def choose_word(self, case_id: str, provider: str, word: str, by: str) -> bool:
         """Makes an outcome pending with the word that a person chose; returns False if it waits for none."""
-        this = (outcomes.c.case_id == case_id, outcomes.c.provider == provider)
-        waits = update(outcomes).where(*this, outcomes.c.state == OutcomeState.FAILED)
+        waits = update(outcomes).where(_is(case_id, provider), outcomes.c.state == OutcomeState.FAILED)
         holder = cases.alias()
         joined = cases.outerjoin(holder, holder.c.id == cases.c.duplicate_of)
         resolution = select(func.coalesce(holder.c.resolution, cases.c.resolution)).select_from(joined)
-        resolution = resolution.where(cases.c.id == case_id)
         values = self._pending_again() | {"word": word, "chosen_by": by, "message": None}
-
-        def write(connection: Connection) -> bool:
-            # with what it was chosen for: a later resolution needs another word
-            chosen_for = connection.execute(resolution).scalar()
-            return connection.execute(waits.values(**values | {"resolution": chosen_for})).rowcount > 0
-
-        return self.database.write(write)
+        # with what it was chosen for: a later resolution needs another word
+        values["resolution"] = resolution.where(cases.c.id == case_id).scalar_subquery()
+        return self.database.change(waits.values(**values)) > 0
 
     def _pending_again(self) -> dict[str, typing.Any]:
         now = self.database.now()
@@ -208,6 +198,11 @@ class Outcomes:
         with self.database.read() as connection:
             rows = _alerts(connection, [case_id], [provider])
         return next((_category(group) for _, group in rows), Category.UNKNOWN)
+
+
+def _is(case_id: str, provider: str | None) -> ColumnElement[bool]:
+    """Returns the condition for the outcome of a case for a provider."""
+    return and_(outcomes.c.case_id == case_id, outcomes.c.provider == provider)
 
 
 def add_outcomes(connection: Connection, case: Case, now: float, outcomes_of: OutcomesOf) -> None:

@@ -16,13 +16,12 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, literal, selec
 
 from bridge.alert import Alert
 from bridge.disputes import matching
+from bridge.disputes.case import Json
 from bridge.disputes.payloads import read_amount, read_moment
 from bridge.storage.database import Database
 from bridge.storage.schema import StateKind, coverage, shared_state, transactions
 from bridge.storage.shared_state import claim_state
 from bridge.storage.upsert import insert_missing, insert_or_update
-
-Row = dict[str, typing.Any]
 
 KEPT = tuple(
     column.name for column in transactions.columns if column.name not in ("store", "created_at", "reread_at")
@@ -95,7 +94,7 @@ class Transactions:
 
     # queries
 
-    def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Row], bool]:
+    def look_up(self, store: str, alert: Alert, now: float) -> tuple[list[Json], bool]:
         """Returns the transactions that an alert may be about, and whether these are certainly all.
 
         Those with contradictory versions are left out until they are read again.
@@ -109,7 +108,7 @@ class Transactions:
         certain = found.certain()
         return certain, found.is_covered and found.is_whole and len(certain) == len(found.rows)
 
-    def with_family(self, store: str, rows: list[Row]) -> list[Row]:
+    def with_family(self, store: str, rows: list[Json]) -> list[Json]:
         """Returns transactions that were read, with the known ones of the same payments."""
         found = _Found(store, {row["id"]: row for row in rows if isinstance(row.get("id"), int)})
         with self.database.read() as connection:
@@ -197,8 +196,8 @@ class Transactions:
 
 
 def upsert_transactions(
-    connection: Connection, store: str, sent: Iterable[Row], now: float, *, certain: bool
-) -> list[Row]:
+    connection: Connection, store: str, sent: Iterable[Json], now: float, *, certain: bool
+) -> list[Json]:
     """Stores transactions as 29next sends them; returns those that are new or changed.
 
     Webhooks carry no time of change and may overtake each other, and lists may lag. A version that
@@ -227,7 +226,7 @@ def upsert_transactions(
     return news
 
 
-def row_of(store: str, sent: Row) -> Row:
+def row_of(store: str, sent: Json) -> Json:
     """Returns the index's row of a transaction, from 29next's nested object."""
     ident: int = sent["id"]
     details = sent.get("payment_details")
@@ -254,24 +253,23 @@ class _Found:
     """The transactions found for one alert."""
 
     store: str
-    rows: dict[int, Row] = field(default_factory=dict)
+    rows: dict[int, Json] = field(default_factory=dict)
     is_whole: bool = True  # nothing was cut off
     is_covered: bool = False  # the index has every transaction of the wanted time
     opened: set[int] = field(default_factory=set)
 
     def add(
-        self, connection: Connection, query: Select[typing.Any], facts: Row, most: int = MOST_FOUND
+        self, connection: Connection, query: Select[typing.Any], facts: Json, most: int = MOST_FOUND
     ) -> None:
         """Adds what a query returns; if it was cut off for any rule, the right one may be missing."""
         parameters = {"of": self.store, "most": most, **facts}
-        rows = [dict(row) for row in connection.execute(query, parameters).mappings()]
-        for row in rows:
+        by_rule: Counter[str | None] = Counter()
+        for row in map(dict, connection.execute(query, parameters).mappings()):
             self.is_covered |= row.pop("is_covered", False)
-        by_rule = Counter(row.pop("rule", None) for row in rows)
-        self.is_whole = self.is_whole and all(count < most for count in by_rule.values())
-        for row in rows:
+            by_rule[row.pop("rule", None)] += 1
             if row.get("id") is not None:
                 self.rows.setdefault(row["id"], row)
+        self.is_whole &= all(count < most for count in by_rule.values())
 
     def add_family(self, connection: Connection) -> None:
         """Adds the payments of refunds, their authorizations, and the transactions that followed both."""
@@ -290,13 +288,13 @@ class _Found:
         fresh, self.opened = payments - self.opened, self.opened | payments
         return fresh
 
-    def certain(self) -> list[Row]:
+    def certain(self) -> list[Json]:
         return [row for row in self.rows.values() if row.get("reread_at") is None]
 
 
-def _facts(rung: matching.Rung, alert: Alert) -> Row:
+def _facts(rung: matching.Rung, alert: Alert) -> Json:
     """Returns the facts of an alert that a rung needs, as 29next spells them; empty if one is missing."""
-    facts: Row = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
+    facts: Json = {theirs: matching.spelling(theirs, getattr(alert, ours)) for ours, theirs in rung.facts}
     if not all(facts.values()):
         return {}
     if len(facts) > 1:
@@ -305,14 +303,14 @@ def _facts(rung: matching.Rung, alert: Alert) -> Row:
     return facts
 
 
-def _stretch(alert: Alert, now: float) -> Row:
+def _stretch(alert: Alert, now: float) -> Json:
     """Returns the stretch of time that the index must cover; an alert without a date is covered by none."""
     since, until = matching.window(alert)
     end = min(until.timestamp() if until else now, now) - UNDISPUTED if since else EVER
     return {"begin": min(since.timestamp(), end) if since else 0.0, "end": end}
 
 
-def _contradicts(known: Row, new: Row) -> bool:
+def _contradicts(known: Json, new: Json) -> bool:
     """Whether a version cannot simply be a later one: it changes what is fixed, or goes backwards."""
     changed = any(
         None not in (known[name], new[name]) and _value(name, known) != _value(name, new) for name in FIXED
@@ -322,7 +320,7 @@ def _contradicts(known: Row, new: Row) -> bool:
     return changed or undisputed or undecided
 
 
-def _value(name: str, row: Row) -> object:
+def _value(name: str, row: Json) -> object:
     if name == "date_created":
         return row["created_at"]
     if name != "amount":

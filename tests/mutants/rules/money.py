@@ -184,8 +184,8 @@ MUTATIONS = (
         "old-choice-sent",
         "A word that was chosen for another resolution is sent.",
         "bridge/storage/outcomes.py",
-        'waits.values(**values | {"resolution": chosen_for})',
-        "waits.values(**values)",
+        '        values["resolution"] = resolution.where(cases.c.id == case_id).scalar_subquery()\n',
+        "",
         "choices: a_word_chosen_for_one_resolution_is_not_sent_for_another",
     ),
     one(
