@@ -181,16 +181,12 @@ class Search:
         """Returns a delivery, a case, or the deliveries of a webhook, by the letter its id begins with."""
         if ident.startswith("c_"):
             return self.case(ident)
-        if ident.startswith("w_"):
-            webhook = self.webhook(ident)
-            return webhook and webhook | {"deliveries": self.deliveries({"webhook_id": ident}).results}
-        return self.delivery(ident)
-
-    def webhook(self, ident: str) -> Json | None:
-        """Returns a webhook as it was received, cut."""
+        if not ident.startswith("w_"):
+            return self.delivery(ident)
         with self.database.read() as connection:
             row = _by_id(connection, webhooks, ident)
-        return WEBHOOK.dump(row) if row else None
+        received = {"webhook_id": ident}
+        return WEBHOOK.dump(row) | {"deliveries": self.deliveries(received).results} if row else None
 
     def body(self, webhook_id: str) -> bytes | None:
         """Returns the bytes of a webhook's body, or None where retention has removed it."""
