@@ -9,8 +9,8 @@ from sqlalchemy import Connection, or_, select, update
 
 from bridge.storage.database import Database
 from bridge.storage.rows import SET_BACK
-from bridge.storage.schema import StateKind, shared_state
-from bridge.storage.shared_state import claim_state, named
+from bridge.storage.schema import StateKind, named, shared_state
+from bridge.storage.upsert import claim_state
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Double,
     Index,
@@ -330,6 +331,12 @@ shared_state = Table(
     Column("value", Json),
     Column("at", Double, nullable=False),
 )
+
+
+def named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions for the row of `shared_state` of a kind with a name."""
+    return (shared_state.c.kind == kind, shared_state.c.name == name)
+
 
 replays = Table(
     "replays",

@@ -9,12 +9,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, false, select, update
+from sqlalchemy import Connection, delete, false, select, update
 
 from bridge.storage.database import Database
 from bridge.storage.ids import first_id, new_id
-from bridge.storage.schema import StateKind, deliveries, replays, shared_state, webhooks
-from bridge.storage.upsert import insert_into, insert_or_update
+from bridge.storage.schema import StateKind, deliveries, named, replays, shared_state, webhooks
+from bridge.storage.upsert import claim_state, insert_or_update
 
 FORGOTTEN_AFTER = 86_400.0
 """Seconds after which the last heartbeat of a worker that is gone is removed."""
@@ -175,26 +175,6 @@ class SharedState:
             return len(ids)
 
         return self.database.write(write)
-
-
-def claim_state(
-    connection: Connection,
-    kind: str,
-    name: str,
-    at: float,
-    free: ColumnElement[bool],
-    value: typing.Any = None,
-) -> Row[typing.Any] | None:
-    """Inserts a row, or moves the time of a `free` one; returns it, or None if another process has it."""
-    new = insert_into(connection, shared_state).values(kind=kind, name=name, value=value, at=at)
-    claimed = new.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": at}, where=free)
-    row: Row[typing.Any] | None = connection.execute(claimed.returning(shared_state)).first()
-    return row
-
-
-def named(kind: str, name: str) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions for the row of a kind with a name."""
-    return (shared_state.c.kind == kind, shared_state.c.name == name)
 
 
 def _set(connection: Connection, kind: str, name: str, value: typing.Any, now: float) -> None:

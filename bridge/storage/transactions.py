@@ -20,8 +20,7 @@ from bridge.disputes.case import Json
 from bridge.disputes.payloads import read_amount, read_moment
 from bridge.storage.database import Database
 from bridge.storage.schema import StateKind, coverage, shared_state, transactions
-from bridge.storage.shared_state import claim_state
-from bridge.storage.upsert import insert_missing, insert_or_update
+from bridge.storage.upsert import claim_state, insert_missing, insert_or_update
 
 KEPT = tuple(
     column.name for column in transactions.columns if column.name not in ("store", "created_at", "reread_at")

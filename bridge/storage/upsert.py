@@ -9,8 +9,10 @@ import functools
 import typing
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.storage.schema import shared_state
 
 _INSERTS: dict[str, typing.Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -30,6 +32,21 @@ def insert_or_update(connection: Connection, table: Table, *rows: Mapping[str, t
     """Inserts rows of the same columns; each replaces an earlier one with the same primary key."""
     if rows:
         connection.execute(_upsert(connection.dialect.name, table, tuple(rows[0])), rows)
+
+
+def claim_state(
+    connection: Connection,
+    kind: str,
+    name: str,
+    at: float,
+    free: ColumnElement[bool],
+    value: typing.Any = None,
+) -> Row[typing.Any] | None:
+    """Inserts a row of the shared state, or moves the time of a `free` one; returns it, or None without."""
+    new = insert_into(connection, shared_state).values(kind=kind, name=name, value=value, at=at)
+    claimed = new.on_conflict_do_update(index_elements=["kind", "name"], set_={"at": at}, where=free)
+    row: Row[typing.Any] | None = connection.execute(claimed.returning(shared_state)).first()
+    return row
 
 
 @functools.cache
