@@ -6,15 +6,13 @@ import os
 import re
 import sys
 import typing
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
 from bridge import __version__
 from bridge.errors import BridgeError, SettingsError
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
 
 COMMANDS = {
     "run": ("serve", "Migrate, then run web and worker on this machine"),

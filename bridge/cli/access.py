@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import typing
+from collections.abc import Iterator
 
 from bridge.cli.run import ROOT, is_unconfigured, sandbox_environ
-from bridge.settings import load
+from bridge.settings import Settings, load
 from bridge.storage.database import Database
 from bridge.storage.search import Search
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bridge.settings import Settings
 
 
 def process_environ() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -12,14 +12,9 @@ from bridge.cli.options import filtered
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.storage.filters import DELIVERY_FILTERS
-from bridge.storage.inbox import open_inbox
+from bridge.storage.inbox import Inbox, open_inbox
 from bridge.storage.search import Search
 from bridge.worker.choice import choices, choose
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bridge.storage.inbox import Inbox
 
 MOST = 500
 """Deliveries that one command changes by filter. A bulk replay in the viewer changes more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-import typing
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import click
@@ -13,7 +13,9 @@ from bridge.cli.options import as_json
 from bridge.cli.printing import print_json
 from bridge.cli.public_url import check_public_url
 from bridge.cli.store_checks import check_stores
+from bridge.settings import Settings
 from bridge.storage import stats
+from bridge.storage.database import Database
 from bridge.storage.installations import with_installed
 from bridge.worker.checks import (
     Check,
@@ -24,12 +26,6 @@ from bridge.worker.checks import (
     check_worker,
 )
 from bridge.worker.provider_checks import check_providers
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
 
 
 def examine(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import typing
-
 import click
 
 from bridge.cli.access import open_database, open_search, read_settings
 from bridge.cli.options import as_json, filtered
 from bridge.cli.printing import print_details, print_json, print_list
 from bridge.errors import BridgeError
+from bridge.settings import Settings
+from bridge.storage.database import Database
 from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
 from bridge.worker.notify import span
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
 
 DELIVERY_COLUMNS = (
     *("received_at", "id", "provider", "event_type", "status", "reason"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import typing
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 
 import click
 
@@ -11,7 +13,9 @@ from bridge.cli.access import open_database, read_settings
 from bridge.cli.options import read_day, read_moment
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
-from bridge.storage.inbox import open_inbox
+from bridge.next29.client import NextApi
+from bridge.settings import Settings, Store
+from bridge.storage.inbox import Inbox, open_inbox
 from bridge.storage.installations import with_installed
 from bridge.storage.transactions import DAY
 from bridge.worker.backfill import Backfill
@@ -19,14 +23,6 @@ from bridge.worker.client import client_of
 from bridge.worker.reconcile import reconcile as differences
 from bridge.worker.subscriptions import events_of
 from bridge.worker.subscriptions import subscribe as keep_subscription
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import date, datetime
-
-    from bridge.next29.client import NextApi
-    from bridge.settings import Settings, Store
-    from bridge.storage.inbox import Inbox
 
 MOST_DAYS = 3650
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import click
 
 from bridge.errors import BridgeError
-from bridge.storage.filters import BadFilter, choices_of
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bridge.storage.filters import Filters
+from bridge.storage.filters import BadFilter, Filters, choices_of
 
 Command = typing.Callable[..., int | None]
 

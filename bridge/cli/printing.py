@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Sequence
 
 import click
 
 from bridge.tree import printable
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Json = dict[str, typing.Any]
 

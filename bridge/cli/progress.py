@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import sys
 import typing
+from types import TracebackType
 
 import click
-
-if typing.TYPE_CHECKING:
-    from types import TracebackType
 
 CLEAR_LINE = "\r\033[K"
 

@@ -7,10 +7,8 @@ import typing
 import urllib.error
 import urllib.request
 
+from bridge.settings import Settings
 from bridge.worker.checks import Check, make_check
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Settings
 
 REACH_SECONDS = 10.0
 

@@ -9,14 +9,11 @@ import subprocess
 import sys
 import time
 import typing
+from collections.abc import Collection, Mapping
 
 from bridge.errors import BridgeError, SettingsError
+from bridge.providers.base import Provider
 from bridge.settings import load
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from bridge.providers.base import Provider
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 """The checkout, which has `config/` beside the package."""

@@ -7,24 +7,19 @@ import json
 import typing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from random import Random
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape, quoteattr
+
+from marshmallow.fields import Field
 
 from bridge import tree as trees
 from bridge.alert import Effect
 from bridge.providers import fields
-from bridge.providers.base import HEADER, QUERY, TOP
-from bridge.providers.meanings import ANY
+from bridge.providers.base import HEADER, QUERY, TOP, Provider
+from bridge.providers.fields import AlertSchema
+from bridge.providers.meanings import ANY, Meaning
 from bridge.tree import Tree
-
-if typing.TYPE_CHECKING:
-    from random import Random
-
-    from marshmallow.fields import Field
-
-    from bridge.providers.base import Provider
-    from bridge.providers.fields import AlertSchema
-    from bridge.providers.meanings import Meaning
 
 
 @dataclass(frozen=True)

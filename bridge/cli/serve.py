@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typing
-
 import click
 
 from bridge import logs
@@ -11,7 +9,7 @@ from bridge.cli.access import open_database, process_environ, read_environ, read
 from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN, become_web
 from bridge.cli.run import run as run_processes
 from bridge.errors import SettingsError
-from bridge.settings import address, load
+from bridge.settings import Settings, address, load
 from bridge.storage import migrate as migrations
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
@@ -20,9 +18,6 @@ from bridge.worker.forward import Forwarder
 from bridge.worker.jobs import Jobs
 from bridge.worker.notify import span
 from bridge.worker.translate import Translator
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Settings
 
 WORKER_POOL = 12
 """Connections of a worker with many stores; 6 are enough for one, and each more takes one more."""

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import typing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bridge.errors import BridgeError, NotFound, Refused
 from bridge.next29.client import Answer, NextApi
+from bridge.settings import Settings, Store
 from bridge.storage import stats
+from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.worker.checks import Check, check_clock, check_pauses, make_check
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, problem
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bridge.settings import Settings, Store
-    from bridge.storage.database import Database
 
 
 def check_stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:

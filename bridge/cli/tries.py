@@ -6,7 +6,7 @@ import json
 import pathlib
 import random
 import sys
-import typing
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
@@ -21,17 +21,12 @@ from bridge.cli.progress import Progress
 from bridge.cli.run import ROOT, SANDBOX_STORE
 from bridge.cli.send import post
 from bridge.errors import BridgeError
-from bridge.settings import load
+from bridge.providers.base import Provider
+from bridge.settings import Settings, load
 from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
+from bridge.worker.explain import Explained
 from bridge.worker.explain import explain as explain_webhook
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bridge.providers.base import Provider
-    from bridge.settings import Settings
-    from bridge.worker.explain import Explained
 
 
 @click.command()

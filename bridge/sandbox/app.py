@@ -7,20 +7,16 @@ import os
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
 
 from bridge.sandbox import auth, reads, writes
 from bridge.sandbox.forms import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-    from werkzeug.wrappers import Response
 
 
 def create_app(token: str = auth.TOKEN, *, rate: int = 4, page_size: int = 100) -> Flask:

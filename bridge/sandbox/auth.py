@@ -7,20 +7,18 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, current_app, g, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, Forbidden, TooManyRequests, Unauthorized
+from werkzeug.wrappers import Response
 
 from bridge.sandbox.bodies import Sale
 from bridge.sandbox.forms import Json
 from bridge.sandbox.samples import SAMPLE_SALES
 from bridge.sandbox.store import Store
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Response
 
 API = "/api/admin"
 VERSIONS = ("2023-02-10", "2024-04-01")

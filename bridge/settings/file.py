@@ -17,7 +17,9 @@ from marshmallow import Schema, ValidationError, post_load
 from marshmallow.exceptions import SCHEMA
 from marshmallow.fields import List, Nested
 
+from bridge.alert import Alert
 from bridge.providers import custom
+from bridge.providers.base import Provider
 from bridge.settings import address
 from bridge.settings.environment import STORE_NAME
 from bridge.validation import (
@@ -34,10 +36,6 @@ from bridge.validation import (
     text,
     texts,
 )
-
-if typing.TYPE_CHECKING:
-    from bridge.alert import Alert
-    from bridge.providers.base import Provider
 
 DISPUTE_URL = re.compile(r"https://(?:[^\s{}]|\{store\})+\{dispute\}(?:[^\s{}]|\{store\})*")
 A_DISPUTE_URL = "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/"

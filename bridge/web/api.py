@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Callable
 
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from flask_smorest import Api, Blueprint
-from marshmallow import EXCLUDE, RAISE, Schema, fields, missing, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 from webargs.flaskparser import FlaskParser
 
 from bridge import __version__
@@ -22,12 +23,6 @@ from bridge.storage.filters import BadFilter, CaseFilters, DeliveryFilters
 from bridge.web import auth, current
 from bridge.web.current import Json
 from bridge.worker.choice import choices, choose
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from flask import Flask, Request
-    from marshmallow import ValidationError
 
 Route = typing.Callable[..., Response]
 

@@ -9,6 +9,8 @@ import pathlib
 import threading
 import time
 import typing
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 from flask import Flask, Response, jsonify
@@ -28,10 +30,6 @@ from bridge.storage.stats import DailyCounts
 from bridge.web import api, auth, install, metrics, overview, pages, replays, viewer, webhooks
 from bridge.web.headers import HEADERS
 from bridge.worker.jobs import Jobs
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = structlog.get_logger()
 

@@ -16,14 +16,11 @@ import typing
 from functools import partial
 from importlib.metadata import version
 from selectors import EVENT_READ
-from socket import MSG_DONTWAIT, SHUT_WR
+from socket import MSG_DONTWAIT, SHUT_WR, socket
 
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
 from bridge.web.headers import HEADERS
-
-if typing.TYPE_CHECKING:
-    from socket import socket
 
 ARRIVAL_SECONDS = 20.0
 """How long a request may take to arrive."""

@@ -11,29 +11,22 @@ import ipaddress
 import secrets
 import threading
 import time
-import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
 
 import structlog
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, Request, current_app, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from werkzeug.wrappers import Response
 
 from bridge.errors import Rejected
 from bridge.providers.proof import same
-from bridge.settings import address
+from bridge.settings import Settings, address
 from bridge.storage.schema import StateKind
 from bridge.web import current
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable
-    from wsgiref.types import WSGIEnvironment
-
-    from flask import Request
-    from werkzeug.wrappers import Response
-
-    from bridge.settings import Settings
 
 log = structlog.get_logger()
 

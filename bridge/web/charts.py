@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import typing
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date
+from datetime import date
 
 GAP = 0.25
 """The share of a bar's space that stays empty."""

@@ -7,13 +7,11 @@ import typing
 from flask import current_app
 
 from bridge.errors import Rejected
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Settings
-    from bridge.storage.database import Database
-    from bridge.storage.inbox import Inbox
-    from bridge.storage.search import Search
-    from bridge.storage.shared_state import SharedState
+from bridge.settings import Settings
+from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox
+from bridge.storage.search import Search
+from bridge.storage.shared_state import SharedState
 
 Json = dict[str, typing.Any]
 

@@ -19,15 +19,12 @@ from flask import redirect, render_template, request, session, url_for
 from bridge.errors import BridgeError, PermanentError, Rejected
 from bridge.next29.client import fetch_token
 from bridge.providers.proof import same
-from bridge.settings import address
+from bridge.settings import Store, address
+from bridge.storage.installations import AllStores
 from bridge.storage.schema import StateKind
 from bridge.web import current, viewer
 from bridge.worker.client import client_of
 from bridge.worker.subscriptions import events_of, subscribe
-
-if typing.TYPE_CHECKING:
-    from bridge.settings import Store
-    from bridge.storage.installations import AllStores
 
 log = structlog.get_logger()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from flask import Blueprint, Response
@@ -16,16 +17,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from bridge.settings import Settings
 from bridge.storage import stats
+from bridge.storage.database import Connection
 from bridge.web import current
 from bridge.web.api import authorize
 from bridge.web.charts import quantile
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from bridge.settings import Settings
-    from bridge.storage.database import Connection
 
 WINDOW = 3600.0
 """Seconds: the time to a dispute is that of the disputes within them."""

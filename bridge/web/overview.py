@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import typing
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 
 import structlog
 from flask import current_app, flash, g, redirect, render_template, request, url_for
 
 from bridge.alert import Status
 from bridge.errors import Rejected
-from bridge.settings import address
+from bridge.settings import Store, address
 from bridge.storage import stats
+from bridge.storage.database import Connection
 from bridge.storage.pulls import pull_states
 from bridge.storage.shapes import iso_of
 from bridge.storage.stores import BY_HAND
 from bridge.web import charts, current, viewer
+from bridge.web.current import Json
+from bridge.web.viewer import View
 from bridge.worker import checks, notify
 from bridge.worker.checks import Check
 from bridge.worker.provider_checks import check_outcomes, check_refusals
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
-
-    from bridge.settings import Store
-    from bridge.storage.database import Connection
-    from bridge.web.current import Json
-    from bridge.web.viewer import View
 
 log = structlog.get_logger()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -15,14 +16,10 @@ from bridge.errors import PermanentError, Rejected
 from bridge.storage.filters import CASE_FILTERS, DELIVERY_FILTERS, PAGING, BadFilter, Filters, choices_of
 from bridge.storage.search import Page
 from bridge.web import current, formatting, replays, timeline, viewer
+from bridge.web.current import Json
+from bridge.web.viewer import View
 from bridge.worker.choice import choices, choose
 from bridge.worker.explain import Explained, explain
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bridge.web.current import Json
-    from bridge.web.viewer import View
 
 log = structlog.get_logger()
 

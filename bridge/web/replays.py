@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import structlog
@@ -12,13 +12,9 @@ from bridge.alert import Status
 from bridge.errors import Rejected
 from bridge.storage.filters import DELIVERY_FILTERS, ID, PAGING, BadFilter
 from bridge.web import current, viewer
+from bridge.web.current import Json
+from bridge.web.viewer import View
 from bridge.worker.jobs import A_SECOND
-
-if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bridge.web.current import Json
-    from bridge.web.viewer import View
 
 log = structlog.get_logger()
 

@@ -10,7 +10,9 @@ import typing
 
 import structlog
 from flask import Blueprint, Response, g, render_template, request, url_for
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.errors import Rejected, Unavailable
 from bridge.storage import stats
@@ -18,10 +20,6 @@ from bridge.storage.filters import BadFilter
 from bridge.web import auth, current, formatting
 from bridge.web.current import Json
 from bridge.worker import notify
-
-if typing.TYPE_CHECKING:
-    from flask.sansio.blueprints import BlueprintSetupState
-    from werkzeug.wrappers import Response as AnyResponse
 
 log = structlog.get_logger()
 

@@ -5,31 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import typing
 from datetime import UTC, datetime
 from functools import partial
 
 import structlog
-from flask import Blueprint, Response
+from flask import Blueprint, Request, Response
 from flask.globals import request_ctx
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bridge.alert import Webhook
 from bridge.errors import Rejected, Unavailable
+from bridge.providers.base import Provider
 from bridge.providers.batches import MOST_ITEMS
 from bridge.redact import cut_text
+from bridge.settings import Settings
 from bridge.settings.address import client_ip
 from bridge.storage.deliveries import NO_NAME
+from bridge.storage.inbox import Inbox
 from bridge.storage.intake import store_webhook, without_secrets
 from bridge.tree import printable
 from bridge.web import current
-
-if typing.TYPE_CHECKING:
-    from flask import Request
-
-    from bridge.providers.base import Provider
-    from bridge.settings import Settings
-    from bridge.storage.inbox import Inbox
 
 log = structlog.get_logger()
 
