@@ -9,8 +9,7 @@ from datetime import UTC, date, datetime
 
 import click
 
-from bridge.errors import BridgeError
-from bridge.storage.filters import BadFilter, Filters, choices_of
+from bridge.storage.filters import Filters, choices_of
 
 Command = typing.Callable[..., int | None]
 
@@ -24,10 +23,7 @@ def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def with_filters(**options: typing.Any) -> int | None:
             used = {name: value for name in names if (value := options.pop(name))}
-            try:
-                return command(filters=used, **options)
-            except BadFilter as error:
-                raise BridgeError(str(error)) from None
+            return command(filters=used, **options)
 
         words = choices_of(filters)
         for name in reversed(names):

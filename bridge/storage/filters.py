@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status
+from bridge.errors import Rejected
 from bridge.storage.ids import ALPHABET, DIGITS
 
 LIMIT, MOST = 50, 500
@@ -24,8 +25,11 @@ INPUT = "{input!r:.42}"
 NO_MOMENT = f"not a date or a time, such as 2026-01-31: {INPUT}"
 
 
-class BadFilter(ValueError):
+class BadFilter(Rejected):
     """A filter or cursor that the list does not know."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_request", 400, message)
 
 
 class Text(fields.String):

@@ -19,7 +19,7 @@ from bridge import __version__
 from bridge.errors import PermanentError, Rejected
 from bridge.providers.proof import same
 from bridge.storage import shapes
-from bridge.storage.filters import BadFilter, CaseFilters, DeliveryFilters
+from bridge.storage.filters import CaseFilters, DeliveryFilters
 from bridge.web import auth, current
 from bridge.web.current import Json
 from bridge.worker.choice import choices, choose
@@ -185,12 +185,6 @@ def _require_this_site() -> None:
         )
     if request.mimetype and not request.is_json:  # a form of an old browser, which does not name its site
         raise Rejected("bad_request", 400, "Send JSON, with Content-Type: application/json.")
-
-
-@routes.errorhandler(BadFilter)
-def bad_filter(error: BadFilter) -> tuple[Response, int]:
-    """Reject a filter that the list does not have."""
-    return jsonify(error="bad_request", message=str(error)), 400
 
 
 @routes.get("/deliveries")

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import pathlib
 import typing
 
 import structlog
-from flask import Blueprint, Response, g, render_template, request, url_for
+from flask import Blueprint, g, jsonify, render_template, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.errors import Rejected, Unavailable
 from bridge.storage import stats
-from bridge.storage.filters import BadFilter
 from bridge.web import auth, current, formatting
 from bridge.web.current import Json
 from bridge.worker import notify
 
 log = structlog.get_logger()
 
-View = typing.Union[str, "AnyResponse", tuple[str, int]]
+View = str | AnyResponse | tuple[str | AnyResponse, int]
 
 FOLDER = pathlib.Path(__file__).parent / "static"
 
@@ -52,7 +50,6 @@ def blueprint(name: str, guard: typing.Any = auth.require_sign_in) -> Blueprint:
     """Return a blueprint for pages, behind a guard and with error pages."""
     pages = Blueprint(name, __name__)
     pages.before_request(guard)
-    pages.register_error_handler(BadFilter, _bad_filter)
     pages.register_error_handler(Unavailable, _unavailable)
     pages.register_error_handler(Rejected, error_page)
     pages.register_error_handler(Exception, _bug)
@@ -109,11 +106,7 @@ def asset(name: str) -> str:
     return url_for("viewer.static", filename=name, v=digest)
 
 
-def _bad_filter(error: BadFilter) -> AnyResponse | tuple[str, int]:
-    return error_page(Rejected("bad_request", 400, str(error)))
-
-
-def _unavailable(error: Unavailable) -> AnyResponse | tuple[str, int]:
+def _unavailable(error: Unavailable) -> View:
     return error_page(database_unavailable(error))
 
 
@@ -123,7 +116,7 @@ def database_unavailable(error: Unavailable) -> Rejected:
     return Rejected("unavailable", 503, "The database is not available. The log says why.")
 
 
-def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
+def _bug(error: Exception) -> View:
     """Answer that a page failed, without showing why."""
     if isinstance(error, HTTPException):
         word = "not_found" if error.code == 404 else "bad_request"
@@ -132,12 +125,10 @@ def _bug(error: Exception) -> AnyResponse | tuple[str, int]:
     return error_page(Rejected("bug", 500, "This page failed. The log says why."))
 
 
-def error_page(error: Rejected) -> AnyResponse | tuple[str, int]:
+def error_page(error: Rejected) -> View:
     """Return the error as a page for a browser, and as JSON for a program."""
     if "text/html" not in request.headers.get("Accept", ""):
-        answer = Response(json.dumps({"error": error.word, "message": str(error)}), error.status)
-        answer.content_type = "application/json"
-        return answer
+        return jsonify(error=error.word, message=str(error)), error.status
     return render_template("refusal.html", error=error), error.status
 
 
