@@ -6,15 +6,17 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from bridge.cli.run import ROOT, is_unconfigured, sandbox_environ
-from bridge.settings import Settings, load
+from bridge.cli.run import is_unconfigured, sandbox_environ
+from bridge.settings import ROOT, Settings, load
 from bridge.storage.database import Database
+from bridge.storage.inbox import Inbox, open_inbox
+from bridge.storage.installations import with_installed
 from bridge.storage.search import Search
 
 
 def process_environ() -> dict[str, str]:
-    """Return a copy of this process's environment."""
-    return dict(os.environ)
+    """Return a copy of the environment, without an empty WEB_CONCURRENCY, which gunicorn cannot read."""
+    return {name: value for name, value in os.environ.items() if value or name != "WEB_CONCURRENCY"}
 
 
 def read_environ() -> tuple[dict[str, str], bool]:
@@ -26,8 +28,7 @@ def read_environ() -> tuple[dict[str, str], bool]:
 
 def read_settings() -> Settings:
     """Return the settings, or the sandbox's if nothing is configured; raises SettingsError."""
-    environ, _ = read_environ()
-    return load(environ, ROOT)
+    return load(read_environ()[0], ROOT)
 
 
 @contextlib.contextmanager
@@ -38,7 +39,9 @@ def open_database(settings: Settings, pool_size: int = 2) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def open_search() -> Iterator[Search]:
-    """Open the search over deliveries and cases."""
-    with open_database(read_settings()) as database:
-        yield Search(database)
+def open_bridge() -> Iterator[tuple[Settings, Inbox, Search]]:
+    """Open the database with its search, and return the settings with the installed stores among theirs."""
+    settings = read_settings()
+    with open_database(settings) as database:
+        settings = with_installed(settings, database)
+        yield settings, open_inbox(database, settings), Search(database)

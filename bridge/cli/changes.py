@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import click
 
 from bridge.alert import Status
-from bridge.cli.access import open_database, read_settings
+from bridge.cli.access import open_bridge
 from bridge.cli.options import filtered
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.storage.filters import DELIVERY_FILTERS
-from bridge.storage.inbox import Inbox, open_inbox
-from bridge.storage.search import Search
+from bridge.storage.inbox import Inbox
 from bridge.worker.choice import choices, choose
 
 MOST = 500
@@ -70,10 +69,8 @@ def _change(
     done: str,
 ) -> list[str]:
     """Change the deliveries with these ids, or those that pass the filters. Returns the unchanged ids."""
-    settings = read_settings()
-    with open_database(settings) as database:
-        inbox = open_inbox(database, settings)
-        ids = ids or Search(database).ids(filters, MOST)
+    with open_bridge() as (_, inbox, search):
+        ids = ids or search.ids(filters, MOST)
         changed: set[str] = set()
         with Progress(done, len(ids)) as progress:
             for start in range(0, len(ids), CHUNK):
@@ -95,10 +92,9 @@ def match(case: str, transaction: str) -> None:
     """
     if transaction != "none" and not transaction.isdecimal():
         raise BridgeError(f"Expected a transaction number or none, not {transaction!r}.")
-    settings = read_settings()
-    with open_database(settings) as database:
-        number = None if transaction == "none" else int(transaction)
-        if not open_inbox(database, settings).cases.decide(case, number):
+    number = None if transaction == "none" else int(transaction)
+    with open_bridge() as (_, inbox, _):
+        if not inbox.cases.decide(case, number):
             raise BridgeError(f"{case!r} does not need a transaction, or does not exist.")
     click.echo(f"{case} saved. The worker updates 29next.")
 
@@ -112,10 +108,8 @@ def outcome(case: str, provider: str | None, word: str | None) -> None:
 
     Without WORD, list the words that you may choose from. The first outcome stands at the provider.
     """
-    settings = read_settings()
-    with open_database(settings) as database:
-        inbox = open_inbox(database, settings)
-        stored = Search(database).case(case)
+    with open_bridge() as (settings, inbox, search):
+        stored = search.case(case)
         if stored is None:
             raise BridgeError(f"There is no case {case!r}.")
         if provider and word:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
+import typing
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -11,7 +15,6 @@ import click
 from bridge.cli.access import open_database, read_settings
 from bridge.cli.options import as_json
 from bridge.cli.printing import print_json
-from bridge.cli.public_url import check_public_url
 from bridge.cli.store_checks import check_stores
 from bridge.settings import Settings
 from bridge.storage import stats
@@ -24,8 +27,11 @@ from bridge.worker.checks import (
     check_postgres,
     check_settings,
     check_worker,
+    make_check,
 )
 from bridge.worker.provider_checks import check_providers
+
+REACH_SECONDS = 10.0
 
 
 def examine(
@@ -48,6 +54,34 @@ def examine(
         yield from check_stores(with_installed(settings, database), database, clock)
         yield from check_providers(settings, database, datetime.fromtimestamp(clock(), UTC))
     yield check_public_url(settings)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, as providers follow none."""
+
+    def redirect_request(self, *_: typing.Any) -> None:
+        """Return None, so that the redirect is an error."""
+
+
+def check_public_url(settings: Settings) -> Check:
+    """Request the bridge's `/healthz` at its public URL, from this machine and through the internet."""
+    what = "public URL"
+    if settings.public_url is None:
+        fix = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."
+        return Check(what, good=True, message="unknown: BRIDGE_PUBLIC_URL is not set", fix=fix)
+    url = f"{settings.public_url.rstrip('/')}/healthz"
+    try:
+        opener = urllib.request.build_opener(NoRedirect)
+        with opener.open(url, timeout=REACH_SECONDS) as answer:
+            healthy = json.loads(answer.read(1000)) == {"status": "ok"}
+            said = "the bridge answers" if healthy else "something else answers"
+    except urllib.error.HTTPError as error:
+        with error:
+            healthy, said = False, f"answered with {error.code}"
+    except (OSError, ValueError) as error:
+        healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
+    fix = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
+    return make_check(what, healthy, f"{url}: {said}", fix)
 
 
 @click.command()

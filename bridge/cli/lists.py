@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bridge.cli.access import open_database, open_search, read_settings
+from bridge.cli.access import open_bridge, open_database, read_settings
 from bridge.cli.options import as_json, filtered
 from bridge.cli.printing import print_details, print_json, print_list
 from bridge.errors import BridgeError
@@ -37,7 +37,7 @@ CASE_OPTIONS = ("state", "store", "type", "case_number", "arn", "provider", "lim
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
     """List the alerts received."""
-    with open_search() as search:
+    with open_bridge() as (_, _, search):
         page = search.deliveries(filters).to_json()
     print_list(page, DELIVERY_COLUMNS, as_json=as_json)
 
@@ -47,7 +47,7 @@ def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
 @as_json
 def cases(filters: dict[str, str], *, as_json: bool) -> None:
     """List cases."""
-    with open_search() as search:
+    with open_bridge() as (_, _, search):
         page = search.cases(filters).to_json()
     print_list(page, CASE_COLUMNS, as_json=as_json)
 
@@ -57,7 +57,7 @@ def cases(filters: dict[str, str], *, as_json: bool) -> None:
 @as_json
 def show(ident: str, *, as_json: bool) -> None:
     """Show everything about a delivery, a case or a webhook."""
-    with open_search() as search:
+    with open_bridge() as (_, _, search):
         stored = search.find(ident)
     if stored is None:
         raise BridgeError(f"Nothing has the id {ident!r}.")
@@ -71,9 +71,8 @@ def show(ident: str, *, as_json: bool) -> None:
 @as_json
 def providers(*, as_json: bool) -> None:
     """List the providers: URL, authentication, secret, last delivery."""
-    settings = read_settings()
-    with open_database(settings) as database:
-        last = Search(database).last_deliveries()
+    with open_bridge() as (settings, _, search):
+        last = search.last_deliveries()
     rows = [
         {
             "provider": name,

@@ -9,14 +9,13 @@ from datetime import date, datetime
 
 import click
 
-from bridge.cli.access import open_database, read_settings
+from bridge.cli.access import open_bridge
 from bridge.cli.options import read_day, read_moment
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.next29.client import NextApi
 from bridge.settings import Settings, Store
-from bridge.storage.inbox import Inbox, open_inbox
-from bridge.storage.installations import with_installed
+from bridge.storage.inbox import Inbox
 from bridge.storage.transactions import DAY
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
@@ -29,29 +28,18 @@ MOST_DAYS = 3650
 T = typing.TypeVar("T")
 
 
-class StoreAccess(typing.NamedTuple):
-    """What a command needs to call one store: settings, inbox, client, store."""
-
-    settings: Settings
-    inbox: Inbox
-    api: NextApi
-    store: Store
-
-
 @contextlib.contextmanager
-def open_store(name: str) -> Iterator[StoreAccess]:
+def open_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
     """Open a store for calls; raises BridgeError if there is no such store, or no token for it."""
-    settings = read_settings()
-    with open_database(settings) as database:
-        store = with_installed(settings, database).stores.get(name)
+    with open_bridge() as (settings, inbox, _):
+        store = settings.stores.get(name)
         if store is None:
             raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
         if store.missing:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
-        inbox = open_inbox(database, settings)
         inbox.stores.register([store])
         with contextlib.closing(client_of(store, inbox, settings)) as api:
-            yield StoreAccess(settings, inbox, api, store)
+            yield settings, inbox, api, store
 
 
 @click.command()
@@ -125,9 +113,8 @@ def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
 @click.option("--store", "name", metavar="STORE", help="Only the cases of this store.")
 def recover(since: datetime, name: str | None) -> None:
     """After restoring a backup: look up every case at 29next first."""
-    settings = read_settings()
-    if name and name not in settings.stores:
-        raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
-    with open_database(settings) as database:
-        count = open_inbox(database, settings).cases.recover(since.timestamp(), name)
+    with open_bridge() as (settings, inbox, _):
+        if name and name not in settings.stores:
+            raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
+        count = inbox.cases.recover(since.timestamp(), name)
     click.echo(f"Cases to be looked up before anything is sent for them: {count}")

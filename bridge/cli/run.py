@@ -13,13 +13,11 @@ from collections.abc import Collection, Mapping
 
 from bridge.errors import BridgeError, SettingsError
 from bridge.providers.base import Provider
-from bridge.settings import load
+from bridge.settings import ROOT, load
+from bridge.settings.address import LAST_PORT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-"""The checkout, which has `config/` beside the package."""
 SANDBOX_TOKEN = "sandbox-token"  # noqa: S105  opens a simulated store on loopback, and nothing else
 SANDBOX_STORE = "sandbox"
-DEFAULT_PORT, LAST_PORT = 8000, 65535
 STOP_SECONDS = 25.0
 WEB = ("-m", "gunicorn", "--config", "config/gunicorn.py", "bridge.web.app:create_app()")
 
@@ -75,14 +73,12 @@ def generate_secret(provider: Provider) -> str:
     )
 
 
-def run(environ: dict[str, str], *, sandbox: bool) -> None:
+def run(environ: dict[str, str], port: int, *, sandbox: bool) -> None:
     """Run web and worker (and the sandbox) until a signal arrives.
 
     Raises BridgeError if a process ends before.
     """
-    port = int(environ.get("PORT") or DEFAULT_PORT)
     environ.setdefault("BRIDGE_BIND", f"0.0.0.0:{port}")
-    _drop_empty_concurrency(environ)
     commands: dict[str, tuple[str, ...]] = {"web": WEB, "worker": ("-m", "bridge", "worker")}
     if sandbox:
         commands["sandbox"] = ("-m", "bridge", "sandbox", "--port", str(sandbox_port(port)))
@@ -106,15 +102,8 @@ def run(environ: dict[str, str], *, sandbox: bool) -> None:
 
 def become_web(environ: dict[str, str]) -> typing.NoReturn:
     """Replace this process by gunicorn, so that signals reach it."""
-    _drop_empty_concurrency(environ)
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, *WEB], environ)  # noqa: S606  our own
-
-
-def _drop_empty_concurrency(environ: dict[str, str]) -> None:
-    """Remove an empty WEB_CONCURRENCY, which gunicorn cannot read."""
-    if not environ.get("WEB_CONCURRENCY"):
-        environ.pop("WEB_CONCURRENCY", None)
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:

@@ -38,15 +38,12 @@ class Sale:
 
     def to_transaction(self) -> dict[str, typing.Any]:
         """Return the payment in the form that the sandbox store takes."""
+        copied = ("amount", "auth_code", "network_transaction_id", "external_id", "order")
         return {
-            "amount": self.amount,
+            **{name: getattr(self, name) for name in copied},
             "currency": "USD",
             "type": "debit",
             "status": "succeeded",
-            "auth_code": self.auth_code,
-            "network_transaction_id": self.network_transaction_id,
-            "external_id": self.external_id,
-            "order": self.order,
             "bankcard_first_six": self.first_six,
             "bankcard_last_four": self.last_four,
             "date_created": self.sold_at.isoformat(),
@@ -168,13 +165,8 @@ def _value(
 ) -> Tree:
     """Return a plausible value for a field by its name, or else by its kind."""
     by_name = {
-        "amount": sale.amount,
+        **vars(sale),
         "transaction_amount": sale.amount,
-        "case_number": sale.case_number,
-        "auth_code": sale.auth_code,
-        "network_transaction_id": sale.network_transaction_id,
-        "external_id": sale.external_id,
-        "order": sale.order,
         "arn": "7" + "".join(chance.choices("0123456789", k=22)),
         "descriptor": "SANDBOX*SHOP",
         "transaction_at": _moment(a_field, sale.sold_at),

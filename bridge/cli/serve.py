@@ -6,10 +6,10 @@ import click
 
 from bridge import logs
 from bridge.cli.access import open_database, process_environ, read_environ, read_settings
-from bridge.cli.run import LAST_PORT, ROOT, SANDBOX_TOKEN, become_web
+from bridge.cli.run import SANDBOX_TOKEN, become_web
 from bridge.cli.run import run as run_processes
 from bridge.errors import SettingsError
-from bridge.settings import Settings, address, load
+from bridge.settings import ROOT, Settings, address, load
 from bridge.storage import migrate as migrations
 from bridge.storage.inbox import open_inbox
 from bridge.storage.installations import with_installed
@@ -42,7 +42,7 @@ def run(*, web: bool) -> None:
         migrations.upgrade(database)
     _print_urls(settings, sandbox=sandbox)
     environ["DATABASE_URL"] = address.absolute(settings.database_url)  # the processes begin in ROOT
-    run_processes(environ, sandbox=sandbox)
+    run_processes(environ, settings.port, sandbox=sandbox)
 
 
 def _print_urls(settings: Settings, *, sandbox: bool) -> None:
@@ -75,9 +75,8 @@ def worker() -> None:
     """Translate the stored alerts and forward them to 29next."""
     settings = read_settings()
     logs.set_up(settings.log_level)
-    pool = (
-        WORKER_POOL if settings.encryption_keys else worker_pool(len(settings.stores))
-    )  # more may be installed
+    may_grow = bool(settings.encryption_keys)  # more stores may be installed
+    pool = WORKER_POOL if may_grow else worker_pool(len(settings.stores))
     with open_database(settings, pool) as database:
         settings = with_installed(settings, database)
         inbox = open_inbox(database, settings)
@@ -95,7 +94,7 @@ def migrate() -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, LAST_PORT), default=8001, show_default=True)
+@click.option("--port", type=click.IntRange(0, address.LAST_PORT), default=8001, show_default=True)
 @click.option("--token", default=SANDBOX_TOKEN, show_default=True, help="The access token that it takes.")
 def sandbox(port: int, token: str) -> None:
     """Run a simulated 29next store."""

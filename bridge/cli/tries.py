@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import pathlib
 import random
+import re
 import sys
+import typing
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
@@ -14,16 +18,14 @@ import click
 
 from bridge.alert import Webhook
 from bridge.cli import samples
-from bridge.cli.access import open_database, read_environ, read_settings
+from bridge.cli.access import open_bridge, read_environ
 from bridge.cli.options import as_json
 from bridge.cli.printing import print_json
 from bridge.cli.progress import Progress
-from bridge.cli.run import ROOT, SANDBOX_STORE
-from bridge.cli.send import post
+from bridge.cli.run import SANDBOX_STORE
 from bridge.errors import BridgeError
 from bridge.providers.base import Provider
-from bridge.settings import Settings, load
-from bridge.storage.installations import with_installed
+from bridge.settings import ROOT, Settings, load
 from bridge.storage.search import Search
 from bridge.worker.explain import Explained
 from bridge.worker.explain import explain as explain_webhook
@@ -91,6 +93,26 @@ def _send(
         yield post(target, signed.body, signed.headers)
 
 
+def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Post bytes, or a value as JSON. Returns the status and the text of the answer.
+
+    It is a plain HTTP client, as a provider's is. Raises BridgeError for an invalid URL, OSError if nobody
+    answers.
+    """
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if not re.match(r"https?://[^/]", url):
+        raise BridgeError(f"{url!r} is not a URL such as https://alerts.example.com/webhooks/ethoca.")
+    request = urllib.request.Request(  # noqa: S310  the URL is the operator's own
+        url, content, {"Content-Type": "application/json"} | (headers or {}), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.read(4000).decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(4000).decode("utf-8", "replace")
+
+
 @click.command()
 @click.argument("provider")
 @click.argument("file", required=False)
@@ -102,13 +124,12 @@ def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json
     FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
     delivery.
     """
-    settings = read_settings()
-    webhook = _read(provider, file, header) if file else _stored(settings, provider)
-    sender = settings.providers.get(webhook.provider)
-    if sender is None:
-        raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
-    with open_database(settings) as database:
-        explained = explain_webhook(with_installed(settings, database), sender, webhook, datetime.now(UTC))
+    with open_bridge() as (settings, _, search):
+        webhook = _read(provider, file, header) if file else _stored(search, provider)
+        sender = settings.providers.get(webhook.provider)
+        if sender is None:
+            raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")
+        explained = explain_webhook(settings, sender, webhook, datetime.now(UTC))
     if as_json:
         print_json([item.to_json() for item in explained])
     else:
@@ -123,12 +144,10 @@ def _read(provider: str, file: str, headers: tuple[str, ...]) -> Webhook:
     return Webhook(provider, f"/webhooks/{provider}", body, dict(map(_header, headers)))
 
 
-def _stored(settings: Settings, ident: str) -> Webhook:
+def _stored(search: Search, ident: str) -> Webhook:
     """Return the webhook of a stored delivery."""
-    with open_database(settings) as database:
-        search = Search(database)
-        delivery = search.delivery(ident)
-        body = search.body(delivery["webhook_id"]) if delivery else None
+    delivery = search.delivery(ident)
+    body = search.body(delivery["webhook_id"]) if delivery else None
     if delivery is None or body is None:
         raise BridgeError(f"{ident!r} is not a delivery with a stored body. Give a FILE.")
     stored = delivery["webhook"]

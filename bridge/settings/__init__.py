@@ -28,6 +28,7 @@ __all__ = [
     "HEADER_WORD",
     "METADATA_KEYS",
     "NOT_INSTALLED",
+    "ROOT",
     "Notify",
     "OAuthKeys",
     "Route",
@@ -36,6 +37,8 @@ __all__ = [
     "load",
 ]
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, which has `config/` beside the package."""
 PACE_MARGIN = 1.1
 """A gap of 0.275 s keeps any second below five calls, even if one of them leaves a tenth late."""
 SHUTDOWN_SECONDS = 30.0

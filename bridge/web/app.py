@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import math
 import os
-import pathlib
 import threading
 import time
 import typing
@@ -19,7 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import logs
 from bridge.errors import Rejected, Unavailable
-from bridge.settings import Settings, load
+from bridge.settings import ROOT, Settings, load
 from bridge.storage import migrate
 from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
@@ -33,8 +32,6 @@ from bridge.worker.jobs import Jobs
 
 log = structlog.get_logger()
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-"""The checkout, which has `config/` beside the package."""
 WEB_POOL = 3
 """Connections of one web process: commits share one, reads and probes the rest."""
 READY_SECONDS = 1.0

@@ -28,9 +28,10 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-import bridge.web.arrival  # noqa: F401 - it is imported late, and its constants are wanted here
+import bridge.web.app
+import bridge.web.arrival  # noqa: F401 - both are imported late, and their constants are wanted here
 from bridge import cli
-from bridge.web.app import ROOT
+from bridge.settings import ROOT
 from tests.support import inside
 
 Crash = Callable[[], None]

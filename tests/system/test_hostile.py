@@ -35,8 +35,9 @@ from hypothesis import strategies as st
 
 from bridge import providers, settings
 from bridge.alert import Webhook
+from bridge.settings import ROOT
 from bridge.storage.database import Database
-from bridge.web.app import ROOT, create_app
+from bridge.web.app import create_app
 from bridge.web.arrival import Arriving, PatientWorker
 from bridge.web.headers import HEADERS
 from bridge.worker.explain import explain

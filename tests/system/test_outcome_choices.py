@@ -93,7 +93,7 @@ def test_a_word_that_is_chosen_by_the_command_is_sent(
     case = waiting(reports, "chargeflow")
     ident = ident_of(reports, case)
     monkeypatch.setenv("DATABASE_URL", reports.bridge.settings.database_url)
-    monkeypatch.setattr("bridge.cli.changes.read_settings", lambda: reports.bridge.settings)
+    monkeypatch.setattr("bridge.cli.access.read_settings", lambda: reports.bridge.settings)
     reports.bridge.clock.now = datetime.now(UTC).timestamp() + 60  # the command's clock is the world's
     assert cli.main(["outcome", ident]) == 0
     assert "chargeflow decline  You do not refund it. Expect a chargeback." in capsys.readouterr().out

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.web.app import ROOT
+from bridge.settings import ROOT
 
 SAYS_MUCH = """
 import structlog

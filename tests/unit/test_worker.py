@@ -23,11 +23,11 @@ from bridge.disputes import lookup
 from bridge.disputes.case import Case
 from bridge.disputes.events import merge
 from bridge.errors import Unavailable
+from bridge.settings import ROOT
 from bridge.storage.ids import token_key
 from bridge.storage.queue import Queue
 from bridge.storage.rows import Claim
 from bridge.storage.slots import GAPS_AHEAD
-from bridge.web.app import ROOT
 from bridge.worker import forward, results
 from bridge.worker import loop as working
 from bridge.worker.forward import INTENT_SECONDS
