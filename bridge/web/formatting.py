@@ -210,14 +210,15 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def curl(webhook: Json, base: str) -> str:
-    """Format a webhook as a curl command, without its secrets, which the bridge never stores."""
+def curl(webhook: Json, base: str) -> str | None:
+    """Format a webhook as a curl command without its secrets, which are never stored; None without a body."""
+    if (body := webhook["body"]) is None:
+        return None
     arguments = ["curl", "-X", "POST", shlex.quote(base.rstrip("/") + webhook["path"])]
     for name, value in webhook["headers"].items():
         if name in UNSENT or name.startswith(("x-forwarded-", "x-request-", "cf-")):
             continue
         shown = "YOUR SECRET" if value == CUT else value
         arguments += ["\\\n  -H", shlex.quote(f"{name}: {shown}")]
-    body = webhook["body"] or ""
     option = "--data-raw" if body.startswith("@") else "--data-binary"  # which would read a file
     return " ".join([*arguments, f"\\\n  {option}", shlex.quote(body)])

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from flask import Blueprint, Response
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily as Count
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -36,11 +37,9 @@ routes.before_request(authorize)
 @routes.get("/metrics")
 def metrics() -> Response:
     """Return every metric in Prometheus' text format."""
-    registry = CollectorRegistry(auto_describe=False)
     database = current.database()
     with database.read() as connection:
-        registry.register(BridgeMetrics(connection, database.now(), current.settings()))
-        text = generate_latest(registry)
+        text = generate_latest(BridgeMetrics(connection, database.now(), current.settings()))
     return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
@@ -62,41 +61,29 @@ class BridgeMetrics(Collector):
 
     def _deliveries(self) -> Iterable[Metric]:
         counts = stats.by_provider_and_status(self.connection)
-        yield _gauge(
-            "bridge_deliveries", "Deliveries by how far they have come.", ("provider", "status"), counts
-        )
+        text = "Deliveries by how far they have come."
+        yield _metric(Gauge, "bridge_deliveries", text, ("provider", "status"), counts)
         received: Counter[tuple[str, ...]] = Counter()
         for (provider, _), count in counts.items():
             received[(provider,)] += count
-        yield _counter("bridge_deliveries_received", "Deliveries received.", ("provider",), received)
+        yield _metric(Count, "bridge_deliveries_received", "Deliveries received.", ("provider",), received)
         failed = {(reason,): count for reason, count in stats.failed(self.connection).items()}
-        yield _gauge("bridge_deliveries_failed", "Failed deliveries by reason.", ("reason",), failed)
+        yield _metric(Gauge, "bridge_deliveries_failed", "Failed deliveries by reason.", ("reason",), failed)
 
     def _times(self) -> Iterable[Metric]:
         oldest = self.summary.oldest_pending
-        age = 0.0 if oldest is None else self.now - oldest
-        yield _gauge(
-            "bridge_oldest_pending_age_seconds", "Age of the oldest delivery that is owed.", (), {(): age}
-        )
+        age = {(): 0.0 if oldest is None else self.now - oldest}
+        text = "Age of the oldest delivery that is owed."
+        yield _metric(Gauge, "bridge_oldest_pending_age_seconds", text, (), age)
         took = stats.seconds_to_dispute(self.connection, self.now - WINDOW)
-        quantiles = {
-            (str(share),): value for share in QUANTILES if (value := quantile(took, share)) is not None
-        }
-        yield _gauge(
-            "bridge_time_to_dispute_seconds",
-            "From the webhook to 29next's answer, of the newest disputes of an hour.",
-            ("quantile",),
-            quantiles,
-        )
-        yield self._time_left()
-
-    def _time_left(self) -> Metric:
-        """Count the cases with work due by the time left until their deadlines."""
+        quantiles = {(str(share),): q for share in QUANTILES if (q := quantile(took, share)) is not None}
+        text = "From the webhook to 29next's answer, of the newest disputes of an hour."
+        yield _metric(Gauge, "bridge_time_to_dispute_seconds", text, ("quantile",), quantiles)
         hourly = stats.deadlines(self.connection, self.now, 3600.0, max(DEADLINE_HOURS) + 2)
         left = {(str(hours * 3600),): sum(hourly[: hours + 1]) for hours in DEADLINE_HOURS}
         left |= {("0",): hourly[0], ("+Inf",): sum(hourly)}
         text = "Cases with work due whose deadline comes within so many seconds."
-        return _gauge("bridge_deadlines_within", text, ("seconds",), left)
+        yield _metric(Gauge, "bridge_deadlines_within", text, ("seconds",), left)
 
     def _stores(self) -> Iterable[Metric]:
         calls = stats.calls(self.connection)
@@ -106,41 +93,37 @@ class BridgeMetrics(Collector):
             if outcome != "intended"  # which becomes another outcome
         }
         text = "Calls to 29next and their answers; those to providers have the store `provider:NAME`."
-        yield _counter("bridge_calls", text, ("store", "outcome", "status"), labelled)
+        yield _metric(Count, "bridge_calls", text, ("store", "outcome", "status"), labelled)
         throttled: Counter[tuple[str, ...]] = Counter({(store,): 0 for store in self.settings.stores})
         for (store, outcome, _), count in calls.items():
             throttled[(store,)] += count if outcome == "throttled" else 0
-        yield _counter("bridge_throttles", "Calls that 29next answered with 429.", ("store",), throttled)
+        text = "Calls that 29next answered with 429."
+        yield _metric(Count, "bridge_throttles", text, ("store",), throttled)
         paused = stats.paused(self.connection)
         states = {(store,): int(store in paused) for store in self.settings.stores}
-        yield _gauge("bridge_store_paused", "1 while a store is paused.", ("store",), states)
+        yield _metric(Gauge, "bridge_store_paused", "1 while a store is paused.", ("store",), states)
 
     def _problems(self) -> Iterable[Metric]:
-        lapses = stats.lapses(self.connection)
-        yield _counter("bridge_leases_expired", "Leases that a worker let run out.", (), {(): lapses})
+        lapses = {(): stats.lapses(self.connection)}
+        yield _metric(Count, "bridge_leases_expired", "Leases that a worker let run out.", (), lapses)
         refused = stats.refused(self.connection, date.min)
-        yield _counter("bridge_webhooks_refused", "Refused webhooks.", ("provider", "reason"), refused)
-        yield _gauge("bridge_reviews", "Cases that a person decides.", (), {(): self.summary.reviews})
-        seen = self.summary.worker_seen_at
-        if seen is not None:
-            age = self.now - seen
-            yield _gauge(
-                "bridge_worker_heartbeat_age_seconds",
-                "Seconds since the last heartbeat of a worker.",
-                (),
-                {(): age},
-            )
+        yield _metric(Count, "bridge_webhooks_refused", "Refused webhooks.", ("provider", "reason"), refused)
+        reviews = {(): self.summary.reviews}
+        yield _metric(Gauge, "bridge_reviews", "Cases that a person decides.", (), reviews)
+        if (seen := self.summary.worker_seen_at) is not None:
+            text = "Seconds since the last heartbeat of a worker."
+            yield _metric(Gauge, "bridge_worker_heartbeat_age_seconds", text, (), {(): self.now - seen})
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
-    return _filled(GaugeMetricFamily(name, text, labels=labels), values)
-
-
-def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[typing.Any, float]) -> Metric:
-    return _filled(CounterMetricFamily(name, text, labels=labels), values)
-
-
-def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[typing.Any, float]) -> Metric:
+def _metric(
+    kind: type[Gauge | Count],
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Mapping[typing.Any, float],
+) -> Metric:
+    """Return a metric with a value for each of its labels' values."""
+    family = kind(name, text, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric(key, value)
     return family

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -134,11 +134,7 @@ def stores() -> View:
         stored.get(name, {"waiting": 0, "paused_at": None, "paused_why": None})
         | {
             "name": name,
-            "base_url": store.base_url,
-            "observe": store.observe,
-            "look_first": store.look_first,
-            "installed": store.installed,
-            "missing": store.missing,
+            "store": store,
             "calls": calls[name],
             "share": min(calls[name] / allowed, 1.0) if allowed else None,
             "outcomes": in_ten_minutes.get(name, {}),
@@ -173,10 +169,10 @@ def resume(name: str) -> View:
     """Call a store again."""
     if missing := _store(name).missing:
         flash(f"{name} cannot be resumed. {missing}")
-        return redirect(url_for("overview.stores"), 303)
-    current.inbox().stores.resume(name)
-    log.info("store resumed by hand", store=name)
-    flash(f"{name} has resumed.")
+    else:
+        current.inbox().stores.resume(name)
+        log.info("store resumed by hand", store=name)
+        flash(f"{name} has resumed.")
     return redirect(url_for("overview.stores"), 303)
 
 
@@ -199,33 +195,29 @@ def providers() -> View:
         pulls = pull_states(connection)
         rejected = stats.refused(connection, (datetime.now(UTC) - timedelta(days=7)).date())
     last = current.search().last_deliveries()
-    refused: defaultdict[str, int] = defaultdict(int)
+    refused: Counter[str] = Counter()
     for (name, _), count in rejected.items():
         refused[name] += count
     ignored: defaultdict[str, list[Json]] = defaultdict(list)
     for row in current.search().ignored_events():
         ignored[row["provider"]].append(row)
+    labels = [f"{date_:%b} {date_.day}" for date_, _ in days]
     rows = [
         {
             "name": name,
             "ignored": ignored[name],
-            "title": provider.title,
+            "provider": provider,
             "url": settings.url_of(name),
-            "proof": provider.proof.kind,
-            "variable": provider.secret_variable,
             "on": settings.is_enabled(name),
             "pushed": bool(settings.secrets.get(name)),
             "pull": settings.pulled.get(name),
             "pull_state": pulls.get(name),
             "pulled_at": iso_of(pulls[name].at) if name in pulls else None,
             "rotating": len(settings.secrets.get(name, ())) > 1,
-            "deadline": provider.deadline.total_seconds(),
             "last": last.get(name),
             "day": day.get(name, 0),
-            "daily": charts.plain(
-                [f"{date_:%b} {date_.day}" for date_, _ in days], [counts.get(name, 0) for _, counts in days]
-            ),
-            "refused": refused.get(name, 0),
+            "daily": charts.plain(labels, [counts.get(name, 0) for _, counts in days]),
+            "refused": refused[name],
             "silent": _is_silent(times[name], now),
         }
         for name, provider in settings.providers.items()

@@ -6,6 +6,7 @@ import json
 import typing
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from urllib.parse import urlencode
 
 import structlog
@@ -38,19 +39,17 @@ def deliveries() -> View:
     if in_bodies:
         text = {name: value for name, value in wanted.items() if name != "q"} | {"text": wanted["q"]}
         page, problem = _listed(current.search().deliveries, text)
-    html = render_template(
+    return _list(
         "deliveries.html",
-        page=page,
-        wanted=wanted,
-        narrowed=set(wanted).difference(PAGING),
-        problem=problem,
+        page,
+        wanted,
+        problem,
         in_bodies=in_bodies,
         older=_older(page, wanted, in_bodies=in_bodies),
         filters=_choices(DELIVERY_FILTERS),
-        tabs=_tabs("pages.deliveries", "status", list(Status), wanted),
+        tabs=_tabs("pages.deliveries", "status", Status, wanted),
         replayable=replays.query(wanted),
     )
-    return (html, 400) if problem else html
 
 
 @routes.get("/deliveries/<ident>")
@@ -67,7 +66,7 @@ def delivery(ident: str) -> View:
         explained=_explained(delivery),
         meaning=formatting.MEANINGS.get(delivery["reason"]),
         fix=formatting.FIXES.get(delivery["reason"]) if delivery["status"] == Status.FAILED else None,
-        curl=_curl(delivery["webhook"]),
+        curl=formatting.curl(delivery["webhook"], current.settings().base_url),
         at_next=_at_next(delivery["store"], delivery["dispute_id"]),
     )
 
@@ -123,13 +122,6 @@ def _explained(delivery: Json) -> Explained | None:
     return explained
 
 
-def _curl(webhook: Json | None) -> str | None:
-    if webhook is None or webhook["body"] is None:
-        return None
-    settings = current.settings()
-    return formatting.curl(webhook, settings.public_url or f"http://127.0.0.1:{settings.port}")
-
-
 def _at_next(store: str | None, dispute_id: int | None) -> Json:
     """Return the URL of a dispute at 29next, and whether it is the dispute's own page.
 
@@ -153,17 +145,8 @@ def cases() -> View:
     """List cases."""
     wanted = _wanted()
     page, problem = _listed(current.search().cases, wanted)
-    html = render_template(
-        "cases.html",
-        page=page,
-        wanted=wanted,
-        narrowed=set(wanted).difference(PAGING),
-        problem=problem,
-        older=_older(page, wanted),
-        filters=_choices(CASE_FILTERS),
-        tabs=_tabs("pages.cases", "state", list(State), wanted),
-    )
-    return (html, 400) if problem else html
+    tabs, older = _tabs("pages.cases", "state", State, wanted), _older(page, wanted)
+    return _list("cases.html", page, wanted, problem, older=older, filters=_choices(CASE_FILTERS), tabs=tabs)
 
 
 @routes.get("/cases/<ident>")
@@ -223,9 +206,8 @@ def evidence(ident: str) -> View:
     case = current.case_or_404(ident)
     deliveries = [current.search().delivery(row["id"]) for row in case["deliveries"]]
     content = json.dumps(case | {"deliveries": deliveries}, indent=2)
-    answer = Response(content, content_type="application/json")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{case["id"]}.json"'
-    return answer
+    headers = {"Content-Disposition": f'attachment; filename="{case["id"]}.json"'}
+    return Response(content, headers=headers, content_type="application/json")
 
 
 # lists
@@ -242,6 +224,13 @@ def _listed(search: Callable[[Json], Page], wanted: Json) -> tuple[Page, str | N
         return search(wanted), None
     except BadFilter as error:
         return Page([], None), str(error)
+
+
+def _list(template: str, page: Page, wanted: Json, problem: str | None, **more: typing.Any) -> View:
+    """Return the page of a list, with status 400 if its filters are wrong."""
+    narrowed = set(wanted).difference(PAGING)
+    html = render_template(template, page=page, wanted=wanted, narrowed=narrowed, problem=problem, **more)
+    return (html, 400) if problem else html
 
 
 def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
@@ -262,22 +251,14 @@ def _choices(filters: Filters) -> dict[str, list[str]]:
     }
 
 
-def _tabs(endpoint: str, name: str, words: list[typing.Any], wanted: Json) -> list[Json]:
+def _tabs(endpoint: str, name: str, words: type[StrEnum], wanted: Json) -> list[Json]:
     """Return the links that narrow a list to one status, or to none."""
     others = {key: value for key, value in wanted.items() if key not in (name, "cursor", "reason")}
-    chosen, page = (
-        wanted.get(name),
-        url_for(endpoint),
-    )  # without a query, which could set the arguments of url_for
-
-    def link(**more: str) -> str:
-        query = urlencode({**others, **more})
-        return f"{page}?{query}" if query else page
-
-    return [
-        {"label": "All", "url": link(), "current": chosen is None},
-        *(
-            {"label": formatting.plain(word), "url": link(**{name: word.value}), "current": chosen == word}
-            for word in words
-        ),
-    ]
+    page = url_for(endpoint)  # without a query, which could set the arguments of url_for
+    tabs = []
+    for word in ("", *words):
+        query = urlencode(others | {name: word} if word else others)
+        url = f"{page}?{query}" if query else page
+        label = formatting.plain(word) or "All"
+        tabs.append({"label": label, "url": url, "current": wanted.get(name, "") == word})
+    return tabs

@@ -678,7 +678,7 @@ def test_what_a_command_line_would_send_has_no_secret(bridge: InProcessBridge) -
 
 def test_a_body_that_looks_like_the_name_of_a_file_is_sent_as_it_is() -> None:
     webhook = {"path": "/webhooks/acme", "headers": {}, "body": "@/etc/passwd"}
-    assert formatting.curl(webhook, "http://127.0.0.1").endswith("--data-raw @/etc/passwd")
+    assert str(formatting.curl(webhook, "http://127.0.0.1")).endswith("--data-raw @/etc/passwd")
 
 
 def test_a_delivery_opens_when_its_body_is_gone(bridge: InProcessBridge) -> None:
