@@ -24,6 +24,14 @@ LEAST_FREE = 500_000_000
 CLOCK_TOLERANCE = 30.0
 """Seconds that clocks may differ; signatures are accepted within 300."""
 SHORTEST_PASSWORD = 12
+EXAMPLES = frozenset(
+    {
+        *("user:password", "northbank:a-long-password", "Name: value", "X-Key: the-key"),
+        *("a-key-that-acme-shows", "whsec_the-endpoints-signing-secret"),
+        *("a-long-password-made-by-chance", "a-long-token-made-by-chance"),
+    }
+)
+"""The secrets in the documentation, which anyone may try."""
 UNUSABLE = (
     "Check DATABASE_URL, and that the database is running, has space and accepts connections from here."
 )
@@ -71,7 +79,21 @@ def check_settings(settings: Settings) -> Iterator[Check]:
     yield make_check("providers", on, f"on: {', '.join(on)}" if on else "all are switched off", fix)
     yield _check_secret("viewer", "BRIDGE_PASSWORD", settings.password, settings)
     yield _check_secret("JSON API", "BRIDGE_API_TOKEN", settings.api_token, settings)
+    yield from _check_examples(settings)
     yield _check_rate(settings)
+
+
+def _check_examples(settings: Settings) -> Iterator[Check]:
+    """Return a bad check for each secret that was copied from the documentation."""
+    secrets: dict[str, tuple[str | None, ...]] = {
+        "BRIDGE_PASSWORD": (settings.password,),
+        "BRIDGE_API_TOKEN": (settings.api_token,),
+        **{settings.providers[name].secret_variable: values for name, values in settings.secrets.items()},
+    }
+    for variable, values in secrets.items():
+        if EXAMPLES.intersection(values):
+            message = "an example of the documentation, which anyone may try"
+            yield Check(variable, good=False, message=message, fix="Make up a secret of your own.")
 
 
 def _check_secret(name: str, variable: str, secret: str | None, settings: Settings) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from bridge.worker.notify import GONE_AFTER
 from bridge.worker.subscriptions import subscribe
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load
+from tests.support.documents import ROOT
 from tests.support.inside import NO_NAME, OTHER_NAMES, PAUSED_BY_HAND, Client, Storage, insert_rows
 from tests.support.next29 import StandIn, fault
 from tests.support.next29.callers import stand_in_here
@@ -117,6 +119,17 @@ def test_a_password_that_can_be_guessed_is_bad(patient: Patient, variable: str, 
     assert list(patient.bad()) == [what]
     patient.environ[variable] = "nobody guesses this one".replace(" ", "-")
     assert patient.bad() == {}
+
+
+def test_a_secret_that_was_copied_from_the_documentation_is_bad(patient: Patient) -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
+    given = re.compile(r"\b(?!NEXT_)[A-Z]+_(?:SECRET|PASSWORD|API_TOKEN)=(?:'(.+?)'|([\w:-]+))")
+    examples = {quoted or plain for text in texts for quoted, plain in given.findall(text)}
+    assert {"user:password", "a-long-password-made-by-chance"} <= examples <= checks.EXAMPLES
+    patient.environ |= {"ETHOCA_SECRET": "user:password", "BRIDGE_PASSWORD": "a-long-password-made-by-chance"}
+    assert set(patient.bad()) == {"ETHOCA_SECRET", "BRIDGE_PASSWORD"}
+    patient.environ |= {"ETHOCA_SECRET": SECRET, "ETHOCA_SECRET_PREVIOUS": "user:password"}
+    assert "ETHOCA_SECRET" in patient.bad()
 
 
 HERE = {"BRIDGE_BIND": "127.0.0.1:8000"}
