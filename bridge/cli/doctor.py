@@ -20,15 +20,8 @@ from bridge.settings import Settings
 from bridge.storage import stats
 from bridge.storage.database import Database
 from bridge.storage.installations import with_installed
-from bridge.worker.checks import (
-    Check,
-    check_commits,
-    check_database,
-    check_postgres,
-    check_settings,
-    check_worker,
-    make_check,
-)
+from bridge.worker import checks
+from bridge.worker.checks import Check
 from bridge.worker.provider_checks import check_providers
 
 REACH_SECONDS = 10.0
@@ -41,16 +34,16 @@ def examine(
 
     It calls each store a few times, at the store's pace. `clock` is this machine's.
     """
-    yield from check_settings(settings)
-    problem = check_database(database)
+    yield from checks.check_settings(settings)
+    problem = checks.check_database(database)
     if problem:
         yield problem
     else:
-        yield check_commits(settings, database)
-        yield from check_postgres(database, clock)
+        yield checks.check_commits(settings, database)
+        yield from checks.check_postgres(database, clock)
         with database.read() as connection:
             seen_at = stats.worker_seen_at(connection)
-        yield check_worker(seen_at, database.now())
+        yield checks.check_worker(seen_at, database.now())
         yield from check_stores(with_installed(settings, database), database, clock)
         yield from check_providers(settings, database, datetime.fromtimestamp(clock(), UTC))
     yield check_public_url(settings)
@@ -81,7 +74,7 @@ def check_public_url(settings: Settings) -> Check:
     except (OSError, ValueError) as error:
         healthy, said = False, f"no answer: {getattr(error, 'reason', None) or type(error).__name__}"
     fix = "Make this address reach the web process over HTTPS, without a redirect or a sign-in."
-    return make_check(what, healthy, f"{url}: {said}", fix)
+    return checks.make_check(what, healthy, f"{url}: {said}", fix)
 
 
 @click.command()
@@ -89,15 +82,15 @@ def check_public_url(settings: Settings) -> Check:
 def doctor(*, as_json: bool) -> int:
     """Check your setup: every problem, and how to fix it."""
     settings = read_settings()
-    checks = []
+    results = []
     with open_database(settings) as database:
         for check in examine(settings, database):
-            checks.append(check)
+            results.append(check)
             if not as_json:
                 _print_check(check)
     if as_json:
-        print_json([check.to_json() for check in checks])
-    return 0 if all(check.good for check in checks) else 1
+        print_json([check.to_json() for check in results])
+    return 0 if all(check.good for check in results) else 1
 
 
 def _print_check(check: Check) -> None:

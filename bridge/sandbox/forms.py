@@ -91,16 +91,10 @@ def subscription(sale: Json) -> Json:
 
 def order(sale: Json, transactions: Sequence[Json], shipping: str) -> Json:
     """Returns the order of a sale, with all of its transactions."""
-    total = dict.fromkeys(
-        ("original_total_excl_tax", "original_total_incl_tax", "total_excl_tax"), sale["amount"]
-    )
-    free = (
-        "original_shipping_excl_tax",
-        "original_shipping_incl_tax",
-        "shipping_excl_tax",
-        "shipping_incl_tax",
-    )
-    sums = {**total, "total_incl_tax": sale["amount"], **dict.fromkeys((*free, "total_cost"), "0.00")}
+    kinds = ("excl_tax", "incl_tax")
+    totals = [f"{name}_{kind}" for name in ("original_total", "total") for kind in kinds]
+    free = [f"{name}_{kind}" for name in ("original_shipping", "shipping") for kind in kinds]
+    sums = {**dict.fromkeys(totals, sale["amount"]), **dict.fromkeys((*free, "total_cost"), "0.00")}
     empty = ("fulfillments", "lines", "offer_discounts", "refunds", "shipping_tax_lines", "tax_lines")
     words = ("display_taxes", "shipping_code", "shipping_method", "source", "subscription_lifecycle")
     refunded = any(row["type"] == "refund" for row in transactions)

@@ -75,13 +75,8 @@ class Store:
         """Adds a refund of a sale, as another transaction."""
         sale["left"] = max(Decimal(0), sale["left"] - Decimal(amount))
         made = {"amount": amount, "date_created": moment(), "is_external": external, "left": Decimal(0)}
-        made |= {
-            "parent_id": sale["id"],
-            "status": "succeeded",
-            "type": "refund",
-            **dict.fromkeys(OF_THE_SALE_ALONE),
-        }
-        return self.transactions.add({**sale, **made})
+        made |= {"parent_id": sale["id"], "status": "succeeded", "type": "refund"}
+        return self.transactions.add({**sale, **made, **dict.fromkeys(OF_THE_SALE_ALONE)})
 
 
 def moment(at: datetime | None = None) -> str:

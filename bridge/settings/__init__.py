@@ -19,23 +19,9 @@ from bridge.providers.base import Provider
 from bridge.providers.outcomes import Outcome
 from bridge.providers.pull import Pull
 from bridge.settings import address, environment, file
-from bridge.settings.environment import HEADER_WORD
-from bridge.settings.file import METADATA_KEYS, Route
+from bridge.settings.file import Route
 from bridge.settings.oauth import OAuthKeys
 from bridge.validation import checked
-
-__all__ = [
-    "HEADER_WORD",
-    "METADATA_KEYS",
-    "NOT_INSTALLED",
-    "ROOT",
-    "Notify",
-    "OAuthKeys",
-    "Route",
-    "Settings",
-    "Store",
-    "load",
-]
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, which has `config/` beside the package."""

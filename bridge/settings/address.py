@@ -35,8 +35,7 @@ def is_base_url(url: str) -> bool:
 
 def is_service(url: str) -> bool:
     """Whether a plain URL is one of a host's name over HTTPS, or of this machine."""
-    match = URL.fullmatch(url)
-    return match is not None and _is_trusted(match)
+    return _is_trusted(URL.fullmatch(url))
 
 
 def is_url(url: str) -> bool:
@@ -46,8 +45,7 @@ def is_url(url: str) -> bool:
 
 def is_hook(url: str) -> bool:
     """Whether a URL, with any path and query, is one of a host's name over HTTPS, or of this machine."""
-    match = HOOK.fullmatch(url)
-    return match is not None and _is_trusted(match)
+    return _is_trusted(HOOK.fullmatch(url))
 
 
 def store_of(domain: str) -> str | None:
@@ -67,7 +65,7 @@ def is_loopback(host: str) -> bool:
 def is_local_url(url: str) -> bool:
     """Whether a plain URL is one of this machine."""
     match = URL.fullmatch(url)
-    return match is not None and is_loopback(match["host"].lower())
+    return match is not None and is_loopback(match["host"])
 
 
 def names_this_machine(host: str) -> bool:
@@ -92,11 +90,11 @@ def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
         return None
 
 
-def _is_trusted(match: re.Match[str]) -> bool:
+def _is_trusted(match: re.Match[str] | None) -> bool:
     """Whether a secret may go to a URL."""
-    host = match["host"].lower()
-    if int(match["port"] or 443) > LAST_PORT:
+    if match is None or int(match["port"] or 443) > LAST_PORT:
         return False
+    host = match["host"].lower()
     if is_loopback(host):
         return True
     is_public_name = HOST_NAME.fullmatch(host) and host.rpartition(".")[2] not in INSIDE

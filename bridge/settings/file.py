@@ -41,18 +41,10 @@ DISPUTE_URL = re.compile(r"https://(?:[^\s{}]|\{store\})+\{dispute\}(?:[^\s{}]|\
 A_DISPUTE_URL = "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/"
 ROUTE_KEYS = ("mid", "member_id", "merchant_id", "descriptor")
 METADATA_KEYS = (
-    "bridge_provider",
-    "bridge_network",
-    "bridge_reason_code",
-    "bridge_amount",
-    "bridge_order",
-    "bridge_descriptor",
-    "bridge_auth_code",
-    "bridge_card",
+    *("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_amount"),
+    *("bridge_order", "bridge_descriptor", "bridge_auth_code", "bridge_card"),
 )
 """What `payloads.metadata_of` can say."""
-
-
 METADATA = texts(f"a list of some of {', '.join(METADATA_KEYS)}", fitting(METADATA_KEYS.__contains__))
 A_VARIABLE = "the name of an environment variable, such as ALPHA_TOKEN, never the secret itself"
 VARIABLE = text(A_VARIABLE, fitting(re.compile(r"[A-Z][A-Z0-9]{0,19}(?:_[A-Z0-9]{1,20})*").fullmatch))

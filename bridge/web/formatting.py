@@ -18,37 +18,13 @@ from bridge.worker.notify import span
 Json = dict[str, typing.Any]
 
 GOOD, WAIT, BAD, QUIET = "good", "wait", "bad", "quiet"
-TONES = {
-    Status.FORWARDED: GOOD,
-    Status.PENDING: WAIT,
-    Status.FAILED: BAD,
-    Status.IGNORED: QUIET,
-    State.NEW: WAIT,
-    State.UNCLEAR: WAIT,
-    State.OPEN: GOOD,
-    State.RESOLVED: GOOD,
-    State.WITHDRAWN: QUIET,
-    State.DUPLICATE: QUIET,
-    State.REVIEW: BAD,
-    # of an attempt
-    "ok": GOOD,
-    "intended": WAIT,
-    "throttled": WAIT,
-    "temporary": WAIT,
-    "unclear": WAIT,
-    "dropped": QUIET,
-    "refused": BAD,
-    "store_refused": BAD,
-    # of an outcome
-    "owed": WAIT,
-    "told": GOOD,
-    "late": BAD,
-    # of a bulk replay
-    "running": WAIT,
-    "done": GOOD,
-    "stopped": QUIET,
+TONES: dict[str, str] = {
+    **dict.fromkeys((Status.FORWARDED, State.OPEN, State.RESOLVED, "ok", "told", "done"), GOOD),
+    **dict.fromkeys((Status.PENDING, State.NEW, State.UNCLEAR, "intended", "throttled", "temporary"), WAIT),
+    **dict.fromkeys(("owed", "running"), WAIT),
+    **dict.fromkeys((Status.FAILED, State.REVIEW, "refused", "store_refused", "late"), BAD),
 }
-"""The colour of a status, a state or an outcome. The page always shows its word too."""
+"""The colour of a status, a state or an outcome; any other is QUIET. The page always shows its word too."""
 
 MEANINGS = {
     Reason.WAITING_FOR_OPENING: "This outcome arrived before its alert. It waits for it until the deadline.",
@@ -132,18 +108,12 @@ def plain(word: object) -> str:
     return str(word).replace("_", " ")
 
 
-def stamp(moment: str | None) -> str:
-    """Format a time in UTC, to the second."""
+def stamp(moment: str | None, precision: str = "seconds") -> str:
+    """Format a time in UTC, to the second or more precisely."""
     if moment is None:
         return ""
-    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def instant(moment: str | None) -> str:
-    """Format a time in UTC, to the millisecond."""
-    if moment is None:
-        return ""
-    return datetime.fromisoformat(moment).astimezone(UTC).isoformat(" ", "milliseconds")[:23] + " UTC"
+    in_utc = datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)
+    return f"{in_utc.isoformat(' ', precision)} UTC"
 
 
 def ago(moment: str | None, now: float) -> str:

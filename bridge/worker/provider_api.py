@@ -20,7 +20,8 @@ from bridge.errors import (
 from bridge.outbound.authorization import Authorization, Key, OAuth
 from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
 from bridge.providers.outcomes import HeaderKey, Login, Signature
-from bridge.settings import HEADER_WORD, OAuthKeys
+from bridge.settings.environment import HEADER_WORD
+from bridge.settings.oauth import OAuthKeys
 from bridge.storage.attempts import Attempt, CallOutcome, outcome_of
 from bridge.tree import pick
 

@@ -29,7 +29,8 @@ if typing.TYPE_CHECKING:
 
     from bridge.providers.base import Provider
     from bridge.providers.pull import Pull
-    from bridge.settings import OAuthKeys, Settings
+    from bridge.settings import Settings
+    from bridge.settings.oauth import OAuthKeys
     from bridge.storage.inbox import Inbox
     from bridge.tree import Tree
 

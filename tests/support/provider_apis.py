@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bridge.settings import OAuthKeys
+from bridge.settings.oauth import OAuthKeys
 from tests.support.ethoca import CONSUMER_KEY, SIGNING_KEY, Signatures, Waiting, errors
 from tests.support.webhooks import FULL_CARD
 

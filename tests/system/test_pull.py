@@ -15,7 +15,8 @@ from structlog.testing import CapturingLogger
 from bridge import providers
 from bridge.cli.doctor import examine
 from bridge.errors import Unavailable
-from bridge.settings import OAuthKeys, Route
+from bridge.settings.file import Route
+from bridge.settings.oauth import OAuthKeys
 from bridge.worker.checks import Check
 from bridge.worker.notify import conditions, read_snapshot
 from tests.conftest import MakeDatabase

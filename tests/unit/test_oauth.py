@@ -27,8 +27,7 @@ from time_machine import travel
 from bridge.errors import SettingsError
 from bridge.outbound.authorization import Key, OAuth
 from bridge.outbound.http import HttpClient
-from bridge.settings import OAuthKeys
-from bridge.settings.oauth import signing_key
+from bridge.settings.oauth import OAuthKeys, signing_key
 from tests.support.configuring import load, problems
 from tests.support.ethoca import CONSUMER_KEY, KEYS, PEM, SECRETS, SIGNING_KEY, alert
 from tests.support.provider_apis import ProviderApis, provider_apis

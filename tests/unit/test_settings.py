@@ -21,6 +21,7 @@ from bridge.alert import RESOLUTIONS, Alert, DisputeType
 from bridge.disputes import payloads
 from bridge.errors import SettingsError
 from bridge.providers import custom
+from bridge.settings.file import METADATA_KEYS
 from bridge.storage.database import Database
 from bridge.storage.inbox import open_inbox
 from bridge.storage.search import Search
@@ -684,7 +685,7 @@ def test_the_known_metadata_is_what_a_dispute_can_say() -> None:
             "card_last_four": "0009",
         }
     )
-    assert set(payloads.metadata_of(alert, "p", settings.METADATA_KEYS)) == set(settings.METADATA_KEYS)
+    assert set(payloads.metadata_of(alert, "p", METADATA_KEYS)) == set(METADATA_KEYS)
 
 
 def test_what_needs_a_person_is_told_where_a_variable_says() -> None:

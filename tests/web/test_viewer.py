@@ -843,8 +843,8 @@ def test_money_and_times_are_easy_to_read() -> None:
     assert formatting.money("nonsense", "USD") == "nonsense USD"
     moment = "2026-03-01T12:00:00.250000Z"
     assert formatting.stamp(moment) == "2026-03-01 12:00:00 UTC"
-    assert formatting.instant(moment) == "2026-03-01 12:00:00.250 UTC"
-    assert formatting.instant("2026-03-01T12:00:00Z") == "2026-03-01 12:00:00.000 UTC"
+    assert formatting.stamp(moment, "milliseconds") == "2026-03-01 12:00:00.250 UTC"
+    assert formatting.stamp("2026-03-01T12:00:00Z", "milliseconds") == "2026-03-01 12:00:00.000 UTC"
     at = 1_772_366_400.25
     assert formatting.ago(moment, at) == "now"
     assert formatting.ago(moment, at + 3600 * 5) == "5 h ago"
