@@ -87,13 +87,9 @@ def doctor(*, as_json: bool) -> int:
         for check in examine(settings, database):
             results.append(check)
             if not as_json:
-                _print_check(check)
+                click.echo(f"{'ok ' if check.good else 'BAD'}  {check.name}: {check.message}")
+                if check.fix:
+                    click.echo(f"       {check.fix}")
     if as_json:
         print_json([check.to_json() for check in results])
     return 0 if all(check.good for check in results) else 1
-
-
-def _print_check(check: Check) -> None:
-    click.echo(f"{'ok ' if check.good else 'BAD'}  {check.name}: {check.message}")
-    if check.fix:
-        click.echo(f"       {check.fix}")

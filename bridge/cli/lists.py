@@ -72,16 +72,14 @@ def show(ident: str, *, as_json: bool) -> None:
 def providers(*, as_json: bool) -> None:
     """List the providers: URL, authentication, secret, last delivery."""
     with open_bridge() as (settings, _, search):
-        last = search.last_deliveries()
+        last, pulled = search.last_deliveries(), settings.pulled
     rows = [
         {
             "provider": name,
             "url": settings.url_of(name),
             "proof": provider.proof.kind,
             "secret": "set" if settings.secrets.get(name) else "missing (off)",
-            "pulled": f"every {span(settings.pulled[name].every or 0.0)}"
-            if name in settings.pulled
-            else None,
+            "pulled": f"every {span(pulled[name].every or 0.0)}" if name in pulled else None,
             "last_delivery": last.get(name),
         }
         for name, provider in settings.providers.items()

@@ -9,6 +9,7 @@ import hmac
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 
 from bridge import providers
@@ -105,11 +106,6 @@ class Settings:
         return self.timeout + SHUTDOWN_SECONDS + 5.0
 
     @property
-    def sqlite(self) -> bool:
-        """Whether the inbox is a file on this machine."""
-        return self.database_url.startswith("sqlite")
-
-    @property
     def installs(self) -> bool:
         """Whether merchants may install the bridge in their stores."""
         return self.client_id is not None and self.client_secret is not None
@@ -200,11 +196,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
     token_variables = {store: table.pop("token_env", None) for store, table in tables.items()}
     if default and not token_variables.get(default) and (token or default not in tables):
         token_variables[default] = "NEXT_ACCESS_TOKEN"
-    of_providers = [
-        variable
-        for provider in all_providers.values()
-        for variable in environment.of_provider(provider, environ)
-    ]
+    of_providers = chain(*(environment.of_provider(provider, environ) for provider in all_providers.values()))
     of_stores = [environment.of_store(variable) for variable in token_variables.values() if variable]
     of_hooks = [environment.of_hook(notify["url_env"])] if notify.get("url_env") else []
     keys, tokens, hooks = (
@@ -218,16 +210,12 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         raise SettingsError(list(dict.fromkeys(problems)))  # two stores may have one variable
     metadata = config.get("metadata", payloads.METADATA)
     stores = {
-        store: _store(
-            store, tokens[variable] if variable else "", {"metadata": metadata, **tables.get(store, {})}
-        )
+        store: _store(store, tokens.get(variable, ""), {"metadata": metadata, **tables.get(store, {})})
         for store, variable in token_variables.items()
     }
     if default and env["base_url"]:
         stores[default] = replace(stores[default], base_url=env["base_url"])
-    from_environment = {
-        setting.name: env[setting.name] for setting in fields(Settings) if setting.name in env
-    }
+    from_environment = {known.name: env[known.name] for known in fields(Settings) if known.name in env}
     from_environment["database_url"] = environment.database_url(env)
     from_environment["proxy_hops"] = environment.proxy_hops(env)
     return Settings(
@@ -237,9 +225,7 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
         routes=tuple(config["routes"]),
         providers=all_providers,
         secrets={slug: _secrets(provider, keys) for slug, provider in all_providers.items()},
-        api_keys={
-            slug: _api_key(provider, keys) for slug, provider in all_providers.items() if provider.calls_api
-        },
+        api_keys={slug: _api_key(each, keys) for slug, each in all_providers.items() if each.calls_api},
         on_loopback=environment.on_loopback(env),
         notify=Notify(hooks[notify["url_env"]], notify["form"], notify["queue_old"]) if notify else None,
         keep_bodies=config["retention"]["bodies"],

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from marshmallow import Schema, ValidationError, post_load
+from marshmallow import Schema, ValidationError
 from marshmallow.exceptions import SCHEMA
-from marshmallow.fields import List, Nested
+from marshmallow.fields import List
 
 from bridge.alert import Alert
 from bridge.providers import custom
@@ -153,7 +153,7 @@ def schema(
         {
             "metadata": key(METADATA),
             "stores": key(mapping(store), default=dict),
-            "routes": List(Nested(route), load_default=list, error_messages={"invalid": rows}),
+            "routes": List(key(route), load_default=list, error_messages={"invalid": rows}),
             "providers": key(mapping(partial(custom.read, built_in=built_in)), default=dict),
             "notify": key(NOTIFY, default=dict),
             "retention": key(RETENTION, default=lambda: RETENTION({})),
@@ -180,25 +180,19 @@ def _store(name: str, value: object, *, needs_token: bool) -> typing.Any:
     return read_with({} if STORE_NAME.fullmatch(name) else {SCHEMA: [expected]}, table(keys), value)
 
 
-def _route(stores: Collection[str], providers: Collection[str], *, installs: bool) -> type[Schema]:
-    """Return the schema of a route, which may name these stores and providers."""
+def _route(stores: Collection[str], providers: Collection[str], *, installs: bool) -> Reader:
+    """Return the reader of a route, which may name these stores and providers."""
     a_store = f"the name of a store ({', '.join(stores) or 'no store is configured'})"
     is_store = STORE_NAME.fullmatch if installs else stores.__contains__
     is_provider = fitting(providers.__contains__)
-    return RouteTable.from_dict(
-        {
-            "provider": key(text("the name of a provider", is_provider, words=providers)),
-            "store": key(text(a_store, fitting(is_store)), absent=f"missing; expected {a_store}"),
-            **{name: key(text("the value to route by")) for name in ROUTE_KEYS},
-        }
-    )
+    keys = {
+        "provider": key(text("the name of a provider", is_provider, words=providers)),
+        "store": key(text(a_store, fitting(is_store)), absent=f"missing; expected {a_store}"),
+        **{name: key(text("the value to route by")) for name in ROUTE_KEYS},
+    }
 
+    def read(value: object) -> Route:
+        wanted = table(keys)(value)
+        return Route(wanted.pop("store"), wanted.pop("provider", None), wanted)
 
-class RouteTable(Table):
-    """A table of the routes."""
-
-    @post_load
-    def make(self, read: dict[str, str], **_: object) -> Route:
-        """Return the route."""
-        wanted = {name: read[name] for name in ROUTE_KEYS if name in read}
-        return Route(read["store"], read.get("provider"), wanted)
+    return read

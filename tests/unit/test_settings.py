@@ -250,7 +250,7 @@ def test_sqlite_is_refused_where_the_platform_throws_the_disk_away(tmp_path: Pat
     for platform in ({"DYNO": "web.1"}, {"RENDER": "true"}):
         [problem] = problems(DATABASE_URL=f"sqlite:///{tmp_path}/bridge.db", **platform)
         assert "deletes the disk" in problem
-        assert load(ALLOW_EPHEMERAL_SQLITE="1", **platform).sqlite
+        assert load(ALLOW_EPHEMERAL_SQLITE="1", **platform).database_url.startswith("sqlite")
 
 
 def test_sqlite_on_render_is_for_mounted_disks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
