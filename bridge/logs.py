@@ -52,10 +52,10 @@ class _LineWriter:
             self._wake()
 
     def flush(self) -> None:
-        """Do nothing: `drain` flushes."""
+        """Does nothing: `drain` flushes."""
 
     def drain(self) -> None:
-        """Write the waiting lines, for LAST_SECONDS at most."""
+        """Writes the waiting lines, for LAST_SECONDS at most."""
         if self.waiting or self.writing.locked():
             last = threading.Thread(target=self._write, daemon=True)
             with contextlib.suppress(RuntimeError):  # it is too late for another thread
@@ -96,7 +96,7 @@ class Formatter(logging.Formatter):
     """Formats the log of libraries like the bridge's own, without card numbers."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one JSON object."""
+        """Returns one JSON object."""
         fields = {
             "logger": record.name,
             "level": record.levelname.lower(),
@@ -107,7 +107,7 @@ class Formatter(logging.Formatter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message of a record, with the names of errors in place of their messages."""
+    """Returns the message of a record, with the names of errors in place of their messages."""
     template, given = (_without_errors(part) for part in (record.msg, record.args))
     if isinstance(given, tuple):
         given = tuple(map(_without_errors, given))
@@ -129,7 +129,7 @@ drain = atexit.register(_WRITER.drain)
 
 
 def set_up(level: str = "INFO") -> None:
-    """Send the bridge's log and that of its libraries to stdout."""
+    """Sends the bridge's log and that of its libraries to stdout."""
     _WRITER.stream = sys.stdout
     structlog.configure(
         processors=[
@@ -155,7 +155,7 @@ def set_up(level: str = "INFO") -> None:
 
 
 def _with_trace(_: object, __: str, event: typing.MutableMapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """Replace an error by where it was raised."""
+    """Replaces an error by where it was raised."""
     fields = dict(event)
     error = fields.pop("exc_info", None)
     if error is True:
@@ -166,7 +166,7 @@ def _with_trace(_: object, __: str, event: typing.MutableMapping[str, typing.Any
 
 
 def _log_uncaught_errors() -> None:
-    """Log uncaught errors, unless another hook is set, such as that of a test runner."""
+    """Logs uncaught errors, unless another hook is set, such as that of a test runner."""
     log = structlog.get_logger()
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = lambda _, error, __: log.critical("process ended by an error", exc_info=error)

@@ -44,18 +44,18 @@ class Commands(click.Group):
     """Imports a command's module only when you run the command or ask for its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
+        """Returns the names of the commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, or None if there is no such command."""
+        """Returns a command, or None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"bridge.cli.{COMMANDS[cmd_name][0]}")
         return typing.cast("click.Command", getattr(module, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing any."""
+        """Writes the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -67,7 +67,7 @@ def commands() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit status.
+    """Runs one command. Returns its exit status.
 
     It prints an error as one line on stderr (status 1), but the errors of settings all at once (status 2).
     """
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(error: Exception) -> str:
-    """Return an error as one line, with a hint."""
+    """Returns an error as one line, with a hint."""
     if isinstance(error, click.ClickException):
         line = error.format_message().splitlines()[0]
         context = error.ctx if isinstance(error, click.UsageError) else None

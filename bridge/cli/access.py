@@ -15,32 +15,32 @@ from bridge.storage.search import Search
 
 
 def process_environ() -> dict[str, str]:
-    """Return a copy of the environment, without an empty WEB_CONCURRENCY, which gunicorn cannot read."""
+    """Returns a copy of the environment, without an empty WEB_CONCURRENCY, which gunicorn cannot read."""
     return {name: value for name, value in os.environ.items() if value or name != "WEB_CONCURRENCY"}
 
 
 def read_environ() -> tuple[dict[str, str], bool]:
-    """Return the environment, and whether it is the sandbox's because nothing is configured."""
+    """Returns the environment, and whether it is the sandbox's because nothing is configured."""
     environ = process_environ()
     sandbox = is_unconfigured(environ, ROOT)
     return (sandbox_environ(environ, ROOT) if sandbox else environ), sandbox
 
 
 def read_settings() -> Settings:
-    """Return the settings, or the sandbox's if nothing is configured; raises SettingsError."""
+    """Returns the settings, or the sandbox's if nothing is configured; raises SettingsError."""
     return load(read_environ()[0], ROOT)
 
 
 @contextlib.contextmanager
 def open_database(settings: Settings, pool_size: int = 2) -> Iterator[Database]:
-    """Open the database, and close it after the block."""
+    """Opens the database, and closes it after the block."""
     with contextlib.closing(Database(settings.database_url, pool_size=pool_size)) as database:
         yield database
 
 
 @contextlib.contextmanager
 def open_bridge() -> Iterator[tuple[Settings, Inbox, Search]]:
-    """Open the database with its search, and return the settings with the installed stores among theirs."""
+    """Opens the database with its search, and returns the settings with the installed stores among theirs."""
     settings = read_settings()
     with open_database(settings) as database:
         settings = with_installed(settings, database)

@@ -68,7 +68,7 @@ def _change(
     change: Callable[[Inbox, Sequence[str]], list[str]],
     done: str,
 ) -> list[str]:
-    """Change the deliveries with these ids, or those that pass the filters. Returns the unchanged ids."""
+    """Changes the deliveries with these ids, or those that pass the filters. Returns the unchanged ids."""
     with open_bridge() as (_, inbox, search):
         ids = ids or search.ids(filters, MOST)
         changed: set[str] = set()

@@ -30,7 +30,7 @@ REACH_SECONDS = 10.0
 def examine(
     settings: Settings, database: Database, *, clock: Callable[[], float] = time.time
 ) -> Iterator[Check]:
-    """Check the settings, the database, the worker, each store and provider, and the public URL.
+    """Checks the settings, the database, the worker, each store and provider, and the public URL.
 
     It calls each store a few times, at the store's pace. `clock` is this machine's.
     """
@@ -53,11 +53,11 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows no redirect, as providers follow none."""
 
     def redirect_request(self, *_: typing.Any) -> None:
-        """Return None, so that the redirect is an error."""
+        """Returns None, so that the redirect is an error."""
 
 
 def check_public_url(settings: Settings) -> Check:
-    """Request the bridge's `/healthz` at its public URL, from this machine and through the internet."""
+    """Requests the bridge's `/healthz` at its public URL, from this machine and through the internet."""
     what = "public URL"
     if settings.public_url is None:
         fix = "Set BRIDGE_PUBLIC_URL, so that doctor can check it and printed URLs are complete."

@@ -110,7 +110,7 @@ def stores(*, forget: str | None, as_json: bool) -> None:
 
 
 def _forget(settings: Settings, database: Database, name: str) -> str:
-    """Forget a store that is neither configured nor installed any more. Returns what was done."""
+    """Forgets a store that is neither configured nor installed any more. Returns what was done."""
     if name in settings.stores:
         raise BridgeError(f"{name} is configured. Remove it from the settings first.")
     store = with_installed(settings, database).stores.get(name)

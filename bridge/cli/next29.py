@@ -30,7 +30,7 @@ T = typing.TypeVar("T")
 
 @contextlib.contextmanager
 def open_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
-    """Open a store for calls; raises BridgeError if there is no such store, or no token for it."""
+    """Opens a store for calls; raises BridgeError if there is no such store, or no token for it."""
     with open_bridge() as (settings, inbox, _):
         store = settings.stores.get(name)
         if store is None:
@@ -63,7 +63,7 @@ def backfill(name: str, days: int) -> None:
 
 
 def _covered_days(inbox: Inbox, store: Store, days: int) -> int:
-    """Return how many of the last days the index covers."""
+    """Returns how many of the last days the index covers."""
     now = inbox.now()
     start = now - days * DAY
     periods = inbox.transactions.covered(store.name)
@@ -99,7 +99,7 @@ def reconcile(name: str, since: date) -> int:
 
 
 def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
-    """Return a function that takes a slot and moves the bar: each call takes one slot."""
+    """Returns a function that takes a slot and moves the bar: each call takes one slot."""
 
     def take_counted() -> T:
         progress.advance()

@@ -17,7 +17,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
-    """Add filter options to a command, which gets those in use as `filters`."""
+    """Adds filter options to a command, which gets those in use as `filters`."""
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -37,7 +37,7 @@ def filtered(filters: Filters, *names: str) -> Callable[[Command], Command]:
 
 
 def read_day(context: click.Context, option: click.Parameter, text: str) -> date:
-    """Return an option's value as a date."""
+    """Returns an option's value as a date."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -46,7 +46,7 @@ def read_day(context: click.Context, option: click.Parameter, text: str) -> date
 
 
 def read_moment(context: click.Context, option: click.Parameter, text: str) -> datetime:
-    """Return an option's value as a time, in UTC unless it names another zone."""
+    """Returns an option's value as a time, in UTC unless it names another zone."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

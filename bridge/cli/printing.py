@@ -17,12 +17,12 @@ SECTIONS = ("webhook", "deliveries", "attempts", "alert", "facts")
 
 
 def print_json(value: typing.Any) -> None:
-    """Print a value as JSON."""
+    """Prints a value as JSON."""
     click.echo(json.dumps(value, indent=2))
 
 
 def print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
-    """Print the rows of a page as a table, or the whole page as JSON."""
+    """Prints the rows of a page as a table, or the whole page as JSON."""
     if as_json:
         print_json(page)
         return
@@ -43,7 +43,7 @@ def _cell(value: object) -> str:
 
 
 def print_details(item: Json) -> None:
-    """Print a delivery, case or webhook: first its plain fields, then its sections."""
+    """Prints a delivery, case or webhook: first its plain fields, then its sections."""
     for name, value in item.items():
         if name not in SECTIONS and value not in (None, [], {}, ""):
             _print(f"{name:<15} {_readable(value)}")
@@ -67,7 +67,7 @@ def print_details(item: Json) -> None:
 
 
 def _readable(value: typing.Any) -> str:
-    """Return a value of JSON as one line of text, without empty lists in it."""
+    """Returns a value of JSON as one line of text, without empty lists in it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -78,5 +78,5 @@ def _readable(value: typing.Any) -> str:
 
 
 def _print(text: str) -> None:
-    """Print a text with its control characters escaped: others have sent it."""
+    """Prints a text with its control characters escaped: others have sent it."""
     click.echo(printable(text, "\n\t"))

@@ -15,7 +15,7 @@ class Progress(contextlib.ExitStack):
     """A progress bar on stderr, shown if stderr is a terminal and there is more than one step."""
 
     def __init__(self, label: str, length: int | None = None) -> None:
-        """Show a bar of so many steps; None if their number is not known."""
+        """Shows a bar of so many steps; None if their number is not known."""
         super().__init__()
         self.shown = (length is None or length > 1) and sys.stderr.isatty()
         steps = itertools.count() if length is None else range(length)
@@ -23,11 +23,11 @@ class Progress(contextlib.ExitStack):
         self.bar = self.enter_context(bar)
 
     def print(self, line: str) -> None:
-        """Print a line of the command's output. The next step draws the bar again below it."""
+        """Prints a line of the command's output. The next step draws the bar again below it."""
         if self.shown:
             click.echo(CLEAR_LINE, nl=False, err=True)
         click.echo(line)
 
     def advance(self, steps: int = 1) -> None:
-        """Move the bar by some steps."""
+        """Moves the bar by some steps."""
         self.bar.update(steps)

@@ -37,7 +37,7 @@ def is_unconfigured(environ: Mapping[str, str], root: pathlib.Path) -> bool:
 
 
 def sandbox_environ(environ: Mapping[str, str], root: pathlib.Path) -> dict[str, str]:
-    """Return the environment with the sandbox store and generated secrets, bound to loopback."""
+    """Returns the environment with the sandbox store and generated secrets, bound to loopback."""
     settings = load(environ, root)
     secrets = {
         provider.secret_variable: generate_secret(provider) for provider in settings.providers.values()
@@ -53,12 +53,12 @@ def sandbox_environ(environ: Mapping[str, str], root: pathlib.Path) -> dict[str,
 
 
 def sandbox_port(port: int) -> int:
-    """Return the port of the sandbox store beside the bridge's: the next one, or the last but one."""
+    """Returns the port of the sandbox store beside the bridge's: the next one, or the last but one."""
     return port + 1 if port < LAST_PORT else port - 1
 
 
 def generate_secret(provider: Provider) -> str:
-    """Return a secret for a provider in the form that its proof requires."""
+    """Returns a secret for a provider in the form that its proof requires."""
     for secret in (
         f"{provider.name}:sandbox-only",
         "whsec_c2FuZGJveC1vbmx5",  # for Standard Webhooks
@@ -74,7 +74,7 @@ def generate_secret(provider: Provider) -> str:
 
 
 def run(environ: dict[str, str], port: int, *, sandbox: bool) -> None:
-    """Run web and worker (and the sandbox) until a signal arrives.
+    """Runs web and worker (and the sandbox) until a signal arrives.
 
     Raises BridgeError if a process ends before.
     """
@@ -101,13 +101,13 @@ def run(environ: dict[str, str], port: int, *, sandbox: bool) -> None:
 
 
 def become_web(environ: dict[str, str]) -> typing.NoReturn:
-    """Replace this process by gunicorn, so that signals reach it."""
+    """Replaces this process by gunicorn, so that signals reach it."""
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, *WEB], environ)  # noqa: S606  our own
 
 
 def _end(children: Collection[subprocess.Popen[bytes]]) -> None:
-    """Ask each process to end, wait for it, and kill it if it takes too long."""
+    """Asks each process to end, waits for it, and kills it if it takes too long."""
     for child in children:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)

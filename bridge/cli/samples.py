@@ -37,7 +37,7 @@ class Sale:
     case_number: str
 
     def to_transaction(self) -> dict[str, typing.Any]:
-        """Return the payment in the form that the sandbox store takes."""
+        """Returns the payment in the form that the sandbox store takes."""
         copied = ("amount", "auth_code", "network_transaction_id", "external_id", "order")
         return {
             **{name: getattr(self, name) for name in copied},
@@ -60,7 +60,7 @@ class Sample:
 
 
 def make_sale(chance: Random, now: datetime) -> Sale:
-    """Return a random payment of two days ago."""
+    """Returns a random payment of two days ago."""
 
     def digits(count: int) -> str:
         return "".join(chance.choices("0123456789", k=count))
@@ -79,13 +79,13 @@ def make_sale(chance: Random, now: datetime) -> Sale:
 
 
 def events(provider: Provider) -> list[str]:
-    """Return the event types that have samples, those that open a case first."""
+    """Returns the event types that have samples, those that open a case first."""
     named = [name for name in provider.events if name not in (ANY, "")] or list(provider.events)
     return sorted(named, key=lambda name: provider.events[name].effect is not Effect.OPEN)
 
 
 def opening(provider: Provider, event: str) -> str | None:
-    """Return the event to send first, if this one has too few facts to open a case."""
+    """Returns the event to send first, if this one has too few facts to open a case."""
     table, first = provider.events[event].table, events(provider)[0]
     first_opens = provider.events[first].effect is Effect.OPEN
     has_amount = table is None or not {"amount", "transaction_amount"}.isdisjoint(table.load_fields)
@@ -93,7 +93,7 @@ def opening(provider: Provider, event: str) -> str | None:
 
 
 def make(provider: Provider, event: str, sale: Sale, chance: Random, now: datetime) -> Sample:
-    """Return a webhook of one event type, as the provider's table describes it."""
+    """Returns a webhook of one event type, as the provider's table describes it."""
     meaning = provider.events[event]
     tree: dict[str, Tree] = {}
     headers: dict[str, str] = {}
@@ -113,7 +113,7 @@ def make(provider: Provider, event: str, sale: Sale, chance: Random, now: dateti
 
 
 def sign(provider: Provider, sample: Sample, secret: str, now: datetime, url: str = "") -> Sample:
-    """Add the proof that the sender knows the secret, in the headers or inside the body.
+    """Adds the proof that the sender knows the secret, in the headers or inside the body.
 
     `url` is the one that the provider calls, its query included: some sign it too.
     """
@@ -125,7 +125,7 @@ def sign(provider: Provider, sample: Sample, secret: str, now: datetime, url: st
 def _values(
     provider: Provider, meaning: Meaning, sale: Sale, chance: Random, now: datetime
 ) -> list[tuple[str, Tree]]:
-    """Return the paths and values of a sample body."""
+    """Returns the paths and values of a sample body."""
     table = meaning.table
     if table is None:
         return []
@@ -141,7 +141,7 @@ def _values(
 
 
 def _subtype(provider: Provider, meaning: Meaning, table: AlertSchema) -> str:
-    """Return a word for the kind of case. If its path is also the outcome's, one that suits the event."""
+    """Returns a word for the kind of case. If its path is also the outcome's, one that suits the event."""
     outcome = table.load_fields.get("resolution")
     if isinstance(outcome, fields.Word) and table.path("resolution") == provider.subtype:
         return next(iter(_words(outcome, final=meaning.effect is Effect.RESOLVE)), "sandbox")
@@ -150,7 +150,7 @@ def _subtype(provider: Provider, meaning: Meaning, table: AlertSchema) -> str:
 
 
 def _words(a_field: fields.Word, *, final: bool = True) -> list[str]:
-    """Return the words of a field's table that are final, or those that are not; patterns left out."""
+    """Returns the words of a field's table that are final, or those that are not; patterns left out."""
     values = {word: ours for word, ours in (a_field.values or {}).items() if ANY not in word}
     return [word for word, ours in values.items() if _is_final(ours) == final]
 
@@ -163,7 +163,7 @@ def _is_final(ours: typing.Any) -> bool:
 def _value(
     name: str, a_field: Field[typing.Any], sale: Sale, chance: Random, now: datetime, *, wanted: bool
 ) -> Tree:
-    """Return a plausible value for a field by its name, or else by its kind."""
+    """Returns a plausible value for a field by its name, or else by its kind."""
     by_name = {
         **vars(sale),
         "transaction_amount": sale.amount,
@@ -190,13 +190,13 @@ def _value(
 
 
 def _moment(a_field: Field[typing.Any], moment: datetime) -> str:
-    """Format a time as the field expects it."""
+    """Formats a time as the field expects it."""
     own_format = getattr(a_field, "format", None)
     return moment.strftime(own_format) if own_format else moment.isoformat(timespec="seconds")
 
 
 def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
-    """Set a value at the first alternative of a path. Creates the objects and lists on the path."""
+    """Sets a value at the first alternative of a path. Creates the objects and lists on the path."""
     step, _, rest = path.partition("|")[0].partition(".")
     position, _, inner = rest.partition(".")
     if not rest:
@@ -212,7 +212,7 @@ def _put(tree: dict[str, Tree], path: str, value: Tree) -> None:
 def _put_anywhere(
     tree: dict[str, Tree], outside: dict[str, dict[str, str]], path: str, value: str, *, replace: bool
 ) -> None:
-    """Set a value at its place: in a header, in the query, or in the body."""
+    """Sets a value at its place: in a header, in the query, or in the body."""
     first = path.partition("|")[0]
     prefix = next((prefix for prefix in outside if first.startswith(prefix)), None)
     if prefix:
@@ -222,7 +222,7 @@ def _put_anywhere(
 
 
 def _render(provider: Provider, tree: Tree) -> tuple[bytes, str]:
-    """Return the body and its content type."""
+    """Returns the body and its content type."""
     if provider.formats[0] == "json":
         return json.dumps(tree, indent=2).encode(), "application/json"
     if provider.formats[0] == "form":

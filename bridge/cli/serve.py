@@ -46,7 +46,7 @@ def run(*, web: bool) -> None:
 
 
 def _print_urls(settings: Settings, *, sandbox: bool) -> None:
-    """Print where each provider should send its webhooks, and how to try the sandbox."""
+    """Prints where each provider should send its webhooks, and how to try the sandbox."""
     if sandbox:
         click.echo("*** SANDBOX: no store is configured. This is a simulated one with generated secrets. ***")
         click.echo("*** Nothing reaches 29next. Set NEXT_STORE and NEXT_ACCESS_TOKEN for the real thing. ***")
@@ -66,7 +66,7 @@ def _print_urls(settings: Settings, *, sandbox: bool) -> None:
 
 
 def worker_pool(stores: int) -> int:
-    """Return how many connections a worker with so many stores may open."""
+    """Returns how many connections a worker with so many stores may open."""
     return min(5 + max(stores, 1), WORKER_POOL)
 
 

@@ -24,7 +24,7 @@ from bridge.worker.subscriptions import events_of, problem
 
 
 def check_stores(settings: Settings, database: Database, clock: Callable[[], float]) -> Iterator[Check]:
-    """Check each store: whether it is paused, what its token may do, its clock, its webhooks."""
+    """Checks each store: whether it is paused, what its token may do, its clock, its webhooks."""
     inbox = open_inbox(database, settings)
     inbox.stores.register(settings.stores.values())
     with database.read() as connection:
@@ -51,7 +51,7 @@ def check_stores(settings: Settings, database: Database, clock: Callable[[], flo
 
 
 def _subscription(settings: Settings, api: NextApi, store: Store) -> Check:
-    """Check whether 29next sends the bridge a store's transactions and disputes."""
+    """Checks whether 29next sends the bridge a store's transactions and disputes."""
     what = f"{store.name}: webhooks"
     secret = settings.signing_secret(store)
     if secret is None or settings.public_url is None:
@@ -88,7 +88,7 @@ class Probe:
     without: str = ""  # what the bridge cannot do without the scope, if it can work without it
 
     def make(self, api: NextApi, store: Store, answer: Answer) -> Check:
-        """Make the call. Returns the check of its scope."""
+        """Makes the call. Returns the check of its scope."""
         what = f"{store.name}: {self.scope}"
         body = None if self.method == "GET" else PROBE_BODY
         try:
@@ -108,7 +108,7 @@ class Probe:
 
 
 def _fix_for(status: int | None, store: Store, scope: str) -> str:
-    """Return how to fix a call that failed."""
+    """Returns how to fix a call that failed."""
     if status == 401:
         return "Set this store's access token again: 29next does not accept the current one."
     if status == 403:

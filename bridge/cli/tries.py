@@ -62,7 +62,7 @@ def send(provider: str, event: str | None, count: int, url: str | None) -> int:
 
 
 def _sender(settings: Settings, name: str) -> Provider:
-    """Return a provider that can send samples to the bridge; raises BridgeError."""
+    """Returns a provider that can send samples to the bridge; raises BridgeError."""
     provider = settings.providers.get(name)
     if provider is None:
         raise BridgeError(f"There is no provider {name!r}; see `bridge providers`.")
@@ -81,7 +81,7 @@ def _send(
     chance: random.Random,
     url: str | None,
 ) -> Iterator[tuple[int, str]]:
-    """Post an event about a sale, after the event that opens its case if it needs one. Yields the answers."""
+    """Posts an event about a sale, after the one that opens its case if need be. Yields the answers."""
     secret, base = settings.secrets[provider.name][0], url or settings.url_of(provider.name)
     key = {"key": secret} if provider.proof.kind == "url" else {}
     for event_type in filter(None, (samples.opening(provider, event), event)):
@@ -94,7 +94,7 @@ def _send(
 
 
 def post(url: str, body: typing.Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Post bytes, or a value as JSON. Returns the status and the text of the answer.
+    """Posts bytes, or a value as JSON. Returns the status and the text of the answer.
 
     It is a plain HTTP client, as a provider's is. Raises BridgeError for an invalid URL, OSError if nobody
     answers.
@@ -139,13 +139,13 @@ def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json
 
 
 def _read(provider: str, file: str, headers: tuple[str, ...]) -> Webhook:
-    """Return a webhook of a provider whose body is in a file."""
+    """Returns a webhook of a provider whose body is in a file."""
     body = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
     return Webhook(provider, f"/webhooks/{provider}", body, dict(map(_header, headers)))
 
 
 def _stored(search: Search, ident: str) -> Webhook:
-    """Return the webhook of a stored delivery."""
+    """Returns the webhook of a stored delivery."""
     delivery = search.delivery(ident)
     body = search.body(delivery["webhook_id"]) if delivery else None
     if delivery is None or body is None:

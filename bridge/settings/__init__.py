@@ -111,28 +111,28 @@ class Settings:
         return self.client_id is not None and self.client_secret is not None
 
     def base_url_of(self, store: str) -> str:
-        """Return the base URL of the Admin API of a store that is not configured."""
+        """Returns the base URL of the Admin API of a store that is not configured."""
         return self.sandbox_url or _store_url(store)
 
     def store_name_of(self, provider: str, alert: Alert, named: str | None) -> str | None:
-        """Return the name of an alert's store: by its URL, its first fitting route, or the default."""
+        """Returns the name of an alert's store: by its URL, its first fitting route, or the default."""
         routed = (route.store for route in self.routes if route.fits(provider, alert))
         return named if named is not None else next(routed, self.default_store)
 
     def store_of(self, provider: str, alert: Alert, named: str | None) -> Store | None:
-        """Return the store of an alert, or None if there is no such store."""
+        """Returns the store of an alert, or None if there is no such store."""
         name = self.store_name_of(provider, alert, named)
         return None if name is None else self.stores.get(name)
 
     def secrets_of(self, provider: str, store: str | None) -> tuple[str, ...]:
-        """Return the secrets that a provider may use at its URL, or at its URL of a store."""
+        """Returns the secrets that a provider may use at its URL, or at its URL of a store."""
         secrets = self.secrets.get(provider, ())
         if provider == "next" and store:
             return secrets + tuple(_own_secret(secret, store) for secret in secrets)
         return secrets
 
     def signing_secret(self, store: Store) -> str | None:
-        """Return the secret that 29next signs a store's webhooks with.
+        """Returns the secret that 29next signs a store's webhooks with.
 
         An installed store has one of its own, since its merchant can read it.
         """
@@ -140,7 +140,7 @@ class Settings:
         return _own_secret(secret, store.name) if secret and store.installed else secret
 
     def outcomes_of(self, store: str) -> Mapping[str, Outcome]:
-        """Return by provider how to report the outcomes of a store's alerts. An observed store has none."""
+        """Returns by provider how to report the outcomes of a store's alerts. An observed store has none."""
         if store not in self.stores or self.stores[store].observe:
             return {}
         outcomes = {name: provider.outcome for name, provider in self.providers.items()}
@@ -167,17 +167,17 @@ class Settings:
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     def url_of(self, provider: str) -> str:
-        """Return the URL to register with a provider."""
+        """Returns the URL to register with a provider."""
         return f"{self.base_url}/webhooks/{provider}"
 
 
 def _own_secret(secret: str, store: str) -> str:
-    """Return the secret of one store's webhooks. It is no proof for another store."""
+    """Returns the secret of one store's webhooks. It is no proof for another store."""
     return hmac.new(secret.encode(), f"webhooks of {store}".encode(), "sha256").hexdigest()
 
 
 def load(environ: Mapping[str, str], root: Path) -> Settings:
-    """Read the settings; raises SettingsError with every problem.
+    """Reads the settings; raises SettingsError with every problem.
 
     A variable that is empty counts as unset. BRIDGE_CONFIG is relative to `root`.
     """
@@ -237,25 +237,25 @@ def load(environ: Mapping[str, str], root: Path) -> Settings:
 
 
 def _store(name: str, token: str, table: Mapping[str, typing.Any]) -> Store:
-    """Return a store. Without a token it is not installed yet."""
+    """Returns a store. Without a token it is not installed yet."""
     missing = "" if token else NOT_INSTALLED
     return Store(name=name, token=token, missing=missing, **{"base_url": _store_url(name), **table})
 
 
 def _secrets(provider: Provider, values: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Return a provider's current secret and, during a rotation, the previous one."""
+    """Returns a provider's current secret and, during a rotation, the previous one."""
     current = provider.secret_variable
     return tuple(filter(None, (values[current], values[f"{current}_PREVIOUS"])))
 
 
 def _api_key(provider: Provider, values: Mapping[str, typing.Any]) -> str | OAuthKeys:
-    """Return what authorizes the calls to a provider's API: a key, or keys for OAuth."""
+    """Returns what authorizes the calls to a provider's API: a key, or keys for OAuth."""
     key = values[provider.key_variable]
     return OAuthKeys(values[provider.consumer_variable], key) if provider.oauth else key
 
 
 def _api_problems(all_providers: Mapping[str, Provider], file_name: str) -> Iterator[str]:
-    """Yield a line for each provider whose API's URL is missing, or is not safe to send a key to."""
+    """Yields a line for each provider whose API's URL is missing, or is not safe to send a key to."""
     expected = "expected https:// and a host's name (http:// only to this machine), without query"
     for slug, provider in all_providers.items():
         key = f"{file_name}: providers.{slug}.api_url"
@@ -266,7 +266,7 @@ def _api_problems(all_providers: Mapping[str, Provider], file_name: str) -> Iter
 
 
 def _network_problems(all_providers: Mapping[str, Provider], env: Mapping[str, typing.Any]) -> Iterator[str]:
-    """Yield a line for each provider with `networks`, if a proxy on this machine hides their addresses."""
+    """Yields a line for each provider with `networks`, if a proxy on this machine hides their addresses."""
     if environment.on_loopback(env) and environment.is_public(env) and not environment.proxy_hops(env):
         for slug, provider in all_providers.items():
             if not provider.may_call_from("127.0.0.1"):

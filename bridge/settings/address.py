@@ -49,7 +49,7 @@ def is_hook(url: str) -> bool:
 
 
 def store_of(domain: str) -> str | None:
-    """Return the store of a domain such as `example.29next.store`, or None for any other text."""
+    """Returns the store of a domain such as `example.29next.store`, or None for any other text."""
     match = STORE.fullmatch(domain.lower()) if domain.isascii() else None
     return match[1] if match else None
 
@@ -83,7 +83,7 @@ def is_bind(given: str) -> bool:
 
 
 def client_ip(given: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a client's IP address without an IPv6 zone, which may be any text; None if it is not one."""
+    """Returns a client's IP address without an IPv6 zone, which may be any text; None if it is not one."""
     try:
         return ipaddress.ip_address((given or "").partition("%")[0])
     except ValueError:
@@ -102,7 +102,7 @@ def _is_trusted(match: re.Match[str] | None) -> bool:
 
 
 def database_url(given: str) -> str:
-    """Return a database's URL as SQLAlchemy takes it; raises ValueError with what is expected."""
+    """Returns a database's URL as SQLAlchemy takes it; raises ValueError with what is expected."""
     scheme, _, rest = given.partition("://")
     if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
         _postgres(rest)
@@ -115,7 +115,7 @@ def database_url(given: str) -> str:
 
 
 def with_tls(url: str) -> str:
-    """Return a database's URL that requires TLS, unless it has an `sslmode` or is on this machine.
+    """Returns a database's URL that requires TLS, unless it has an `sslmode` or is on this machine.
 
     By default the driver would connect without TLS if the server refuses it (`sslmode=prefer`).
     """
@@ -128,7 +128,7 @@ def with_tls(url: str) -> str:
 
 
 def _postgres(rest: str) -> tuple[str, str, str]:
-    """Return the host, the `sslmode`, and the separator before a further option."""
+    """Returns the host, the `sslmode`, and the separator before a further option."""
     match = POSTGRES.fullmatch(rest)
     if not rest or not match or not rest.isprintable() or int(match["port"] or 5432) > LAST_PORT:
         raise ValueError(f"{DATABASE_FORMS} (with @, : and / in the password written as %40, %3A, %2F)")
@@ -141,12 +141,12 @@ def _postgres(rest: str) -> tuple[str, str, str]:
 
 
 def sqlite_file(url: str) -> Path:
-    """Return the file of an SQLite URL."""
+    """Returns the file of an SQLite URL."""
     return Path(url.removeprefix("sqlite:///").partition("?")[0])
 
 
 def absolute(url: str) -> str:
-    """Return a database's URL that is valid from every folder: the path of SQLite's file made absolute."""
+    """Returns a database's URL that is valid from every folder: the path of SQLite's file made absolute."""
     if not url.startswith("sqlite:"):
         return url
     _, mark, query = url.partition("?")

@@ -39,7 +39,7 @@ def variable(
     *,
     shown: bool = False,
 ) -> Field[typing.Any]:
-    """Return the field of a variable.
+    """Returns the field of a variable.
 
     `read` takes the text without blanks around it, and returns the value or raises ValueError. The message
     is `expected`, or else the error's. With `shown` it also quotes the text.
@@ -59,19 +59,19 @@ def variable(
 
 
 def required(field: Field[typing.Any], absent: str) -> Field[typing.Any]:
-    """Return the field of a variable that must be set; `absent` is the message if it is not."""
+    """Returns the field of a variable that must be set; `absent` is the message if it is not."""
     return key(field.deserialize, field.data_key, absent=absent)
 
 
 def one_of(name: str, *words: str) -> Field[typing.Any]:
-    """Return a variable whose value is one of these words in capitals. The first is the default."""
+    """Returns a variable whose value is one of these words in capitals. The first is the default."""
     is_word = fitting(words.__contains__)
     expected = f"one of {', '.join(words)}"
     return variable(name, expected, lambda text: is_word(text.upper()), words[0], shown=True)
 
 
 def number(name: str, default: float | None, least: float, most: float) -> Field[typing.Any]:
-    """Return a variable whose value is a number: a whole one, if `least` is an int."""
+    """Returns a variable whose value is a number: a whole one, if `least` is an int."""
     is_whole = isinstance(least, int)
 
     def read(text: str) -> float:
@@ -85,7 +85,7 @@ def number(name: str, default: float | None, least: float, most: float) -> Field
 
 
 def header_word(name: str, what: str) -> Field[typing.Any]:
-    """Return a variable whose value is a secret for a header."""
+    """Returns a variable whose value is a secret for a header."""
     return variable(name, f"{what}: one word of plain characters", fitting(HEADER_WORD.fullmatch))
 
 
@@ -118,7 +118,7 @@ class Variables(Schema):
 
     @pre_load
     def drop_empty(self, environ: Mapping[str, str], **_: object) -> dict[str, str]:
-        """Return the variables of the schema that are not empty."""
+        """Returns the variables of the schema that are not empty."""
         names = [str(field.data_key) for field in self.fields.values()]
         return {name: environ[name] for name in names if environ.get(name, "").strip()}
 
@@ -154,14 +154,14 @@ class Environment(Variables):
 
     @validates_schema(skip_on_field_errors=False)
     def check(self, read: dict[str, typing.Any], **_: object) -> None:
-        """Check variables against one another; `read` lacks those that are invalid by themselves."""
+        """Checks variables against one another; `read` lacks those that are invalid by themselves."""
         problems = (*_missing(read), *_conflicting(read))
         if problems:
             raise ValidationError({self.fields[name].data_key: [message] for name, message in problems})
 
 
 def _missing(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
-    """Yield each variable that is not set but should be, and why."""
+    """Yields each variable that is not set but should be, and why."""
 
     def is_set(name: str) -> bool:
         return bool(read.get(name, True))
@@ -181,7 +181,7 @@ def _missing(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
 
 
 def _conflicting(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
-    """Yield each variable whose value does not suit the others, and why."""
+    """Yields each variable whose value does not suit the others, and why."""
     public = urlsplit(read.get("public_url", "https:") or "")
     is_secure = public.scheme == "https" or address.is_loopback(public.hostname or "")
     if not is_secure and (read.get("client_id", True) or read.get("client_secret", True)):
@@ -195,12 +195,12 @@ def _conflicting(read: Mapping[str, typing.Any]) -> Iterator[tuple[str, str]]:
 
 
 def schema(variables: Iterable[Field[typing.Any]]) -> Schema:
-    """Return the schema of these variables, each under its own name."""
+    """Returns the schema of these variables, each under its own name."""
     return Variables.from_dict({str(field.data_key): field for field in variables})()
 
 
 def of_provider(provider: Provider, environ: Mapping[str, str]) -> list[Field[typing.Any]]:
-    """Return the variables of a provider: its secret, the previous secret, and the keys of its API."""
+    """Returns the variables of a provider: its secret, the previous secret, and the keys of its API."""
 
     def read(secret: str) -> str:
         if problem := provider.proof.problem(secret):
@@ -215,7 +215,7 @@ def of_provider(provider: Provider, environ: Mapping[str, str]) -> list[Field[ty
 
 
 def _of_api(provider: Provider, environ: Mapping[str, str]) -> Iterator[Field[typing.Any]]:
-    """Yield the variables of the keys of a provider's API, if the bridge can call it."""
+    """Yields the variables of the keys of a provider's API, if the bridge can call it."""
     if provider.oauth:
         name, password = provider.key_variable, environ.get(f"{provider.key_variable}_PASSWORD", "").strip()
         consumer_key = variable(
@@ -238,12 +238,12 @@ def _of_api(provider: Provider, environ: Mapping[str, str]) -> Iterator[Field[ty
 
 
 def of_store(name: str) -> Field[typing.Any]:
-    """Return the variable of a store's token."""
+    """Returns the variable of a store's token."""
     return required(header_word(name, "an access token"), "missing; expected the store's access token")
 
 
 def of_hook(name: str) -> Field[typing.Any]:
-    """Return the variable of the URL to notify."""
+    """Returns the variable of the URL to notify."""
     expected = "the URL to notify, https:// and a host's name"
     return required(variable(name, expected, fitting(address.is_hook)), f"expected {expected}")
 
@@ -260,19 +260,19 @@ def on_loopback(read: Mapping[str, typing.Any]) -> bool:
 
 
 def database_url(read: Mapping[str, typing.Any]) -> str:
-    """Return the database's URL. On Heroku it requires TLS, unless PGSSLMODE or the URL says otherwise."""
+    """Returns the database's URL. On Heroku it requires TLS, unless PGSSLMODE or the URL says otherwise."""
     url = str(read.get("database_url", ""))
     return address.with_tls(url) if read.get("dyno") and not read.get("pgsslmode") else url
 
 
 def proxy_hops(read: Mapping[str, typing.Any]) -> int:
-    """Return how many proxies are in front: on Heroku its router, on Render its edge and its router."""
+    """Returns how many proxies are in front: on Heroku its router, on Render its edge and its router."""
     platform = 1 if read.get("dyno") else 2 if read.get("render") else 0
     hops = read.get("proxy_hops")
     return platform if hops is None else int(hops)
 
 
 def sandbox_url(read: Mapping[str, typing.Any]) -> str | None:
-    """Return the URL that simulates installed stores. It is on this machine, so that no token leaves it."""
+    """Returns the URL that simulates installed stores. It is on this machine, so that no token leaves it."""
     url = read.get("base_url")
     return url if url and address.is_loopback(urlsplit(url).hostname or "") else None

@@ -75,7 +75,7 @@ def _is_like(text: str, pattern: str) -> bool:
 
 
 def parse(root: Path, given: str | None, problems: list[str]) -> tuple[str, dict[str, typing.Any]]:
-    """Return the name of the file and its content, which is empty if the file is missing or invalid."""
+    """Returns the name of the file and its content, which is empty if the file is missing or invalid."""
     file, content = given or "config/bridge.toml", b""
     try:
         content = (root / file).read_bytes()
@@ -94,7 +94,7 @@ def parse(root: Path, given: str | None, problems: list[str]) -> tuple[str, dict
 
 
 def seconds(days: int = 0) -> Reader:
-    """Return the reader of a duration in seconds, of at least so many days."""
+    """Returns the reader of a duration in seconds, of at least so many days."""
     return lambda value: duration(days)(value).total_seconds()
 
 
@@ -108,7 +108,7 @@ NOTIFY = table(
 
 
 def retention(days: int) -> Reader:
-    """Return the reader of how long something is kept, at least so many days; None means forever."""
+    """Returns the reader of how long something is kept, at least so many days; None means forever."""
 
     def read(value: object) -> float | None:
         try:
@@ -137,7 +137,7 @@ def schema(
     has_token: bool,
     installs: bool,
 ) -> Schema:
-    """Return the schema for a file with this content: its routes may name the stores and providers in it.
+    """Returns the schema for a file with this content: its routes may name the stores and providers in it.
 
     `default` is the store of NEXT_STORE, and `has_token` says whether its token is in the environment. With
     `installs` a store may get its token when it is installed.
@@ -168,7 +168,7 @@ def _table(content: Mapping[str, typing.Any], name: str) -> Mapping[str, typing.
 
 
 def _store(name: str, value: object, *, needs_token: bool) -> typing.Any:
-    """Read the table of a store."""
+    """Reads the table of a store."""
     keys = {
         "token_env": key(VARIABLE, absent=f"missing; expected {A_VARIABLE}" if needs_token else ""),
         "base_url": key(text(address.A_BASE_URL, fitting(address.is_base_url))),
@@ -181,7 +181,7 @@ def _store(name: str, value: object, *, needs_token: bool) -> typing.Any:
 
 
 def _route(stores: Collection[str], providers: Collection[str], *, installs: bool) -> Reader:
-    """Return the reader of a route, which may name these stores and providers."""
+    """Returns the reader of a route, which may name these stores and providers."""
     a_store = f"the name of a store ({', '.join(stores) or 'no store is configured'})"
     is_store = STORE_NAME.fullmatch if installs else stores.__contains__
     is_provider = fitting(providers.__contains__)

@@ -31,7 +31,7 @@ class OAuthKeys:
 
 
 def signing_key(given: str, password: str, variable: str) -> RSAPrivateKey:
-    r"""Return the private key of a variable; raises ValueError with what is wrong.
+    r"""Returns the private key of a variable; raises ValueError with what is wrong.
 
     Line breaks may be written as `\n`, as platforms store them. The password opens an encrypted key.
     """

@@ -84,7 +84,7 @@ class ArgumentParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = {"query": RAISE, "json": None}  # noqa: RUF012  as webargs declares it
 
     def load_json(self, req: Request, schema: Schema) -> typing.Any:
-        """Return the body, or `missing` if it is not JSON."""
+        """Returns the body, or `missing` if it is not JSON."""
         try:
             body = req.get_json(silent=True)
         except RecursionError:  # nested too deep
@@ -94,7 +94,7 @@ class ArgumentParser(FlaskParser):
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **kwargs: typing.Any
     ) -> typing.NoReturn:
-        """Reject the body with an example of a valid one. Filters raise BadFilter before this is called."""
+        """Rejects the body with an example of a valid one. Filters raise BadFilter before this is called."""
         raise Rejected("bad_request", 400, typing.cast("RequestBody", schema).expected) from None
 
 
@@ -116,7 +116,7 @@ routes = ApiBlueprint("api", __name__, url_prefix="/api", description=DESCRIPTIO
 
 @functools.cache
 def openapi_document() -> Json:
-    """Return the OpenAPI document. Only a request for it takes the time to build it."""
+    """Returns the OpenAPI document. Only a request for it takes the time to build it."""
     app = Flask(__name__, static_folder=None)
     app.config |= {
         "API_TITLE": "dispute-bridge",
@@ -131,13 +131,13 @@ def openapi_document() -> Json:
 
 
 def _component_name(schema: typing.Any) -> str:
-    """Return the name of an answer's shape in the document. Other schemas have none and stand inline."""
+    """Returns the name of an answer's shape in the document. Other schemas have none and stand inline."""
     schema_class = schema if isinstance(schema, type) else type(schema)
     return schema_class.__name__ if issubclass(schema_class, shapes.Closed) else ""
 
 
 def answers(schema: type[Schema] | Json, *errors: int) -> Callable[[Route], Route]:
-    """Document a route's answer and its errors."""
+    """Documents a route's answer and its errors."""
 
     def decorate(route: Route) -> Route:
         first_line, *_ = str(route.__doc__).splitlines()
@@ -152,7 +152,7 @@ def answers(schema: type[Schema] | Json, *errors: int) -> Callable[[Route], Rout
 
 
 def of_a_case(route: Route) -> Route:
-    """Give a route the case of its path, or answer 404 before anything else is read."""
+    """Gives a route the case of its path, or answers 404 before anything else is read."""
 
     @functools.wraps(route)
     def with_case(id: str) -> Response:
@@ -163,7 +163,7 @@ def of_a_case(route: Route) -> Route:
 
 @routes.before_request
 def authorize() -> None:
-    """Require the API's token, or a request from this machine if no token is set."""
+    """Requires the API's token, or a request from this machine if no token is set."""
     settings = current.settings()
     if settings.api_token is None:
         auth.require_this_machine("The API", "BRIDGE_API_TOKEN")
@@ -175,7 +175,7 @@ def authorize() -> None:
 
 
 def _require_this_site() -> None:
-    """Reject changes by a page of another site that a browser on this machine has open."""
+    """Rejects changes by a page of another site that a browser on this machine has open."""
     if request.method in SAFE_METHODS:
         return
     origin = f"{request.scheme}://{request.host}"

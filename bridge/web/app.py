@@ -41,7 +41,7 @@ READY_SECONDS = 1.0
 def create_app(
     settings: Settings | None = None, database: Database | None = None, *, watch: bool = True
 ) -> Flask:
-    """Build the application. Without `settings` it reads them from the environment.
+    """Builds the application. Without `settings` it reads them from the environment.
 
     With `watch` a thread notifies the operator when the worker is gone and cannot do it itself.
     """
@@ -80,7 +80,7 @@ def create_app(
 
 
 def _with_headers(answer: WSGIApplication) -> WSGIApplication:
-    """Add HEADERS to every answer, below Flask, where that costs next to nothing."""
+    """Adds HEADERS to every answer, below Flask, where that costs next to nothing."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], error: typing.Any = None) -> typing.Any:
@@ -98,7 +98,7 @@ def _with_headers(answer: WSGIApplication) -> WSGIApplication:
 
 
 def healthz() -> Response:
-    """Answer that the process is running."""
+    """Answers that the process is running."""
     return jsonify(status="ok")
 
 
@@ -116,7 +116,7 @@ class Readiness:
         self.last_problem: str | None = None
 
     def problem(self) -> str | None:
-        """Return why webhooks cannot be stored, or None if they can."""
+        """Returns why webhooks cannot be stored, or None if they can."""
         with self.lock:
             if self.clock() >= self.until:
                 self._check()
@@ -124,7 +124,7 @@ class Readiness:
             return self.last_problem
 
     def answer(self) -> tuple[Response, int]:
-        """Answer whether webhooks can be stored."""
+        """Answers whether webhooks can be stored."""
         ready = self.problem() is None
         return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
 
@@ -165,6 +165,6 @@ def _http_error(error: HTTPException) -> tuple[Response, int]:
 
 
 def _bug(error: Exception) -> tuple[Response, int]:
-    """Answer 503 to a bug, so that a provider sends its webhook again. The traceback goes to the log."""
+    """Answers 503 to a bug, so that a provider sends its webhook again. The traceback goes to the log."""
     log.error("bug", exc_info=error)
     return _rejected(Rejected("unavailable", 503, "Internal error. Send it again later."))

@@ -96,7 +96,7 @@ class Arriving:
         return not self.chunked and len(self.content) >= self.end
 
     def read(self, sock: socket) -> bool:
-        """Read what has arrived. Returns whether to stop waiting: it is complete, over, or too large."""
+        """Reads what has arrived. Returns whether to stop waiting: it is complete, over, or too large."""
         with contextlib.suppress(BlockingIOError):
             piece = _receive(sock)
             self.content += piece
@@ -115,7 +115,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     @classmethod
     def check_config(cls, cfg: typing.Any, log: typing.Any) -> None:
-        """Reject a gunicorn that this worker does not fit; raises RuntimeError, which gunicorn prints."""
+        """Rejects a gunicorn that this worker does not fit; raises RuntimeError, which gunicorn prints."""
         if differences := ", ".join(_differences(cls)):
             raise RuntimeError(
                 f"gunicorn {version('gunicorn')} does not fit bridge/web/arrival.py ({differences}):"
@@ -124,7 +124,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
 
     def handle(self, conn: typing.Any) -> typing.Any:
-        """Handle a request in a thread if it is complete; otherwise return it to the loop."""
+        """Handles a request in a thread if it is complete; otherwise returns it to the loop."""
         if not conn.initialized:
             conn.init()
             conn.arriving = None
@@ -138,14 +138,14 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def handle_error(self, req: typing.Any, client: socket, addr: typing.Any, exc: BaseException) -> None:
-        """Answer an invalid request with gunicorn's status, but without quoting what was sent."""
+        """Answers an invalid request with gunicorn's status, but without quoting what was sent."""
         super().handle_error(req, StatusOnly(client), addr, exc)
 
     def _keepalive_after(self, conn: typing.Any, keepalive: bool) -> bool:  # noqa: FBT001  gunicorn's own
         return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
 
     def finish_request(self, conn: typing.Any, fs: typing.Any) -> None:
-        """Keep a connection in the loop while its request arrives, or until its client closes it too."""
+        """Keeps a connection in the loop while its request arrives, or until its client closes it too."""
         result = not fs.cancelled() and (fs.exception() or fs.result())
         if result and result is not ARRIVING:
             super().finish_request(conn, fs)
@@ -168,7 +168,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 self._give_up(self.pending_conns[0])
 
     def on_pending_socket_readable(self, conn: typing.Any, client: typing.Any) -> None:
-        """Read more of a request, unless the bridge gave it up while this event waited for its turn."""
+        """Reads more of a request, unless the bridge gave it up while this event waited for its turn."""
         if conn in self.pending_conns:
             super().on_pending_socket_readable(conn, client)
 
@@ -178,7 +178,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 self._give_up(conn)
 
     def murder_pending(self) -> None:
-        """Give up connections that have waited too long. When the worker ends, that is much sooner."""
+        """Gives up connections that have waited too long. When the worker ends, that is much sooner."""
         now = time.monotonic()
         for conn in list(self.pending_conns):
             patient = conn.arriving and self.alive
@@ -188,7 +188,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close the connection that has been idle longest, or else the one that has waited longest.
+        """Closes the connection that has been idle longest, or else the one that has waited longest.
 
         At its limit gunicorn accepts no new connection, and that might bring a webhook.
         """
@@ -203,9 +203,9 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._close(conn)
 
     def _give_up(self, conn: typing.Any) -> None:
-        """Stop waiting for a connection: reject an incomplete request, close any other.
+        """Stops waiting for a connection: rejects an incomplete request, closes any other.
 
-        When the process ends, close it without an answer. The sender did nothing wrong and tries again.
+        When the process ends, it closes it without an answer. The sender did nothing wrong and tries again.
         """
         self.pending_conns.remove(conn)
         self.poller.unregister(conn.sock)
@@ -230,12 +230,12 @@ class StatusOnly:
         return getattr(self.sock, name)
 
     def sendall(self, page: bytes) -> None:
-        """Send the page's status with a body of our own."""
+        """Sends the page's status with a body of our own."""
         self.sock.sendall(page.partition(b"\r\n")[0] + ERROR)
 
 
 def _receive(sock: socket) -> bytes:
-    """Return what has arrived, or nothing at the end; raises BlockingIOError if nothing has arrived yet."""
+    """Returns what has arrived, or nothing at the end; raises BlockingIOError if nothing has arrived yet."""
     try:
         return sock.recv(PIECE, MSG_DONTWAIT)
     except BlockingIOError:
@@ -245,7 +245,7 @@ def _receive(sock: socket) -> bytes:
 
 
 def _differences(ours: type) -> typing.Iterator[str]:
-    """Yield each part of BUILT_ON that gunicorn lacks, or that has other arguments than ours."""
+    """Yields each part of BUILT_ON that gunicorn lacks, or that has other arguments than ours."""
     for owner, names in BUILT_ON.items():
         existing = {*dir(owner), *owner.__init__.__code__.co_names}  # methods and attributes
         for name in names:

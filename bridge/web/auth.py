@@ -45,7 +45,7 @@ class CookieSessions(SecureCookieSessionInterface):
     """Flask's signed cookie, Secure over https. A request without a cookie, such as a webhook, reads none."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Return the session of the request's cookie, or a new one."""
+        """Returns the session of the request's cookie, or a new one."""
         return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
@@ -63,7 +63,7 @@ class Throttle:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def admit(self, client: str) -> float:
-        """Count a try before its password is compared. Returns the seconds to wait if it is too soon."""
+        """Counts a try before its password is compared. Returns the seconds to wait if it is too soon."""
         with self.lock:
             now = self.clock()
             count, not_before = self.tries.get(client, (0, now))
@@ -78,13 +78,13 @@ class Throttle:
             return 0.0
 
     def forget(self, client: str) -> None:
-        """Forget the tries of a client that has signed in."""
+        """Forgets the tries of a client that has signed in."""
         with self.lock:
             self.tries.pop(client, None)
 
 
 def set_up(app: Flask, settings: Settings) -> None:
-    """Set up the application's sessions."""
+    """Sets up the application's sessions."""
     app.secret_key = settings.secret_key or derived_key(settings)
     if settings.password and not settings.secret_key:
         log.info("SECRET_KEY is not set", so="sessions end when any other secret changes")
@@ -100,7 +100,7 @@ def set_up(app: Flask, settings: Settings) -> None:
 
 
 def derived_key(settings: Settings) -> str:
-    """Derive a session key from the other secrets: the same in all processes, until one of them changes."""
+    """Derives a session key from the other secrets: the same in all processes, until one of them changes."""
     parts = [settings.password or "", settings.api_token or "", settings.database_url]
     parts += [settings.client_secret or ""]
     parts += [store.token for store in settings.stores.values()]
@@ -109,7 +109,7 @@ def derived_key(settings: Settings) -> str:
 
 
 def require_sign_in() -> Response | None:
-    """Require a session, or a request from this machine if no password is set. Checks a form's token."""
+    """Requires a session, or a request from this machine if no password is set. Checks a form's token."""
     password = current.settings().password
     if password is None:
         require_this_machine("The viewer", "BRIDGE_PASSWORD")
@@ -123,7 +123,7 @@ def require_sign_in() -> Response | None:
 
 
 def require_this_machine(what: str, variable: str) -> None:
-    """Reject requests from elsewhere. This protects everything whose secret's variable is not set."""
+    """Rejects requests from elsewhere. This protects everything whose secret's variable is not set."""
     if not current.settings().is_local:
         raise Rejected("not_found", 404, f"{what} is off: {variable} is not set.")
     if not is_from_this_machine(request.environ):
@@ -168,26 +168,26 @@ def is_signed_in(password: str) -> bool:
 
 
 def _password_digest(password: str) -> str:
-    """Return what a session stores of the password, so that changing the password ends the session."""
+    """Returns what a session stores of the password, so that changing the password ends the session."""
     return hashlib.sha256(f"{current_app.secret_key!r}\n{password}".encode()).hexdigest()
 
 
 def form_token() -> str:
-    """Return the token that every form of this session carries."""
+    """Returns the token that every form of this session carries."""
     if "form" not in session:
         session["form"] = secrets.token_urlsafe(24)
     return str(session["form"])
 
 
 def check_form_token() -> None:
-    """Reject a form that another site made."""
+    """Rejects a form that another site made."""
     given = request.form.get("form_token") or request.headers.get("X-Form-Token", "")
     if is_cross_site() or "form" not in session or not same(given, form_token()):
         raise Rejected("bad_request", 400, "This form has expired. Reload the page and try again.")
 
 
 def local_path(wanted: str | None) -> str:
-    """Return the wanted path if it is one of this site, else the first page."""
+    """Returns the wanted path if it is one of this site, else the first page."""
     home = url_for("overview.today")
     if not wanted or not wanted.isprintable() or "\\" in wanted or not wanted.startswith("/"):
         return home
@@ -199,14 +199,14 @@ def local_path(wanted: str | None) -> str:
 
 @routes.before_request
 def require_password_set() -> None:
-    """Answer 404 if no password is set, since there is nothing to sign in to."""
+    """Answers 404 if no password is set, since there is nothing to sign in to."""
     if current.settings().password is None:
         raise Rejected("not_found", 404, "Sign-in is off: BRIDGE_PASSWORD is not set.")
 
 
 @routes.get("/sign-in")
 def sign_in() -> Response | str:
-    """Ask for the password."""
+    """Asks for the password."""
     onward = local_path(request.args.get("next"))
     if is_signed_in(current.settings().password or ""):
         return redirect(onward, 303)
@@ -215,7 +215,7 @@ def sign_in() -> Response | str:
 
 @routes.post("/sign-in")
 def submit_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, str]]:
-    """Check the password and begin a session."""
+    """Checks the password and begins a session."""
     check_form_token()
     settings = current.settings()
     throttle: Throttle = current_app.extensions["throttle"]
@@ -238,7 +238,7 @@ def submit_password() -> Response | tuple[str, int] | tuple[str, int, dict[str, 
 
 @routes.post("/sign-out")
 def sign_out() -> Response:
-    """End the session, also for anyone who has copied its cookie."""
+    """Ends the session, also for anyone who has copied its cookie."""
     check_form_token()
     if "id" in session:
         shared_state = current.shared_state()
@@ -248,7 +248,7 @@ def sign_out() -> Response:
 
 
 def client_network(text: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
+    """Returns what counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     ip = address.client_ip(text)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((ip, 64), strict=False))

@@ -46,7 +46,7 @@ class Chart:
 
 
 def stacked(days: Sequence[tuple[date, dict[str, int]]]) -> Chart:
-    """Return a bar for each day, with a piece for each provider's count."""
+    """Returns a bar for each day, with a piece for each provider's count."""
     sums: dict[str, int] = {}
     for _, counts in days:
         for name, count in counts.items():
@@ -60,7 +60,7 @@ def stacked(days: Sequence[tuple[date, dict[str, int]]]) -> Chart:
 
 
 def plain(labels: Sequence[str], counts: Sequence[int], first_series: int = 0) -> Chart:
-    """Return one bar for each count. The first may have a colour of its own."""
+    """Returns one bar for each count. The first may have a colour of its own."""
     rows = [
         (label, [(count, first_series if place == 0 else 0, "")])
         for place, (label, count) in enumerate(zip(labels, counts, strict=True))
@@ -69,7 +69,7 @@ def plain(labels: Sequence[str], counts: Sequence[int], first_series: int = 0) -
 
 
 def histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """Count the values below the first edge, between each two, and beyond the last."""
+    """Counts the values below the first edge, between each two, and beyond the last."""
     counts = [0] * (len(edges) + 1)
     for value in values:
         counts[bisect_right(edges, value)] += 1
@@ -77,7 +77,7 @@ def histogram(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the value that this share of the ordered values does not exceed."""
+    """Returns the value that this share of the ordered values does not exceed."""
     if not ordered:
         return None
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

@@ -17,37 +17,37 @@ Json = dict[str, typing.Any]
 
 
 def settings() -> Settings:
-    """Return the settings."""
+    """Returns the settings."""
     return typing.cast("Settings", current_app.extensions["settings"])
 
 
 def inbox() -> Inbox:
-    """Return the inbox."""
+    """Returns the inbox."""
     return typing.cast("Inbox", current_app.extensions["inbox"])
 
 
 def database() -> Database:
-    """Return the database."""
+    """Returns the database."""
     return inbox().database
 
 
 def search() -> Search:
-    """Return the search over deliveries and cases."""
+    """Returns the search over deliveries and cases."""
     return typing.cast("Search", current_app.extensions["search"])
 
 
 def shared_state() -> SharedState:
-    """Return what the processes share."""
+    """Returns what the processes share."""
     return typing.cast("SharedState", current_app.extensions["shared_state"])
 
 
 def delivery_or_404(id: str) -> Json:
-    """Return a delivery; raises Rejected where there is no such delivery."""
+    """Returns a delivery; raises Rejected where there is no such delivery."""
     return _or_404(search().delivery(id), "delivery")
 
 
 def case_or_404(id: str) -> Json:
-    """Return a case; raises Rejected where there is no such case."""
+    """Returns a case; raises Rejected where there is no such case."""
     return _or_404(search().case(id), "case")
 
 

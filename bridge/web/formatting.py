@@ -92,24 +92,24 @@ UNSENT = frozenset(
 
 
 def escaped(value: object) -> object:
-    """Return a text with everything escaped that cannot be printed; any other value as it is."""
+    """Returns a text with everything escaped that cannot be printed; any other value as it is."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return trees.printable(value, "\n\r\t")
 
 
 def tone(word: str) -> str:
-    """Return the colour of a status, a state or an outcome."""
+    """Returns the colour of a status, a state or an outcome."""
     return TONES.get(word, QUIET)
 
 
 def plain(word: object) -> str:
-    """Return a word of the bridge with blanks for its underscores."""
+    """Returns a word of the bridge with blanks for its underscores."""
     return str(word).replace("_", " ")
 
 
 def stamp(moment: str | None, precision: str = "seconds") -> str:
-    """Format a time in UTC, to the second or more precisely."""
+    """Formats a time in UTC, to the second or more precisely."""
     if moment is None:
         return ""
     in_utc = datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)
@@ -117,7 +117,7 @@ def stamp(moment: str | None, precision: str = "seconds") -> str:
 
 
 def ago(moment: str | None, now: float) -> str:
-    """Format a time as how long ago it was, or how soon it will be."""
+    """Formats a time as how long ago it was, or how soon it will be."""
     if moment is None:
         return ""
     seconds = now - datetime.fromisoformat(moment).timestamp()
@@ -127,7 +127,7 @@ def ago(moment: str | None, now: float) -> str:
 
 
 def precise(seconds: float | None) -> str:
-    """Format how long a call took."""
+    """Formats how long a call took."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -136,7 +136,7 @@ def precise(seconds: float | None) -> str:
 
 
 def money(amount: object, currency: object = None) -> str:
-    """Format an amount with its currency, its thousands separated by commas."""
+    """Formats an amount with its currency, its thousands separated by commas."""
     if amount in (None, ""):
         return ""
     whole, point, cents = str(amount).partition(".")
@@ -145,7 +145,7 @@ def money(amount: object, currency: object = None) -> str:
 
 
 def purpose(attempt: Json) -> str:
-    """Return what a call was for. The path of a call to a provider is a whole URL."""
+    """Returns what a call was for. The path of a call to a provider is a whole URL."""
     if "://" in attempt["path"]:
         if attempt["method"] == "GET":
             return "Read the outcome"
@@ -156,7 +156,7 @@ def purpose(attempt: Json) -> str:
 
 
 def pretty(value: object) -> str:
-    """Format JSON, and text that is JSON, over several lines; return other text as it is."""
+    """Formats JSON, and text that is JSON, over several lines; returns other text as it is."""
     if isinstance(value, str):
         try:
             return indented(trees.parse(value.encode("utf-8", "surrogatepass"), ("json",)))
@@ -166,7 +166,7 @@ def pretty(value: object) -> str:
 
 
 def indented(tree: Tree, level: int = 0) -> str:
-    """Format a tree as JSON over several lines. Its numbers keep their digits."""
+    """Formats a tree as JSON over several lines. Its numbers keep their digits."""
     inner, outer = "  " * (level + 1), "  " * level
     if isinstance(tree, dict) and tree:
         lines = [f"{inner}{_quoted(k)}: {indented(v, level + 1)}" for k, v in tree.items()]
@@ -181,7 +181,7 @@ def _quoted(value: object) -> str:
 
 
 def curl(webhook: Json, base: str) -> str | None:
-    """Format a webhook as a curl command without its secrets, which are never stored; None without a body."""
+    """Formats a webhook as a curl command without its secrets, never stored; None if its body is gone."""
     if (body := webhook["body"]) is None:
         return None
     arguments = ["curl", "-X", "POST", shlex.quote(base.rstrip("/") + webhook["path"])]

@@ -41,7 +41,7 @@ ERROR_WORD = re.compile(r"[a-z_]{1,40}")
 
 
 def require_client_id() -> None:
-    """Answer 404 unless the bridge is an app at 29next."""
+    """Answers 404 unless the bridge is an app at 29next."""
     if not current.settings().installs:
         raise Rejected("not_found", 404, "Nothing can be installed here: NEXT_CLIENT_ID is not set.")
 
@@ -51,7 +51,7 @@ routes = viewer.blueprint("install", guard=require_client_id)
 
 @routes.get("/install")
 def install() -> viewer.View:
-    """Send the merchant to the store, which asks them to allow the installation."""
+    """Sends the merchant to the store, which asks them to allow the installation."""
     settings = current.settings()
     name = address.store_of(request.args.get("store", ""))
     if name is None:
@@ -73,7 +73,7 @@ def install() -> viewer.View:
 
 @routes.get("/authorize")
 def authorize() -> viewer.View:
-    """Take the merchant's answer, and trade its code for the store's token."""
+    """Takes the merchant's answer, and trades its code for the store's token."""
     name = _redeem_request()
     if "error" in request.args:
         word = request.args["error"]
@@ -94,7 +94,7 @@ def authorize() -> viewer.View:
 
 
 def _redeem_request() -> str:
-    """Return the name of the store that this browser's request to install is for, and redeem the request.
+    """Returns the name of the store that this browser's request to install is for, and redeems the request.
 
     Raises Rejected if there is no such request, if it has expired or was redeemed, or if the state differs.
     """
@@ -122,7 +122,7 @@ def _token_request() -> dict[str, str]:
 
 
 def _install(name: str, token: str) -> Store:
-    """Store the token, resume the store, and subscribe to its webhooks."""
+    """Stores the token, resumes the store, and subscribes to its webhooks."""
     settings, inbox = current.settings(), current.inbox()
     stores = typing.cast("AllStores", settings.stores)
     store = stores.opened(name, token)
@@ -147,5 +147,5 @@ def _oauth_url(name: str) -> str:
 
 
 def _redirect_uri() -> str:
-    """Return the URL that the store sends its merchant back to. It never depends on the request's host."""
+    """Returns the URL that the store sends its merchant back to. It never depends on the request's host."""
     return (current.settings().public_url or "").rstrip("/") + url_for("install.authorize")

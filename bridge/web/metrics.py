@@ -36,7 +36,7 @@ routes.before_request(authorize)
 
 @routes.get("/metrics")
 def metrics() -> Response:
-    """Return every metric in Prometheus' text format."""
+    """Returns every metric in Prometheus' text format."""
     database = current.database()
     with database.read() as connection:
         text = generate_latest(BridgeMetrics(connection, database.now(), current.settings()))
@@ -53,7 +53,7 @@ class BridgeMetrics(Collector):
         self.settings = settings
 
     def collect(self) -> Iterable[Metric]:
-        """Yield all metrics."""
+        """Yields all metrics."""
         yield from self._deliveries()
         yield from self._times()
         yield from self._stores()
@@ -122,7 +122,7 @@ def _metric(
     labels: tuple[str, ...],
     values: Mapping[typing.Any, float],
 ) -> Metric:
-    """Return a metric with a value for each of its labels' values."""
+    """Returns a metric with a value for each of its labels' values."""
     family = kind(name, text, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric(key, value)

@@ -51,7 +51,7 @@ class Need(typing.NamedTuple):
 
 @routes.get("/")
 def today() -> View:
-    """Show what needs attention, what is due, and the figures of the day."""
+    """Shows what needs attention, what is due, and the figures of the day."""
     settings, now = current.settings(), current.database().now()
     with current.database().read() as connection:
         summary = stats.summary(connection, now - WEEK)
@@ -85,7 +85,7 @@ def today() -> View:
 
 
 def _needs(picture: notify.Snapshot) -> list[Need]:
-    """Return what needs attention: current problems, and whatever else the doctor would report."""
+    """Returns what needs attention: current problems, and whatever else the doctor would report."""
     bad = {check.name: check for check in _checks(picture) if not check.good}
     needs = []
     for condition in notify.conditions(picture):
@@ -97,7 +97,7 @@ def _needs(picture: notify.Snapshot) -> list[Need]:
 
 
 def _checks(picture: notify.Snapshot) -> Iterator[Check]:
-    """Yield the doctor's checks that need no call to anybody."""
+    """Yields the doctor's checks that need no call to anybody."""
     settings, now = current.settings(), picture.now
     yield from checks.check_settings(settings)
     if problem := current_app.extensions["readiness"].problem():
@@ -122,7 +122,7 @@ def _deadline_labels() -> list[str]:
 
 @routes.get("/stores")
 def stores() -> View:
-    """Show each store's pace, backlog and pause."""
+    """Shows each store's pace, backlog and pause."""
     settings, now = current.settings(), current.database().now()
     stored = {row["name"]: row for row in current.search().stores()}
     with current.database().read() as connection:
@@ -157,7 +157,7 @@ def stores() -> View:
 
 @routes.post("/stores/<name>/pause")
 def pause(name: str) -> View:
-    """Stop calling a store until a person resumes it."""
+    """Stops calling a store until a person resumes it."""
     current.inbox().stores.pause(_store(name).name, BY_HAND, None)
     log.info("store paused by hand", store=name)
     flash(f"{name} is paused. Its alerts wait, and their deadlines are paused.")
@@ -166,7 +166,7 @@ def pause(name: str) -> View:
 
 @routes.post("/stores/<name>/resume")
 def resume(name: str) -> View:
-    """Call a store again."""
+    """Calls a store again."""
     if missing := _store(name).missing:
         flash(f"{name} cannot be resumed. {missing}")
     else:
@@ -185,7 +185,7 @@ def _store(name: str) -> Store:
 
 @routes.get("/providers")
 def providers() -> View:
-    """Show each provider's URL, whether it is enabled, and its last delivery."""
+    """Shows each provider's URL, whether it is enabled, and its last delivery."""
     settings, now = current.settings(), current.database().now()
     names = list(settings.providers)
     with current.database().read() as connection:
@@ -232,5 +232,5 @@ def _is_silent(times: list[float], now: float) -> bool:
 
 @routes.get("/refused")
 def refused() -> View:
-    """Show the rejected webhooks, by provider and reason."""
+    """Shows the rejected webhooks, by provider and reason."""
     return render_template("refused.html", rows=current.search().refusals(), settings=current.settings())

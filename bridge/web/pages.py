@@ -32,7 +32,7 @@ routes = viewer.blueprint("pages")
 
 @routes.get("/deliveries")
 def deliveries() -> View:
-    """List deliveries. If no delivery has the number searched for, search the bodies for it."""
+    """Lists deliveries. If no delivery has the number searched for, it searches the bodies for it."""
     wanted = _wanted()
     page, problem = _listed(current.search().deliveries, wanted)
     in_bodies = not page.results and not problem and "q" in wanted and "cursor" not in wanted
@@ -54,7 +54,7 @@ def deliveries() -> View:
 
 @routes.get("/deliveries/<ident>")
 def delivery(ident: str) -> View:
-    """Show one delivery: its timeline, its payload, and how the bridge translates it."""
+    """Shows one delivery: its timeline, its payload, and how the bridge translates it."""
     delivery = current.delivery_or_404(ident)
     case = current.search().case(delivery["case_id"]) if delivery["case_id"] else None
     return render_template(
@@ -72,14 +72,14 @@ def delivery(ident: str) -> View:
 
 
 def _other_notes(case: Json, errors: dict[str, list[str]]) -> list[str]:
-    """Return the notes of a case without those on a field's error, which the page shows anyway."""
+    """Returns the notes of a case without those on a field's error, which the page shows anyway."""
     shown = [(path, " ".join(messages)) for path, messages in errors.items()]
     return [note for note in case["notes"] if not any(path in note and text in note for path, text in shown)]
 
 
 @routes.post("/deliveries/<ident>/replay")
 def replay(ident: str) -> View:
-    """Put a delivery back into the queue."""
+    """Puts a delivery back into the queue."""
     delivery = current.delivery_or_404(ident)
     if current.inbox().deliveries.replay([ident]):
         log.info("replayed by hand", delivery=ident)
@@ -93,7 +93,7 @@ def replay(ident: str) -> View:
 
 @routes.post("/deliveries/<ident>/dismiss")
 def dismiss(ident: str) -> View:
-    """Dismiss a failed delivery."""
+    """Dismisses a failed delivery."""
     current.delivery_or_404(ident)
     if current.inbox().deliveries.dismiss([ident]):
         log.info("dismissed by hand", delivery=ident)
@@ -104,7 +104,7 @@ def dismiss(ident: str) -> View:
 
 
 def _explained(delivery: Json) -> Explained | None:
-    """Translate a delivery again with this release's tables; None if its body is gone."""
+    """Translates a delivery again with this release's tables; None if its body is gone."""
     provider = current.settings().providers.get(delivery["provider"])
     stored = delivery["webhook"]
     body = current.search().body(delivery["webhook_id"])
@@ -123,7 +123,7 @@ def _explained(delivery: Json) -> Explained | None:
 
 
 def _at_next(store: str | None, dispute_id: int | None) -> Json:
-    """Return the URL of a dispute at 29next, and whether it is the dispute's own page.
+    """Returns the URL of a dispute at 29next, and whether it is the dispute's own page.
 
     29next documents only the URL of a store's dashboard, so that is the default.
     """
@@ -142,7 +142,7 @@ def _at_next(store: str | None, dispute_id: int | None) -> Json:
 
 @routes.get("/cases")
 def cases() -> View:
-    """List cases."""
+    """Lists cases."""
     wanted = _wanted()
     page, problem = _listed(current.search().cases, wanted)
     tabs, older = _tabs("pages.cases", "state", State, wanted), _older(page, wanted)
@@ -151,7 +151,7 @@ def cases() -> View:
 
 @routes.get("/cases/<ident>")
 def case(ident: str) -> View:
-    """Show one case: its timeline, its facts, its candidates and its outcomes."""
+    """Shows one case: its timeline, its facts, its candidates and its outcomes."""
     case = current.case_or_404(ident)
     return render_template(
         "case.html",
@@ -164,7 +164,7 @@ def case(ident: str) -> View:
 
 @routes.post("/cases/<ident>/match")
 def match(ident: str) -> View:
-    """Attach the transaction that a person chose, or take their word that there is none."""
+    """Attaches the transaction that a person chose, or takes their word that there is none."""
     current.case_or_404(ident)
     chosen = request.form.get("transaction", "")
     if chosen != "none" and not (chosen.isdecimal() and len(chosen) <= 18 and int(chosen)):
@@ -179,7 +179,7 @@ def match(ident: str) -> View:
 
 @routes.post("/cases/<ident>/tell")
 def resend_outcomes(ident: str) -> View:
-    """Send the outcomes again that a provider did not take."""
+    """Sends the outcomes again that a provider did not take."""
     current.case_or_404(ident)
     again = current.inbox().outcomes.send_again(ident)
     log.info("outcome replayed by hand", case=ident, outcomes=again)
@@ -189,7 +189,7 @@ def resend_outcomes(ident: str) -> View:
 
 @routes.post("/cases/<ident>/outcome")
 def choose_outcome(ident: str) -> View:
-    """Send a provider the word that a person chose."""
+    """Sends a provider the word that a person chose."""
     case = current.case_or_404(ident)
     provider, word = request.form.get("provider", ""), request.form.get("word", "")
     try:
@@ -202,7 +202,7 @@ def choose_outcome(ident: str) -> View:
 
 @routes.get("/cases/<ident>/evidence.json")
 def evidence(ident: str) -> View:
-    """Return everything about a case as one file: its deliveries as received, its calls, its outcomes."""
+    """Returns everything about a case as one file: its deliveries as received, its calls, its outcomes."""
     case = current.case_or_404(ident)
     deliveries = [current.search().delivery(row["id"]) for row in case["deliveries"]]
     content = json.dumps(case | {"deliveries": deliveries}, indent=2)
@@ -214,12 +214,12 @@ def evidence(ident: str) -> View:
 
 
 def _wanted() -> Json:
-    """Return the filters of a list. A form also sends the empty ones."""
+    """Returns the filters of a list. A form also sends the empty ones."""
     return {name: value.strip() for name, value in request.args.items() if value.strip()}
 
 
 def _listed(search: Callable[[Json], Page], wanted: Json) -> tuple[Page, str | None]:
-    """Return a page of results and None, or no results and what is wrong with the filters."""
+    """Returns a page of results and None, or no results and what is wrong with the filters."""
     try:
         return search(wanted), None
     except BadFilter as error:
@@ -227,14 +227,14 @@ def _listed(search: Callable[[Json], Page], wanted: Json) -> tuple[Page, str | N
 
 
 def _list(template: str, page: Page, wanted: Json, problem: str | None, **more: typing.Any) -> View:
-    """Return the page of a list, with status 400 if its filters are wrong."""
+    """Returns the page of a list, with status 400 if its filters are wrong."""
     narrowed = set(wanted).difference(PAGING)
     html = render_template(template, page=page, wanted=wanted, narrowed=narrowed, problem=problem, **more)
     return (html, 400) if problem else html
 
 
 def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
-    """Return the query of the next page."""
+    """Returns the query of the next page."""
     if page.next is None:
         return None
     query = {name: value for name, value in wanted.items() if name != "cursor"}
@@ -244,7 +244,7 @@ def _older(page: Page, wanted: Json, *, in_bodies: bool = False) -> str | None:
 
 
 def _choices(filters: Filters) -> dict[str, list[str]]:
-    """Return the values that each filter of a list offers."""
+    """Returns the values that each filter of a list offers."""
     return choices_of(filters) | {
         "provider": list(current.settings().providers),
         "store": list(current.settings().stores),
@@ -252,7 +252,7 @@ def _choices(filters: Filters) -> dict[str, list[str]]:
 
 
 def _tabs(endpoint: str, name: str, words: type[StrEnum], wanted: Json) -> list[Json]:
-    """Return the links that narrow a list to one status, or to none."""
+    """Returns the links that narrow a list to one status, or to none."""
     others = {key: value for key, value in wanted.items() if key not in (name, "cursor", "reason")}
     page = url_for(endpoint)  # without a query, which could set the arguments of url_for
     tabs = []

@@ -27,13 +27,13 @@ routes = viewer.blueprint("replays")
 
 @routes.get("/replays")
 def replays() -> View:
-    """List the newest bulk replays."""
+    """Lists the newest bulk replays."""
     return render_template("replays.html", rows=current.shared_state().replays())
 
 
 @routes.get("/replays/new")
 def plan() -> View:
-    """Show which deliveries a bulk replay over a filter would replay."""
+    """Shows which deliveries a bulk replay over a filter would replay."""
     wanted = _replay_filters(request.args)
     total = current.search().count(wanted, MOST_COUNTED)
     first = current.search().deliveries(wanted | {"limit": SAMPLE}, newest_first=False).results
@@ -44,7 +44,7 @@ def plan() -> View:
 
 @routes.post("/replays")
 def start_replay() -> View:
-    """Request a bulk replay, which the worker then does."""
+    """Requests a bulk replay, which the worker then does."""
     wanted = _replay_filters(request.form)
     total = current.search().count(wanted, MOST_COUNTED)
     ident = current.shared_state().start_replay(wanted, total)
@@ -54,7 +54,7 @@ def start_replay() -> View:
 
 @routes.get("/replays/<ident>")
 def replay(ident: str) -> View:
-    """Show the progress of a bulk replay."""
+    """Shows the progress of a bulk replay."""
     bulk_replay = current.shared_state().replay(ident) if ID.fullmatch(ident) else None
     if bulk_replay is None:
         raise Rejected("not_found", 404, "There is no such replay.")
@@ -63,14 +63,14 @@ def replay(ident: str) -> View:
 
 @routes.post("/replays/<ident>/stop")
 def stop_replay(ident: str) -> View:
-    """Stop a bulk replay."""
+    """Stops a bulk replay."""
     current.shared_state().end_replay(ident, "stopped")
     log.info("bulk replay stopped", replay=ident)
     return redirect(url_for("replays.replay", ident=ident), 303)
 
 
 def _replay_filters(given: Mapping[str, str]) -> Json:
-    """Read the filters of a bulk replay; raises BadFilter."""
+    """Reads the filters of a bulk replay; raises BadFilter."""
     names = set(DELIVERY_FILTERS.fields).difference(PAGING)
     wanted = {name: value for name, value in given.items() if name in names and value}
     if not wanted:
@@ -81,7 +81,7 @@ def _replay_filters(given: Mapping[str, str]) -> Json:
 
 
 def query(wanted: Json) -> str | None:
-    """Return the query of a bulk replay over a list's filters, or None if they cannot be replayed."""
+    """Returns the query of a bulk replay over a list's filters, or None if they cannot be replayed."""
     filters = {name: value for name, value in wanted.items() if name not in PAGING}
     if not filters or "text" in filters or filters.get("status") == Status.PENDING:
         return None

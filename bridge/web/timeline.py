@@ -33,7 +33,7 @@ class Step:
 
 
 def of_delivery(delivery: Json) -> list[Step]:
-    """Return the steps of a delivery, oldest first."""
+    """Returns the steps of a delivery, oldest first."""
     event = f"{_event_type(delivery)} from {delivery['provider']}"
     steps = [Step(delivery["received_at"], formatting.QUIET, "Received", event)]
     if delivery["effect"]:
@@ -49,7 +49,7 @@ def of_delivery(delivery: Json) -> list[Step]:
 
 
 def of_case(case: Json) -> list[Step]:
-    """Return the steps of a case over all its deliveries and calls, oldest first."""
+    """Returns the steps of a case over all its deliveries and calls, oldest first."""
     steps = [_of_attempt(attempt) for attempt in case["attempts"]]
     for delivery in case["deliveries"]:
         ident, event = delivery["id"], f"{delivery['provider']}: {_event_type(delivery)}"
@@ -65,7 +65,7 @@ def _event_type(delivery: Json) -> str:
 
 
 def _request(delivery: Json) -> str:
-    """Return a sentence on what a delivery requests; nothing if it is not translated."""
+    """Returns a sentence on what a delivery requests; nothing if it is not translated."""
     effect = delivery["effect"]
     return f"Asks the bridge to {REQUESTS[Effect(effect)]}." if effect else ""
 
@@ -89,7 +89,7 @@ WAITS = {
 
 
 def _ending(delivery: Json, ident: str | None = None) -> Step:
-    """Return the last step of a delivery: how it ended, or what it waits for."""
+    """Returns the last step of a delivery: how it ended, or what it waits for."""
     status, reason = Status(delivery["status"]), delivery["reason"]
     if reason in WAITS:
         return Step(None, formatting.WAIT, WAITS[reason], delivery=ident)

@@ -33,21 +33,21 @@ routes = Blueprint(
 
 @routes.before_request
 def require_viewer_on() -> None:
-    """Serve style and scripts only where there are pages to see."""
+    """Serves style and scripts only where there are pages to see."""
     if current.settings().password is None and not current.settings().installs:
         auth.require_this_machine("The viewer", "BRIDGE_PASSWORD")
 
 
 @routes.after_request
 def set_cache_control(response: AnyResponse) -> AnyResponse:
-    """Let browsers cache a file whose URL has its version, and nothing else."""
+    """Lets browsers cache a file whose URL has its version, and nothing else."""
     policy = "public, max-age=31536000, immutable" if "v" in request.args else "no-store"
     response.headers["Cache-Control"] = policy
     return response
 
 
 def blueprint(name: str, guard: typing.Any = auth.require_sign_in) -> Blueprint:
-    """Return a blueprint for pages, behind a guard and with error pages."""
+    """Returns a blueprint for pages, behind a guard and with error pages."""
     pages = Blueprint(name, __name__)
     pages.before_request(guard)
     pages.register_error_handler(Unavailable, _unavailable)
@@ -58,7 +58,7 @@ def blueprint(name: str, guard: typing.Any = auth.require_sign_in) -> Blueprint:
 
 @routes.app_context_processor
 def context() -> Json:
-    """Return the values that every template may use."""
+    """Returns the values that every template may use."""
     database = current.database()
     now = database.now()
     try:
@@ -87,13 +87,13 @@ for _filter in (
 
 @routes.record_once
 def escape_unprintable_text(state: BlueprintSetupState) -> None:
-    """Escape what cannot be printed in every text that a template shows."""
+    """Escapes what cannot be printed in every text that a template shows."""
     state.app.jinja_env.finalize = formatting.escaped
 
 
 @functools.cache
 def asset(name: str) -> str:
-    """Return the URL of a static file, which changes with its content."""
+    """Returns the URL of a static file, which changes with its content."""
     digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
     return url_for("viewer.static", filename=name, v=digest)
 
@@ -103,13 +103,13 @@ def _unavailable(error: Unavailable) -> View:
 
 
 def database_unavailable(error: Unavailable) -> Rejected:
-    """Log why the database is unavailable. Returns a rejection that names neither its address nor user."""
+    """Logs why the database is unavailable. Returns a rejection that names neither its address nor user."""
     log.warning("database unavailable", why=str(error))
     return Rejected("unavailable", 503, "The database is not available. The log says why.")
 
 
 def _bug(error: Exception) -> View:
-    """Answer that a page failed, without showing why."""
+    """Answers that a page failed, without showing why."""
     if isinstance(error, HTTPException):
         word = "not_found" if error.code == 404 else "bad_request"
         return error_page(Rejected(word, error.code or 500, error.description or ""))
@@ -118,7 +118,7 @@ def _bug(error: Exception) -> View:
 
 
 def error_page(error: Rejected) -> View:
-    """Return the error as a page for a browser, and as JSON for a program."""
+    """Returns the error as a page for a browser, and as JSON for a program."""
     if "text/html" not in request.headers.get("Accept", ""):
         return jsonify(error=error.word, message=str(error)), error.status
     return render_template("refusal.html", error=error), error.status

@@ -45,7 +45,7 @@ routes = Blueprint("receive", __name__)
 @routes.post("/webhooks/<provider>/<store>")
 @routes.post("/webhooks/<path:rest>")
 def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
-    """Receive one webhook."""
+    """Receives one webhook."""
     rest = rest or "/".join(filter(None, (provider, store)))  # Flask's `path` holds no line breaks
     inbox, settings = current.inbox(), current.settings()
     request = request_ctx.request  # not through Flask's proxy, where each access costs
@@ -64,14 +64,14 @@ def receive(provider: str = "", store: str = "", rest: str = "") -> Response:
 
 
 def normalized_path(path: str) -> str:
-    """Return the path of a webhook in lower case and without extra slashes; any other path as it is."""
+    """Returns the path of a webhook in lower case and without extra slashes; any other path as it is."""
     lower = path.encode("latin-1", "replace").lower().decode("latin-1")
     normalized = re.sub("/{2,}", "/", lower).rstrip("/")
     return normalized if normalized == PREFIX or normalized.startswith(f"{PREFIX}/") else path
 
 
 def _verified(settings: Settings, request: Request, name: str, store: str | None) -> tuple[Provider, Webhook]:
-    """Read a request and verify its sender; raises Rejected."""
+    """Reads a request and verifies its sender; raises Rejected."""
     provider = settings.providers.get(name)
     if provider is None:
         raise Rejected("unknown_provider", 404, "There is no such provider.")
@@ -100,7 +100,7 @@ def _verified(settings: Settings, request: Request, name: str, store: str | None
 
 
 def _body(request: Request) -> bytes:
-    """Read the whole raw body; raises Rejected if it is too large or incomplete."""
+    """Reads the whole raw body; raises Rejected if it is too large or incomplete."""
     too_large = Rejected("too_large", 413, f"A webhook has at most {LARGEST // 1024} kB.")
     if (request.content_length or 0) > LARGEST:
         raise too_large
@@ -118,7 +118,7 @@ def _body(request: Request) -> bytes:
 
 
 def _store(inbox: Inbox, settings: Settings, provider: Provider, webhook: Webhook) -> Response:
-    """Store a webhook without its secrets and card numbers. Returns the provider's acknowledgement."""
+    """Stores a webhook without its secrets and card numbers. Returns the provider's acknowledgement."""
     path = normalized_path(printable(cut_text(webhook.path)))
     kept, items = without_secrets(provider, webhook, path, settings.secrets[provider.name])
     if len(items) > MOST_ITEMS:
