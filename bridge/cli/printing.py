@@ -26,7 +26,8 @@ def print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         print_json(page)
         return
-    rows = [[_cell(row.get(name)) for name in columns] for row in page["results"]]
+    values = [[row.get(name) for name in columns] for row in page["results"]]
+    rows = [["-" if value in (None, "") else str(value) for value in row] for row in values]
     if not rows:
         _print("(none)")
         return
@@ -36,10 +37,6 @@ def print_list(page: Json, columns: Sequence[str], *, as_json: bool) -> None:
         _print(line.rstrip())
     if page["next"]:
         _print("(more: raise --limit, or filter)")
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
 
 
 def print_details(item: Json) -> None:

@@ -68,7 +68,7 @@ def create_app(
     app.extensions["readiness"] = readiness = Readiness(database)
     app.add_url_rule("/readyz", "readyz", readiness.answer)
     app.register_error_handler(Rejected, _rejected)
-    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(Unavailable, _rejected)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
     app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
@@ -138,7 +138,8 @@ class Readiness:
             log.error("not ready", why=self.last_problem)
 
 
-def _rejected(error: Rejected) -> tuple[Response, int]:
+def _rejected(error: Rejected | Unavailable) -> tuple[Response, int]:
+    error = viewer.rejection_of(error)
     response = jsonify(error=error.word, message=str(error))
     if error.status == 503:
         response.headers["Retry-After"] = str(webhooks.RETRY_SECONDS)
@@ -146,10 +147,6 @@ def _rejected(error: Rejected) -> tuple[Response, int]:
         scheme = "Bearer" if error.word == "unauthorized" else 'Basic realm="bridge", charset="UTF-8"'
         response.headers["WWW-Authenticate"] = scheme
     return response, error.status
-
-
-def _unavailable(error: Unavailable) -> tuple[Response, int]:
-    return _rejected(viewer.database_unavailable(error))
 
 
 ERROR_WORDS = {404: "not_found", 405: "bad_request", 413: "too_large"}

@@ -14,6 +14,7 @@ from bridge.storage.search import Search
 from bridge.storage.shared_state import SharedState
 
 Json = dict[str, typing.Any]
+T = typing.TypeVar("T")
 
 
 def settings() -> Settings:
@@ -43,15 +44,16 @@ def shared_state() -> SharedState:
 
 def delivery_or_404(id: str) -> Json:
     """Returns a delivery; raises Rejected where there is no such delivery."""
-    return _or_404(search().delivery(id), "delivery")
+    return or_404(search().delivery(id), "delivery")
 
 
 def case_or_404(id: str) -> Json:
     """Returns a case; raises Rejected where there is no such case."""
-    return _or_404(search().case(id), "case")
+    return or_404(search().case(id), "case")
 
 
-def _or_404(result: Json | None, kind: str) -> Json:
+def or_404(result: T | None, kind: str) -> T:
+    """Returns what a search has found; raises Rejected if that is nothing."""
     if result is None:
         raise Rejected("not_found", 404, f"There is no such {kind}.")
     return result

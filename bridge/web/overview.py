@@ -11,7 +11,6 @@ import structlog
 from flask import current_app, flash, g, redirect, render_template, request, url_for
 
 from bridge.alert import Status
-from bridge.errors import Rejected
 from bridge.settings import Store, address
 from bridge.storage import stats
 from bridge.storage.database import Connection
@@ -177,10 +176,7 @@ def resume(name: str) -> View:
 
 
 def _store(name: str) -> Store:
-    store = current.settings().stores.get(name)
-    if store is None:
-        raise Rejected("not_found", 404, "There is no such store.")
-    return store
+    return current.or_404(current.settings().stores.get(name), "store")
 
 
 @routes.get("/providers")

@@ -9,7 +9,6 @@ import structlog
 from flask import redirect, render_template, request, url_for
 
 from bridge.alert import Status
-from bridge.errors import Rejected
 from bridge.storage.filters import DELIVERY_FILTERS, ID, PAGING, BadFilter
 from bridge.web import current, viewer
 from bridge.web.current import Json
@@ -56,9 +55,7 @@ def start_replay() -> View:
 def replay(ident: str) -> View:
     """Shows the progress of a bulk replay."""
     bulk_replay = current.shared_state().replay(ident) if ID.fullmatch(ident) else None
-    if bulk_replay is None:
-        raise Rejected("not_found", 404, "There is no such replay.")
-    return render_template("replay.html", it=bulk_replay)
+    return render_template("replay.html", it=current.or_404(bulk_replay, "replay"))
 
 
 @routes.post("/replays/<ident>/stop")

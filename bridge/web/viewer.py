@@ -50,7 +50,7 @@ def blueprint(name: str, guard: typing.Any = auth.require_sign_in) -> Blueprint:
     """Returns a blueprint for pages, behind a guard and with error pages."""
     pages = Blueprint(name, __name__)
     pages.before_request(guard)
-    pages.register_error_handler(Unavailable, _unavailable)
+    pages.register_error_handler(Unavailable, error_page)
     pages.register_error_handler(Rejected, error_page)
     pages.register_error_handler(Exception, _bug)
     return pages
@@ -98,12 +98,10 @@ def asset(name: str) -> str:
     return url_for("viewer.static", filename=name, v=digest)
 
 
-def _unavailable(error: Unavailable) -> View:
-    return error_page(database_unavailable(error))
-
-
-def database_unavailable(error: Unavailable) -> Rejected:
-    """Logs why the database is unavailable. Returns a rejection that names neither its address nor user."""
+def rejection_of(error: Rejected | Unavailable) -> Rejected:
+    """Returns the rejection to answer an error with. The log says why the database is unavailable."""
+    if isinstance(error, Rejected):
+        return error
     log.warning("database unavailable", why=str(error))
     return Rejected("unavailable", 503, "The database is not available. The log says why.")
 
@@ -117,13 +115,14 @@ def _bug(error: Exception) -> View:
     return error_page(Rejected("bug", 500, "This page failed. The log says why."))
 
 
-def error_page(error: Rejected) -> View:
+def error_page(error: Rejected | Unavailable) -> View:
     """Returns the error as a page for a browser, and as JSON for a program."""
+    error = rejection_of(error)
     if "text/html" not in request.headers.get("Accept", ""):
         return jsonify(error=error.word, message=str(error)), error.status
     return render_template("refusal.html", error=error), error.status
 
 
 auth.routes.register_error_handler(Rejected, error_page)
-auth.routes.register_error_handler(Unavailable, _unavailable)
+auth.routes.register_error_handler(Unavailable, error_page)
 routes.register_error_handler(Rejected, error_page)
