@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from bridge.cli.run import is_unconfigured, sandbox_environ
 from bridge.settings import ROOT, Settings, load
 from bridge.storage.database import Database
-from bridge.storage.inbox import Inbox, open_inbox
 from bridge.storage.installations import with_installed
-from bridge.storage.search import Search
 
 
 def process_environ() -> dict[str, str]:
@@ -39,9 +37,8 @@ def open_database(settings: Settings, pool_size: int = 2) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def open_bridge() -> Iterator[tuple[Settings, Inbox, Search]]:
-    """Opens the database with its search, and returns the settings with the installed stores among theirs."""
+def open_bridge() -> Iterator[tuple[Settings, Database]]:
+    """Opens the database, and reads the settings, with the installed stores among theirs."""
     settings = read_settings()
     with open_database(settings) as database:
-        settings = with_installed(settings, database)
-        yield settings, open_inbox(database, settings), Search(database)
+        yield with_installed(settings, database), database

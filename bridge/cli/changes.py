@@ -12,7 +12,8 @@ from bridge.cli.options import filtered
 from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.storage.filters import DELIVERY_FILTERS
-from bridge.storage.inbox import Inbox
+from bridge.storage.inbox import Inbox, open_inbox
+from bridge.storage.search import Search
 from bridge.worker.choice import choices, choose
 
 MOST = 500
@@ -69,8 +70,9 @@ def _change(
     done: str,
 ) -> list[str]:
     """Changes the deliveries with these ids, or those that pass the filters. Returns the unchanged ids."""
-    with open_bridge() as (_, inbox, search):
-        ids = ids or search.ids(filters, MOST)
+    with open_bridge() as (settings, database):
+        inbox = open_inbox(database, settings)
+        ids = ids or Search(database).ids(filters, MOST)
         changed: set[str] = set()
         with Progress(done, len(ids)) as progress:
             for start in range(0, len(ids), CHUNK):
@@ -93,8 +95,8 @@ def match(case: str, transaction: str) -> None:
     if transaction != "none" and not transaction.isdecimal():
         raise BridgeError(f"Expected a transaction number or none, not {transaction!r}.")
     number = None if transaction == "none" else int(transaction)
-    with open_bridge() as (_, inbox, _):
-        if not inbox.cases.decide(case, number):
+    with open_bridge() as (settings, database):
+        if not open_inbox(database, settings).cases.decide(case, number):
             raise BridgeError(f"{case!r} does not need a transaction, or does not exist.")
     click.echo(f"{case} saved. The worker updates 29next.")
 
@@ -108,8 +110,9 @@ def outcome(case: str, provider: str | None, word: str | None) -> None:
 
     Without WORD, list the words that you may choose from. The first outcome stands at the provider.
     """
-    with open_bridge() as (settings, inbox, search):
-        stored = search.case(case)
+    with open_bridge() as (settings, database):
+        inbox = open_inbox(database, settings)
+        stored = Search(database).case(case)
         if stored is None:
             raise BridgeError(f"There is no case {case!r}.")
         if provider and word:

@@ -37,8 +37,8 @@ CASE_OPTIONS = ("state", "store", "type", "case_number", "arn", "provider", "lim
 @as_json
 def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
     """List the alerts received."""
-    with open_bridge() as (_, _, search):
-        page = search.deliveries(filters).to_json()
+    with open_bridge() as (_, database):
+        page = Search(database).deliveries(filters).to_json()
     print_list(page, DELIVERY_COLUMNS, as_json=as_json)
 
 
@@ -47,8 +47,8 @@ def deliveries(filters: dict[str, str], *, as_json: bool) -> None:
 @as_json
 def cases(filters: dict[str, str], *, as_json: bool) -> None:
     """List cases."""
-    with open_bridge() as (_, _, search):
-        page = search.cases(filters).to_json()
+    with open_bridge() as (_, database):
+        page = Search(database).cases(filters).to_json()
     print_list(page, CASE_COLUMNS, as_json=as_json)
 
 
@@ -57,8 +57,8 @@ def cases(filters: dict[str, str], *, as_json: bool) -> None:
 @as_json
 def show(ident: str, *, as_json: bool) -> None:
     """Show everything about a delivery, a case or a webhook."""
-    with open_bridge() as (_, _, search):
-        stored = search.find(ident)
+    with open_bridge() as (_, database):
+        stored = Search(database).find(ident)
     if stored is None:
         raise BridgeError(f"Nothing has the id {ident!r}.")
     if as_json:
@@ -71,8 +71,8 @@ def show(ident: str, *, as_json: bool) -> None:
 @as_json
 def providers(*, as_json: bool) -> None:
     """List the providers: URL, authentication, secret, last delivery."""
-    with open_bridge() as (settings, _, search):
-        last, pulled = search.last_deliveries(), settings.pulled
+    with open_bridge() as (settings, database):
+        last, pulled = Search(database).last_deliveries(), settings.pulled
     rows = [
         {
             "provider": name,

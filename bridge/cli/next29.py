@@ -15,7 +15,7 @@ from bridge.cli.progress import Progress
 from bridge.errors import BridgeError
 from bridge.next29.client import NextApi
 from bridge.settings import Settings, Store
-from bridge.storage.inbox import Inbox
+from bridge.storage.inbox import Inbox, open_inbox
 from bridge.storage.transactions import DAY
 from bridge.worker.backfill import Backfill
 from bridge.worker.client import client_of
@@ -31,12 +31,13 @@ T = typing.TypeVar("T")
 @contextlib.contextmanager
 def open_store(name: str) -> Iterator[tuple[Settings, Inbox, NextApi, Store]]:
     """Opens a store for calls; raises BridgeError if there is no such store, or no token for it."""
-    with open_bridge() as (settings, inbox, _):
+    with open_bridge() as (settings, database):
         store = settings.stores.get(name)
         if store is None:
             raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
         if store.missing:
             raise BridgeError(f"{name} cannot be called. {store.missing}")
+        inbox = open_inbox(database, settings)
         inbox.stores.register([store])
         with contextlib.closing(client_of(store, inbox, settings)) as api:
             yield settings, inbox, api, store
@@ -113,8 +114,8 @@ def _counted(take: Callable[[], T], progress: Progress) -> Callable[[], T]:
 @click.option("--store", "name", metavar="STORE", help="Only the cases of this store.")
 def recover(since: datetime, name: str | None) -> None:
     """After restoring a backup: look up every case at 29next first."""
-    with open_bridge() as (settings, inbox, _):
+    with open_bridge() as (settings, database):
         if name and name not in settings.stores:
             raise BridgeError(f"There is no store {name!r}; see `bridge stores`.")
-        count = inbox.cases.recover(since.timestamp(), name)
+        count = open_inbox(database, settings).cases.recover(since.timestamp(), name)
     click.echo(f"Cases to be looked up before anything is sent for them: {count}")

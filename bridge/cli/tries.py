@@ -124,8 +124,8 @@ def explain(provider: str, file: str | None, header: tuple[str, ...], *, as_json
     FILE holds the body as it arrives; - is standard input. Without a file, PROVIDER is the id of a stored
     delivery.
     """
-    with open_bridge() as (settings, _, search):
-        webhook = _read(provider, file, header) if file else _stored(search, provider)
+    with open_bridge() as (settings, database):
+        webhook = _read(provider, file, header) if file else _stored(Search(database), provider)
         sender = settings.providers.get(webhook.provider)
         if sender is None:
             raise BridgeError(f"There is no provider {webhook.provider!r}; see `bridge providers`.")

@@ -61,7 +61,7 @@ class Settings:
     """Everything that can be set; times are seconds."""
 
     database_url: str = field(default="sqlite:///bridge.db", repr=False)
-    stores: Mapping[str, Store] = field(default_factory=dict)  # with_installed hands in one that grows
+    stores: Mapping[str, Store] = field(default_factory=dict)  # storage.installations adds to them
     default_store: str | None = None
     routes: tuple[Route, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
 import structlog
@@ -188,13 +187,10 @@ def check_form_token() -> None:
 
 def local_path(wanted: str | None) -> str:
     """Returns the wanted path if it is one of this site, else the first page."""
-    home = url_for("overview.today")
-    if not wanted or not wanted.isprintable() or "\\" in wanted or not wanted.startswith("/"):
-        return home
-    parts = urlsplit(wanted)
-    if wanted.startswith("//") or parts.scheme or parts.netloc:
-        return home
-    return wanted
+    wanted = wanted or ""
+    if wanted.startswith("/") and not wanted.startswith("//") and wanted.isprintable() and "\\" not in wanted:
+        return wanted
+    return url_for("overview.today")
 
 
 @routes.before_request
