@@ -689,6 +689,22 @@ def test_alerts_of_a_removed_store_wait_and_go_on_when_it_is_installed_anew(
         assert agency.case(first)["dispute_id"] < agency.case(second)["dispute_id"]
 
 
+def test_an_installed_store_is_recovered_by_its_name(
+    next29: StandIn, light_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bridge(next29, light_url) as agency:
+        for name, value in surroundings(next29, DATABASE_URL=light_url).items():
+            monkeypatch.setenv(name, value)
+        words = ["recover", "--since", "2000-01-01", "--store", SHOP]
+        assert cli.main(words) == 1
+        assert "There is no store" in capsys.readouterr().err
+        agency.install()
+        agency.post(agency.senders.ethoca(SHOP))
+        agency.work()
+        assert cli.main(words) == 0
+        assert "before anything is sent for them: 1" in capsys.readouterr().out
+
+
 def test_a_removed_store_is_forgotten_by_a_command_and_is_no_alarm_any_more(
     next29: StandIn, light_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
