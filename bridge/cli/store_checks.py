@@ -128,12 +128,7 @@ PROBES = (
         {"external_id": "bridge-doctor"},
         without="the bridge creates every dispute without a transaction",
     ),
-    Probe(
-        "orders:read",
-        "GET",
-        "orders/0/",
-        without="the bridge cannot find a transaction by order number",
-    ),
+    Probe("orders:read", "GET", "orders/0/", without="the bridge cannot find a transaction by order number"),
     Probe(
         "transactions:write",
         "POST",
