@@ -17,16 +17,18 @@ def process_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if value or name != "WEB_CONCURRENCY"}
 
 
-def read_environ() -> tuple[dict[str, str], bool]:
-    """Returns the environment, and whether it is the sandbox's because nothing is configured."""
+def read_environ() -> tuple[dict[str, str], Settings, bool]:
+    """Returns the environment, its settings, and whether they are the sandbox's: nothing is configured."""
     environ = process_environ()
     sandbox = is_unconfigured(environ, ROOT)
-    return (sandbox_environ(environ, ROOT) if sandbox else environ), sandbox
+    if sandbox:
+        environ = sandbox_environ(environ, ROOT)
+    return environ, load(environ, ROOT), sandbox
 
 
 def read_settings() -> Settings:
     """Returns the settings, or the sandbox's if nothing is configured; raises SettingsError."""
-    return load(read_environ()[0], ROOT)
+    return read_environ()[1]
 
 
 @contextlib.contextmanager

@@ -34,8 +34,7 @@ def run(*, web: bool) -> None:
         environ = process_environ()
         settings = load(environ, ROOT)  # reports a wrong WEB_CONCURRENCY, where gunicorn shows a traceback
         become_web(environ | {"DATABASE_URL": address.absolute(settings.database_url)})
-    environ, sandbox = read_environ()
-    settings = load(environ, ROOT)
+    environ, settings, sandbox = read_environ()
     if not settings.stores and not settings.encryption_keys:
         raise SettingsError(["NEXT_STORE: missing; no store is configured, here or in config/bridge.toml"])
     with open_database(settings) as database:

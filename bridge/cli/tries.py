@@ -25,7 +25,7 @@ from bridge.cli.progress import Progress
 from bridge.cli.run import SANDBOX_STORE
 from bridge.errors import BridgeError
 from bridge.providers.base import Provider
-from bridge.settings import ROOT, Settings, load
+from bridge.settings import Settings
 from bridge.storage.search import Search
 from bridge.worker.explain import Explained
 from bridge.worker.explain import explain as explain_webhook
@@ -40,8 +40,7 @@ from bridge.worker.explain import explain as explain_webhook
 @click.option("--url", help="The webhook's URL, if not on this machine.")
 def send(provider: str, event: str | None, count: int, url: str | None) -> int:
     """Post signed samples of a provider to the bridge."""
-    environ, sandbox = read_environ()
-    settings = load(environ, ROOT)
+    _, settings, sandbox = read_environ()
     sender = _sender(settings, provider)
     event = (event or samples.events(sender)[0]).lower()
     if event not in sender.events:
