@@ -49,7 +49,7 @@ _OUTCOMES: dict[type, CallOutcome] = {
 
 
 def outcome_of(error: BridgeError | None) -> CallOutcome:
-    """Return the outcome of a call by its error; None: it was accepted."""
+    """Returns the outcome of a call by its error; None: it was accepted."""
     return CallOutcome.OK if error is None else _OUTCOMES.get(type(error), CallOutcome.REFUSED)
 
 

@@ -100,7 +100,7 @@ class Settlement:
         return any(end.status is Status.FAILED for end in self.settled.values())
 
     def left(self, pending: Iterable[Delivery]) -> list[Delivery]:
-        """Return those that stay pending."""
+        """Returns those that stay pending."""
         return [delivery for delivery in pending if delivery.id not in self.settled]
 
 

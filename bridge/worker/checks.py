@@ -84,7 +84,7 @@ def check_settings(settings: Settings) -> Iterator[Check]:
 
 
 def _check_examples(settings: Settings) -> Iterator[Check]:
-    """Return a bad check for each secret that was copied from the documentation."""
+    """Returns a bad check for each secret that was copied from the documentation."""
     secrets: dict[str, tuple[str | None, ...]] = {
         "BRIDGE_PASSWORD": (settings.password,),
         "BRIDGE_API_TOKEN": (settings.api_token,),
