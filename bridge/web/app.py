@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import math
 import os
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, current_app, jsonify
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -47,36 +48,50 @@ def create_app(
     """
     settings = settings or load(os.environ, ROOT)
     logs.set_up(settings.log_level)
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug also refuses a body of exactly this
     if database is None:
         database = Database(settings.database_url, pool_size=WEB_POOL)
         atexit.register(database.close)  # which merges SQLite's WAL into its file
+    app = make_routes()
+    equip(app, settings, database, watch=watch)
+    return app
+
+
+def make_routes() -> Flask:
+    """Builds what all applications have in common: routes, pages, and answers to errors.
+
+    Compiling the routes takes most of the time, so the tests equip the same application again and again.
+    """
+    app = Flask(__name__, static_folder=None)
+    for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer, api):
+        app.register_blueprint(module.routes)
+    app.add_url_rule("/healthz", view_func=healthz)
+    app.add_url_rule("/readyz", view_func=readyz)
+    app.register_error_handler(Rejected, _rejected)
+    app.register_error_handler(Unavailable, _rejected)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _bug)
+    return app
+
+
+def equip(app: Flask, settings: Settings, database: Database, *, watch: bool) -> None:
+    """Gives an application its settings and its database."""
+    app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug also refuses a body of exactly this
+    app.extensions.clear()
     auth.set_up(app, settings)
     app.extensions["settings"] = settings = with_installed(settings, database)
     app.extensions["inbox"] = open_inbox(database, settings)
     app.extensions["search"] = Search(database)
     app.extensions["daily_counts"] = DailyCounts()
     app.extensions["shared_state"] = SharedState(database)
-    for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer, api):
-        app.register_blueprint(module.routes)
+    app.extensions["readiness"] = Readiness(database)
     if watch and settings.notify:
         jobs = Jobs(settings, database, worker=False)
         app.extensions["watch"] = stopping = threading.Event()
         threading.Thread(target=jobs.run, args=(stopping,), name="watch", daemon=True).start()
-    app.add_url_rule("/healthz", view_func=healthz)
-    app.extensions["readiness"] = readiness = Readiness(database)
-    app.add_url_rule("/readyz", "readyz", readiness.answer)
-    app.register_error_handler(Rejected, _rejected)
-    app.register_error_handler(Unavailable, _rejected)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _bug)
-    app.wsgi_app = _with_headers(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    answer = _with_headers(functools.partial(Flask.wsgi_app, app))
     if settings.proxy_hops:  # each proxy adds to X-Forwarded-For; X-Forwarded-Proto is the last one's
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0
-        )
-    return app
+        answer = ProxyFix(answer, x_for=settings.proxy_hops, x_proto=1, x_host=0, x_port=0, x_prefix=0)
+    app.wsgi_app = answer  # type: ignore[method-assign,assignment]
 
 
 def _with_headers(answer: WSGIApplication) -> WSGIApplication:
@@ -102,6 +117,12 @@ def healthz() -> Response:
     return jsonify(status="ok")
 
 
+def readyz() -> tuple[Response, int]:
+    """Answers whether webhooks can be stored."""
+    ready = current_app.extensions["readiness"].problem() is None
+    return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
+
+
 class Readiness:
     """Whether webhooks can be stored. It asks the database at most once in READY_SECONDS.
 
@@ -122,11 +143,6 @@ class Readiness:
                 self._check()
                 self.until = self.clock() + READY_SECONDS
             return self.last_problem
-
-    def answer(self) -> tuple[Response, int]:
-        """Answers whether webhooks can be stored."""
-        ready = self.problem() is None
-        return jsonify(status="ready" if ready else "unavailable"), 200 if ready else 503
 
     def _check(self) -> None:
         before = self.last_problem

@@ -22,9 +22,9 @@ from bridge import providers
 from bridge.cli import run, samples
 from bridge.settings import Settings, Store
 from bridge.storage.database import Database
-from bridge.web.app import create_app
 from tests.support import inside
 from tests.support.any_bridge import AnyBridge
+from tests.support.apps import lent_app
 from tests.support.clock import Clock
 from tests.support.next29 import STORE, TOKEN, StandIn, fault
 from tests.support.webhooks import PASSWORDS, Senders, Sent
@@ -216,9 +216,9 @@ def bridge_in_process(
         chosen = Settings(**{**given, **settings})
         database = Database(url, clock=clock, pool_size=8)
         try:
-            app = create_app(chosen, database, watch=watch)
-            made = InProcessBridge(chosen, app, database, stand_in, clock)
-            yield made
-            made.close()
+            with lent_app(chosen, database, watch=watch) as app:
+                made = InProcessBridge(chosen, app, database, stand_in, clock)
+                yield made
+                made.close()
         finally:
             database.close()

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.settings import Settings
 from bridge.storage.database import Database
-from bridge.web.app import create_app
+from tests.support.apps import lent_app
 from tests.support.configuring import load
 from tests.support.inside import rows, translator
 
@@ -30,9 +30,9 @@ SECRETS = {
 class Door:
     """The web application over a database, without any process."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self.database = Database(url)
-        self.app = create_app(settings, self.database)
+    def __init__(self, database: Database, app: Flask) -> None:
+        self.database = database
+        self.app = app
         self.inbox = self.app.extensions["inbox"].deliveries
         self.client: FlaskClient = self.app.test_client()
         self.translate = translator(self.app)
@@ -53,8 +53,6 @@ def basic(user: str, password: str) -> str:
 
 @contextlib.contextmanager
 def opened(url: str, **environ: str) -> Iterator[Door]:
-    door = Door(url, load(**{**SECRETS, "DATABASE_URL": url, **environ}))
-    try:
-        yield door
-    finally:
-        door.database.close()
+    settings = load(**{**SECRETS, "DATABASE_URL": url, **environ})
+    with contextlib.closing(Database(url)) as database, lent_app(settings, database, watch=True) as app:
+        yield Door(database, app)

@@ -27,6 +27,7 @@ from bridge.web import install
 from bridge.web.app import create_app
 from bridge.web.headers import HEADERS
 from tests.support import inside
+from tests.support.apps import lent_app
 from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge
 from tests.support.clock import Clock
 from tests.support.configuring import load, problems
@@ -169,9 +170,9 @@ def bridge(next29: StandIn, url: str, toml: str = "", **changes: str) -> Iterato
     """A bridge before a 29next that runs already."""
     chosen = load(toml, DATABASE_URL=url, **surroundings(next29, **changes))
     database = Database(chosen.database_url, clock=next29.clock, pool_size=8)
-    with contextlib.closing(database):
+    with contextlib.closing(database), lent_app(chosen, database, watch=True) as app:
         settings = with_installed(chosen, database)
-        made = Agency(settings, create_app(chosen, database), database, next29, next29.clock)  # type: ignore[arg-type]
+        made = Agency(settings, app, database, next29, next29.clock)  # type: ignore[arg-type]
         yield made
         made.close()
 
