@@ -36,6 +36,7 @@ from tests.support.fixtures import (
     placed,
     put,
 )
+from tests.support.trying import tried_with
 
 
 def said(tree: Tree, path: str, place: str, value: Tree) -> Tree:
@@ -381,7 +382,7 @@ def outcome_of(reading: Reading) -> str | None:
     return REVIEWED if alert.review else NOTED if alert.note else alert.resolution
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("where", "word", "ours"),
     [(where, word, ours) for where, words in ACROSS.items() for word, ours in words.items()],
 )
@@ -426,10 +427,8 @@ def test_an_inquiry_of_stripe_is_an_alert_and_anything_else_a_chargeback(status:
         assert kind(word) is DisputeType.CHARGEBACK
 
 
-@pytest.mark.parametrize(
-    "event", ["charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"]
-)
-@pytest.mark.parametrize("case_type", ["resolution", "block", "something_new"])
+@tried_with("event", ["charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"])
+@tried_with("case_type", ["resolution", "block", "something_new"])
 def test_a_prevented_dispute_of_stripe_is_an_alert_whatever_tells_of_it(event: str, case_type: str) -> None:
     case = case_of("stripe/dispute_prevented_by_a_refund")
     tree = put(put(case.tree, "type", event), "data.object.payment_method_details.card.case_type", case_type)
@@ -618,7 +617,7 @@ RDR: dict[str, dict[Any, tuple[str | None, bool]]] = {
 """RDR cases by the words beside them: how they end, and whether the gateway has refunded them."""
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("where", "words", "expected"),
     [(where, words, expected) for where, rows in RDR.items() for words, expected in rows.items()],
 )
@@ -652,7 +651,7 @@ def test_every_provider_that_knows_rdr_was_tried() -> None:
     assert knows == {where.partition("/")[0] for where in RDR}
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("name", "network"),
     [
         ("chargeblast/alert_updated_rdr_declined", Network.RDR),
@@ -756,19 +755,19 @@ def rows(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     return [(name, word) for name, words in table.items() for word in words]
 
 
-@pytest.mark.parametrize(("provider", "word"), rows(IGNORED))
+@tried_with(("provider", "word"), rows(IGNORED))
 def test_what_is_not_about_disputes_is_ignored(provider: str, word: str) -> None:
     reading = event(provider, word)
     assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.IGNORE)
 
 
-@pytest.mark.parametrize(("provider", "word"), rows(UNKNOWN_EVENTS))
+@tried_with(("provider", "word"), rows(UNKNOWN_EVENTS))
 def test_what_looks_like_a_dispute_and_is_not_known_waits_for_a_person(provider: str, word: str) -> None:
     with pytest.raises(UnknownEvent, match=re.escape(word)):
         event(provider, word)
 
 
-@pytest.mark.parametrize(("provider", "word"), rows(INFORMING))
+@tried_with(("provider", "word"), rows(INFORMING))
 def test_what_only_informs_is_shown(provider: str, word: str) -> None:
     reading = event(provider, word)
     assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
@@ -809,8 +808,8 @@ KIND_IN = {
 """Alerts by where they say what kind of case they are of."""
 
 
-wherever_its_kind_stands = pytest.mark.parametrize(
-    ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], ids=str
+wherever_its_kind_stands = tried_with(
+    ("name", "path"), [(name, path) for name, paths in KIND_IN.items() for path in paths], str
 )
 
 
@@ -824,7 +823,7 @@ def readings_of_kind(name: str, path: str, word: str) -> list[Reading]:
     ]
 
 
-@pytest.mark.parametrize("word", QUESTIONS)
+@tried_with("word", QUESTIONS)
 @wherever_its_kind_stands
 def test_an_issuer_s_question_informs_however_it_is_spelled_and_wherever_it_stands(
     name: str, path: str, word: str
@@ -833,7 +832,7 @@ def test_an_issuer_s_question_informs_however_it_is_spelled_and_wherever_it_stan
         assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "word", [*REPORTS, "tc-40", "TC 40", "Visa TC40", "TC40_REPORT", "tc_15", "Safe", "Mastercard SAFE"]
 )
 @wherever_its_kind_stands
@@ -844,9 +843,9 @@ def test_a_report_informs_however_it_is_spelled_and_whoever_relays_it(
         assert reading.effect in (Effect.INFORM, Effect.IGNORE)  # some ignore what is not about disputes
 
 
-@pytest.mark.parametrize("network", ["Verifi", "CDRN", "Ethoca", "Visa", "N/A", None])
-@pytest.mark.parametrize("word", [*REPORTS, "ORDER_INQUIRY"])
-@pytest.mark.parametrize("name", [name for name in KIND_IN if name.startswith("chargeblast")])
+@tried_with("network", ["Verifi", "CDRN", "Ethoca", "Visa", "N/A", None])
+@tried_with("word", [*REPORTS, "ORDER_INQUIRY"])
+@tried_with("name", [name for name in KIND_IN if name.startswith("chargeblast")])
 def test_a_report_is_one_by_either_field(name: str, word: str, network: str | None) -> None:
     case = case_of(name)
     (item,) = case.items()
@@ -856,7 +855,7 @@ def test_a_report_is_one_by_either_field(name: str, word: str, network: str | No
         assert case.provider.translate(again).effect is Effect.INFORM
 
 
-@pytest.mark.parametrize("nothing", ["N/A", "n/a", "none", "null", "", "-", "unknown"])
+@tried_with("nothing", ["N/A", "n/a", "none", "null", "", "-", "unknown"])
 def test_a_placeholder_of_a_type_is_skipped_for_the_next_place(nothing: str) -> None:
     for name, places in {
         "ethoca/issuer_alert": ("type", "alertType"),

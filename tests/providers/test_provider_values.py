@@ -40,9 +40,9 @@ from tests.support.fixtures import (
     placed,
     put,
     refusal,
-    try_each,
 )
 from tests.support.openapi import validate_request
+from tests.support.trying import tried_with, try_each
 
 # --- junk -----------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ def opened(case: Case, item: Item, amount: str, currency: str, table: AlertSchem
     return payloads.dispute_body(alert, provider=case.provider.name, received_at=NOW)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("amount", "currency", "sent", "told_beside"),
     [
         ("340.60", "USD", "340.60", None),
@@ -219,7 +219,7 @@ NO_AMOUNTS = (
 )
 
 
-@pytest.mark.parametrize("amount", NO_AMOUNTS)
+@tried_with("amount", NO_AMOUNTS)
 def test_what_is_no_plain_amount_costs_itself_and_is_named_as_the_provider_names_it(amount: str) -> None:
     for case, item, table in OPENINGS:
         where, _, _ = money(table, item)
@@ -347,7 +347,7 @@ ARNS = ("1", "74" * 6, "7" * 22, "2" * 23, "24692161070000622606414", "5" * 24, 
 LOOKS_LIKE_CARDS = ("6011000990139424", "4222222222222", "6304000000000000000")
 
 
-@pytest.mark.parametrize("arn", [*ARNS, *LOOKS_LIKE_CARDS])
+@tried_with("arn", [*ARNS, *LOOKS_LIKE_CARDS])
 def test_an_arn_of_any_length_survives_the_cutting(arn: str) -> None:
     tried = set()
     for case, item, table in OPENINGS:

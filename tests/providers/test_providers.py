@@ -46,9 +46,9 @@ from tests.support.fixtures import (
     refusal,
     secret_of,
     told,
-    try_each,
 )
 from tests.support.openapi import validate_request
+from tests.support.trying import tried_with, try_each
 
 
 def readings(case: Case) -> list[Reading]:
@@ -157,10 +157,8 @@ def test_an_empty_list_in_an_envelope_is_a_test(envelope: Any) -> None:
     assert kount.translate(item).reason is Reason.TEST
 
 
-@pytest.mark.parametrize(
-    "data", [None, [], {}, "{}", {"id": "N/A"}, [{"id": "al_1"}], '{"id": "al_1"}'], ids=str
-)
-@pytest.mark.parametrize("event", ["alerts.created", "alerts.updated", "alerts.transaction.linked"])
+@tried_with("data", [None, [], {}, "{}", {"id": "N/A"}, [{"id": "al_1"}], '{"id": "al_1"}'], ids=str)
+@tried_with("event", ["alerts.created", "alerts.updated", "alerts.transaction.linked"])
 def test_the_id_of_an_attempt_is_no_case_number(event: str, data: Any) -> None:
     body = {"id": "att-1", "event_id": "ev-1", "type": event, "livemode": True, "data": data}
     chargeflow = PROVIDERS["chargeflow"]
@@ -351,9 +349,7 @@ ONLY_INFORMS = {
 """Reports by which nobody asks for a refund: where a word stands, and the words."""
 
 
-@pytest.mark.parametrize(
-    ("where", "word"), [(where, word) for where, words in ONLY_INFORMS.items() for word in words]
-)
+@tried_with(("where", "word"), [(where, word) for where, words in ONLY_INFORMS.items() for word in words])
 def test_a_report_is_kept_and_shown_and_opens_nothing(where: str, word: str) -> None:
     name, path = where.split()
     case = case_of(name)
@@ -411,7 +407,7 @@ DEADLINES = {
 """Hours from receipt, by provider and kind of case."""
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("name", "kind", "hours"),
     [(name, kind, hours) for name, kinds in DEADLINES.items() for kind, hours in kinds.items()],
 )

@@ -36,6 +36,7 @@ from bridge.redact import cut_body
 from bridge.tree import Tree
 from tests.support import configured
 from tests.support.openapi import validate_request
+from tests.support.trying import try_each
 
 FOLDER = Path(__file__).parents[1] / "providers"
 PROVIDERS = providers.built_in()
@@ -312,20 +313,6 @@ def told_by(table: AlertSchema, item: Item) -> set[tuple[str, str]]:
 
 TRANSLATED_ANY = list(without_repeats())
 """What has to hold of every provider's fields is tried with these, of providers without code too."""
-
-
-def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
-    """Run a test over rows that have names; the first failure is raised, and tells which others fail too."""
-    failures: dict[str, Exception] = {}
-    for name, row in rows.items():
-        try:
-            test(*row)
-        except Exception as error:  # noqa: BLE001  whatever it is, the others are tried as well
-            failures[name] = error
-    if failures:
-        first = next(iter(failures.values()))
-        first.add_note(f"{len(failures)} of {len(rows)} fail: {', '.join(failures)}")
-        raise first
 
 
 def each_row(rows: Mapping[str, tuple[Case, *tuple[Any, ...]]]) -> Callable[[Test], Test]:

@@ -33,6 +33,7 @@ from tests.support import provider_docs, releases
 from tests.support.clock import eventually
 from tests.support.documents import BLOCK, ROOT
 from tests.support.processes import free_port
+from tests.support.trying import tried_with
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 OTHERS = {
@@ -75,7 +76,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@tried_with("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if "://" in target:
@@ -94,7 +95,7 @@ def test_every_page_is_linked_from_the_first_or_from_the_index_of_its_folder() -
             assert f"({page.relative_to(index.parent)})" in prose(index), page.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@tried_with("page", PAGES, ids=lambda page: page.name)
 def test_examples_of_settings_and_bodies_can_be_read(page: Path) -> None:
     for block in blocks(page, "toml"):
         tomllib.loads(block)
@@ -129,7 +130,7 @@ def lines(page: Path) -> Iterator[str]:
         yield from (line[2:] for line in block.splitlines() if line.startswith("$ "))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@tried_with("page", PAGES, ids=lambda page: page.name)
 def test_every_command_in_a_page_is_one(page: Path) -> None:
     targets = set(re.findall(r"(?m)^(\w+):", (ROOT / "Makefile").read_text("utf-8")))
     for line in lines(page):
@@ -228,14 +229,14 @@ def test_every_module_has_its_line_in_its_room() -> None:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@tried_with("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_is_named_is_there(page: Path) -> None:
     for code in inline(page):
         if re.fullmatch(r"[\w/]+\.py", code) and "acme" not in code:
             assert (ROOT / code).exists() or (ROOT / "bridge" / code).exists(), code
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@tried_with("page", PAGES, ids=lambda page: page.name)
 def test_every_import_of_an_example_is_one(page: Path) -> None:
     for block in blocks(page, "python"):
         for node in ast.walk(ast.parse(block)):

@@ -16,9 +16,9 @@ import pytest
 
 from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
-from tests.support.fixtures import try_each
 from tests.support.processes import RunningBridge, running_bridge
 from tests.support.survived import LATE, SURVIVED, Fault
+from tests.support.trying import try_each
 from tests.support.webhooks import Json, Senders, Sent
 
 pytestmark = pytest.mark.timeout(400)  # all trials at once are much for a busy machine

@@ -30,6 +30,7 @@ from bridge.disputes.plan import Done, Fail, Wait, next_step
 from bridge.disputes.refusals import continue_without
 from bridge.storage.rows import case_of, values_of
 from tests.support.examples import examples
+from tests.support.trying import tried_with
 
 Json = dict[str, Any]
 Delivery = tuple[Effect, Alert]
@@ -547,7 +548,7 @@ def test_the_transactions_of_an_order_are_told_its_number_and_whether_it_is_a_te
     assert [row["is_test"] for row in tests] == [True, True]
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "answer",
     [
         None,
@@ -709,7 +710,7 @@ def outcome(worker: PretendWorker) -> Json:
     return {**shown, "refunds": counted["refund"], "notes": counted["note"], "state": worker.case.state}
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "deliveries",
     [
         (OPEN, RESOLVE),
@@ -724,7 +725,7 @@ def outcome(worker: PretendWorker) -> Json:
         (OPEN, MATCH, WITHDRAW),
     ],
 )
-@pytest.mark.parametrize("lag", [0, 1])
+@tried_with("lag", [0, 1])
 def test_the_order_of_alerts_does_not_matter(deliveries: tuple[Delivery, ...], lag: int) -> None:
     outcomes = []
     for order in itertools.permutations(deliveries):
@@ -820,9 +821,9 @@ def test_a_chargeback_that_is_withdrawn_gets_a_note_for_it_knows_no_other() -> N
 # --- unclear -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fate", ["lost before", "lost after", "late"])
-@pytest.mark.parametrize("lag", [0, 1])
-@pytest.mark.parametrize(
+@tried_with("fate", ["lost before", "lost after", "late"])
+@tried_with("lag", [0, 1])
+@tried_with(
     ("before", "last"),
     [
         ((OPEN_MATCHED,), "create"),
@@ -963,7 +964,7 @@ def refused(worker: PretendWorker, kind: str, fields: dict[str, list[str]]) -> N
     raise AssertionError("no end")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("deliveries", "kind", "fields", "commits"),
     [
         ((OPEN, MATCH), "attach", {"transaction": ["Odd."]}, ["create"]),
@@ -1227,8 +1228,8 @@ def test_what_a_person_decided_meanwhile_is_read_before_a_result_would_replace_i
     assert not any(call.writes for call in worker.calls[before:])
 
 
-@pytest.mark.parametrize("changes", MEANWHILE.values(), ids=MEANWHILE)
-@pytest.mark.parametrize("fate", ["not sent", "lost before"])
+@tried_with("changes", MEANWHILE.values(), ids=MEANWHILE)
+@tried_with("fate", ["not sent", "lost before"])
 def test_a_replacement_that_is_tried_again_reads_the_dispute_again(changes: Json, fate: str) -> None:
     worker = decided(result("won", 1))
     worker.receive(result("lost", 2))
@@ -1359,7 +1360,7 @@ def test_a_failed_refund_of_the_provider_s_is_a_person_s_until_there_is_an_outco
 # --- the gateway's refund ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("left", "recorded"),
     [("40.00", True), ("52.00", True), (None, True), ("nonsense", True), ("39.99", False), ("0.00", False)],
 )
@@ -1415,7 +1416,7 @@ def test_a_refund_that_29next_would_not_record_is_never_called_forwarded(refused
 # --- states --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("changes", "state"),
     [
         ({}, State.NEW),

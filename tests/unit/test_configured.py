@@ -35,6 +35,7 @@ from tests.support.documents import ROOT
 from tests.support.fixtures import NOW, put
 from tests.support.inside import Inside
 from tests.support.next29 import StandIn
+from tests.support.trying import tried_with
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 
@@ -416,7 +417,7 @@ def by_type() -> Provider:
     return load(dict(blocks(section))["toml"]).providers["both"]
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("kind", "outcome", "resolution", "visible"),
     [
         ("PREARB", "CLOSED", "issued_full_refund", False),
@@ -753,7 +754,7 @@ def test_an_acknowledgement_may_repeat_what_came() -> None:
     assert json.loads(acknowledged[1]) == {"ethoca_id": "E7", "status": "success"}
 
 
-@pytest.mark.parametrize("name", sorted(providers.built_in()))
+@tried_with("name", sorted(providers.built_in()))
 def test_an_empty_table_changes_nothing_of_a_built_in_provider(name: str) -> None:
     before, after = providers.built_in()[name], changed(name, "")
     assert replace(after, events=before.events) == before
@@ -1287,7 +1288,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@tried_with("mistake", MISTAKES)
 def test_a_mistake_is_told_with_its_key_and_what_is_expected(mistake: str) -> None:
     toml, key, expected = MISTAKES[mistake]
     [problem] = problems(toml)
@@ -1330,7 +1331,7 @@ def test_all_mistakes_of_all_providers_are_told_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "name", ["Acme", "acme-alerts", "acme.alerts", "a", "1acme", "acme/x", "\u00e4cme", "a" * 41, "", "a b"]
 )
 def test_a_providers_name_must_fit_its_url_and_its_variable(name: str) -> None:
@@ -1356,7 +1357,7 @@ def test_what_a_built_in_provider_is_cannot_be_changed(key: str) -> None:
     assert problem.startswith(f"providers.ethoca.{key.partition(' ')[0]}: not for a built-in provider")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "key", "expected"),
     [
         ('fields = { case_nr = "x" }', "fields.case_nr", "expected one of"),

@@ -26,6 +26,7 @@ from bridge.providers.currencies import DECIMALS
 from tests.support.examples import examples
 from tests.support.next29 import VERSIONS
 from tests.support.openapi import validate_request
+from tests.support.trying import tried_with
 
 RECEIVED = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 ALERT: dict[str, Any] = {
@@ -132,7 +133,7 @@ AMOUNTS: list[tuple[str, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("amount", "currency", "text"), AMOUNTS)
+@tried_with(("amount", "currency", "text"), AMOUNTS)
 def test_an_amount_is_sent_as_29next_takes_it_or_kept_beside(
     amount: str, currency: str, text: str | None
 ) -> None:
@@ -197,8 +198,8 @@ def test_every_body_is_one_that_29next_documents(version: str, alert: Alert, tra
     validate_request("POST", "/disputes/", json.loads(json.dumps(body)), version=version)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("resolution", sorted({one for kind in RESOLUTIONS.values() for one in kind}))
+@tried_with("version", VERSIONS)
+@tried_with("resolution", sorted({one for kind in RESOLUTIONS.values() for one in kind}))
 def test_every_resolution_is_one_that_29next_documents(version: str, resolution: str) -> None:
     for body in (
         resolution_body(resolution),

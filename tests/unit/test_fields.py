@@ -21,6 +21,7 @@ from bridge.providers.fields import AlertSchema
 from bridge.providers.meanings import rapid
 from bridge.tree import Number, parse
 from tests.support.examples import examples
+from tests.support.trying import tried_with
 
 many = examples(50)
 
@@ -49,7 +50,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("field", LEAVES, ids=lambda field: type(field).__name__)
+@tried_with("field", LEAVES, ids=lambda field: type(field).__name__)
 def test_a_leaf_takes_no_branch(field: Any) -> None:
     for kind, values in WRONG.items():
         for value in values:
@@ -68,8 +69,8 @@ def test_no_text_breaks_a_leaf(field: Any, value: str) -> None:
 # --- text, identifiers, words --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", [fields.Text(), fields.Identifier()])
-@pytest.mark.parametrize(
+@tried_with("field", [fields.Text(), fields.Identifier()])
+@tried_with(
     ("value", "expected"),
     [("  a b ", "a b"), ("0042", "0042"), (Number("0042"), "0042"), ("\u00fc\u4e2d", "\u00fc\u4e2d")],
 )
@@ -105,8 +106,8 @@ def test_an_identifier_is_exact_or_refused(value: str) -> None:
 UNSEEN = "\u200b\u200d\u2060\ufeff\u00ad\u200e\u202e\u2066\ufe0f\u034f\u3164\U000e0041\U000e0100"
 
 
-@pytest.mark.parametrize("unseen", [*UNSEEN, UNSEEN])
-@pytest.mark.parametrize("field", [fields.Identifier(), fields.Word()])
+@tried_with("unseen", [*UNSEEN, UNSEEN])
+@tried_with("field", [fields.Identifier(), fields.Word()])
 def test_characters_that_nobody_sees_make_no_other_identifier(field: Any, unseen: str) -> None:
     assert read(field, f"{unseen}ab{unseen}12 {unseen}") == "ab12"
 
@@ -132,14 +133,12 @@ def test_an_identifier_that_lost_its_digits_is_refused(number: str) -> None:
     assert read(fields.Identifier(), number) == number  # as text it is what the sender calls it
 
 
-@pytest.mark.parametrize(
-    "value", ["[object Object]", "[object Array]", "7.42349E+22", "1.23457e+19", "1E+5", " 7.4E+22 "]
-)
+@tried_with("value", ["[object Object]", "[object Array]", "7.42349E+22", "1.23457e+19", "1E+5", " 7.4E+22 "])
 def test_what_a_sender_has_lost_is_no_identifier(value: str) -> None:
     assert "the sender has lost what it was" in refusal(fields.Identifier(), value)
 
 
-@pytest.mark.parametrize("value", ["1E5", "12E10", "object Object", "[object]", "7.4E22", "A1E+5"])
+@tried_with("value", ["1E5", "12E10", "object Object", "[object]", "7.4E22", "A1E+5"])
 def test_what_only_looks_alike_is_an_identifier(value: str) -> None:
     assert read(fields.Identifier(), value) == value
 
@@ -181,7 +180,7 @@ def test_patterns_of_words_come_after_the_word_itself() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "expected"),
     [
         ("REVOKED", True),
@@ -219,21 +218,21 @@ PLACEHOLDERS = (
 )
 
 
-@pytest.mark.parametrize("field", LEAVES, ids=lambda field: type(field).__name__)
+@tried_with("field", LEAVES, ids=lambda field: type(field).__name__)
 def test_a_placeholder_says_nothing_whatever_the_kind(field: Any) -> None:
     for value in (None, *PLACEHOLDERS):
         assert field.says_nothing(value), value
         assert field.find({"a": value, "b": None}, "a|b") == ("a", None), value
 
 
-@pytest.mark.parametrize("field", LEAVES, ids=lambda field: type(field).__name__)
+@tried_with("field", LEAVES, ids=lambda field: type(field).__name__)
 def test_behind_a_placeholder_the_next_alternative_counts(field: Any) -> None:
     for value in PLACEHOLDERS:
         said = "2018-02-27" if isinstance(field, fields.Moment) else "1234"
         assert field.find({"a": value, "b": {"c": said}}, "a|b.c") == ("b.c", said)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("field", "values"),
     [
         (
@@ -258,7 +257,7 @@ def test_some_kinds_have_placeholders_of_their_own(field: Any, values: list[str]
         assert field.says_nothing(value), value
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *(True, False, [], {}, "no", "nobody", "non-fraud", "NAB-1", "N/A-7", "0.1", "x", "nan-7"),
@@ -295,7 +294,7 @@ def price(value: Any, currency: Any = "USD", table: type[Price] = Price) -> Any:
     return errors or (None if alert.amount is None else str(alert.amount))
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "expected"),
     [
         ("34.5", "34.5"),
@@ -325,7 +324,7 @@ def test_an_amount_is_read_as_a_person_would(value: str, expected: str) -> None:
     assert price(value, table=CommaPrice) == expected or not isinstance(value, Number)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "currency", "expected"),
     [
         (Number("19.990000000000002"), "USD", "19.99"),
@@ -345,7 +344,7 @@ def test_what_binary_arithmetic_leaves_behind_is_rounded_away(
     assert price(value, currency) == expected
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "currency"),
     [
         *(("$34.00", code) for code in ("USD", "CAD", "AUD", "MXN", "BRL", "HKD")),
@@ -371,7 +370,7 @@ def test_a_sign_or_code_beside_an_amount_may_agree_with_its_currency(value: str,
     assert price(value, currency) == "34.00"
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "currency", "mark"),
     [
         *(
@@ -403,7 +402,7 @@ def test_a_code_beside_an_amount_tells_its_currency_and_a_sign_does_not() -> Non
     assert (alert.amount, alert.currency, errors) == (Decimal("34.00"), None, {})
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *(
@@ -439,7 +438,7 @@ def test_what_is_not_plainly_money_is_refused(value: str) -> None:
     assert said == f"{str(value)[:40]!r} is not an amount of money, such as 12.50."
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *("-5", "\u22125", "$-5", "-$5", "-1,234.56", Number("-5"), Number("-5.5e1"), "-$34.00"),
@@ -455,7 +454,7 @@ def test_an_amount_beyond_all_money_is_refused() -> None:
     assert price(Number("1e15")) == {"amount": ["'1e15' is too large an amount."]}
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "expected"),
     [
         *(("1.234,56", "1234.56"), ("1 234,56", "1234.56"), ("1.234.567,89", "1234567.89"), ("1,23", "1.23")),
@@ -505,7 +504,7 @@ def test_a_currency_is_its_iso_code(code: str) -> None:
     assert read(fields.Currency(), code) == "USD"
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("number", "code"),
     [
         ("840", "USD"),
@@ -527,7 +526,7 @@ def test_every_number_of_a_currency_leads_to_its_code_and_back() -> None:
     assert all(number.isdecimal() and len(number) == 3 for number in BY_NUMBER)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "code",
     ["US", "USDX", "XXX", "DEM", "BTC", "999", "1840", "U\u015aD", "$", Number("84.0"), Number("-840")],
 )
@@ -540,7 +539,7 @@ def test_what_is_no_currency_is_refused(code: str) -> None:
 EASTERN = ZoneInfo("US/Eastern")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "expected"),
     [
         ("2018-02-27T04:33:04.000Z", "2018-02-27T04:33:04Z"),
@@ -579,7 +578,7 @@ def test_a_moment_comes_in_many_forms(value: str, expected: str) -> None:
     assert moment == (wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC))
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *("yesterday", "27/02/2018", "11/20/2026", "2018-02-30", "2023-02-29", "2018-13-01", "24:00"),
@@ -640,7 +639,7 @@ EARLY: tuple[str, ...] = (
 """Dates before all card payments, as databases and languages write one that is missing."""
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *(
@@ -720,7 +719,7 @@ def test_every_moment_is_read_back_as_it_was_written(naive: datetime, hours: int
 # --- cards ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("value", "first_six", "last_four"),
     [
         ("411111******1111", "411111", "1111"),
@@ -752,7 +751,7 @@ def test_of_a_card_the_first_six_and_last_four_are_kept(
     assert read(fields.Card(), value) == (first_six, last_four)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "value",
     [
         *("visa", "42", "411111**11**1111", "4" * 20, "4111******", "41111", "411111222", "41111111111"),
@@ -764,7 +763,7 @@ def test_what_is_no_masked_card_is_refused_without_showing_it(value: str) -> Non
     assert refusal(fields.Card(), value) == "Not a card number with its middle masked."
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("field", "value", "expected"),
     [
         (fields.FirstSix(), "411111", "411111"),
@@ -782,7 +781,7 @@ def test_digits_of_a_card_regain_the_zeros_that_a_number_lost(field: Any, value:
     assert read(field, value) == expected
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("field", "value"),
     [
         *((fields.FirstSix(), value) for value in ("41111", "411111222", "4111x1", "\u0664" * 6)),
@@ -830,7 +829,7 @@ def ended(table: type[AlertSchema] = Ended, **tree: Any) -> dict[str, str]:
     return said
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("word", "expected"),
     [
         ("refunded", {"resolution": "issued_full_refund"}),
@@ -850,13 +849,13 @@ def test_every_word_of_an_outcome_is_listed_or_said_to_be_none(word: str | None,
     assert ended(first=word) == expected
 
 
-@pytest.mark.parametrize("value", [{"a": "1"}, ["refunded"], True, False, [], {}])
+@tried_with("value", [{"a": "1"}, ["refunded"], True, False, [], {}])
 def test_an_outcome_that_cannot_be_read_is_no_silence(value: Any) -> None:
     said = ended(first=value)["unknown_outcome"]
     assert said.startswith("The outcome cannot be read: Expected text or a number, not a")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("first", "second", "expected"),
     [
         ("pending", "refunded", "issued_full_refund"),  # what is not final leaves it to the other
@@ -886,7 +885,7 @@ def test_an_outcome_that_does_not_suit_the_type_is_not_understood() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("kind", "word", "expected"),
     [
         (None, "closed", {"resolution": "other", "message": "closed"}),
@@ -935,7 +934,7 @@ SAID_OTHERWISE = ("whatever", "Pending", "under review", "new", "RDR", "accepted
 """What a word beside an RDR case may say of it."""
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("word", "resolution"),
     [
         *((word, "issued_full_refund") for word in (*SAID_ACCEPTED, None, "N/A", "-", "")),
@@ -1092,7 +1091,7 @@ def test_without_a_case_number_all_that_is_wrong_is_named_at_once() -> None:
     assert caught.value.fields == {"caseId": ["Expected text or a number, not a list."], **SAID}
 
 
-@pytest.mark.parametrize("nothing", [*PLACEHOLDERS, None, "0", "000", Number("0")])
+@tried_with("nothing", [*PLACEHOLDERS, None, "0", "000", Number("0")])
 def test_a_placeholder_is_no_case_number(nothing: Any) -> None:
     with pytest.raises(Untranslatable) as caught:
         Table().translate({**GOOD, "case": {"id": nothing}})
@@ -1104,7 +1103,7 @@ def test_a_placeholder_is_no_case_number(nothing: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("tree", [None, [], "text", Number("1"), True, {}, {"case": {}}])
+@tried_with("tree", [None, [], "text", Number("1"), True, {}, {"case": {}}])
 def test_what_is_no_object_lacks_its_case_number_only(tree: Any) -> None:
     with pytest.raises(Untranslatable) as caught:
         Table().translate(tree)
@@ -1116,7 +1115,7 @@ def test_all_else_may_be_missing() -> None:
     assert (errors, alert.unreadable, alert.carries_facts) == ({}, (), False)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("disputed", "amount", "currency"),
     [
         ({"value": "340.60", "currency": "EUR"}, "340.60", "EUR"),
@@ -1171,7 +1170,7 @@ def test_what_is_withdrawn_may_lack_the_facts() -> None:
     assert (alert.case_number, alert.withdrawn, alert.amount) == ("C-1", True, None)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("cents", "currency", "amount"),
     [
         ("1050", "USD", "10.50"),

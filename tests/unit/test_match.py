@@ -17,6 +17,7 @@ from bridge.disputes import matching
 from bridge.disputes.matching import Row, choose, queries, shares_fact
 from tests.support.examples import examples
 from tests.support.openapi import validate_request
+from tests.support.trying import tried_with
 
 SOLD = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HAPPENED = SOLD + timedelta(days=10)
@@ -85,7 +86,7 @@ def why(found: matching.Choice) -> dict[int, str]:
 # --- the rungs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("names", "rule"),
     [
         (("order", *CARD, "auth_code", "network_transaction_id", "external_id"), "order"),
@@ -117,7 +118,7 @@ def test_half_a_card_is_no_rung(name: str) -> None:
     assert choose(alert(name), [sale()]).transaction_id is None
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("names", "changes"),
     [
         (("auth_code",), {"amount": None}),  # neither the amount nor a card
@@ -194,7 +195,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("rung", "of_alert", "of_row", "reason"),
     [
         (rung, *contradiction)
@@ -213,8 +214,8 @@ def test_a_contradiction_blocks_every_rung(
     assert why(found)[1].startswith(reason)
 
 
-@pytest.mark.parametrize("rung", EVERY_RUNG)
-@pytest.mark.parametrize(
+@tried_with("rung", EVERY_RUNG)
+@tried_with(
     ("of_alert", "of_row"),
     [
         ({}, {"date_created": (SOLD - timedelta(days=4)).isoformat()}),
@@ -259,7 +260,7 @@ def test_where_both_amounts_are_told_the_transaction_s_is_compared() -> None:
     assert choose(alert(*CARD, **told), [sale()]).transaction_id == 1
 
 
-@pytest.mark.parametrize("amount", [None, "", "NaN", "Infinity", "x", 40, 40.0])
+@tried_with("amount", [None, "", "NaN", "Infinity", "x", 40, 40.0])
 def test_an_odd_amount_of_a_row_breaks_nothing(amount: object) -> None:
     found = choose(alert(*CARD), [sale(amount=amount, currency=None)])
     assert found.transaction_id is None
@@ -275,8 +276,8 @@ def test_a_row_without_a_proper_id_is_none(ident: object) -> None:
 VIRTUAL = {"bankcard_first_six": "489537", "bankcard_last_four": "7777"}
 
 
-@pytest.mark.parametrize("method", ["apple_pay", "google_pay"])
-@pytest.mark.parametrize("rung", [("order",), ("external_id",), ("network_transaction_id",), ("auth_code",)])
+@tried_with("method", ["apple_pay", "google_pay"])
+@tried_with("rung", [("order",), ("external_id",), ("network_transaction_id",), ("auth_code",)])
 def test_a_wallet_s_virtual_card_is_no_contradiction(method: str, rung: tuple[str, ...]) -> None:
     found = choose(alert(*rung, *CARD), [sale(payment_method=method, **VIRTUAL), other()])
     assert (found.transaction_id, found.rule) == (1, rung[0])
@@ -520,7 +521,7 @@ def test_where_rows_may_be_missing_an_id_that_others_may_share_needs_amount_and_
 # --- what 29next is asked ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("names", "asked"),
     [
         (tuple(FACTS), ["order", "external_id"]),
@@ -540,7 +541,7 @@ def test_29next_is_asked_twice_at_most_and_for_the_best_first(
     assert list(queries(alert(*set(names) - {"amount", "currency", *WHEN}))) == asked
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("order", "path"),
     [
         ("1001", "orders/1001/"),
@@ -581,8 +582,8 @@ def test_the_card_is_asked_for_within_the_days_and_with_the_transaction_s_own_am
     assert asked(happened_at=None, transaction_at=None) == card
 
 
-@pytest.mark.parametrize("version", ["2023-02-10", "2024-04-01"])
-@pytest.mark.parametrize(
+@tried_with("version", ["2023-02-10", "2024-04-01"])
+@tried_with(
     "names", [("order", "external_id"), ("external_id", "auth_code"), ("network_transaction_id", *CARD)]
 )
 def test_every_look_up_is_one_that_29next_documents(version: str, names: tuple[str, ...]) -> None:

@@ -33,6 +33,7 @@ from bridge.settings import Store
 from tests.support.inside import Client
 from tests.support.next29 import TOKEN, VERSIONS, Fault, StandIn, fault
 from tests.support.openapi import validate_request
+from tests.support.trying import tried_with
 from tests.support.webhooks import Json
 
 ALERT: Json = {
@@ -298,7 +299,7 @@ def test_an_answer_without_an_id_is_handed_on(next29: StandIn, api: Client) -> N
     assert api.create_dispute(ALERT) == {"status": "new"}
 
 
-@pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 520, 599])
+@tried_with("status", [408, 500, 501, 502, 503, 504, 520, 599])
 def test_a_server_s_trouble_is_unclear_for_a_write_and_temporary_for_a_read(status: int) -> None:
     with wired(http(status, b"<html>", Retry_After="7")) as (_, api):
         with pytest.raises(Unclear):
@@ -308,7 +309,7 @@ def test_a_server_s_trouble_is_unclear_for_a_write_and_temporary_for_a_read(stat
         assert caught.value.retry_after == 7
 
 
-@pytest.mark.parametrize("status", [402, 405, 406, 410, 411, 413, 415, 423, 425, 451])
+@tried_with("status", [402, 405, 406, 410, 411, 413, 415, 423, 425, 451])
 def test_any_other_refusal_is_refused(status: int) -> None:
     with wired(http(status, {"detail": "No."})) as (_, api), pytest.raises(Refused, match="No"):
         api.call("POST", "disputes/", body={})
@@ -394,7 +395,7 @@ ODD_ANSWERS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("case", ODD_ANSWERS)
+@tried_with("case", ODD_ANSWERS)
 def test_an_answer_that_cannot_be_read_is_unclear_for_a_write_and_temporary_for_a_read(case: str) -> None:
     def answer(_: int, __: Seen) -> bytes:
         return ODD_ANSWERS[case]
@@ -628,8 +629,8 @@ def test_what_ends_the_wait_for_a_slot_ends_the_call_unsent(next29: StandIn) -> 
 # --- redirects -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
+@tried_with("status", [301, 302, 303, 307, 308])
+@tried_with("method", ["GET", "POST", "PATCH"])
 def test_no_redirect_is_followed_and_the_token_goes_nowhere_else(status: int, method: str) -> None:
     with wired(http(200, {"id": 1})) as (elsewhere, _):
         moved = http(status, Location=f"{elsewhere.base_url}disputes/1/")
@@ -639,7 +640,7 @@ def test_no_redirect_is_followed_and_the_token_goes_nowhere_else(status: int, me
         assert (elsewhere.connections, elsewhere.seen) == (0, [])
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "next_",
     [
         "{elsewhere}disputes/?cursor=2",
@@ -709,7 +710,7 @@ def test_a_list_that_does_not_end_is_given_up() -> None:
         assert len(wire.seen) == MOST_PAGES
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "page",
     [
         {},
@@ -767,7 +768,7 @@ def test_what_is_kept_can_be_stored_anywhere() -> None:
     assert len(record.text) <= MOST_SHOWN
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "fields", "words"),
     [
         ({"detail": "Not so."}, {"detail": ["Not so."]}, "29next answered 400: Not so."),

@@ -31,6 +31,7 @@ from bridge.settings.oauth import OAuthKeys, signing_key
 from tests.support.configuring import load, problems
 from tests.support.ethoca import CONSUMER_KEY, KEYS, PEM, SECRETS, SIGNING_KEY, alert
 from tests.support.provider_apis import ProviderApis, provider_apis
+from tests.support.trying import tried_with
 
 PASSWORD = "canary-password"
 VARIABLE = "ETHOCA_SIGNING_KEY"
@@ -158,7 +159,7 @@ TRADITIONAL = SIGNING_KEY.private_bytes(
 ).decode()
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("given", "password"),
     [
         pytest.param(PEM, "", id="PEM"),
@@ -185,7 +186,7 @@ NEITHER = (
 )
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("given", "password", "said"),
     [
         (

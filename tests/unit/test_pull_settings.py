@@ -11,6 +11,7 @@ from bridge import cli
 from tests.conftest import MakeDatabase
 from tests.support.configuring import load, problems
 from tests.support.ethoca import CONSUMER_KEY, KEYS, SECRETS
+from tests.support.trying import tried_with
 from tests.support.webhooks import Json
 
 PULL = '[providers.ethoca]\npull = "1m"'
@@ -37,7 +38,7 @@ def test_a_pull_is_read_and_wants_its_keys() -> None:
 A_TIME = 'expected a time such as "30s", "1m" or "1h"'
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "said"),
     [
         ("pull = 60", f"providers.ethoca.pull: {A_TIME}, in quotes"),
@@ -66,7 +67,7 @@ def test_the_acknowledgement_can_be_another(given: str, sent: Json | None) -> No
     assert pull.body(["1", "2"]) == (sent or {"a": {"b": rows}})
 
 
-@pytest.mark.parametrize("given", ["", "{id}", '{"id": "{id}"}', '{"ids": ["id"]}', "[", "[]", "1"])
+@tried_with("given", ["", "{id}", '{"id": "{id}"}', '{"ids": ["id"]}', "[", "[]", "1"])
 def test_an_acknowledgement_that_names_no_alert_is_refused(given: str) -> None:
     (said,) = problems(f"{PULL}\npull_acknowledgement = '{given}'", **KEYS)
     assert said.startswith(

@@ -21,6 +21,7 @@ from bridge.disputes.retry import (
     parse_retry_after,
 )
 from tests.support.examples import examples
+from tests.support.trying import tried_with
 
 NOW = 1_772_366_400.0  # Sun, 01 Mar 2026 12:00:00 GMT
 many = examples(30)
@@ -86,7 +87,7 @@ def test_it_is_given_up_a_week_after_the_deadline() -> None:
     assert expires_at(NOW) == NOW + 7 * DAY
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("header", "seconds"),
     [
         ("1", 1),

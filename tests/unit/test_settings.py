@@ -31,6 +31,7 @@ from tests.conftest import MakeDatabase
 from tests.support.configuring import LOOPBACK_URLS, PUBLIC_URLS, blocks, load, problems
 from tests.support.documents import ROOT
 from tests.support.ethoca import KEYS
+from tests.support.trying import tried_with
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 STORE = {"NEXT_STORE": "example", "NEXT_ACCESS_TOKEN": "a-token"}
@@ -61,7 +62,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 # --- numbers and words --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("name", "value"),
     [
         *(("PORT", value) for value in ("http", "0", "-1", "65536", "80.5", "8e3", "0x50", "\u0661\u0662")),
@@ -80,7 +81,7 @@ def test_junk_in_a_variable_is_told_with_what_is_expected(name: str, value: str)
     assert problem.startswith(f"{name}: expected ")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("name", "value", "field", "expected"),
     [
         ("PORT", "1", "port", 1),
@@ -121,8 +122,8 @@ def test_the_public_url_is_a_url(url: str) -> None:
     assert problem.startswith("BRIDGE_PUBLIC_URL: expected a URL such as")
 
 
-@pytest.mark.parametrize("platform", ["DYNO", "RENDER"])
-@pytest.mark.parametrize("hops", ["0", "1", "3"])
+@tried_with("platform", ["DYNO", "RENDER"])
+@tried_with("hops", ["0", "1", "3"])
 def test_the_hops_that_are_set_go_before_the_platform_s(platform: str, hops: str) -> None:
     read = load(**{platform: "x", "BRIDGE_PROXY_HOPS": hops, "ALLOW_EPHEMERAL_SQLITE": "1"})
     assert read.proxy_hops == int(hops)
@@ -131,8 +132,8 @@ def test_the_hops_that_are_set_go_before_the_platform_s(platform: str, hops: str
 LOOPBACK = ("127.0.0.1:8000", "[::1]:8000", "localhost:8000", "LOCALHOST:8000")
 
 
-@pytest.mark.parametrize("bind", LOOPBACK)
-@pytest.mark.parametrize("url", PUBLIC_URLS)
+@tried_with("bind", LOOPBACK)
+@tried_with("url", PUBLIC_URLS)
 def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> None:
     said = problems(BRIDGE_BIND=bind, BRIDGE_PUBLIC_URL=url, NEXT_TIMEOUT="soon")
     assert said == [
@@ -144,7 +145,7 @@ def test_a_server_here_that_is_public_needs_a_password(bind: str, url: str) -> N
     assert read.api_token is None  # which switches the API off, and is no error
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "bind",
     ["127.0.0.1:abc", "127.0.0.1:99999", "127.0.0.1:", "127.0.0.1", ":8000", "localhost:8,0", "x:\u0664"],
 )
@@ -158,7 +159,7 @@ def test_other_addresses_can_be_bound_to(bind: str) -> None:
     assert not load(BRIDGE_BIND=bind).on_loopback
 
 
-@pytest.mark.parametrize("url", LOOPBACK_URLS)
+@tried_with("url", LOOPBACK_URLS)
 def test_a_url_of_this_machine_is_not_public(url: str) -> None:
     assert load(BRIDGE_BIND="127.0.0.1:8000", BRIDGE_PUBLIC_URL=url).is_local
 
@@ -188,7 +189,7 @@ def test_every_spelling_of_postgres_is_understood(scheme: str) -> None:
     assert load(DATABASE_URL=f"{scheme}://u:p@h:5/n").database_url == "postgresql+psycopg://u:p@h:5/n"
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("url", "expected"),
     [
         ("postgres://u:p@db.example.com/n", "postgresql+psycopg://u:p@db.example.com/n?sslmode=require"),
@@ -219,7 +220,7 @@ def test_tls_to_a_database_elsewhere_is_required_on_heroku(url: str, expected: s
     assert "sslmode=require" not in kept
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "url",
     [
         "bridge.db",
@@ -288,8 +289,8 @@ def test_a_secret_that_cannot_be_one_is_told_without_showing_it(name: str) -> No
     assert CANARY not in str(said)
 
 
-@pytest.mark.parametrize("value", ["two words", "line\nbreak", "caf\u00e9", "tab\there", "nul\x00"])
-@pytest.mark.parametrize("name", ["NEXT_ACCESS_TOKEN", "BRIDGE_API_TOKEN"])
+@tried_with("value", ["two words", "line\nbreak", "caf\u00e9", "tab\there", "nul\x00"])
+@tried_with("name", ["NEXT_ACCESS_TOKEN", "BRIDGE_API_TOKEN"])
 def test_a_token_that_no_header_can_carry_is_told_without_showing_it(name: str, value: str) -> None:
     [problem, *_] = problems(**{**STORE, name: f"{CANARY}{value}"})
     assert problem.startswith(f"{name}: expected ")
@@ -337,7 +338,7 @@ EVIL_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", EVIL_NAMES)
+@tried_with("name", EVIL_NAMES)
 def test_a_stores_name_leads_nowhere_but_to_29next(name: str) -> None:
     [problem] = problems(NEXT_STORE=name, NEXT_ACCESS_TOKEN="t")
     assert problem == "NEXT_STORE: expected a name such as example or example.29next.store"
@@ -382,7 +383,7 @@ EVIL_URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", EVIL_URLS)
+@tried_with("url", EVIL_URLS)
 def test_a_base_url_leads_to_a_name_by_https(url: str) -> None:
     [problem] = problems(NEXT_BASE_URL=url, **STORE)
     assert problem.startswith("NEXT_BASE_URL: expected ")
@@ -456,7 +457,7 @@ def test_the_base_url_of_the_environment_goes_before_that_of_the_file() -> None:
     assert read.stores["example"].base_url == url
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "secret",
     [
         "sk_live_Abc123",
@@ -541,7 +542,7 @@ def test_all_that_a_route_says_must_fit() -> None:
     assert routed(routes, Alert(case_number="1", mid="1")) == "example"
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("pattern", "descriptor", "fits"),
     [
         ("SHOP*", "SHOP*ORDER 12", True),
@@ -559,7 +560,7 @@ def test_only_the_star_is_special_in_a_descriptor(pattern: str, descriptor: str,
     assert routed(route(store="beta", descriptor=pattern), alert) == ("beta" if fits else "example")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("routes", "problem"),
     [
         ("[[routes]]", "routes[1].store: missing; expected the name of a store (alpha, beta)"),
@@ -699,7 +700,7 @@ def test_what_needs_a_person_is_told_where_a_variable_says() -> None:
     assert load().notify is None
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "days"),
     [
         ("", (90, 200)),
@@ -739,7 +740,7 @@ def test_a_dispute_is_linked_to_where_the_file_says() -> None:
         )
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "key"),
     [
         ("[notify]", "notify.url_env"),
@@ -760,7 +761,7 @@ def test_a_mistake_in_what_is_told_and_kept_is_told(toml: str, key: str) -> None
     assert said[0].startswith(f"{key}: ")
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "problem"),
     [
         ("[stores]\nalpha = 1", "stores.alpha: expected a table"),
@@ -778,7 +779,7 @@ def test_what_is_unknown_or_of_another_kind_is_told(toml: str, problem: str) -> 
     assert said.startswith(problem)
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("toml", "key", "meant"),
     [
         ("[retentions]", "retentions", "retention"),
@@ -1091,7 +1092,7 @@ QUOTED = {
 }
 
 
-@pytest.mark.parametrize("name", QUOTED)
+@tried_with("name", QUOTED)
 def test_a_value_in_quotes_is_refused_with_a_sentence_that_says_so(name: str) -> None:
     said = [one for one in problems(**{name: QUOTED[name]}) if one.startswith(f"{name}:")]
     assert any("is in quotes" in one for one in said), said

@@ -28,13 +28,14 @@ from bridge.tree import (
     sent,
 )
 from tests.support.examples import examples
+from tests.support.trying import tried_with
 
 many = examples(20)
 
 # --- JSON ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "text",
     [
         "98700000000000000000001",
@@ -79,7 +80,7 @@ def test_characters_are_rendered_as_they_are_but_for_lone_surrogates() -> None:
     assert render({"\u00fc": "\U0001f4b3\ud800\n"}) == '{"\u00fc": "\U0001f4b3\\ud800\\n"}'.encode()
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "tree"),
     [
         (b'\xef\xbb\xbf{"a": 1}', {"a": "1"}),
@@ -99,7 +100,7 @@ def test_json_as_it_comes(body: bytes, tree: Any) -> None:
     assert parse(render(tree), ("json",)) == tree
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "why"),
     [
         (b"", "empty"),
@@ -173,7 +174,7 @@ def test_a_form_is_its_fields() -> None:
     assert parse(b'{"a=1', ("form",)) == {'{"a': "1"}
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "tree"),
     [
         (b"a=1&", {"a": "1"}),
@@ -266,7 +267,7 @@ def test_a_form_that_is_written_again_is_read_as_before(codec: str, data: st.Dat
     assert parse(rewritten(tree, "form", codec), ("form",), declared) == tree
 
 
-@pytest.mark.parametrize("value", ["x", "\u00fc \u20ac", "a\r\nb", "--xYz--", "", "[{}]", 'say "a"'])
+@tried_with("value", ["x", "\u00fc \u20ac", "a\r\nb", "--xYz--", "", "[{}]", 'say "a"'])
 def test_a_form_in_parts_that_is_written_again_is_read_as_before(value: str) -> None:
     tree = {'na"m\\e': value, "other": "1"}
     again = parse(rewritten(tree, "form", "utf-8", MULTIPART), ("form",), MULTIPART)
@@ -278,13 +279,11 @@ def test_a_form_in_parts_that_is_written_again_is_read_as_before(value: str) -> 
 UMLAUT = '{"a": "\u00fc"}'
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("declared", "codec"),
     [(name, codec) for name, codec in CHARSETS.items() if codec != "ascii"],
 )
-@pytest.mark.parametrize(
-    "written", ["; charset={}", ';charset="{}"', "; Charset = {}", ";v=1;charset={};x=y"]
-)
+@tried_with("written", ["; charset={}", ';charset="{}"', "; Charset = {}", ";v=1;charset={};x=y"])
 def test_a_declared_charset_is_heeded(declared: str, codec: str, written: str) -> None:
     sent = UMLAUT.encode(codec)
     for name in (declared, declared.upper()):
@@ -299,7 +298,7 @@ def test_the_charsets_are_told_apart_where_they_differ() -> None:
     assert read["windows-1252"] == "\u00a4\u20ac"
 
 
-@pytest.mark.parametrize(
+@tried_with(
     "content_type",
     [
         *("", "application/json", "application/json; charset=", "text/plain; charset=utf-7"),
@@ -318,8 +317,8 @@ def test_utf_8_needs_no_declaration(content_type: str) -> None:
     assert parse(UMLAUT.encode(), ("json",), content_type) == {"a": "\u00fc"}
 
 
-@pytest.mark.parametrize("codec", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@tried_with("codec", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@tried_with("bom", ["", "\ufeff"])
 def test_the_wide_encodings_are_seen_by_their_bytes(codec: str, bom: str) -> None:
     assert parse((bom + UMLAUT).encode(codec), ("json",)) == {"a": "\u00fc"}
 
@@ -348,12 +347,12 @@ def test_every_charset_reads_what_it_wrote(text: str) -> None:
         assert parse(sent, ("json",), f"application/json; charset={name}") == {"a": text}
 
 
-@pytest.mark.parametrize("body", [b"", b"  \r\n\t", b"\xef\xbb\xbf", b"\0", b"\xef\xbb\xbf \0\r\n", b" {}\n"])
+@tried_with("body", [b"", b"  \r\n\t", b"\xef\xbb\xbf", b"\0", b"\xef\xbb\xbf \0\r\n", b" {}\n"])
 def test_a_body_of_nothing_is_empty(body: bytes) -> None:
     assert is_empty(body)
 
 
-@pytest.mark.parametrize("body", [b"{ }", b"{{}}", b"0", b"[]", b"x", b"\xa0"])
+@tried_with("body", [b"{ }", b"{{}}", b"0", b"[]", b"x", b"\xa0"])
 def test_a_body_of_something_is_not(body: bytes) -> None:
     assert not is_empty(body)
 
@@ -361,7 +360,7 @@ def test_a_body_of_something_is_not(body: bytes) -> None:
 # --- XML -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "tree"),
     [
         (b"<c><a>1</a><b>x</b></c>", {"a": "1", "b": "x"}),
@@ -391,7 +390,7 @@ def test_xml_becomes_what_its_elements_hold(body: bytes, tree: Any) -> None:
 BOMB = b'<!DOCTYPE c [<!ENTITY a "x"><!ENTITY b "&a;&a;">]><c>&b;</c>'
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "why"),
     [
         (b"<c>", "not XML"),
@@ -418,7 +417,7 @@ def test_what_is_not_plain_xml_is_said_so(body: bytes, why: str) -> None:
 # --- which of them -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("body", "formats", "expected"),
     [
         ("{}", ("json",), "json"),
@@ -460,7 +459,7 @@ TREE: Any = {
 }
 
 
-@pytest.mark.parametrize(
+@tried_with(
     ("path", "value"),
     [
         ("a.d.e", "2"),  # a step that names the whole rest
