@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import shutil
@@ -167,6 +168,12 @@ def postgres_server(*, durable: bool) -> Iterator[Postgres]:
 def pytest_configure() -> None:
     """Undo what a shell does to tests in its background: they, and all they start, ignored an interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all modules and tests, at which it would look again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ imported all this, for an import takes longer than most of what they are started
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import signal
@@ -165,6 +166,7 @@ POINTS: dict[str, Install] = {
 
 def run(words: Sequence[str], environ: Mapping[str, str], log: str, wanted: Mapping[str, Any]) -> None:
     """Be `gunicorn ...` or `bridge ...`, in a session of its own, with all output in a file."""
+    gc.freeze()  # what it was forked with is not its own to look through
     os.setsid()
     os.chdir(ROOT)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -214,7 +214,7 @@ class RunningBridge(AnyBridge):
         words = ["gunicorn", "--config", "config/gunicorn.py", *options, "bridge.web.app:create_app()"]
         self.web = self._process(words, wanted)
         if ready:
-            eventually(self.is_ready)
+            eventually(self.is_ready, every=0.05)
         return self
 
     def start_worker(self, **wanted: Any) -> Process:
@@ -299,7 +299,7 @@ class RunningBridge(AnyBridge):
     def wait(self, *several: Sent, seconds: float = 20) -> None:
         """Wait until these webhooks, or all, have ended."""
         try:
-            eventually(lambda: self.is_done(*several), seconds)
+            eventually(lambda: self.is_done(*several), seconds, every=0.05)
         except AssertionError:
             left = [one for one in self.deliveries() if one["status"] == "pending"]
             told = "\n".join(str(one) for one in left[:5])

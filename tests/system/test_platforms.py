@@ -485,11 +485,11 @@ def test_what_a_platform_starts_takes_an_alert_and_ends_in_time(
             ends.enter_context(running(shlex.split(command), started.folder, environ, tmp_path / f"{n}.log"))
             for n, command in enumerate(started.processes)
         ]
-        eventually(lambda: answer(port, "/readyz") == 200, 60)
+        eventually(lambda: answer(port, "/readyz") == 200, 60, every=0.1)
         assert answer(port, "/healthz") == 200
         headers = {**sent.headers, "Authorization": basic("midigator", "long-enough-to-be-one")}
         assert requests.post(f"http://127.0.0.1:{port}{sent.path}", sent.body, headers=headers, timeout=30).ok
-        eventually(lambda: f"{name}-00001" in numbers(next_store), 20)
+        eventually(lambda: f"{name}-00001" in numbers(next_store), 20, every=0.1)
         check = json.loads(dockerfile()["HEALTHCHECK"][0].partition("CMD")[2])
         assert subprocess.run(check, env=environ, check=False, timeout=30).returncode == 0
         for process in processes:
@@ -543,4 +543,4 @@ def test_a_web_process_starts_where_the_number_of_processes_is_left_empty(tmp_pa
         "WEB_CONCURRENCY": "",
     }
     with running(shlex.split(procfile()["web"]), ROOT, environ, tmp_path / "web.log"):
-        eventually(lambda: answer(port, "/healthz") == 200, 60)
+        eventually(lambda: answer(port, "/healthz") == 200, 60, every=0.1)
