@@ -57,10 +57,7 @@ def create_app(
 
 
 def make_routes() -> Flask:
-    """Builds what all applications have in common: routes, pages, and answers to errors.
-
-    Compiling the routes takes most of the time, so the tests equip the same application again and again.
-    """
+    """Builds what all applications have in common: routes, pages, and answers to errors."""
     app = Flask(__name__, static_folder=None)
     for module in (webhooks, metrics, overview, pages, replays, install, auth, viewer, api):
         app.register_blueprint(module.routes)
@@ -76,7 +73,6 @@ def make_routes() -> Flask:
 def equip(app: Flask, settings: Settings, database: Database, *, watch: bool) -> None:
     """Gives an application its settings and its database."""
     app.config["MAX_CONTENT_LENGTH"] = webhooks.LARGEST + 1  # werkzeug also refuses a body of exactly this
-    app.extensions.clear()
     auth.set_up(app, settings)
     app.extensions["settings"] = settings = with_installed(settings, database)
     app.extensions["inbox"] = open_inbox(database, settings)

@@ -24,6 +24,7 @@ def lent_app(settings: Settings, database: Database, *, watch: bool = False) -> 
     """
     logs.set_up(settings.log_level)
     app = RETURNED.pop() if RETURNED else make_routes()
+    app.extensions.clear()
     equip(app, settings, database, watch=watch)
     yield app
     RETURNED.append(app)
