@@ -232,15 +232,14 @@ class Queue:
 
     def _commit_intent_by_one_statement(self, claim: Claim, attempt: Attempt, token: str) -> Slot | None:
         """Commits the intent in one statement: a transaction with three takes five round trips."""
-        parameters = {
-            **self.slots.parameters(token),
+        values = {
             **_fence_of(claim),
             **{f"case_{name}": value for name, value in _unconfirmed_values(claim.case).items()},
             **{f"call_{name}": value for name, value in attempt.row().items()},
         }
 
         def write(connection: Connection) -> Slot | None:
-            return self.slots.timed(connection, self._intent_statement, parameters)
+            return self.slots.timed(connection, self._intent_statement, token, values)
 
         return self.database.write(write, by_one_statement=True)
 

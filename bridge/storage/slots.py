@@ -50,14 +50,14 @@ class Slots:
         """Takes the next slot of a token within a transaction; returns None if it opens too far ahead."""
         if not self.gap:
             return Moment().slot(0.0, UNPACED_LATE)
-        return self.timed(connection, self.near, self.parameters(token))
+        return self.timed(connection, self.near, token, {})
 
     def timed(
-        self, connection: Connection, statement: typing.Any, parameters: Mapping[str, typing.Any]
+        self, connection: Connection, statement: typing.Any, token: str, values: Mapping[str, typing.Any]
     ) -> Slot | None:
-        """Returns the slot that a statement takes; its row is the seconds until the slot opens."""
-        before = Moment()
-        seconds = connection.execute(statement, parameters).scalar_one_or_none()
+        """Returns the slot of a token that a statement takes; its row is the seconds until the slot opens."""
+        before = Moment()  # also before the clock is read: a slot must not outlast a stall between the two
+        seconds = connection.execute(statement, {**self.parameters(token), **values}).scalar_one_or_none()
         return None if seconds is None else before.slot(float(seconds), LATE)
 
     def parameters(self, token: str) -> dict[str, typing.Any]:

@@ -61,8 +61,8 @@ MUTATIONS = (
         "far-slot-taken",
         "A case waits for a slot that lies far ahead, and what is more urgent waits behind it.",
         "bridge/storage/slots.py",
-        "self.timed(connection, self.near, self.parameters(token))",
-        "self.timed(connection, self._any, self.parameters(token))",
+        "self.timed(connection, self.near, token, {})",
+        "self.timed(connection, self._any, token, {})",
         "inbox: a_slot_that_opens_far_ahead_is_left_to_what_is_the_most_urgent_then",
     ),
     one(
