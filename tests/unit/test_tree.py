@@ -118,9 +118,9 @@ def test_json_as_it_comes(body: bytes, tree: Any) -> None:
         (b"[" * 20_000, "nested too deeply"),
         (b"[" * 900 + b"]" * 900, "nested too deeply"),
         (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nested too deeply"),
-        (b"[" + b"[]," * 25_000 + b"[]]", "too many objects, lists and names"),
-        (b"[" + b"{}," * 25_000 + b"{}]", "too many objects, lists and names"),
-        (b"{" + b",".join(b'"%d":1' % n for n in range(25_000)) + b"}", "too many objects, lists and names"),
+        (b"[" + b"[]," * 30_000 + b"[]]", "too many objects, lists and names"),
+        (b"[" + b"{}," * 30_000 + b"{}]", "too many objects, lists and names"),
+        (b"{" + b",".join(b'"%d":1' % n for n in range(30_000)) + b"}", "too many objects, lists and names"),
     ],
 )
 def test_what_is_not_json_is_said_so(body: bytes, why: str) -> None:
