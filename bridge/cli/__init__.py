@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import typing
 from collections.abc import Sequence
@@ -37,7 +36,6 @@ COMMANDS = {
     "doctor": ("doctor", "Check your setup: every problem, and how to fix it"),
 }
 """Each command's module in this package, and its line in the list of commands."""
-NOT_MIGRATED = re.compile(r"no such (table|column)|(relation|column) \S+ does not exist")
 
 
 class Commands(click.Group):
@@ -92,10 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(error: Exception) -> str:
-    """Returns an error as one line, with a hint."""
+    """Returns an error as one line; that of wrong arguments says where to look."""
     if isinstance(error, click.ClickException):
         line = error.format_message().splitlines()[0]
         context = error.ctx if isinstance(error, click.UsageError) else None
         return f"{line} (see `{context.command_path} --help`)" if context else line
-    hint = " (run `bridge migrate`)" if NOT_MIGRATED.search(str(error)) else ""
-    return str(error).splitlines()[0] + hint
+    return str(error).splitlines()[0]

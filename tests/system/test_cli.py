@@ -328,7 +328,7 @@ def test_a_database_that_was_never_migrated_is_told_with_its_remedy(
         monkeypatch.setenv("DATABASE_URL", url)
         said = bridge("deliveries")
         assert said.status == 1
-        assert said.err.endswith("(run `bridge migrate`)\n")
+        assert said.err.endswith(": run `bridge migrate`\n")
         assert bridge("migrate").status == 0
         assert bridge("deliveries").status == 0
 
