@@ -57,10 +57,11 @@ def test_the_limit_is_kept(make_database: MakeDatabase, tmp_path: Path, kind: st
         bridge.audit()  # which knows the busiest second
         calls = bridge.next29.ledger()["calls"]
     for store in stores:
-        at = [call["at"] for call in calls if call["store"] == store]
-        used = (len(at) - 1) / (at[-1] - at[0]) / bridge.rate
+        made = [call for call in calls if call["store"] == store]
+        used = (len(made) - 1) / (made[-1]["at"] - made[0]["at"]) / bridge.rate
         say(f"{kind}, {workers} workers, store {store}: {used:.1%} of the rate")
-        assert len(at) == 18
+        # the stand-in throttles the call behind one that it noted late; the audit allows no second such
+        assert len([call for call in made if call["status"] != 429]) == 18
 
 
 def test_a_store_with_a_thousand_waiting_delays_no_other(make_database: MakeDatabase, tmp_path: Path) -> None:
