@@ -228,6 +228,27 @@ def test_commits_that_may_be_lost_are_bad(
     assert said in bad["database"].message
 
 
+@pytest.mark.parametrize(("mode", "good"), [("prefer", False), ("disable", True)])
+def test_a_connection_in_clear_text_is_bad_unless_it_is_asked_for(
+    mode: str, good: bool, make_database: MakeDatabase
+) -> None:
+    with (
+        make_database("postgres", migrated=False) as url,
+        closing(Database(f"{url}&sslmode={mode}")) as database,
+    ):
+
+        @event.listens_for(database.engine, "connect")
+        def move_away(connection: Any, *_: object) -> None:
+            """Let the server, which is on this machine, say that it is on another one."""
+            elsewhere = "RETURNS inet LANGUAGE sql AS $$ SELECT inet '192.0.2.1' $$"
+            connection.execute(f"CREATE OR REPLACE FUNCTION public.inet_server_addr() {elsewhere}")
+            connection.execute("SET search_path = public, pg_catalog")
+            connection.commit()
+
+        check = next(checks.check_postgres(database, time.time))
+    assert (check.name, check.message, check.good) == ("database's connection", "in clear text", good)
+
+
 def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LEAST_FREE", 10**18)
     assert patient.bad()["database"].fix == "Free some space on the disk of the database."

@@ -262,7 +262,7 @@ def test_compose_runs_what_the_procfile_says_over_postgres() -> None:
         service = services[name]
         assert set(service["environment"]) <= DOCUMENTED
         assert service["stop_grace_period"] == "30s"
-        assert service["environment"]["DATABASE_URL"] == "postgres://{0}:{1}@db/{0}".format(
+        assert service["environment"]["DATABASE_URL"] == "postgres://{0}:{1}@db/{0}?sslmode=disable".format(
             services["db"]["environment"]["POSTGRES_USER"], services["db"]["environment"]["POSTGRES_PASSWORD"]
         )
     for name in ("web", "worker"):
