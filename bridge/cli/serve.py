@@ -61,7 +61,8 @@ def _print_urls(settings: Settings, *, sandbox: bool) -> None:
     if off:
         click.echo(f"  not enabled (no secret): {', '.join(off)}")
     if sandbox:
-        click.echo("Try, in another terminal:\n  .venv/bin/bridge send ethoca && .venv/bin/bridge deliveries")
+        bridge = ".venv/bin/bridge" if (ROOT / ".venv/bin/bridge").exists() else "python -m bridge"
+        click.echo(f"Try, in another terminal:\n  {bridge} send ethoca && {bridge} deliveries")
 
 
 def worker_pool(stores: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge import cli, settings
-from bridge.cli import run
+from bridge.cli import run, serve
 from bridge.providers.custom import PROOFS
 from tests.support.clock import eventually
 from tests.support.commands import answer, running
@@ -138,6 +138,25 @@ def test_no_platform_is_given_a_sandbox(
     monkeypatch.setenv("DATABASE_URL", "postgres://user:password@127.0.0.1:9/name")
     assert cli.main(["run"]) == 2
     assert capsys.readouterr().err.startswith("NEXT_STORE: missing")
+
+
+@pytest.mark.parametrize(("installed", "command"), [(True, ".venv/bin/bridge"), (False, "python -m bridge")])
+def test_the_sandbox_is_tried_with_a_command_that_is_there(
+    installed: bool,
+    command: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An image has no .venv."""
+    if installed:
+        (root / ".venv/bin").mkdir(parents=True)
+        (root / ".venv/bin/bridge").touch()
+    monkeypatch.setattr(serve, "ROOT", root)
+    monkeypatch.setattr(serve, "run_processes", lambda *_, **__: None)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{root}/bridge.db")
+    cli.main(["run"])
+    assert f"{command} send ethoca && {command} deliveries" in capsys.readouterr().out
 
 
 def test_when_one_process_ends_the_rest_do_and_it_is_said_which(tmp_path: Path) -> None:
