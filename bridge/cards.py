@@ -204,7 +204,7 @@ def _escaped_numbers(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _places(length: int, steps: list[tuple[bytes, list[tuple[int, int]]]]) -> Sequence[int]:
-    """Returns where what some steps left stood in a text. Made when a number is found, for that is rare."""
+    """Returns where the characters left by some steps stood in a text; only a found number needs this."""
     places: Sequence[int] = range(length + 1)
     for kept, stretches in steps:
         shorter = [*compress(places, kept), places[-1]]

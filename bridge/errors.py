@@ -43,7 +43,12 @@ class TemporaryError(BridgeError):
 
 
 class Throttled(TemporaryError):
-    """29next asks for a pause: too many calls for this access token."""
+    """29next asks for a pause: too many calls for this access token. It is a second if none is named."""
+
+    retry_after: float
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after or 1.0)
 
 
 class TooLate(BridgeError):

@@ -290,7 +290,7 @@ def _cut_card_field(value: str) -> str:
 
 
 def _cut_xml(body: bytes, provider: Provider, content_type: str) -> bytes:
-    """Cuts an XML document; one that hides something where no value stands is written anew as well."""
+    """Cuts an XML document. Writes it again also where a comment or an instruction hides a number."""
     text = trees.decode(body, content_type)
     root = trees.xml(text)
     cutter = _Cutter(star="x")  # a star is no part of a name

@@ -27,7 +27,7 @@ from bridge.errors import (
     TooLate,
     Unclear,
 )
-from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
+from bridge.outbound.http import HttpClient, error_messages, excerpt, parse_json
 from bridge.pace import Turn
 
 if typing.TYPE_CHECKING:
@@ -115,7 +115,7 @@ class NextApi:
         record.date = _moment(headers.get("Date"))
         if not 200 <= status < 300:
             raise self._error(path, status, headers, content, writes=writes)
-        answered = json_of(content)
+        answered = parse_json(content)
         if not isinstance(answered, kinds):
             message = "29next reported success, but its response could not be parsed."
             raise _unclear_or_later(message, writes=writes)
@@ -187,7 +187,7 @@ class NextApi:
         message = f"29next answered {status}: {complaint_text}"
         retry_after = parse_retry_after(headers.get("Retry-After"), self.clock())
         if status == 429:
-            return Throttled(message, retry_after=retry_after or 1.0)
+            return Throttled(message, retry_after=retry_after)
         if status == 401 or (status == 403 and path.startswith("disputes/")):
             return StoreRefused(message)
         if status == 403:
@@ -222,7 +222,7 @@ def fetch_token(url: str, form: Mapping[str, str], *, timeout: float) -> str:
         raise TemporaryError(str(error)) from None
     finally:
         exchange.close()
-    answered = json_of(content)
+    answered = parse_json(content)
     response = answered if isinstance(answered, dict) else {}
     token, kind = str(response.get("access_token", "")), str(response.get("token_type", ""))
     if status == 200 and TOKEN.fullmatch(token) and kind.lower() == "bearer":

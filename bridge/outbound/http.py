@@ -154,7 +154,7 @@ def error_messages(content: bytes) -> tuple[dict[str, list[str]], str]:
     return fields, text[:MOST_SHOWN]
 
 
-def json_of(content: bytes) -> typing.Any:
+def parse_json(content: bytes) -> typing.Any:
     """Returns an answer as JSON values, or None if it is too large or not JSON."""
     try:
         return json.loads(content) if len(content) <= MOST_BYTES else None

@@ -41,8 +41,14 @@ DISPUTE_URL = re.compile(r"https://(?:[^\s{}]|\{store\})+\{dispute\}(?:[^\s{}]|\
 A_DISPUTE_URL = "a URL with {dispute} in it, such as https://{store}.29next.store/.../{dispute}/"
 ROUTE_KEYS = ("mid", "member_id", "merchant_id", "descriptor")
 METADATA_KEYS = (
-    *("bridge_provider", "bridge_network", "bridge_reason_code", "bridge_amount"),
-    *("bridge_order", "bridge_descriptor", "bridge_auth_code", "bridge_card"),
+    "bridge_provider",
+    "bridge_network",
+    "bridge_reason_code",
+    "bridge_amount",
+    "bridge_order",
+    "bridge_descriptor",
+    "bridge_auth_code",
+    "bridge_card",
 )
 """What `payloads.metadata_of` can say."""
 METADATA = texts(f"a list of some of {', '.join(METADATA_KEYS)}", fitting(METADATA_KEYS.__contains__))

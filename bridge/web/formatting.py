@@ -18,13 +18,12 @@ from bridge.worker.notify import span
 Json = dict[str, typing.Any]
 
 GOOD, WAIT, BAD, QUIET = "good", "wait", "bad", "quiet"
-TONES: dict[str, str] = {
-    **dict.fromkeys((Status.FORWARDED, State.OPEN, State.RESOLVED, "ok", "told", "done"), GOOD),
-    **dict.fromkeys((Status.PENDING, State.NEW, State.UNCLEAR, "intended", "throttled", "temporary"), WAIT),
-    **dict.fromkeys(("owed", "running"), WAIT),
-    **dict.fromkeys((Status.FAILED, State.REVIEW, "refused", "store_refused", "late"), BAD),
+COLOURED = {
+    GOOD: {Status.FORWARDED, State.OPEN, State.RESOLVED, "ok", "told", "done"},
+    WAIT: {Status.PENDING, State.NEW, State.UNCLEAR, "intended", "throttled", "temporary", "owed", "running"},
+    BAD: {Status.FAILED, State.REVIEW, "refused", "store_refused", "late"},
 }
-"""The colour of a status, a state or an outcome; any other is QUIET. The page always shows its word too."""
+"""The words of each colour: statuses, states and outcomes. The page always shows the word too."""
 
 MEANINGS = {
     Reason.WAITING_FOR_OPENING: "This outcome arrived before its alert. It waits for it until the deadline.",
@@ -99,8 +98,8 @@ def escaped(value: object) -> object:
 
 
 def tone(word: str) -> str:
-    """Returns the colour of a status, a state or an outcome."""
-    return TONES.get(word, QUIET)
+    """Returns the colour of a status, a state or an outcome: QUIET for any that has none."""
+    return next((colour for colour, words in COLOURED.items() if word in words), QUIET)
 
 
 def plain(word: object) -> str:

@@ -79,8 +79,15 @@ def context() -> Json:
 
 
 for _filter in (
-    *(formatting.ago, formatting.stamp, formatting.tone, formatting.plain, formatting.money),
-    *(formatting.precise, formatting.pretty, notify.span, notify.url_called),
+    formatting.ago,
+    formatting.stamp,
+    formatting.tone,
+    formatting.plain,
+    formatting.money,
+    formatting.precise,
+    formatting.pretty,
+    notify.span,
+    notify.url_called,
 ):
     routes.add_app_template_filter(_filter)
 

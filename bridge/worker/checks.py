@@ -26,12 +26,17 @@ CLOCK_TOLERANCE = 30.0
 SHORTEST_PASSWORD = 12
 EXAMPLES = frozenset(
     {
-        *("user:password", "northbank:a-long-password", "Name: value", "X-Key: the-key"),
-        *("a-key-that-acme-shows", "whsec_the-endpoints-signing-secret"),
-        *("a-long-password-made-by-chance", "a-long-token-made-by-chance"),
+        "user:password",
+        "northbank:a-long-password",
+        "Name: value",
+        "X-Key: the-key",
+        "a-key-that-acme-shows",
+        "whsec_the-endpoints-signing-secret",
+        "a-long-password-made-by-chance",
+        "a-long-token-made-by-chance",
     }
 )
-"""The secrets in the documentation, which anyone may try."""
+"""The secrets that the documentation shows."""
 UNUSABLE = (
     "Check DATABASE_URL, and that the database is running, has space and accepts connections from here."
 )
@@ -92,7 +97,7 @@ def _check_examples(settings: Settings) -> Iterator[Check]:
     }
     for variable, values in secrets.items():
         if EXAMPLES.intersection(values):
-            message = "an example of the documentation, which anyone may try"
+            message = "an example from the documentation, which anyone may try"
             yield Check(variable, good=False, message=message, fix="Make up a secret of your own.")
 
 

@@ -226,7 +226,7 @@ class Forwarder:
             log.error("store paused", store=store.name, why=str(result))
             self.inbox.stores.pause(store.name, str(result), PROBE_SECONDS)
         elif isinstance(result, Throttled):
-            self.inbox.slots.throttle(token_key(store.token), result.retry_after or 1.0)
+            self.inbox.slots.throttle(token_key(store.token), result.retry_after)
         elif (
             task.claim.probes and isinstance(result, Answered | PermanentError) and task.answer.status != 403
         ):

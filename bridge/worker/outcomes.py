@@ -203,16 +203,18 @@ class Reporter:
             raise error  # nothing can be recorded: it is tried again once its lease is over
         state, message, due_at = self._result_of(pending, error)
         kept = self.inbox.outcomes.settle(pending, state, message, due_at)
-        is_sent = state == OutcomeState.SENT
-        (log.info if is_sent else log.warning)(
-            "outcome sent" if is_sent else "outcome not sent",
-            provider=pending.provider,
-            case=pending.case_id,
-            resolution=pending.resolution,
-            state=state,
-            why=message,
+        facts = {
+            "provider": pending.provider,
+            "case": pending.case_id,
+            "resolution": pending.resolution,
+            "state": state,
+            "why": message,
             **({} if kept else {"fence": "lost"}),
-        )
+        }
+        if state == OutcomeState.SENT:
+            log.info("outcome sent", **facts)
+        else:
+            log.warning("outcome not sent", **facts)
 
     def _result_of(
         self, pending: PendingOutcome, error: BridgeError | None

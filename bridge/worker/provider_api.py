@@ -18,7 +18,7 @@ from bridge.errors import (
     Unclear,
 )
 from bridge.outbound.authorization import Authorization, Key, OAuth
-from bridge.outbound.http import HttpClient, error_messages, excerpt, json_of
+from bridge.outbound.http import HttpClient, error_messages, excerpt, parse_json
 from bridge.providers.outcomes import HeaderKey, Login, Signature
 from bridge.settings.environment import HEADER_WORD
 from bridge.settings.oauth import OAuthKeys
@@ -138,7 +138,7 @@ class ProviderApi:
         errors: dict[str, BridgeError | None] = {}
         try:
             status, headers, content = self.exchange.send(request.method, url, body=request.body, auth=auth)
-            answer, text = json_of(content), excerpt(content)
+            answer, text = parse_json(content), excerpt(content)
             found = self._error(request, status, headers, content)
             if found is None:
                 if request.read_result:
@@ -166,7 +166,7 @@ class ProviderApi:
         complaint_text, may_work_later = error_messages(content)[1], False
         batch = request.outcome.batch
         if batch:
-            listed, may_work_later = batch.error_messages(json_of(content), batch.call_errors)
+            listed, may_work_later = batch.error_messages(parse_json(content), batch.call_errors)
             complaint_text = listed or complaint_text
         message = f"{self.provider.title} answered {status}: {complaint_text}"
         is_single_report = request.read_result and batch is None and 400 <= status < 500
@@ -180,7 +180,7 @@ class ProviderApi:
         if 400 <= status < 500 and status not in RETRIED:
             return NotFound(message) if status == 404 else PermanentError(message)
         if status == THROTTLED:
-            return Throttled(message, retry_after=wait or 1.0)
+            return Throttled(message, retry_after=wait)
         return Unclear(message) if request.method == "POST" else TemporaryError(message, retry_after=wait)
 
 

@@ -20,7 +20,7 @@ RETURNED: list[Flask] = []
 def lent_app(settings: Settings, database: Database, *, watch: bool = False) -> Iterator[Flask]:
     """An application as `create_app` makes it, whose routes another test may have had before.
 
-    Whoever changes more of it than its extensions puts that back.
+    If you change more of it than its extensions, undo that at the end.
     """
     logs.set_up(settings.log_level)
     app = RETURNED.pop() if RETURNED else make_routes()

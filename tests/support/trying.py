@@ -17,7 +17,7 @@ FAILURES = (Exception, pytest.fail.Exception)
 
 
 def try_each(test: Callable[..., None], rows: Mapping[str, tuple[Any, ...]]) -> None:
-    """Run a test over rows that have names; the first failure is raised, and tells which others fail too."""
+    """Run a test with each row. Raise the first failure, with a note that names every row that fails."""
     failures: dict[str, BaseException] = {}
     for name, row in rows.items():
         try:

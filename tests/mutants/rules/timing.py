@@ -144,7 +144,7 @@ MUTATIONS = (
         "throttle-ignored",
         "After a 429 the other alerts of the store are sent at once.",
         "bridge/worker/forward.py",
-        "            self.inbox.slots.throttle(token_key(store.token), result.retry_after or 1.0)\n",
+        "            self.inbox.slots.throttle(token_key(store.token), result.retry_after)\n",
         "            pass\n",
         "rules: a_throttle_holds_for_the_whole_store",
     ),
