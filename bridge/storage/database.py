@@ -53,10 +53,10 @@ class Database:
         # which it forgets at every rollback
         level = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reading = self.engine.execution_options(**level)
-        self._connections = FairSemaphore(pool_size)
+        self.connections = FairSemaphore(pool_size)
         self._breath = BREATH if self.sqlite else 0.0
-        self._writer = Committer(self._transact, breath=self._breath)
-        self._committers: list[Committer[typing.Any, typing.Any]] = [self._writer]
+        self.writer = Committer(self._transact, breath=self._breath)
+        self.committers: list[Committer[typing.Any, typing.Any]] = [self.writer]
         self._clock = clock or (time.time if self.sqlite else _PostgresClock(self))
 
     def now(self) -> float:
@@ -100,7 +100,7 @@ class Database:
         statement needs no transaction on Postgres: that would take two more round trips.
         """
         if self.sqlite:
-            return typing.cast("T", self._writer.commit(function, PATIENCE))
+            return typing.cast("T", self.writer.commit(function, PATIENCE))
         engine = self._reading if by_one_statement else self._writing
         return typing.cast("T", self._transact([function], engine)[0])
 
@@ -118,7 +118,7 @@ class Database:
             lambda items: self._transact([lambda connection: write(connection, items)], engine)[0],
             breath=self._breath,
         )
-        self._committers.append(shared)
+        self.committers.append(shared)
         return lambda item: shared.commit(item, PATIENCE)
 
     def _transact(self, functions: Sequence[Write], engine: Engine | None = None) -> list[typing.Any]:
@@ -139,7 +139,7 @@ class Database:
     @contextlib.contextmanager
     def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
         """Gives a connection until a moment; it waits for one until then."""
-        place = self._connections.acquired(max(until - time.monotonic(), 0.0))
+        place = self.connections.acquired(max(until - time.monotonic(), 0.0))
         with place, engine.connect() as connection, _ended_by(until, connection):
             yield connection
 
@@ -148,14 +148,14 @@ class Database:
         """Gives a connection in its own transaction, for what must run only once; raises Unavailable."""
         with (
             unavailable_on_failure(),
-            self._connections.acquired(PATIENCE),
+            self.connections.acquired(PATIENCE),
             self._writing.begin() as connection,
         ):
             yield connection
 
     def close(self) -> None:
         """Finishes the waiting writes, and disconnects."""
-        for committer in self._committers:
+        for committer in self.committers:
             committer.close(PATIENCE)
         self.engine.dispose()
 

@@ -23,7 +23,8 @@ LOCK = 7_305_116_004_200_001
 """The advisory lock that migrations of this application take on Postgres."""
 
 
-def _config() -> Config:
+def make_config() -> Config:
+    """Returns alembic's configuration: where the migrations are."""
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
@@ -31,7 +32,7 @@ def _config() -> Config:
 
 def upgrade(database: Database) -> None:
     """Migrates to the newest schema; raises Unavailable. Of several at the same time, each waits its turn."""
-    config = _config()
+    config = make_config()
     with database.begin() as connection:
         if not database.sqlite:
             for limit in ("statement_timeout", "lock_timeout"):  # a large table takes its time
@@ -43,7 +44,7 @@ def upgrade(database: Database) -> None:
 
 @functools.cache
 def _newest() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return ScriptDirectory.from_config(make_config()).get_current_head()
 
 
 def problem(database: Database) -> str | None:

@@ -156,7 +156,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
             if result:
                 conn.since, ready = conn.arriving.since, self.on_pending_socket_readable
             else:
-                conn.arriving, conn.since, ready = None, time.monotonic(), self._linger
+                conn.arriving, conn.since, ready = None, time.monotonic(), self.linger
                 conn.sock.shutdown(SHUT_WR)
             self.poller.register(conn.sock, EVENT_READ, partial(ready, conn))
         except (OSError, ValueError):  # it is closed already
@@ -165,17 +165,18 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
             self.pending_conns.append(conn)
             held = (len(other.arriving.content) for other in self.pending_conns if other.arriving)
             if result and sum(held) > MOST_ARRIVING:
-                self._give_up(self.pending_conns[0])
+                self.give_up(self.pending_conns[0])
 
     def on_pending_socket_readable(self, conn: typing.Any, client: typing.Any) -> None:
         """Reads more of a request, unless the bridge gave it up while this event waited for its turn."""
         if conn in self.pending_conns:
             super().on_pending_socket_readable(conn, client)
 
-    def _linger(self, conn: typing.Any, _: object) -> None:
+    def linger(self, conn: typing.Any, _: object) -> None:
+        """Reads what still comes of a request that was answered, until its sender ends the connection."""
         with contextlib.suppress(BlockingIOError):
             if conn in self.pending_conns and not _receive(conn.sock):
-                self._give_up(conn)
+                self.give_up(conn)
 
     def murder_pending(self) -> None:
         """Gives up connections that have waited too long. When the worker ends, that is much sooner."""
@@ -183,7 +184,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         for conn in list(self.pending_conns):
             patient = conn.arriving and self.alive
             if now - conn.since > (ARRIVAL_SECONDS if patient else LINGER_SECONDS):
-                self._give_up(conn)
+                self.give_up(conn)
         if self.alive and self.nr_conns >= self.worker_connections:
             self._make_room()
 
@@ -202,7 +203,7 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self.poller.unregister(conn.sock)
         self._close(conn)
 
-    def _give_up(self, conn: typing.Any) -> None:
+    def give_up(self, conn: typing.Any) -> None:
         """Stops waiting for a connection: rejects an incomplete request, closes any other.
 
         When the process ends, it closes it without an answer. The sender did nothing wrong and tries again.

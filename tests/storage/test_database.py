@@ -82,14 +82,14 @@ class Commits:
         self.sizes: list[int] = []
         self.go = threading.Event()
         self.held = threading.Event()
-        event.listen(database.engine, "commit", self._note)
+        event.listen(database.engine, "commit", self.note)
 
     def hold(self, connection: Connection) -> None:
         """A write that takes until `go`."""
         self.held.set()
         assert self.go.wait(10)
 
-    def _note(self, _: Connection) -> None:
+    def note(self, _: Connection) -> None:
         self.sizes.append(1)
 
 
@@ -101,16 +101,16 @@ def together(database: Database, *writes: Write) -> list[Any]:
         assert commits.held.wait(10)
         futures = []
         for write in writes:
-            before = database._writer.waiting.qsize()
+            before = database.writer.waiting.qsize()
             futures.append(pool.submit(database.write, write))
             until = time.monotonic() + 10
-            while database._writer.waiting.qsize() == before and time.monotonic() < until:
+            while database.writer.waiting.qsize() == before and time.monotonic() < until:
                 time.sleep(0.001)
         commits.sizes.clear()
         commits.go.set()
         first.result(10)
         done = [one.exception(10) or one.result(10) for one in futures]
-    event.remove(database.engine, "commit", commits._note)
+    event.remove(database.engine, "commit", commits.note)
     return [*done, len(commits.sizes)]
 
 
@@ -176,7 +176,7 @@ def test_what_is_shared_is_written_by_one_call_for_all(database: Database) -> No
         first = pool.submit(write, "first")
         assert held.wait(10)
         futures = [pool.submit(write, name) for name in "abc"]
-        eventually(lambda: database._committers[-1].waiting.qsize() == 3)
+        eventually(lambda: database.committers[-1].waiting.qsize() == 3)
         go.set()
         assert first.result(10) == "FIRST"
         assert [one.result(10) for one in futures] == ["A", "B", "C"]
@@ -334,7 +334,7 @@ def test_who_waits_for_a_connection_has_it_before_whoever_comes_later(database_u
     with closing(Database(database_url, pool_size=1)) as database, ThreadPoolExecutor(1) as pool:
         with database.read():
             waiting = pool.submit(read, database, "first")
-            eventually(lambda: database._connections.waiting)
+            eventually(lambda: database.connections.waiting)
         read(database, "later")
         waiting.result(10)
     assert came == ["first", "later"]
@@ -441,7 +441,11 @@ def test_the_clock_goes_on_while_the_server_does_not_answer(
 ) -> None:
     before = on_postgres.now()
     monkeypatch.setattr("bridge.storage.database.CLOCK_SECONDS", 0.0)
-    monkeypatch.setattr(on_postgres._clock, "_read", lambda: None)
+
+    def refuse(_: float) -> Any:
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(on_postgres, "read", refuse)
     assert before <= on_postgres.now() < before + 5
 
 
@@ -460,7 +464,7 @@ def test_close_finishes_what_waits(make_database: MakeDatabase) -> None:
             assert commits.held.wait(10)
             second = pool.submit(database.write, adding("a"))
             until = time.monotonic() + 10
-            while not database._writer.waiting.qsize() and time.monotonic() < until:
+            while not database.writer.waiting.qsize() and time.monotonic() < until:
                 time.sleep(0.001)
             closing = pool.submit(database.close)
             commits.go.set()

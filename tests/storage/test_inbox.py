@@ -636,7 +636,7 @@ def settle_together(
     ends = [pool.submit(settle, inbox, first, slowly)]
     assert held.wait(10)
     ends += [pool.submit(settle, inbox, one, change) for one, change in others.items()]
-    eventually(lambda: inbox.database._committers[-1].waiting.qsize() == len(others))
+    eventually(lambda: inbox.database.committers[-1].waiting.qsize() == len(others))
     go.set()
     return ends
 

@@ -43,12 +43,12 @@ def difference(database: Database) -> list[Any]:
 
 def revisions() -> list[str]:
     """The releases' schemas, the first one first."""
-    scripts = ScriptDirectory.from_config(migrate._config()).walk_revisions()
+    scripts = ScriptDirectory.from_config(migrate.make_config()).walk_revisions()
     return [script.revision for script in reversed(list(scripts))]
 
 
 def test_the_scripts_are_one_line_without_branches() -> None:
-    scripts = ScriptDirectory.from_config(migrate._config())
+    scripts = ScriptDirectory.from_config(migrate.make_config())
     assert len(scripts.get_heads()) == 1
     assert revisions() == sorted(revisions())
     assert len(revisions()) == len(list((migrate.FOLDER / "versions").glob("*.py")))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pytest
@@ -183,6 +184,19 @@ class Storage:
         self.inbox.cases.add_transactions(store, list(rows))
 
 
+@contextmanager
+def _beside(run: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
+    """Something that runs in a thread of its own, and has to end soon once it is told to."""
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
 class Inside(Storage):
     """What works behind an app: its inbox, and a worker that is asked step by step."""
 
@@ -289,14 +303,15 @@ class Inside(Storage):
         worker = Worker(
             self.inbox, self.translator, self.forwarder, self.jobs, beat=self.shared_state.record_heartbeat
         )
-        thread = threading.Thread(target=worker.run, daemon=True)
-        thread.start()
-        try:
+        with _beside(worker.run, worker.stop):
             yield
-        finally:
-            worker.stop()
-            thread.join(30)
-        assert not thread.is_alive()
+
+    @contextmanager
+    def jobs_at_work(self) -> Iterator[None]:
+        """The jobs of a worker that has just started, in threads as its process runs them."""
+        stopping = threading.Event()
+        with _beside(partial(self.make_jobs().run, stopping), stopping.set):
+            yield
 
     def hurry(self) -> None:
         """Have each of the jobs done many times a second."""
@@ -490,7 +505,7 @@ class Matcher:
 
 def migrate_to(database: Database, revision: str, *, down: bool = False) -> None:
     """Migrate to one release's schema."""
-    config = migrate._config()
+    config = migrate.make_config()
     with database.begin() as connection:
         config.attributes["connection"] = connection
         (command.downgrade if down else command.upgrade)(config, revision)

@@ -624,10 +624,10 @@ def test_an_event_of_a_request_that_was_given_up_with_the_same_look_is_passed_ov
         poller.register(ours, EVENT_READ, partial(worker.on_pending_socket_readable, conn))
         theirs.sendall(b"more")
         ready = poller.select(5)
-        worker._give_up(conn)
+        worker.give_up(conn)
         for key, _ in ready:
             key.data(key.fileobj)
-        worker._linger(conn, None)
+        worker.linger(conn, None)
     assert refused == ([conn] if begun else [])
 
 

@@ -441,14 +441,9 @@ def replay(bridge: InProcessBridge) -> Callable[[], bool]:
 def test_the_jobs_run_until_they_are_stopped(bridge: InProcessBridge, hook: Hook) -> None:
     trouble(bridge)
     is_replayed = replay(bridge)
-    stopping = threading.Event()
-    thread = threading.Thread(target=bridge.inside.jobs.run, args=(stopping,))
-    thread.start()
-    eventually(is_replayed)
-    eventually(lambda: f"Store {OUTLET} is paused" in hook.titles)
-    stopping.set()
-    thread.join(5)
-    assert not thread.is_alive()
+    with bridge.inside.jobs_at_work():
+        eventually(is_replayed)
+        eventually(lambda: f"Store {OUTLET} is paused" in hook.titles)
 
 
 def test_a_target_that_drips_holds_up_neither_heartbeat_nor_replay_nor_retention(

@@ -168,7 +168,7 @@ def test_two_workers_tell_it_once(reports: Reports) -> None:
     reports.restart()
     reports.resolved(case)
     reports.bridge.work()
-    first = threading.Thread(target=reports.work)
+    first = threading.Thread(target=reports.work, daemon=True)
     first.start()
     assert started.wait(10)
     other = reports.bridge.inside.make_jobs()
@@ -181,14 +181,10 @@ def test_two_workers_tell_it_once(reports: Reports) -> None:
 
 def test_the_worker_s_own_threads_tell_it(reports: Reports) -> None:
     case = reports.alert("midigator")
-    stopping = threading.Event()
-    thread = threading.Thread(target=reports.jobs.run, args=(stopping,))
-    thread.start()
-    reports.turns = -1e9  # the threads are to do it
-    reports.resolve(case)
-    eventually(lambda: reports.outcome(case)["state"] == "told", 10)
-    stopping.set()
-    thread.join(10)
+    reports.resolved(case)
+    reports.bridge.work()
+    with reports.bridge.inside.jobs_at_work():
+        eventually(lambda: reports.outcome(case)["state"] == "told", 10)
     assert reports.apis.tries("midigator") == 1
 
 
