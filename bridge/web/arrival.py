@@ -35,7 +35,7 @@ PIECE = 64 * 1024
 
 BUILT_ON = {
     gthread.ThreadWorker: (
-        *("handle", "handle_error", "_keepalive_after", "finish_request"),
+        *("handle", "handle_error", "handle_request", "finish_request"),
         *("on_pending_socket_readable", "murder_pending", "enqueue_req", "poller", "nr_conns"),
         *("pending_conns", "keepalived_conns", "worker_connections"),
     ),
@@ -141,8 +141,9 @@ class PatientWorker(gthread.ThreadWorker):  # type: ignore[misc]
         """Answers an invalid request with gunicorn's status, but without quoting what was sent."""
         super().handle_error(req, StatusOnly(client), addr, exc)
 
-    def _keepalive_after(self, conn: typing.Any, keepalive: bool) -> bool:  # noqa: FBT001  gunicorn's own
-        return not conn.cut and bool(super()._keepalive_after(conn, keepalive))
+    def handle_request(self, req: typing.Any, conn: typing.Any) -> bool:
+        """Answers a request; returns whether its connection may be used again."""
+        return bool(super().handle_request(req, conn)) and not conn.cut
 
     def finish_request(self, conn: typing.Any, fs: typing.Any) -> None:
         """Keeps a connection in the loop while its request arrives, or until its client closes it too."""
