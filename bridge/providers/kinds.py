@@ -244,7 +244,7 @@ class Resolution(Word):
 
 def by_word(values: Mapping[str, Any]) -> dict[str, Any]:
     """Turns a table by type of dispute into one by word; any other table stays as it is."""
-    if not set(values) <= set(DisputeType) or not all(isinstance(ours, dict) for ours in values.values()):
+    if not set(values) <= set(DisputeType):
         return dict(values)
     words = {plain_word(word) for table in values.values() for word in table}
     tables = {

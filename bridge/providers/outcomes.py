@@ -210,7 +210,7 @@ class Outcome:
 
     def equals(self, resolution: str | None) -> tuple[str, ...]:
         """Returns the other resolutions whose word the provider sends back as this one."""
-        if not self.on or resolution is None:
+        if not self.on:
             return ()
         pairs = {pair for table in self.table.values() for pair in table.items()}
         equal = {ours for ours, name in pairs if self._sent_back_as(name, ours) == resolution}

@@ -1191,6 +1191,20 @@ def test_a_person_s_word_at_29next_stands() -> None:
     assert "replace" not in worker.pretend_store.commits
 
 
+def test_a_person_s_word_stands_also_on_a_dispute_whose_creation_was_never_confirmed() -> None:
+    worker = PretendWorker(PretendStore(), new_case(DisputeType.CHARGEBACK))
+    worker.receive(result("won", 1))
+    while worker.pretend_store.commits != ["create"]:
+        worker.work("lost after")
+    worker.pretend_store.rows["disputes"][0] |= {"resolution": "accepted", "status": "resolved"}
+    worker.finish()
+    worker.receive(result("lost", 2))
+    worker.finish()
+    assert worker.pretend_store.commits == ["create"]
+    assert worker.pretend_store.rows["disputes"][0]["resolution"] == worker.case.resolution == "accepted"
+    assert ends(worker) == [Reason.CONTRADICTED] * 2
+
+
 MEANWHILE = {
     "decided otherwise": {"resolution": "accepted", "resolution_other_message": "the bank said so"},
     "opened again": {"resolution": None, "status": "open"},
