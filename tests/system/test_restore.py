@@ -17,8 +17,9 @@ from unittest import mock
 import pytest
 
 from bridge import cli
-from tests.conftest import MakeDatabase, Postgres
+from tests.conftest import MakeDatabase
 from tests.support.documents import BLOCK, ROOT
+from tests.support.postgres import Postgres
 from tests.support.processes import SHORT, RunningBridge, running_bridge
 from tests.support.webhooks import Senders, Sent
 

