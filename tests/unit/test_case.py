@@ -1515,6 +1515,17 @@ def test_what_29next_tells_of_a_dispute_is_taken_or_read_again() -> None:
     assert pretend_store.commits == []
 
 
+def test_a_dispute_that_is_opened_again_stays_open_and_says_how_it_was_resolved() -> None:
+    worker = decided(result("won", 1))
+    row = worker.pretend_store.rows["disputes"][0]
+    row |= {"status": "open", "resolution": None}
+    assert answers.apply_webhook(worker.case, row)
+    worker.finish()
+    assert worker.pretend_store.commits == ["create", "resolve"]
+    assert worker.case.resolution is None
+    assert worker.case.notes == ["29next has reopened it. It was resolved as won."]
+
+
 # --- when a match has done what it asked for ------------------------------------------------------
 
 TOLD_BY_TWO: Delivery = (Effect.MATCH, alert(external_id="pi_elsewhere", auth_code="A1B2C3", resolution=None))
