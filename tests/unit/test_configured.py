@@ -159,6 +159,25 @@ def test_a_webhook_of_a_provider_without_code_becomes_the_dispute_that_is_promis
     assert body == promised
 
 
+def test_what_stands_in_the_query_is_kept_and_read(open_bridge: OpenBridge) -> None:
+    by_query = START.replace('"id"', '"query:id"').replace('"kind"', '"query:kind"')
+    toml = f'{by_query}subtype = "query:part"\ninform = {{ quiet = "inform" }}\n{MEANT}{FOUND}'
+    example = replace(ALL[0], name="acme", toml=toml, environ={"ACME_SECRET": "acme:sandbox-only"})
+    body = json.dumps({"case": "C-1", "amount": "5.00", "currency": "USD"})
+    with open_bridge(example) as bridge:
+        for number, part in ((1, "loud"), (2, "quiet")):
+            query = {"id": f"e-{number}", "kind": "new", "part": part, "else": "x"}
+            answer = bridge.client.post(
+                "/webhooks/acme", data=body, query_string=query, auth=("acme", "sandbox-only")
+            )
+            assert answer.status_code == 200, answer.text
+        found = bridge.work("forwarded", "ignored")
+    assert [(one["event_id"], one["event_type"], one["effect"]) for one in found] == [
+        ("e-1", "new", "open"),
+        ("e-2", "new", "inform"),
+    ]
+
+
 @EXAMPLES
 def test_a_repeat_is_answered_alike_and_adds_nothing(example: Example, open_bridge: OpenBridge) -> None:
     with open_bridge(example) as bridge:
