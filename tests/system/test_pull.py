@@ -451,6 +451,8 @@ def test_the_doctor_tries_the_key_and_takes_nothing(desk: Desk) -> None:
     checked = desk.checked
     assert not checked.good
     assert "are ETHOCA_CONSUMER_KEY and ETHOCA_SIGNING_KEY right?" in checked.message
+    assert "the key works" in desk.checked.message
+    assert [(call.method, call.query) for call in desk.apis.ledger.calls] == [("GET", {"size": "1"})] * 2
     assert (list(desk.apis.waiting.alerts), desk.ids()) == ([alert(1)["alertId"]], [])
 
 
