@@ -10,6 +10,7 @@ from flask import redirect, render_template, request, url_for
 
 from bridge.alert import Status
 from bridge.storage.filters import DELIVERY_FILTERS, ID, PAGING, BadFilter
+from bridge.storage.shared_state import Replay
 from bridge.web import current, viewer
 from bridge.web.current import Json
 from bridge.web.viewer import View
@@ -54,16 +55,20 @@ def start_replay() -> View:
 @routes.get("/replays/<ident>")
 def replay(ident: str) -> View:
     """Shows the progress of a bulk replay."""
-    bulk_replay = current.shared_state().replay(ident) if ID.fullmatch(ident) else None
-    return render_template("replay.html", it=current.or_404(bulk_replay, "replay"))
+    return render_template("replay.html", it=_replay_or_404(ident))
 
 
 @routes.post("/replays/<ident>/stop")
 def stop_replay(ident: str) -> View:
     """Stops a bulk replay."""
-    current.shared_state().end_replay(ident, "stopped")
+    current.shared_state().end_replay(_replay_or_404(ident).id, "stopped")
     log.info("bulk replay stopped", replay=ident)
     return redirect(url_for("replays.replay", ident=ident), 303)
+
+
+def _replay_or_404(ident: str) -> Replay:
+    """Returns a bulk replay; raises Rejected if there is none."""
+    return current.or_404(current.shared_state().replay(ident) if ID.fullmatch(ident) else None, "replay")
 
 
 def _replay_filters(given: Mapping[str, str]) -> Json:

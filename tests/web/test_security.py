@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from bridge.web.headers import HEADERS
-from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.history import bridge_with_outlet
 from tests.support.next29 import STORE
+from tests.support.trying import tried_with
 
 PASSWORD, TOKEN = "a made-up password", "a-made-up-token"
 OPEN = {
@@ -42,14 +43,10 @@ PLACES = {
 
 
 @pytest.fixture
-def bridge(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
+def bridge(database_url: str) -> Iterator[InProcessBridge]:
     """A bridge that is reached from everywhere, with all its doors."""
-    with (
-        make_database("sqlite") as url,
-        bridge_with_outlet(
-            url, password=PASSWORD, api_token=TOKEN, on_loopback=False, secret_key="k" * 32
-        ) as made,
-    ):
+    doors: dict[str, Any] = {"password": PASSWORD, "api_token": TOKEN, "secret_key": "k" * 32}
+    with bridge_with_outlet(database_url, on_loopback=False, **doors) as made:
         yield made
 
 
@@ -93,9 +90,9 @@ def test_every_route_is_closed_to_strangers_but_those_that_are_named(bridge: InP
     ],
 )
 def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
-    make_database: MakeDatabase, came: dict[str, str], *, closed: bool
+    database_url: str, came: dict[str, str], *, closed: bool
 ) -> None:
-    with make_database("sqlite") as url, bridge_with_outlet(url) as bridge:
+    with bridge_with_outlet(database_url) as bridge:
         opened = {
             rule
             for rule, answer in every_answer(bridge, bridge.app.test_client(), **came)
@@ -107,11 +104,16 @@ def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
         assert len(opened) > len(OPEN)
 
 
+def form_token(client: FlaskClient, path: str) -> str:
+    found = re.search(r'name="form_token" value="([^"]+)"', client.get(path).text)
+    assert found
+    return found[1]
+
+
 def signed_in(bridge: InProcessBridge) -> FlaskClient:
     client = bridge.app.test_client()
-    token = re.search(r'name="form_token" value="([^"]+)"', client.get("/sign-in").text)
-    assert token
-    answer = client.post("/sign-in", data={"form_token": token[1], "password": PASSWORD})
+    token = form_token(client, "/sign-in")
+    answer = client.post("/sign-in", data={"form_token": token, "password": PASSWORD})
     assert (answer.status_code, client.get("/").status_code) == (303, 200)
     return client
 
@@ -147,6 +149,25 @@ def test_a_bug_on_any_page_carries_the_headers_and_shows_nothing(
 
 def broken(**_: object) -> str:
     raise ZeroDivisionError("a secret")
+
+
+@pytest.mark.both_databases
+@tried_with(
+    "name", ["x", "d_" + "0" * 21, "%00", "x%00y", "9" * 300, "%F0%9F%98%80", "%ED%A0%80", "'--", "%25"]
+)
+def test_what_is_not_there_is_not_found_whatever_its_name(bridge: InProcessBridge, name: str) -> None:
+    client = signed_in(bridge)
+    given = {"form_token": form_token(client, "/stores")}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    asked = 0
+    for rule in bridge.app.url_map.iter_rules():
+        if rule.arguments and rule.rule not in OPEN:
+            path = re.sub(r"<.*?>", name, rule.rule)
+            for method in (rule.methods or set()) & {"GET", "POST"}:
+                answer = client.open(path, method=method, headers=headers, data=given)
+                assert answer.status_code == 404, (method, path, answer.text)
+                asked += 1
+    assert asked > 12
 
 
 @pytest.mark.parametrize(
