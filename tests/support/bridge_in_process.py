@@ -27,7 +27,7 @@ from tests.support.any_bridge import AnyBridge
 from tests.support.apps import lent_app
 from tests.support.clock import Clock
 from tests.support.next29 import STORE, TOKEN, StandIn, fault
-from tests.support.webhooks import PASSWORDS, Senders, Sent
+from tests.support.webhooks import PASSWORDS, Senders, Sent, next_event
 
 Json = dict[str, Any]
 
@@ -114,14 +114,7 @@ class InProcessBridge(AnyBridge):
 
     def tell(self, event: str, data: Json, *, path: str = "/webhooks/next", event_id: str = "") -> int:
         """Post one of 29next's own webhooks, signed; returns the status of the answer."""
-        told = {
-            "object": event.partition(".")[0],
-            "data": data,
-            "event_id": event_id or f"evt-{next(self.events)}",
-            "event_type": event,
-            "webhook": {"id": 1, "store": STORE, "target": "https://alerts.example.com", "events": [event]},
-            "api_version": "2023-02-10",
-        }
+        told = next_event(event, data, event_id or f"evt-{next(self.events)}", store=STORE)
         body = json.dumps(told).encode()
         proof = self.settings.providers["next"].proof
         headers = proof.sign(body, NEXT_SECRET, datetime.now(UTC))

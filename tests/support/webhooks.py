@@ -43,6 +43,20 @@ def basic(provider: str, password: str | None = None) -> str:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
+def next_event(kind: str, data: Json, event_id: str, *, store: str, **changes: Any) -> Json:
+    """What 29next's own webhook says of one of its objects."""
+    target = "https://alerts.example.com/webhooks/next"
+    return {
+        "object": kind.partition(".")[0],
+        "data": data,
+        "event_id": event_id,
+        "event_type": kind,
+        "webhook": {"id": 1, "store": store, "target": target, "events": [kind]},
+        "api_version": "2023-02-10",
+        **changes,
+    }
+
+
 class Senders:
     """Makes alerts that differ; with a seed, the same ones again."""
 

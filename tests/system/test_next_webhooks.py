@@ -16,7 +16,7 @@ from tests.support.bridge_in_process import NEXT_SECRET, InProcessBridge, bridge
 from tests.support.inside import rows
 from tests.support.next29 import STORE, StandIn
 from tests.support.sales import sold
-from tests.support.webhooks import Json
+from tests.support.webhooks import Json, next_event
 
 ODD = {"naïve": "Zoë \u2028 ☂ 𝄞", "float": 10.10, "small": 1e-07, "large": 12345678901234567890, "none": None}
 """Values that another writer of JSON spells in another way."""
@@ -36,15 +36,8 @@ def light(make_database: Any) -> Iterator[InProcessBridge]:
 
 
 def event(data: Json | None = None, kind: str = "transaction.created", **changes: Any) -> Json:
-    return {
-        "object": kind.partition(".")[0],
-        "data": data or sold(),
-        "event_id": "a7a26ff2-0000-4000-8000-d595f45458b7",
-        "event_type": kind,
-        "webhook": {"id": 1, "store": STORE, "target": "https://alerts.example.com/webhooks/next"},
-        "api_version": "2023-02-10",
-        **changes,
-    }
+    ident = "a7a26ff2-0000-4000-8000-d595f45458b7"
+    return next_event(kind, data or sold(), **{"event_id": ident, "store": STORE, **changes})
 
 
 def signature(body: bytes, secret: str = NEXT_SECRET) -> str:

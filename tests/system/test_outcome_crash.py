@@ -30,6 +30,7 @@ from tests.support.provider_apis import (
     state_after_a_repeat,
 )
 from tests.support.reporting import alert_of
+from tests.support.webhooks import next_event
 
 POINTS = ("before the POST", "after the POST")
 SECRETS = {name: run.generate_secret(providers.built_in()[name]) for name in PROVIDERS}
@@ -72,8 +73,7 @@ def resolve(bridge: RunningBridge, case: str) -> None:
     )
     assert answer.ok, answer.text
     data = requests.get(url, headers=headers, timeout=10).json()
-    event = {"object": "dispute", "data": data, "event_id": f"evt-{case}", "event_type": "dispute.updated"}
-    event |= {"webhook": {"id": 1, "store": "alpha", "target": "", "events": []}, "api_version": "2023-02-10"}
+    event = next_event("dispute.updated", data, f"evt-{case}", store="alpha")
     post(bridge, "next", json.dumps(event).encode(), {}, NEXT_SECRET)
 
 

@@ -35,7 +35,7 @@ from tests.support.inside import AT_ONCE
 from tests.support.next29 import CLIENT_ID, CLIENT_SECRET, Does, Fault, StandIn, fault
 from tests.support.processes import running_bridge
 from tests.support.screenshots import MISSING, chromium, launch, served
-from tests.support.webhooks import PASSWORDS, Senders
+from tests.support.webhooks import PASSWORDS, Senders, next_event
 
 pytestmark = pytest.mark.both_databases
 
@@ -108,15 +108,8 @@ class Agency(InProcessBridge):
 
     def tell_app(self, secret: str, path: str = f"/webhooks/next/{SHOP}", **changes: Any) -> int:
         """Post a removal, signed with a secret; returns the status of the answer."""
-        told = {
-            "object": "app",
-            "data": {"client_id": CLIENT_ID, "name": "dispute-bridge"},
-            "event_id": f"gone-{next(self.events)}",
-            "event_type": "app.uninstalled",
-            "webhook": {"id": 1, "store": SHOP, "target": f"{PUBLIC}/webhooks/next/{SHOP}"},
-            "api_version": "2023-02-10",
-            **changes,
-        }
+        data, ident = {"client_id": CLIENT_ID, "name": "dispute-bridge"}, f"gone-{next(self.events)}"
+        told = next_event("app.uninstalled", data, ident, store=SHOP) | changes
         body = json.dumps(told).encode()
         signed = self.settings.providers["next"].proof.sign(body, secret, datetime.now(UTC))
         return self.client.post(path, data=body, headers=signed).status_code
