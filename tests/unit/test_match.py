@@ -355,6 +355,12 @@ def test_a_refund_s_parent_must_fit_as_any_other() -> None:
     assert why(found) == {1: "it did not succeed"}
 
 
+def test_only_a_refund_that_the_alert_names_leads_to_a_payment_that_is_not_there_yet() -> None:
+    assert matching.payment_behind(alert("external_id", external_id="re_1"), [refund()]) == 1
+    assert matching.payment_behind(alert("external_id", external_id="re_2"), [refund()]) is None
+    assert matching.payment_behind(alert("external_id", external_id="re_1"), [refund(), sale()]) is None
+
+
 def test_an_authorization_counts_while_it_has_no_debit() -> None:
     authorized = sale(type="authorize")
     assert choose(alert("auth_code"), [authorized]).transaction_id == 1

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
@@ -812,6 +813,23 @@ def test_a_provider_that_is_off_names_the_variable_of_its_secret(bridge: InProce
     for provider in bridge.settings.providers.values():
         assert f"Set {provider.secret_variable} (" in said
     assert "NEXT_SECRET" not in said
+
+
+@pytest.mark.both_databases
+def test_ignored_event_types_are_counted_and_a_new_one_is_said_to_be_new(database_url: str) -> None:
+    with bridge_with_outlet(database_url) as bridge:
+        for kind in ("NOTIFICATIONTEST", "AUTORESCUE", "AUTORESCUE"):
+            bridge.send_sample("adyen", change=partial(rename_event, kind))
+            bridge.work()
+        assert {one["status"] for one in bridge.deliveries()} == {"ignored"}
+        said = Reader(page(bridge.client, "/providers")).text
+    types = "AUTORESCUE 2, first now not listed NOTIFICATIONTEST 1, first now"
+    assert f"Ignored event types (2) {types}" in said
+
+
+def rename_event(kind: str, tree: Json) -> None:
+    """Make a notification of Adyen's one of another kind."""
+    tree["notificationItems"][0]["NotificationRequestItem"]["eventCode"] = kind
 
 
 def test_stores_and_providers_say_how_they_are(bridge: InProcessBridge) -> None:
