@@ -338,6 +338,7 @@ class RunningBridge(AnyBridge):
             *(f"failed: {row}" for row in rows if row["status"] == "failed" and not may_fail(row)),
             *self._undisputed(rows),
             *_doubled(ledger["summary"]),
+            *(f"{one} came again without two looks" for one in ledger["summary"]["repeated_blindly"]),
             *self._too_fast(ledger),
             *self._unrecorded(ledger["calls"]),
             *self._leaked(),

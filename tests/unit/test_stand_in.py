@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
@@ -763,6 +763,33 @@ def test_the_ledger_tells_what_was_done_twice(next29: StandIn, call: Caller) -> 
     assert next29.ledger.doubled("refund") == {}
 
 
+LOOK = "/disputes/?case_number=A-1"
+
+
+@pytest.mark.parametrize(
+    ("first", "looks", "blind"),
+    [
+        ("503", (), True),
+        ("503", (LOOK,), True),
+        ("503", (LOOK, LOOK), False),
+        ("503", (LOOK, "/disputes/?case_number=A-2"), True),
+        ("503", ("/transactions/", "/transactions/"), True),
+        ("201_empty", (LOOK,), True),
+        ("429", (), False),
+        ("400", (), False),
+    ],
+)
+def test_the_ledger_tells_what_came_again_without_two_looks(
+    next29: StandIn, plain: Caller, first: str, looks: Sequence[str], *, blind: bool
+) -> None:
+    next29.add_faults(fault(first, method="POST", count=1))
+    plain("POST", "/disputes/", ALERT)
+    for path in looks:
+        plain("GET", path)
+    plain("POST", "/disputes/", ALERT)
+    assert [one.path for one in next29.ledger.repeated_blindly()] == ["/disputes/"] * blind
+
+
 def test_what_somebody_else_did_is_not_in_the_ledger(next29: StandIn, call: Caller) -> None:
     there = next29.add_dispute(**ALERT)
     assert found(call, "/disputes/?case_number=A-1") == [there["id"]]
@@ -1108,6 +1135,7 @@ def test_another_process_shows_its_ledger_and_disputes(process: StandInProcess, 
         "by_fault": {},
         "committed": {"dispute": 2},
         "busiest_second": {"process-token": 2},
+        "repeated_blindly": [],
         "doubled": {
             "dispute": [[STORE, "A-1", "alert", 2]],
             "resolution": [],

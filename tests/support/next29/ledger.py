@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TextIO
+from urllib.parse import parse_qs
 
 from tests.support.next29.replies import Json
 
@@ -31,6 +32,36 @@ class Call:
     body: object = None  # JSON, or the text that is none
     status: int | None = None  # None: not answered, or not yet
     fault: str = ""  # the names of the faults that happened to it
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether its answer told what has become of it: done, or refused.
+
+        A collection that redirects is another store's, where nothing has been done.
+        """
+        if self.status is None or self.status == 408 or self.status >= 500:
+            return False
+        if 300 <= self.status < 400:
+            return self.path == "/disputes/"
+        return self.status >= 400 or MODIFIERS.issuperset(filter(None, self.fault.split(", ")))
+
+    @property
+    def written(self) -> tuple[object, ...]:
+        """What a write was about: the same again is a repeat."""
+        body = self.body if isinstance(self.body, dict) else {}
+        told = (body.get(name) for name in ("case_number", "type", "message") if name in body)
+        return (self.store, self.method, self.path, *told)
+
+    def looks_for(self, written: tuple[object, ...]) -> bool:
+        """Whether it is a look that was answered, and shows whether something was written."""
+        store, _, path, *told = written
+        if (self.method, self.store, self.status) != ("GET", store, 200):
+            return False
+        if path == "/disputes/":
+            asked = parse_qs(self.query).get("case_number", [])
+            return self.path == path and asked == (told[:1] or asked)  # a call that was not read tells no case
+        kind, ident = str(path).split("/")[1:3]
+        return self.path.startswith("/transactions/" if kind == "transactions" else f"/disputes/{ident}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,11 @@ SAME: Mapping[str, tuple[str, ...]] = {
     "refund": ("transaction",),
     "note": ("dispute", "message"),
 }
+
+MODIFIERS = frozenset({"latency", "list_lag", "loose"})
+"""Faults that leave an answer to a write as it is."""
+LOOKS = 2
+"""How often a write whose answer is unclear is looked for before it is sent again."""
 
 
 class Ledger:
@@ -98,6 +134,24 @@ class Ledger:
         )
         return {what: count for what, count in times.items() if count > 1}
 
+    def repeated_blindly(self) -> list[Call]:
+        """Writes that came again after an unclear answer, without two looks at 29next in between.
+
+        Each is wrong even where nothing came of the first one: whoever called could not know.
+        """
+        looks: dict[tuple[object, ...], int] = {}  # since the last answer, by what was written
+        blind = []
+        for call in list(self.calls):
+            if call.method == "GET":
+                for what in looks:
+                    looks[what] += call.looks_for(what)
+                continue
+            if looks.pop(call.written, LOOKS) < LOOKS:
+                blind.append(call)
+            if not call.is_clear:
+                looks[call.written] = 0
+        return blind
+
     def busiest_second(self, token: str | None = None) -> int:
         """The most calls in any second, refused ones too, of one token or of the busiest one."""
         if token is None:
@@ -116,6 +170,7 @@ class Ledger:
             "by_fault": Counter(call.fault for call in calls if call.fault),
             "committed": Counter(one.kind for one in commits),
             "busiest_second": {token: self.busiest_second(token) for token in tokens},
+            "repeated_blindly": [f"{one.store} {one.method} {one.path}" for one in self.repeated_blindly()],
             "doubled": {
                 kind: [[*what, count] for what, count in self.doubled(kind).items()] for kind in SAME
             },
