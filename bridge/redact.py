@@ -106,12 +106,13 @@ def cut(body: bytes, provider: Provider, content_type: str = "") -> tuple[bytes,
 
 
 def cut_headers(headers: Mapping[str, str], provider: Provider, secrets: list[str]) -> dict[str, str]:
-    """Returns headers (lower case) without secrets and card numbers."""
+    """Returns headers (lower case) without secrets, card numbers and codes."""
     hidden = SECRET_HEADERS | provider.proof.secret_headers
     kept = {}
     for name, value in headers.items():
         part = len(value) >= SHORTEST_SECRET and any(value in secret for secret in secrets)
-        kept[cut_text(name)] = CUT if part or name in hidden else cut_text(_without(secrets, value))
+        code = _CODE_SAID.search(f"{name}:{value}")
+        kept[cut_text(name)] = CUT if part or code or name in hidden else cut_text(_without(secrets, value))
     return kept
 
 

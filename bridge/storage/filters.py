@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from bridge.alert import RESOLUTIONS, DisputeType, Effect, Reason, State, Status
+from bridge.cards import cut_text
 from bridge.errors import Rejected
 from bridge.storage.ids import ALPHABET, DIGITS
 
@@ -29,7 +30,7 @@ class BadFilter(Rejected):
     """A filter or cursor that the list does not know."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("bad_request", 400, message)
+        super().__init__("bad_request", 400, cut_text(message))
 
 
 class Text(fields.String):

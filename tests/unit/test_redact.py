@@ -1038,6 +1038,18 @@ def test_no_secret_survives_in_a_header(proof: Any, header: str, value: str, sec
     assert kept["x-try"] == "22"
 
 
+@pytest.mark.parametrize("name", ["cvv", "x-cvv", "card-cvc", "x-security-code", "cvv2"])
+def test_a_code_in_a_header_is_cut(name: str) -> None:
+    assert cut_headers({name: "123"}, JSON, []) == {name: CUT}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("x-cvvs", "123"), ("cvv-id", "123"), ("cvv", "12345"), ("cid", "123")]
+)
+def test_what_is_no_code_in_a_header_stays(name: str, value: str) -> None:
+    assert cut_headers({name: value}, JSON, []) == {name: value}
+
+
 # --- hostile bodies ------------------------------------------------------------------------------
 
 
