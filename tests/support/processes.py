@@ -32,7 +32,7 @@ from tests.support import crashing, inside
 from tests.support.any_bridge import AnyBridge
 from tests.support.clock import eventually
 from tests.support.next29.process import StandInProcess, stand_in_process
-from tests.support.webhooks import FULL_CARD, PASSWORDS, Json, Sent
+from tests.support.webhooks import FULL_CARD, PASSWORDS, Json, Sent, basic
 
 PORTS = range(20_000, 32_000, 2)
 """Below those that Linux gives to outgoing connections, one of which would take a free port again."""
@@ -341,7 +341,7 @@ class RunningBridge(AnyBridge):
             *(f"{one} came again without two looks" for one in ledger["summary"]["repeated_blindly"]),
             *self._too_fast(ledger),
             *self._unrecorded(ledger["calls"]),
-            *self._leaked(),
+            *self.leaked(),
             *(() if may_trace else self._traced()),
         ]
         assert not problems, "\n".join(problem[:1000] for problem in problems[:10])
@@ -405,11 +405,17 @@ class RunningBridge(AnyBridge):
             if times > recorded[what]:
                 yield f"{what} was called {times} times, and recorded {recorded[what]} times"
 
-    def _leaked(self) -> Iterator[str]:
-        """Secrets and card numbers in files, logs and rows."""
-        secrets = [word.encode() for word in (*PASSWORDS.values(), *self.tokens.values(), FULL_CARD)]
-        for place, content in self.written():
-            for secret in secrets:
+    @property
+    def canaries(self) -> list[bytes]:
+        """What must not be seen anywhere: secrets, plain and as they are sent, and a card number."""
+        sent = [basic(name).removeprefix("Basic ") for name in PASSWORDS]
+        words = [*PASSWORDS.values(), *sent, *self.tokens.values(), FULL_CARD]
+        return [word.encode() for word in words]
+
+    def leaked(self, *told: tuple[str, bytes], also: Sequence[bytes] = ()) -> Iterator[str]:
+        """Secrets and card numbers in files, logs and rows, and in what was told: (place, bytes)."""
+        for place, content in (*self.written(), *told):
+            for secret in (*self.canaries, *also):
                 if secret in content:
                     yield f"{secret.decode()} stands in {place}"
 

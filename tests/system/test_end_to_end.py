@@ -15,7 +15,7 @@ from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
 from tests.support.processes import RunningBridge, running_bridge
-from tests.support.webhooks import FULL_CARD, Json, Senders, Sent, basic
+from tests.support.webhooks import FULL_CARD, PASSWORDS, Json, Senders, Sent, basic
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -287,3 +287,68 @@ def test_the_api_and_the_command_line_show_the_same(
     assert [(one["method"], one["path"], one["status"]) for one in shown["attempts"]] == [
         ("POST", "disputes/", 201)
     ]
+
+
+# --- what nobody is to see ----------------------------------------------------------------------
+
+CODE = "canary-code"  # no code looks like this, so it can be told from the digits of ids and times
+PARTED = " ".join(FULL_CARD[n : n + 4] for n in range(0, 16, 4))
+
+
+def carrying(sent: Sent) -> list[dict[str, Any]]:
+    """Requests that carry the card, its code and the secret in each of their parts."""
+    password = PASSWORDS[sent.provider]
+    more = {"cvv": CODE, "cardNumber": PARTED, "note": f"card {FULL_CARD}", FULL_CARD: "1"}
+    body = json.dumps(json.loads(sent.body) | more).encode()
+    right = {**sent.headers, "X-Note": f"{FULL_CARD} {password}", "X-Card": PARTED}
+    wrong = {**right, "Authorization": basic(sent.provider, "wrong")}
+    url = f"{sent.path}?card={PARTED}&pan={FULL_CARD}"
+    return [
+        {"url": url, "data": body, "headers": right},
+        {"url": url, "data": body, "headers": wrong},
+        {"url": url, "data": body.replace(CODE.encode(), b"")[:-1], "headers": right},
+        {"url": f"{sent.path}/{FULL_CARD}?x={FULL_CARD}", "data": body, "headers": right},
+        {"url": f"/webhooks/{FULL_CARD}?x={FULL_CARD}", "data": body, "headers": right},
+        {"url": url, "data": body, "headers": {**right, "Content-Encoding": FULL_CARD}},
+        {"url": url, "data": body + SPACES * 300, "headers": right},
+    ]
+
+
+def asked_for(running: RunningBridge) -> Iterator[str]:
+    """Every page, list and metric, and what is no address with a card number in it.
+
+    A page shows its operator again what that operator looks for, which is no leak.
+    """
+    yield from ("/", "/deliveries", "/cases", "/stores", "/providers", "/refused", "/replays", "/metrics")
+    for kind in ("deliveries", "cases"):
+        yield from (f"/api/{kind}", f"/api/{kind}?q={FULL_CARD}")
+        yield from (f"/{kind}/{FULL_CARD}", f"/api/{kind}/{FULL_CARD}")
+        for filters in (f"status={FULL_CARD}", f"limit={FULL_CARD}", f"{FULL_CARD}=1", f"cursor={FULL_CARD}"):
+            yield f"/api/{kind}?{filters}"
+        for row in running.get(f"/api/{kind}?limit=50").json()["results"]:
+            yield from (f"/{kind}/{row['id']}", f"/api/{kind}/{row['id']}")
+    yield from (f"/{FULL_CARD}", f"/api/{FULL_CARD}", f"/sign-in?next=/{FULL_CARD}", "/healthz", "/readyz")
+
+
+def test_no_card_number_code_or_secret_is_seen_anywhere(running: RunningBridge, senders: Senders) -> None:
+    echo = f"The token {running.tokens['alpha']} may not use {FULL_CARD}."
+    refusal = {"name": "400", "method": "POST", "path": "/disputes/", "count": 1}
+    running.next29.add_faults({**refusal, "body": json.dumps({"currency": [echo]})})
+    sent = senders.prevention()
+    told = []
+    with requests.Session() as session:
+        session.trust_env = False
+        for one in carrying(sent):
+            answer = session.post(**{**one, "url": running.url + one["url"]}, timeout=20)
+            told.append((f"the answer {answer.status_code} to {one['url']}", answer.content))
+    running.wait()
+    row = running.delivery(sent)
+    shown = running.get(f"/api/deliveries/{row['id']}").text
+    assert "[cut]" in shown, "it is the one that was refused, and its body is there"
+    for path in asked_for(running):
+        answer = running.get(path)
+        assert answer.status_code < 500, path
+        told.append((f"the answer {answer.status_code} to GET {path}", answer.content))
+    also = [CODE.encode(), PARTED.encode()]
+    problems = list(running.leaked(*told, also=also))
+    assert not problems, "\n".join(problems)

@@ -89,9 +89,7 @@ def fought(shop: InProcessBridge) -> Iterator[Sent]:
     assert first.opens
     yield first
     for day, result in (("02", "won"), ("09", "lost")):
-        yield shop.senders.result(
-            first.opens[0], result=result, event_timestamp=f"2026-03-{day}T08:00:00Z"
-        )
+        yield shop.senders.result(first.opens[0], result=result, event_timestamp=f"2026-03-{day}T08:00:00Z")
 
 
 def lived(shop: InProcessBridge, story: Callable[[InProcessBridge], Iterator[Sent]]) -> Json:
