@@ -84,6 +84,20 @@ class InProcessBridge(AnyBridge):
         """The id of the delivery that was received last; empty if there is none."""
         return "".join(str(row["id"]) for row in self.deliveries(limit="1"))
 
+    def sample(
+        self, provider: str, event: str | None = None, *, change: Callable[[Json], Any] | None = None
+    ) -> tuple[samples.Sample, samples.Sale]:
+        """A signed sample, and the sale that it is about."""
+        table = self.settings.providers[provider]
+        now = datetime.fromtimestamp(self.clock.now, UTC)
+        sale = samples.make_sale(self.chance, now)
+        made = samples.make(table, event or samples.events(table)[0], sale, self.chance, now)
+        if change:
+            tree = json.loads(made.body)
+            change(tree)
+            made = samples.Sample(json.dumps(tree, indent=2).encode(), made.headers)
+        return samples.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC)), sale
+
     def send_sample(
         self,
         provider: str = "ethoca",
@@ -94,17 +108,9 @@ class InProcessBridge(AnyBridge):
         change: Callable[[Json], Any] | None = None,
     ) -> str:
         """Post a signed sample; its payment is `known` to the store or not. Returns the delivery's id."""
-        table = self.settings.providers[provider]
-        now = datetime.fromtimestamp(self.clock.now, UTC)
-        sale = samples.make_sale(self.chance, now)
-        made = samples.make(table, event or samples.events(table)[0], sale, self.chance, now)
-        if change:
-            tree = json.loads(made.body)
-            change(tree)
-            made = samples.Sample(json.dumps(tree, indent=2).encode(), made.headers)
+        signed, sale = self.sample(provider, event, change=change)
         if known:
             self.next29.add_transaction(store or STORE, **sale.to_transaction())
-        signed = samples.sign(table, made, self.settings.secrets[provider][0], datetime.now(UTC))
         before = self.newest()
         path = f"/webhooks/{provider}" + (f"/{store}" if store else "")
         answer = self.client.post(path, data=signed.body, headers=signed.headers)

@@ -6,24 +6,98 @@ database hold in the end.
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from requests.adapters import HTTPAdapter
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from werkzeug.test import TestResponse
 
+from bridge import cli, providers
+from bridge.settings import Store
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, Json, bridge_in_process
+from tests.support.clock import DAY, HOUR, Clock
+from tests.support.next29 import STORE, TOKEN, StandIn
 from tests.support.sales import sell, told_of
+from tests.support.statements import away
+from tests.support.trying import tried_with
 from tests.support.webhooks import Sent
+
+PROVIDERS = tuple(providers.built_in())
+CREATE = "/disputes/"
 
 
 @pytest.fixture
 def shop(make_database: MakeDatabase) -> Iterator[InProcessBridge]:
     with make_database("sqlite") as url, bridge_in_process(url) as made:
         yield made
+
+
+def told(answer: TestResponse) -> Json:
+    """The JSON of an answer."""
+    return dict(answer.json or {})
+
+
+def moment(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()
+
+
+# --- a 200 means stored ---------------------------------------------------------------------------
+
+
+@pytest.mark.both_databases
+def test_every_commit_of_a_webhook_waits_for_the_disk(database_url: str) -> None:
+    """Whatever the server's own settings say."""
+    sqlite = database_url.startswith("sqlite")
+    seen: list[Any] = []
+    if not sqlite:
+        engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+        with closing(engine.connect()) as connection:
+            name = make_url(database_url).database
+            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+        engine.dispose()
+
+    def look(connection: Connection, _: object, statement: str, *__: object) -> None:
+        if "INSERT INTO webhooks" in statement or "INSERT INTO deliveries" in statement:
+            cursor = connection.connection.cursor()
+            for asked in (
+                ("PRAGMA synchronous", "PRAGMA journal_mode") if sqlite else ("SHOW synchronous_commit",)
+            ):
+                cursor.execute(asked)
+                seen.extend(cursor.fetchone() or ())
+
+    with bridge_in_process(database_url) as shop:
+        event.listen(Engine, "before_cursor_execute", look)
+        try:
+            for _ in range(3):
+                shop.post(shop.senders.prevention())
+        finally:
+            event.remove(Engine, "before_cursor_execute", look)
+    assert len(seen) >= 3
+    assert set(seen) == ({2, "wal"} if sqlite else {"on"})
+
+
+def test_no_provider_is_told_200_for_what_is_not_stored(shop: InProcessBridge) -> None:
+    for provider in PROVIDERS:
+        signed, _ = shop.sample(provider)
+        given = {"data": signed.body, "headers": signed.headers, "query_string": signed.query}
+        with away(shop.database, "INSERT INTO", 99) as failed:
+            answer = shop.client.post(f"/webhooks/{provider}", **given)
+        assert (answer.status_code, told(answer)["error"]) == (503, "unavailable"), provider
+        assert int(answer.headers["Retry-After"]) > 0
+        assert failed
+        assert not shop.deliveries(provider=provider)
+        assert shop.client.post(f"/webhooks/{provider}", **given).status_code == 200, provider
+        assert shop.deliveries(provider=provider)
 
 
 # --- at most one, wherever a worker dies ----------------------------------------------------------
@@ -121,3 +195,361 @@ def test_a_worker_that_dies_at_any_write_leaves_it_done_once(
         assert len(again) >= nth, "it died"
     assert shop.next29.ledger.summary()["doubled"]["refund"] == []
     assert shop.next29.ledger.repeated_blindly() == []
+
+
+def test_a_subscription_whose_answer_is_lost_is_looked_for_and_not_made_twice(
+    shop: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "DATABASE_URL": shop.settings.database_url,
+        "NEXT_STORE": STORE,
+        "NEXT_ACCESS_TOKEN": TOKEN,
+        "NEXT_BASE_URL": shop.next29.base_url,
+        "NEXT_RATE": "0",
+        "NEXT_WEBHOOK_SECRET": "a-long-secret-of-webhooks",
+        "BRIDGE_PUBLIC_URL": "https://alerts.example.com",
+        "BRIDGE_PASSWORD": "a made-up password",
+        "BRIDGE_CONFIG": "",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    shop.fail("reset_after", method="POST", path="/webhooks/", count=1)
+    assert cli.main(["subscribe", "--store", STORE]) == 1
+    assert cli.main(["subscribe", "--store", STORE]) == 0
+    assert len(shop.api.rows("webhooks/", {})) == 1
+    assert [call for call in shop.calls() if call.startswith("POST")] == ["POST /webhooks/"]
+
+
+# --- every delivery ends --------------------------------------------------------------------------
+
+
+def fail_untranslatable(shop: InProcessBridge) -> str:
+    return shop.post(shop.senders.prevention(prevention_case_number="none"))
+
+
+def fail_unknown_event(shop: InProcessBridge) -> str:
+    return shop.post(shop.senders.prevention(event_type="prevention.renewed"))
+
+
+def fail_unknown_outcome(shop: InProcessBridge) -> str:
+    return shop.post(shop.senders.rdr(rdr_resolution="Perhaps"))
+
+
+def fail_contradicted(shop: InProcessBridge) -> str:
+    sent = shop.senders.rdr()
+    shop.post(sent)
+    shop.work()
+    assert sent.opens
+    return shop.post(shop.senders.trusto(sent.opens[0], "OTHER"))
+
+
+def fail_no_store(shop: InProcessBridge) -> str:
+    return shop.post(shop.senders.prevention("nowhere"))
+
+
+def fail_refused(shop: InProcessBridge) -> str:
+    shop.fail("400", method="POST", path=CREATE, count=1, body='{"currency": ["Unsupported."]}')
+    return shop.post(shop.senders.prevention())
+
+
+def fail_expired(shop: InProcessBridge) -> str:
+    shop.fail("429", method="POST", path=CREATE, count=2)
+    delivery = shop.post(shop.senders.prevention())
+    shop.work()
+    shop.clock.sleep(9 * DAY)
+    return delivery
+
+
+def fail_no_opening(shop: InProcessBridge) -> str:
+    delivery = shop.post(shop.senders.result("NOBODY-OPENED-IT"))
+    shop.work()
+    assert shop.delivery(delivery)["reason"] == "waiting_for_opening"
+    shop.clock.sleep(4 * DAY)
+    return delivery
+
+
+def fail_bug(shop: InProcessBridge) -> str:
+    """A library that raises what nobody expects."""
+    delivery = shop.post(shop.senders.prevention())
+    send = HTTPAdapter.send
+    HTTPAdapter.send = broken  # type: ignore[method-assign]
+    try:
+        for _ in range(8):
+            shop.work()
+            shop.clock.sleep(HOUR)
+    finally:
+        HTTPAdapter.send = send  # type: ignore[method-assign]
+    return delivery
+
+
+def broken(*_: object, **__: object) -> Any:
+    raise ZeroDivisionError
+
+
+FAILURES: Mapping[str, Callable[[InProcessBridge], str]] = {
+    "untranslatable": fail_untranslatable,
+    "unknown_event": fail_unknown_event,
+    "unknown_outcome": fail_unknown_outcome,
+    "contradicted": fail_contradicted,
+    "no_store": fail_no_store,
+    "refused": fail_refused,
+    "expired": fail_expired,
+    "no_opening": fail_no_opening,
+    "bug": fail_bug,
+}
+MENDED = ("refused", "expired", "bug")
+"""What was the matter for a time only."""
+
+
+def ask(shop: InProcessBridge, path: str, method: str = "POST") -> Json:
+    answer = shop.client.open(f"/api/deliveries/{path}", method=method)
+    assert answer.status_code == 200, answer.text
+    return told(answer)
+
+
+@tried_with("reason", FAILURES)
+def test_whatever_failed_says_why_and_can_be_replayed_and_dismissed(
+    shop: InProcessBridge, reason: str
+) -> None:
+    delivery = FAILURES[reason](shop)
+    shop.settle()
+    row = ask(shop, delivery, "GET")
+    assert (row["status"], row["reason"]) == ("failed", reason)
+    assert re.search(r"\w+ \w+", row["message"]), "a sentence"
+    assert delivery in shop.client.get("/deliveries?status=failed").text
+
+    again = ask(shop, f"{delivery}/replay")
+    assert (again["status"], again["reason"]) == ("pending", None)
+    assert moment(again["deadline_at"]) > max(moment(row["deadline_at"]), shop.clock.now)
+    shop.settle()
+    if reason in MENDED:
+        assert ask(shop, delivery, "GET")["status"] == "forwarded"
+        return
+    if reason == "no_opening":  # it waits for it again
+        shop.clock.sleep(4 * DAY)
+        shop.settle()
+    assert ask(shop, delivery, "GET")["reason"] == reason
+    put_aside = ask(shop, f"{delivery}/dismiss")
+    assert (put_aside["status"], put_aside["reason"]) == ("ignored", "dismissed")
+    assert ask(shop, f"{delivery}/replay")["status"] == "pending"
+
+
+# --- deadlines rule -------------------------------------------------------------------------------
+
+HOURS = {
+    "adyen": {"chargeback": 72},
+    "chargebackstop": {"alert.created": 24},
+    "chargeblast": {"alert.created": 24},
+    "chargeflow": {"ethoca": 24, "rdr": 72, "cdrn": 72},
+    "checkout": {"dispute_received": 72},
+    "ethoca": {"issuer_alert": 24, "customerdispute": 24},
+    "justt": {"pre_chargeback_alert.received": 24, "chargeback.created": 72},
+    "kount": {"ethoca_fraud": 24, "dispute": 72, "rdr": 72},
+    "midigator": {"prevention.new": 24, "rdr.new": 72, "chargeback.new": 72},
+    "next": {"dispute.created": 24},
+    "nmi": {"chargeback.batch.complete": 72},
+    "payshield": {"dispute": 72},
+    "solidgate": {"prevention_alert_received": 24, "card_gate.chargeback.received": 72},
+    "stripe": {"charge.dispute.created": 72},
+    "trusto": {"alert.created": 24},
+    "verifi": {"dispute": 72, "rdr": 72},
+}
+"""The hours that each provider gives, by the type of its event, as its page says."""
+
+
+def of_kind(kind: str, tree: Json) -> None:
+    """Let a sample be of one kind in both places where its provider says so."""
+    if "prevention_type" in tree:
+        tree["prevention_type"] = {"prevention.new": "ethoca"}.get(kind, "")
+    else:
+        tree["data"]["type"] = kind
+
+
+def test_a_deadline_runs_from_receipt_by_provider(shop: InProcessBridge) -> None:
+    assert set(HOURS) == set(PROVIDERS)
+    given = {}
+    for provider, hours in HOURS.items():
+        for kind in hours:
+            change = partial(of_kind, kind) if provider in ("chargeflow", "midigator") else None
+            given[provider, kind] = shop.send_sample(provider, kind, change=change)
+    shop.clock.sleep(2 * HOUR)  # in which no worker is there
+    for (provider, kind), delivery in given.items():
+        for _ in range(2):  # before it is translated, and after it was forwarded
+            row = ask(shop, delivery, "GET")
+            has = moment(row["deadline_at"]) - moment(row["received_at"])
+            assert has == HOURS[provider][kind] * HOUR, (provider, kind)
+            shop.work()
+        assert ask(shop, delivery, "GET")["status"] != "pending", (provider, kind)
+
+
+def test_retries_are_spread_over_the_whole_of_their_wait(shop: InProcessBridge) -> None:
+    shop.next29.stop()
+    delivery = shop.post(shop.senders.chargeback())
+    waits: list[float] = []
+    while len(waits) < 60:
+        shop.work()
+        due_at = moment(ask(shop, delivery, "GET")["due_at"])
+        waits.append(due_at - shop.clock.now)
+        shop.clock.now = due_at + 0.1
+    assert max(waits[:5]) < 31, "the first ones come soon"
+    grown = sorted(waits[15:])
+    assert grown[-1] < 15 * 60
+    # between nothing and a quarter of an hour, as chance wants it: once in ten million times it is elsewhere
+    assert grown[0] < 5 * 60
+    assert grown[-1] > 10 * 60
+    assert 5 * 60 < sum(grown) / len(grown) < 10 * 60
+
+
+def two_stores(url: str, **settings: Any) -> Any:
+    return bridge_in_process(url, tokens={TOKEN: STORE, "quiet-token": "quiet"}, **settings)
+
+
+@pytest.mark.parametrize("name", ["429", "503", "reset", "404", "401", "redirect", "201_empty", "400"])
+def test_whatever_29next_does_to_one_store_another_goes_on_at_once(
+    make_database: MakeDatabase, name: str
+) -> None:
+    with make_database("sqlite") as url, two_stores(url) as shop:
+        shop.fail(name, token=TOKEN, **({"retry_after": "120"} if name in ("429", "503") else {}))
+        for _ in range(3):
+            shop.post(shop.senders.prevention(STORE))
+            quiet = shop.post(shop.senders.prevention("quiet"))
+            before = shop.clock.now
+            shop.work()
+            row = shop.delivery(quiet)
+            assert row["status"] == "forwarded"
+            assert moment(row["settled_at"]) - before < 1.0
+
+
+# --- the limit of a token -------------------------------------------------------------------------
+
+
+def test_stores_of_one_token_keep_its_distance_together(make_database: MakeDatabase) -> None:
+    clock = Clock()
+    with make_database("sqlite") as url, StandIn(rate=4, transactions=(), clock=clock) as next29:
+        both = {name: Store(name, next29.base_url, TOKEN) for name in (STORE, "twin")}
+        with bridge_in_process(url, clock=clock, next29=next29, stores=both, rate=4.0) as shop:
+            begins = clock.now
+            several = [shop.post(shop.senders.prevention(name)) for _ in range(3) for name in both]
+            while any(shop.delivery(ident)["status"] != "forwarded" for ident in several):
+                shop.work()
+                clock.sleep(0.1)
+                assert clock.now < begins + 30
+            at = [call.wall for call in next29.ledger.calls]
+    assert min(later - earlier for earlier, later in pairwise(at)) > 0.2
+
+
+# --- no silent meaning ----------------------------------------------------------------------------
+
+
+@tried_with(
+    "make",
+    [
+        lambda shop, sale: shop.senders.rdr(**told_of(sale, rdr_resolution="Declined")),
+        lambda shop, sale: shop.senders.verifi(
+            eventType="RDR",
+            caseStatus="DECLINED",
+            caseAmount={"amount": 40.0, "currency": "USD"},
+            transactionDate="2026-02-28",
+            authCode=sale["auth_code"],
+        ),
+    ],
+)
+def test_a_declined_rdr_is_never_a_refund(
+    shop: InProcessBridge, make: Callable[[InProcessBridge, Json], Sent]
+) -> None:
+    sent = make(shop, sell(shop))
+    delivery = shop.post(sent)
+    shop.settle()
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    (dispute,) = shop.disputes(sent)
+    assert dispute["transaction"]
+    assert "refund" not in str(dispute["resolution"])
+    assert shop.next29.ledger.refunds == []
+    assert not [call for call in shop.next29.ledger.calls if "refund" in str(call.body)]
+
+
+# --- no unauthenticated access --------------------------------------------------------------------
+
+OF_THE_SENDER = {"ethoca", "kount", "midigator", "payshield", "trusto", "verifi"}
+"""Providers whose authentication does not cover the body."""
+OF_THE_FIELDS = {"adyen"}
+"""Those that sign fields, and so not a blank between them."""
+
+
+def test_a_signature_covers_every_byte_of_the_body(shop: InProcessBridge) -> None:
+    for provider in PROVIDERS:
+        signed, _ = shop.sample(provider)
+        path, headers, query = f"/webhooks/{provider}", signed.headers, signed.query
+
+        def status(body: bytes) -> int:
+            answer = shop.client.post(path, data=body, headers=headers, query_string=query)  # noqa: B023
+            return answer.status_code
+
+        assert status(signed.body) == 200, provider
+        covered = provider not in OF_THE_SENDER | OF_THE_FIELDS
+        same = [signed.body + b"\n", signed.body.replace(b": ", b":  ", 1)]  # they mean the same
+        assert {status(body) for body in same} == {401 if covered else 200}, provider
+
+
+def test_every_provider_is_off_without_its_secret(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, bridge_in_process(url) as shop:
+        signed = {provider: shop.sample(provider)[0] for provider in PROVIDERS}
+    with make_database("sqlite") as url, bridge_in_process(url, secrets={}) as shop:
+        for provider, one in signed.items():
+            for path in (f"/webhooks/{provider}", f"/webhooks/{provider}/{STORE}"):
+                answer = shop.client.post(path, data=one.body, headers=one.headers, query_string=one.query)
+                assert (answer.status_code, told(answer)["error"]) == (404, "unknown_provider"), path
+        assert shop.deliveries() == []
+
+
+# --- what happened can be seen --------------------------------------------------------------------
+
+
+def test_every_call_to_29next_is_shown_with_its_answer(shop: InProcessBridge) -> None:
+    shop.fail("503", method="GET", path="/transactions/", count=1)
+    shop.fail("reset_after", method="POST", path=CREATE, count=1)
+    shop.fail("429", method="POST", path="*/resolve/", count=1)
+    shop.fail("400", method="POST", path="*/notes/", count=1)
+    for story in (matched_later, withdrawn, fought):
+        for sent in story(shop):
+            shop.post(sent)
+            shop.settle(times=6)
+    made = Counter((call.method, call.path, call.status) for call in shop.next29.ledger.calls)
+    cases = told(shop.client.get("/api/cases?limit=500"))["results"]
+    shown: Counter[Any] = Counter()
+    for case in cases:
+        whole = told(shop.client.get(f"/api/cases/{case['id']}"))
+        shown.update((one["method"], f"/{one['path']}", one["status"]) for one in whole["attempts"])
+    assert len(made) > 8
+    assert shown == made
+
+
+def test_every_rejected_webhook_is_counted_by_its_reason(shop: InProcessBridge) -> None:
+    sent = shop.senders.prevention()
+    many = json.dumps([json.loads(sent.body)] * 1001).encode()
+    wrong = {**sent.headers, "Authorization": "Basic eDp5"}
+    packed = {**sent.headers, "Content-Encoding": "gzip"}
+    for path, body, headers in (
+        ("/webhooks/nobody", sent.body, sent.headers),
+        (sent.path, sent.body, wrong),
+        (sent.path, sent.body, wrong),
+        (sent.path, b" " * 262_145, sent.headers),
+        (sent.path, many, sent.headers),
+        (sent.path, sent.body, packed),
+    ):
+        assert shop.client.post(path, data=body, headers=headers).status_code >= 400
+    counted = re.findall(
+        r'^bridge_webhooks_refused_total\{provider="(\w+)",reason="(\w+)"\} ([0-9.]+)$',
+        shop.client.get("/metrics").text,
+        re.MULTILINE,
+    )
+    assert {(provider, reason): float(times) for provider, reason, times in counted} == {
+        ("nobody", "unknown_provider"): 1,
+        ("midigator", "bad_proof"): 2,
+        ("midigator", "too_large"): 2,
+        ("midigator", "unsupported_encoding"): 1,
+    }
+    page = shop.client.get("/refused").text
+    for words in ("unknown provider", "bad proof", "too large", "unsupported encoding"):
+        assert words in page
+    assert shop.deliveries() == []
