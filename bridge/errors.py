@@ -58,6 +58,10 @@ class TooLate(BridgeError):
 class Unclear(BridgeError):
     """A write may or may not have happened: look before anything else."""
 
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after or 0.0  # seconds
+
 
 class PermanentError(BridgeError):
     """It will not work as it is, so a person has to decide."""

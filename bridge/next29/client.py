@@ -200,7 +200,7 @@ class NextApi:
             return StoreRefused(message) if collection else NotFound(message, fields=fields)
         if 400 <= status < 500 and status != 408:
             return Refused(message, fields=fields)
-        return Unclear(message) if writes else TemporaryError(message, retry_after=retry_after)
+        return (Unclear if writes else TemporaryError)(message, retry_after=retry_after)
 
 
 def _objects(rows: Json) -> list[Json]:

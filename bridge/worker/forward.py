@@ -186,7 +186,7 @@ class Forwarder:
         except MissingScope as error:
             return Refused(str(error), fields={"detail": [str(error)]})
         except Unclear as error:
-            task.busy_until = self.inbox.now() + self.settings.settle_seconds
+            task.busy_until = self.inbox.now() + max(self.settings.settle_seconds, error.retry_after)
             return error
         except (PermanentError, TemporaryError, StoreRefused, Unavailable) as error:
             return error

@@ -349,16 +349,25 @@ def test_calls_of_one_token_keep_their_distance_and_use_their_time(make_database
     assert len(apart) / (at[-1] - at[0]) >= 3.5, "of the four that 29next takes"
 
 
-def test_a_wait_that_29next_asks_for_is_kept(shop: InProcessBridge) -> None:
-    shop.next29.add_faults(fault("503", method="GET", path=ASK, count=1, retry_after="120"))
-    post(shop, shop.senders.rdr(auth_code="A1B2C3"))
+@pytest.mark.parametrize(
+    ("method", "path", "made"),
+    [
+        ("GET", ASK, [f"GET {ASK}"] * 2),
+        ("POST", CREATE, [f"POST {CREATE}", f"GET {CREATE}"]),  # a write may have happened: it is looked for
+    ],
+)
+def test_a_wait_that_29next_asks_for_is_kept(
+    shop: InProcessBridge, method: str, path: str, made: list[str]
+) -> None:
+    shop.next29.add_faults(fault("503", method=method, path=path, count=1, retry_after="120"))
+    post(shop, shop.senders.rdr(auth_code="A1B2C3" if method == "GET" else None))
     shop.work()
     shop.clock.sleep(115)
     shop.work()
-    assert shop.calls() == [f"GET {ASK}"]
+    assert shop.calls() == made[:1]
     shop.clock.sleep(10)
     shop.work()
-    assert shop.calls()[:2] == [f"GET {ASK}"] * 2
+    assert shop.calls()[:2] == made
 
 
 def test_a_throttle_holds_for_the_whole_store(shop: InProcessBridge) -> None:
@@ -432,6 +441,8 @@ def test_a_sale_is_attached_by_its_own_id(shop: InProcessBridge) -> None:
     ("sold", "told"),
     [
         ({}, {"card_last_4": "9999"}),
+        ({}, {"card_first_6": "411111"}),
+        ({}, {"auth_code": "ZZZZZ9"}),
         ({}, {"amount": 41.0}),
         ({}, {"processor_transaction_date": "2025-11-28"}),
         ({}, {"processor_transaction_date": "2026-03-20"}),
@@ -439,12 +450,17 @@ def test_a_sale_is_attached_by_its_own_id(shop: InProcessBridge) -> None:
         ({"is_test": True}, {}),
         ({"type": "authorize", "status": "failed"}, {}),
     ],
-    ids=["card", "amount", "earlier", "later", "failed", "test", "authorization"],
+    ids=["card", "first-six", "auth-code", "amount", "earlier", "later", "failed", "test", "authorization"],
 )
+@pytest.mark.parametrize("indexed", [False, True])
 def test_a_sale_that_the_alert_contradicts_is_not_attached(
-    shop: InProcessBridge, sold: Json, told: Json
+    shop: InProcessBridge, sold: Json, told: Json, *, indexed: bool
 ) -> None:
-    case = match_of(shop, shop.senders.chargeback(**about(sell(shop, **sold), **told)))
+    sale = sell(shop, **sold)
+    if indexed:  # 29next has told of it, so it is not asked
+        shop.tell("transaction.created", sale)
+        shop.work()
+    case = match_of(shop, shop.senders.chargeback(**about(sale, **told)))
     assert (case["transaction_id"], case["state"]) == (None, "review")
 
 
