@@ -5,6 +5,7 @@ All of it hangs on SQLAlchemy and SQLite, so that it stays as it is when the bri
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,12 +35,13 @@ def statements(database: Database) -> Iterator[list[str]]:
 
 
 @contextmanager
-def away(database: Database, words: str, times: int) -> Iterator[list[str]]:
-    """A database that is away when the first statements with some words in them are made."""
+def away(database: Database, words: str, times: int, *, spared: int = 0) -> Iterator[list[str]]:
+    """A database that is away when statements with some words in them are made, but for the first ones."""
     failed: list[str] = []
+    made = itertools.count(1)
 
     def fail(_: object, __: object, said: str, *___: object) -> None:
-        if words in said and len(failed) < times:
+        if words in said and next(made) > spared and len(failed) < times:
             failed.append(said)
             raise OperationalError(said, None, Exception("the database is away"))
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -98,6 +99,23 @@ def test_no_provider_is_told_200_for_what_is_not_stored(shop: InProcessBridge) -
         assert not shop.deliveries(provider=provider)
         assert shop.client.post(f"/webhooks/{provider}", **given).status_code == 200, provider
         assert shop.deliveries(provider=provider)
+
+
+@tried_with(
+    ("words", "spared"),
+    [("INSERT INTO webhooks", 0), ("INSERT INTO deliveries", 0), ("INSERT", 1), ("INSERT", 2)],
+)
+def test_a_batch_is_stored_whole_or_not_at_all(shop: InProcessBridge, words: str, spared: int) -> None:
+    several = [shop.senders.prevention() for _ in range(5)]
+    body = b"[" + b",".join(sent.body for sent in several) + b"]"
+    path, headers = several[0].path, several[0].headers
+    before = len(shop.deliveries())
+    with away(shop.database, words, 1, spared=spared) as failed:
+        status = shop.client.post(path, data=body, headers=headers).status_code
+    assert status == (503 if failed else 200)
+    assert len(shop.deliveries()) - before == (0 if failed else 5)
+    assert shop.client.post(path, data=body, headers=headers).status_code == 200
+    assert {sent.event_id for sent in several} <= {row["event_id"] for row in shop.deliveries()}
 
 
 # --- at most one, wherever a worker dies ----------------------------------------------------------
@@ -195,6 +213,31 @@ def test_a_worker_that_dies_at_any_write_leaves_it_done_once(
         assert len(again) >= nth, "it died"
     assert shop.next29.ledger.summary()["doubled"]["refund"] == []
     assert shop.next29.ledger.repeated_blindly() == []
+
+
+def test_a_replay_of_all_that_was_done_does_nothing_again(shop: InProcessBridge) -> None:
+    given = []
+    for story in (matched_later, withdrawn, fought):
+        for sent in story(shop):
+            given.append(shop.post(sent))
+            shop.settle(times=2)
+    assert {shop.delivery(one)["status"] for one in given} == {"forwarded"}
+    before = len(shop.next29.ledger.calls)
+    for order in (given, given[::-1]):
+        for one in order:
+            assert ask(shop, f"{one}/replay")["status"] == "pending"
+        shop.settle()
+        assert "pending" not in {shop.delivery(one)["status"] for one in given}
+    assert [call for call in shop.calls(before) if not call.startswith("GET")] == []
+
+
+def test_a_case_number_that_two_stores_have_is_a_dispute_in_each(make_database: MakeDatabase) -> None:
+    with make_database("sqlite") as url, two_stores(url) as shop:
+        both = [shop.post(shop.senders.prevention(store, case="SAME-1")) for store in (STORE, "quiet")]
+        shop.settle()
+        assert {shop.delivery(one)["status"] for one in both} == {"forwarded"}
+        made = [(one.store, one.facts["case_number"]) for one in shop.next29.ledger.commits]
+    assert sorted(made) == [("quiet", "SAME-1"), (STORE, "SAME-1")]
 
 
 def test_a_subscription_whose_answer_is_lost_is_looked_for_and_not_made_twice(
@@ -334,6 +377,42 @@ def test_whatever_failed_says_why_and_can_be_replayed_and_dismissed(
     assert ask(shop, f"{delivery}/replay")["status"] == "pending"
 
 
+@pytest.mark.parametrize("name", ["503", "reset", "429", "404", "201_html"])
+def test_what_29next_answers_for_ever_ends_nothing_in_silence(shop: InProcessBridge, name: str) -> None:
+    """A delivery fails in the end, unless its whole store waits, which is said."""
+    shop.fail("503", method="GET")
+    shop.fail(name, method="POST")
+    delivery = shop.post(shop.senders.prevention())
+    for _ in range(12):
+        shop.settle(times=1)
+        shop.clock.sleep(DAY)
+    row = ask(shop, delivery, "GET")
+    if name == "404":
+        assert (row["status"], row["reason"]) == ("pending", "store_paused")
+        assert "404" in shop.client.get("/stores").text
+    else:
+        assert (row["status"], row["reason"]) == ("failed", "expired")
+
+
+@tried_with(
+    ("reason", "provider", "kind", "changes"),
+    [
+        ("inform", "midigator", "prevention.new", {"prevention_type": "tc40"}),
+        ("ignore", "midigator", "registration.new", {}),
+        ("test", "chargeflow", "alerts.created", {"livemode": False}),
+    ],
+)
+def test_what_a_rule_ignores_says_by_which_and_costs_no_call(
+    shop: InProcessBridge, reason: str, provider: str, kind: str, changes: Json
+) -> None:
+    before = len(shop.calls())
+    delivery = shop.send_sample(provider, kind, change=lambda tree: tree.update(changes))
+    shop.settle(times=1)
+    row = ask(shop, delivery, "GET")
+    assert (row["status"], row["reason"]) == ("ignored", reason)
+    assert len(shop.calls()) == before
+
+
 # --- deadlines rule -------------------------------------------------------------------------------
 
 HOURS = {
@@ -436,6 +515,36 @@ def test_stores_of_one_token_keep_its_distance_together(make_database: MakeDatab
                 assert clock.now < begins + 30
             at = [call.wall for call in next29.ledger.calls]
     assert min(later - earlier for earlier, later in pairwise(at)) > 0.2
+
+
+# --- an unreadable field costs that field ---------------------------------------------------------
+
+KEPT = ("event_type", "event_guid", "type", "eventId", "eventType", "caseStatus", "rdr_resolution")
+"""What tells which event it is."""
+
+
+@tried_with(
+    "name",
+    ["prevention", "rdr", "chargeback", "ethoca", "verifi"],
+)
+def test_an_alert_of_which_only_the_case_number_can_be_read_becomes_its_dispute(
+    shop: InProcessBridge, name: str
+) -> None:
+    sent = getattr(shop.senders, name)()
+    assert sent.opens
+    tree = json.loads(sent.body)
+    odd = [key for key, value in tree.items() if key not in KEPT and value != sent.opens[0]]
+    for number, key in enumerate(odd):
+        tree[key] = [{"odd": True}, "\N{SNOWMAN} ?", -1.5, [[1]]][number % 4]
+    delivery = shop.post(replace(sent, body=json.dumps(tree).encode()))
+    shop.settle(times=1)
+    row = ask(shop, delivery, "GET")
+    assert row["status"] == "forwarded"
+    assert len(row["errors"]) >= 2, "each is named"
+    assert set(row["errors"]) <= set(odd)
+    (dispute,) = shop.disputes(sent)
+    assert dispute["transaction"] is None
+    assert shop.case(sent)["state"] == "review"
 
 
 # --- no silent meaning ----------------------------------------------------------------------------
