@@ -223,6 +223,12 @@ class RunningBridge(AnyBridge):
         self.workers.append(worker)
         return worker
 
+    def start_command(self, *words: str) -> Process:
+        """Start a command that ends by itself; it is ended with the workers if it does not."""
+        command = self._process(["bridge", *words], {})
+        self.leaving.append(command)
+        return command
+
     def _process(self, words: Sequence[str], wanted: Mapping[str, Any]) -> Process:
         log = self.folder / f"{next(self.names)}-{words[-1].partition(':')[0]}.log"
         return Process(words, self.surroundings(), log, {"constants": dict(self.constants), **wanted})
