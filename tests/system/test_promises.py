@@ -239,9 +239,8 @@ def test_a_case_number_that_two_stores_have_is_a_dispute_in_each(make_database: 
     assert sorted(made) == [("quiet", "SAME-1"), (STORE, "SAME-1")]
 
 
-def test_a_subscription_whose_answer_is_lost_is_looked_for_and_not_made_twice(
-    shop: InProcessBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def set_environment(shop: InProcessBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands work on the same inbox and store."""
     given = {
         "DATABASE_URL": shop.settings.database_url,
         "NEXT_STORE": STORE,
@@ -255,6 +254,12 @@ def test_a_subscription_whose_answer_is_lost_is_looked_for_and_not_made_twice(
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
+
+
+def test_a_subscription_whose_answer_is_lost_is_looked_for_and_not_made_twice(
+    shop: InProcessBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(shop, monkeypatch)
     shop.fail("reset_after", method="POST", path="/webhooks/", count=1)
     assert cli.main(["subscribe", "--store", STORE]) == 1
     assert cli.main(["subscribe", "--store", STORE]) == 0
@@ -599,6 +604,26 @@ def test_every_call_to_29next_is_shown_with_its_answer(shop: InProcessBridge) ->
         shown.update((one["method"], f"/{one['path']}", one["status"]) for one in whole["attempts"])
     assert len(made) > 8
     assert shown == made
+
+
+def test_an_alert_is_found_by_whatever_names_it(shop: InProcessBridge) -> None:
+    for number in range(40):  # so that the ids of 29next and the amounts are nobody else's numbers
+        shop.next29.add_dispute(STORE, case_number=f"THEIRS-{number}", type="alert")
+    shop.send_sample("verifi")
+    wanted = shop.send_sample("midigator", "chargeback.new")
+    shop.send_sample("ethoca")
+    shop.work()
+    whole = ask(shop, wanted, "GET")
+    case = told(shop.client.get(f"/api/cases/{whole['case_id']}"))
+    facts = ("case_number", "arn", "order", "auth_code", "external_id", "amount", "card_last_four")
+    names = [whole["alert"][fact] for fact in facts]
+    names += [wanted, whole["webhook_id"], whole["case_id"], whole["event_id"], str(case["dispute_id"])]
+    assert all(names)
+    for name in names:
+        found = told(shop.client.get("/api/deliveries", query_string={"q": name}))["results"]
+        assert [row["id"] for row in found] == [wanted], name
+        page = shop.client.get("/deliveries", query_string={"q": name}, follow_redirects=True).text
+        assert wanted in page, name
 
 
 def test_every_rejected_webhook_is_counted_by_its_reason(shop: InProcessBridge) -> None:

@@ -220,4 +220,20 @@ MUTATIONS = (
         '    return text.replace("\\0", "\\ufffd").encode("utf-8", "replace").decode()\n',
         "meanwhile: card_numbers_in_29next_s_answers_are_cut",
     ),
+    one(
+        "filter-repeats-a-card",
+        "An answer that refuses a filter repeats a card number in it.",
+        "bridge/storage/filters.py",
+        'super().__init__("bad_request", 400, cut_text(message))\n',
+        'super().__init__("bad_request", 400, message)\n',
+        "end_to_end: no_card_number_code_or_secret_is_seen_anywhere",
+    ),
+    one(
+        "not-over-raw-bytes",
+        "A signature is checked over a body without the blanks at its ends.",
+        "bridge/web/webhooks.py",
+        "        body=_body(request),\n",
+        "        body=_body(request).strip(),\n",
+        "promises: a_signature_covers_every_byte_of_the_body",
+    ),
 )

@@ -231,4 +231,20 @@ MUTATIONS = (
         "            raise\n",
         "worker: a_bug_in_taking_one_alert_in_holds_up_no_other",
     ),
+    one(
+        "reads-not-recorded",
+        "A read at 29next leaves no trace.",
+        "bridge/storage/queue.py",
+        "[step.attempt for step in steps if step.attempt]",
+        '[step.attempt for step in steps if step.attempt and step.attempt.method != "GET"]',
+        "promises: every_call_to_29next_is_shown_with_its_answer",
+    ),
+    one(
+        "too-large-not-counted",
+        "A webhook that is too large is refused without a trace.",
+        "bridge/web/webhooks.py",
+        '        if error.word != "unavailable":\n',
+        '        if error.word not in ("unavailable", "too_large"):\n',
+        "promises: every_rejected_webhook_is_counted_by_its_reason",
+    ),
 )
