@@ -6,15 +6,18 @@ database hold in the end.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from requests.adapters import HTTPAdapter
@@ -26,11 +29,12 @@ from bridge.settings import Store
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, Json, bridge_in_process
 from tests.support.clock import DAY, HOUR, Clock
+from tests.support.fixtures import case_of
 from tests.support.next29 import STORE, TOKEN, StandIn
 from tests.support.sales import sell, told_of
 from tests.support.statements import away
 from tests.support.trying import tried_with
-from tests.support.webhooks import Sent
+from tests.support.webhooks import FULL_CARD, Sent
 
 PROVIDERS = tuple(providers.built_in())
 CREATE = "/disputes/"
@@ -520,12 +524,109 @@ def test_an_alert_of_which_only_the_case_number_can_be_read_becomes_its_dispute(
     assert shop.case(sent)["state"] == "review"
 
 
+# --- a wrong match is worse than none -------------------------------------------------------------
+
+
+def told_by_ids(sale: Json, **changes: Any) -> Json:
+    """What a chargeback says of a sale that it names by one id alone."""
+    return {"processor_transaction_id": sale["external_id"], "amount": 40.0, **changes}
+
+
+def two_ids(shop: InProcessBridge) -> Json:
+    """Two ids of an alert name two payments."""
+    one, other = sell(shop), sell(shop)
+    return told_by_ids(one, order_id=other["order"])
+
+
+def two_ids_that_are_known(shop: InProcessBridge) -> Json:
+    """The same, where 29next need not be asked."""
+    one, other = sell(shop), sell(shop)
+    for sale in (one, other):
+        shop.tell("transaction.created", sale)
+    return told_by_ids(one, order_id=other["order"])
+
+
+def a_twin_that_is_not_known(shop: InProcessBridge) -> Json:
+    """Two payments fit, of which 29next has told one."""
+    facts = {"auth_code": "TWIN01", "external_id": None, "network_transaction_id": None}
+    shop.tell("transaction.created", sell(shop, **facts, order="7001"))
+    sell(shop, **facts, order="7002")
+    return told_of({"auth_code": "TWIN01"})
+
+
+@pytest.mark.parametrize("ambiguous", [two_ids, two_ids_that_are_known, a_twin_that_is_not_known])
+def test_where_more_than_one_payment_may_be_meant_none_is_attached(
+    shop: InProcessBridge, ambiguous: Callable[[InProcessBridge], Json]
+) -> None:
+    sent = shop.senders.chargeback(**ambiguous(shop))
+    shop.post(sent)
+    shop.settle()
+    assert [one["transaction"] for one in shop.disputes(sent)] == [None]
+    assert shop.case(sent)["state"] == "review"
+
+
 # --- no silent meaning ----------------------------------------------------------------------------
+
+
+def in_minor_units(provider: str, amount: int, currency: str) -> Callable[[InProcessBridge], str]:
+    """Send a provider's amount in minor units."""
+
+    def change(tree: Json) -> None:
+        data = tree["data"]
+        data.get("object", data).update(amount=amount, currency=currency)
+
+    return lambda shop: shop.send_sample(provider, change=change)
+
+
+def as_written(amount: Any, currency: str | None) -> Callable[[InProcessBridge], str]:
+    """Send Midigator's amount as it is written."""
+    return lambda shop: shop.post(shop.senders.prevention(amount=amount, currency=currency))
+
+
+@tried_with(
+    ("send", "amount", "currency"),
+    [
+        (as_written("1234.50", "USD"), "1234.50", "USD"),
+        (as_written("1,234", "USD"), None, "USD"),  # a thousand more in another country
+        (as_written("1,234.50", "USD"), "1234.50", "USD"),
+        (as_written("1.234", "KWD"), None, "KWD"),  # 29next holds two decimals
+        (as_written("12.50", None), None, None),
+        (in_minor_units("stripe", 12900, "usd"), "129.00", "USD"),
+        (in_minor_units("stripe", 12900, "jpy"), "12900.00", "JPY"),
+        (in_minor_units("stripe", 12900, "kwd"), "12.90", "KWD"),
+        (in_minor_units("stripe", 12900, "ugx"), "129.00", "UGX"),  # by ISO 4217 it has no decimals
+        (in_minor_units("checkout", 1299000, "CLP"), "12990.00", "CLP"),
+    ],
+)
+def test_an_amount_is_sent_as_it_is_meant_or_not_at_all(
+    shop: InProcessBridge, send: Callable[[InProcessBridge], str], amount: str | None, currency: str | None
+) -> None:
+    before = len(shop.next29.ledger.disputes)
+    delivery = send(shop)
+    shop.work()
+    assert shop.delivery(delivery)["status"] == "forwarded"
+    (dispute,) = shop.next29.ledger.disputes[before:]
+    assert (dispute.get("amount"), dispute.get("currency")) == (amount, currency)
+
+
+@pytest.mark.parametrize("number", ["N/A", "null", "0", "-", "undefined", "[object Object]"])
+def test_alerts_without_a_case_number_are_no_case_together(shop: InProcessBridge, number: str) -> None:
+    both = [shop.post(shop.senders.prevention(prevention_case_number=number)) for _ in range(2)]
+    shop.settle(times=1)
+    assert [shop.delivery(one)["reason"] for one in both] == ["untranslatable"] * 2
+    assert shop.calls() == []
 
 
 @tried_with(
     "make",
     [
+        lambda shop, sale: shop.senders.rdr(**told_of(sale, rdr_resolution="")),
+        lambda shop, sale: shop.senders.verifi(
+            eventType="RDR",
+            caseAmount={"amount": 40.0, "currency": "USD"},
+            transactionDate="2026-02-28",
+            authCode=sale["auth_code"],
+        ),
         lambda shop, sale: shop.senders.rdr(**told_of(sale, rdr_resolution="Declined")),
         lambda shop, sale: shop.senders.verifi(
             eventType="RDR",
@@ -536,7 +637,7 @@ def test_an_alert_of_which_only_the_case_number_can_be_read_becomes_its_dispute(
         ),
     ],
 )
-def test_a_declined_rdr_is_never_a_refund(
+def test_an_rdr_case_that_nobody_accepted_is_never_a_refund(
     shop: InProcessBridge, make: Callable[[InProcessBridge, Json], Sent]
 ) -> None:
     sent = make(shop, sell(shop))
@@ -573,6 +674,20 @@ def test_a_signature_covers_every_byte_of_the_body(shop: InProcessBridge) -> Non
         assert {status(body) for body in same} == {401 if covered else 200}, provider
 
 
+def test_every_item_of_a_batch_has_to_be_signed(shop: InProcessBridge) -> None:
+    secret, case = shop.settings.secrets["adyen"][0], case_of("adyen/chargebacks_as_a_batch")
+    sealed = case.provider.proof.seal(case.body, secret)
+    headers = case.headers | case.provider.proof.sign(sealed, secret, datetime.now(UTC))
+    whole = json.loads(sealed)
+    (*_, last) = whole["notificationItems"]
+    assert len(whole["notificationItems"]) > 1
+    last["NotificationRequestItem"]["amount"]["value"] += 1
+    forged = json.dumps(whole).encode()
+    assert shop.client.post("/webhooks/adyen", data=forged, headers=headers).status_code == 401
+    assert shop.deliveries() == []
+    assert shop.client.post("/webhooks/adyen", data=sealed, headers=headers).status_code == 200
+
+
 def test_every_provider_is_off_without_its_secret(make_database: MakeDatabase) -> None:
     with make_database("sqlite") as url, bridge_in_process(url) as shop:
         signed = {provider: shop.sample(provider)[0] for provider in PROVIDERS}
@@ -582,6 +697,58 @@ def test_every_provider_is_off_without_its_secret(make_database: MakeDatabase) -
                 answer = shop.client.post(path, data=one.body, headers=one.headers, query_string=one.query)
                 assert (answer.status_code, told(answer)["error"]) == (404, "unknown_provider"), path
         assert shop.deliveries() == []
+
+
+# --- no full card number --------------------------------------------------------------------------
+
+PARTS = [FULL_CARD[n : n + 4] for n in range(0, 16, 4)]
+DISGUISED = (
+    FULL_CARD,
+    *(part.join(PARTS) for part in (" ", "-", ".", "\N{NO-BREAK SPACE}", "\N{EN DASH}", "/")),
+    "".join(f"&#{ord(digit)};" for digit in FULL_CARD),
+    "".join(f"%3{digit}" for digit in FULL_CARD),
+    "".join(f"\\u003{digit}" for digit in FULL_CARD),
+)
+
+
+def bodies(number: str) -> Iterator[tuple[str, str]]:
+    """Bodies of all formats with a number in each of their places: (content type, body)."""
+    text = json.dumps(number)[1:-1].replace("\\\\u", "\\u")
+    yield (
+        "application/json",
+        f'{{"caseNumber": "J-1", "note": "it is {text}.", "more": [{{"deep": ["{text}"]}}]}}',
+    )
+    yield "application/json", f'{{"caseNumber": "J-2", "{text}": 1, "text": "{{\\"pan\\": \\"{text}\\"}}"}}'
+    yield "application/json", f'{{"caseNumber": "J-3", "note": "{text}"'  # it does not parse
+    yield (
+        "application/xml",
+        f"<case><number>X-1</number><note>{number}</note><pan>it is {number}</pan></case>",
+    )
+    yield "application/xml", f'<case><number>X-2</number><note a="{number}"/><!-- {number} --></case>'
+    yield "application/xml", f"<case><number>X-3</number><note>{number}</case>"  # it does not parse
+    yield "application/x-www-form-urlencoded", f"caseNumber=F-1&note={number}&{number}=1"
+
+
+def plain(kept: bytes) -> str:
+    """What is kept, without any escapes and without what may part digits."""
+    text = kept.decode("utf-8", "replace")
+    text = re.sub(r"\\u00([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), text)
+    return re.sub(r"[^0-9A-Za-z]", "", html.unescape(unquote(text)))
+
+
+@tried_with("number", DISGUISED)
+def test_no_card_number_is_on_the_disk_however_it_is_written(shop: InProcessBridge, number: str) -> None:
+    """In no row, and in no byte of the file and what stands beside it."""
+    headers = shop.senders.verifi().headers
+    assert FULL_CARD in plain(number.encode())
+    for kind, body in bodies(number):
+        sent = {**headers, "Content-Type": kind, "X-Note": number.encode("ascii", "ignore").decode()}
+        answer = shop.client.post("/webhooks/verifi", data=body.encode(), headers=sent)
+        assert answer.status_code == 200
+    shop.work()
+    file = Path(make_url(shop.settings.database_url).database or "")
+    for path in file.parent.glob(f"{file.name}*"):
+        assert FULL_CARD not in plain(path.read_bytes()), path
 
 
 # --- what happened can be seen --------------------------------------------------------------------

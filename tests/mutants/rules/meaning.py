@@ -222,6 +222,6 @@ MUTATIONS = (
         "bridge/providers/meanings.py",
         "dict.fromkeys(DECLINES, NOT_FINAL)",
         "dict.fromkeys(DECLINES, refunded)",
-        "promises: a_declined_rdr_is_never_a_refund",
+        "promises: an_rdr_case_that_nobody_accepted_is_never_a_refund",
     ),
 )
