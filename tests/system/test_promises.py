@@ -406,6 +406,8 @@ def test_what_29next_answers_for_ever_ends_nothing_in_silence(shop: InProcessBri
     ("reason", "provider", "kind", "changes"),
     [
         ("inform", "midigator", "prevention.new", {"prevention_type": "tc40"}),
+        ("inform", "midigator", "prevention.new", {"prevention_type": "SAFE"}),
+        ("inform", "midigator", "prevention.new", {"prevention_type": "TC-15 report"}),
         ("ignore", "midigator", "registration.new", {}),
         ("test", "chargeflow", "alerts.created", {"livemode": False}),
     ],
@@ -454,6 +456,20 @@ def test_retries_are_spread_over_the_whole_of_their_wait(shop: InProcessBridge) 
     assert grown[0] < 5 * 60
     assert grown[-1] > 10 * 60
     assert 5 * 60 < sum(grown) / len(grown) < 10 * 60
+
+
+def test_a_try_is_made_right_before_the_deadline(shop: InProcessBridge) -> None:
+    shop.next29.stop()
+    several = [shop.post(shop.senders.prevention()) for _ in range(3)]
+    deadline = moment(ask(shop, several[0], "GET")["deadline_at"])
+    shop.clock.now = deadline - HOUR
+    while shop.clock.now < deadline + 60:
+        shop.work()
+        rows = [ask(shop, one, "GET") for one in several]
+        shop.clock.now = min(moment(row["due_at"]) for row in rows) + 0.05
+    for row in rows:
+        tries = [moment(attempt["started_at"]) for attempt in row["attempts"]]
+        assert any(deadline - 1 < at < deadline + 1 for at in tries), [at - deadline for at in tries]
 
 
 def two_stores(url: str, **settings: Any) -> Any:
@@ -609,6 +625,16 @@ def test_an_amount_is_sent_as_it_is_meant_or_not_at_all(
     assert (dispute.get("amount"), dispute.get("currency")) == (amount, currency)
 
 
+@tried_with("date", ["1899-12-30T00:00:00Z", "0001-01-01T00:00:00", "1970-01-01T00:00:00Z", "1900-01-01"])
+def test_a_date_that_stands_for_none_is_no_date(shop: InProcessBridge, date: str) -> None:
+    sent = shop.senders.prevention(prevention_timestamp=date)
+    delivery = shop.post(sent)
+    shop.work()
+    assert ask(shop, delivery, "GET")["errors"] == {}
+    (dispute,) = shop.disputes(sent)
+    assert abs(moment(dispute["happened_at"]) - shop.clock.now) < DAY
+
+
 @pytest.mark.parametrize("number", ["N/A", "null", "0", "-", "undefined", "[object Object]"])
 def test_alerts_without_a_case_number_are_no_case_together(shop: InProcessBridge, number: str) -> None:
     both = [shop.post(shop.senders.prevention(prevention_case_number=number)) for _ in range(2)]
@@ -724,7 +750,8 @@ def bodies(number: str) -> Iterator[tuple[str, str]]:
         "application/xml",
         f"<case><number>X-1</number><note>{number}</note><pan>it is {number}</pan></case>",
     )
-    yield "application/xml", f'<case><number>X-2</number><note a="{number}"/><!-- {number} --></case>'
+    yield "application/xml", f'<case><number>X-2</number><note a="{number}"/></case>'
+    yield "application/xml", f"<case><number>X-4</number><!-- {number} --></case>"
     yield "application/xml", f"<case><number>X-3</number><note>{number}</case>"  # it does not parse
     yield "application/x-www-form-urlencoded", f"caseNumber=F-1&note={number}&{number}=1"
 

@@ -216,12 +216,4 @@ MUTATIONS = (
         "receive: the_path_names_a_store_known_or_not",
         "rules: an_alert_for_a_store_that_is_not_there_goes_to_no_other",
     ),
-    one(
-        "declined-is-refunded",
-        "An RDR case that was declined counts as refunded.",
-        "bridge/providers/meanings.py",
-        "dict.fromkeys(DECLINES, NOT_FINAL)",
-        "dict.fromkeys(DECLINES, refunded)",
-        "promises: an_rdr_case_that_nobody_accepted_is_never_a_refund",
-    ),
 )

@@ -9,6 +9,7 @@ MUTATIONS = (
         "bridge/providers/meanings.py",
         "    words = dict.fromkeys(DECLINES, NOT_FINAL) |",
         "    words = dict.fromkeys(DECLINES, refunded) |",
+        "promises: an_rdr_case_that_nobody_accepted_is_never_a_refund",
         "outcomes: rdr_is_accepted_only_by_what_says_so",
     ),
     one(
