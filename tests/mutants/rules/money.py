@@ -26,6 +26,7 @@ MUTATIONS = (
         "bridge/providers/verifi.py",
         '"EXPORTING", "CLOSED")),\n',
         '"EXPORTING", "CLOSED"), "issued_full_refund"),\n',
+        "promises: an_rdr_case_that_nobody_accepted_is_never_a_refund",
         "outcomes: rdr_is_accepted_only_by_what_says_so",
         "outcomes: a_providers_outcome_is_the_resolution_that_it_means",
     ),
