@@ -472,6 +472,31 @@ def test_a_try_is_made_right_before_the_deadline(shop: InProcessBridge) -> None:
         assert any(deadline - 1 < at < deadline + 1 for at in tries), [at - deadline for at in tries]
 
 
+def press(shop: InProcessBridge, path: str) -> None:
+    """Press a button of the page of stores."""
+    found = re.search(r'name="form_token" value="([^"]+)"', shop.client.get("/stores").text)
+    assert found
+    assert shop.client.post(path, data={"form_token": found[1]}).status_code == 303
+
+
+def test_the_deadlines_of_a_store_that_a_person_has_paused_stand_still(shop: InProcessBridge) -> None:
+    waits = [shop.post(shop.senders.prevention())]
+    press(shop, f"/stores/{STORE}/pause")
+    waits.append(shop.post(shop.senders.prevention()))
+    for _ in range(10):
+        shop.work()
+        shop.clock.sleep(3 * HOUR)
+    assert shop.calls() == []
+    press(shop, f"/stores/{STORE}/resume")
+    for one in waits:
+        row = ask(shop, one, "GET")
+        assert row["status"] == "pending"
+        assert 0 <= DAY - (moment(row["deadline_at"]) - shop.clock.now) < 60
+    shop.work()
+    assert [shop.delivery(one)["late"] for one in waits] == [False, False]
+    assert {shop.delivery(one)["status"] for one in waits} == {"forwarded"}
+
+
 def two_stores(url: str, **settings: Any) -> Any:
     return bridge_in_process(url, tokens={TOKEN: STORE, "quiet-token": "quiet"}, **settings)
 
