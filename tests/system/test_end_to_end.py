@@ -14,7 +14,7 @@ import requests
 from bridge import cli
 from tests.conftest import KINDS, MakeDatabase
 from tests.support.clock import eventually
-from tests.support.processes import RunningBridge, running_bridge
+from tests.support.processes import Process, RunningBridge, running_bridge
 from tests.support.webhooks import FULL_CARD, PASSWORDS, Json, Senders, Sent, basic
 
 
@@ -286,6 +286,32 @@ def test_the_api_and_the_command_line_show_the_same(
     assert shown == bridge("show", row["id"], "--json")
     assert [(one["method"], one["path"], one["status"]) for one in shown["attempts"]] == [
         ("POST", "disputes/", 201)
+    ]
+
+
+def test_the_log_s_lines_have_the_ids_by_which_all_else_is_found(
+    running: RunningBridge, senders: Senders
+) -> None:
+    sent = senders.prevention()
+    running.deliver(sent)
+    the_dispute(running, sent)
+    (row,) = running.get(f"/api/deliveries?q={sent.event_id}").json()["results"]
+    (attempt,) = running.get(f"/api/cases/{row['case_id']}").json()["attempts"]
+
+    def lines(process: Process, message: str, **fields: Any) -> list[Json]:
+        said = [json.loads(line) for line in process.said().splitlines() if f'"{message}"' in line]
+        return [line for line in said if fields.items() <= line.items()]
+
+    web, (worker,) = running.web, running.workers
+    assert web
+    stored = eventually(lambda: lines(web, "webhook stored", delivery=row["id"]))
+    assert [(line["level"], line["provider"], line["deliveries"]) for line in stored] == [
+        ("info", sent.provider, 1)
+    ]
+    called = eventually(lambda: lines(worker, "called 29next", case=row["case_id"]))
+    names = ("level", "store", "call", "attempt", "delivery", "outcome", "status")
+    assert [tuple(line[name] for name in names) for line in called] == [
+        ("info", "alpha", "create", attempt["id"], row["id"], attempt["outcome"], 201)
     ]
 
 
