@@ -120,3 +120,12 @@ def test_dismissing_a_contradiction_lets_what_stands_stand(database_url: str) ->
         bridge.settle()
         assert bridge.delivery(contradicted[0]["id"])["reason"] == "contradicted"
         assert bridge.case(sent)["state"] == "review"
+        # and another contradiction is not dismissed with it
+        bridge.post(bridge.senders.trusto(number, "OTHER"))
+        bridge.settle()
+        others = [row["id"] for row in bridge.deliveries() if row["reason"] == "contradicted"]
+        assert len(others) == 2
+        assert bridge.inside.dismiss(others[0])
+        assert bridge.case(sent)["state"] == "review"
+        assert bridge.inside.dismiss(others[1])
+        assert bridge.case(sent)["state"] == "resolved"
