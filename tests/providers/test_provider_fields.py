@@ -30,7 +30,9 @@ from tests.support.fixtures import (
     any_provider,
     any_translated,
     check,
+    each_row,
     each_translated,
+    each_translated_of,
     placed,
     put,
     table_of,
@@ -95,6 +97,7 @@ DECORATES = {
     *("resolution", "message", "review", "refunded_by_gateway", "withdrawn"),
 }
 MONEY = {"amount", "currency", "transaction_amount", "transaction_currency"}
+TWO_AMOUNTS = {"amount", "transaction_amount"}
 DERIVED = {*MONEY, "card", "card_first_six", "card_last_four", "type", "resolution", "refunded_by_gateway"}
 """Fields of ours that another place may tell."""
 
@@ -181,12 +184,10 @@ def test_a_placeholder_is_the_same_as_nothing(case: Case, item: Item, table: Ale
             opened(case, put(item.tree, path, None), without, name)
 
 
-@any_translated
+@each_translated_of([row for row in TRANSLATED_ANY if row[2].load_fields.keys() >= TWO_AMOUNTS])
 def test_a_disputed_amount_of_zero_leaves_it_to_the_transaction_s(
     case: Case, item: Item, table: AlertSchema
 ) -> None:
-    if not {"amount", "transaction_amount"} <= table.load_fields.keys():
-        return
     for value in (Number("0"), "0.00"):
         tree = put(item.tree, table.path("amount"), value)
         tree = placed(tree, table.path("amount").partition("|")[0], value)
@@ -235,15 +236,22 @@ def unreadable_one(reading: Reading, table: AlertSchema, name: str, path: str) -
     assert set(alert.unreadable) <= beside & BEARS
 
 
-@any_translated
-def test_a_word_that_only_decorates_may_be_any(case: Case, item: Item, table: AlertSchema) -> None:
-    for name, one, path in leaves(case, item, table):
-        if isinstance(one, fields.Word) and not isinstance(one, fields.Resolution):
-            if "resolution" in table.load_fields and table.path("resolution") == path:
-                continue
-            reading = read(case, put(item.tree, path, "Zz Odd"))
-            assert reading.errors == {}, name
-            assert reading.alert, name
+def decorations() -> dict[str, tuple[Case, Item, str]]:
+    """Every word that only decorates: its webhook, its item and its path."""
+    return {
+        f"{case}#{item.index} {name}": (case, item, path)
+        for case, item, table in TRANSLATED_ANY
+        for name, one, path in leaves(case, item, table)
+        if isinstance(one, fields.Word) and not isinstance(one, fields.Resolution)
+        if "resolution" not in table.load_fields or table.path("resolution") != path
+    }
+
+
+@each_row(decorations())
+def test_a_word_that_only_decorates_may_be_any(case: Case, item: Item, path: str) -> None:
+    reading = read(case, put(item.tree, path, "Zz Odd"))
+    assert reading.errors == {}
+    assert reading.alert
 
 
 @any_translated

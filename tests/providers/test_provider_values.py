@@ -27,6 +27,7 @@ from tests.support.fixtures import (
     CARD_NUMBER,
     NOW,
     TRANSLATED,
+    TRANSLATED_ANY,
     VERSIONS,
     Case,
     any_provider,
@@ -36,6 +37,7 @@ from tests.support.fixtures import (
     changed,
     check,
     each_case,
+    each_row,
     leaves,
     placed,
     put,
@@ -322,15 +324,24 @@ def test_identifiers_keep_their_digits_when_they_come_as_numbers(
             assert used in case.provider.translate(lossy).errors
 
 
-@any_translated
-def test_leading_zeros_that_a_number_lost_are_put_back(case: Case, item: Item, table: AlertSchema) -> None:
-    for name, lost, whole in (("card_first_six", "42", "000042"), ("card_last_four", "42", "0042")):
-        one = table.load_fields.get(name)
-        if isinstance(one, fields.FirstSix | fields.LastFour):
-            used, value = trees.locate(item.tree, table.path(name))
-            if value is not None:
-                alert = case.provider.translate(changed(item, used, trees.Number(lost))).alert
-                assert getattr(alert, name) == whole
+def digits_of_cards() -> dict[str, tuple[Case, Item, AlertSchema, str]]:
+    """Every place of a card's first six or last four digits."""
+    return {
+        f"{case}#{item.index} {name}": (case, item, table, name)
+        for case, item, table in TRANSLATED_ANY
+        for name, one in table.load_fields.items()
+        if isinstance(one, fields.FirstSix | fields.LastFour)
+        if trees.pick(item.tree, table.path(name)) is not None
+    }
+
+
+@each_row(digits_of_cards())
+def test_leading_zeros_that_a_number_lost_are_put_back(
+    case: Case, item: Item, table: AlertSchema, name: str
+) -> None:
+    used, _ = trees.locate(item.tree, table.path(name))
+    alert = case.provider.translate(changed(item, used, trees.Number("42"))).alert
+    assert getattr(alert, name) == {"card_first_six": "000042", "card_last_four": "0042"}[name]
 
 
 def spot(case: Case, item: Item, table: AlertSchema, name: str) -> str | None:

@@ -30,18 +30,18 @@ from tests.support.configuring import load
 from tests.support.documents import ROOT
 from tests.support.fixtures import (
     CASES,
+    CONFIGURED,
     NOW,
     PROVIDERS,
     VERSIONS,
     Case,
     any_case,
-    any_provider,
     any_translated,
     case_of,
-    cases_of,
     check,
     each_case,
     each_provider,
+    each_row,
     put,
     refusal,
     secret_of,
@@ -213,13 +213,16 @@ def test_an_event_type_about_the_same_that_nobody_listed_waits_for_a_person(case
                 case.provider.translate(item)
 
 
-@each_case
+def unrelated(provider: Provider) -> list[str]:
+    """Types of events that a provider's rule says to be about something else."""
+    beside = [] if provider.about == (ANY,) else ["zz.unheard_of"]
+    return [*(pattern.replace("*", "zz") for pattern in provider.unrelated), *beside]
+
+
+@each_row({str(case): (case,) for case in CASES if unrelated(case.provider)})
 def test_an_event_type_about_something_else_is_ignored_by_a_rule_and_not_by_a_list(case: Case) -> None:
     provider = case.provider
-    unrelated = [pattern.replace("*", "zz") for pattern in provider.unrelated]
-    if provider.about != (ANY,):
-        unrelated.append("zz.unheard_of")
-    for word in unrelated:
+    for word in unrelated(provider):
         for item in provider.read(with_event_type(case, word)):
             if case.expected("reading")[item.index]["reason"] == "test":
                 continue
@@ -245,11 +248,9 @@ def test_an_issuers_question_is_no_dispute_whoever_relays_it(case: Case) -> None
             assert (reading.effect, reading.reason) == (Effect.INFORM, Reason.INFORM), word
 
 
-@each_case
+@each_row({str(case): (case,) for case in CASES if case.provider.subtype})
 def test_an_issuers_question_that_is_a_kind_of_case_is_no_dispute_either(case: Case) -> None:
     provider = case.provider
-    if provider.subtype is None:
-        return
     for item in case.items():
         meaning = provider.events.get((item.event_type or "").lower())
         if (
@@ -275,10 +276,13 @@ def _header_free(provider: Provider) -> list[str]:
     return [one for one in str(provider.event_type).split("|") if not one.startswith(HEADER)]
 
 
-@each_provider
+NAMING = {name: one for name, one in PROVIDERS.items() if _header_free(one) and "" not in one.events}
+"""Providers whose bodies have to say what they are about."""
+
+
+@pytest.mark.parametrize("provider", NAMING.values(), ids=NAMING)
 def test_a_body_without_its_event_type_names_where_that_stands(provider: Provider) -> None:
-    if not (paths := _header_free(provider)) or "" in provider.events:
-        pytest.skip("the type stands in a header, or may be missing")
+    paths = _header_free(provider)
     body = b"zz=1" if provider.formats[0] == "form" else b'{"zz": 1}'
     (item,) = provider.read(Webhook(provider.name, "/", body))
 
@@ -290,34 +294,35 @@ def test_a_body_without_its_event_type_names_where_that_stands(provider: Provide
 # --- policies, test traffic, answers, deadlines ---------------------------------------------------
 
 
-@each_provider
-def test_test_traffic_never_becomes_a_dispute(provider: Provider) -> None:
-    if provider.test is None:
-        pytest.skip("this provider does not mark test traffic")
-    path, value = provider.test
-    for case in CASES:
-        if case.provider.name == provider.name:
-            for marker in (value, value.upper(), *({"true": [True], "false": [False]}.get(value, []))):
-                for item in case.items():
-                    reading = provider.translate(dataclasses.replace(item, tree=item.tree | {path: marker}))
-                    assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.TEST)
-
-
-@any_provider
-def test_what_only_informs_opens_nothing_until_a_policy_says_so(provider: Provider) -> None:
-    for case in cases_of(provider):
+@each_row({str(case): (case, case.provider.test) for case in CASES if case.provider.test})
+def test_test_traffic_never_becomes_a_dispute(case: Case, mark: tuple[str, str]) -> None:
+    path, value = mark
+    for marker in (value, value.upper(), *({"true": [True], "false": [False]}.get(value, []))):
         for item in case.items():
-            reading = provider.translate(item)
-            if reading.effect is not Effect.INFORM or reading.alert is None:
-                continue
-            word = str(item.subtype if item.subtype in provider.inform else item.event_type).lower()
-            word = next(
-                (w for w in (item.subtype, item.event_type) if w and w.lower() in provider.inform), word
-            )
-            opening = dataclasses.replace(provider, policy={word.lower(): Effect.OPEN})
-            assert opening.translate(item).effect in (Effect.OPEN, Effect.RESOLVE)
-            silent = dataclasses.replace(provider, policy={word.lower(): Effect.IGNORE})
-            assert silent.translate(item).reason is Reason.IGNORE
+            marked = dataclasses.replace(item, tree=item.tree | {path: marker})
+            reading = case.provider.translate(marked)
+            assert (reading.effect, reading.reason) == (Effect.IGNORE, Reason.TEST)
+
+
+def informing() -> dict[str, tuple[Case, Item]]:
+    """The items that only inform, and tell of a case."""
+    items = [(case, item) for case in (*CASES, *CONFIGURED) for item in case.items()]
+    read = [(case, item, case.provider.translate(item)) for case, item in items]
+    return {
+        f"{case}#{item.index}": (case, item)
+        for case, item, reading in read
+        if reading.effect is Effect.INFORM and reading.alert
+    }
+
+
+@each_row(informing())
+def test_what_only_informs_opens_nothing_until_a_policy_says_so(case: Case, item: Item) -> None:
+    words = (item.subtype, item.event_type)
+    word = next((one for one in words if one and one.lower() in case.provider.inform), str(item.event_type))
+    opening = dataclasses.replace(case.provider, policy={word.lower(): Effect.OPEN})
+    assert opening.translate(item).effect in (Effect.OPEN, Effect.RESOLVE)
+    silent = dataclasses.replace(case.provider, policy={word.lower(): Effect.IGNORE})
+    assert silent.translate(item).reason is Reason.IGNORE
 
 
 ONLY_INFORMS = {
