@@ -179,6 +179,8 @@ def test_a_call_carries_token_and_version_and_nothing_of_its_surroundings(
     with wired(http(200, {"id": 1})) as (elsewhere, _), wired(http(200, {"id": 1})) as (wire, api):
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, elsewhere.base_url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
         api.call("POST", "disputes/", body={"amount": "1.00"})
         assert elsewhere.seen == []
     [seen] = wire.seen
@@ -269,7 +271,7 @@ def test_each_outcome_is_the_error_that_says_what_happens_next(
     with pytest.raises(BridgeError) as caught:
         api.call(method, path.format_map(ids), body=body)
     assert type(caught.value) is expected
-    assert len(next29.ledger.calls) - before <= 1, "it retries nothing"
+    assert len(next29.ledger.calls) - before == 1, "it retries nothing"
     next29.faults.clear()
     assert api.retrieve_dispute(ids["id"])["id"] == ids["id"], "the next call works"
 
@@ -443,9 +445,8 @@ def test_the_timeout_is_of_the_whole_call(next29: StandIn, slow: Fault, call: tu
         with pytest.raises(Unclear if body else TemporaryError, match="did not answer within"):
             api.call(method, path, body=body, answer=record)
         taken = time.monotonic() - started
-    assert 0.4 < taken < 3
+    assert 0.4 < record.seconds <= taken < 3
     assert record.status is None
-    assert abs(record.seconds - taken) < 0.5
 
 
 def test_the_timeout_is_of_headers_that_drip_too() -> None:
@@ -580,7 +581,7 @@ def test_a_call_in_its_slot_that_is_not_answered_ends_in_time(next29: StandIn) -
     now = time.monotonic()
     with contextlib.closing(client(next29.base_url, timeout=0.5)) as api, pytest.raises(TemporaryError):
         api.call("GET", "disputes/", turn=turn(slot(now)))
-    assert time.monotonic() - now < 10
+    assert time.monotonic() - now < 3
 
 
 def test_a_call_takes_a_slot_and_so_does_every_page(next29: StandIn) -> None:
@@ -686,21 +687,18 @@ def test_a_list_is_read_to_its_end(next29: StandIn, api: Client) -> None:
 def test_a_page_that_is_broken_off_is_not_mistaken_for_the_end(next29: StandIn, api: Client) -> None:
     for number in range(5):
         next29.add_dispute(**{**ALERT, "arn": str(number)})
-    for name in ("500", "reset", "404", "400", "429"):
+    broken: dict[str, type[BridgeError]] = {
+        **dict.fromkeys(("500", "reset"), TemporaryError),
+        "404": TemporaryError,  # a cursor that is no longer known: no reason to pause the store
+        "400": Refused,
+        "429": Throttled,
+    }
+    for name, expected in broken.items():
         next29.add_faults(fault(name, nth=2))
-        with pytest.raises((TemporaryError, Refused)):
+        with pytest.raises(BridgeError) as caught:
             api.list_disputes(case_number="A-1")
+        assert type(caught.value) is expected, name
         next29.faults.clear()
-
-
-def test_a_cursor_that_is_no_longer_known_is_no_reason_to_pause_the_store(
-    next29: StandIn, api: Client
-) -> None:
-    for number in range(5):
-        next29.add_dispute(**{**ALERT, "arn": str(number)})
-    next29.add_faults(fault("404", nth=2))
-    with pytest.raises(TemporaryError):
-        api.list_disputes()
 
 
 def test_a_list_that_does_not_end_is_given_up() -> None:
