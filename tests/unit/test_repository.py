@@ -33,6 +33,7 @@ def test_pre_commit_runs_the_projects_own_versions_of_what_make_check_runs() -> 
     repos = read(".pre-commit-config.yaml")["repos"]
     assert [one["repo"] for one in repos] == ["local"]
     check = (ROOT / "Makefile").read_text("utf-8").partition("\ncheck: ")[2].partition("\n\n")[0]
+    assert [hook["id"] for hook in repos[0]["hooks"]] == ["ruff", "ruff-format", "mypy"]
     for hook in repos[0]["hooks"]:
         assert hook["language"] == "system"
         command = hook["entry"].removesuffix(" --force-exclude")
