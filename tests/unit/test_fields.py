@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -91,16 +91,20 @@ def test_decoration_never_costs_an_alert(value: str, expected: str) -> None:
     assert read(fields.Text(), value) == expected
 
 
-@pytest.mark.parametrize("value", ["a\0b", "a\x1bb", "a\ud800b", "a\u202eb"])
-def test_hostile_text_is_made_harmless(value: str) -> None:
-    text = read(fields.Text(), value)
-    assert text.isprintable()
-    text.encode()
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("a\0b", r"a\u0000b"), ("a\x1bb", r"a\u001bb"), ("a\ud800b", r"a\ud800b"), ("a\u202eb", r"a\u202eb")],
+)
+def test_hostile_text_is_made_harmless(value: str, shown: str) -> None:
+    assert read(fields.Text(), value) == shown
 
 
-@pytest.mark.parametrize("value", ["a\0b", "a\nb", "a\u00a0b", "a\ud800b", "x" * 256])
+@tried_with("value", ["a\0b", "a\nb", "a\u00a0b", "a\ud800b", "x" * 256])
 def test_an_identifier_is_exact_or_refused(value: str) -> None:
-    assert refusal(fields.Identifier(), value)
+    said = (
+        "Longer than 255 characters." if len(value) > 255 else "Holds control characters or broken unicode."
+    )
+    assert refusal(fields.Identifier(), value) == said
 
 
 UNSEEN = "\u200b\u200d\u2060\ufeff\u00ad\u200e\u202e\u2066\ufe0f\u034f\u3164\U000e0041\U000e0100"
@@ -121,9 +125,9 @@ def test_what_was_decoded_to_nothing_known_is_no_identifier() -> None:
     assert "broken unicode" in refusal(fields.Identifier(), "a\N{REPLACEMENT CHARACTER}b")
 
 
-@pytest.mark.parametrize("digits", ["64738272371643523456435", "0" * 23, "9" * 25, "1"])
+@pytest.mark.parametrize("digits", ["64738272371643523456435", "9" * 25, "1"])
 def test_an_identifier_that_came_as_a_number_keeps_every_digit(digits: str) -> None:
-    tree = parse(f'{{"arn": {digits}}}'.encode()) if digits[0] != "0" else {"arn": digits}
+    tree = parse(f'{{"arn": {digits}}}'.encode())
     assert read(fields.Identifier(), tree["arn"]) == digits
 
 
@@ -522,7 +526,7 @@ def test_a_currency_may_be_its_iso_number(number: str, code: str) -> None:
 def test_every_number_of_a_currency_leads_to_its_code_and_back() -> None:
     numbers = {code: number for number, code in BY_NUMBER.items()}
     assert len(numbers) == len(BY_NUMBER)  # no code has two
-    assert set(DECIMALS) - set(numbers) <= {"ANG"}  # whose number its successor has
+    assert set(DECIMALS) - set(numbers) == {"ANG"}  # whose number its successor has
     assert all(number.isdecimal() and len(number) == 3 for number in BY_NUMBER)
 
 
@@ -704,11 +708,11 @@ def test_a_format_reads_what_cannot_be_read_without_one() -> None:
 
 def test_a_moment_that_names_no_zone_has_the_provider_s() -> None:
     field = fields.Moment(zone=EASTERN)
-    assert iso(read(field, "2018-02-27T04:33:04")).startswith("2018-02-27T09:33:04")
-    assert iso(read(field, "2018-07-27T04:33:04")).startswith("2018-07-27T08:33:04")  # in summer
-    assert iso(read(field, "2018-02-27T04:33:04Z")).startswith("2018-02-27T04:33:04")
-    assert iso(read(field, "2018-02-27")).startswith("2018-02-27T05:00:00")
-    assert iso(read(field, "1519706000")).startswith("2018-02-27T04:33:20")
+    assert iso(read(field, "2018-02-27T04:33:04")) == "2018-02-27T09:33:04Z"
+    assert iso(read(field, "2018-07-27T04:33:04")) == "2018-07-27T08:33:04Z"  # in summer
+    assert iso(read(field, "2018-02-27T04:33:04Z")) == "2018-02-27T04:33:04Z"
+    assert iso(read(field, "2018-02-27")) == "2018-02-27T05:00:00Z"
+    assert iso(read(field, "1519706000")) == "2018-02-27T04:33:20Z"
 
 
 @many
@@ -719,12 +723,8 @@ def test_a_moment_that_names_no_zone_has_the_provider_s() -> None:
 def test_every_moment_is_read_back_as_it_was_written(naive: datetime, hours: int) -> None:
     moment = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
     assert read(fields.Moment(), moment.isoformat()) == moment
-    assert read(fields.Moment(), iso(moment)) == moment.replace(
-        microsecond=read(fields.Moment(), iso(moment)).microsecond
-    )
-    assert read(fields.Moment(), naive.date().isoformat()).date() == date.fromisoformat(
-        naive.date().isoformat()
-    )
+    assert read(fields.Moment(), iso(moment)) == moment
+    assert read(fields.Moment(), naive.date().isoformat()).date() == naive.date()
 
 
 # --- cards ---------------------------------------------------------------------------------------

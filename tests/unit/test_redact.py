@@ -452,10 +452,16 @@ def test_a_json_number_that_is_a_card_number_becomes_a_cut_text(number: str, for
     assert trees.parse(cut) == {"a": form.format(masked(number)), "b": "1.50"}
 
 
-@pytest.mark.parametrize("number", ["4.111111111111111e15", "4111111111111111E0", "41111111111111110e-1"])
-def test_a_card_number_with_an_exponent_is_written_out_and_cut(number: str) -> None:
-    cut = trees.parse(cut_body(f"[{number}]".encode(), JSON))
-    assert cut[0].startswith("411111*")
+@pytest.mark.parametrize(
+    ("number", "cut"),
+    [
+        ("4.111111111111111e15", "411111******1111"),
+        ("4111111111111111E0", "411111******1111"),
+        ("41111111111111110e-1", "411111******1111.0"),
+    ],
+)
+def test_a_card_number_with_an_exponent_is_written_out_and_cut(number: str, cut: str) -> None:
+    assert trees.parse(cut_body(f"[{number}]".encode(), JSON)) == [cut]
 
 
 @pytest.mark.parametrize("number", ["0.5884853403263801", "-12.4111111111111111", "411111.1111111111"])
@@ -911,8 +917,9 @@ def test_escapes_deeper_than_three_are_left() -> None:
     escaped = "4"
     for _ in range(5):
         escaped = "".join(f"&#{ord(one)};" for one in escaped)
+    text = (escaped + "111111111111111 ") * 20
     started = time.process_time()
-    cut_text((escaped + "111111111111111 ") * 20)
+    assert cut_text(text) == text
     assert time.process_time() - started < 1
 
 

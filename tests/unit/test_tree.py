@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -118,8 +117,8 @@ def test_json_as_it_comes(body: bytes, tree: Any) -> None:
         (b"[" * 20_000, "nested too deeply"),
         (b"[" * 900 + b"]" * 900, "nested too deeply"),
         (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "nested too deeply"),
-        (b"[" + b"[]," * 30_000 + b"[]]", "too many objects, lists and names"),
-        (b"[" + b"{}," * 30_000 + b"{}]", "too many objects, lists and names"),
+        (b"[" + b"[]," * 29_999 + b"[]]", "too many objects, lists and names"),
+        (b"[" + b"{}," * 29_999 + b"{}]", "too many objects, lists and names"),
         (b"{" + b",".join(b'"%d":1' % n for n in range(30_000)) + b"}", "too many objects, lists and names"),
     ],
 )
@@ -142,7 +141,8 @@ def test_a_batch_may_hold_a_thousand_alerts_of_twenty_fields() -> None:
 
 def test_json_may_be_nested_so_far() -> None:
     depth = MAX_DEPTH - 1
-    parse(b"[" * depth + b"1" + b"]" * depth)
+    body = b"[" * depth + b"1" + b"]" * depth
+    assert render(parse(body)) == body
 
 
 def test_of_a_key_that_comes_twice_the_last_value_counts_and_the_others_are_known() -> None:
@@ -200,6 +200,11 @@ def test_what_a_form_escapes_is_in_its_charset_too() -> None:
     assert parse(b"a=%A4", ("form",), euro) == {"a": "\u20ac"}
     assert parse(b"a=%A4", ("form",), "a; charset=us-ascii") == {"a": "\u00a4"}
     assert parse("a=%C3%BC".encode("utf-16"), ("form",)) == {"a": "\u00fc"}
+
+
+def test_a_form_may_have_two_thousand_fields() -> None:
+    fields = {f"a{n}": str(n) for n in range(2000)}
+    assert parse("&".join(f"{name}={value}" for name, value in fields.items()), ("form",)) == fields
 
 
 def test_what_is_not_a_form_is_said_so() -> None:
@@ -500,4 +505,4 @@ def test_whole_numbers_can_be_numbers_again() -> None:
     assert plain(tree) == {"a": [1, -2, "1.50", "1e3", "7", None, True]}
     assert type(plain(tree)["a"][4]) is str
     assert plain(Number("9" * 100)) == "9" * 100
-    assert not math.isinf(plain(parse(b"[1]"))[0])
+    assert plain(parse(b"[1e999]")) == ["1e999"]
