@@ -36,7 +36,7 @@ from bridge.worker.results import Task
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
 from tests.support.clock import WallClock
 from tests.support.inside import AT_ONCE, call, work_off
-from tests.support.next29 import STORE, StandIn
+from tests.support.next29 import STORE, TOKEN, StandIn
 
 
 @pytest.fixture
@@ -161,10 +161,18 @@ def test_a_case_that_somebody_else_has_taken_meanwhile_is_left_to_him(bridge: In
     assert [one.claim for one in call(bridge.inside.forwarder, taken)] == [taken[1]]
 
 
-def test_a_store_that_was_just_removed_holds_up_no_other(bridge: InProcessBridge) -> None:
-    taken = claims(bridge, 1)
-    bridge.inside.forwarder.settings = replace(bridge.settings, stores={})
-    assert call(bridge.inside.forwarder, taken) == []
+def test_a_store_that_was_just_removed_holds_up_no_other(database_url: str) -> None:
+    with bridge_in_process(database_url, tokens={TOKEN: STORE, "beta-token": "beta"}) as bridge:
+        for store in (STORE, "beta"):
+            bridge.post(bridge.senders.prevention(store=store))
+        bridge.inside.translate(2)
+        beta = bridge.settings.stores["beta"]
+        bridge.inside.forwarder.settings = replace(bridge.settings, stores={"beta": beta})
+        bridge.inside.work_off(bridge.inside.claim())
+        assert {row["store"]: row["status"] for row in bridge.deliveries()} == {
+            STORE: "pending",
+            "beta": "forwarded",
+        }
 
 
 def test_what_came_back_is_settled_once_the_database_is_there_again(
