@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -235,10 +236,21 @@ def test_an_alert_is_read_back_as_it_was_written(alert: Alert) -> None:
     assert Alert.from_json(json.loads(json.dumps(alert.to_json()))) == alert
 
 
-def test_flags_of_an_alert_are_kept() -> None:
-    alert = Alert(case_number="A", refunded_by_gateway=True, withdrawn=True)
-    assert Alert.from_json(alert.to_json()) == alert
-    assert "withdrawn" not in Alert(case_number="A").to_json()
+def test_every_field_of_an_alert_is_kept_and_nothing_that_it_does_not_say() -> None:
+    of_a_type: dict[str, Any] = {
+        **dict.fromkeys(("str", "str | None"), "x"),
+        "bool": True,
+        "Decimal | None": Decimal("1.50"),
+        "datetime | None": RECEIVED,
+        "tuple[str, ...]": ("a", "b"),
+        "DisputeType": DisputeType.CHARGEBACK,
+        "Category": Category.FRAUD,
+        "Network": Network.RDR,
+    }
+    alert = Alert(**{one.name: of_a_type[str(one.type)] for one in dataclasses.fields(Alert)})
+    assert Alert.from_json(json.loads(json.dumps(alert.to_json()))) == alert
+    said = {"case_number": "A", "type": "alert", "category": "unknown", "network": "other"}
+    assert Alert(case_number="A").to_json() == said
 
 
 def test_what_another_release_has_written_is_no_obstacle() -> None:
