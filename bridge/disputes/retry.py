@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import typing
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 if typing.TYPE_CHECKING:
@@ -61,7 +62,16 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         seconds = float(text[:20])
     else:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - now
+            seconds = parse_http_date(text) - now
         except (ValueError, TypeError, OverflowError):
             return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def parse_http_date(text: str) -> float:
+    """Returns the moment of a date in a header; without a zone it is in UTC.
+
+    Raises ValueError, TypeError or OverflowError if it is unreadable.
+    """
+    moment = parsedate_to_datetime(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

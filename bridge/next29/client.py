@@ -12,10 +12,9 @@ import re
 import time
 import typing
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
-from bridge.disputes.retry import parse_retry_after
+from bridge.disputes.retry import parse_http_date, parse_retry_after
 from bridge.errors import (
     MissingScope,
     NotFound,
@@ -248,6 +247,6 @@ def _unclear_or_later(message: str, *, writes: bool) -> Exception:
 
 def _moment(text: str | None) -> float | None:
     try:
-        return parsedate_to_datetime(text or "").timestamp()
+        return parse_http_date(text or "")
     except (ValueError, TypeError):
         return None

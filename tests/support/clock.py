@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -48,6 +50,20 @@ class WallClock(Clock):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+@contextmanager
+def in_zone(name: str) -> Iterator[None]:
+    """Have the machine stand in another time zone."""
+    here = os.environ.get("TZ")
+    os.environ["TZ"] = name
+    time.tzset()
+    try:
+        yield
+    finally:
+        del os.environ["TZ"]
+        os.environ.update({} if here is None else {"TZ": here})
+        time.tzset()
 
 
 def wait_longest(monkeypatch: pytest.MonkeyPatch) -> None:

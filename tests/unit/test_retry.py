@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.disputes.retry import expires_at, next_try, parse_retry_after
-from tests.support.clock import DAY, HOUR
+from tests.support.clock import DAY, HOUR, in_zone
 from tests.support.examples import examples
 from tests.support.trying import tried_with
 
@@ -93,6 +93,7 @@ def test_it_is_given_up_a_week_after_the_deadline() -> None:
         ("Sun, 01 Mar 2026 12:01:00 GMT", 60),
         ("Sun, 01 Mar 2026 12:01:00 -0000", 60),
         ("Sunday, 01-Mar-26 12:01:00 GMT", 60),
+        ("Sun Mar  1 12:01:00 2026", 60),
         ("Sun, 01 Mar 2026 11:00:00 GMT", 0),
         ("Sun, 01 Mar 2026 14:01:00 +0200", 60),
         ("Sun, 01 Mar 2099 12:00:00 GMT", LONGEST_RETRY_AFTER),
@@ -112,8 +113,12 @@ def test_it_is_given_up_a_week_after_the_deadline() -> None:
         ("Sun, 01 Mar 99999 12:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(header, NOW) == seconds
+def test_retry_after_is_read_in_every_form_wherever_the_machine_stands(
+    header: str | None, seconds: float | None
+) -> None:
+    for zone in ("UTC", "Pacific/Auckland"):
+        with in_zone(zone):
+            assert parse_retry_after(header, NOW) == seconds, zone
 
 
 @many
