@@ -310,6 +310,15 @@ def test_an_event_type_that_nobody_listed_is_unknown_unless_the_rest_has_an_effe
     assert said(rest, event="NEW").effect is Effect.OPEN
 
 
+def test_a_placeholder_is_an_event_type_where_it_is_listed() -> None:
+    listed = load(DESIGNED.replace("[providers.acme.effects]", '[providers.acme.effects]\nnone = "ignore"'))
+    [reading] = _readings(listed.providers["acme"], "None", {"case": "C"})
+    assert reading.reason is Reason.IGNORE
+    with pytest.raises(Untranslatable) as caught:
+        _readings(load(DESIGNED).providers["acme"], "None", {"case": "C"})
+    assert list(caught.value.fields) == ["kind"]
+
+
 def test_a_missing_event_type_is_named_by_its_place() -> None:
     item = ACME.item()
     with pytest.raises(Untranslatable) as caught:
