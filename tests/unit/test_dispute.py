@@ -217,7 +217,8 @@ def test_chargebacks_and_alerts_share_no_outcome_but_the_words_of_29next() -> No
 def test_a_resolution_says_only_what_is_wanted() -> None:
     assert resolution_body("won") == {"resolution": "won"}
     assert resolution_body("other", "so") == {"resolution": "other", "resolution_other_message": "so"}
-    assert resolution_body("won", external_refund=True)["create_external_refund"] is True
+    refunded = {"resolution": "won", "create_external_refund": True}
+    assert resolution_body("won", external_refund=True) == refunded
 
 
 @pytest.mark.parametrize("version", VERSIONS)
