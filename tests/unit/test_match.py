@@ -6,10 +6,11 @@ import dataclasses
 import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.alert import Alert
@@ -608,36 +609,40 @@ def test_kin_share_an_id_a_code_or_the_card(rung: tuple[str, ...]) -> None:
 # --- whole shops ---------------------------------------------------------------------------------
 
 CARDS = [("411111", "0042"), ("411111", "0043"), ("555555", "0042")]
-AMOUNTS = ["40.00", "15.00", "55.00"]
+AMOUNTS = ["40.00", "40.00", "15.00", "55.00"]
+DAYS = [-60, -30, -5, -1, 0, 0, 1]
 
 
-@st.composite
-def shops(draw: st.DrawFn) -> list[Row]:
-    """A small shop in which everything comes again: cards, amounts, codes, orders, network ids."""
+def shop(chance: Random) -> list[Row]:
+    """A small shop in which everything comes again: cards, amounts, days, codes, orders, network ids."""
     rows: list[Row] = []
-    for ident in range(1, draw(st.integers(2, 7))):
-        six, four = draw(st.sampled_from(CARDS))
+    for ident in range(1, chance.randint(3, 8)):
+        six, four = chance.choice(CARDS)
         row = sale(
             id=ident,
-            amount=draw(st.sampled_from(AMOUNTS)),
-            currency=draw(st.sampled_from(["USD", "USD", "EUR"])),
-            date_created=(SOLD + timedelta(days=draw(st.integers(-60, 5)))).isoformat(),
-            auth_code=f"A0000{draw(st.integers(1, 3))}",
-            network_transaction_id=f"30000000000000{draw(st.integers(1, 4))}",
+            amount=chance.choice(AMOUNTS),
+            currency=chance.choice(["USD", "USD", "EUR"]),
+            date_created=(SOLD + timedelta(days=chance.choice(DAYS))).isoformat(),
+            auth_code=f"A0000{chance.randint(1, 2)}",
+            network_transaction_id=f"30000000000000{chance.randint(1, 3)}",
             external_id=f"pi_{ident:016}",
-            order=str(1000 + draw(st.integers(1, 3))),
-            payment_method=draw(st.sampled_from(["bankcard", "bankcard", "apple_pay"])),
-            status=draw(st.sampled_from(["succeeded"] * 4 + ["failed"])),
+            order=str(1000 + chance.randint(1, 2)),
+            payment_method=chance.choice(["bankcard", "bankcard", "apple_pay"]),
+            status=chance.choice(["succeeded"] * 4 + ["failed"]),
             bankcard_first_six=six,
             bankcard_last_four=four,
         )
         rows.append(row)
-        if draw(st.integers(0, 4)) == 0:
+        if chance.randint(0, 4) == 0:
             rows.append(row | {"id": 100 + ident, "type": "refund", "parent_id": ident})
-        if draw(st.integers(0, 4)) == 0:
+        if chance.randint(0, 4) == 0:
             rows.append(row | {"id": 200 + ident, "type": "authorize"})
             row["parent_id"] = 200 + ident
     return rows
+
+
+chances = st.integers(0, 2**32).map(Random)
+"""Shops by their seeds: of shops that hypothesis draws bit by bit, too few hold payments that are alike."""
 
 
 def derived(row: Row) -> Alert:
@@ -677,11 +682,14 @@ STRANGE: dict[str, Any] = {
 }
 
 
-def sold(rows: list[Row]) -> st.SearchStrategy[Row]:
-    """One of the sales that somebody may dispute: what failed is none."""
-    sales = [row for row in rows if (row["type"], row["status"]) == ("debit", "succeeded")]
-    assume(sales)
-    return st.sampled_from(sales)
+def sold(rows: list[Row]) -> list[Row]:
+    """The sales that somebody may dispute: what failed is none."""
+    return [row for row in rows if (row["type"], row["status"]) == ("debit", "succeeded")]
+
+
+def forgotten(chance: Random) -> set[str]:
+    """Facts that an alert does not tell; an own id of the payment nearly never."""
+    return {one for one in FORGETTABLE if chance.random() < (0.9 if one == "external_id" else 0.5)}
 
 
 def changed(told: Alert, **changes: Any) -> Alert:
@@ -693,52 +701,48 @@ def with_amounts(told: Alert, *, apart: bool) -> Alert:
     return told if apart else changed(told, transaction_amount=None, transaction_currency=None)
 
 
-@examples(50)
-@given(st.data())
-def test_an_alert_with_facts_left_out_never_matches_another_transaction(data: st.DataObject) -> None:
-    rows = data.draw(shops())
-    truth = data.draw(sold(rows))
-    left_out = data.draw(st.sets(st.sampled_from(FORGETTABLE)))
-    told = changed(derived(truth), **dict.fromkeys(left_out))
-    told = with_amounts(told, apart=data.draw(st.booleans()))
-    found = choose(told, rows)
-    assert found.transaction_id in (None, truth["id"])
-    if not left_out:
-        assert found.transaction_id == truth["id"]
+@examples(100)
+@given(chances)
+def test_an_alert_with_facts_left_out_never_matches_another_transaction(chance: Random) -> None:
+    rows = shop(chance)
+    for truth in sold(rows):
+        assert choose(derived(truth), rows).transaction_id == truth["id"]
+        told = changed(derived(truth), **dict.fromkeys(forgotten(chance)))
+        found = choose(with_amounts(told, apart=chance.random() < 0.5), rows)
+        assert found.transaction_id in (None, truth["id"])
+
+
+@examples(100)
+@given(chances)
+def test_an_alert_with_strange_facts_never_matches_another_transaction(chance: Random) -> None:
+    rows = shop(chance)
+    for truth in sold(rows):
+        strange = dict(chance.sample(sorted(STRANGE.items()), chance.randint(1, 3)))
+        told = with_amounts(derived(truth), apart=chance.random() < 0.5)
+        told = changed(told, **strange | dict.fromkeys(forgotten(chance)))
+        assert choose(told, rows).transaction_id in (None, truth["id"])
 
 
 @examples(50)
-@given(st.data())
-def test_an_alert_with_strange_facts_never_matches_another_transaction(data: st.DataObject) -> None:
-    rows = data.draw(shops())
-    truth = data.draw(sold(rows))
-    left_out = data.draw(st.sets(st.sampled_from(FORGETTABLE), max_size=4))
-    strange = data.draw(st.sets(st.sampled_from(sorted(STRANGE)), min_size=1, max_size=3))
-    told = with_amounts(derived(truth), apart=data.draw(st.booleans()))
-    told = changed(told, **dict.fromkeys(left_out), **{n: STRANGE[n] for n in strange - left_out})
-    found = choose(told, rows)
-    assert found.transaction_id in (None, truth["id"])
-
-
-@examples(50)
-@given(st.data())
-def test_a_row_that_is_missing_leads_to_no_other_where_that_is_known(data: st.DataObject) -> None:
-    rows = data.draw(shops())
-    truth = data.draw(sold(rows))
-    kin = {truth["id"], truth["parent_id"], truth["id"] + 100}
-    left = [row for row in rows if row["id"] not in kin]
-    told = with_amounts(derived(truth), apart=data.draw(st.booleans()))
-    # everything is told but the own id, and the others of the shop differ from it in something
-    found = choose(changed(told, external_id=None), left, complete=False)
-    if found.transaction_id is not None:
-        taken = next(row for row in left if row["id"] == found.transaction_id)
-        same = ("amount", "currency", "auth_code", "network_transaction_id")
-        assert all(taken[name] == truth[name] for name in same)
+@given(chances)
+def test_a_row_that_is_missing_leads_to_no_other_where_that_is_known(chance: Random) -> None:
+    rows = shop(chance)
+    for truth in sold(rows):
+        kin = {truth["id"], truth["parent_id"], truth["id"] + 100}
+        left = [row for row in rows if row["id"] not in kin]
+        told = with_amounts(derived(truth), apart=chance.random() < 0.5)
+        # everything is told but the own id, and the others of the shop differ from it in something
+        found = choose(changed(told, external_id=None), left, complete=False)
+        if found.transaction_id is not None:
+            taken = next(row for row in left if row["id"] == found.transaction_id)
+            same = ("amount", "currency", "auth_code", "network_transaction_id")
+            assert all(taken[name] == truth[name] for name in same)
 
 
 @examples(30)
-@given(shops(), st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_does_not_matter(rows: list[Row], chance: Any) -> None:
+@given(chances)
+def test_the_order_of_the_rows_does_not_matter(chance: Random) -> None:
+    rows = shop(chance)
     told = changed(derived(rows[0]), external_id=None)
     before = choose(told, rows)
     shuffled = list(rows)
