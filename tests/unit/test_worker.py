@@ -30,7 +30,6 @@ from bridge.storage.rows import Claim
 from bridge.storage.slots import GAPS_AHEAD
 from bridge.worker import forward, results
 from bridge.worker import loop as working
-from bridge.worker.forward import INTENT_SECONDS
 from bridge.worker.loop import THREADS, UNANSWERED_LIMIT, Load, Worker
 from bridge.worker.results import Task
 from tests.support.bridge_in_process import InProcessBridge, bridge_in_process
@@ -230,7 +229,7 @@ def test_a_write_whose_intent_is_old_is_not_sent(
     assert task
     now = getattr(time, clock)
     with monkeypatch.context() as stopped:
-        stopped.setattr(f"bridge.pace.time.{clock}", lambda: now() + INTENT_SECONDS + 1)
+        stopped.setattr(f"bridge.pace.time.{clock}", lambda: now() + 3)
         bridge.inside.forwarder.send(task)
     assert bridge.next29.ledger.calls == []
     bridge.inside.settle([task])
