@@ -294,7 +294,6 @@ def test_a_secret_that_cannot_be_one_is_told_without_showing_it(name: str) -> No
 def test_a_token_that_no_header_can_carry_is_told_without_showing_it(name: str, value: str) -> None:
     [problem, *_] = problems(**{**STORE, name: f"{CANARY}{value}"})
     assert problem.startswith(f"{name}: expected ")
-    assert name == "ALLOW_EPHEMERAL_SQLITE" or problem.endswith(f", not {value!r}")
     assert CANARY not in problem
 
 
