@@ -43,6 +43,14 @@ MUTATIONS = (
         "rules: a_persons_word_at_29next_is_not_overwritten",
     ),
     one(
+        "found-resolution-is-ours",
+        "A resolution that is found when a lost write is looked up counts as the bridge's own.",
+        "bridge/disputes/answers.py",
+        "    elif is_done and unconfirmed.kind is CallKind.REPLACE:\n",
+        "    elif is_done:\n",
+        "case: a_person_s_word_stands_also_on_a_dispute_whose_creation_was_never_confirmed",
+    ),
+    one(
         "person-s-resolution-contradicted-in-silence",
         "A result that contradicts a person's word at 29next is not shown on its case.",
         EVENTS,
