@@ -304,11 +304,11 @@ def test_the_log_s_lines_have_the_ids_by_which_all_else_is_found(
 
     web, (worker,) = running.web, running.workers
     assert web
-    stored = eventually(lambda: lines(web, "webhook stored", delivery=row["id"]))
+    stored = eventually(lambda: lines(web, "webhook stored", delivery=row["id"]), 10)
     assert [(line["level"], line["provider"], line["deliveries"]) for line in stored] == [
         ("info", sent.provider, 1)
     ]
-    called = eventually(lambda: lines(worker, "called 29next", case=row["case_id"]))
+    called = eventually(lambda: lines(worker, "called 29next", case=row["case_id"]), 10)
     names = ("level", "store", "call", "attempt", "delivery", "outcome", "status")
     assert [tuple(line[name] for name in names) for line in called] == [
         ("info", "alpha", "create", attempt["id"], row["id"], attempt["outcome"], 201)
