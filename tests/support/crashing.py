@@ -57,15 +57,22 @@ def wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
 
 
 def around_commit(statement: str, when: str, *, once_answered: bool = False) -> Install:
-    """Crash before or after the commit of a transaction in which a statement was executed."""
+    """Crash before or after the commit of a transaction in which a statement was executed.
+
+    On Postgres a statement may be one by itself: it is committed by the time that it returns.
+    """
 
     def install(crash: Crash) -> None:
         answered = threading.Event()  # a write, by 29next
 
         @event.listens_for(Engine, "before_cursor_execute")
-        def note(_: Connection, __: object, text: str, *___: object) -> None:
+        def note(connection: Connection, _: object, text: str, *__: object) -> None:
             if statement in text and (answered.is_set() or not once_answered):
-                executed.hit = True
+                driver = connection.connection.driver_connection
+                if when == "before" and getattr(driver, "autocommit", False) is True:
+                    crash()
+                else:
+                    executed.hit = True
 
         def commit(forward: Callable[..., None], *connection: object) -> None:
             hit, executed.hit = getattr(executed, "hit", False), False

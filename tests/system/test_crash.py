@@ -19,6 +19,19 @@ WEB_POINTS = [point for point in POINTS if "webhook" in point or "answer" in poi
 WORKER_POINTS = [point for point in POINTS if point not in WEB_POINTS]
 OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in point or "POST" in point]
 
+REACHED = {
+    "before the translation's commit": [],
+    "after the translation's commit": ["case"],
+    "after the claim": ["case"],
+    "before the intent's commit": ["case"],
+    "after the intent's commit": ["case", "attempt"],
+    "before the POST": ["case", "attempt"],
+    "after the POST": ["case", "attempt", "dispute"],
+    "before the settlement's commit": ["case", "attempt", "dispute"],
+    "after the settlement's commit": ["case", "attempt", "dispute", "answer"],
+}
+"""What there is when a worker has been killed at a point, and others have been at those before it."""
+
 
 @pytest.fixture
 def bridge(durable_url: str, tmp_path: Path) -> Iterator[RunningBridge]:
@@ -40,14 +53,30 @@ def test_a_web_process_killed_at_any_point_acknowledges_nothing_that_is_not_stor
 ) -> None:
     several = [senders.prevention() for _ in WEB_POINTS]
     for point, sent in zip(WEB_POINTS, several, strict=True):
-        bridge.start_web(at=point)
+        web = bridge.start_web(at=point).web
         assert bridge.try_post(sent) is None, point
+        assert web
+        eventually(lambda web=web: "was sent SIGKILL" in web.said())  # type: ignore[misc]
+        assert bool(bridge.delivery(sent)) == (point != "before the webhook's commit"), point
     bridge.start_web()
     bridge.deliver(*several)  # as providers do, whose calls were not answered
     bridge.start_worker()
     bridge.wait()
     bridge.audit()
     assert len(bridge.deliveries()) == len(WEB_POINTS)
+
+
+def reached(bridge: RunningBridge) -> list[str]:
+    """How far workers have come with any alert."""
+    cases = [bridge.search.case(row["id"]) or {} for row in bridge.search.cases({}).results]
+    writes = [call for case in cases for call in case["attempts"] if call["method"] == "POST"]
+    there = {
+        "case": cases,
+        "attempt": writes,
+        "dispute": bridge.next29.disputes(),
+        "answer": [call for call in writes if call["status"]],
+    }
+    return [name for name, rows in there.items() if rows]
 
 
 def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(
@@ -58,6 +87,7 @@ def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(
         worker = bridge.start_worker(at=point)
         bridge.deliver(senders.prevention())
         assert worker.wait() == -signal.SIGKILL, point
+        assert reached(bridge) == REACHED[point], point
     bridge.start_worker()
     bridge.wait()
     bridge.audit()
@@ -71,6 +101,8 @@ def test_a_worker_killed_in_its_call_leaves_one_dispute(bridge: RunningBridge, s
     bridge.deliver(sent)
     eventually(lambda: bridge.disputes(sent))
     bridge.kill_workers()
+    assert bridge.next29.summary()["by_fault"] == {"hang_after": 1}
+    assert bridge.delivery(sent)["status"] == "pending"
     bridge.start_worker()
     bridge.wait()
     bridge.audit()
@@ -105,7 +137,8 @@ def test_a_worker_told_to_end_twice_finishes_its_call_first(bridge: RunningBridg
     sent = senders.prevention()
     bridge.deliver(sent)
     (worker,) = bridge.workers
-    eventually(lambda: bridge.next29.summary()["calls"], every=0.005)
+    eventually(lambda: bridge.next29.summary()["by_fault"].get("latency"), every=0.005)
+    assert bridge.next29.disputes() == []
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGTERM)
     assert worker.wait(20) == 0
