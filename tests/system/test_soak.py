@@ -27,6 +27,7 @@ SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 MINUTES = float(os.environ.get("MINUTES") or 10)
 MORE_FILES = 40
 """A pool may fill late: each of a dozen connections to SQLite has three files open."""
+NAMES = {one if isinstance(one, str) else one["name"] for one in SURVIVED}
 GROWTH = 1.3
 """How much larger a process may be at the end than when it was warm."""
 
@@ -40,6 +41,7 @@ class Storm:
     pace: float = 10
     left: list[Sent] = field(default_factory=list)  # sent, and not acknowledged yet
     stopped: dict[Process, float] = field(default_factory=dict)  # held by SIGSTOP, and until when
+    coming: list[Callable[[], None]] = field(default_factory=list)
     kills: bool = True
 
     def __post_init__(self) -> None:
@@ -113,15 +115,20 @@ class Storm:
         events: list[Callable[[], None]] = [self._change_faults, self._change_faults, self._change_token]
         if self.kills:
             events += [self._kill_worker, self._end_worker, self._stop_worker, self._kill_web]
-        self.chance.choice(events)()
+        if not self.coming:  # each happens before any of them happens once more
+            self.coming = self.chance.sample(events, len(events))
+        self.coming.pop()()
 
     def _change_faults(self) -> None:
         self.bridge.next29.clear_faults()
-        for _ in range(self.chance.randrange(4)):
+        for number in range(self.chance.randrange(1, 5)):
             chosen = self.chance.choice(SURVIVED)
             fault: Json = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-            fault["method"] = self.chance.choice(["*", "GET", "POST", "PATCH"])
-            fault["probability"] = self.chance.choice([0.05, 0.2, 0.6])
+            if number == 0:  # the very next call meets it
+                fault |= {"method": "*", "count": 1}
+            else:
+                fault["method"] = self.chance.choice(["*", "GET", "POST", "PATCH"])
+                fault["probability"] = self.chance.choice([0.05, 0.2, 0.6])
             self.bridge.next29.add_faults(fault)
         modifiers: list[Json] = [
             {"name": "list_lag", "seconds": 0.8},
@@ -188,6 +195,9 @@ def test_a_short_storm_loses_and_doubles_nothing(
         storm.blow(8)
         storm.end(60)
         bridge.audit()
+        struck = {name for told in bridge.next29.summary()["by_fault"] for name in told.split(", ")}
+        say(f"faults that happened: {', '.join(sorted(struck))}")
+        assert struck & NAMES
 
 
 @pytest.mark.soak
@@ -206,7 +216,7 @@ def test_a_long_storm_loses_doubles_and_leaks_nothing(
         bridge.audit()
         # now the same processes to the end, so that they can be seen to grow
         assert bridge.web
-        storm.kills = False
+        storm.kills, storm.coming = False, []
         storm.blow(seconds / 8)
         watched = [bridge.web, *(worker for worker in bridge.workers if worker.alive)]
         warm = [(one.memory(), one.open_files()) for one in watched]
