@@ -408,8 +408,8 @@ class Client(NextApi):
         return self.call("GET", f"transactions/{transaction_id}/")
 
 
-def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> None:
-    """Let the worker stumble over a step some times, as over a bug of ours."""
+def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> list[int]:
+    """Let the worker stumble over a step some times, as over a bug of ours; returns how often it will yet."""
     left = [times]
 
     def stumble(case: Case, now: float, **more: Any) -> Step:
@@ -421,6 +421,7 @@ def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> None:
 
     for module in ("forward", "closing"):
         monkeypatch.setattr(f"bridge.worker.{module}.next_step", stumble)
+    return left
 
 
 # --- what is written in a database ----------------------------------------------------------------

@@ -267,12 +267,13 @@ def test_a_transaction_wakes_no_alert_that_was_refused_and_made_by_hand(bridge: 
 
 
 def test_a_person_s_match_of_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InProcessBridge) -> None:
-    sent = refused(bridge)
+    sent, sale = refused(bridge), sell(bridge)
     assert sent.opens
     by_hand = bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
-    assert bridge.inside.decide(bridge.case(sent)["id"], sell(bridge)["id"])
+    assert bridge.inside.decide(bridge.case(sent)["id"], sale["id"])
     bridge.settle()
-    assert [one["id"] for one in bridge.disputes()] == [by_hand["id"]]
+    assert [(one["id"], one["transaction"]) for one in bridge.disputes()] == [(by_hand["id"], sale["id"])]
+    assert bridge.case(sent)["dispute_id"] == by_hand["id"]
 
 
 @pytest.mark.parametrize("look_first", [True, False])
@@ -341,10 +342,11 @@ def test_a_result_for_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InP
 def test_a_withdrawal_of_a_refused_alert_finds_the_dispute_made_by_hand(bridge: InProcessBridge) -> None:
     sent = refused(bridge)
     assert sent.opens
-    bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
-    withdraw(bridge, sent)
+    by_hand = bridge.next29.add_dispute(STORE, type="alert", case_number=sent.opens[0])
+    delivery = withdraw(bridge, sent)
     bridge.settle()
-    assert len(bridge.disputes()) == 1
+    assert bridge.delivery(delivery)["status"] == "forwarded"
+    assert [one["id"] for one in bridge.disputes()] == [bridge.case(sent)["dispute_id"]] == [by_hand["id"]]
 
 
 @pytest.mark.parametrize("held_up", ["by 429", "by a pause"])
@@ -609,9 +611,10 @@ def test_a_bug_at_a_person_s_match_is_tried_again(
     bridge.post(sent)
     bridge.settle()
     sale = sell(bridge, amount="77.00", bankcard_last_four="9999")
-    break_step(monkeypatch, "attach", 1)
+    left = break_step(monkeypatch, "attach", 1)
     assert bridge.inside.decide(bridge.case(sent)["id"], sale["id"])
     bridge.settle(60, 10)
+    assert left == [0]
     assert bridge.case(sent)["transaction_id"] == sale["id"]
 
 
@@ -622,9 +625,10 @@ def test_a_bug_at_the_holder_reaches_the_duplicate_that_waits_for_it(
     sale = sell(bridge)
     bridge.post(bridge.senders.prevention(**prevented()))
     bridge.settle()
-    break_step(monkeypatch, "resolve", times)
+    left = break_step(monkeypatch, "resolve", times)
     delivery = bridge.post(bridge.senders.rdr(**told_of(sale)))
     bridge.settle(60, 10)
+    assert left[0] < times
     assert bridge.delivery(delivery)["status"] == status
 
 

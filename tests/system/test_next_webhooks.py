@@ -127,7 +127,7 @@ def test_a_webhook_that_is_replayed_adds_nothing(bridge: InProcessBridge) -> Non
 
 
 def test_a_transaction_is_kept_as_far_as_matching_needs_it(bridge: InProcessBridge) -> None:
-    assert bridge.tell("transaction.created", sold()) == 200
+    bridge.tell("transaction.created", sold())
     bridge.work()
     assert index(bridge) == [
         {
@@ -160,7 +160,9 @@ def test_nothing_of_the_customer_is_kept_anywhere(bridge: InProcessBridge) -> No
     bridge.tell("transaction.created", sold())
     bridge.work()
     (body,) = (row.body for row in rows(bridge.database, "webhooks"))
+    told = json.dumps(sold()).encode()
     for private in (b"customer@example.com", b"198.51.100.7", b"agent@", b"newsletter", b"tok_0001", b"Zo"):
+        assert private in told
         assert private not in body
     assert json.loads(body)["data"]["auth_code"] == "A1B2C3"
 
@@ -198,7 +200,7 @@ def test_a_test_transaction_is_left_out_and_one_that_turns_out_to_be_one_is_remo
     ],
 )
 def test_what_has_no_id_fails_visibly(light: InProcessBridge, data: Json) -> None:
-    assert light.tell("transaction.created", data or {"nothing": 1}) == 200
+    light.tell("transaction.created", data or {"nothing": 1})
     light.work()
     (row,) = light.deliveries()
     assert (row["status"], row["reason"]) == ("failed", "untranslatable")

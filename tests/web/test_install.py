@@ -546,9 +546,8 @@ def test_an_installed_store_gets_what_a_route_or_a_path_names_and_nothing_else(
 
 def test_a_store_that_is_alone_is_not_told_of_another_s_transactions(agency: Agency) -> None:
     agency.install()
-    told = agency.tell("transaction.created", {"id": 7001, "amount": "1.00"})
+    agency.tell("transaction.created", {"id": 7001, "amount": "1.00"})
     agency.work()
-    assert told == 200
     assert agency.standing(agency.newest()) == ("failed", "no_store")
 
 
