@@ -88,12 +88,12 @@ def around_commit(statement: str, when: str, *, once_answered: bool = False) -> 
     return install
 
 
-def around_send(when: str) -> Install:
-    """Crash right before a write is sent to 29next, or once its answer has begun."""
+def around_send(when: str, to: str = "") -> Install:
+    """Crash right before a write is sent to such an address, or once its answer has begun."""
 
     def install(crash: Crash) -> None:
         def send(forward: Callable[..., Any], request: Any, **named: Any) -> Any:
-            writes = request.method != "GET"
+            writes = request.method != "GET" and request.url.endswith(to)
             if writes and when == "before":
                 crash()
             answer = forward(request, **named)
@@ -163,6 +163,8 @@ POINTS: dict[str, Install] = {
     "after the intent's commit": around_commit("INSERT INTO attempts", "after"),
     "before the POST": around_send("before"),
     "after the POST": around_send("after"),
+    "before the acknowledgement": around_send("before", "/acknowledges"),
+    "after the acknowledgement": around_send("after", "/acknowledges"),
     "before the settlement's commit": around_commit("INSERT INTO attempts", "before", once_answered=True),
     "after the settlement's commit": around_commit("INSERT INTO attempts", "after", once_answered=True),
 }

@@ -16,9 +16,6 @@ from tests.support.webhooks import Senders
 
 BRIEF = {**SHORT, "SHUTDOWN_SECONDS": -4.0, "LOOK_GAP": 0.5}
 WEB_POINTS = [point for point in POINTS if "webhook" in point or "answer" in point]
-WORKER_POINTS = [point for point in POINTS if point not in WEB_POINTS]
-OUTSIDE_TRANSACTIONS = [point for point in WORKER_POINTS if "before" not in point or "POST" in point]
-
 REACHED = {
     "before the translation's commit": [],
     "after the translation's commit": ["case"],
@@ -31,6 +28,7 @@ REACHED = {
     "after the settlement's commit": ["case", "attempt", "dispute", "answer"],
 }
 """What there is when a worker has been killed at a point, and others have been at those before it."""
+OUTSIDE_TRANSACTIONS = [point for point in REACHED if "before" not in point or "POST" in point]
 
 
 @pytest.fixture
@@ -83,15 +81,15 @@ def test_workers_killed_at_any_point_leave_one_dispute_for_each_alert(
     bridge: RunningBridge, senders: Senders
 ) -> None:
     bridge.start_web()
-    for point in WORKER_POINTS:
+    for point, there in REACHED.items():
         worker = bridge.start_worker(at=point)
         bridge.deliver(senders.prevention())
         assert worker.wait() == -signal.SIGKILL, point
-        assert reached(bridge) == REACHED[point], point
+        assert reached(bridge) == there, point
     bridge.start_worker()
     bridge.wait()
     bridge.audit()
-    assert len(bridge.next29.disputes()) == len(WORKER_POINTS)
+    assert len(bridge.next29.disputes()) == len(REACHED)
 
 
 def test_a_worker_killed_in_its_call_leaves_one_dispute(bridge: RunningBridge, senders: Senders) -> None:
