@@ -32,7 +32,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.clock import DAY, eventually
 from tests.support.history import MONDAY, OUTLET, OUTLET_TOKEN, bridge_with_outlet, trouble
-from tests.support.inside import CLAIMS, HEARTBEAT, REPLAYED_A_SECOND, change_row
+from tests.support.inside import CLAIMS, HEARTBEAT, REPLAYED_A_SECOND, change_row, rows
 from tests.support.next29 import STORE
 
 Json = dict[str, Any]
@@ -106,7 +106,7 @@ def test_the_gravest_comes_first() -> None:
         one.grave for one in conditions(Snapshot(now=NOW, failed={"bug": 1}, reviews=1, used=[0.6, 0.95]))
     ]
     assert graves == sorted(graves, reverse=True)
-    assert graves[0]
+    assert set(graves) == {True, False}
 
 
 FAILED = Condition("failed:bug", "1 alert failed: bug", "See.", "/deliveries", 1)
@@ -562,9 +562,10 @@ def test_old_transactions_are_removed_from_the_index_of_each_store(database_url:
             sale = bridge.next29.add_transaction(store, date_created="2026-02-01T00:00:00Z", order="77")
             bridge.inside.add_transactions(store, [sale])
         bridge.inside.jobs.run_due(1e9)
+        assert sorted(row.store for row in rows(bridge.database, "transactions")) == [OUTLET, STORE]
         bridge.clock.now += 200 * DAY
         bridge.inside.jobs.run_due(2e9)
-        assert [bridge.inside.index.drop(store, bridge.clock.now, 9) for store in (STORE, OUTLET)] == [0, 0]
+        assert rows(bridge.database, "transactions") == []
 
 
 def test_nothing_is_removed_that_is_kept_forever(bridge: InProcessBridge) -> None:
@@ -613,4 +614,4 @@ def test_whatever_failed_needs_a_person(bridge: InProcessBridge) -> None:
         bridge.work()
         change_row(bridge.database, "deliveries", ident, {"status": Status.FAILED, "reason": reason})
     seen = conditions(read_snapshot(bridge.database, bridge.settings))
-    assert {f"failed:{reason}" for reason in reasons} <= {one.key for one in seen}
+    assert {one.key for one in seen if one.key.startswith("failed:")} == {f"failed:{one}" for one in reasons}
