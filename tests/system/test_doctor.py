@@ -95,7 +95,6 @@ def test_nothing_is_changed_at_29next(patient: Patient) -> None:
 def test_the_pace_is_kept(patient: Patient) -> None:
     patient.next29.rate = 4
     patient.environ["NEXT_RATE"] = "4"
-    patient.storage.set_gap(0.26)
     assert patient.bad() == {}
     assert 429 not in [call.status for call in patient.next29.ledger.calls]
 
