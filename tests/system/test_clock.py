@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import bridge_in_process
 from tests.support.clock import eventually
 from tests.support.processes import RunningBridge, running_bridge
-from tests.support.webhooks import Senders
+from tests.support.webhooks import Senders, Sent
 
 pytestmark = pytest.mark.xdist_group("timing")
 
@@ -22,6 +24,11 @@ def set_clock(clock: Path, seconds: float) -> str:
     new.write_text(str(seconds), encoding="ascii")
     new.replace(clock)
     return str(clock)
+
+
+def how_far_off(bridge: RunningBridge, sent: Sent) -> float:
+    """Seconds by which a webhook was received later than now."""
+    return datetime.fromisoformat(bridge.delivery(sent)["received_at"]).timestamp() - time.time()
 
 
 def test_workers_whose_own_clocks_are_off_share_the_database_s(
@@ -35,9 +42,12 @@ def test_workers_whose_own_clocks_are_off_share_the_database_s(
         bridge.next29.add_faults(
             *({"name": name, "method": "POST", "count": 2} for name in ("hang_after", "429"))
         )
-        bridge.deliver(*(senders.any(store) for _ in range(3) for store in stores))
+        several = [senders.any(store) for _ in range(3) for store in stores]
+        bridge.deliver(*several)
         bridge.wait()
         bridge.audit()
+        assert bridge.next29.summary()["by_fault"] == {"hang_after": 2, "429": 2}
+        assert [how_far_off(bridge, one) for one in several] == [pytest.approx(0, abs=100)] * 6
         assert len(bridge.next29.disputes()) == 6
 
 
@@ -62,6 +72,7 @@ def test_a_clock_that_is_set_while_calls_are_under_way_loses_and_doubles_nothing
             set_clock(clock, seconds)
             new = senders.prevention()
             bridge.deliver(new)
+            assert how_far_off(bridge, new) == pytest.approx(seconds, abs=100)
             bridge.wait(new)  # though others may wait until the clock is there again
         bridge.wait()
         bridge.audit()

@@ -171,7 +171,10 @@ def test_what_is_explained_can_be_written_to_any_terminal(
     chosen = door.app.extensions["settings"]
     provider = chosen.providers["ethoca"]
     webhook = Webhook("ethoca", "/webhooks/ethoca", json.dumps(told).encode(), {})
-    for said in explain(chosen, provider, webhook, datetime.now(UTC)):
+    explained = explain(chosen, provider, webhook, datetime.now(UTC))
+    assert len(explained) == 1
+    for said in explained:
+        assert said.fields
         for row in said.fields:
             assert str(row["value"]).isprintable()
         assert json.dumps(said.to_json(), ensure_ascii=False).isprintable()
@@ -356,36 +359,36 @@ KEPT: dict[str, bytes] = {
     "256 kB": b'{"a": "%b"}' % (b"x" * (256 * 1024 - 9)),
 }
 TYPES = ("", "text/plain", "application/xml; charset=klingon", "multipart/form-data; boundary=x", "\xff")
-REFUSED: dict[str, tuple[bytes, set[int]]] = {
-    "256 kB and a byte": (request(b"x" * (256 * 1024 + 1)), {413}),
-    "1 MB": (request(b"x" * 2**20), {413}),
-    "10 MB": (request(b"x" * 10 * 2**20), {413}),
+REFUSED: dict[str, tuple[bytes, int]] = {
+    "256 kB and a byte": (request(b"x" * (256 * 1024 + 1)), 413),
+    "1 MB": (request(b"x" * 2**20), 413),
+    "10 MB": (request(b"x" * 10 * 2**20), 413),
     "1 MB without its length": (
         request(chunked(*[b"x" * 1024] * 1024), "Transfer-Encoding: chunked", length=None),
-        {413},
+        413,
     ),
-    "a length that is too long": (request(b"{}", length="200"), {400}),
-    "a length that is none": (request(b"{}", length="two"), {400}),
-    "a negative length": (request(b"{}", length="-2"), {400}),
-    "two lengths": (request(b"{}", "Content-Length: 1"), {400}),
-    "a length and chunks": (request(chunked(b"{}"), "Transfer-Encoding: chunked", length="2"), {400}),
-    "chunks that are none": (request(b"zz\r\n{}\r\n", "Transfer-Encoding: chunked", length=None), {400}),
-    "chunks without end": (request(b"ff\r\n{}", "Transfer-Encoding: chunked", length=None), {400}),
-    "an unknown transfer": (request(b"{}", "Transfer-Encoding: sideways", length=None), {400, 501}),
-    "gzip": (request(b"{}", "Content-Encoding: gzip"), {415}),
-    "no request": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}),
-    "a long line": (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", {400, 414}),
-    "a long header": (request(b"{}", "X-Long: " + "a" * 10_000), {400, 431}),
-    "many headers": (request(b"{}", *[f"X-{n}: 1" for n in range(200)]), {400, 431}),
-    "a header with NUL": (request(b"{}", "X-Nul: a\x00b"), {400}),
-    "an unknown method": (request(b"{}", start="BREW /webhooks/verifi HTTP/1.1"), {400, 405, 501}),
-    "a GET": (request(b"", start="GET /webhooks/verifi HTTP/1.1"), {405}),
-    "a TRACE": (request(b"", start="TRACE /webhooks/verifi HTTP/1.1"), {405}),
-    "a NUL in the provider": (request(b"{}", start="POST /webhooks/verifi%00 HTTP/1.1"), {404}),
-    "a step up": (request(b"{}", start="POST /webhooks/../webhooks/nobody HTTP/1.1"), {404, 400}),
+    "a length that is too long": (request(b"{}", length="200"), 400),
+    "a length that is none": (request(b"{}", length="two"), 400),
+    "a negative length": (request(b"{}", length="-2"), 400),
+    "two lengths": (request(b"{}", "Content-Length: 1"), 400),
+    "a length and chunks": (request(chunked(b"{}"), "Transfer-Encoding: chunked", length="2"), 400),
+    "chunks that are none": (request(b"zz\r\n{}\r\n", "Transfer-Encoding: chunked", length=None), 400),
+    "chunks without end": (request(b"ff\r\n{}", "Transfer-Encoding: chunked", length=None), 400),
+    "an unknown transfer": (request(b"{}", "Transfer-Encoding: sideways", length=None), 501),
+    "gzip": (request(b"{}", "Content-Encoding: gzip"), 415),
+    "no request": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "a long line": (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
+    "a long header": (request(b"{}", "X-Long: " + "a" * 10_000), 431),
+    "many headers": (request(b"{}", *[f"X-{n}: 1" for n in range(200)]), 431),
+    "a header with NUL": (request(b"{}", "X-Nul: a\x00b"), 400),
+    "an unknown method": (request(b"{}", start="BREW /webhooks/verifi HTTP/1.1"), 405),
+    "a GET": (request(b"", start="GET /webhooks/verifi HTTP/1.1"), 405),
+    "a TRACE": (request(b"", start="TRACE /webhooks/verifi HTTP/1.1"), 405),
+    "a NUL in the provider": (request(b"{}", start="POST /webhooks/verifi%00 HTTP/1.1"), 404),
+    "a step up": (request(b"{}", start="POST /webhooks/../webhooks/nobody HTTP/1.1"), 404),
     "a line for the log as a provider": (
         request(b"{}", start="POST /webhooks/x%0a%7b%22message%22:%22injected%22%7d%1b[2J HTTP/1.1"),
-        {404},
+        404,
     ),
     "a line for the log beside wrong credentials": (
         request(
@@ -393,14 +396,14 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
             "User-Agent: \x1b[2J",
             start="POST /webhooks/ethoca/%0d%0a%7b%22message%22:%22injected%22%7d%e2%80%a8 HTTP/1.1",
         ),
-        {400, 401},
+        400,
     ),
-    "credentials twice": (request(b"{}", f"Authorization: {basic('verifi')}"), {400, 401}),
-    "a header with an escape": (request(b"{}", "X-Odd: \x1b[2J"), {400, 401}),
-    "a header on a second line": (request(b"{}", "X-Odd: a\r\n b"), {400, 401}),
+    "credentials twice": (request(b"{}", f"Authorization: {basic('verifi')}"), 401),
+    "a header with an escape": (request(b"{}", "X-Odd: \x1b[2J"), 400),
+    "a header on a second line": (request(b"{}", "X-Odd: a\r\n b"), 400),
     "credentials that are none": (
         b"POST /webhooks/verifi HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \xff\xfe\r\n\r\n",
-        {401},
+        401,
     ),
 }
 
@@ -434,7 +437,9 @@ def bridge(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize("body", KEPT.values(), ids=KEPT)
 def test_what_is_proven_is_kept_whatever_it_is(bridge: RunningBridge, body: bytes) -> None:
+    before = len(bridge.deliveries(provider="verifi"))
     assert exchange(bridge, request(body, "Content-Type: application/json")) == 200
+    assert len(bridge.deliveries(provider="verifi")) == before + 1
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -448,9 +453,9 @@ def test_a_webhook_without_its_length_is_kept(bridge: RunningBridge) -> None:
     assert exchange(bridge, request(b"", length=None)) == 200
 
 
-@pytest.mark.parametrize(("raw", "statuses"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_webhook_is_refused(bridge: RunningBridge, raw: bytes, statuses: set[int]) -> None:
-    assert exchange(bridge, raw) in statuses
+@pytest.mark.parametrize(("raw", "status"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_webhook_is_refused(bridge: RunningBridge, raw: bytes, status: int) -> None:
+    assert exchange(bridge, raw) == status
 
 
 @pytest.mark.parametrize(
@@ -534,7 +539,6 @@ def test_nothing_of_all_this_has_broken_anything(bridge: RunningBridge) -> None:
     assert bridge.web.family() == family
     assert bridge.workers[0].alive
     junk = {"untranslatable", "unknown_event", "no_store"}
-    assert {row["reason"] for row in bridge.deliveries(status="failed")} == junk
     there = bridge.deliveries(provider="verifi")
     bridge.offered += [Sent("verifi", row["event_id"], row["id"].encode()) for row in there]
     bridge.audit(may_fail=lambda row: row["reason"] in junk)
