@@ -101,7 +101,7 @@ def test_without_secrets_every_route_is_closed_to_who_comes_through_a_proxy(
     if closed:  # a webhook is another matter: its sender proves who it is
         assert opened == {rule for rule in OPEN if rule.startswith(("/healthz", "/readyz", "/webhooks/"))}
     else:
-        assert len(opened) > len(OPEN)
+        assert opened > {"/", "/deliveries", "/cases", "/stores", "/api/deliveries", "/api/cases", "/metrics"}
 
 
 def form_token(client: FlaskClient, path: str) -> str:
@@ -142,7 +142,8 @@ def test_a_bug_on_any_page_carries_the_headers_and_shows_nothing(
     client = signed_in(bridge)
     for name in bridge.app.view_functions:
         monkeypatch.setitem(bridge.app.view_functions, name, broken)
-    for rule, answer in every_answer(bridge, client, "GET"):
+    for rule, answer in every_answer(bridge, client, "GET", HTTP_AUTHORIZATION=f"Bearer {TOKEN}"):
+        assert answer.status_code in (500, 503) or rule in ("/install", "/authorize"), rule
         assert set(HEADERS.items()) <= set(answer.headers.items()), rule
         assert "a secret" not in answer.text, rule
 
@@ -187,6 +188,6 @@ def test_who_is_signed_in_is_led_nowhere_else(bridge: InProcessBridge, elsewhere
     client = signed_in(bridge)
     answer = client.get("/sign-in", query_string={"next": elsewhere})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
-    assert "x" not in answer.headers.getlist("Set-Cookie")
+    assert "bridge_session=x" not in str(answer.headers)
     stranger = bridge.app.test_client().get("/sign-in", query_string={"next": elsewhere})
     assert "evil.example" not in stranger.text

@@ -36,7 +36,7 @@ from tests.support.history import OUTLET, bridge_with_outlet, refuse, review, tr
 from tests.support.next29 import STORE
 from tests.support.pages import HOSTILE, PASSWORD, every_page, send_hostile_text
 from tests.support.statements import away, statements
-from tests.support.webhooks import Sent
+from tests.support.webhooks import PASSWORDS, Sent, basic
 
 Json = dict[str, Any]
 HTML = {"Accept": "text/html"}
@@ -668,13 +668,15 @@ def test_a_dispute_leads_to_29next(bridge: InProcessBridge, pattern: str | None,
 
 
 def test_what_a_command_line_would_send_has_no_secret(bridge: InProcessBridge) -> None:
-    delivery = bridge.send_sample("ethoca")
-    html = page(bridge.client, f"/deliveries/{delivery}")
+    sent = bridge.senders.ethoca()
+    bridge.post(sent)
+    html = page(bridge.client, f"/deliveries/{bridge.newest()}")
     said = Reader(html).text
     assert "curl -X POST http://127.0.0.1:8000/webhooks/ethoca" in said
     assert "authorization: YOUR SECRET" in said
     assert "--data-binary '{" in said, "whose line ends stay"
-    assert "sandbox-only" not in html
+    for secret in (PASSWORDS["ethoca"], basic("ethoca")):
+        assert secret not in html
 
 
 def test_a_body_that_looks_like_the_name_of_a_file_is_sent_as_it_is() -> None:
@@ -734,12 +736,16 @@ def test_every_stored_body_has_a_page_whatever_it_is(bridge: InProcessBridge, bo
 def test_a_delivery_opens_when_translating_it_has_a_bug(
     bridge: InProcessBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    asked = []
+
+    def broken(*given: object) -> None:
+        asked.append(given)
         raise ZeroDivisionError
 
     delivery = bridge.send_sample()
     monkeypatch.setattr(pages, "explain", broken)
-    page(bridge.client, f"/deliveries/{delivery}")
+    assert "What happened" in page(bridge.client, f"/deliveries/{delivery}")
+    assert len(asked) == 1
 
 
 def test_a_pending_delivery_is_asked_for_again_and_a_settled_one_is_not(bridge: InProcessBridge) -> None:
