@@ -253,27 +253,27 @@ def test_a_value_that_the_database_cannot_hold_is_a_bug_and_no_outage(on_postgre
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/bridge.db", "sqlite:////proc/bridge.db"])
 def test_a_file_that_cannot_be_opened_is_unavailable(url: str) -> None:
     with contextlib.closing(Database(url)) as database:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="unable to open"):
             database.write(adding("a"))
-        with pytest.raises(Unavailable), database.read():
+        with pytest.raises(Unavailable, match="unable to open"), database.read():
             pass
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     url = "postgresql+psycopg://bridge:hunter22@127.0.0.1:1/bridge"
     with contextlib.closing(Database(url)) as database:
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable, match="refused") as caught:
             database.write(adding("a"))
         assert "hunter22" not in str(caught.value)
-        with pytest.raises(Unavailable), database.read():
+        with pytest.raises(Unavailable, match="refused"), database.read():
             pass
         assert abs(database.now() - time.time()) < 60
 
 
 def test_a_schema_that_is_not_there_yet_is_unavailable(database: Database) -> None:
-    with pytest.raises(Unavailable), database.read() as connection:
+    with pytest.raises(Unavailable, match="run `bridge migrate`"), database.read() as connection:
         connection.execute(text("SELECT * FROM no_such_table"))
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="run `bridge migrate`"):
         database.write(lambda connection: connection.execute(text("DELETE FROM no_such_table")))
 
 
@@ -316,9 +316,9 @@ def test_a_pool_whose_connections_are_all_lent_is_unavailable(
     with contextlib.ExitStack() as lent:
         for _ in range(3):
             lent.enter_context(database.read())
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match=r"in use|in time"):
             database.write(adding("a"))
-        with pytest.raises(Unavailable), database.read():
+        with pytest.raises(Unavailable, match="in use"), database.read():
             pass
     monkeypatch.undo()
     assert database.write(adding("a")) == "a added"

@@ -185,9 +185,9 @@ def test_what_is_not_up_to_date_is_said_with_its_remedy(empty: Database) -> None
 
 def test_a_database_that_is_not_there_is_unavailable() -> None:
     with contextlib.closing(Database("sqlite:////nowhere/at/all/bridge.db")) as database:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="unable to open"):
             migrate.problem(database)
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="unable to open"):
             migrate.upgrade(database)
 
 

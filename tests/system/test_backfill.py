@@ -108,7 +108,7 @@ def test_a_second_run_reads_only_what_is_new(bridge: InProcessBridge) -> None:
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(bridge: InProcessBridge) -> None:
     bridge.next29.add_faults(fault("403", path="/transactions/", nth=8, count=1))
-    with pytest.raises(MissingScope):
+    with pytest.raises(MissingScope, match="transactions:read"):
         backfill(bridge)
     assert bridge.inside.index.covered(STORE)
     before = count(bridge)
@@ -145,7 +145,7 @@ def test_trouble_without_end_ends_the_run_and_keeps_what_was_read(bridge: InProc
     backfill(bridge, 3)
     before, covered = count(bridge), bridge.inside.index.covered(STORE)
     bridge.next29.add_faults(fault("500"))
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TemporaryError, match="answered 500"):
         backfill(bridge)
     assert (count(bridge), bridge.inside.index.covered(STORE)) == (before, covered)
 

@@ -162,7 +162,7 @@ def test_a_long_list_is_read_to_its_end(make_database: MakeDatabase) -> None:
 
 def test_a_list_that_cannot_be_read_is_no_silence(bridge: InProcessBridge) -> None:
     bridge.next29.add_faults(fault("500"))
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TemporaryError, match="answered 500"):
         lines(bridge)
 
 
