@@ -357,12 +357,13 @@ def test_a_duplicate_hears_of_the_holder_s_resolution_by_a_person(
     first, second = bridge.senders.prevention(**prevented()), bridge.senders.rdr(**told_of(sale))
     bridge.post(first)
     bridge.settle()
-    bridge.next29.add_faults(fault("429", method="POST", path="*/resolve/"))
     delivery = bridge.post(second)
     bridge.inside.translate()
     bridge.inside.settle(until_duplicate(bridge))
     if held_up == "by a pause":
         bridge.inside.pause(STORE)
+    else:
+        bridge.next29.add_faults(fault("429", method="POST", path="*/resolve/"))
     bridge.work()
     assert bridge.delivery(delivery)["status"] == "pending"
     here = f"disputes/{bridge.case(first)['dispute_id']}/"

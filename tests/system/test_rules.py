@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hmac
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from bridge.storage.database import Database
 from bridge.web.app import create_app
 from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge, Json, bridge_in_process
-from tests.support.clock import DAY, HOUR, Clock, eventually
+from tests.support.clock import DAY, HOUR, Clock, WallClock, eventually
 from tests.support.configuring import load
 from tests.support.next29 import STORE, TOKEN, StandIn, fault
 from tests.support.webhooks import FULL_CARD, Sent
@@ -61,16 +60,6 @@ class Silent(StandIn):
         if access and access.store == STORE:
             self.told_to.wait(60)
         return super().admit(access, *given)
-
-
-class WallClock(Clock):
-    """The machine's own."""
-
-    def __call__(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @pytest.fixture
