@@ -220,5 +220,6 @@ def bridge_in_process(
                 made = InProcessBridge(chosen, app, database, stand_in, clock)
                 yield made
                 made.close()
+                assert stand_in.faults.unmet == [], "a fault that happens to nothing shows nothing"
         finally:
             database.close()

@@ -188,6 +188,8 @@ class Faults:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._lock = threading.Lock()
+        self._planned: list[_Planned] = []
+        self._unmet: list[str] = []
         self.clear()
 
     def add(self, *faults: Fault) -> None:
@@ -198,8 +200,13 @@ class Faults:
     def clear(self) -> None:
         """End all faults and begin the seed anew."""
         with self._lock:
-            self._planned: list[_Planned] = []
+            self._unmet, self._planned = self.unmet, []
             self._random = random.Random(self._seed)  # noqa: S311 - repeatable, not secret
+
+    @property
+    def unmet(self) -> list[str]:
+        """The faults that have happened to no call, those that were ended too."""
+        return [*self._unmet, *(one.fault.label for one in self._planned if not one.used)]
 
     def strike(self, method: str, path: str, token: str) -> list[Fault]:
         """The faults that happen to this call: any modifiers, and at most one of the rest."""
