@@ -136,6 +136,7 @@ class ProviderApis(ThreadingHTTPServer):
         self.ledger = Ledger()
         self.faults: list[Fault] = []  # of the next requests, one each, but for those of `aside`
         self.faults_aside: list[Fault] = []  # of the next logins, and looks at an alert
+        self.struck = 0  # how many of them have happened
         self.errors: dict[str, list[Json]] = {}  # Ethoca's, for the next outcomes of an alert
         self.silent: set[str] = set()  # alerts that Ethoca leaves out of its answer, having taken them
         self.locked: set[str] = set()  # providers whose key counts no more
@@ -274,6 +275,7 @@ class Request(BaseHTTPRequestHandler):
                 return self.answer(401, self.error(problem))
             faults = api.faults if api.is_main(self.call) else api.faults_aside
             fault = faults.pop(0) if faults else None
+            api.struck += fault is not None
         if not (fault and fault(self)):
             self.answer(*self.usual())
         return None
@@ -407,6 +409,8 @@ def provider_apis() -> Iterator[ProviderApis]:
         thread.start()
         try:
             yield server
+            left = server.faults + server.faults_aside
+            assert server.struck or not left, "a fault that happens to nothing shows nothing"
         finally:
             server.shutdown()
             thread.join()
