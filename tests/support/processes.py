@@ -459,9 +459,12 @@ def _doubled(summary: Json) -> Iterator[str]:
 
 @contextmanager
 def running_bridge(
-    folder: Path, database_url: str, *options_of_29next: str, **options: Any
+    folder: Path, database_url: str, *options_of_29next: str, may_miss: bool = False, **options: Any
 ) -> Iterator[RunningBridge]:
-    """A bridge with its own 29next; nothing of the bridge is started yet."""
+    """A bridge with its own 29next; nothing of the bridge is started yet.
+
+    Each fault of 29next that is planned must happen, unless it is a matter of chance and `may_miss`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rate = str(int(options.get("rate", 4)))
     with ExitStack() as stack:
@@ -469,6 +472,7 @@ def running_bridge(
         bridge = RunningBridge(folder, database_url, next29, **options)
         stack.callback(bridge.close)
         yield bridge
+        assert may_miss or next29.unmet() == [], "a fault that happens to nothing shows nothing"
 
 
 def say(text: str) -> None:

@@ -497,7 +497,7 @@ BRIEF = {**SHORT, "SHUTDOWN_SECONDS": -4.5}
 @pytest.fixture
 def running(durable_url: str, tmp_path: Path, apis: ProviderApis) -> Iterator[RunningBridge]:
     """Workers that pull, and no web process."""
-    options = {
+    options: Json = {
         "timeout": 1.0,
         "settle_seconds": 0.5,
         "constants": BRIEF,

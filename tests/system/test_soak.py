@@ -189,7 +189,7 @@ def test_a_short_storm_loses_and_doubles_nothing(
 ) -> None:
     say(f"to repeat: SEED={SEED} .venv/bin/python -m pytest tests/system/test_soak.py -k 'short and {kind}'")
     stores = [f"store{number}" for number in range(10)]
-    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores, may_miss=True) as bridge:
         bridge.start(workers=2)
         storm = Storm(bridge, SEED)
         storm.blow(8)
@@ -208,7 +208,7 @@ def test_a_long_storm_loses_doubles_and_leaks_nothing(
     say(f"to repeat: make soak SEED={SEED} MINUTES={MINUTES:g}")
     stores = [f"store{number}" for number in range(20)]
     seconds = MINUTES * 60 / len(KINDS)
-    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores) as bridge:
+    with make_database(kind) as url, running_bridge(tmp_path, url, stores=stores, may_miss=True) as bridge:
         bridge.start(workers=2)
         storm = Storm(bridge, SEED, pace=20)
         storm.blow(seconds / 2)

@@ -78,6 +78,7 @@ def _reset(next29: StandIn, _body: object) -> object:
 
 _CONTROLS: Mapping[tuple[str, str], Callable[[StandIn, Any], object]] = {
     ("GET", "/sandbox/summary"): lambda next29, _: next29.ledger.summary(),
+    ("GET", "/sandbox/unmet"): lambda next29, _: next29.faults.unmet,
     ("GET", "/sandbox/ledger"): _show_ledger,
     ("GET", "/sandbox/disputes"): _show_disputes,
     ("POST", "/sandbox/disputes"): lambda next29, body: [next29.add_dispute(**one) for one in _each(body)],

@@ -56,6 +56,11 @@ class StandInProcess:
         added = [{"name": one} if isinstance(one, str) else one for one in faults]
         self.control("POST", "faults", {"add": added})
 
+    def unmet(self) -> list[str]:
+        """The faults that have happened to no call."""
+        unmet: list[str] = self.control("GET", "unmet")
+        return unmet
+
     def clear_faults(self) -> None:
         """End all faults."""
         self.control("POST", "faults", {"clear": True})
