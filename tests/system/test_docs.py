@@ -32,6 +32,7 @@ from tests.conftest import MakeDatabase
 from tests.support import provider_docs, releases
 from tests.support.clock import eventually
 from tests.support.documents import BLOCK, ROOT
+from tests.support.next29 import StandIn
 from tests.support.processes import free_port
 from tests.support.trying import tried_with
 
@@ -42,6 +43,8 @@ OTHERS = {
     *("useradd", "runuser", "systemctl", "journalctl"),
 }
 """Commands that are not ours."""
+NOT_HERE = re.compile(r"\b[cd]_[0-9a-z]{21}\b|<id>|\bacme\b")
+"""What examples name that no test has: a command about it says so, and all others succeed."""
 STARTS = {"run", "worker", "sandbox"}
 """Commands that do not end by themselves."""
 
@@ -394,8 +397,15 @@ def test_the_sessions_on_the_first_page_go_as_they_are_shown(trial: Path) -> Non
     assert "SANDBOX" in said
 
 
+@pytest.fixture
+def next29() -> Iterator[StandIn]:
+    """A store that lets every call in."""
+    with StandIn(rate=0, tokens={"sandbox-token": "example"}) as made:
+        yield made
+
+
 def test_the_commands_of_all_pages_run(
-    trial: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trial: Path, next29: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = int((trial / "port").read_text("utf-8"))
     for name in list(os.environ):
@@ -405,7 +415,7 @@ def test_the_commands_of_all_pages_run(
         **surroundings(trial, port),
         "NEXT_STORE": "example",
         "NEXT_ACCESS_TOKEN": "sandbox-token",
-        "NEXT_BASE_URL": f"http://127.0.0.1:{port + 1}/api/admin/",
+        "NEXT_BASE_URL": next29.base_url,
         "NEXT_RATE": "0",
         "NEXT_WEBHOOK_SECRET": "a-long-random-text",
         "BRIDGE_PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -415,6 +425,7 @@ def test_the_commands_of_all_pages_run(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(trial)
     (trial / "FILE").write_text("{}", "utf-8")
+    assert cli.main(["subscribe", "--store", "example"]) == 0  # or the doctor, who comes first, misses it
     ran = set()
     for page in PAGES:
         for line in (line for block in blocks(page, "sh") for line in block.splitlines()):
@@ -422,7 +433,7 @@ def test_the_commands_of_all_pages_run(
             if arguments and arguments[0] not in STARTS:
                 status = cli.main(arguments)
                 said = capsys.readouterr()
-                assert status in (0, 1), line
+                assert status == (1 if NOT_HERE.search(line) else 0), (line, said)
                 assert status == 1 or not said.err, line
                 assert all(one.startswith("bridge: ") for one in said.err.splitlines()), line
                 ran.add(arguments[0])
