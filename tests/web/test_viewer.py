@@ -1079,7 +1079,7 @@ def test_a_bulk_replay_without_a_sensible_filter_is_refused(bridge: InProcessBri
 
 # --- how it looks -------------------------------------------------------------------------------
 
-STYLE = (viewer.FOLDER / "style.css").read_text()
+STYLE = (viewer.FOLDER / "style.css").read_text("utf-8")
 PAIRS = [
     *((ink, ground, 4.5) for ink in ("text", "soft", "accent", "bad") for ground in ("bg", "card", "hover")),
     *((tone, f"{tone}-bg", 4.5) for tone in ("good", "wait", "bad", "quiet")),
