@@ -388,7 +388,8 @@ def test_whatever_failed_says_why_and_can_be_replayed_and_dismissed(
 @pytest.mark.parametrize("name", ["503", "reset", "429", "404", "201_html"])
 def test_what_29next_answers_for_ever_ends_nothing_in_silence(shop: InProcessBridge, name: str) -> None:
     """A delivery fails in the end, unless its whole store waits, which is said."""
-    shop.fail("503", method="GET")
+    if name not in ("429", "404"):  # a write in doubt is looked up, in vain
+        shop.fail("503", method="GET")
     shop.fail(name, method="POST")
     delivery = shop.post(shop.senders.prevention())
     for _ in range(12):
