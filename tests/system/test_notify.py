@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -22,6 +23,7 @@ from bridge.worker.notify import (
     GONE_AFTER,
     REMIND_AFTER,
     Condition,
+    Notification,
     Notifier,
     Snapshot,
     conditions,
@@ -301,15 +303,23 @@ def test_what_waits_for_another_alert_or_for_its_store_waits_rightly(bridge: InP
 
 
 @pytest.mark.both_databases
-def test_of_several_processes_one_tells(bridge: InProcessBridge, hook: Hook) -> None:
+def test_of_several_processes_one_tells(
+    bridge: InProcessBridge, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bridge.inside.beat("one")
     bridge.send_sample(change=lambda tree: tree.update(ethoca_id="N/A", amount="x"))
     bridge.work()
-    threads = [threading.Thread(target=notifier(bridge).send_new) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_of_them = threading.Barrier(4)
+
+    def seen_by_all(*seen: Any) -> list[Notification]:
+        found = new_notifications(*seen)
+        all_of_them.wait(10)  # so that nobody has told it when another one looks
+        return found
+
+    monkeypatch.setattr("bridge.worker.notify.new_notifications", seen_by_all)
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda one: one.send_new(), [notifier(bridge) for _ in range(4)]))
+    assert sorted(told) == [0, 0, 0, 1]
     assert hook.titles == ["1 alert failed: untranslatable"]
 
 
