@@ -248,5 +248,5 @@ def _unclear_or_later(message: str, *, writes: bool) -> Exception:
 def _moment(text: str | None) -> float | None:
     try:
         return parse_http_date(text or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

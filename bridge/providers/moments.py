@@ -74,7 +74,7 @@ class Moment(Leaf):
             seconds = Decimal(text) / (1 if len(text.partition(".")[0]) < 13 else 1000)
             return EPOCH + timedelta(microseconds=int(seconds * 1_000_000))
         if self.RFC_2822.fullmatch(text):
-            return parsedate_to_datetime(re.sub("-0000$", "+0000", text))  # both are UTC
+            return parsedate_to_datetime(re.sub(r"-0000\b", "+0000", text))  # both are UTC
         if self.DIGITS.fullmatch(text):
             raise ValueError(text)
         if zoned := self.ZONED.fullmatch(text):

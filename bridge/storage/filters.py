@@ -99,6 +99,11 @@ class Moment(fields.String):
             raise self.make_error("invalid", input=value) from None
 
 
+def _without_cards(message: str, value: str) -> str:
+    """Cuts a refused value before it is shortened and quoted, which can hide a card number from the cut."""
+    return message.replace(f"{value!r:.42}", f"{cut_text(value)!r:.42}")
+
+
 class Filters(Schema):
     """The query of a list. Loading it raises BadFilter, which names every mistake."""
 
@@ -112,9 +117,10 @@ class Filters(Schema):
         said = []
         for name, messages in error.messages_dict.items():
             if name in self.fields:
-                said.append(f"{name} is {messages[0]}.")
+                said.append(f"{name} is {_without_cards(messages[0], data[name])}.")
             else:
-                said.append(f"There is no filter {name[:40]!r}; there are {', '.join(self.fields)}.")
+                shown = cut_text(name)[:40]
+                said.append(f"There is no filter {shown!r}; there are {', '.join(self.fields)}.")
         raise BadFilter(" ".join(said)) from None
 
 

@@ -223,9 +223,8 @@ class Reporter:
         if error is None:
             return OutcomeState.SENT, None, None
         if isinstance(error, (TemporaryError, Unclear)):
-            wait = error.retry_after if isinstance(error, TemporaryError) else None
             deadline = pending.owed_at + DEADLINE
-            due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, wait)
+            due_at = retry.next_try(self.inbox.now(), pending.tries, deadline, self.chance, error.retry_after)
             return OutcomeState.OWED, str(error), due_at
         if isinstance(error, HasOne):
             return OutcomeState.SENT, str(error), None

@@ -181,7 +181,7 @@ class ProviderApi:
             return NotFound(message) if status == 404 else PermanentError(message)
         if status == THROTTLED:
             return Throttled(message, retry_after=wait)
-        return Unclear(message) if request.method == "POST" else TemporaryError(message, retry_after=wait)
+        return (Unclear if request.method == "POST" else TemporaryError)(message, retry_after=wait)
 
 
 def _outcome_of(error: BridgeError | None) -> CallOutcome:

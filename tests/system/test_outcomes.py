@@ -83,8 +83,9 @@ def test_a_later_outcome_that_differs_is_a_person_s(reports: Reports) -> None:
 # --- when ---------------------------------------------------------------------------------------
 
 
-def test_retry_after_is_heeded(reports: Reports) -> None:
-    reports.apis.faults = [status(429, Retry_After="120")]
+@pytest.mark.parametrize("answered", [429, 503])
+def test_retry_after_is_heeded(reports: Reports, answered: int) -> None:
+    reports.apis.faults = [status(answered, Retry_After="120")]
     case = reports.alert("midigator")
     reports.resolve(case)
     reports.later(100)

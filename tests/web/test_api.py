@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.conftest import MakeDatabase
 from tests.support.bridge_in_process import InProcessBridge
 from tests.support.examples import examples
 from tests.support.history import bridge_with_outlet, trouble
+from tests.support.trying import tried_with
 
 Json = dict[str, Any]
 TOKEN = "a-made-up-token"
@@ -107,6 +109,17 @@ def test_every_filter_is_in_the_document_and_nothing_else(
         "error": "bad_request",
         "message": f"There is no filter 'colour'; there are {', '.join(named)}.",
     }
+
+
+@tried_with("number", ["4111111111111111", "4111\xa01111\xa01111\xa01111", "a" * 26 + " 4111 1111 1111 1111"])
+@tried_with("name", ["status", "limit", "since", "case_id", "cursor", ""])
+def test_a_refused_filter_repeats_no_card_number(troubled: InProcessBridge, name: str, number: str) -> None:
+    query = {name: number} if name else {number: "x"}
+    answer = troubled.client.get("/api/deliveries", query_string=query, headers=BEARER)
+    assert answer.status_code == 400
+    said = json.loads(answer.text)["message"]
+    assert number[:4] in said
+    assert re.sub(r"\\xa0|\s", "", said).count("1111111") == 0
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)

@@ -224,9 +224,9 @@ MUTATIONS = (
         "filter-repeats-a-card",
         "An answer that refuses a filter repeats a card number in it.",
         "bridge/storage/filters.py",
-        'super().__init__("bad_request", 400, cut_text(message))\n',
-        'super().__init__("bad_request", 400, message)\n',
-        "end_to_end: no_card_number_code_or_secret_is_seen_anywhere",
+        '    return message.replace(f"{value!r:.42}", f"{cut_text(value)!r:.42}")\n',
+        "    return message\n",
+        "api: a_refused_filter_repeats_no_card_number",
     ),
     one(
         "not-over-raw-bytes",

@@ -141,6 +141,14 @@ MUTATIONS = (
         "rules: a_wait_that_29next_asks_for_is_kept",
     ),
     one(
+        "outcome-retry-after-dropped",
+        "A provider that asks for time is sent its outcome again at once.",
+        "bridge/worker/provider_api.py",
+        "TemporaryError)(message, retry_after=wait)\n",
+        "TemporaryError)(message)\n",
+        "tell: retry_after_is_heeded",
+    ),
+    one(
         "throttle-ignored",
         "After a 429 the other alerts of the store are sent at once.",
         "bridge/worker/forward.py",
