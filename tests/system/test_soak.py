@@ -56,6 +56,7 @@ class Storm:
         posting = threading.Thread(target=self._post)
         posting.start()
         try:
+            self._change_faults()
             while time.monotonic() < end:
                 self._happen()
                 self.over.wait(self.chance.uniform(0.1, 0.7))
