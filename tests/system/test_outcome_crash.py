@@ -56,7 +56,9 @@ def reporting_bridge(folder: Path, url: str, apis: ProviderApis) -> Iterator[Run
 def post(bridge: RunningBridge, provider: str, body: bytes, headers: dict[str, str], secret: str) -> None:
     proof = providers.built_in()[provider].proof
     signed = {**headers, **proof.sign(body, secret, datetime.now(UTC), "")}
-    answer = requests.post(f"{bridge.url}/webhooks/{provider}", data=body, headers=signed, timeout=10)
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(f"{bridge.url}/webhooks/{provider}", data=body, headers=signed, timeout=10)
     assert answer.status_code == 200, answer.text
 
 
@@ -68,11 +70,13 @@ def resolve(bridge: RunningBridge, case: str) -> None:
         "X-29next-API-Version": "2023-02-10",
     }
     url = f"{bridge.next29.base_url}disputes/{row['id']}/"
-    answer = requests.post(
-        f"{url}resolve/", json={"resolution": "issued_full_refund"}, headers=headers, timeout=10
-    )
-    assert answer.ok, answer.text
-    data = requests.get(url, headers=headers, timeout=10).json()
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(
+            f"{url}resolve/", json={"resolution": "issued_full_refund"}, headers=headers, timeout=10
+        )
+        assert answer.ok, answer.text
+        data = session.get(url, headers=headers, timeout=10).json()
     event = next_event("dispute.updated", data, f"evt-{case}", store="alpha")
     post(bridge, "next", json.dumps(event).encode(), {}, NEXT_SECRET)
 
