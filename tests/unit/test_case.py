@@ -427,7 +427,8 @@ def storm(chance: Random) -> tuple[PretendWorker, set[str]]:
     pretend_store = PretendStore(
         sold=chance.random() < 0.7, lag=chance.randint(0, 1), metadata=chance.random() < 0.7
     )
-    worker, look_first, received = PretendWorker(pretend_store), chance.random() < 0.3, list[str]()
+    worker, look_first = PretendWorker(pretend_store), chance.random() < 0.3
+    received: list[str] = []
     for _ in range(30):
         what = chance.random()
         if not received or (what < 0.25 and len(received) < 8):
