@@ -11,12 +11,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import pytest
@@ -53,6 +53,24 @@ def told(answer: TestResponse) -> Json:
 
 def moment(written: str) -> float:
     return datetime.fromisoformat(written).timestamp()
+
+
+def shown(shop: InProcessBridge, delivery: str) -> Json:
+    """A delivery as the API shows it."""
+    answer = shop.client.get(f"/api/deliveries/{delivery}")
+    assert answer.status_code == 200, answer.text
+    return told(answer)
+
+
+def act(shop: InProcessBridge, delivery: str, what: str) -> Json:
+    """Replay or dismiss a delivery; returns what has become of it."""
+    answer = shop.client.post(f"/api/deliveries/{delivery}/{what}")
+    assert answer.status_code == 200, answer.text
+    return told(answer)
+
+
+def two_stores(url: str) -> AbstractContextManager[InProcessBridge]:
+    return bridge_in_process(url, tokens={TOKEN: STORE, "quiet-token": "quiet"})
 
 
 # --- a 200 means stored ---------------------------------------------------------------------------
@@ -134,7 +152,7 @@ class Died(BaseException):
 
 
 @contextmanager
-def dying(monkeypatch: pytest.MonkeyPatch, nth: int, when: str) -> Iterator[list[str]]:
+def dying(monkeypatch: pytest.MonkeyPatch, nth: int, when: Literal["before", "after"]) -> Iterator[list[str]]:
     """A worker that dies before or after its nth write to 29next; with 0 it lives."""
     writes: list[str] = []
     send = HTTPAdapter.send
@@ -162,7 +180,7 @@ def work_until_death(shop: InProcessBridge) -> None:
     except Died:
         shop.close()
         shop.clock.sleep(shop.settings.lease + 1)
-        shop.restart(observe=False)
+        shop.restart(observe=False)  # with its store as it was
         shop.settle(times=8)
 
 
@@ -209,7 +227,7 @@ def test_a_worker_that_dies_at_any_write_leaves_it_done_once(
     shop: InProcessBridge,
     monkeypatch: pytest.MonkeyPatch,
     story: Callable[[InProcessBridge], Iterator[Sent]],
-    when: str,
+    when: Literal["before", "after"],
 ) -> None:
     with dying(monkeypatch, 0, when) as writes:
         whole = lived(shop, story)
@@ -233,7 +251,7 @@ def test_a_replay_of_all_that_was_done_does_nothing_again(shop: InProcessBridge)
     before = len(shop.next29.ledger.calls)
     for order in (given, given[::-1]):
         for one in order:
-            assert ask(shop, f"{one}/replay")["status"] == "pending"
+            assert act(shop, one, "replay")["status"] == "pending"
         shop.settle()
         assert "pending" not in {shop.delivery(one)["status"] for one in given}
     assert [call for call in shop.calls(before) if not call.startswith("GET")] == []
@@ -327,14 +345,11 @@ def fail_no_opening(shop: InProcessBridge) -> str:
 def fail_bug(shop: InProcessBridge) -> str:
     """A library that raises what nobody expects."""
     delivery = shop.post(shop.senders.prevention())
-    send = HTTPAdapter.send
-    HTTPAdapter.send = broken  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HTTPAdapter, "send", broken)
         for _ in range(8):
             shop.work()
             shop.clock.sleep(HOUR)
-    finally:
-        HTTPAdapter.send = send  # type: ignore[method-assign]
     return delivery
 
 
@@ -357,37 +372,31 @@ MENDED = ("refused", "expired", "bug")
 """What was the matter for a time only."""
 
 
-def ask(shop: InProcessBridge, path: str, method: str = "POST") -> Json:
-    answer = shop.client.open(f"/api/deliveries/{path}", method=method)
-    assert answer.status_code == 200, answer.text
-    return told(answer)
-
-
 @tried_with("reason", FAILURES)
 def test_whatever_failed_says_why_and_can_be_replayed_and_dismissed(
     shop: InProcessBridge, reason: str
 ) -> None:
     delivery = FAILURES[reason](shop)
     shop.settle()
-    row = ask(shop, delivery, "GET")
+    row = shown(shop, delivery)
     assert (row["status"], row["reason"]) == ("failed", reason)
     assert re.search(r"\w+ \w+", row["message"]), "a sentence"
     assert delivery in shop.client.get("/deliveries?status=failed").text
 
-    again = ask(shop, f"{delivery}/replay")
+    again = act(shop, delivery, "replay")
     assert (again["status"], again["reason"]) == ("pending", None)
     assert moment(again["deadline_at"]) > max(moment(row["deadline_at"]), shop.clock.now)
     shop.settle()
     if reason in MENDED:
-        assert ask(shop, delivery, "GET")["status"] == "forwarded"
+        assert shown(shop, delivery)["status"] == "forwarded"
         return
     if reason == "no_opening":  # it waits for it again
         shop.clock.sleep(4 * DAY)
         shop.settle()
-    assert ask(shop, delivery, "GET")["reason"] == reason
-    put_aside = ask(shop, f"{delivery}/dismiss")
+    assert shown(shop, delivery)["reason"] == reason
+    put_aside = act(shop, delivery, "dismiss")
     assert (put_aside["status"], put_aside["reason"]) == ("ignored", "dismissed")
-    assert ask(shop, f"{delivery}/replay")["status"] == "pending"
+    assert act(shop, delivery, "replay")["status"] == "pending"
 
 
 @pytest.mark.parametrize("name", ["503", "reset", "429", "404", "201_html"])
@@ -400,7 +409,7 @@ def test_what_29next_answers_for_ever_ends_nothing_in_silence(shop: InProcessBri
     for _ in range(12):
         shop.settle(times=1)
         shop.clock.sleep(DAY)
-    row = ask(shop, delivery, "GET")
+    row = shown(shop, delivery)
     if name == "404":
         assert (row["status"], row["reason"]) == ("pending", "store_paused")
         assert "404" in shop.client.get("/stores").text
@@ -424,7 +433,7 @@ def test_what_a_rule_ignores_says_by_which_and_costs_no_call(
     before = len(shop.calls())
     delivery = shop.send_sample(provider, kind, change=lambda tree: tree.update(changes))
     shop.settle(times=1)
-    row = ask(shop, delivery, "GET")
+    row = shown(shop, delivery)
     assert (row["status"], row["reason"]) == ("ignored", reason)
     assert len(shop.calls()) == before
 
@@ -440,7 +449,7 @@ def test_a_deadline_runs_from_receipt_by_provider(shop: InProcessBridge) -> None
     shop.clock.sleep(2 * HOUR)  # in which no worker is there
     for _ in range(2):  # before it is translated, and after it was forwarded
         for provider, delivery in given.items():
-            row = ask(shop, delivery, "GET")
+            row = shown(shop, delivery)
             assert moment(row["deadline_at"]) - moment(row["received_at"]) == HOURS[provider] * HOUR
         shop.work()
     assert {shop.delivery(one)["status"] for one in given.values()} == {"forwarded"}
@@ -452,7 +461,7 @@ def test_retries_are_spread_over_the_whole_of_their_wait(shop: InProcessBridge) 
     waits: list[float] = []
     while len(waits) < 55:
         shop.work()
-        due_at = moment(ask(shop, delivery, "GET")["due_at"])
+        due_at = moment(shown(shop, delivery)["due_at"])
         waits.append(due_at - shop.clock.now)
         shop.clock.now = due_at + 0.1
     assert max(waits[:5]) < 31, "the first ones come soon"
@@ -467,11 +476,11 @@ def test_retries_are_spread_over_the_whole_of_their_wait(shop: InProcessBridge) 
 def test_a_try_is_made_right_before_the_deadline(shop: InProcessBridge) -> None:
     shop.next29.stop()
     several = [shop.post(shop.senders.prevention()) for _ in range(2)]
-    deadline = moment(ask(shop, several[0], "GET")["deadline_at"])
+    deadline = moment(shown(shop, several[0])["deadline_at"])
     shop.clock.now = deadline - HOUR / 2
     while shop.clock.now < deadline + 60:
         shop.work()
-        rows = [ask(shop, one, "GET") for one in several]
+        rows = [shown(shop, one) for one in several]
         shop.clock.now = min(moment(row["due_at"]) for row in rows) + 0.05
     for row in rows:
         tries = [moment(attempt["started_at"]) for attempt in row["attempts"]]
@@ -495,16 +504,12 @@ def test_the_deadlines_of_a_store_that_a_person_has_paused_stand_still(shop: InP
     assert shop.calls() == []
     press(shop, f"/stores/{STORE}/resume")
     for one in waits:
-        row = ask(shop, one, "GET")
+        row = shown(shop, one)
         assert row["status"] == "pending"
         assert 0 <= DAY - (moment(row["deadline_at"]) - shop.clock.now) < 60
     shop.work()
     assert [shop.delivery(one)["late"] for one in waits] == [False, False]
     assert {shop.delivery(one)["status"] for one in waits} == {"forwarded"}
-
-
-def two_stores(url: str, **settings: Any) -> Any:
-    return bridge_in_process(url, tokens={TOKEN: STORE, "quiet-token": "quiet"}, **settings)
 
 
 @pytest.mark.parametrize("name", ["429", "503", "reset", "404", "401", "redirect", "201_empty", "400"])
@@ -562,7 +567,7 @@ def test_an_alert_of_which_only_the_case_number_can_be_read_becomes_its_dispute(
         tree[key] = [{"odd": True}, "\N{SNOWMAN} ?", -1.5, [[1]]][number % 4]
     delivery = shop.post(replace(sent, body=json.dumps(tree).encode()))
     shop.settle(times=1)
-    row = ask(shop, delivery, "GET")
+    row = shown(shop, delivery)
     assert row["status"] == "forwarded"
     assert len(row["errors"]) >= 2, "each is named"
     assert set(row["errors"]) <= set(odd)
@@ -661,7 +666,7 @@ def test_a_date_that_stands_for_none_is_no_date(shop: InProcessBridge, date: str
     sent = shop.senders.prevention(prevention_timestamp=date)
     delivery = shop.post(sent)
     shop.work()
-    assert ask(shop, delivery, "GET")["errors"] == {}
+    assert shown(shop, delivery)["errors"] == {}
     (dispute,) = shop.disputes(sent)
     assert abs(moment(dispute["happened_at"]) - shop.clock.now) < DAY
 
@@ -823,12 +828,12 @@ def test_every_call_to_29next_is_shown_with_its_answer(shop: InProcessBridge) ->
             shop.settle(times=6)
     made = Counter((call.method, call.path, call.status) for call in shop.next29.ledger.calls)
     cases = told(shop.client.get("/api/cases?limit=500"))["results"]
-    shown: Counter[Any] = Counter()
+    listed: Counter[Any] = Counter()
     for case in cases:
         whole = told(shop.client.get(f"/api/cases/{case['id']}"))
-        shown.update((one["method"], f"/{one['path']}", one["status"]) for one in whole["attempts"])
+        listed.update((one["method"], f"/{one['path']}", one["status"]) for one in whole["attempts"])
     assert len(made) > 8
-    assert shown == made
+    assert listed == made
 
 
 def test_an_alert_is_found_by_whatever_names_it(shop: InProcessBridge) -> None:
@@ -838,7 +843,7 @@ def test_an_alert_is_found_by_whatever_names_it(shop: InProcessBridge) -> None:
     wanted = shop.send_sample("midigator", "chargeback.new")
     shop.send_sample("ethoca")
     shop.work()
-    whole = ask(shop, wanted, "GET")
+    whole = shown(shop, wanted)
     case = told(shop.client.get(f"/api/cases/{whole['case_id']}"))
     facts = ("case_number", "arn", "order", "auth_code", "external_id", "amount", "card_last_four")
     names = [whole["alert"][fact] for fact in facts]
