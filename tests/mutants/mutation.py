@@ -54,6 +54,7 @@ FILES = {
     "retry": "tests/unit/test_retry.py",
     "rules": "tests/system/test_rules.py",
     "security": "tests/web/test_security.py",
+    "senders": "tests/system/test_promises_to_senders.py",
     "tell": "tests/system/test_outcomes.py",
     "this_machine": "tests/web/test_this_machine.py",
     "values": "tests/providers/test_provider_values.py",

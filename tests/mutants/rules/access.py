@@ -234,6 +234,6 @@ MUTATIONS = (
         "bridge/web/webhooks.py",
         "        body=_body(request),\n",
         "        body=_body(request).strip(),\n",
-        "promises: a_signature_covers_every_byte_of_the_body",
+        "senders: a_signature_covers_every_byte_of_the_body",
     ),
 )

@@ -252,7 +252,7 @@ MUTATIONS = (
         "bridge/storage/intake.py",
         "    delivery = deliveries.add(kept, new)\n",
         "    delivery = [deliveries.add(kept, [one]) for one in new][0]\n",
-        "promises: a_batch_is_stored_whole_or_not_at_all",
+        "senders: a_batch_is_stored_whole_or_not_at_all",
     ),
     one(
         "server-says-how-durable",
@@ -260,7 +260,7 @@ MUTATIONS = (
         "bridge/storage/engines.py",
         "-c synchronous_commit=on ",
         "",
-        "promises: every_commit_of_a_webhook_waits_for_the_disk",
+        "senders: every_commit_of_a_webhook_waits_for_the_disk",
         postgres=True,
     ),
     one(

@@ -269,6 +269,6 @@ MUTATIONS = (
         "bridge/web/webhooks.py",
         '        if error.word != "unavailable":\n',
         '        if error.word not in ("unavailable", "too_large"):\n',
-        "promises: every_rejected_webhook_is_counted_by_its_reason",
+        "senders: every_rejected_webhook_is_counted_by_its_reason",
     ),
 )
