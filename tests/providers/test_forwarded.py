@@ -1,4 +1,4 @@
-"""Every fixture from its webhook to 29next: what is expected of it is what the API shows and 29next gets."""
+"""Every fixture, from its webhook to 29next: the API shows what it expects, and 29next gets it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.clock import HOUR, Clock
 from tests.support.fixtures import NOW, PROVIDERS, Case, cases_of, secret_of
 
 NAMES = sorted(set(PROVIDERS) - {"next"})
-"""All but 29next, which tells of what it has already."""
+"""All providers but 29next itself: its webhooks open no dispute."""
 
 
 def post(shop: InProcessBridge, case: Case, store: str) -> None:
@@ -26,12 +26,12 @@ def post(shop: InProcessBridge, case: Case, store: str) -> None:
 
 
 def named(event_id: str) -> str:
-    """The id of an event, unless it is one that a signature brings along, anew each time."""
+    """The id of an event; only its prefix if the signature makes a new id each time."""
     return "msg_" if event_id.startswith("msg_") else event_id
 
 
 def shown(shop: InProcessBridge, store: str) -> list[Any]:
-    """What the API shows of the deliveries of a store, as far as fixtures expect it."""
+    """What the API shows of a store's deliveries: the part that fixtures describe."""
     rows = (shop.client.get(f"/api/deliveries?store={store}").json or {})["results"]
     moment = datetime.fromisoformat
     return sorted(
@@ -48,7 +48,7 @@ def shown(shop: InProcessBridge, store: str) -> list[Any]:
 
 
 def expected(case: Case) -> list[Any]:
-    """The same as the fixture has it."""
+    """The same part, as the fixture describes it."""
     names = ("event_type", "effect", "reason", "deadline_hours")
     return sorted(
         (named(one["event_id"]), *(one[name] for name in names), sorted(one.get("errors", ())))
@@ -57,7 +57,7 @@ def expected(case: Case) -> list[Any]:
 
 
 def created(shop: InProcessBridge, store: str) -> list[Any]:
-    """The disputes that were asked for, by their case numbers."""
+    """The bodies of the POSTs that create disputes, in the order of their case numbers."""
     calls = shop.next29.ledger.calls
     made: list[Any] = [
         one.body for one in calls if (one.store, one.path, one.method) == (store, "/disputes/", "POST")

@@ -237,7 +237,7 @@ def unreadable_one(reading: Reading, table: AlertSchema, name: str, path: str) -
 
 
 def decorations() -> dict[str, tuple[Case, Item, str]]:
-    """Every word that only decorates: its webhook, its item and its path."""
+    """Yields every word that decides nothing: its webhook, its item and its path."""
     return {
         f"{case}#{item.index} {name}": (case, item, path)
         for case, item, table in TRANSLATED_ANY

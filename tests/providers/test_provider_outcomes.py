@@ -888,7 +888,7 @@ TWO_PLACES = {
 
 
 def of_any_kind(alert: Alert | None) -> Alert | None:
-    """An alert without its kind and network, for which it counts where a word stands."""
+    """An alert without its kind and network, whose words count wherever they stand."""
     return alert and replace(alert, subtype=None, category=Category.UNKNOWN, network=Network.OTHER)
 
 

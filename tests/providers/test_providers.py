@@ -214,7 +214,7 @@ def test_an_event_type_about_the_same_that_nobody_listed_waits_for_a_person(case
 
 
 def unrelated(provider: Provider) -> list[str]:
-    """Types of events that a provider's rule says to be about something else."""
+    """Event types that are about something else, by the provider's rule."""
     beside = [] if provider.about == (ANY,) else ["zz.unheard_of"]
     return [*(pattern.replace("*", "zz") for pattern in provider.unrelated), *beside]
 
@@ -305,7 +305,7 @@ def test_test_traffic_never_becomes_a_dispute(case: Case, mark: tuple[str, str])
 
 
 def informing() -> dict[str, tuple[Case, Item]]:
-    """The items that only inform, and tell of a case."""
+    """The items that name a case and only inform."""
     items = [(case, item) for case in (*CASES, *CONFIGURED) for item in case.items()]
     read = [(case, item, case.provider.translate(item)) for case, item in items]
     return {

@@ -54,7 +54,7 @@ class WallClock(Clock):
 
 @contextmanager
 def in_zone(name: str) -> Iterator[None]:
-    """Have the machine stand in another time zone."""
+    """Puts the machine in another time zone."""
     here = os.environ.get("TZ")
     os.environ["TZ"] = name
     time.tzset()

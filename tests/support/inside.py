@@ -186,7 +186,7 @@ class Storage:
 
 @contextmanager
 def _beside(run: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
-    """Something that runs in a thread of its own, and has to end soon once it is told to."""
+    """Runs something in its own thread. After `stop` it must end within 30 seconds."""
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
@@ -409,7 +409,7 @@ class Client(NextApi):
 
 
 def break_step(monkeypatch: pytest.MonkeyPatch, kind: str, times: int) -> list[int]:
-    """Let the worker stumble over a step some times, as over a bug of ours; returns how often it will yet."""
+    """Makes a step of the worker fail a few times, as a bug would; returns how many failures are left."""
     left = [times]
 
     def stumble(case: Case, now: float, **more: Any) -> Step:

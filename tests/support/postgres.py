@@ -114,7 +114,7 @@ class Postgres:
         self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _emptied(self, name: str) -> bool:
-        """Have no row left in a database; whether it is as it was when it was made."""
+        """Deletes all rows of a database; returns whether its schema is as it was."""
         try:
             with psycopg.connect(self._dsn(name), autocommit=True) as connection:
                 connection.execute(END_OTHERS)

@@ -329,7 +329,7 @@ class RunningBridge(AnyBridge):
                 session.post(f"{self.url}/api/deliveries/{one}/replay", timeout=30).raise_for_status()
 
     def dismiss(self, delivery: str) -> None:
-        """Put aside what a test has had fail, so that no other finds it."""
+        """Dismiss what failed on purpose, so that no other test finds it."""
         with requests.Session() as session:
             session.trust_env = False
             answer = session.post(f"{self.url}/api/deliveries/{delivery}/dismiss", timeout=30)

@@ -36,7 +36,7 @@ def statements(database: Database) -> Iterator[list[str]]:
 
 @contextmanager
 def away(database: Database, words: str, times: int, *, spared: int = 0) -> Iterator[list[str]]:
-    """A database that is away when statements with some words in them are made, but for the first ones."""
+    """A database that fails statements with some words in them, but for the first few."""
     failed: list[str] = []
     made = itertools.count(1)
 

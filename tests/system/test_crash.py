@@ -27,7 +27,7 @@ REACHED = {
     "before the settlement's commit": ["case", "attempt", "dispute"],
     "after the settlement's commit": ["case", "attempt", "dispute", "answer"],
 }
-"""What there is when a worker has been killed at a point, and others have been at those before it."""
+"""What is stored once workers were killed at a point and at all points before it."""
 OUTSIDE_TRANSACTIONS = [point for point in REACHED if "before" not in point or "POST" in point]
 
 

@@ -44,7 +44,7 @@ OTHERS = {
 }
 """Commands that are not ours."""
 NOT_HERE = re.compile(r"\b[cd]_[0-9a-z]{21}\b|<id>|\bacme\b")
-"""What examples name that no test has: a command about it says so, and all others succeed."""
+"""What examples name and no test has: a command about it fails and says so. All others succeed."""
 STARTS = {"run", "worker", "sandbox"}
 """Commands that do not end by themselves."""
 

@@ -37,7 +37,7 @@ NUMBERS = itertools.count(1)
 
 @pytest.fixture
 def senders() -> Senders:
-    """Alerts of no other test's cases, for all share a bridge."""
+    """Alerts whose cases no other test has: all tests share one bridge."""
     return Senders(prefix=f"E{next(NUMBERS)}")
 
 

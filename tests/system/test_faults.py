@@ -102,7 +102,7 @@ CALLS = {
     "look": Kind("GET", "/disputes/", _result),
 }
 UNDONE = {*THROTTLED, *BROKEN, *OF_THE_STORE} - {"drip", "drip_body"}
-"""After these the work is still to be done, so that the next call meets them too."""
+"""Faults that leave the work undone, so that the next call meets them too."""
 UNSEEN: Fault = {"name": "list_lag", "seconds": 1.4, "count": 0}
 
 SOME: tuple[Fault, ...] = (

@@ -57,7 +57,7 @@ def shown(shop: InProcessBridge, delivery: str) -> Json:
 
 
 def act(shop: InProcessBridge, delivery: str, what: str) -> Json:
-    """Replay or dismiss a delivery; returns what has become of it."""
+    """Replay or dismiss a delivery; returns the delivery."""
     answer = shop.client.post(f"/api/deliveries/{delivery}/{what}")
     assert answer.status_code == 200, answer.text
     return told(answer)
@@ -255,7 +255,7 @@ FAILURES: Mapping[str, Callable[[InProcessBridge], str]] = {
     "bug": fail_bug,
 }
 MENDED = ("refused", "expired", "bug")
-"""What was the matter for a time only."""
+"""Troubles that pass."""
 
 
 @tried_with("reason", FAILURES)
@@ -287,7 +287,7 @@ def test_whatever_failed_says_why_and_can_be_replayed_and_dismissed(
 
 @pytest.mark.parametrize("name", ["503", "reset", "429", "404", "201_html"])
 def test_what_29next_answers_for_ever_ends_nothing_in_silence(shop: InProcessBridge, name: str) -> None:
-    """A delivery fails in the end, unless its whole store waits, which is said."""
+    """A delivery fails in the end. Where its whole store waits, it says so."""
     if name not in ("429", "404"):  # a write in doubt is looked up, in vain
         shop.fail("503", method="GET")
     shop.fail(name, method="POST")
@@ -353,7 +353,7 @@ def test_retries_are_spread_over_the_whole_of_their_wait(shop: InProcessBridge) 
     assert max(waits[:5]) < 31, "the first ones come soon"
     grown = sorted(waits[15:])
     assert grown[-1] < 15 * 60
-    # as chance wants it: once in some five million times it is elsewhere
+    # by chance, one run in some five million is outside these bounds
     assert grown[0] < 5 * 60
     assert grown[-1] > 10 * 60
     assert 3 * 60 < sum(grown) / len(grown) < 12 * 60
@@ -477,7 +477,7 @@ def two_ids(shop: InProcessBridge) -> Json:
 
 
 def two_ids_that_are_known(shop: InProcessBridge) -> Json:
-    """The same, where 29next need not be asked."""
+    """The same, without a call to 29next."""
     one, other = sell(shop), sell(shop)
     for sale in (one, other):
         shop.tell("transaction.created", sale)

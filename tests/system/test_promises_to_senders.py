@@ -187,7 +187,7 @@ def bodies(number: str) -> Iterator[tuple[str, str]]:
 
 
 def plain(kept: bytes) -> str:
-    """What is kept, without any escapes and without what may part digits."""
+    """What was stored, without escapes and without what may separate digits."""
     text = kept.decode("utf-8", "replace")
     text = re.sub(r"\\u00([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), text)
     return re.sub(r"[^0-9A-Za-z]", "", html.unescape(unquote(text)))

@@ -683,7 +683,7 @@ STRANGE: dict[str, Any] = {
 
 
 def sold(rows: list[Row]) -> list[Row]:
-    """The sales that somebody may dispute: what failed is none."""
+    """The sales that somebody may dispute: those that succeeded."""
     return [row for row in rows if (row["type"], row["status"]) == ("debit", "succeeded")]
 
 

@@ -215,7 +215,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("case", "count"), list(zip(HOSTILE, (MOST_ITEMS, MOST_ITEMS, 1, 1), strict=True)))
 def test_the_largest_batch_takes_well_below_a_second(door: Door, case: str, count: int) -> None:
-    """What is too many to be read at all is one delivery, which fails."""
+    """A batch with too many items is one delivery, which fails."""
     assert LARGEST * 0.9 < len(HOSTILE[case]) <= LARGEST
     started = time.process_time()
     assert post(door, HOSTILE[case]).status_code == 200

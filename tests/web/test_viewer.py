@@ -811,7 +811,7 @@ def test_ignored_event_types_are_counted_and_a_new_one_is_said_to_be_new(databas
 
 
 def rename_event(kind: str, tree: Json) -> None:
-    """Make a notification of Adyen's one of another kind."""
+    """Give Adyen's notification another event code."""
     tree["notificationItems"][0]["NotificationRequestItem"]["eventCode"] = kind
 
 

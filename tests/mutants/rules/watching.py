@@ -30,7 +30,7 @@ MUTATIONS = (
     ),
     one(
         "ignored-events-not-counted",
-        "A provider's new event type is ignored, and nobody hears of it.",
+        "Nobody learns that the bridge ignores a new event type of a provider.",
         "bridge/storage/translation.py",
         "    _count_ignored(connection, mine, now)\n",
         "",
@@ -38,7 +38,7 @@ MUTATIONS = (
     ),
     one(
         "calls-not-logged",
-        "A call to 29next is no line of the log.",
+        "The log has no line for a call to 29next.",
         "bridge/worker/forward.py",
         "        _log_call(task, held=held)\n",
         "",

@@ -205,7 +205,7 @@ class Faults:
 
     @property
     def unmet(self) -> list[str]:
-        """The faults that have happened to no call, those that were ended too."""
+        """The faults that no call has met, also those that were ended."""
         return [*self._unmet, *(one.fault.label for one in self._planned if not one.used)]
 
     def strike(self, method: str, path: str, token: str) -> list[Fault]:

@@ -35,7 +35,7 @@ class Call:
 
     @property
     def is_clear(self) -> bool:
-        """Whether its answer told what has become of it: done, or refused.
+        """Whether its answer says what happened: it was carried out, or refused.
 
         A collection that redirects is another store's, where nothing has been done.
         """
@@ -47,13 +47,13 @@ class Call:
 
     @property
     def written(self) -> tuple[object, ...]:
-        """What a write was about: the same again is a repeat."""
+        """What identifies a write: another one with the same values repeats it."""
         body = self.body if isinstance(self.body, dict) else {}
         told = (body.get(name) for name in ("case_number", "type", "message") if name in body)
         return (self.store, self.method, self.path, *told)
 
     def looks_for(self, written: tuple[object, ...]) -> bool:
-        """Whether it is a look that was answered, and shows whether something was written."""
+        """Whether it is an answered look-up that shows whether a write was carried out."""
         store, _, path, *told = written
         if (self.method, self.store, self.status) != ("GET", store, 200):
             return False
@@ -85,7 +85,7 @@ SAME: Mapping[str, tuple[str, ...]] = {
 MODIFIERS = frozenset({"latency", "list_lag", "loose"})
 """Faults that leave an answer to a write as it is."""
 LOOKS = 2
-"""How often a write whose answer is unclear is looked for before it is sent again."""
+"""How many look-ups an unclear write needs before it is sent again."""
 
 
 class Ledger:

@@ -57,7 +57,7 @@ class StandInProcess:
         self.control("POST", "faults", {"add": added})
 
     def unmet(self) -> list[str]:
-        """The faults that have happened to no call."""
+        """The faults that no call has met."""
         unmet: list[str] = self.control("GET", "unmet")
         return unmet
 
